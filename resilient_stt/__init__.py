@@ -1,0 +1,1 @@
+"""Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail."""

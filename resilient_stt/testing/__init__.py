@@ -1,0 +1,1 @@
+"""The chaos kit: fake providers, faults and reference speech."""
