@@ -1,0 +1,138 @@
+"""An event loop whose clock jumps over waiting, with real sockets on it.
+
+`VirtualTimeLoop` runs unmodified asyncio code, including servers and clients that talk to each
+other over loopback inside the one process. It never sleeps: when no callback is ready and no
+socket has data, it sets its clock forward to the next timer. An hour of audio pushed at real-time
+pace then takes seconds, and the loop's times come out the same on every run.
+
+What it can know about is what happens on its own loop. The rules that follow from this:
+
+* Take the time from `loop.time()`. `time.time()` and `time.monotonic()` go on as always.
+* While `run_in_executor` work is pending, time passes as on the wall, so that the work is not
+  overtaken. Other threads and other processes are invisible: a timer may come before them.
+* A coroutine that spins on `sleep(0)` until some time has come spins forever.
+
+With pytest-asyncio 1.4 or newer, a hook in `conftest.py` chooses the loop for each test::
+
+    def pytest_asyncio_loop_factories(config, item):
+        if item.get_closest_marker("virtual_time"):
+            return {"virtual": VirtualTimeLoop}
+        return {"real": asyncio.new_event_loop}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import selectors
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_Ready = list[tuple[selectors.SelectorKey, int]]
+
+_SETTLE = 50e-6
+_START = 100.0
+_SELECT_LIMIT = 1024  # FD_SETSIZE: the largest file number that select(2) can watch
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that jumps to the next timer instead of waiting for it.
+
+    Args:
+        settle: Real seconds given to traffic in flight before each jump. Loopback delivers inside
+            the sender's system call, so this is only a margin for a busy machine.
+        start: The first time on the clock, in seconds. It is not 0, because code that takes a
+            time of 0 for "never" would behave as it does on no real machine.
+    """
+
+    def __init__(self, *, settle: float = _SETTLE, start: float = _START) -> None:
+        self._clock = _JumpingSelector(settle=settle, start=start)
+        super().__init__(self._clock)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed() else "running" if self.is_running() else "idle"
+        return f"<{type(self).__name__} {state} at {self.time():.3f} s>"
+
+    def time(self) -> float:
+        """The virtual time in seconds."""
+        return self._clock.now
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> Future[_T]:
+        """Run `func` in a thread; until it is done, time passes as on the wall."""
+        future = super().run_in_executor(executor, func, *args)
+        self._clock.outside += 1
+        future.add_done_callback(self._came_back)
+        return future
+
+    def _came_back(self, _: Future[Any]) -> None:
+        self._clock.outside -= 1
+
+
+def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
+    """Run a coroutine to its end on a new `VirtualTimeLoop`, as `asyncio.run` would.
+
+    Tasks that are still running afterwards are cancelled, and the loop is closed.
+    """
+    with asyncio.Runner(debug=debug, loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main)
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """A selector that, where another would sleep, moves `now` forward.
+
+    `outside` counts the pieces of work whose end will come from another thread.
+    """
+
+    def __init__(self, *, settle: float, start: float) -> None:
+        self._real = selectors.DefaultSelector()
+        self._settle = settle
+        self.now = start
+        self.outside = 0
+
+    def select(self, timeout: float | None = None) -> _Ready:
+        if timeout is None:  # nothing is scheduled: only the outside world can go on
+            return self._real.select(None)
+        ready = self._real.select(0)
+        if ready or timeout <= 0:
+            return ready
+        ready = self._real.select(timeout) if self.outside else self._settled()
+        if not ready:
+            self.now += timeout
+        return ready
+
+    def _settled(self) -> _Ready:
+        """What becomes ready within the settling time."""
+        watch = getattr(self._real, "fileno", None)
+        if watch is None or watch() >= _SELECT_LIMIT:
+            return self._real.select(self._settle)
+        # epoll rounds its timeout up to a whole millisecond, select(2) on the epoll file does not
+        if select.select([watch()], [], [], self._settle)[0]:
+            return self._real.select(0)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.get_key(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
