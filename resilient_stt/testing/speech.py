@@ -1,0 +1,188 @@
+"""Reference speech: recordings whose every word and every sample is known.
+
+The recordings are made by `scripts/make_reference_speech.py`. They carry a few bits of seeded
+noise, so that any 20 ms of them, silence included, occurs exactly once: `hearing` builds on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib import resources
+
+import av
+import numpy as np
+from livekit import rtc
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every recording."""
+
+_NAMES = ("english", "spanish", "mandarin")
+_PADDING_DITHER = 3
+_PADDING_SEED = 7_001  # unlike the recordings' own, so that padding is never taken for speech
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word and when it is spoken, in seconds; `text` keeps its case and punctuation."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceSpeech:
+    """A recording, or whole sentences of one.
+
+    Attributes:
+        name: Of the recording, as `load` takes it.
+        language: BCP 47 tag.
+        samples: Mono at `SAMPLE_RATE`, read-only.
+        words: In the order spoken, in seconds from the start of `samples`.
+        sentences: Ranges of indices into `words`.
+        separator: What the language writes between two words.
+        first_word: Index of `words[0]` in the full recording.
+    """
+
+    name: str
+    language: str
+    samples: NDArray[np.int16]
+    words: tuple[SpokenWord, ...]
+    sentences: tuple[range, ...]
+    separator: str = " "
+    first_word: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<ReferenceSpeech {self.name} {self.language} {self.duration:.2f} s, words "
+            f"{self.first_word}..{self.first_word + len(self.words) - 1}>"
+        )
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the names of the shipped recordings."""
+        return _NAMES
+
+    @classmethod
+    def load(cls, name: str = "english") -> ReferenceSpeech:
+        """Return a shipped recording; the same object every time.
+
+        Raises:
+            ValueError: There is no recording of that name.
+        """
+        if name not in _NAMES:
+            raise ValueError(f"no reference speech {name!r}, only {', '.join(_NAMES)}")
+        return _load(name)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def text(self) -> str:
+        """All that is said, as the language writes it."""
+        return self.separator.join(word.text for word in self.words)
+
+    def excerpt(self, first_sentence: int, last_sentence: int) -> ReferenceSpeech:
+        """Return whole sentences, both ends inclusive, cut in the middle of the pauses.
+
+        Raises:
+            ValueError: Not a range of this speech's sentences.
+        """
+        if not 0 <= first_sentence <= last_sentence < len(self.sentences):
+            raise ValueError(
+                f"sentences {first_sentence} to {last_sentence} of {len(self.sentences)}"
+            )
+        begin, end = self._pause_before(first_sentence), self._pause_before(last_sentence + 1)
+        chosen = self.sentences[first_sentence : last_sentence + 1]
+        first = chosen[0].start
+        words = self.words[first : chosen[-1].stop]
+        shift = begin / SAMPLE_RATE
+        return replace(
+            self,
+            samples=self.samples[begin:end],
+            words=tuple(SpokenWord(w.text, w.start - shift, w.end - shift) for w in words),
+            sentences=tuple(range(s.start - first, s.stop - first) for s in chosen),
+            first_word=self.first_word + first,
+        )
+
+    def padded(self, seconds: float) -> ReferenceSpeech:
+        """Return the speech followed by `seconds` of silence (dithered, as everything here)."""
+        noise = np.random.default_rng(_PADDING_SEED).integers(
+            -_PADDING_DITHER, _PADDING_DITHER + 1, round(seconds * SAMPLE_RATE), np.int16
+        )
+        return replace(self, samples=_read_only(np.concatenate([self.samples, noise])))
+
+    def frames(
+        self, *, sample_rate: int = SAMPLE_RATE, channels: int = 1, frame_duration: float = 0.02
+    ) -> Iterator[rtc.AudioFrame]:
+        """Yield the recording as audio frames, the last one possibly shorter.
+
+        Args:
+            sample_rate: Of the frames, in Hz; resampled with LiveKit's resampler if it differs.
+            channels: Every channel carries the same.
+            frame_duration: In seconds.
+        """
+        samples = np.repeat(_resampled(self.samples, sample_rate), channels)
+        size = round(frame_duration * sample_rate) * channels
+        for start in range(0, len(samples), size):
+            part = samples[start : start + size]
+            yield rtc.AudioFrame(part.tobytes(), sample_rate, channels, len(part) // channels)
+
+    def _pause_before(self, sentence: int) -> int:
+        """Return the sample in the middle of the pause before a sentence; the ends are whole."""
+        if sentence == 0:
+            return 0
+        if sentence == len(self.sentences):
+            return len(self.samples)
+        first = self.sentences[sentence].start
+        middle = (self.words[first - 1].end + self.words[first].start) / 2
+        return round(middle * SAMPLE_RATE)
+
+
+def plain(text: str) -> str:
+    """Return a word or text without case, spaces and punctuation: what two spellings share."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+
+
+@functools.cache
+def _load(name: str) -> ReferenceSpeech:
+    data = resources.files(__package__) / "data"
+    about = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
+    return ReferenceSpeech(
+        name=name,
+        language=about["language"],
+        samples=_decoded((data / f"{name}.flac").read_bytes()),
+        words=tuple(SpokenWord(**word) for word in about["words"]),
+        sentences=tuple(range(*bounds) for bounds in about["sentences"]),
+        separator=about["separator"],
+    )
+
+
+def _decoded(flac: bytes) -> NDArray[np.int16]:
+    with av.open(io.BytesIO(flac)) as container:
+        parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    return _read_only(np.concatenate(parts).astype(np.int16))
+
+
+def _read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    samples.flags.writeable = False  # recordings are shared between everyone in the process
+    return samples
+
+
+def _resampled(samples: NDArray[np.int16], sample_rate: int) -> NDArray[np.int16]:
+    if sample_rate == SAMPLE_RATE:
+        return samples
+    quality = rtc.AudioResamplerQuality.HIGH
+    resampler = rtc.AudioResampler(SAMPLE_RATE, sample_rate, quality=quality)
+    frames = resampler.push(rtc.AudioFrame(samples.tobytes(), SAMPLE_RATE, 1, len(samples)))
+    frames += resampler.flush()
+    return np.concatenate([np.frombuffer(frame.data, np.int16) for frame in frames])
