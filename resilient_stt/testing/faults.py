@@ -1,0 +1,273 @@
+"""What a fake server does wrong, and when: plain values in a script.
+
+A fault says *what* by its class and *when* by its fields::
+
+    Drop(at_word=12, part=0.5, connections={0})   # reset in the middle of the 13th word
+    Drop(1011, at_audio=3.2)                      # a close frame after 3.2 s of audio
+    Refuse(at_time=5, until=11)                   # nobody gets in for six seconds
+    Status(401, connections=from_(1))             # every connection after the first
+    Latency(2.0, at_time=30)                      # from then on everything comes 2 s late
+
+There are two kinds. A `ConnectFault` meets a connection instead of the 101, as long as its
+period lasts. A `StreamFault` strikes a connection that is open, once its trigger is reached.
+
+Connections are counted from 0 in the order in which their requests arrive, refused ones included.
+Times are seconds of the event loop's clock since the server started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import ClassVar, TypeVar
+
+_F = TypeVar("_F", bound="Fault")
+
+NO_CLOSE_FRAME = 1006
+"""The close code a websocket reports when no close frame came (RFC 6455, 7.1.5)."""
+
+# RFC 6455, 7.4: what an endpoint may not put into a close frame, besides 1006
+_NOT_ON_THE_WIRE = {1004, 1005, 1015}
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """All connections from one number on."""
+
+    first: int
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and index >= self.first
+
+    def __repr__(self) -> str:
+        return f"from_({self.first})"
+
+
+def from_(first: int) -> From:
+    """All connections from number `first` (0-based) on.
+
+    Raises:
+        ValueError: `first` is negative.
+    """
+    _not_negative("first", first)
+    return From(first)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Fault:
+    """The base of all faults.
+
+    Attributes:
+        connections: The 0-based numbers of the connections that it meets: any container of
+            integers such as `{0}`, `range(2, 5)` or `from_(1)`. None means all of them.
+        at_time: Seconds since the server's start at which it begins; None: see the subclass.
+        until: Seconds since the server's start at which it is over; None: never.
+    """
+
+    connections: Container[int] | None = None
+    at_time: float | None = None
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.connections, set):
+            object.__setattr__(self, "connections", frozenset(self.connections))
+        if self.connections is not None and not isinstance(self.connections, Container):
+            raise ValueError(f"connections must be a container such as {{0}}: {self.connections!r}")
+        _not_negative("at_time", self.at_time)
+        if self.until is not None and self.until <= (self.at_time or 0.0):
+            raise ValueError(f"until={self.until} is not after at_time={self.at_time or 0.0}")
+
+    def __repr__(self) -> str:
+        changed = [f"{name}={value!r}" for name, value in _changed(self)]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def meets(self, connection: int) -> bool:
+        """Whether the connection with this number is one that the fault is for."""
+        return self.connections is None or connection in self.connections
+
+    def in_period(self, now: float) -> bool:
+        """Whether `now`, in seconds since the server's start, lies in [at_time, until)."""
+        return (self.at_time or 0.0) <= now and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ConnectFault(Fault):
+    """A fault instead of the 101, for requests that arrive from `at_time` to `until`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Refuse(ConnectFault):
+    """The connection is reset before any HTTP answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Hang(ConnectFault):
+    """TCP accepts the connection, the request is never answered."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Status(ConnectFault):
+    """An HTTP status instead of the 101.
+
+    Attributes:
+        code: The status, 300 to 599.
+        body: The text of the answer; None: the body that the provider sends with this status.
+        headers: Headers besides the provider's own.
+    """
+
+    code: int
+    body: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ConnectFault.__post_init__(self)
+        if not 300 <= self.code <= 599:
+            raise ValueError(f"code must be a status from 300 to 599, got {self.code}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StreamFault(Fault):
+    """A fault of an open connection, struck once per connection when its trigger is reached.
+
+    At most one trigger may be given; without one the fault strikes as soon as the connection is
+    open. A moment (`at_time`) strikes the connections that are open at that moment, unless the
+    fault is a lasting one: then also those that open later.
+
+    Attributes:
+        at_word: The 0-based index of a word of the reference speech. Reached when the audio that
+            came in on this connection reaches the position `part` in that word.
+        part: Where in the word: 0 is its start, 1 its end.
+        at_audio: Seconds of audio received on this connection.
+    """
+
+    lasting: ClassVar[bool] = False
+    """Whether the fault is a state that goes on, not one blow."""
+
+    at_word: int | None = None
+    part: float = 0.0
+    at_audio: float | None = None
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        _not_negative("at_word", self.at_word)
+        _not_negative("at_audio", self.at_audio)
+        given = [n for n in ("at_word", "at_audio", "at_time") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise ValueError(f"only one trigger can be given, not {' and '.join(given)}")
+        if not 0 <= self.part <= 1:
+            raise ValueError(f"part must be from 0 to 1, got {self.part}")
+        if self.part and self.at_word is None:
+            raise ValueError("part means nothing without at_word")
+
+    @property
+    def by_audio(self) -> bool:
+        """Whether the trigger lies in the audio, so that its exact sample matters."""
+        return self.at_word is not None or self.at_audio is not None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Drop(StreamFault):
+    """The connection breaks; what was not sent by then is never sent.
+
+    Attributes:
+        code: None resets the TCP connection. 1006 ends it (FIN) without a close frame. Any other
+            code is sent in a close frame.
+        reason: The reason in the close frame, at most 123 bytes of UTF-8.
+    """
+
+    code: int | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        StreamFault.__post_init__(self)
+        if self.code is not None and not _is_close_code(self.code):
+            raise ValueError(f"{self.code} is not a websocket close code")
+        if len(self.reason.encode()) > 123:
+            raise ValueError("reason must fit into 123 bytes (RFC 6455, 5.5)")
+        if self.reason and self.code in (None, NO_CLOSE_FRAME):
+            raise ValueError("there is no reason without a close frame")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EndCleanly(StreamFault):
+    """The server closes with 1000 in the middle of the stream, as if all were said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DropAfterClose(StreamFault):
+    """A reset once the client has said that it is done: the tail is lost without an error.
+
+    The client's closing message is its trigger, so it takes no other.
+    """
+
+    def __post_init__(self) -> None:
+        StreamFault.__post_init__(self)
+        if self.at_word is not None or self.at_audio is not None or self.at_time is not None:
+            raise ValueError("DropAfterClose is triggered by the client's closing message alone")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Latency(StreamFault):
+    """Every message is sent `seconds` later than the provider's own latency makes it."""
+
+    lasting: ClassVar[bool] = True
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        StreamFault.__post_init__(self)
+        _not_negative("seconds", self.seconds)
+
+
+class FaultScript:
+    """An immutable sequence of faults."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._faults = tuple(faults)
+        for fault in self._faults:
+            if not isinstance(fault, Fault):
+                raise ValueError(f"{fault!r} is not a fault")
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._faults)
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FaultScript) and self._faults == other._faults
+
+    def __hash__(self) -> int:
+        return hash(self._faults)
+
+    def __repr__(self) -> str:
+        return f"FaultScript({list(self._faults)})"
+
+    def __add__(self, fault: Fault) -> FaultScript:
+        return FaultScript((*self._faults, fault))
+
+    def at_connect(self, connection: int, now: float) -> ConnectFault | None:
+        """The first fault that meets a request arriving `now` (seconds since the start)."""
+        faults = (f for f in self.of(ConnectFault, connection) if f.in_period(now))
+        return next(faults, None)
+
+    def of(self, kind: type[_F], connection: int) -> Iterator[_F]:
+        """The faults of one kind that meet a connection, in the order of the script."""
+        return (f for f in self._faults if isinstance(f, kind) and f.meets(connection))
+
+
+def _is_close_code(code: int) -> bool:
+    return (1000 <= code <= 1014 and code not in _NOT_ON_THE_WIRE) or 3000 <= code <= 4999
+
+
+def _not_negative(name: str, value: float | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError(f"{name} must not be negative, got {value}")
+
+
+def _changed(fault: Fault) -> Iterator[tuple[str, object]]:
+    """The fields that differ from their defaults, what the class adds first."""
+    for item in sorted(fields(fault), key=lambda f: bool(f.kw_only)):
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        if (value := getattr(fault, item.name)) != default:
+            yield item.name, value

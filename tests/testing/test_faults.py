@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resilient_stt.testing.faults import (
+    Drop,
+    DropAfterClose,
+    EndCleanly,
+    Fault,
+    FaultScript,
+    Hang,
+    Latency,
+    Refuse,
+    Status,
+    StreamFault,
+    from_,
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Drop(at_word=-1), "at_word must not be negative"),
+        (lambda: Drop(at_audio=-0.1), "at_audio must not be negative"),
+        (lambda: Drop(at_time=-1), "at_time must not be negative"),
+        (lambda: Drop(at_word=1, part=1.5), "part must be from 0 to 1"),
+        (lambda: Drop(part=0.5), "part means nothing without at_word"),
+        (lambda: Drop(at_word=1, at_audio=2), "only one trigger can be given, not at_word and"),
+        (lambda: Drop(at_audio=1, at_time=2), "only one trigger can be given, not at_audio and"),
+        (lambda: Drop(200), "200 is not a websocket close code"),
+        (lambda: Drop(1005), "1005 is not a websocket close code"),
+        (lambda: Drop(1011, "x" * 124), "123 bytes"),
+        (lambda: Drop(reason="gone"), "no reason without a close frame"),
+        (lambda: Drop(1006, "gone"), "no reason without a close frame"),
+        (lambda: Drop(connections=0), "connections must be a container"),  # type: ignore[arg-type]
+        (lambda: Latency(-1), "seconds must not be negative"),
+        (lambda: Status(101), "code must be a status from 300 to 599"),
+        (lambda: Status(200), "code must be a status from 300 to 599"),
+        (lambda: Refuse(at_time=5, until=5), "until=5 is not after at_time=5"),
+        (lambda: Hang(until=0), "until=0 is not after at_time=0"),
+        (lambda: DropAfterClose(at_word=3), "triggered by the client's closing message"),
+        (lambda: from_(-1), "first must not be negative"),
+        (lambda: FaultScript(["drop"]), "'drop' is not a fault"),  # type: ignore[list-item]
+    ],
+)
+def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
+    """A value that could mean nothing is a ValueError that says what is wrong."""
+    with pytest.raises(ValueError, match=why):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("fault", "spelling"),
+    [
+        (Drop(at_word=12, part=0.5, connections={0}), "at_word=12, part=0.5"),
+        (Drop(1011, "NET-0001"), "Drop(code=1011, reason='NET-0001')"),
+        (Refuse(connections=from_(1)), "Refuse(connections=from_(1))"),
+        (Status(401), "Status(code=401)"),
+        (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
+        (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
+        (DropAfterClose(connections=range(2)), "DropAfterClose(connections=range(0, 2))"),
+    ],
+)
+def test_the_repr_is_what_was_spelled(fault: Fault, spelling: str) -> None:
+    """A fault shows the fields that were given, in the spelling that makes it again."""
+    assert spelling in repr(fault)
+    assert eval(repr(fault)) == fault
+
+
+def test_faults_are_values() -> None:
+    """Faults compare by value, can be kept in a set and cannot be changed."""
+    assert {Drop(connections={1}), Drop(connections={1})} == {Drop(connections={1})}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Drop().code = 1011  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("connections", "met"),
+    [(None, {0, 1, 2, 3}), ({1}, {1}), (range(1, 3), {1, 2}), (from_(2), {2, 3}), ([0, 3], {0, 3})],
+)
+def test_a_fault_meets_the_listed_connections(connections: Any, met: set[int]) -> None:
+    """A fault is for the connections in its container, or for all."""
+    fault = Hang(connections=connections)
+    assert {index for index in range(4) if fault.meets(index)} == met
+
+
+def test_a_connect_fault_lasts_from_its_time_until_its_end() -> None:
+    """A request that arrives in [at_time, until) is met, no other."""
+    script = FaultScript([Refuse(at_time=5, until=11)])
+    met = [now for now in (0, 4.9, 5, 10.9, 11, 99) if script.at_connect(0, now)]
+    assert met == [5, 10.9]
+
+
+def test_the_first_fault_in_the_script_meets_the_connection() -> None:
+    """Of several connect faults that apply, the script's order decides; stream faults never do."""
+    script = FaultScript([Drop(), Status(429, connections={1}), Hang()])
+    assert script.at_connect(0, 0) == Hang()
+    assert script.at_connect(1, 0) == Status(429, connections={1})
+
+
+def test_a_script_lists_the_faults_of_a_kind_for_a_connection() -> None:
+    """`of` gives the faults of a kind, in order, that are for this connection."""
+    drop, slow = Drop(at_word=3, connections={0}), Latency(1)
+    script = FaultScript([drop, Refuse(), slow])
+    assert list(script.of(StreamFault, 0)) == [drop, slow]
+    assert list(script.of(StreamFault, 1)) == [slow]
+
+
+def test_adding_to_a_script_makes_a_new_one() -> None:
+    """A script does not change; adding a fault gives another script."""
+    script = FaultScript([Hang()])
+    longer = script + Refuse()
+    assert (len(script), list(longer)) == (1, [Hang(), Refuse()])
+    assert repr(longer) == "FaultScript([Hang(), Refuse()])"
+    assert longer == FaultScript([Hang(), Refuse()]) != script
+
+
+@pytest.mark.parametrize(
+    ("fault", "by_audio"),
+    [
+        (Drop(at_word=0), True),
+        (Drop(at_audio=0.0), True),
+        (Drop(at_time=1), False),
+        (Drop(), False),
+    ],
+)
+def test_triggers_in_the_audio_are_told_from_others(fault: StreamFault, by_audio: bool) -> None:
+    """Only a word or an amount of audio asks for the exact sample."""
+    assert fault.by_audio is by_audio
