@@ -1,0 +1,119 @@
+"""What to do: one frozen dataclass per order of the session to its shell, executed in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..events import Event
+from .inputs import SaidKind, Word
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLeg:
+    """Open a stream on `provider`; its first sample will be session sample `start`."""
+
+    leg: int
+    provider: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendAudio:
+    """Send session samples `start` to `end` to a leg."""
+
+    leg: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlushLeg:
+    """Ask a leg for finals of what it was sent."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """Tell a leg that no more audio will come."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLeg:
+    """Close a leg; nothing it still says counts."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Audio before this session sample will not be sent again."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Give the consumer an event. Times are seconds of session audio; `None` where unknown.
+
+    `source` is the provider's event that it was made of; `None` for one that the session adds.
+    """
+
+    kind: SaidKind
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    source: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """From now on `provider` serves the stream."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """A provider's availability changed, in the sense of LiveKit's event of that name."""
+
+    provider: str
+    available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell whoever listens."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Everything is said: end the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nobody answered for the outage limit: raise `APIConnectionError`."""
+
+    message: str
+
+
+Command = (
+    OpenLeg
+    | SendAudio
+    | FlushLeg
+    | EndLeg
+    | CloseLeg
+    | Release
+    | Emit
+    | Serve
+    | Availability
+    | Report
+    | Finish
+    | GiveUp
+)

@@ -1,0 +1,141 @@
+"""What happened: one frozen dataclass per thing. Positions are samples of session audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Why a leg failed, as far as a decision depends on it."""
+
+    AUTH = "auth"
+    QUOTA = "quota"
+    RATE_LIMITED = "rate_limited"
+    BAD_REQUEST = "bad_request"
+    CONNECT = "connect"
+    DROPPED = "dropped"
+    STALLED = "stalled"
+    SERVER = "server"
+    PROTOCOL = "protocol"
+
+
+class SaidKind(StrEnum):
+    """What a leg said. The values are those of LiveKit's `SpeechEventType`."""
+
+    START = "start_of_speech"
+    INTERIM = "interim_transcript"
+    PREFLIGHT = "preflight_transcript"
+    FINAL = "final_transcript"
+    END = "end_of_speech"
+    USAGE = "recognition_usage"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word and its times in seconds: of leg audio in an input, of session audio in a command."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One event of a leg. Times are seconds of the leg's own audio; `None` where it gave none.
+
+    `source` is the provider's own event, carried along for the shell and never looked at.
+    """
+
+    kind: SaidKind
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    language: str = ""
+    source: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPushed:
+    """The next `samples` samples of session audio, at `rate` Hz."""
+
+    samples: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """The user asked for finals of what was pushed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """No more audio will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Local voice activity began at sample `at`."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """Local voice activity ended at sample `at`: nothing voiced from there to here."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegSaid:
+    """A leg's stream gave an event."""
+
+    leg: int
+    said: Said
+
+
+@dataclass(frozen=True, slots=True)
+class LegFailed:
+    """A leg's stream raised. `wait`: what the retry strategy drew, should a wait be needed."""
+
+    leg: int
+    kind: ErrorKind
+    detail: str = ""
+    retry_after: float | None = None
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """A leg's stream ended without an error. `wait` as in `LegFailed`."""
+
+    leg: int
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The deadline that the session had asked for has come."""
+
+    wait: float = 0.0
+
+
+Input = (
+    Opened
+    | AudioPushed
+    | Flushed
+    | InputEnded
+    | SpeechStarted
+    | SpeechEnded
+    | LegSaid
+    | LegFailed
+    | LegEnded
+    | Woken
+)

@@ -1,0 +1,216 @@
+"""Bounded audio by session position: what is settled, what is voiced, what still owes words.
+
+Positions are samples from the first frame of the session. The ledger holds no audio, only spans;
+the shell keeps the frames from `start` on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass
+
+from .policy import ReplayPolicy
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of local voice activity; `end` is `None` while it lasts."""
+
+    start: int
+    end: int | None = None
+
+
+class Ledger:
+    """What of the session's audio is settled, and what may have to be sent again."""
+
+    def __init__(self, policy: ReplayPolicy, *, hears: bool) -> None:
+        """`hears`: local voice activity will be reported; without it all audio may be speech."""
+        self._policy = policy
+        self._hears = hears
+        self.rate = 0
+        self.start = 0
+        self.end = 0
+        self.watermark = 0
+        self._marks: list[int] = []
+        self._segments: list[Segment] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"Ledger(start={self.start}, watermark={self.watermark}, end={self.end}, "
+            f"rate={self.rate}, marks={self._marks}, segments={len(self._segments)})"
+        )
+
+    # -- what happened
+
+    def push(self, samples: int, rate: int) -> float:
+        """Append audio; returns the seconds of unsettled speech that fell out of the window."""
+        self.rate = rate
+        self.end += samples
+        excess = self.end - self.start - self.samples(self._policy.window)
+        if excess <= 0:
+            return 0.0
+        oldest = self.start + excess
+        lost = self.voiced(max(self.watermark, self.start), oldest)
+        self.watermark = max(self.watermark, oldest)
+        self._forget(oldest)
+        return lost / rate
+
+    def mark(self) -> None:
+        """Note a flush at the live edge."""
+        if not self._marks or self._marks[-1] != self.end:
+            insort(self._marks, self.end)
+
+    def speech_started(self, at: int) -> None:
+        """Voice began at `at`."""
+        if self.speaking:
+            raise AssertionError("speech started twice")
+        self._segments.append(
+            Segment(max(at, self._segments[-1].end or 0) if self._segments else at)
+        )
+
+    def speech_ended(self, at: int) -> None:
+        """Voice ended at `at`."""
+        if not self.speaking:
+            raise AssertionError("speech ended without having started")
+        segment = self._segments[-1]
+        segment.end = max(segment.start, at)
+
+    # -- what is settled
+
+    def settle(self, to: int) -> None:
+        """Everything before `to` is finished with. Never moves back."""
+        self.watermark = max(self.watermark, min(to, self.end))
+        self._forget(min(self.watermark - self.samples(self._policy.lookback), self.end))
+
+    def settle_silence(self, heard: int) -> None:
+        """Settle what owes no words; `heard`: how far the active leg can have heard the audio.
+
+        Silence is settled whoever has heard it: it owes nothing to anybody. Voice too short to owe
+        words waits until a leg has heard well past it, and as long as later words are owed: its
+        word may come with theirs.
+        """
+        if not self._hears:
+            return
+        grace = heard - self.samples(self._policy.settle_grace)
+        pending = self._after_watermark()
+        if not any(s.end is None or self._owes(s, s.end) for s in pending):
+            pending = [s for s in pending if (s.end or self.end) > grace]
+        until = self.hold_back_at
+        if pending:
+            first = pending[0]
+            pad = self.samples(self._policy.cut_to / 2)
+            until = min(until, self.watermark if self._inside(first) else first.start - pad)
+        if until > self.watermark:
+            self.settle(until)
+
+    def owes(self, *, at_least: float | None = None) -> bool:
+        """Whether audio after the watermark owes words.
+
+        `at_least`: seconds of voiced audio that count, whichever segment they belong to; by default
+        the policy's distinction between a remainder and a segment of its own.
+        """
+        if not self._hears:
+            return False
+        for segment in self._after_watermark():
+            end = segment.end if segment.end is not None else self.end
+            if at_least is None and self._owes(segment, end):
+                return True
+            if at_least is not None:
+                voiced = end - max(segment.start, self.watermark)
+                if voiced >= self.samples(at_least):
+                    return True
+        return False
+
+    def first_owed_end(self) -> int | None:
+        """Where the first finished segment that owes words ends, if there is one."""
+        for segment in self._after_watermark():
+            if segment.end is not None and self._owes(segment, segment.end):
+                return segment.end
+        return None
+
+    # -- what to send
+
+    def next_mark(self, after: int) -> int | None:
+        """The first flush mark later than `after`."""
+        index = bisect_right(self._marks, after)
+        return self._marks[index] if index < len(self._marks) else None
+
+    def skip_silence(self, position: int) -> int:
+        """Where a replay that has come to `position` goes on: later, if there is silence to cut."""
+        if not self._hears:
+            return position
+        half = self.samples(self._policy.cut_to / 2)
+        before = [s for s in self._segments if s.start <= position]
+        if before and (before[-1].end is None or position < before[-1].end + half):
+            return position
+        after = next((s.start for s in self._segments if s.start > position), None)
+        until = after - half if after is not None else self.hold_back_at
+        since = (before[-1].end or 0) if before else 0
+        if until - max(since, self.watermark) <= self.samples(self._policy.cut_above) - half:
+            return position
+        return max(position, until)
+
+    @property
+    def hold_back_at(self) -> int:
+        """The position before which silence is certain to be silence."""
+        return self.end - self.samples(self._policy.hold_back)
+
+    def segment_start(self, position: int) -> int | None:
+        """Where the speech segment around `position` began, if it is inside one."""
+        for segment in reversed(self._segments):
+            if segment.start <= position:
+                inside = segment.end is None or position < segment.end
+                return segment.start if inside else None
+        return None
+
+    # -- arithmetic
+
+    @property
+    def speaking(self) -> bool:
+        """Whether local voice activity lasts."""
+        return bool(self._segments) and self._segments[-1].end is None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds of local silence up to the live edge; 0 while somebody speaks."""
+        if self.speaking or not self.rate:
+            return 0.0
+        last = (self._segments[-1].end or 0) if self._segments else 0
+        return (self.end - last) / self.rate
+
+    def voiced(self, start: int, end: int) -> int:
+        """Samples of voice in a span; all of it when nobody listens."""
+        if not self._hears:
+            return max(0, end - start)
+        total = 0
+        for segment in self._segments:
+            until = segment.end if segment.end is not None else self.end
+            total += max(0, min(until, end) - max(segment.start, start))
+        return total
+
+    def samples(self, seconds: float) -> int:
+        """Seconds as samples; 0 before the first frame has told the rate."""
+        return round(seconds * self.rate)
+
+    def seconds(self, position: int) -> float:
+        """A position as seconds; 0 before the first frame has told the rate."""
+        return position / self.rate if self.rate else 0.0
+
+    # -- inside
+
+    def _owes(self, segment: Segment, end: int) -> bool:
+        if self._inside(segment):
+            return end - self.watermark >= self.samples(self._policy.rest_owes)
+        return end - segment.start >= self.samples(self._policy.segment_owes)
+
+    def _inside(self, segment: Segment) -> bool:
+        return segment.start < self.watermark
+
+    def _after_watermark(self) -> list[Segment]:
+        return [s for s in self._segments if s.end is None or s.end > self.watermark]
+
+    def _forget(self, before: int) -> None:
+        self.start = max(self.start, before)
+        self._marks = [m for m in self._marks if m >= self.start]
+        while self._segments and (end := self._segments[0].end) is not None and end < self.start:
+            self._segments.pop(0)

@@ -1,0 +1,244 @@
+"""What was committed, and what of a new leg's text is new: seam trimming, speech-event balance."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+
+from .inputs import SaidKind, Word
+from .policy import ReplayPolicy
+from .text import Token, retold, similar, tokens
+
+MEMORY = 512
+"""Committed words kept for the seam: at most what the replay window can hold of fast speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What a leg said, on session time (seconds); no `words` where it gave no usable times."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    language: str = ""
+
+
+@dataclass(slots=True)
+class Committed:
+    """A token that was given to the consumer, and the audio it was spoken in, if known."""
+
+    norm: str
+    start: float | None
+    end: float | None
+
+
+class Transcript:
+    """The committed words of a session and the state of its speech events."""
+
+    def __init__(self, policy: ReplayPolicy) -> None:
+        self._policy = policy
+        self._committed: deque[Committed] = deque(maxlen=MEMORY)
+        self.speaking = False
+
+    def __repr__(self) -> str:
+        return f"Transcript(committed={len(self._committed)}, speaking={self.speaking})"
+
+    def commit(self, utterance: Utterance) -> None:
+        """These words were emitted in a FINAL."""
+        language = utterance.language
+        if utterance.words:
+            for word in utterance.words:
+                for token in tokens(word.text, language):
+                    self._committed.append(Committed(token.norm, word.start, word.end))
+        else:
+            for token in tokens(utterance.text, language):
+                self._committed.append(Committed(token.norm, None, None))
+
+    def settled(self, start: float, end: float) -> None:
+        """What was committed without times lies between `start` and `end` seconds."""
+        for item in reversed(self._committed):
+            if item.end is not None:
+                break
+            item.start, item.end = start, end
+
+    def clean_start(self, watermark: float, oldest: float) -> float | None:
+        """The best place between words to begin a replay: before the last settled word or two.
+
+        The wider of the two gaps wins: between words spoken without a gap, even exact times cut the
+        neighbour's sound. `None` if no settled word with times is young enough.
+        """
+        spans = list(
+            dict.fromkeys((c.start, c.end) for c in self._committed if c.start is not None)
+        )[-3:]
+        best: tuple[float, float] | None = None
+        for index, (start, _) in enumerate(spans):
+            if index == 0 and len(spans) == 3:
+                continue  # known only as the second word's neighbour
+            before = spans[index - 1][1] if index else oldest
+            place = min(start, max(start - self._policy.cut_to / 2, ((before or 0) + start) / 2))
+            gap = start - place
+            if oldest <= place < watermark and (best is None or gap > best[0]):
+                best = (gap, place)
+        return best[1] if best else None
+
+    def seam(self, boundary: float, replay_from: float) -> Seam:
+        """The seam for a leg whose audio begins at `replay_from`, the watermark at `boundary`."""
+        told = [
+            c
+            for c in self._committed
+            if c.end is None or c.start is None or (c.start + c.end) / 2 > replay_from
+        ]
+        overlaps = bool(told) or replay_from < boundary
+        return Seam(boundary, told, self._policy.tolerance, overlaps=overlaps)
+
+    def balance(self, kind: SaidKind) -> bool:
+        """Whether a START or END may be emitted now; notes it if so."""
+        wanted = kind is SaidKind.START
+        if self.speaking is wanted:
+            return False
+        self.speaking = wanted
+        return True
+
+
+class Seam:
+    """Removes from a leg's text what earlier legs have told already.
+
+    Open until the leg has said something new in a FINAL: repetition inside one leg's own text is
+    speech ("no no no"), never a seam.
+    """
+
+    def __init__(
+        self, boundary: float, told: list[Committed], tolerance: float, *, overlaps: bool
+    ) -> None:
+        self._boundary = boundary
+        self._told = told
+        self._tolerance = tolerance
+        self.open = overlaps
+
+    def __repr__(self) -> str:
+        return f"Seam(boundary={self._boundary:.3f}, told={len(self._told)}, open={self.open})"
+
+    def trim(self, utterance: Utterance) -> Utterance | None:
+        """What of it is new; `None` if nothing is."""
+        found = tokens(utterance.text, utterance.language)
+        if not self.open:
+            return utterance if utterance.text.strip() else None
+        if not found:
+            return None
+        if utterance.words and not self._untimed:
+            return _without_words(utterance, self._by_time(utterance), found)
+        count = retold([c.norm for c in self._told], [t.norm for t in found])
+        return _without_tokens(utterance, count, found)
+
+    def passed(self, utterance: Utterance, kept: Utterance | None) -> None:
+        """A FINAL went through: `kept` of it was new."""
+        if kept is not None:
+            self.open = False
+            return
+        said = [t.norm for t in tokens(utterance.text, utterance.language)]
+        norms = [c.norm for c in self._told]
+        for at in range(len(norms) - len(said) + 1):
+            if all(map(similar, norms[at : at + len(said)], said)):
+                del self._told[: at + len(said)]
+                return
+
+    @property
+    def _untimed(self) -> bool:
+        return any(c.end is None for c in self._told)
+
+    def _by_time(self, utterance: Utterance) -> int:
+        """How many leading words lie before the boundary, the text deciding where times waver."""
+        words = utterance.words
+        certain = _leading(words, self._boundary - self._tolerance)
+        possible = _leading(words, self._boundary + self._tolerance)
+        middle = _leading(words, self._boundary)
+        language = utterance.language
+        norms = [" ".join(t.norm for t in tokens(w.text, language)) for w in words[:possible]]
+        ranked = [
+            (self._agreement(norms[:k]), -abs(k - middle), k) for k in range(certain, possible + 1)
+        ]
+        agreement, _, count = max(ranked)
+        if agreement:
+            return count
+        straddles = middle > certain and words[middle - 1].end > self._boundary + 0.05
+        return middle - 1 if straddles and self._told else middle
+
+    def _agreement(self, norms: list[str]) -> int:
+        """How many words at the end of `norms` are the last ones told, going backwards."""
+        count = 0
+        told = [c.norm for c in self._told]
+        for word in reversed(norms):
+            parts = word.split()
+            if not parts or len(told) < len(parts):
+                break
+            if not all(map(similar, told[-len(parts) :], parts)):
+                break
+            del told[-len(parts) :]
+            count += 1
+        return count
+
+
+def usable(words: tuple[Word, ...], sent: float) -> bool:
+    """Whether word times (seconds of leg audio) can be what they claim, given what was sent."""
+    last = 0.0
+    for word in words:
+        if not (math.isfinite(word.start) and math.isfinite(word.end)):
+            return False
+        if (
+            word.start < -0.5
+            or word.end < word.start
+            or word.end > sent + 0.5
+            or word.start < last - 1
+        ):
+            return False
+        last = word.start
+    return bool(words) and words[-1].end > 0
+
+
+def _leading(words: tuple[Word, ...], until: float) -> int:
+    """How many leading words have their middle at or before `until`."""
+    count = 0
+    for word in words:
+        if (word.start + word.end) / 2 > until:
+            break
+        count += 1
+    return count
+
+
+def _without_words(utterance: Utterance, count: int, found: list[Token]) -> Utterance | None:
+    if count == 0:
+        return utterance
+    kept = utterance.words[count:]
+    if not kept:
+        return None
+    sizes = [len(tokens(w.text, utterance.language)) for w in utterance.words]
+    if sum(sizes) == len(found):
+        text = utterance.text[found[sum(sizes[:count])].start :] if sum(sizes[count:]) else ""
+    else:
+        text = " ".join(w.text.strip() for w in kept)
+    return replace(utterance, text=text, words=kept, start=kept[0].start) if text else None
+
+
+def _without_tokens(utterance: Utterance, count: int, found: list[Token]) -> Utterance | None:
+    if count == 0:
+        return utterance
+    if count >= len(found):
+        return None
+    text = utterance.text[found[count].start :]
+    words = utterance.words
+    if words:
+        words = _last_words(utterance, len(found) - count)
+    return replace(utterance, text=text, words=words, start=words[0].start if words else None)
+
+
+def _last_words(utterance: Utterance, wanted: int) -> tuple[Word, ...]:
+    """The trailing words that hold `wanted` tokens."""
+    kept: list[Word] = []
+    for word in reversed(utterance.words):
+        if wanted <= 0:
+            break
+        wanted -= len(tokens(word.text, utterance.language))
+        kept.append(word)
+    return tuple(reversed(kept))
