@@ -168,7 +168,7 @@ def _load(name: str) -> ReferenceSpeech:
 
 
 def _decoded(flac: bytes) -> NDArray[np.int16]:
-    with av.open(io.BytesIO(flac)) as container:
+    with av.open(io.BytesIO(flac), mode="r") as container:
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
     return _read_only(np.concatenate(parts).astype(np.int16))
 
