@@ -1,7 +1,8 @@
 """Speak the reference recordings that ship with `resilient_stt.testing`.
 
-Run `python scripts/make_reference_speech.py` with libespeak-ng installed (Debian: `espeak-ng`). It
-writes `resilient_stt/testing/data/<name>.flac` (16 kHz mono) and `<name>.json` (the word times).
+Run `python scripts/make_reference_speech.py [DIRECTORY]` with libespeak-ng installed (Debian:
+`espeak-ng`). It writes `<name>.flac` (16 kHz mono) and `<name>.json` (the word times), unless told
+otherwise to `resilient_stt/testing/data`.
 The same espeak-ng version gives the same bytes again; the shipped files are from 1.51.
 
 The word times are the synthesiser's own events, not an alignment made afterwards: a word begins
@@ -14,6 +15,7 @@ import ctypes
 import io
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,15 +275,15 @@ def description(about: dict[str, Any]) -> str:
     return f'{{\n  {head},\n  "words": [\n    {words}\n  ]\n}}\n'
 
 
-def main() -> None:
+def main(directory: Path) -> None:
     """Write all recordings."""
-    DATA.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     synthesiser = Synthesiser()
     for script in SCRIPTS:
         samples, about = record(script, synthesiser)
-        (DATA / f"{script.name}.flac").write_bytes(flac(samples))
-        (DATA / f"{script.name}.json").write_text(description(about), encoding="utf-8")
+        (directory / f"{script.name}.flac").write_bytes(flac(samples))
+        (directory / f"{script.name}.json").write_text(description(about), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DATA)
