@@ -29,7 +29,10 @@ LOUD = 40.0
 """RMS below which a window is not searched for by correlation: a pause is not worth the time."""
 FOUND = 0.85
 """Least correlation that is a place."""
-_FOLLOWS_LOUD, _FOLLOWS_QUIET = 0.8, 0.5  # a resampler's own dither halves a pause's likeness
+FOLLOWS = 0.8
+"""Least correlation of a hop that goes on as expected."""
+QUIET = 8.0
+"""RMS below which a hop needs no likeness: little is left of the dither of a quieter connection."""
 _KEPT = 4 * WINDOW  # how far back a place found by correlation can reach
 _PATIENCE = 25  # failed correlations (1 s of loud, foreign audio) until only every tenth is tried
 _SEGMENT = 4096
@@ -193,7 +196,8 @@ class Locator:
         count = 0
         while len(samples) - count >= HOP:
             hop = samples[count : count + HOP].astype(np.float32)
-            if not _alike(hop, self._atlas.expected(self._at + count, HOP)):
+            expected = self._atlas.expected(self._at + count, HOP) * np.float32(self._gain)
+            if not _alike(hop, expected):
                 break
             count += HOP
         if count:
@@ -245,13 +249,14 @@ class Locator:
         return samples[:0]
 
     def _give_up(self, samples: Samples, runs: list[Run]) -> Samples:
-        """Declare the oldest pending samples unknown."""
-        count = max(len(samples) - _KEPT, 0)
+        """Declare the oldest pending samples unknown, when they are older than a misfit can be."""
+        count = len(samples) - _KEPT
+        if count <= 0:
+            return samples
         if self._before is not None:
             count = max(count, _boundary(samples, self._was(len(samples)), None))
         self._settle(samples[:count], count, runs)
         self._hashed = len(samples) - count
-        self._before = None
         return samples[count:]
 
     def _settle(self, samples: Samples, count: int, runs: list[Run]) -> None:
@@ -288,17 +293,19 @@ def _middle_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _low_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Keep what is below about 2 kHz, in moving sums."""
-    sums = np.cumsum(samples)
-    return sums[_BAND:] - sums[:-_BAND]
+    for _ in range(2):
+        sums = np.cumsum(samples)
+        samples = (sums[_BAND:] - sums[:-_BAND]) / np.float32(_BAND)
+    return samples
 
 
 def _alike(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
+    """Return whether two hops are the same sound; in a pause anything quiet is."""
     heard, expected = _low_band(heard), _low_band(expected)
-    norms = float(np.linalg.norm(heard) * np.linalg.norm(expected))
-    if not norms:
-        return False
-    loud = float(np.linalg.norm(expected)) > LOUD * (_BAND * HOP) ** 0.5
-    return float(heard @ expected) / norms > (_FOLLOWS_LOUD if loud else _FOLLOWS_QUIET)
+    norm, norm_expected = float(np.linalg.norm(heard)), float(np.linalg.norm(expected))
+    if max(norm, norm_expected) < QUIET * HOP**0.5:
+        return True
+    return float(heard @ expected) > FOLLOWS * norm * norm_expected
 
 
 def _boundary(
