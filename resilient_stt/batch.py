@@ -1,0 +1,151 @@
+"""Batch recognition over the same providers, and the recovery of one that failed at it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
+from livekit.agents.types import NotGivenOr
+from livekit.agents.utils import AudioBuffer, aio, is_given
+
+from .core.breaker import Breaker
+from .errors import classify
+
+if TYPE_CHECKING:
+    from .stt import ResilientSTT
+
+_FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
+
+RECOVERY_ATTEMPTS = 5
+"""Tries at a buffer that a provider failed on, in the background, before it is left alone."""
+
+
+class Batch:
+    """Recognises whole buffers, by whoever answers first in order of preference."""
+
+    def __init__(
+        self,
+        owner: ResilientSTT,
+        providers: Mapping[str, stt.STT[Any]],
+        breakers: Mapping[str, Breaker],
+    ) -> None:
+        self._owner = owner
+        self._providers = providers
+        self._breakers = breakers
+        self._unavailable: set[str] = set()
+        self._recovering: dict[str, asyncio.Task[None]] = {}
+
+    async def recognize(
+        self, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+    ) -> stt.SpeechEvent:
+        """Try the providers in order, those whose breaker is open last.
+
+        Raises:
+            APIConnectionError: all of them failed.
+        """
+        now = asyncio.get_running_loop().time()
+        names = sorted(self._providers, key=lambda n: not self._healthy(n, now))
+        for name in names:
+            try:
+                event = await self._attempt(name, buffer, language, timeout)
+            except Exception as error:
+                self._failed(name, error)
+                self._recover(name, buffer, language, timeout)
+            else:
+                self._owner.serve(name)
+                return event
+        raise APIConnectionError(f"no speech-to-text provider answered ({', '.join(names)})")
+
+    async def aclose(self) -> None:
+        """Stop recoveries that are under way."""
+        await aio.cancel_and_wait(*self._recovering.values())
+
+    def _healthy(self, name: str, now: float) -> bool:
+        return name not in self._unavailable and self._breakers[name].admits(now)
+
+    async def _attempt(
+        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+    ) -> stt.SpeechEvent:
+        provider = self._providers[name]
+        options = APIConnectOptions(max_retry=0, timeout=timeout)
+        if provider.capabilities.offline_recognize:
+            event = await provider.recognize(buffer, language=language, conn_options=options)
+        else:
+            event = await _by_streaming(provider, buffer, language, options)
+        self._breakers[name].succeeded(asyncio.get_running_loop().time())
+        if name in self._unavailable:
+            self._unavailable.discard(name)
+            self._owner.report_availability(name, True)
+        return event
+
+    def _failed(self, name: str, error: Exception) -> None:
+        failure = classify(error)
+        now = asyncio.get_running_loop().time()
+        self._breakers[name].failed(failure.kind, now, failure.retry_after)
+        self._owner.report_failure(name, failure)
+        if name not in self._unavailable:
+            self._unavailable.add(name)
+            self._owner.report_availability(name, False)
+
+    def _recover(
+        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+    ) -> None:
+        """Find out in the background when the provider is back, as LiveKit's adapter does."""
+        task = self._recovering.get(name)
+        if task is None or task.done():
+            self._recovering[name] = asyncio.create_task(
+                self._try_again(name, buffer, language, timeout),
+                name=f"resilient_stt.recover-{name}",
+            )
+
+    async def _try_again(
+        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+    ) -> None:
+        for attempt in range(RECOVERY_ATTEMPTS):
+            await asyncio.sleep(self._owner.draw_wait(attempt))
+            try:
+                await self._attempt(name, buffer, language, timeout)
+            except Exception as error:
+                failure = classify(error)
+                now = asyncio.get_running_loop().time()
+                self._breakers[name].failed(failure.kind, now, failure.retry_after)
+            else:
+                return
+
+
+async def _by_streaming(
+    provider: stt.STT[Any],
+    buffer: AudioBuffer,
+    language: NotGivenOr[str],
+    options: APIConnectOptions,
+) -> stt.SpeechEvent:
+    """Recognise a buffer with a provider that can only stream."""
+    async with provider.stream(language=language, conn_options=options) as stream:
+        await asyncio.sleep(0)  # a stream whose input ends before it ran may never connect
+        for frame in buffer if isinstance(buffer, list) else [buffer]:
+            stream.push_frame(frame)
+        stream.end_input()
+        events = [event async for event in stream]
+    finals = [e for e in events if e.type is _FINAL and e.alternatives]
+    return _joined(finals, language)
+
+
+def _joined(finals: list[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:
+    """Several finals as one; an empty one if nothing was said."""
+    if not finals:
+        code = LanguageCode(language if is_given(language) else "")
+        return stt.SpeechEvent(
+            type=stt.SpeechEventType.FINAL_TRANSCRIPT,
+            alternatives=[stt.SpeechData(language=code, text="")],
+        )
+    parts = [event.alternatives[0] for event in finals]
+    whole = dataclasses.replace(
+        parts[0],
+        text=" ".join(p.text.strip() for p in parts if p.text.strip()),
+        end_time=parts[-1].end_time,
+        words=[word for p in parts for word in p.words or []] or None,
+    )
+    return dataclasses.replace(finals[-1], alternatives=[whole])

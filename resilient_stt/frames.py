@@ -1,0 +1,55 @@
+"""The audio behind the ledger's spans: pushed frames, kept until the session releases them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from livekit import rtc
+
+BYTES = 2
+"""Bytes of a sample (signed 16 bit)."""
+
+
+class FrameStore:
+    """Mono audio by session position (samples)."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._end = 0
+        self.rate = 0
+
+    def append(self, frame: rtc.AudioFrame) -> None:
+        """Copy a frame in: the caller may reuse its buffer."""
+        self.rate = frame.sample_rate
+        self._chunks.append((self._end, bytes(frame.data.cast("B"))))
+        self._end += frame.samples_per_channel
+
+    def release(self, before: int) -> None:
+        """Forget what lies wholly before a position."""
+        chunks = self._chunks
+        while chunks and chunks[0][0] + len(chunks[0][1]) // BYTES <= before:
+            chunks.popleft()
+
+    def frame(self, start: int, end: int) -> rtc.AudioFrame:
+        """The samples of a span as one frame."""
+        parts = []
+        for at, data in reversed(self._chunks):
+            if at < end:
+                parts.append(data[max(0, start - at) * BYTES : (end - at) * BYTES])
+            if at <= start:
+                break
+        data = b"".join(reversed(parts))
+        if len(data) != (end - start) * BYTES:
+            raise AssertionError(f"span {start}..{end} is not held any more")
+        return rtc.AudioFrame(data, self.rate, 1, end - start)
+
+
+def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:
+    """The mean of a frame's channels."""
+    channels = frame.num_channels
+    if channels == 1:
+        return frame
+    samples = np.frombuffer(frame.data, np.int16)[: frame.samples_per_channel * channels]
+    mixed = samples.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
+    return rtc.AudioFrame(mixed.tobytes(), frame.sample_rate, 1, frame.samples_per_channel)

@@ -1,0 +1,162 @@
+"""One provider stream: opens it, feeds it, reads it, tags what it says with the leg's id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import APIConnectOptions, stt
+from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.utils import aio, is_given
+
+from .core.inputs import LegEnded, LegFailed, LegSaid, Said, SaidKind, Word
+from .errors import classify
+from .observe import logger
+
+CLOSE_PATIENCE = 0.5
+"""Seconds a provider's stream gets for a polite goodbye. aiohttp would wait 10 s for the closing
+frame of a server that does not answer any more; a second cancellation ends that."""
+
+READER_PATIENCE = 0.05
+"""Seconds between a refused frame and calling the stream ended: a stream that died has more to tell
+(its exception) in the next turns of the loop."""
+
+Inbox = Callable[[LegSaid | LegFailed | LegEnded], None]
+
+
+class LegStream:
+    """A stream opened on a provider, as one attempt. Decides nothing."""
+
+    def __init__(
+        self,
+        leg: int,
+        provider: stt.STT[Any],
+        *,
+        inbox: Inbox,
+        wait: Callable[[], float],
+        connect_timeout: float,
+        start_time_offset: float,
+        language: NotGivenOr[str] = NOT_GIVEN,
+    ) -> None:
+        """`start_time_offset`: seconds of session audio before the leg's first sample.
+
+        Raises whatever the provider's `stream()` raises.
+        """
+        self.leg = leg
+        self.provider = provider
+        self._inbox = inbox
+        self._wait = wait
+        self._sent = 0.0
+        self._adds_offset: bool | None = None
+        self._stream = provider.stream(
+            language=language,
+            # LiveKit's own retry must not act beside ours, and with max_retry >= 1 it would retry
+            # a hanging handshake forever (its budget refills on every timeout)
+            conn_options=APIConnectOptions(max_retry=0, timeout=connect_timeout),
+        )
+        self._stream.start_time_offset = start_time_offset
+        self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.leg-{leg}")
+
+    def push(self, frame: rtc.AudioFrame) -> None:
+        """Send a frame. A stream that takes no more has failed."""
+        self._guarded(lambda: self._stream.push_frame(frame))
+        self._sent += frame.duration
+
+    def flush(self) -> None:
+        """Ask for finals of what was sent."""
+        self._guarded(self._stream.flush)
+
+    def end_input(self) -> None:
+        """Tell the provider that no more audio will come.
+
+        Not in the same turn of the loop in which the stream was made: a stream that finds its
+        input closed before it ran once may return without connecting (Cartesia's does).
+        """
+        asyncio.get_running_loop().call_soon(self._guarded, self._stream.end_input)
+
+    async def aclose(self) -> None:
+        """Close the stream, for good after `CLOSE_PATIENCE` whatever the server does."""
+        await aio.cancel_and_wait(self._reader)
+        closing: set[asyncio.Task[None]] = set()
+        for _ in range(3):
+            closing.add(asyncio.create_task(self._stream.aclose()))
+            done, closing = await asyncio.wait(closing, timeout=CLOSE_PATIENCE)
+            for task in done:
+                # an error of a stream that is thrown away anyway; taken, so that nobody warns
+                _ = task.cancelled() or task.exception()
+            if not closing:
+                return
+        logger.error("provider stream cannot be closed", stream=type(self._stream).__name__)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:
+            # the stream is dead, and the reader is about to tell why; if it is not, we say so
+            asyncio.get_running_loop().call_later(READER_PATIENCE, self._refused)
+
+    def _refused(self) -> None:
+        if not self._reader.done():
+            self._inbox(LegEnded(self.leg, wait=self._wait()))
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._stream:
+                self._inbox(LegSaid(self.leg, self._said(event)))
+        except Exception as error:
+            failure = classify(error)
+            self._inbox(
+                LegFailed(self.leg, failure.kind, failure.detail, failure.retry_after, self._wait())
+            )
+        else:
+            self._inbox(LegEnded(self.leg, wait=self._wait()))
+
+    def _said(self, event: stt.SpeechEvent) -> Said:
+        """The event as the core takes it: plain values, times of the leg's own audio."""
+        kind = SaidKind(event.type.value)
+        if not event.alternatives:
+            return Said(kind, source=event)
+        data = event.alternatives[0]
+        words = data.words or []
+        timed = [(str(w), *_times(w)) for w in words]
+        known = [t for _, start, end in timed for t in (start, end) if t is not None]
+        shift = self._shift(known or [data.start_time, data.end_time], words)
+        complete = len(known) == 2 * len(timed)
+        return Said(
+            kind,
+            data.text or "",
+            tuple(Word(t, (s or 0.0) - shift, (e or 0.0) - shift) for t, s, e in timed)
+            if complete
+            else (),
+            data.start_time - shift if data.end_time else None,
+            data.end_time - shift if data.end_time else None,
+            data.language,
+            event,
+        )
+
+    def _shift(self, times: Iterable[float], words: Iterable[Any]) -> float:
+        """What to subtract from a provider's times: its stream's offset, if the plugin adds it.
+
+        LiveKit's plugins add `start_time_offset` to their times; others do not know of it. Words
+        of the former say so; else a time before the offset cannot have had it added, and one
+        beyond the audio that was sent must have.
+        """
+        offset = self._stream.start_time_offset
+        for word in words:
+            told = getattr(word, "start_time_offset", NOT_GIVEN)
+            if is_given(told):
+                return float(told)
+        known = [t for t in times if t]
+        if known and self._adds_offset is None:
+            if min(known) < offset - 0.5:
+                self._adds_offset = False
+            elif max(known) > self._sent + 0.5:
+                self._adds_offset = True
+        return 0.0 if self._adds_offset is False else offset
+
+
+def _times(word: TimedString) -> tuple[float | None, float | None]:
+    start, end = getattr(word, "start_time", NOT_GIVEN), getattr(word, "end_time", NOT_GIVEN)
+    return (start if is_given(start) else None), (end if is_given(end) else None)

@@ -1,0 +1,95 @@
+"""What providers there are, what they are called, and how fast each takes audio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import stt
+
+from .core.policy import Pace
+from .errors import ConfigurationError
+from .observe import logger
+
+PACES: dict[str, Pace] = {
+    # Cartesia drains bursts at about 1.5 times real time, Deepgram processes at about 1.25 times
+    # (seen in production): more only queues there, so the rates stay low. The bursts are what the
+    # delay after a drop hangs on: a drop near the end of a sentence of 5 s, replayed with 2 s at
+    # once and then at 1.5x, comes (5 + 0.5 - 2) / 1.5 - 0.5 = 1.8 s later than without the drop.
+    # 8 s hold any sentence said in one breath.
+    "cartesia": Pace(burst=8.0, rate=1.5),
+    "deepgram": Pace(burst=8.0, rate=2.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """A provider that `ResilientSTT()` makes when its key is there."""
+
+    name: str
+    variable: str
+
+    def make(self) -> stt.STT[Any]:
+        if self.name == "cartesia":
+            from livekit.plugins import cartesia
+
+            # by name: with no model given the plugin picks ink-2, which has no word times
+            return cartesia.STT(model="ink-whisper", language="en")
+        from livekit.plugins import deepgram
+
+        return deepgram.STT(model="nova-3")
+
+
+DEFAULTS = (
+    _Default("cartesia", "CARTESIA_API_KEY"),
+    _Default("deepgram", "DEEPGRAM_API_KEY"),
+)
+
+
+def from_environment() -> list[stt.STT[Any]]:
+    """Cartesia ink-whisper, then Deepgram nova-3; one without a key is left out with a warning.
+
+    Raises:
+        ConfigurationError: no key at all.
+    """
+    missing = [d for d in DEFAULTS if not os.environ.get(d.variable)]
+    if len(missing) == len(DEFAULTS):
+        names = " and ".join(d.variable for d in DEFAULTS)
+        raise ConfigurationError(
+            f"no speech-to-text provider can be used: set {names} in the environment "
+            "(one is enough to start, two to survive an outage), or pass providers: "
+            "ResilientSTT([cartesia.STT(model='ink-whisper'), deepgram.STT()])"
+        )
+    for default in missing:
+        logger.warning("provider left out: no key", provider=default.name, set=default.variable)
+    return [d.make() for d in DEFAULTS if d not in missing]
+
+
+def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]:
+    """Short unique names in the order given: `cartesia`, `deepgram`, `deepgram-2`."""
+    named: dict[str, stt.STT[Any]] = {}
+    for provider in providers:
+        base = name = plugin_of(provider)
+        count = 1
+        while name in named:
+            count += 1
+            name = f"{base}-{count}"
+        named[name] = provider
+    return named
+
+
+def plugin_of(provider: stt.STT[Any]) -> str:
+    """The plugin a provider comes from: `cartesia` for `livekit.plugins.cartesia.STT`."""
+    parts = type(provider).__module__.split(".")
+    if parts[:2] == ["livekit", "plugins"] and len(parts) > 2:
+        return parts[2]
+    if provider.provider != "unknown":
+        return provider.provider.lower().replace(" ", "-")
+    return type(provider).__name__.lower()
+
+
+def pace_of(provider: stt.STT[Any]) -> Pace:
+    """How fast a provider takes a replay."""
+    return PACES.get(plugin_of(provider), Pace())

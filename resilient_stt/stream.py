@@ -1,0 +1,304 @@
+"""ResilientStream: LiveKit's `RecognizeStream` over a session and its legs.
+
+One pump takes all inputs from one queue in order, asks the session, executes its commands and arms
+one timer at the session's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterable, Callable
+from typing import TYPE_CHECKING
+
+from livekit import rtc
+from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.utils import aio
+
+from .core.commands import (
+    Availability,
+    CloseLeg,
+    Command,
+    Emit,
+    EndLeg,
+    Finish,
+    FlushLeg,
+    GiveUp,
+    OpenLeg,
+    Release,
+    Report,
+    SendAudio,
+    Serve,
+)
+from .core.inputs import (
+    AudioPushed,
+    Flushed,
+    Input,
+    InputEnded,
+    LegFailed,
+    Opened,
+    SaidKind,
+    SpeechEnded,
+    SpeechStarted,
+    Woken,
+    Word,
+)
+from .core.session import Session
+from .errors import AudioFormatError, StreamClosedError, classify
+from .frames import FrameStore, mono
+from .leg import LegStream
+from .observe import logger
+
+if TYPE_CHECKING:
+    from .speech import SpeechDetector
+    from .stt import ResilientSTT
+
+
+class ResilientStream(stt.RecognizeStream):
+    """A stream that goes on while the providers behind it fail. Made by `ResilientSTT.stream()`."""
+
+    def __init__(
+        self,
+        *,
+        stt: ResilientSTT,
+        session: Session,
+        detector: SpeechDetector | None,
+        language: NotGivenOr[str],
+        conn_options: APIConnectOptions,
+    ) -> None:
+        # LiveKit's own retry must not act beside ours
+        super().__init__(stt=stt, conn_options=dataclasses.replace(conn_options, max_retry=0))
+        self._resilient = stt
+        self._session = session
+        self._detector = detector
+        self._language = language
+        self._frames = FrameStore()
+        self._legs: dict[int, LegStream] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
+        self._timer: asyncio.TimerHandle | None = None
+        self._mixed_down = False
+
+    def __repr__(self) -> str:
+        return f"ResilientStream({self._session!r})"
+
+    # -- what callers do
+
+    def push_frame(self, frame: rtc.AudioFrame) -> None:
+        """Push audio of any rate; several channels are mixed down, with one warning.
+
+        Raises:
+            StreamClosedError: after `end_input()` or `aclose()`.
+            AudioFormatError: the sample rate is not that of the frames before.
+        """
+        self._check_open()
+        if frame.num_channels < 1 or frame.sample_rate < 1:
+            raise AudioFormatError(
+                f"a frame of {frame.num_channels} channels at {frame.sample_rate} Hz holds no audio"
+            )
+        if self._pushed_sr and frame.sample_rate != self._pushed_sr:
+            raise AudioFormatError(
+                f"the sample rate changed from {self._pushed_sr} to {frame.sample_rate} Hz in the "
+                "middle of a stream; resample the audio to one rate (livekit.rtc.AudioResampler) "
+                "or open a new stream"
+            )
+        if frame.num_channels > 1 and not self._mixed_down:
+            self._mixed_down = True
+            logger.warning("audio is mixed down to mono", channels=frame.num_channels)
+        if frame.samples_per_channel:
+            super().push_frame(mono(frame))
+
+    def flush(self) -> None:
+        """Ask for finals of what was pushed so far."""
+        self._check_open()
+        super().flush()
+
+    def end_input(self) -> None:
+        """No more audio will come; the stream ends when everything is transcribed."""
+        self._check_open()
+        super().end_input()
+
+    def _check_open(self) -> None:
+        if self._input_ch.closed:
+            raise StreamClosedError(
+                "this stream takes no more audio: end_input() or aclose() was called; "
+                "open a new one with ResilientSTT.stream()"
+            )
+        if self._event_ch.closed:
+            raise StreamClosedError(
+                "this stream has ended; open a new one with ResilientSTT.stream()"
+            )
+
+    # -- the pump
+
+    async def _run(self) -> None:
+        reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
+        try:
+            self._handle(Opened())
+            while not self._session.done:
+                self._take(await self._inbox.get())
+        finally:
+            if self._timer:
+                self._timer.cancel()
+            await aio.cancel_and_wait(reader)
+            await self._close_legs()
+
+    async def _read_input(self) -> None:
+        async for item in self._input_ch:
+            self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else Flushed())
+        self._inbox.put_nowait(InputEnded())
+
+    def _take(self, item: Input | rtc.AudioFrame) -> None:
+        if not isinstance(item, rtc.AudioFrame):
+            self._handle(item)
+            return
+        self._frames.append(item)
+        edges = list(self._detector.push(item)) if self._detector else []
+        self._handle(AudioPushed(item.samples_per_channel, item.sample_rate))
+        for edge in edges:
+            self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+
+    def _handle(self, item: Input) -> None:
+        loop = asyncio.get_running_loop()
+        for command in self._session.handle(item, loop.time()):
+            self._execute(command)
+        self._arm(loop)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        deadline = self._session.deadline()
+        if self._timer:
+            if self._timer.when() == deadline and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(deadline, self._wake) if deadline is not None else None
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._inbox.put_nowait(Woken(self._draw_wait()))
+
+    def _draw_wait(self) -> float:
+        return self._resilient.draw_wait(self._session.failures)
+
+    # -- commands
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case OpenLeg(leg, provider, start):
+                self._open(leg, provider, start)
+            case SendAudio(leg, start, end):
+                self._on_leg(leg, lambda stream: stream.push(self._frames.frame(start, end)))
+            case FlushLeg(leg):
+                self._on_leg(leg, LegStream.flush)
+            case EndLeg(leg):
+                self._on_leg(leg, LegStream.end_input)
+            case CloseLeg(leg):
+                self._close(leg)
+            case Release(before):
+                self._frames.release(before)
+            case _:
+                self._tell(command)
+
+    def _tell(self, command: Command) -> None:
+        match command:
+            case Emit():
+                self._event_ch.send_nowait(self._event(command))
+            case Serve(provider):
+                self._resilient.serve(provider)
+            case Availability(provider, available):
+                self._resilient.report_availability(provider, available)
+            case Report(event):
+                self._resilient.report(event)
+            case GiveUp(message):
+                raise APIConnectionError(message, retryable=False)
+            case Finish():
+                pass  # the session is done, and with it the pump
+            case _:
+                raise AssertionError(f"unknown command {command!r}")
+
+    def _open(self, leg: int, provider: str, start: int) -> None:
+        rate = self._frames.rate
+        try:
+            self._legs[leg] = LegStream(
+                leg,
+                self._resilient.provider_named(provider),
+                inbox=self._inbox.put_nowait,
+                wait=self._draw_wait,
+                connect_timeout=self._resilient.policies.retry.connect_timeout,
+                start_time_offset=self.start_time_offset + (start / rate if rate else 0.0),
+                language=self._language,
+            )
+        except Exception as error:
+            self._resilient.check_http_session(error)
+            failure = classify(error)
+            self._inbox.put_nowait(
+                LegFailed(leg, failure.kind, failure.detail, failure.retry_after, self._draw_wait())
+            )
+
+    def _on_leg(self, leg: int, action: Callable[[LegStream], None]) -> None:
+        """A leg that could not be opened is absent until the session has heard of it."""
+        if (stream := self._legs.get(leg)) is not None:
+            action(stream)
+
+    def _close(self, leg: int) -> None:
+        stream = self._legs.pop(leg, None)
+        if stream is None:
+            return
+        task = asyncio.create_task(stream.aclose(), name=f"resilient_stt.close-leg-{leg}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_legs(self) -> None:
+        for leg in list(self._legs):
+            self._close(leg)
+        if self._closing:
+            await asyncio.wait(list(self._closing))
+
+    # -- events
+
+    def _event(self, emit: Emit) -> stt.SpeechEvent:
+        """The provider's own event with our text and times, or one that the session adds."""
+        source = emit.source
+        if not isinstance(source, stt.SpeechEvent):
+            return stt.SpeechEvent(type=stt.SpeechEventType(emit.kind.value))
+        if emit.kind in (SaidKind.START, SaidKind.END, SaidKind.USAGE):
+            return source
+        offset = self.start_time_offset
+        data = source.alternatives[0]
+        return dataclasses.replace(
+            source,
+            alternatives=[
+                dataclasses.replace(
+                    data,
+                    text=emit.text,
+                    start_time=offset + emit.start if emit.start is not None else 0.0,
+                    end_time=offset + emit.end if emit.end is not None else 0.0,
+                    words=_timed(emit.words, data.words, offset),
+                )
+            ],
+        )
+
+    async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
+        """The providers' own metrics are forwarded; counting here would count audio twice."""
+        async for _ in event_aiter:
+            pass
+
+
+def _timed(
+    words: tuple[Word, ...], said: list[TimedString] | None, offset: float
+) -> list[TimedString] | None:
+    """The provider's last words, as many as were kept, on the session's clock."""
+    if not words:
+        return None
+    originals = (said or [])[-len(words) :]
+    return [
+        TimedString(
+            str(original),
+            start_time=offset + word.start,
+            end_time=offset + word.end,
+            confidence=getattr(original, "confidence", NOT_GIVEN),
+            start_time_offset=offset,
+            speaker_id=getattr(original, "speaker_id", None),
+        )
+        for word, original in zip(words, originals, strict=True)
+    ]

@@ -1,0 +1,334 @@
+"""ResilientSTT: LiveKit's STT over several providers; owns them and their breakers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import tenacity
+from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import AudioBuffer, is_given
+from livekit.agents.vad import VAD
+
+from .batch import Batch
+from .core.breaker import Breaker
+from .core.policy import Policies, Provider
+from .core.session import Session
+from .errors import ConfigurationError, Failure
+from .events import Event, ProviderFailed
+from .observe import log_event, logger
+from .providers import from_environment, name_providers, pace_of
+from .speech import BundledDetector, SpeechDetectorFactory
+from .stream import ResilientStream
+
+if TYPE_CHECKING:
+    from livekit.agents.llm.chat_context import MetricsMetadata
+    from livekit.agents.voice.events import ConversationItemAddedEvent
+
+EventName = Literal[
+    "stt_availability_changed",
+    "switched",
+    "replayed",
+    "audio_lost",
+    "provider_failed",
+    "degraded",
+    "restored",
+]
+"""Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
+
+
+class ResilientSTT(stt.STT[EventName]):
+    """Speech-to-text that keeps transcribing while its providers fail.
+
+    Takes what `livekit.agents.stt.FallbackAdapter` takes: swapping the class name is the migration.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[stt.STT[Any]] | None = None,
+        *,
+        vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
+        policies: Policies | None = None,
+        attempt_timeout: float | None = None,
+        max_retry_per_stt: int | None = None,
+        retry_interval: float | None = None,
+    ) -> None:
+        """Wrap providers, in order of preference.
+
+        Args:
+            providers: any LiveKit STTs. Without: Cartesia ink-whisper, then Deepgram nova-3, with
+                keys from `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY`.
+            vad: a LiveKit `VAD` wraps providers that cannot stream. A callable that makes a
+                `SpeechDetector` replaces the bundled voice activity model; `None` turns local voice
+                activity off, and with it what is decided from silence.
+            policies: the constants that steer the decisions.
+            attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect;
+                overrides `RetryPolicy.connect_timeout`.
+            max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reopenings`.
+            retry_interval: as in `FallbackAdapter`; overrides `RetryPolicy.wait_max`.
+
+        Raises:
+            ConfigurationError: no provider, one that is no LiveKit STT, one given twice, one that
+                cannot stream without a `vad`, or no key in the environment.
+        """
+        given = from_environment() if providers is None else _checked(providers)
+        self.policies = _with_overrides(
+            policies or Policies(), attempt_timeout, max_retry_per_stt, retry_interval
+        )
+        self._originals = name_providers(given)
+        self._wrapped: list[stt.StreamAdapter] = []
+        self._providers = {
+            name: self._streaming(provider, vad) for name, provider in self._originals.items()
+        }
+        super().__init__(capabilities=_capabilities(list(self._providers.values())))
+        self._detector = _detector_factory(vad)
+        self._breakers = {name: Breaker(self.policies.breaker) for name in self._providers}
+        self._route = tuple(
+            Provider(name=name, pace=pace_of(self._originals[name])) for name in self._providers
+        )
+        self._serving = self._route[0].name
+        self._wait = tenacity.wait_random_exponential(
+            multiplier=self.policies.retry.wait_min, max=self.policies.retry.wait_max
+        )
+        self._batch = Batch(self, self._providers, self._breakers)
+        self._recognize_metrics_needed = False
+        for provider in self._providers.values():
+            provider.on("metrics_collected", self._forward_metrics)
+
+    def __repr__(self) -> str:
+        return f"ResilientSTT({list(self._providers)}, serving={self._serving!r})"
+
+    # -- what LiveKit's callers ask
+
+    @property
+    def model(self) -> str:
+        """The model that serves now."""
+        return self._providers[self._serving].model
+
+    @property
+    def provider(self) -> str:
+        """The provider that serves now."""
+        return self._providers[self._serving].provider
+
+    @property
+    def metrics_metadata(self) -> MetricsMetadata:
+        """Labels of the provider that serves now."""
+        return self._providers[self._serving].metrics_metadata
+
+    @property
+    def capabilities(self) -> stt.STTCapabilities:
+        """What the providers can do together; read afresh, for a provider's may change."""
+        self._capabilities = _capabilities(list(self._providers.values()))
+        return self._capabilities
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> ResilientStream:
+        """Open a stream. Connecting and retrying follow our policies, not `conn_options`."""
+        detector = self._detector() if self._detector else None
+        session = Session(self._route, self._breakers, self.policies, hears=detector is not None)
+        return ResilientStream(
+            stt=self,
+            session=session,
+            detector=detector,
+            language=language,
+            conn_options=conn_options,
+        )
+
+    def prewarm(self) -> None:
+        """Pre-warm the preferred provider."""
+        self._providers[self._route[0].name].prewarm()
+
+    async def aclose(self) -> None:
+        """Let go of the providers. They stay the caller's to close, as with `FallbackAdapter`."""
+        await self._batch.aclose()
+        for provider in self._providers.values():
+            provider.off("metrics_collected", self._forward_metrics)
+        for adapter in self._wrapped:
+            await adapter.aclose()
+
+    def _update_session_keyterms(self, keyterms: list[str]) -> None:
+        for provider in self._providers.values():
+            if provider.capabilities.keyterms:
+                provider._update_session_keyterms(keyterms)
+
+    def _push_conversation_item(self, ev: ConversationItemAddedEvent) -> None:
+        for provider in self._providers.values():
+            if provider.capabilities.chat_context:
+                provider._push_conversation_item(ev)
+
+    # -- what streams tell
+
+    def provider_named(self, name: str) -> stt.STT[Any]:
+        """The provider behind a name of the route."""
+        return self._providers[name]
+
+    def draw_wait(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row: jittered, exponential, bounded."""
+        state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+        state.attempt_number = max(1, failures)
+        return max(self.policies.retry.wait_min / 2, self._wait(state))
+
+    def serve(self, name: str) -> None:
+        """A stream is served by this provider from now on."""
+        self._serving = name
+
+    def report(self, event: Event) -> None:
+        """Log an event and hand it to who subscribed to its name."""
+        log_event(event)
+        self._tell(event.name, event)
+        if isinstance(event, ProviderFailed):
+            # a leg's failure is ours to heal: LiveKit closes a session after four that are not
+            error = APIConnectionError(f"{event.provider}: {event.reason} ({event.detail})")
+            self._emit_error(error, recoverable=True)
+
+    def report_failure(self, name: str, failure: Failure) -> None:
+        """A provider failed at a whole buffer."""
+        reason, detail = failure.kind.value, failure.detail
+        self.report(ProviderFailed(at=0.0, provider=name, reason=reason, detail=detail))
+
+    def report_availability(self, name: str, available: bool) -> None:
+        """Tell what LiveKit's `FallbackAdapter` tells, with its own event."""
+        event = stt.AvailabilityChangedEvent(stt=self._originals[name], available=available)
+        self._tell("stt_availability_changed", event)
+
+    def _tell(self, name: EventName, event: object) -> None:
+        """Emit; a subscriber's mistake must not stop the transcript."""
+        try:
+            self.emit(name, event)
+        except Exception:
+            logger.exception("a subscriber failed", subscribed_to=name)
+
+    def check_http_session(self, error: Exception) -> None:
+        """Give the user's own mistake its name: plugins used outside a worker without a session.
+
+        Raises:
+            APIConnectionError: that is what `error` means.
+        """
+        if isinstance(error, RuntimeError) and "http session" in str(error):
+            raise APIConnectionError(
+                "there is no HTTP session for the providers: outside an agent worker, use them "
+                "inside `async with livekit.agents.utils.http_context.open():` or give each "
+                "provider an `http_session=`",
+                retryable=False,
+            ) from None
+
+    def _streaming(
+        self, provider: stt.STT[Any], vad: NotGivenOr[VAD | SpeechDetectorFactory | None]
+    ) -> stt.STT[Any]:
+        if provider.capabilities.streaming:
+            return provider
+        if not isinstance(vad, VAD):
+            raise ConfigurationError(
+                f"{provider.label} cannot stream: give a LiveKit VAD to cut its audio into "
+                "utterances, such as ResilientSTT([...], vad=livekit.agents.inference.VAD())"
+            )
+        adapter = stt.StreamAdapter(stt=provider, vad=vad)
+        self._wrapped.append(adapter)
+        return adapter
+
+    async def recognize(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> stt.SpeechEvent:
+        """Recognise a whole buffer with the first provider that answers.
+
+        Raises:
+            APIConnectionError: none did.
+        """
+        # LiveKit's own retry must not act beside ours
+        options = replace(conn_options, max_retry=0)
+        return await super().recognize(buffer, language=language, conn_options=options)
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        return await self._batch.recognize(buffer, language, conn_options.timeout)
+
+    def _forward_metrics(self, *args: Any) -> None:
+        self.emit("metrics_collected", *args)
+
+
+def _checked(providers: object) -> list[stt.STT[Any]]:
+    """The providers, if they can be used.
+
+    Raises:
+        ConfigurationError: none, not a list, not LiveKit STTs, or one given twice.
+    """
+    if isinstance(providers, stt.STT | str | Mapping) or not isinstance(providers, Sequence):
+        raise ConfigurationError(
+            "providers must be a list of LiveKit STTs in order of preference, such as "
+            f"[cartesia.STT(model='ink-whisper'), deepgram.STT()]; got {type(providers).__name__}"
+        )
+    if not providers:
+        raise ConfigurationError(
+            "the list of providers is empty: give at least one LiveKit STT, or none at all "
+            "(ResilientSTT()) to use Cartesia and Deepgram with keys from the environment"
+        )
+    for index, provider in enumerate(providers):
+        if not isinstance(provider, stt.STT):
+            hint = "; call the class" if isinstance(provider, type) else ""
+            raise ConfigurationError(
+                f"provider {index} is no livekit.agents.stt.STT but {_described(provider)}{hint}"
+            )
+        if any(provider is other for other in providers[:index]):
+            raise ConfigurationError(
+                f"provider {index} ({provider.label}) is in the list twice: a provider is reopened "
+                "by itself, a fallback has to be another object"
+            )
+    return list(providers)
+
+
+def _described(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _with_overrides(
+    policies: Policies,
+    attempt_timeout: float | None,
+    max_retry_per_stt: int | None,
+    retry_interval: float | None,
+) -> Policies:
+    given = {
+        "connect_timeout": attempt_timeout,
+        "reopenings": max_retry_per_stt,
+        "wait_max": retry_interval,
+    }
+    changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    return replace(policies, retry=replace(policies.retry, **changes)) if changes else policies
+
+
+def _detector_factory(
+    vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
+) -> SpeechDetectorFactory | None:
+    if vad is None:
+        return None
+    return vad if is_given(vad) and not isinstance(vad, VAD) else BundledDetector
+
+
+def _capabilities(providers: Sequence[stt.STT[Any]]) -> stt.STTCapabilities:
+    """What holds whoever serves; hints that a provider may ignore are offered if any takes them."""
+    of = [p.capabilities for p in providers]
+    aligned = all(c.aligned_transcript for c in of)
+    return stt.STTCapabilities(
+        streaming=True,
+        interim_results=all(c.interim_results for c in of),
+        diarization=all(c.diarization for c in of),
+        aligned_transcript=of[0].aligned_transcript if aligned else False,
+        offline_recognize=True,
+        keyterms=any(c.keyterms for c in of),
+        chat_context=any(c.chat_context for c in of),
+        manual_flush=all(c.manual_flush for c in of),
+    )
