@@ -1,0 +1,184 @@
+"""A Cartesia on loopback: `/stt/websocket`, the protocol of ink-whisper.
+
+After https://docs.cartesia.ai/api-reference/stt/stt and what `livekit-plugins-cartesia` sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .faults import Fault
+from .hearing import HeardWord
+from .server import Connection, Dialogue, FakeServer, Rejection, text_of
+from .speech import ReferenceSpeech
+
+if TYPE_CHECKING:
+    from livekit.plugins import cartesia
+
+# error_code and title by status: https://docs.cartesia.ai/use-the-api/api-errors
+_ERRORS = {
+    400: ("invalid_request", "Invalid request"),
+    401: ("unauthorized", "Invalid API key"),
+    402: ("quota_exceeded", "Credit limit reached"),
+    403: ("forbidden", "Forbidden"),
+    404: ("model_not_found", "Model not found"),
+    429: ("concurrency_limited", "Too many concurrent requests"),
+}
+_SERVER_ERROR = ("internal_server_error", "Internal server error")
+
+
+class FakeCartesia(FakeServer):
+    """Cartesia's streaming speech-to-text, transcribing what it hears.
+
+    A final comes after `finalize`, or once `endpoint_silence` without speech was heard; there are
+    no interim transcripts.
+
+    Args:
+        faults: What goes wrong; can be changed while the server runs.
+        latency: Seconds from the audio or the `finalize` to the final.
+        endpoint_silence: Seconds without speech after which a final comes by itself.
+        handshake: Seconds from the request to the 101.
+        empty_finals: Answer a `finalize` with nothing to say by an empty final.
+        flush_done_first: Send `flush_done` before its transcript instead of after it.
+        corpus: Recordings that it recognises; None: all that are shipped.
+
+    Raises:
+        ValueError: A fault waits for a word that the corpus does not have.
+    """
+
+    path = "/stt/websocket"
+    request_id_header = "X-Request-Id"
+
+    def __init__(
+        self,
+        *,
+        faults: Iterable[Fault] = (),
+        latency: float = 0.2,
+        endpoint_silence: float = 0.5,
+        handshake: float = 0.15,
+        empty_finals: bool = False,
+        flush_done_first: bool = False,
+        corpus: Sequence[ReferenceSpeech] | None = None,
+    ) -> None:
+        super().__init__(
+            faults=faults,
+            latency=latency,
+            endpoint_silence=endpoint_silence,
+            handshake=handshake,
+            corpus=corpus,
+        )
+        self.empty_finals = empty_finals
+        self.flush_done_first = flush_done_first
+
+    @property
+    def url(self) -> str:
+        """The plugin's `base_url`; it appends the path itself."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stt(self, **options: Any) -> cartesia.STT:
+        """The published plugin, pointed here: `options` are those of `cartesia.STT`."""
+        from livekit.plugins import cartesia
+
+        defaults = {"model": "ink-whisper", "api_key": "fake-key", "base_url": self.url}
+        return cartesia.STT(**{**defaults, **options})
+
+    def check(self, request: web.Request) -> None:
+        if not (request.headers.get("X-API-Key") or request.query.get("api_key")):
+            raise Rejection(401, "The API key is missing.")
+        if not request.query.get("model"):
+            raise Rejection(400, "The model is missing.")
+        if request.query.get("encoding") != "pcm_s16le":
+            raise Rejection(400, "The encoding must be pcm_s16le.")
+        if not request.query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, "The sample_rate must be a number.")
+
+    def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+        error_code, title = _ERRORS.get(status, _SERVER_ERROR)
+        body = {
+            "error_code": error_code,
+            "title": title,
+            "message": message or f"{title}.",
+            "request_id": request_id,
+        }
+        headers = {self.request_id_header: request_id}
+        return web.json_response(body, status=status, headers=headers)
+
+    def dialogue(
+        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+    ) -> Dialogue:
+        return _WhisperDialogue(self, connection, websocket, transport)
+
+
+class _WhisperDialogue(Dialogue):
+    """One ink-whisper connection: finals only, each the delta since the last."""
+
+    def __init__(
+        self,
+        server: FakeCartesia,
+        connection: Connection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+    ) -> None:
+        super().__init__(server, connection, websocket, transport)
+        self._settings = server
+        self._pending: list[HeardWord] = []
+        self._until = 0.0  # seconds of audio that finals have covered
+        self._said_anything = False
+
+    def heard(self, words: list[HeardWord]) -> None:
+        self._pending += words
+        if self._pending and self.hearing.silence >= self._settings.endpoint_silence:
+            self._transcribe()
+
+    def told(self, text: str) -> None:
+        # the server knows exactly these texts; others it would take for an error
+        if text == "finalize":
+            self._finalize()
+        elif self.is_goodbye(text):
+            self._conclude()
+
+    def is_goodbye(self, text: str) -> bool:
+        return text in ("close", "done")
+
+    def _finalize(self) -> None:
+        self._pending += self.hearing.finish()
+        if self._settings.flush_done_first:
+            self._say("flush_done")
+        if self._pending or self._settings.empty_finals:
+            self._transcribe()
+        if not self._settings.flush_done_first:
+            self._say("flush_done")
+
+    def _conclude(self) -> None:
+        self._pending += self.hearing.finish()
+        if self._pending:
+            self._transcribe()
+        self._say("done")
+        self.hang_up()
+
+    def _transcribe(self) -> None:
+        """Say all pending words as one final."""
+        words, self._pending = self._pending, []
+        begin, self._until = self._until, self.hearing.position
+        text = text_of(words)
+        self._say(
+            "transcript",
+            # a delta: one after the other, the texts make up the whole
+            text=f" {text}" if text and self._said_anything else text,
+            is_final=True,
+            # from the end of the last final, for the plugin adds up durations to get its times
+            duration=round(self._until - begin, 3),
+            language=self.connection.query.get("language", "en"),
+            words=[
+                {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
+                for word in words
+            ],
+        )
+        self._said_anything |= bool(text)
+
+    def _say(self, kind: str, **fields: Any) -> None:
+        self.say({"type": kind, "request_id": self.connection.request_id, **fields})

@@ -1,0 +1,264 @@
+"""A Deepgram on loopback: `/v1/listen`, streaming.
+
+After https://developers.deepgram.com/reference/speech-to-text/listen-streaming and what
+`livekit-plugins-deepgram` sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .faults import Fault
+from .hearing import HeardWord
+from .server import Connection, Dialogue, FakeServer, Rejection, text_of
+from .speech import ReferenceSpeech
+
+if TYPE_CHECKING:
+    from livekit.plugins import deepgram
+
+# err_code and err_msg by status: https://developers.deepgram.com/docs/errors
+_ERRORS = {
+    400: ("Bad Request", "Bad Request: failed to process the request."),
+    401: ("INVALID_AUTH", "Invalid credentials."),
+    402: ("ASR_PAYMENT_REQUIRED", "Project does not have enough credits for an ASR request."),
+    403: ("INSUFFICIENT_PERMISSIONS", "Project does not have access to the requested model."),
+    429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later."),
+    503: ("SERVICE_UNAVAILABLE", "The service is temporarily unavailable."),
+}
+_SERVER_ERROR = ("INTERNAL_SERVER_ERROR", "Internal server error.")
+
+_RESULTS_EVERY = 1.0  # seconds of audio between two Results, in speech and in silence
+_LONGEST_SEGMENT = 4.0  # seconds of speech after which the words so far become final
+_PUNCTUATION = string.punctuation + "¿¡…。，、？！：；"
+_SURE, _UNSURE = 0.99, 0.62  # confidence in whole words and in fragments
+_MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
+
+
+class FakeDeepgram(FakeServer):
+    """Deepgram's streaming speech-to-text, transcribing what it hears.
+
+    Args:
+        faults: What goes wrong; can be changed while the server runs.
+        latency: Seconds from the audio to what is said about it.
+        endpoint_silence: Seconds without speech after which speech is over (`speech_final`). The
+            query's `endpointing` only decides whether that happens: its usual 25 ms would end
+            speech within words.
+        handshake: Seconds from the request to the 101.
+        finalize_ends_speech: The answer to `Finalize` is a `speech_final`, too.
+        corpus: Recordings that it recognises; None: all that are shipped.
+
+    Raises:
+        ValueError: A fault waits for a word that the corpus does not have.
+    """
+
+    path = "/v1/listen"
+    request_id_header = "dg-request-id"
+
+    def __init__(
+        self,
+        *,
+        faults: Iterable[Fault] = (),
+        latency: float = 0.15,
+        endpoint_silence: float = 0.25,
+        handshake: float = 0.15,
+        finalize_ends_speech: bool = False,
+        corpus: Sequence[ReferenceSpeech] | None = None,
+    ) -> None:
+        super().__init__(
+            faults=faults,
+            latency=latency,
+            endpoint_silence=endpoint_silence,
+            handshake=handshake,
+            corpus=corpus,
+        )
+        self.finalize_ends_speech = finalize_ends_speech
+
+    @property
+    def url(self) -> str:
+        """The plugin's `base_url`; it appends nothing to it."""
+        return f"http://127.0.0.1:{self.port}{self.path}"
+
+    def stt(self, **options: Any) -> deepgram.STT:
+        """The published plugin, pointed here: `options` are those of `deepgram.STT`."""
+        from livekit.plugins import deepgram
+
+        return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
+
+    def check(self, request: web.Request) -> None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() not in ("token", "bearer") or not key:
+            raise Rejection(401, "Invalid credentials.")
+        # a raw stream of no known form is undecodable; the plugin always says what it sends
+        if request.query.get("encoding") != "linear16":
+            raise Rejection(400, "Bad Request: the encoding must be linear16.")
+        if not request.query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, "Bad Request: the sample_rate must be a number.")
+
+    def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+        err_code, err_msg = _ERRORS.get(status, _SERVER_ERROR)
+        err_msg = message or err_msg
+        body = {"err_code": err_code, "err_msg": err_msg, "request_id": request_id}
+        headers = {self.request_id_header: request_id, "dg-error": err_msg}
+        return web.json_response(body, status=status, headers=headers)
+
+    def dialogue(
+        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+    ) -> Dialogue:
+        return _ListenDialogue(self, connection, websocket, transport)
+
+
+class _ListenDialogue(Dialogue):
+    """One connection: interim results, several finals per utterance, then `speech_final`."""
+
+    def __init__(
+        self,
+        server: FakeDeepgram,
+        connection: Connection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+    ) -> None:
+        super().__init__(server, connection, websocket, transport)
+        self._settings = server
+        self._pending: list[HeardWord] = []
+        self._start = 0.0  # seconds of audio that finals have covered
+        self._reported = 0.0  # seconds of audio at the last Results
+        self._speaking = False
+
+    def heard(self, words: list[HeardWord]) -> None:
+        self._pending += words
+        self._notice_speech(words)
+        position = self.hearing.position
+        if self._speaking and self.hearing.silence >= self._settings.endpoint_silence:
+            self._report(final=True, ends_speech=self._asked("endpointing"))
+            self._speaking = False
+        elif words and position - self._pending[0].start >= _LONGEST_SEGMENT:
+            self._report(final=True)
+        elif position - self._reported >= _RESULTS_EVERY:
+            self._report_progress()
+
+    def told(self, text: str) -> None:
+        match _kind(text):
+            case "Finalize":
+                self._pending += self.hearing.finish()
+                ends_speech = self._settings.finalize_ends_speech
+                self._speaking &= not ends_speech
+                self._report(final=True, ends_speech=ends_speech, from_finalize=True)
+            case "CloseStream":
+                self._conclude()
+            case _:
+                pass  # KeepAlive; what it does not know, Deepgram ignores, too
+
+    def is_goodbye(self, text: str) -> bool:
+        return _kind(text) == "CloseStream"
+
+    def _asked(self, option: str) -> bool:
+        """Whether an option of the query is switched on."""
+        return self.connection.query.get(option, "false") != "false"
+
+    def _notice_speech(self, words: list[HeardWord]) -> None:
+        first = words[0] if words else self.hearing.partial
+        if self._speaking or first is None:
+            return
+        self._speaking = True
+        if self._asked("vad_events"):
+            timestamp = round(first.start, 3)
+            self.say({"type": "SpeechStarted", "channel": [0], "timestamp": timestamp})
+
+    def _report_progress(self) -> None:
+        """Send what comes about once a second: an interim, or an empty final in silence."""
+        if not self._speaking:
+            self._report(final=True, ends_speech=self._asked("endpointing"))
+        elif self._asked("interim_results"):
+            self._report(final=False)
+
+    def _conclude(self) -> None:
+        self._pending += self.hearing.finish()
+        if self._pending:
+            self._report(final=True, ends_speech=True)
+        self.say(self._metadata())
+        self.hang_up()
+
+    def _report(
+        self, *, final: bool, ends_speech: bool = False, from_finalize: bool = False
+    ) -> None:
+        """Say the pending words as one Results."""
+        position = self.hearing.position
+        message = {
+            "type": "Results",
+            "channel_index": [0, 1],
+            "start": round(self._start, 3),
+            "duration": round(position - self._start, 3),
+            "is_final": final,
+            "speech_final": ends_speech,
+            "from_finalize": from_finalize,
+            "channel": {"alternatives": [self._alternative()]},
+            "metadata": self._about_model(),
+        }
+        self._reported = position
+        if final:
+            self._start, self._pending = position, []
+        self.say(message)
+
+    def _alternative(self) -> dict[str, Any]:
+        words = [self._word(word) for word in self._pending]
+        text = text_of(self._pending)
+        if not self._asked("punctuate"):
+            text = " ".join(word["word"] for word in words)
+        alternative: dict[str, Any] = {
+            "transcript": text,
+            "confidence": min((word["confidence"] for word in words), default=0.0),
+            "words": words,
+        }
+        if words and self.connection.query.get("language") == "multi":
+            alternative["languages"] = list(dict.fromkeys(word["language"] for word in words))
+        return alternative
+
+    def _word(self, word: HeardWord) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "word": word.text.lower().strip(_PUNCTUATION),
+            "start": round(word.start, 3),
+            "end": round(word.end, 3),
+            "confidence": _SURE if word.whole else _UNSURE,
+        }
+        if self._asked("punctuate"):
+            entry["punctuated_word"] = word.text
+        if self.connection.query.get("language") == "multi":
+            entry["language"] = ReferenceSpeech.load(word.speech).language.partition("-")[0]
+        return entry
+
+    def _about_model(self) -> dict[str, Any]:
+        model = self.connection.query.get("model", "base")
+        return {
+            "request_id": self.connection.request_id,
+            "model_info": {"name": f"general-{model}", "version": "fake", "arch": model},
+            "model_uuid": _MODEL_UUID,
+        }
+
+    def _metadata(self) -> dict[str, Any]:
+        about = self._about_model()
+        return {
+            "type": "Metadata",
+            "transaction_key": "deprecated",
+            "request_id": self.connection.request_id,
+            "sha256": "0" * 64,
+            "created": "2025-01-01T00:00:00.000Z",
+            "duration": round(self.hearing.position, 3),
+            "channels": 1,
+            "models": [_MODEL_UUID],
+            "model_info": {_MODEL_UUID: about["model_info"]},
+        }
+
+
+def _kind(text: str) -> str:
+    """The `type` of a client's message; empty for what is none."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return ""
+    return str(message.get("type", "")) if isinstance(message, dict) else ""
