@@ -18,8 +18,8 @@ from .locating import Locator, Run, Samples, atlas_of
 from .speech import SAMPLE_RATE, ReferenceSpeech, plain
 
 EDGE = 0.015
-"""Seconds that may be missing at either end of a whole word (at most a quarter of the word)."""
-EDGE_RESAMPLED = 0.025
+"""Seconds that may be missing at either end of a whole word."""
+EDGE_RESAMPLED = 0.020
 """The same where a resampler has blurred the places of cuts."""
 SHORTEST_FRAGMENT = 0.060
 """Seconds of a word below which nothing is heard of it."""
@@ -74,7 +74,7 @@ class Hearing:
         atlas = atlas_of(tuple(corpus))
         self._default = corpus[0].name
         self._places = _places(corpus, atlas.offsets)
-        self._starts = [place.start for place in self._places]
+        self._ends = [place.end for place in self._places]
         self._spelled = frozenset(plain(place.text) for place in self._places)
         self._locator = Locator(atlas)
         self._sample_rate = sample_rate
@@ -188,9 +188,7 @@ class Hearing:
             self._intervals[-1][1] = end
             return
         self._intervals.append([start, end])
-        self._next = max(bisect.bisect_right(self._starts, start) - 1, 0)
-        if self._places and self._places[self._next].end <= start:
-            self._next += 1
+        self._next = bisect.bisect_right(self._ends, start)
 
     def _end_word(self, until: int, time: int) -> list[HeardWord]:
         """End the word being heard, if any, at a position and a time."""
@@ -204,8 +202,7 @@ class Hearing:
         """Return what a recogniser says of the word heard up to a position at a time."""
         assert self._word_from is not None
         place = self._places[self._next]
-        edge = EDGE_RESAMPLED if self._locator.resampled else EDGE
-        missing = min(edge * SAMPLE_RATE, (place.end - place.start) / 4)
+        missing = (EDGE_RESAMPLED if self._locator.resampled else EDGE) * SAMPLE_RATE
         heard = until - self._word_from
         whole = self._word_from - place.start <= missing and place.end - until <= missing
         if not whole and heard < SHORTEST_FRAGMENT * SAMPLE_RATE:

@@ -73,8 +73,7 @@ class Atlas:
             position = int(self._order[places[offset]])
             expected = self.samples[position : position + HASHED]
             if np.array_equal(samples[offset : offset + HASHED], expected):
-                back = self._common_tail(samples[:offset], position)
-                return int(offset) - back, position - back
+                return int(offset), position
         return None
 
     def find_similar(self, window: Samples) -> int | None:
@@ -96,12 +95,6 @@ class Atlas:
             part = self.samples[begin:end]
             result[begin - position : end - position] = np.where(part == _BETWEEN, 0, part)
         return result
-
-    def _common_tail(self, samples: Samples, position: int) -> int:
-        before = self.samples[max(position - len(samples), 0) : position]
-        length = len(before)
-        same = samples[len(samples) - length :] == before
-        return length if same.all() else int(np.argmin(same[::-1]))
 
     @functools.cached_property
     def _segments(self) -> NDArray[np.float32]:

@@ -74,7 +74,7 @@ def spoken(first: int, last: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ReferenceSpeech.names())
-@pytest.mark.parametrize("block", [1, 7, 320, 2560, 1_000_000])
+@pytest.mark.parametrize("block", [7, 320, 2560, 1_000_000])
 def test_all_words_are_heard_at_their_times(name: str, block: int) -> None:
     """A recording in blocks of any size is heard word by word, to the sample."""
     speech = ReferenceSpeech.load(name)
@@ -86,10 +86,13 @@ def test_all_words_are_heard_at_their_times(name: str, block: int) -> None:
 
 
 def test_odd_bytes_are_kept_for_the_next_block() -> None:
-    """A block may end in the middle of a sample."""
+    """A block may end in the middle of a sample, or be no more than half a one."""
     hearing = Hearing()
     pcm = cut(0, 4).tobytes()
-    heard = [word for i in range(0, len(pcm), 333) for word in hearing.feed(pcm[i : i + 333])]
+    sizes = [1] * 5001 + [333] * (len(pcm) // 333)
+    heard = []
+    for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        heard += hearing.feed(pcm[start : start + size])
     assert texts(heard) == spoken(0, 4)
     assert hearing.position == len(pcm) / 2 / SAMPLE_RATE
 
@@ -157,10 +160,10 @@ class TestFragments:
         _, heard = listen(ENGLISH.samples[start + edge + 20 : end])
         assert [word.whole for word in heard] == [False]
 
-    def test_little_may_be_missing_of_a_short_word(self) -> None:
-        """Of a word of 65 ms, a quarter and not 15 ms is an edge."""
+    def test_a_short_word_is_whole_or_nothing(self) -> None:
+        """Of a word of 65 ms no part is long enough to be a fragment."""
         assert [word.whole for word in listen(cut(7, 7, part=0.2, until=0.8))[1]] == [True]
-        assert listen(cut(7, 7, part=0.4))[1] == []
+        assert listen(cut(7, 7, part=0.3))[1] == []
 
     @pytest.mark.parametrize("name", ReferenceSpeech.names())
     @given(data=st.data())
@@ -173,6 +176,14 @@ class TestFragments:
         last = data.draw(st.integers(first + 400, end))
         for heard in listen(speech.samples[first:last])[1]:
             assert (heard.text == word.text) if heard.whole else (heard.text not in SPELLED)
+
+    def test_a_fragment_without_spaces_has_no_right_character(self) -> None:
+        """Where every character may be a word, a fragment has only a wrong one."""
+        mandarin = ReferenceSpeech.load("mandarin")
+        word = mandarin.words[13]
+        start, end = round(word.start * SAMPLE_RATE), round(word.end * SAMPLE_RATE)
+        _, heard = listen(mandarin.samples[start : (start + end) // 2])
+        assert texts(heard) == ["咦" * round(len(plain(word.text)) / 2)]
 
 
 class TestReplay:
@@ -244,6 +255,8 @@ class TestState:
         hearing = Hearing()
         hearing.feed(ENGLISH.samples[at(12) : at(12, 1.0) + 4800].tobytes())
         assert hearing.silence == pytest.approx(0.3, abs=1e-3)
+        hearing.feed(ENGLISH.samples[at(22, 1.0) + 800 : at(22, 1.0) + 2400].tobytes())
+        assert hearing.silence == pytest.approx(0.4, abs=1e-3)
 
     def test_reached_tells_moments_that_were_heard(self) -> None:
         """A fault can wait for the middle of a word to arrive."""
@@ -290,7 +303,7 @@ class TestUnknown:
 
     def test_speech_backwards_is_no_words(self) -> None:
         """Sounds much like those of a recording are not its words."""
-        assert listen(ENGLISH.samples[::-1].copy())[1] == []
+        assert listen(cut(0, 12)[::-1].copy())[1] == []
 
     def test_words_after_noise_are_heard(self) -> None:
         """A long stretch of noise does not deafen."""
@@ -364,7 +377,7 @@ def expected_words(
         for index in range(len(WORDS)):
             start, end = at(index), at(index, 1.0)
             begin, until = max(start, first), min(end, last)
-            edge = min(EDGE * SAMPLE_RATE, (end - start) / 4)
+            edge = EDGE * SAMPLE_RATE
             missing = max(begin - start, end - until)
             assume(abs(missing - edge) > 20)  # chance decides the last few samples of a cut
             assume(abs(until - begin - SHORTEST_FRAGMENT * SAMPLE_RATE) > 20)
