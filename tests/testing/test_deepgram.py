@@ -105,7 +105,7 @@ async def test_a_sentence_ends_in_a_speech_final() -> None:
     assert " ".join(client.texts(is_final=True)).strip() == " ".join(
         ENGLISH.words[index].text for index in SENTENCE
     )
-    assert [m["speech_final"] for m in client.results(is_final=True)][-1] is True
+    assert [m["speech_final"] for m in client.results(is_final=True)] == [False, True]
     started = next(m for m in client.received if m["type"] == "SpeechStarted")
     assert started["timestamp"] == pytest.approx(ENGLISH.words[0].start, abs=0.02)
 

@@ -329,6 +329,36 @@ async def test_a_drop_at_a_moment(provider: Provider) -> None:
 
 
 @both
+async def test_a_drop_at_a_moment_spares_other_connections(provider: Provider) -> None:
+    """`at_time` with `connections` strikes only those of the open ones."""
+    async with provider(faults=[Drop(at_time=2.5, connections={1})]) as server:
+        outcomes = await asyncio.gather(listen(server), listen(server))
+    assert [outcome.error is None for outcome in outcomes] == [True, False]
+
+
+async def test_a_refusal_is_a_reset_on_the_wire() -> None:
+    """The client's TCP connection gets an RST, not a FIN."""
+    async with FakeCartesia(faults=[Refuse()]) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /stt/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_the_101_comes_after_the_handshake_time() -> None:
+    """The setting delays the 101 by exactly so much."""
+    loop = asyncio.get_running_loop()
+    query = {"model": "ink-whisper", "encoding": "pcm_s16le", "sample_rate": "16000"}
+    headers = {"X-API-Key": "key"}
+    async with FakeCartesia(handshake=0.3) as server, aiohttp.ClientSession() as session:
+        begin = loop.time()
+        url = f"{server.url}/stt/websocket"
+        async with session.ws_connect(url, params=query, headers=headers):
+            assert loop.time() - begin == pytest.approx(0.3, abs=1e-6)
+
+
+@both
 async def test_faults_meet_the_listed_connections_only(provider: Provider) -> None:
     """Connections count from 0 in the order of their requests, refused ones included."""
     faults = [
