@@ -1,1 +1,5 @@
-"""The `resilient-stt` command."""
+"""The command line, `resilient-stt`."""
+
+from .app import main
+
+__all__ = ["main"]

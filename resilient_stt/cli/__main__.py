@@ -1,0 +1,5 @@
+"""`python -m resilient_stt.cli`: the same as `resilient-stt`."""
+
+from .app import main
+
+main()

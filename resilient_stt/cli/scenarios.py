@@ -1,0 +1,100 @@
+"""What can go wrong in a demo, by name.
+
+The words are those of the English reference speech. Times are seconds since the fake servers
+started, which is when the speech starts, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..testing.faults import Drop, DropAfterClose, Fault, Hang, Refuse, Status, from_
+from ..testing.speech import SAMPLE_RATE, ReferenceSpeech
+from .problems import Problem
+
+_THURSDAY, _SUNDAY = 16, 34  # indices of words, each well inside a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scenario:
+    """Faults of the two providers, and how the speech ends.
+
+    Attributes:
+        summary: What happens, for people.
+        pause: Seconds of silence after the last word; None: the caller hangs up on it.
+    """
+
+    name: str
+    summary: str
+    cartesia: tuple[Fault, ...] = ()
+    deepgram: tuple[Fault, ...] = ()
+    pause: float | None = 1.0
+
+    def speech(self) -> ReferenceSpeech:
+        """The reference speech with this scenario's end."""
+        speech = ReferenceSpeech.load("english")
+        if self.pause is not None:
+            return speech.padded(self.pause)
+        end = round((speech.words[-1].end + 0.04) * SAMPLE_RATE)
+        return replace(speech, samples=speech.samples[:end])
+
+
+def _cut(word: int) -> Drop:
+    return Drop(at_word=word, part=0.5, connections={0})
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(name="none", summary="nothing goes wrong"),
+        Scenario(name="refuse", summary="Cartesia refuses every connection", cartesia=(Refuse(),)),
+        Scenario(
+            name="unauthorized", summary="Cartesia answers 401 to the key", cartesia=(Status(401),)
+        ),
+        Scenario(name="rate-limited", summary="Cartesia answers 429", cartesia=(Status(429),)),
+        Scenario(name="unavailable", summary="Cartesia answers 503", cartesia=(Status(503),)),
+        Scenario(name="hang", summary="Cartesia accepts, and never answers", cartesia=(Hang(),)),
+        Scenario(
+            name="drop-once",
+            summary="Cartesia drops in the middle of a word and can be reached again",
+            cartesia=(_cut(_THURSDAY),),
+        ),
+        Scenario(
+            name="drop",
+            summary="Cartesia drops in the middle of a word and stays down",
+            cartesia=(
+                _cut(_THURSDAY),
+                Refuse(connections=from_(1)),
+            ),
+        ),
+        Scenario(
+            name="both",
+            summary="Cartesia drops in the middle of a word, later Deepgram too; 3 s without any",
+            cartesia=(
+                _cut(_THURSDAY),
+                Refuse(connections=from_(1), until=16.4),
+            ),
+            deepgram=(
+                _cut(_SUNDAY),
+                Refuse(connections=from_(1)),
+            ),
+        ),
+        Scenario(
+            name="tail",
+            summary="the caller hangs up on the last word, Cartesia drops before its final",
+            cartesia=(DropAfterClose(connections={0}),),
+            pause=None,
+        ),
+    )
+}
+
+
+def scenario_named(name: str) -> Scenario:
+    """Look a scenario up.
+
+    Raises:
+        Problem: There is none of that name.
+    """
+    if name not in SCENARIOS:
+        raise Problem(f"there is no fault {name!r}; choose one of: {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
