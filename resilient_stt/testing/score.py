@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Score:
         fragments: Words of finals that were never spoken.
         in_order: The words that were spoken once come in the order spoken.
         ts_err_max_s: Greatest error of a word's start or end; `None` if no word has times.
-        late_max_s: Greatest delay from the end of a word to its final; `None` if none came.
+        late_s: The delay from the end of each spoken word to its final; infinite if none came.
     """
 
     words: int
@@ -61,7 +62,12 @@ class Score:
     fragment_words: tuple[str, ...]
     in_order: bool
     ts_err_max_s: float | None
-    late_max_s: float | None
+    late_s: tuple[float, ...]
+
+    @property
+    def late_max_s(self) -> float | None:
+        """Greatest delay of a word that came; `None` if none came."""
+        return max((late for late in self.late_s if late < math.inf), default=None)
 
     @property
     def lost(self) -> int:
@@ -106,7 +112,10 @@ def score(spoken: Sequence[SpokenWord], finals: Sequence[Final]) -> Score:
     moved = _moved(spoken, expected, said, pairs)
     found = pairs | moved
     left = [word.text for index, word in enumerate(said) if index not in found.values()]
-    late = (said[other].final.at - spoken[index].end for index, other in found.items())
+    late = (
+        said[found[index]].final.at - word.end if index in found else math.inf
+        for index, word in enumerate(spoken)
+    )
     return Score(
         words=len(spoken),
         lost_words=tuple(word.text for index, word in enumerate(spoken) if index not in found),
@@ -114,7 +123,7 @@ def score(spoken: Sequence[SpokenWord], finals: Sequence[Final]) -> Score:
         fragment_words=tuple(text for text in left if text not in vocabulary),
         in_order=not moved,
         ts_err_max_s=_worst_time(spoken, said, found),
-        late_max_s=max(late, default=None),
+        late_s=tuple(late),
     )
 
 
