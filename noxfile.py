@@ -1,0 +1,64 @@
+"""`nox` runs lint, types, tests and wheel; it must stay below ten minutes on two cores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "wheel"]
+nox.options.error_on_missing_interpreters = True
+nox.needs_version = ">=2024.10.9"
+
+DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+OUT_OF_REACH = "/"
+"""A working directory from which the source tree cannot be imported by accident."""
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install("ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict: the package, and typed code that uses it."""
+    session.install("-e", ".", *DEV)
+    session.run("mypy", "resilient_stt", "examples", "tests", "noxfile.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests with branch coverage; every line and branch of core/ must run."""
+    session.install("-e", ".", *DEV)
+    data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("coverage", "erase", env=data)
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", *session.posargs, env=data)
+    session.run("coverage", "combine", "--quiet", env=data)
+    session.run("coverage", "report", "--fail-under=90", env=data)
+    session.run("coverage", "report", "--include=*/core/*", "--fail-under=100", env=data)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it alone, and run the demo from it."""
+    session.install("build")
+    dist = Path(session.create_tmp()).resolve()
+    for old in dist.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    (built,) = dist.glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(dist / "alone"), silent=True)
+    python = str(dist / "alone" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
+    session.chdir(OUT_OF_REACH)
+    command = str(dist / "alone" / "bin" / "resilient-stt")
+    printed = session.run(command, "demo", "--json", external=True, silent=True)
+    result = json.loads(str(printed))
+    if result["lost"] or result["twice"]:
+        session.error(f"the demo lost or repeated words: {result}")
+    session.log(f"demo from the wheel: {result}")
