@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import gc
+import inspect
+import selectors
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import pytest
 
@@ -22,3 +25,42 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
     return {"real": asyncio.new_event_loop}
+
+
+# --- every async test is checked for what it leaves behind ---
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test no task runs, no socket is watched, and nothing is collected unclosed."""
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    request.getfixturevalue("leaves_no_task")
+    yield
+    gc.collect()  # what was not closed says so now, and a ResourceWarning is an error
+
+
+@pytest.fixture
+async def leaves_no_task() -> AsyncIterator[None]:
+    """Checked last of all: everything else the test set up is torn down by then."""
+    yield
+    for _ in range(5):  # transports that were closed go in the next turns of the loop
+        await asyncio.sleep(0)
+    tasks = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not tasks, f"tasks are left: {tasks}"
+    watched = watched_sockets(asyncio.get_running_loop())
+    assert not watched, f"sockets are left: {watched}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def looks_at_new_objects_only() -> None:
+    """What was imported need not be collected again after every test."""
+    gc.freeze()
+
+
+def watched_sockets(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """The handlers of the sockets that a loop watches, but for its own."""
+    selector: selectors.BaseSelector = getattr(loop, "_selector")  # noqa: B009
+    own = getattr(loop, "_ssock").fileno()  # noqa: B009
+    return [str(key.data) for key in selector.get_map().values() if key.fd != own]
