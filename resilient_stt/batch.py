@@ -12,7 +12,7 @@ from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
 from .core.breaker import Breaker
-from .errors import classify
+from .errors import classify, lacks_http_session, no_http_session
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT
@@ -48,10 +48,14 @@ class Batch:
         """
         now = asyncio.get_running_loop().time()
         names = sorted(self._providers, key=lambda n: not self._healthy(n, now))
+        sessionless = 0
         for name in names:
             try:
                 event = await self._attempt(name, buffer, language, timeout)
             except Exception as error:
+                sessionless += lacks_http_session(error)
+                if sessionless == len(names):
+                    raise no_http_session() from None
                 self._failed(name, error)
                 self._recover(name, buffer, language, timeout)
             else:

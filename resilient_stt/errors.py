@@ -26,6 +26,8 @@ __all__ = [
     "ResilientSTTError",
     "StreamClosedError",
     "classify",
+    "lacks_http_session",
+    "no_http_session",
 ]
 
 
@@ -77,6 +79,8 @@ def classify(error: BaseException) -> Failure:
     to ..." before there was a connection; and plain Python errors for messages they do not expect.
     """
     name = type(error).__name__
+    if lacks_http_session(error):
+        return Failure(ErrorKind.BAD_REQUEST, "no HTTP session")
     if isinstance(error, APIStatusError):
         return _of_status(error.status_code, name, retry_after(error))
     if isinstance(error, APITimeoutError | asyncio.TimeoutError):
@@ -102,6 +106,29 @@ def retry_after(error: APIStatusError) -> float | None:
     except (TypeError, ValueError):
         return None
     return seconds if seconds is not None and 0 < seconds < float("inf") else None
+
+
+def lacks_http_session(error: BaseException) -> bool:
+    """Whether a plugin was used outside a worker without an HTTP session: the user's own mistake.
+
+    Plugins raise LiveKit's `RuntimeError` as it is, or as the cause of an error of their own.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RuntimeError) and "http session" in str(cause):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def no_http_session() -> APIConnectionError:
+    """The error for a user all of whose providers lack an HTTP session."""
+    return APIConnectionError(
+        "there is no HTTP session for the providers: outside an agent worker, use them inside "
+        "`async with livekit.agents.utils.http_context.open():` or give each provider an "
+        "`http_session=`",
+        retryable=False,
+    )
 
 
 def _of_status(status: int, name: str, wait: float | None) -> Failure:

@@ -45,7 +45,13 @@ from .core.inputs import (
     Word,
 )
 from .core.session import Session
-from .errors import AudioFormatError, StreamClosedError, classify
+from .errors import (
+    AudioFormatError,
+    StreamClosedError,
+    classify,
+    lacks_http_session,
+    no_http_session,
+)
 from .frames import FrameStore, mono
 from .leg import LegStream
 from .observe import logger
@@ -78,6 +84,8 @@ class ResilientStream(stt.RecognizeStream):
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
+        self._sessionless: set[str] = set()
+        """Providers that could not be opened for want of an HTTP session."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
@@ -229,11 +237,17 @@ class ResilientStream(stt.RecognizeStream):
                 language=self._language,
             )
         except Exception as error:
-            self._resilient.check_http_session(error)
-            failure = classify(error)
-            self._inbox.put_nowait(
-                LegFailed(leg, failure.kind, failure.detail, failure.retry_after, self._draw_wait())
-            )
+            self._not_opened(leg, provider, error)
+
+    def _not_opened(self, leg: int, provider: str, error: Exception) -> None:
+        if lacks_http_session(error):
+            self._sessionless.add(provider)
+            if self._sessionless >= self._resilient.names:
+                raise no_http_session() from None
+        failure = classify(error)
+        self._inbox.put_nowait(
+            LegFailed(leg, failure.kind, failure.detail, failure.retry_after, self._draw_wait())
+        )
 
     def _on_leg(self, leg: int, action: Callable[[LegStream], None]) -> None:
         """A leg that could not be opened is absent until the session has heard of it."""

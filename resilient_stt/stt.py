@@ -71,7 +71,7 @@ class ResilientSTT(stt.STT[EventName]):
 
         Raises:
             ConfigurationError: no provider, one that is no LiveKit STT, one given twice, one that
-                cannot stream without a `vad`, or no key in the environment.
+                cannot stream without a `vad`, no key in the environment, or an impossible number.
         """
         given = from_environment() if providers is None else _checked(providers)
         self.policies = _with_overrides(
@@ -153,16 +153,25 @@ class ResilientSTT(stt.STT[EventName]):
             await adapter.aclose()
 
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
+        if not self.capabilities.keyterms:
+            super()._update_session_keyterms(keyterms)  # warns, once
         for provider in self._providers.values():
             if provider.capabilities.keyterms:
                 provider._update_session_keyterms(keyterms)
 
     def _push_conversation_item(self, ev: ConversationItemAddedEvent) -> None:
+        if not self.capabilities.chat_context:
+            super()._push_conversation_item(ev)  # warns, once
         for provider in self._providers.values():
             if provider.capabilities.chat_context:
                 provider._push_conversation_item(ev)
 
-    # -- what streams tell
+    # -- what streams ask and tell
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all providers."""
+        return frozenset(self._providers)
 
     def provider_named(self, name: str) -> stt.STT[Any]:
         """The provider behind a name of the route."""
@@ -181,7 +190,7 @@ class ResilientSTT(stt.STT[EventName]):
     def report(self, event: Event) -> None:
         """Log an event and hand it to who subscribed to its name."""
         log_event(event)
-        self._tell(event.name, event)
+        self.emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # a leg's failure is ours to heal: LiveKit closes a session after four that are not
             error = APIConnectionError(f"{event.provider}: {event.reason} ({event.detail})")
@@ -195,28 +204,17 @@ class ResilientSTT(stt.STT[EventName]):
     def report_availability(self, name: str, available: bool) -> None:
         """Tell what LiveKit's `FallbackAdapter` tells, with its own event."""
         event = stt.AvailabilityChangedEvent(stt=self._originals[name], available=available)
-        self._tell("stt_availability_changed", event)
+        self.emit("stt_availability_changed", event)
 
-    def _tell(self, name: EventName, event: object) -> None:
-        """Emit; a subscriber's mistake must not stop the transcript."""
-        try:
-            self.emit(name, event)
-        except Exception:
-            logger.exception("a subscriber failed", subscribed_to=name)
+    def emit(self, event: Literal["metrics_collected", "error"] | EventName, *args: Any) -> None:
+        """Emit an event; a subscriber's mistake must not stop the transcript.
 
-    def check_http_session(self, error: Exception) -> None:
-        """Give the user's own mistake its name: plugins used outside a worker without a session.
-
-        Raises:
-            APIConnectionError: that is what `error` means.
+        LiveKit's emitter lets a `TypeError` of a subscriber through, to whoever emits.
         """
-        if isinstance(error, RuntimeError) and "http session" in str(error):
-            raise APIConnectionError(
-                "there is no HTTP session for the providers: outside an agent worker, use them "
-                "inside `async with livekit.agents.utils.http_context.open():` or give each "
-                "provider an `http_session=`",
-                retryable=False,
-            ) from None
+        try:
+            super().emit(event, *args)
+        except Exception:
+            logger.exception("a subscriber failed", subscribed_to=event)
 
     def _streaming(
         self, provider: stt.STT[Any], vad: NotGivenOr[VAD | SpeechDetectorFactory | None]
@@ -301,21 +299,28 @@ def _with_overrides(
     max_retry_per_stt: int | None,
     retry_interval: float | None,
 ) -> Policies:
-    given = {
-        "connect_timeout": attempt_timeout,
-        "reopenings": max_retry_per_stt,
-        "wait_max": retry_interval,
+    options = {
+        "attempt_timeout": ("connect_timeout", attempt_timeout),
+        "max_retry_per_stt": ("reopenings", max_retry_per_stt),
+        "retry_interval": ("wait_max", retry_interval),
     }
-    changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-    return replace(policies, retry=replace(policies.retry, **changes)) if changes else policies
+    retry = policies.retry
+    for option, (name, value) in options.items():
+        if value is not None:
+            changes: dict[str, Any] = {name: value}
+            try:
+                retry = replace(retry, **changes)
+            except ValueError as error:
+                raise ConfigurationError(f"{option} cannot be {value!r}: {error}") from None
+    return replace(policies, retry=retry)
 
 
 def _detector_factory(
     vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
 ) -> SpeechDetectorFactory | None:
-    if vad is None:
-        return None
-    return vad if is_given(vad) and not isinstance(vad, VAD) else BundledDetector
+    if isinstance(vad, VAD) or not is_given(vad):
+        return BundledDetector
+    return vad
 
 
 def _capabilities(providers: Sequence[stt.STT[Any]]) -> stt.STTCapabilities:

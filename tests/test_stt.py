@@ -1,0 +1,391 @@
+"""ResilientSTT: what it takes, what it refuses and how, what it tells LiveKit's callers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from livekit.agents import APIConnectionError, inference, stt
+from livekit.agents.stt import SpeechEventType, STTError
+from livekit.plugins import cartesia, deepgram
+
+from resilient_stt import (
+    ConfigurationError,
+    Policies,
+    ResilientSTT,
+    RetryPolicy,
+    Switched,
+)
+from .fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
+
+pytestmark = pytest.mark.virtual_time
+
+
+def keyed() -> list[stt.STT[Any]]:
+    return [cartesia.STT(model="ink-whisper", api_key="k"), deepgram.STT(api_key="k")]
+
+
+# -- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("providers", "told"),
+    [
+        ([], "the list of providers is empty: give at least one LiveKit STT"),
+        ("cartesia", "providers must be a list of LiveKit STTs .* got str"),
+        ({"cartesia": 1}, "providers must be a list of LiveKit STTs .* got dict"),
+        (7, "providers must be a list of LiveKit STTs .* got int"),
+        (["cartesia"], "provider 0 is no livekit.agents.stt.STT but a str"),
+        ([cartesia.STT], "provider 0 is no .* but the class STT; call the class"),
+        ([None], "provider 0 is no .* but a NoneType"),
+    ],
+)
+async def test_refuses_what_is_no_list_of_stts(providers: Any, told: str) -> None:
+    """What cannot be a list of LiveKit STTs is refused with what to give instead."""
+    with pytest.raises(ConfigurationError, match=told):
+        ResilientSTT(providers)
+
+
+async def test_refuses_a_bare_stt() -> None:
+    """One STT instead of a list of them is refused with the list to give."""
+    bare: Any = FakeSTT()
+    with pytest.raises(ConfigurationError, match=r"must be a list .* got FakeSTT"):
+        ResilientSTT(bare)
+
+
+async def test_refuses_the_same_object_twice() -> None:
+    """A fallback that is the primary itself would be none."""
+    fake = FakeSTT()
+    with pytest.raises(ConfigurationError, match=r"provider 2 .* is in the list twice"):
+        ResilientSTT([fake, FakeSTT(), fake])
+
+
+async def test_takes_two_of_one_class() -> None:
+    """Two objects of one plugin are two providers with names of their own."""
+    names = repr(ResilientSTT([FakeSTT(), FakeSTT(), FakeSTT(provider="Other")]))
+    assert names == "ResilientSTT(['fake', 'fake-2', 'other'], serving='fake')"
+
+
+async def test_a_configuration_error_is_a_value_error() -> None:
+    """Whoever caught what LiveKit's FallbackAdapter raises catches ours."""
+    with pytest.raises(ValueError, match="empty"):
+        ResilientSTT([])
+
+
+async def test_batch_provider_needs_a_vad() -> None:
+    """A provider that cannot stream is refused, with the VAD to give."""
+    with pytest.raises(ConfigurationError, match=r"cannot stream: give a LiveKit VAD .*vad="):
+        ResilientSTT([FakeSTT(streaming=False)])
+
+
+async def test_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any key the error names the variables to set."""
+    monkeypatch.delenv("CARTESIA_API_KEY", raising=False)
+    monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="set CARTESIA_API_KEY and DEEPGRAM_API_KEY"):
+        ResilientSTT()
+
+
+@pytest.mark.parametrize(
+    ("there", "missing", "left"),
+    [
+        ("CARTESIA_API_KEY", "DEEPGRAM_API_KEY", "cartesia"),
+        ("DEEPGRAM_API_KEY", "CARTESIA_API_KEY", "deepgram"),
+    ],
+)
+async def test_leaves_out_a_provider_without_a_key(
+    there: str,
+    missing: str,
+    left: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With one key of two, the other provider is left out with one warning that names it."""
+    monkeypatch.setenv(there, "k")
+    monkeypatch.delenv(missing, raising=False)
+    assert repr(ResilientSTT()) == f"ResilientSTT(['{left}'], serving='{left}')"
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.__dict__["set"] == missing
+
+
+async def test_defaults(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """With both keys: Cartesia ink-whisper, then Deepgram nova-3, and no warning."""
+    monkeypatch.setenv("CARTESIA_API_KEY", "k")
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
+    made = ResilientSTT()
+    assert repr(made) == "ResilientSTT(['cartesia', 'deepgram'], serving='cartesia')"
+    assert made.provider_named("cartesia").model == "ink-whisper"
+    assert made.provider_named("deepgram").model == "nova-3"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("field", ["attempt_timeout", "max_retry_per_stt", "retry_interval"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+async def test_refuses_impossible_numbers(field: str, value: float) -> None:
+    """A negative or infinite time is refused where it is given."""
+    options: dict[str, Any] = {field: value}
+    with pytest.raises(ConfigurationError, match=field):
+        ResilientSTT([FakeSTT()], **options)
+
+
+async def test_takes_the_fallback_adapters_options() -> None:
+    """`attempt_timeout`, `max_retry_per_stt` and `retry_interval` change our policies alone."""
+    given = Policies(retry=RetryPolicy(outage_limit=7.0))
+    made = ResilientSTT(
+        [FakeSTT()], policies=given, attempt_timeout=3.0, max_retry_per_stt=2, retry_interval=0.5
+    )
+    retry = made.policies.retry
+    assert (retry.connect_timeout, retry.reopenings, retry.wait_max) == (3.0, 2, 0.5)
+    assert retry.outage_limit == 7.0
+
+
+async def test_attempt_timeout_reaches_the_providers() -> None:
+    """A provider's stream gets our connect timeout and no retry, whatever the caller wants."""
+    fake = FakeSTT(says("hi"))
+    async with ResilientSTT([fake], attempt_timeout=3.0).stream() as stream:
+        stream.end_input()
+        await collect(stream)
+    assert fake.streams[0].conn_options.timeout == 3.0
+    assert fake.streams[0].conn_options.max_retry == 0
+
+
+# -- outside a worker
+
+
+async def test_explains_a_missing_http_session() -> None:
+    """Plugins outside a worker and an http context end the stream with what to do, at once."""
+    loop = asyncio.get_running_loop()
+    made = ResilientSTT(keyed())
+    begun = loop.time()
+    async with made.stream() as stream:
+        with pytest.raises(APIConnectionError, match=r"http_context.open\(\)") as raised:
+            await collect(stream)
+    assert not raised.value.retryable
+    assert loop.time() - begun < 0.1
+    await made.aclose()
+
+
+async def test_explains_a_missing_http_session_to_recognize() -> None:
+    """`recognize()` outside a worker says what to do, too."""
+    made = ResilientSTT(keyed())
+    with pytest.raises(APIConnectionError, match=r"http_context.open\(\)") as raised:
+        await made.recognize(frames())
+    assert not raised.value.retryable
+    await made.aclose()
+
+
+# -- providers that cannot stream
+
+
+async def test_batch_provider_through_a_vad() -> None:
+    """With a LiveKit VAD, a provider that cannot stream takes part."""
+    batch = FakeSTT(streaming=False, text="hello")
+    made = ResilientSTT([batch], vad=inference.VAD())
+    assert made.capabilities.streaming
+    assert not made.capabilities.interim_results
+    event = await made.recognize(frames())
+    assert event.alternatives[0].text == "hello"
+    async with made.stream() as stream:
+        stream.push_frame(frames()[0])
+        stream.end_input()
+        await collect(stream)
+    await made.aclose()
+
+
+# -- capabilities
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "together"),
+    [
+        ("interim_results", True, False, False),
+        ("interim_results", True, True, True),
+        ("manual_flush", True, False, False),
+        ("manual_flush", True, True, True),
+        ("diarization", True, False, False),
+        ("diarization", True, True, True),
+        ("keyterms", False, True, True),
+        ("keyterms", False, False, False),
+        ("chat_context", False, True, True),
+        ("aligned_transcript", "word", False, False),
+        ("aligned_transcript", "word", "chunk", "word"),
+    ],
+)
+async def test_capabilities(name: str, first: Any, second: Any, together: Any) -> None:
+    """What a caller builds on needs all providers; what one may ignore needs one."""
+    made = ResilientSTT([FakeSTT(**{name: first}), FakeSTT(**{name: second})])
+    assert getattr(made.capabilities, name) == together
+
+
+async def test_capabilities_are_read_afresh() -> None:
+    """A provider whose capabilities change changes ours."""
+    fake = FakeSTT(manual_flush=True)
+    made = ResilientSTT([fake])
+    assert made.capabilities.manual_flush
+    fake.capabilities.manual_flush = False
+    assert not made.capabilities.manual_flush
+
+
+async def test_can_recognize_though_no_provider_can() -> None:
+    """`offline_recognize` holds, for a streaming-only provider is streamed the buffer."""
+    made = ResilientSTT([FakeSTT(offline_recognize=False)])
+    assert made.capabilities.offline_recognize
+    assert made.capabilities.streaming
+
+
+# -- what callers tell it
+
+
+async def test_keyterms_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Keyterms go to the providers that support them; nobody warns about the others."""
+    takes, ignores = FakeSTT(keyterms=True), FakeSTT()
+    ResilientSTT([ignores, takes])._update_session_keyterms(["LiveKit"])
+    assert takes.keyterms == ["LiveKit"]
+    assert ignores.keyterms == []
+    assert not caplog.records
+
+
+async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Conversation items go to the providers that support them; nobody warns about the others."""
+    takes, ignores = FakeSTT(chat_context=True), FakeSTT()
+    item: Any = object()
+    ResilientSTT([ignores, takes])._push_conversation_item(item)
+    assert takes.items == [item]
+    assert ignores.items == []
+    assert not caplog.records
+
+
+async def test_keyterms_that_nobody_takes_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Where no provider supports keyterms, the caller is told, as by any LiveKit STT."""
+    ResilientSTT([FakeSTT()])._update_session_keyterms(["LiveKit"])
+    assert "keyterms are not supported" in caplog.text
+
+
+async def test_prewarms_the_first() -> None:
+    """The preferred provider is pre-warmed, the others are not expected to serve."""
+    first, second = FakeSTT(), FakeSTT()
+    ResilientSTT([first, second]).prewarm()
+    assert (first.prewarmed, second.prewarmed) == (1, 0)
+
+
+# -- what it tells
+
+
+async def test_labels_follow_who_serves() -> None:
+    """`model`, `provider` and `metrics_metadata` are those of the provider that serves."""
+    first = FakeSTT(fails(stt_error()), provider="First")
+    made = ResilientSTT([first, FakeSTT(says("hi"), provider="Second")])
+    assert (made.model, made.provider) == ("first-1", "First")
+    async with made.stream() as stream:
+        stream.end_input()
+        await collect(stream)
+    assert (made.model, made.provider) == ("second-1", "Second")
+    assert made.metrics_metadata == {"model_name": "second-1", "model_provider": "Second"}
+
+
+async def test_metrics_are_forwarded_once() -> None:
+    """Usage of a provider is one metric of ours, with the provider's own labels."""
+
+    async def behave(stream: FakeStream) -> None:
+        await stream.listen()
+        usage = stt.RecognitionUsage(audio_duration=stream.audio)
+        stream._event_ch.send_nowait(
+            stt.SpeechEvent(SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage)
+        )
+
+    made = ResilientSTT([FakeSTT(behave, provider="First")])
+    metrics: list[Any] = []
+    made.on("metrics_collected", metrics.append)
+    async with made.stream() as stream:
+        for frame in frames(1.0):
+            stream.push_frame(frame)
+        stream.end_input()
+        events = await collect(stream)
+    assert [e.type for e in events] == [SpeechEventType.RECOGNITION_USAGE]
+    [metric] = metrics
+    assert metric.audio_duration == pytest.approx(1.0)
+    assert metric.metadata.model_provider == "First"
+
+
+async def test_recognize_counts_audio_once() -> None:
+    """`recognize()` adds no metric of its own to the provider's."""
+    made = ResilientSTT([FakeSTT(text="hi")])
+    metrics: list[Any] = []
+    made.on("metrics_collected", metrics.append)
+    await made.recognize(frames(1.0))
+    assert [m.audio_duration for m in metrics] == [pytest.approx(1.0)]
+
+
+async def test_failures_are_recoverable_errors() -> None:
+    """A provider's failure is an `error` event that does not count towards closing a session."""
+    made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"))])
+    errors: list[STTError] = []
+    made.on("error", errors.append)
+    async with made.stream() as stream:
+        stream.end_input()
+        assert texts(await collect(stream)) == ["hi"]
+    assert [e.recoverable for e in errors] == [True]
+    assert errors[0].label == made.label
+
+
+@pytest.mark.parametrize("mistake", [TypeError, ZeroDivisionError])
+async def test_a_subscribers_mistake_stops_nothing(mistake: type[Exception]) -> None:
+    """A handler that raises is logged; the transcript goes on. LiveKit lets a TypeError through."""
+    made = ResilientSTT([FakeSTT(fails(stt_error()), text="ho"), FakeSTT(says("hi"))])
+    called: list[Any] = []
+
+    def broken(event: Any) -> None:
+        called.append(event)
+        raise mistake
+
+    for name in ("stt_availability_changed", "switched", "provider_failed", "error"):
+        made.on(name, broken)
+    made.on("metrics_collected", broken)
+    async with made.stream() as stream:
+        stream.end_input()
+        assert texts(await collect(stream)) == ["hi"]
+    failures = len(called)
+    assert failures == 4
+    assert (await made.recognize(frames())).alternatives[0].text == "ho"
+    assert len(called) > failures
+    await made.aclose()
+
+
+async def test_events_by_name() -> None:
+    """A subscriber to one event gets that event as its typed object."""
+    made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"), provider="Other")])
+    switches: list[Switched] = []
+    made.on("switched", switches.append)
+    async with made.stream() as stream:
+        stream.end_input()
+        await collect(stream)
+    [switch] = switches
+    assert (switch.from_provider, switch.to_provider) == ("fake", "other")
+
+
+# -- its end
+
+
+async def test_aclose_lets_go_of_providers() -> None:
+    """After `aclose()` a provider's metrics are nobody's business; twice is no mistake."""
+    fake = FakeSTT(text="hi")
+    made = ResilientSTT([fake])
+    metrics: list[Any] = []
+    made.on("metrics_collected", metrics.append)
+    await made.aclose()
+    await made.aclose()
+    await fake.recognize(frames())
+    assert not metrics
+
+
+async def test_is_a_context_manager() -> None:
+    """`async with ResilientSTT(...)` closes it."""
+    fake = FakeSTT(text="hi")
+    metrics: list[Any] = []
+    async with ResilientSTT([fake]) as made:
+        made.on("metrics_collected", metrics.append)
+    await fake.recognize(frames())
+    assert not metrics
