@@ -1,1 +1,44 @@
-"""The chaos kit: fake providers, faults and reference speech."""
+"""The chaos kit: fake providers that transcribe what they hear, faults, speech, scores."""
+
+from .cartesia import FakeCartesia
+from .clock import VirtualTimeLoop, run_virtual
+from .deepgram import FakeDeepgram
+from .faults import (
+    Drop,
+    DropAfterClose,
+    EndCleanly,
+    Fault,
+    FaultScript,
+    Hang,
+    Latency,
+    Refuse,
+    Status,
+    from_,
+)
+from .play import Played, play
+from .score import Final, Score, score
+from .speech import ReferenceSpeech, SpokenWord
+
+__all__ = [
+    "Drop",
+    "DropAfterClose",
+    "EndCleanly",
+    "FakeCartesia",
+    "FakeDeepgram",
+    "Fault",
+    "FaultScript",
+    "Final",
+    "Hang",
+    "Latency",
+    "Played",
+    "ReferenceSpeech",
+    "Refuse",
+    "Score",
+    "SpokenWord",
+    "Status",
+    "VirtualTimeLoop",
+    "from_",
+    "play",
+    "run_virtual",
+    "score",
+]
