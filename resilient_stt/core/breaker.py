@@ -7,6 +7,7 @@ only. Counting, times and thresholds are the methods' business.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from .inputs import ErrorKind
@@ -35,6 +36,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (State.CLOSED, Signal.SUCCESS): State.CLOSED,
     (State.CLOSED, Signal.TRIP): State.OPEN,
     (State.CLOSED, Signal.LOCK): State.LOCKED,
+    (State.CLOSED, Signal.COOLED): State.CLOSED,
     (State.OPEN, Signal.SUCCESS): State.CLOSED,
     (State.OPEN, Signal.TRIP): State.OPEN,
     (State.OPEN, Signal.LOCK): State.LOCKED,
@@ -42,11 +44,15 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (State.HALF_OPEN, Signal.SUCCESS): State.CLOSED,
     (State.HALF_OPEN, Signal.TRIP): State.OPEN,
     (State.HALF_OPEN, Signal.LOCK): State.LOCKED,
+    (State.HALF_OPEN, Signal.COOLED): State.HALF_OPEN,
     (State.LOCKED, Signal.SUCCESS): State.CLOSED,
     (State.LOCKED, Signal.TRIP): State.LOCKED,
     (State.LOCKED, Signal.LOCK): State.LOCKED,
     (State.LOCKED, Signal.COOLED): State.HALF_OPEN,
 }
+
+BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 0, State.OPEN: 1, State.LOCKED: 2}
+"""The order in which providers are preferred; within it, the route's."""
 
 _CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 
@@ -73,7 +79,7 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether the provider may be given traffic."""
-        return self.state(now) in (State.CLOSED, State.HALF_OPEN)
+        return BADNESS[self.state(now)] == 0
 
     def succeeded(self, now: float) -> None:
         """The provider gave text."""
@@ -91,7 +97,7 @@ class Breaker:
         if kind in _CREDENTIALS:
             self._open(Signal.LOCK, now + self._policy.locked_for)
         elif kind is ErrorKind.RATE_LIMITED:
-            self._open(Signal.TRIP, now + (retry_after or self._policy.open_for))
+            self._open(Signal.TRIP, now + (_sane(retry_after) or self._policy.open_for))
         else:
             horizon = now - self._policy.window
             self._failures = [t for t in self._failures if t > horizon] + [now]
@@ -116,3 +122,8 @@ class Breaker:
 
     def _go(self, signal: Signal) -> None:
         self._state = TRANSITIONS[self._state, signal]
+
+
+def _sane(seconds: float | None) -> float | None:
+    """What a server says may be anything."""
+    return seconds if seconds is not None and 0 < seconds < math.inf else None

@@ -44,6 +44,8 @@ class Ledger:
 
     def push(self, samples: int, rate: int) -> float:
         """Append audio; returns the seconds of unsettled speech that fell out of the window."""
+        if samples < 0 or rate < 1 or self.rate not in (0, rate):
+            raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
         self.rate = rate
         self.end += samples
         excess = self.end - self.start - self.samples(self._policy.window)
@@ -111,22 +113,30 @@ class Ledger:
         """
         if not self._hears:
             return False
-        for segment in self._after_watermark():
-            end = segment.end if segment.end is not None else self.end
-            if at_least is None and self._owes(segment, end):
-                return True
-            if at_least is not None:
-                voiced = end - max(segment.start, self.watermark)
-                if voiced >= self.samples(at_least):
-                    return True
-        return False
+        if at_least is None:
+            return self.first_owed() is not None
+        return any(
+            self._until(s) - max(s.start, self.watermark) >= self.samples(at_least)
+            for s in self._after_watermark()
+        )
 
-    def first_owed_end(self) -> int | None:
-        """Where the first finished segment that owes words ends, if there is one."""
+    def first_owed(self) -> Segment | None:
+        """The first segment that owes words, if there is one."""
         for segment in self._after_watermark():
-            if segment.end is not None and self._owes(segment, segment.end):
-                return segment.end
+            if self._owes(segment, self._until(segment)):
+                return segment
         return None
+
+    def ended_by(self, position: int) -> int:
+        """Where the last segment that had ended by `position` ends; 0 if there is none."""
+        return max((s.end for s in self._segments if s.end and s.end <= position), default=0)
+
+    def voiced_until(self, position: int) -> int:
+        """Where the last voice before `position` ends; 0 if none is known."""
+        if not self._hears:
+            return position
+        ends = [min(self._until(s), position) for s in self._segments if s.start < position]
+        return ends[-1] if ends else 0
 
     # -- what to send
 
@@ -184,8 +194,7 @@ class Ledger:
             return max(0, end - start)
         total = 0
         for segment in self._segments:
-            until = segment.end if segment.end is not None else self.end
-            total += max(0, min(until, end) - max(segment.start, start))
+            total += max(0, min(self._until(segment), end) - max(segment.start, start))
         return total
 
     def samples(self, seconds: float) -> int:
@@ -197,6 +206,9 @@ class Ledger:
         return position / self.rate if self.rate else 0.0
 
     # -- inside
+
+    def _until(self, segment: Segment) -> int:
+        return segment.end if segment.end is not None else self.end
 
     def _owes(self, segment: Segment, end: int) -> bool:
         if self._inside(segment):

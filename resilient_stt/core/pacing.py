@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .policy import Pace
 
+ROUNDING = 0.01
+"""Of a sample: what the sums of times may be off by without making the sender wait for nothing."""
+
 
 class Bucket:
     """How many samples may be sent now."""
@@ -13,13 +16,13 @@ class Bucket:
         self._at = now
         self._seconds = pace.burst
 
-    def available(self, now: float) -> float:
-        """Seconds of audio that may be sent at `now`."""
+    def granted(self, now: float, rate: int) -> int:
+        """Samples of audio at `rate` Hz that may be sent at `now`."""
         self._seconds = min(
             self._pace.burst, self._seconds + max(0.0, now - self._at) * self._pace.rate
         )
         self._at = max(self._at, now)
-        return self._seconds
+        return int(self._seconds * rate + ROUNDING)
 
     def take(self, seconds: float) -> None:
         """Spend what was just asked for."""

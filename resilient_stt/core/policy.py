@@ -78,6 +78,9 @@ class ReplayPolicy(_Checked):
     settle_grace: float = 2.0
     """Audio sent after a remainder that owes no words before it is settled: the final of one short
     last word may still be under way, and a connection that drops meanwhile would lose it."""
+    speaks_for: float = 6.0
+    """Audio after a segment that makes any final without times speak for it: a provider may tell
+    several segments in one final, and none of them takes so long."""
     tolerance: float = 0.3
     """Disagreement in seconds between two providers about when the same word was spoken."""
 
@@ -104,6 +107,10 @@ class Policies:
     watchdog: WatchdogPolicy = field(default_factory=WatchdogPolicy)
 
 
+QUANTUM = 0.05
+"""Seconds of audio that a replay sends at a time, at least: a frame as LiveKit's plugins cut it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace(_Checked):
     """How fast a provider takes audio: `burst` seconds at once, then `rate` times real time."""
@@ -113,8 +120,10 @@ class Pace(_Checked):
 
     def __post_init__(self) -> None:
         super(Pace, self).__post_init__()
-        if self.burst <= 0 or self.rate < 1:
-            raise ValueError("Pace needs a burst above 0 s and a rate of at least 1 x real time")
+        if self.burst < QUANTUM or self.rate < 1:
+            raise ValueError(
+                f"Pace needs a burst of {QUANTUM} s or more and a rate of at least 1 x real time"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ inputs that the shell must not produce raises `AssertionError`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..events import (
     AudioLost,
@@ -18,7 +18,7 @@ from ..events import (
     Restored,
     Switched,
 )
-from .breaker import Breaker
+from .breaker import BADNESS, Breaker, State
 from .commands import (
     Availability,
     CloseLeg,
@@ -53,13 +53,10 @@ from .inputs import (
 )
 from .ledger import Ledger
 from .pacing import Bucket
-from .policy import Policies, Provider
+from .policy import QUANTUM, Policies, Provider
 from .retry import RetryBudget
 from .timeline import Timeline
 from .transcript import Seam, Transcript, Utterance, usable
-
-QUANTUM = 0.05
-"""Seconds of audio that a replay sends at a time, at least: a frame as LiveKit's plugins cut it."""
 
 LOSS_STEP = 1.0
 """Seconds of lost speech after which a loss that still goes on is reported."""
@@ -86,6 +83,8 @@ class Leg:
     """When it was told that the input has ended."""
     heard_at: float | None = None
     """When it last said something."""
+    claims: list[int] = field(default_factory=list)
+    """How far it had been sent audio when it said the finals without times that speak for some."""
     speech_open: bool = False
     """It announced speech that is held back until it says something new."""
 
@@ -174,9 +173,10 @@ class Session:
     # -- inputs
 
     def _dispatch(self, event: Input, now: float) -> None:
+        self._check(event)
         match event:
             case Opened():
-                self._open(self._choose(None, now) or self._route[0], now)
+                self._open(self._least_bad(self._route, now), now)
             case AudioPushed(samples, rate):
                 self._lose(self._ledger.push(samples, rate))
             case Flushed():
@@ -193,6 +193,12 @@ class Session:
             case Woken(wait):
                 self._woken(now, wait)
 
+    def _check(self, event: Input) -> None:
+        if isinstance(event, AudioPushed | Flushed) and self._input_ended:
+            raise AssertionError("the input has ended")
+        if isinstance(event, Opened) and self._next_leg:
+            raise AssertionError("opened twice")
+
     def _from_leg(self, leg: Leg, event: LegSaid | LegFailed | LegEnded, now: float) -> None:
         match event:
             case LegSaid(_, said):
@@ -205,11 +211,18 @@ class Session:
     def _advance(self, now: float) -> None:
         """What follows from any input: settle silence, send audio, balance, report."""
         leg = self._leg
-        backlog = self._ledger.samples(leg.backlog(now)) if leg else 0
-        self._ledger.settle_silence(leg.cursor - backlog if leg else 0)
+        heard = leg.cursor - self._ledger.samples(leg.backlog(now)) if leg else 0
+        if leg:
+            self._settle_claims(
+                leg, heard - self._ledger.samples(self._policies.replay.settle_grace)
+            )
+        self._ledger.settle_silence(heard)
         if leg:
             self._pump(leg, now)
-            self._end_orphaned_speech(leg)
+        elif self._input_ended and self._hears and not self._owes_words():
+            self._close(Finish())  # no provider has to come back for it
+            return
+        self._end_orphaned_speech()
         self._release()
 
     # -- what a leg says
@@ -257,26 +270,38 @@ class Session:
             self._settle(leg, said, utterance, kept)
 
     def _settle(self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance | None) -> None:
+        ledger = self._ledger
         if kept is not None:
-            self._transcript.commit(kept)
+            self._transcript.commit(kept, ledger.seconds(leg.cursor))
         leg.seam.passed(utterance, kept)
         if not said.text.strip():
             return
-        ledger = self._ledger
-        before = ledger.watermark
-        until = self._settled_until(leg, utterance)
-        if until is None:
-            return
-        ledger.settle(min(until, leg.cursor))
-        if not utterance.words:
-            self._transcript.settled(ledger.seconds(before), ledger.seconds(ledger.watermark))
+        if utterance.end is not None:
+            ledger.settle(min(ledger.samples(utterance.end), leg.cursor))
+        else:
+            late = ledger.samples(self._policies.replay.speaks_for)
+            ledger.settle(ledger.ended_by(leg.cursor - late))
+            leg.claims.append(leg.cursor)
 
-    def _settled_until(self, leg: Leg, utterance: Utterance) -> int | None:
-        """How far a FINAL settles the audio, by the best evidence it gives."""
-        end = utterance.words[-1].end if utterance.words else utterance.end
-        if end is not None:
-            return self._ledger.samples(end)
-        return self._ledger.first_owed_end()
+    def _settle_claims(self, leg: Leg, heard: int) -> None:
+        """Settle what finals without times speak for, of the audio before `heard`.
+
+        Each speaks for the first segment that owes words and was over when it was said. A provider
+        may tell a segment in several, or be about to die with half of one told: so the leg must
+        have heard well past the segment, and be alive.
+        """
+        ledger = self._ledger
+        while leg.claims:
+            claim, segment = leg.claims[0], ledger.first_owed()
+            if segment and segment.start < claim:
+                end = segment.end
+                if end is None and self._input_ended:
+                    end = ledger.end
+                if end is None or end > heard:
+                    return
+                if end <= claim:
+                    ledger.settle(end)
+            leg.claims.pop(0)
 
     def _on_session_time(self, leg: Leg, said: Said) -> Utterance:
         timeline = leg.timeline
@@ -319,16 +344,18 @@ class Session:
         """A clean end: right after the end of input if no words are owed, else a failure."""
         if leg.ended_at is None:
             self._failed(leg, ErrorKind.DROPPED, "ended", None, now, wait)
-        elif self._owes_tail():
+        elif self._owes_tail(leg):
             self._tail = self._ledger.watermark
             self._failed(leg, ErrorKind.DROPPED, "ended with words missing", None, now, wait)
         else:
-            self._finish()
+            self._close(Finish())
 
-    def _owes_tail(self) -> bool:
+    def _owes_tail(self, leg: Leg) -> bool:
         """Whether words are missing at the end; a second leg that heard none there is believed."""
-        if self._tail == self._ledger.watermark:
-            return False
+        self._settle_claims(leg, leg.cursor)
+        return self._tail != self._ledger.watermark and self._owes_words()
+
+    def _owes_words(self) -> bool:
         return self._ledger.owes(at_least=self._policies.replay.segment_owes)
 
     def _failed(
@@ -352,7 +379,7 @@ class Session:
             self._budgets[name].earn(now - leg.opened_at)
         again = worked and kind is ErrorKind.DROPPED and self._may_reopen(name, now)
         self._tried.add(name)
-        target = leg.provider if again else self._choose(name, now)
+        target = leg.provider if again else self._choose(now)
         if target is None or target.name != name:
             self._mark_unavailable(name)
         if target is None:
@@ -375,14 +402,25 @@ class Session:
 
     # -- which leg next
 
-    def _choose(self, failed: str | None, now: float) -> Provider | None:
-        """The first provider of the route that is not known to fail, or the least bad one left.
+    def _choose(self, now: float) -> Provider | None:
+        """The least bad provider of the route that was not tried since one has worked, if any.
 
-        A provider is tried once until one has worked; then an outage sets the pace.
+        With all tried, an outage sets the pace. Locked ones are tried where all are locked, never
+        because the others have just failed.
         """
-        untried = [p for p in self._route if p.name not in self._tried and p.name != failed]
-        admitted = [p for p in untried if self._breakers[p.name].admits(now)]
-        return next(iter(admitted or untried), None)
+        untried = [p for p in self._route if p.name not in self._tried]
+        if not untried:
+            return None
+        best = self._least_bad(untried, now)
+        if not self._locked(best, now) or self._locked(self._least_bad(self._route, now), now):
+            return best
+        return None
+
+    def _least_bad(self, providers: Sequence[Provider], now: float) -> Provider:
+        return min(providers, key=lambda p: BADNESS[self._breakers[p.name].state(now)])
+
+    def _locked(self, provider: Provider, now: float) -> bool:
+        return self._breakers[provider.name].state(now) is State.LOCKED
 
     def _switch(self, old: Leg, target: Provider, kind: ErrorKind, now: float) -> None:
         leg = self._open(target, now)
@@ -406,7 +444,11 @@ class Session:
             start=start,
             edge=ledger.end,
             bucket=Bucket(provider.pace, now),
-            seam=self._transcript.seam(ledger.seconds(ledger.watermark), ledger.seconds(start)),
+            seam=self._transcript.seam(
+                ledger.seconds(ledger.watermark),
+                ledger.seconds(start),
+                lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
+            ),
             cursor=start,
             mark=ledger.watermark if ledger.end else -1,
             caught_up=start == ledger.end,
@@ -448,7 +490,7 @@ class Session:
         elif outage and outage.attempt_at is not None and now >= outage.attempt_at:
             outage.attempt_at = None
             self._tried.clear()
-            self._open(self._choose(None, now) or self._route[0], now)
+            self._open(self._least_bad(self._route, now), now)
         elif (leg := self._leg) and (due := self._drained_at) is not None and now >= due:
             self._drained(leg, now, wait)
         elif (leg := self._leg) and (due := self._working_at) is not None and now >= due:
@@ -456,35 +498,28 @@ class Session:
 
     def _give_up(self, seconds: float) -> None:
         names = ", ".join(p.name for p in self._route)
-        self._close_all()
-        self._flush_loss()
-        self.done = True
-        self._out.append(
-            GiveUp(f"no speech-to-text provider answered for {seconds:.0f} s ({names})")
-        )
+        self._close(GiveUp(f"no speech-to-text provider answered for {seconds:.0f} s ({names})"))
 
     # -- the end
 
     def _drained(self, leg: Leg, now: float, wait: float) -> None:
         """A leg that should finish has fallen silent."""
-        if self._owes_tail():
+        if self._owes_tail(leg):
             self._tail = self._ledger.watermark
             self._failed(leg, ErrorKind.STALLED, "no end", None, now, wait)
         else:
-            self._finish()
+            self._close(Finish())
 
-    def _finish(self) -> None:
-        self._close_all()
+    def _close(self, last: Finish | GiveUp) -> None:
+        """Nothing follows: no leg, speech or loss may be left open."""
+        if self._leg:
+            self._out.append(CloseLeg(self._leg.id))
+            self._leg = None
         if self._transcript.balance(SaidKind.END):
             self._out.append(Emit(SaidKind.END))
         self._flush_loss()
         self.done = True
-        self._out.append(Finish())
-
-    def _close_all(self) -> None:
-        if self._leg:
-            self._out.append(CloseLeg(self._leg.id))
-            self._leg = None
+        self._out.append(last)
 
     # -- sending
 
@@ -505,25 +540,27 @@ class Session:
         """Send one span or one flush; false if nothing may be sent now."""
         ledger = self._ledger
         mark = ledger.next_mark(leg.mark)
+        until = ledger.end if mark is None else mark
+        leg.cursor = max(leg.cursor, ledger.start)  # what fell out of the window is gone
+        if not leg.caught_up:
+            leg.cursor = max(leg.cursor, min(ledger.skip_silence(leg.cursor), until))
         if mark is not None and mark <= leg.cursor:
             leg.mark = mark
             self._out.append(FlushLeg(leg.id))
             return True
-        if not leg.caught_up:
-            leg.cursor = max(leg.cursor, min(ledger.skip_silence(leg.cursor), mark or ledger.end))
-        wanted = min(mark or ledger.end, ledger.end) - leg.cursor
-        if wanted <= 0:
-            return False
-        wanted = min(wanted, self._until_silence(leg))
-        count = min(wanted, int(leg.bucket.available(now) * ledger.rate))
-        if count < min(wanted, ledger.samples(QUANTUM)):
+        wanted = until - leg.cursor
+        piece = min(wanted, self._piece)
+        # a replay looks for silence to cut after every piece
+        count = min(leg.bucket.granted(now, ledger.rate), wanted if leg.caught_up else piece)
+        if not piece or count < piece:
             return False
         self._send_span(leg, count)
         return True
 
-    def _until_silence(self, leg: Leg) -> int:
-        """How much to send before looking for silence to cut again."""
-        return self._ledger.samples(QUANTUM) if not leg.caught_up else self._ledger.end
+    @property
+    def _piece(self) -> int:
+        """Samples that are sent at a time, at least; no more than any burst holds."""
+        return max(1, int(QUANTUM * self._ledger.rate))
 
     def _send_span(self, leg: Leg, count: int) -> None:
         if leg.timeline is None:
@@ -560,8 +597,7 @@ class Session:
         leg, ledger = self._leg, self._ledger
         if leg is None or leg.cursor >= ledger.end:
             return None
-        waiting = min(QUANTUM, (ledger.end - leg.cursor) / ledger.rate)
-        return leg.bucket.when(waiting)
+        return leg.bucket.when(min(self._piece, ledger.end - leg.cursor) / ledger.rate)
 
     @property
     def _drained_at(self) -> float | None:
@@ -581,12 +617,13 @@ class Session:
 
     # -- small things
 
-    def _end_orphaned_speech(self, leg: Leg) -> None:
+    def _end_orphaned_speech(self) -> None:
         """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
-        if not self._transcript.speaking or self._speech_leg == leg.id:
+        alive = self._leg is not None and self._speech_leg == self._leg.id
+        if alive or not self._transcript.speaking:
             return
         quiet = self._ledger.silent_for >= self._policies.watchdog.end_of_speech
-        if self._hears and leg.caught_up and quiet and not self._ledger.owes():
+        if self._hears and quiet and not self._ledger.owes():
             self._transcript.balance(SaidKind.END)
             self._out.append(Emit(SaidKind.END))
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import islice
 
 SIMILAR = 0.75
 """Similarity from which two longer tokens are taken for the same word: "reserv" and "reserve" are,
@@ -68,24 +70,25 @@ def similar(a: str, b: str) -> bool:
     return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILAR
 
 
-def retold(told: list[str], new: list[str]) -> int:
-    """How many leading tokens of `new` tell the end of `told` again.
+def retold(told: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """How many leading tokens of `new` tell `told` again, and how many of `told` that uses up.
 
-    The longest prefix of `new` that matches a suffix of `told`; all of `new` if it matches a run
-    inside `told` (a re-telling that has not come to its end). One leading token of `new` may be the
-    torn rest of a word.
+    The longest run of `told` that `new` begins with, if it goes on to the end of `told` (then new
+    text follows) or of `new` (then more of `told` may follow); of equal runs the first.
     """
-    best = 0
-    for torn in (0, 1):
-        for length in range(min(len(told), len(new) - torn), 0, -1):
-            if _same(told[-length:], new[torn : torn + length]):
-                best = max(best, torn + length)
-                break
-        if best:
-            return best
-    inside = any(_same(told[i : i + len(new)], new) for i in range(len(told) - len(new) + 1))
-    return len(new) if new and inside else 0
+    best = (0, 0)
+    for at in range(len(told)):
+        length = _run(told, at, new)
+        if length > best[0] and (at + length == len(told) or length == len(new)):
+            best = (length, at + length)
+    return best
 
 
-def _same(told: list[str], new: list[str]) -> bool:
-    return len(told) == len(new) and all(map(similar, told, new))
+def _run(told: Sequence[str], at: int, new: Sequence[str]) -> int:
+    """How many tokens of `told` from `at` on are those that `new` begins with."""
+    length = 0
+    for ours, theirs in zip(islice(told, at, None), new, strict=False):
+        if not similar(ours, theirs):
+            break
+        length += 1
+    return length

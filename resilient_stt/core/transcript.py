@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .inputs import SaidKind, Word
@@ -27,11 +28,11 @@ class Utterance:
 
 @dataclass(slots=True)
 class Committed:
-    """A token that was given to the consumer, and the audio it was spoken in, if known."""
+    """A token that was given to the consumer, and its times; without `start` it ended by `end`."""
 
     norm: str
     start: float | None
-    end: float | None
+    end: float
 
 
 class Transcript:
@@ -45,23 +46,17 @@ class Transcript:
     def __repr__(self) -> str:
         return f"Transcript(committed={len(self._committed)}, speaking={self.speaking})"
 
-    def commit(self, utterance: Utterance) -> None:
-        """These words were emitted in a FINAL."""
+    def commit(self, utterance: Utterance, heard: float) -> None:
+        """These words were emitted in a FINAL of a leg that had been sent audio up to `heard`."""
         language = utterance.language
         if utterance.words:
             for word in utterance.words:
                 for token in tokens(word.text, language):
                     self._committed.append(Committed(token.norm, word.start, word.end))
         else:
+            end = heard if utterance.end is None else utterance.end
             for token in tokens(utterance.text, language):
-                self._committed.append(Committed(token.norm, None, None))
-
-    def settled(self, start: float, end: float) -> None:
-        """What was committed without times lies between `start` and `end` seconds."""
-        for item in reversed(self._committed):
-            if item.end is not None:
-                break
-            item.start, item.end = start, end
+                self._committed.append(Committed(token.norm, None, end))
 
     def clean_start(self, watermark: float, oldest: float) -> float | None:
         """The best place between words to begin a replay: before the last settled word or two.
@@ -77,21 +72,25 @@ class Transcript:
             if index == 0 and len(spans) == 3:
                 continue  # known only as the second word's neighbour
             before = spans[index - 1][1] if index else oldest
-            place = min(start, max(start - self._policy.cut_to / 2, ((before or 0) + start) / 2))
+            place = min(start, max(start - self._policy.cut_to / 2, (before + start) / 2))
             gap = start - place
             if oldest <= place < watermark and (best is None or gap > best[0]):
                 best = (gap, place)
         return best[1] if best else None
 
-    def seam(self, boundary: float, replay_from: float) -> Seam:
-        """The seam for a leg whose audio begins at `replay_from`, the watermark at `boundary`."""
+    def seam(
+        self, boundary: float, replay_from: float, voiced_until: Callable[[float], float]
+    ) -> Seam:
+        """The seam for a leg whose audio begins at `replay_from`, the watermark at `boundary`.
+
+        `voiced_until`: where the last voice before a time ended.
+        """
         told = [
             c
             for c in self._committed
-            if c.end is None or c.start is None or (c.start + c.end) / 2 > replay_from
+            if (voiced_until(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
         ]
-        overlaps = bool(told) or replay_from < boundary
-        return Seam(boundary, told, self._policy.tolerance, overlaps=overlaps)
+        return Seam(boundary, replay_from, told, self._policy.tolerance)
 
     def balance(self, kind: SaidKind) -> bool:
         """Whether a START or END may be emitted now; notes it if so."""
@@ -110,12 +109,16 @@ class Seam:
     """
 
     def __init__(
-        self, boundary: float, told: list[Committed], tolerance: float, *, overlaps: bool
+        self, boundary: float, replay_from: float, told: Sequence[Committed], tolerance: float
     ) -> None:
         self._boundary = boundary
-        self._told = told
+        self._replay_from = replay_from
+        self._told = [c.norm for c in told]
+        self._beyond = any(c.start is None and c.end > boundary for c in told)
+        """Words were told beyond the boundary: only their text can say which."""
         self._tolerance = tolerance
-        self.open = overlaps
+        self._first = True
+        self.open = bool(told) or replay_from < boundary
 
     def __repr__(self) -> str:
         return f"Seam(boundary={self._boundary:.3f}, told={len(self._told)}, open={self.open})"
@@ -127,26 +130,33 @@ class Seam:
             return utterance if utterance.text.strip() else None
         if not found:
             return None
-        if utterance.words and not self._untimed:
-            return _without_words(utterance, self._by_time(utterance), found)
-        count = retold([c.norm for c in self._told], [t.norm for t in found])
-        return _without_tokens(utterance, count, found)
+        if utterance.end is not None and not self._beyond:
+            if utterance.words:
+                return _without_words(utterance, self._by_time(utterance), found)
+            if utterance.end <= self._boundary:
+                return None
+        return _without_tokens(utterance, self._by_text(found)[0], found)
 
     def passed(self, utterance: Utterance, kept: Utterance | None) -> None:
         """A FINAL went through: `kept` of it was new."""
+        found = tokens(utterance.text, utterance.language)
         if kept is not None:
             self.open = False
-            return
-        said = [t.norm for t in tokens(utterance.text, utterance.language)]
-        norms = [c.norm for c in self._told]
-        for at in range(len(norms) - len(said) + 1):
-            if all(map(similar, norms[at : at + len(said)], said)):
-                del self._told[: at + len(said)]
-                return
+        elif found:
+            del self._told[: self._by_text(found)[1]]
+            self._first = False
 
-    @property
-    def _untimed(self) -> bool:
-        return any(c.end is None for c in self._told)
+    def _by_text(self, found: list[Token]) -> tuple[int, int]:
+        """How many leading tokens are re-told, and how many of the told ones that uses up.
+
+        The first token of a leg may be the torn rest of a word.
+        """
+        norms = [t.norm for t in found]
+        count, used = retold(self._told, norms)
+        if count or not self._first:
+            return count, used
+        count, used = retold(self._told, norms[1:])
+        return (count + 1, used) if count else (0, 0)
 
     def _by_time(self, utterance: Utterance) -> int:
         """How many leading words lie before the boundary, the text deciding where times waver."""
@@ -162,13 +172,22 @@ class Seam:
         agreement, _, count = max(ranked)
         if agreement:
             return count
-        straddles = middle > certain and words[middle - 1].end > self._boundary + 0.05
-        return middle - 1 if straddles and self._told else middle
+        return middle - 1 if self._told and self._straddles(words[middle - 1 : middle]) else middle
+
+    def _straddles(self, words: tuple[Word, ...]) -> bool:
+        """Whether the last word before the boundary may be a new one after all.
+
+        Not one with which the leg's audio begins: that is the torn rest of a settled one.
+        """
+        return any(
+            w.end > self._boundary + 0.05 and w.start > self._replay_from + self._tolerance
+            for w in words
+        )
 
     def _agreement(self, norms: list[str]) -> int:
         """How many words at the end of `norms` are the last ones told, going backwards."""
         count = 0
-        told = [c.norm for c in self._told]
+        told = self._told[:]
         for word in reversed(norms):
             parts = word.split()
             if not parts or len(told) < len(parts):

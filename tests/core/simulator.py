@@ -1,0 +1,542 @@
+"""A virtual clock, a speaker and scripted recognisers around one `Session`.
+
+A recogniser knows only the samples it was sent and answers with the words it heard whole; a word
+heard in part comes back as a wrong fragment. So a lost, repeated or clipped word shows in the text.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from resilient_stt.core.breaker import Breaker
+from resilient_stt.core.commands import (
+    Availability,
+    CloseLeg,
+    Command,
+    Emit,
+    EndLeg,
+    Finish,
+    FlushLeg,
+    GiveUp,
+    OpenLeg,
+    Release,
+    Report,
+    SendAudio,
+    Serve,
+)
+from resilient_stt.core.inputs import (
+    AudioPushed,
+    ErrorKind,
+    Flushed,
+    Input,
+    InputEnded,
+    LegEnded,
+    LegFailed,
+    LegSaid,
+    Opened,
+    Said,
+    SaidKind,
+    SpeechEnded,
+    SpeechStarted,
+    Woken,
+    Word,
+)
+from resilient_stt.core.policy import Pace, Policies, Provider
+from resilient_stt.core.session import Session
+from resilient_stt.events import Event
+
+RATE = 16_000
+START_DELAY = 0.1
+"""Voice that it takes the voice detector to be sure of speech."""
+END_DELAY = 0.35
+"""Silence that it takes it to be sure of the end."""
+NOTICED = 0.1
+"""Part of a clipped word from which a recogniser writes something."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A word as it was spoken: seconds of session audio, on whole samples."""
+
+    text: str
+    start: float
+    end: float
+
+
+def speak(*words: tuple[str, float, float]) -> list[Spoken]:
+    """Words as (text, silence before, duration)."""
+    spoken, at = [], 0.0
+    for text, gap, length in words:
+        start = round(at + gap, 3)
+        at = round(start + length, 3)
+        spoken.append(Spoken(text, start, at))
+    return spoken
+
+
+def sentence(
+    text: str, *, before: float = 0.6, word: float = 0.3, gap: float = 0.05
+) -> list[tuple[str, float, float]]:
+    """The words of a text as `speak` takes them: the first one `before` seconds late."""
+    return [(piece, gap if index else before, word) for index, piece in enumerate(text.split())]
+
+
+# -- what goes wrong with one connection
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Opening it fails."""
+
+    kind: ErrorKind = ErrorKind.CONNECT
+    after: float = 0.05
+
+
+HANGS = Refused(after=1.5)
+"""The handshake hangs until the connect timeout."""
+
+
+@dataclass(frozen=True)
+class Drops:
+    """It drops so long after it was opened; `telling` what it had not finalised yet."""
+
+    after: float
+    telling: bool = False
+    kind: ErrorKind = ErrorKind.DROPPED
+
+
+@dataclass(frozen=True)
+class EndsEarly:
+    """It ends without an error while it is still fed."""
+
+    after: float
+
+
+@dataclass(frozen=True)
+class DropsAtEnd:
+    """It drops when told that the input has ended, before its last final."""
+
+    after: float = 0.05
+
+
+@dataclass(frozen=True)
+class LosesTail:
+    """Told that the input has ended, it ends cleanly, its last final missing."""
+
+
+@dataclass(frozen=True)
+class NeverEnds:
+    """Told that the input has ended, it goes on for ever; `telling` its last final or not."""
+
+    telling: bool = True
+
+
+Fault = Refused | Drops | EndsEarly | DropsAtEnd | LosesTail | NeverEnds
+
+
+@dataclass
+class Recogniser:
+    """A provider: how it recognises, and what goes wrong with its connections, one after another.
+
+    `down`: seconds of the session between which it answers to nobody.
+    """
+
+    name: str = "a"
+    faults: Sequence[Fault | None] = ()
+    down: Sequence[tuple[float, float]] = ()
+    times: str = "words"
+    """`words`, `end` or `none`."""
+    latency: float = 0.2
+    endpointing: float = 0.3
+    """Silence after which it finalises."""
+    speed: float = 20.0
+    """How many times faster than real time it hears."""
+    most: int = 99
+    """Words that it gathers before it finalises without a pause."""
+    interims: bool = True
+    jitter: Callable[[int], float] = lambda _: 0.0
+    """Error of the time of the n-th edge of a word."""
+    spell: Callable[[str], str] = str
+    pace: Pace = field(default_factory=lambda: Pace(burst=5.0, rate=2.0))
+
+    def is_down(self, at: float) -> bool:
+        return any(since <= at < until for since, until in self.down)
+
+
+@dataclass
+class Part:
+    """How much of a word a leg was sent, in samples of session and in seconds of leg audio."""
+
+    since: int
+    until: int
+    start: float
+    end: float
+    whole: bool = True
+
+
+class Connection:
+    """One stream of a recogniser."""
+
+    def __init__(self, sim: Simulation, leg: int, recogniser: Recogniser, fault: Fault | None):
+        self.sim = sim
+        self.leg = leg
+        self.of = recogniser
+        self.fault = fault
+        self.spans: list[tuple[int, int]] = []
+        self.sent = 0
+        self.ended = False
+        self._busy = sim.now
+        self._words = iter(sim.words)
+        self._word = next(self._words, None)
+        self._part: Part | None = None
+        self._pending: list[Word] = []
+        self._started = False
+        self._edges = itertools.count()
+        self._schedule_fault()
+
+    # -- from the session
+
+    def hear(self, start: int, end: int) -> None:
+        self.spans.append((start, end))
+        at = self.sent / RATE
+        self.sent += end - start
+        self._busy = max(self._busy, self.sim.now) + (end - start) / RATE / self.of.speed
+        if isinstance(self.fault, Refused):
+            return
+        while self._word and round(self._word.start * RATE) < end:
+            if not self._listen(self._word, start, end, at):
+                break
+            self._word = next(self._words, None)
+        speaking = self._part is not None
+        if not speaking:
+            self._endpoint(self.sent / RATE)
+
+    def flush(self) -> None:
+        self._finalise(len(self._pending))
+
+    def end(self) -> None:
+        self.ended = True
+        if isinstance(self.fault, Refused):
+            return
+        if isinstance(self.fault, DropsAtEnd):
+            self._in(self.fault.after, LegFailed(self.leg, ErrorKind.DROPPED, "drop"))
+        elif isinstance(self.fault, LosesTail):
+            self._say_at(self._busy + 0.05, LegEnded(self.leg))
+        elif not isinstance(self.fault, NeverEnds):
+            self._finalise(len(self._pending))
+            self._say_at(self._busy + self.of.latency + 0.05, LegEnded(self.leg))
+        elif self.fault.telling:
+            self._finalise(len(self._pending))
+
+    # -- hearing
+
+    def _listen(self, word: Spoken, start: int, end: int, at: float) -> bool:
+        """Hear a span of it; whether it is over."""
+        first, last = round(word.start * RATE), round(word.end * RATE)
+        since, until = max(first, start), min(last, end)
+        if since < until:
+            edges = (at + (since - start) / RATE, at + (until - start) / RATE)
+            part = self._part
+            if part is None:
+                self._endpoint(edges[0])
+                part = self._part = Part(since, until, *edges, whole=since == first)
+            else:
+                part.whole = part.whole and part.until == since
+                part.until, part.end = until, edges[1]
+            self._start_speech(part)
+        if end < last:
+            return False
+        if self._part:
+            self._finish_word(word, self._part, last)
+        self._part = None
+        return True
+
+    def _start_speech(self, part: Part) -> None:
+        if not self._started and part.end - part.start >= NOTICED:
+            self._started = True
+            self._say(Said(SaidKind.START))
+
+    def _finish_word(self, word: Spoken, part: Part, last: int) -> None:
+        whole = part.whole and part.until == last
+        if not whole and part.end - part.start < NOTICED:
+            return
+        text = self.of.spell(word.text) if whole else f"fragment{word.start:.0f}"
+        jitter = [self.of.jitter(next(self._edges)) for _ in range(2)]
+        start = max(0.0, part.start + jitter[0])
+        self._pending.append(Word(text, start, max(start + 0.02, part.end + jitter[1])))
+        if len(self._pending) >= self.of.most:
+            self._finalise(self.of.most)
+        elif self.of.interims:
+            self._say(self._transcript(SaidKind.INTERIM, self._pending))
+
+    def _endpoint(self, at: float) -> None:
+        """Finalise after enough silence."""
+        if self._started and not self._pending:
+            self._finalise(0)
+        elif self._pending and at - self._pending[-1].end >= self.of.endpointing:
+            self._finalise(len(self._pending))
+
+    def _finalise(self, count: int) -> None:
+        said, self._pending = self._pending[:count], self._pending[count:]
+        if said:
+            self._say(self._transcript(SaidKind.FINAL, said))
+        if self._started and not self._pending:
+            self._started = False
+            self._say(Said(SaidKind.END))
+
+    def _transcript(self, kind: SaidKind, words: Sequence[Word]) -> Said:
+        text = " ".join(w.text for w in words)
+        if self.of.times == "words":
+            return Said(kind, text, tuple(words), words[0].start, words[-1].end)
+        if self.of.times == "end":
+            return Said(kind, text, (), words[0].start, words[-1].end)
+        return Said(kind, text)
+
+    # -- saying
+
+    def _say(self, said: Said) -> None:
+        self._say_at(self._busy + self.of.latency, LegSaid(self.leg, said))
+
+    def _say_at(self, at: float, event: Input) -> None:
+        self.sim.at(at, lambda: self._tell(event))
+
+    def _in(self, seconds: float, event: Input) -> None:
+        self._say_at(self.sim.now + seconds, event)
+
+    def _tell(self, event: Input) -> None:
+        if self.leg in self.sim.legs:
+            self.sim.handle(event)
+
+    def _schedule_fault(self) -> None:
+        match self.fault:
+            case Refused(kind, after):
+                self._in(after, LegFailed(self.leg, kind, "refused", wait=self.sim.wait))
+            case Drops(after):
+                self.sim.at(self.sim.now + after, self._drop)
+            case EndsEarly(after):
+                self.sim.at(self.sim.now + after, self._end_early)
+
+    def _drop(self) -> None:
+        assert isinstance(self.fault, Drops)
+        if self.fault.telling and self._pending:
+            self._tell(LegSaid(self.leg, self._transcript(SaidKind.FINAL, self._pending)))
+        self._tell(LegFailed(self.leg, self.fault.kind, "drop", wait=self.sim.wait))
+
+    def _end_early(self) -> None:
+        self._tell(LegEnded(self.leg, wait=self.sim.wait))
+
+    def go_down(self) -> None:
+        self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "down", wait=self.sim.wait))
+
+
+class Simulation:
+    """Runs a session to its end and keeps what it did; checks every command on the way."""
+
+    def __init__(
+        self,
+        words: Sequence[Spoken],
+        recognisers: Sequence[Recogniser],
+        *,
+        hears: bool = True,
+        tail: float = 0.6,
+        flushes: Sequence[float] = (),
+        policies: Policies | None = None,
+        frame: float = 0.05,
+        base: float = 1_000.7,
+        pad: float = 0.0,
+    ) -> None:
+        """`pad`: how far the voice detector's segments reach beyond the voice."""
+        self.words = list(words)
+        self.recognisers = {r.name: r for r in recognisers}
+        self.policies = policies or Policies()
+        self.breakers = {r.name: Breaker(self.policies.breaker) for r in recognisers}
+        route = [Provider(name=r.name, pace=r.pace) for r in recognisers]
+        self.session = Session(route, self.breakers, self.policies, hears=hears)
+        self.hears = hears
+        self.pad = pad
+        self.base = base
+        self.now = base
+        self.legs: dict[int, Connection] = {}
+        self.closed: list[Connection] = []
+        self.commands: list[tuple[float, Command]] = []
+        self.inputs: list[tuple[float, Input]] = []
+        self.pushed = 0
+        self.released = 0
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._faults = {r.name: iter(r.faults) for r in recognisers}
+        self._speak(frame, tail, flushes)
+        for recogniser in recognisers:
+            for since, _ in recogniser.down:
+                self.at(base + since, partial(self._go_down, recogniser.name))
+
+    # -- the world
+
+    def at(self, when: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._queue, (when, next(self._order), action))
+
+    @property
+    def wait(self) -> float:
+        return min(2.0, 0.1 * 2.0 ** min(self.session.failures, 10))
+
+    def _speak(self, frame: float, tail: float, flushes: Sequence[float]) -> None:
+        length = (self.words[-1].end if self.words else 0.0) + tail
+        total = round(length * RATE)
+        step = round(frame * RATE)
+        edges = [*range(step, total, step), *([total] if total else [])]
+        self._happens(0, Opened())
+        voices = self._voices() if self.hears else []
+        marks = sorted(round(f * RATE) for f in flushes)
+        for before, edge in itertools.pairwise([0, *edges]):
+            self._happens(edge, AudioPushed(edge - before, RATE))
+            while voices and voices[0][0] <= edge:
+                self._happens(edge, voices.pop(0)[1])
+            while marks and marks[0] <= edge:
+                marks.pop(0)
+                self._happens(edge, Flushed())
+        self.ended_at = self.base + total / RATE
+        self._happens(total, InputEnded())
+
+    def _happens(self, position: int, event: Input) -> None:
+        self.at(self.base + position / RATE, lambda: self.handle(event))
+
+    def _voices(self) -> list[tuple[int, Input]]:
+        """What the voice detector reports, and when it can."""
+        reports: list[tuple[int, Input]] = []
+        delays, pad = (round(START_DELAY * RATE), round(END_DELAY * RATE)), round(self.pad * RATE)
+        for start, end in voiced(self.words):
+            reports.append((start + delays[0], SpeechStarted(max(0, start - pad))))
+            reports.append((end + delays[1], SpeechEnded(end + pad)))
+        return reports
+
+    def _go_down(self, name: str) -> None:
+        for connection in list(self.legs.values()):
+            if connection.of.name == name:
+                connection.go_down()
+
+    # -- the loop
+
+    def run(self, *, within: float | None = None) -> Simulation:
+        """Run to the end, which must come `within` seconds of the end of input."""
+        limit = self.ended_at + (within if within is not None else 130.0)
+        while not self.session.done:
+            due = self.session.deadline()
+            if due is not None and (not self._queue or due <= self._queue[0][0]):
+                self.now = max(self.now, due)
+                self._wake()
+            elif self._queue:
+                when, _, action = heapq.heappop(self._queue)
+                self.now = max(self.now, when)
+                action()
+            else:
+                raise AssertionError(f"nothing will ever happen again: {self.session!r}")
+            assert self.now <= limit, f"not finished {self.now - self.ended_at:.1f} s after the end"
+        assert not self.legs, "a leg is still open"
+        assert self.session.deadline() is None
+        return self
+
+    def _wake(self) -> None:
+        did = self.handle(Woken(wait=self.wait))
+        due = self.session.deadline()
+        progress = [c for c in did if not isinstance(c, Release)]
+        assert progress or due is None or due > self.now, f"woken for nothing: {self.session!r}"
+
+    def handle(self, event: Input) -> list[Command]:
+        self.inputs.append((self.now, event))
+        if isinstance(event, AudioPushed):
+            self.pushed += event.samples
+        commands = self.session.handle(event, self.now)
+        for command in commands:
+            self.commands.append((self.now, command))
+            self._execute(command)
+        assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
+        return commands
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case OpenLeg(leg, name, start):
+                assert not self.legs, "two legs at once"
+                assert all(leg > c.leg for c in self.closed)
+                assert self.released <= start <= self.pushed
+                self.legs[leg] = self._connect(leg, self.recognisers[name])
+            case SendAudio(leg, start, end):
+                connection = self.legs[leg]
+                assert not connection.ended
+                assert self.released <= start < end <= self.pushed
+                assert not connection.spans or connection.spans[-1][1] <= start
+                connection.hear(start, end)
+            case FlushLeg(leg):
+                assert not self.legs[leg].ended
+                self.legs[leg].flush()
+            case EndLeg(leg):
+                assert not self.legs[leg].ended
+                assert self.now >= self.ended_at
+                self.legs[leg].end()
+            case CloseLeg(leg):
+                self.closed.append(self.legs.pop(leg))
+            case Release(before):
+                assert before >= self.released
+                self.released = before
+            case Finish() | GiveUp():
+                assert not self.legs, "a leg is still open"
+            case Emit() | Serve() | Availability() | Report():
+                pass
+
+    def _connect(self, leg: int, recogniser: Recogniser) -> Connection:
+        fault = next(self._faults[recogniser.name], None)
+        if recogniser.is_down(self.now - self.base):
+            fault = Refused()
+        return Connection(self, leg, recogniser, fault)
+
+    # -- what came of it
+
+    @property
+    def emitted(self) -> list[Emit]:
+        return [c for _, c in self.commands if isinstance(c, Emit)]
+
+    @property
+    def finals(self) -> list[Emit]:
+        return [e for e in self.emitted if e.kind is SaidKind.FINAL]
+
+    @property
+    def text(self) -> list[str]:
+        """The committed words."""
+        return " ".join(e.text for e in self.finals).split()
+
+    @property
+    def speech(self) -> list[SaidKind]:
+        """START and END, in order."""
+        return [e.kind for e in self.emitted if e.kind in (SaidKind.START, SaidKind.END)]
+
+    @property
+    def events(self) -> list[Event]:
+        return [c.event for _, c in self.commands if isinstance(c, Report)]
+
+    @property
+    def opened(self) -> list[str]:
+        """The providers of the legs, in order."""
+        return [c.provider for _, c in self.commands if isinstance(c, OpenLeg)]
+
+    @property
+    def gave_up(self) -> bool:
+        return any(isinstance(c, GiveUp) for _, c in self.commands)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took after the end of input."""
+        return self.now - self.ended_at
+
+
+def voiced(words: Sequence[Spoken]) -> list[tuple[int, int]]:
+    """The segments of voice, in samples: pauses too short for the detector do not count."""
+    segments: list[tuple[int, int]] = []
+    for word in words:
+        start, end = round(word.start * RATE), round(word.end * RATE)
+        if segments and start - segments[-1][1] < round(END_DELAY * RATE):
+            segments[-1] = (segments[-1][0], end)
+        else:
+            segments.append((start, end))
+    return segments
