@@ -13,6 +13,9 @@ from .run import Run
 
 LOST, PENDING = "bright_red", "yellow"
 
+_UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
+"""Reasons of failures that come, as a rule, before a connection is open."""
+
 Tint = Callable[[str], str]
 """The style of a provider."""
 
@@ -58,17 +61,17 @@ class History:
             case Switched(at=at, to_provider=provider, replay_from=start) if not out:
                 self._stop(at)
                 self._serve(provider, at, start)
-            case ProviderFailed(at=at, provider=provider) if not out:
+            case ProviderFailed(at=at, provider=provider, reason=reason) if not out:
                 self.failures.append((provider, at))
-                self._stop(at)
+                self._stop(at, served=reason not in _UNOPENED)
 
     def _serve(self, provider: str, at: float, start: float | None) -> None:
         self.spells.append(Spell(provider, at, replayed_from=start))
 
-    def _stop(self, at: float) -> None:
+    def _stop(self, at: float, *, served: bool = True) -> None:
         if self.spells and self.spells[-1].end is None:
             self.spells[-1].end = at
-            if at - self.spells[-1].begin < 0.01:  # opened and refused: it never served
+            if not served:
                 self.spells.pop()
 
 
@@ -122,6 +125,12 @@ def word_styles(run: Run, tint: Tint) -> list[str]:
         else:
             styles.append(LOST if over or index < last else PENDING)
     return styles
+
+
+def missing_words(run: Run) -> int:
+    """How many words of those spoken so far were passed over."""
+    styles = zip(run.speech.words, word_styles(run, str), strict=True)
+    return sum(style == LOST and word.end <= run.position for word, style in styles)
 
 
 def axis(duration: float, width: int) -> Text:

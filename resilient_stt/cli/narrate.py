@@ -88,7 +88,8 @@ def _described(event: Event) -> list[str | tuple[str, str]]:
             return [_name(provider), (f" {why}", "red"), (f" ({detail})", "dim")]
         case Switched(from_provider=old, to_provider=new, at=at, replay_from=start):
             verb = " is opened again" if old == new else " takes over"
-            return [_name(new), verb, (f" and hears the last {at - start:.1f} s again", "dim")]
+            again = f" and hears the last {at - start:.1f} s again" if at - start >= 0.05 else ""
+            return [_name(new), verb, (again, "dim")]
         case Replayed(provider=provider, seconds=seconds, cut=cut):
             what = f" has caught up: {seconds:.1f} s replayed"
             left_out = f", {cut:.1f} s of silence left out" if cut >= 0.05 else ""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -14,6 +14,7 @@ from unittest import mock
 import aiohttp
 from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
+from livekit.agents.utils import aio
 
 from ..events import Degraded, Event, Restored, Switched
 from ..stt import EventName, ResilientSTT
@@ -26,7 +27,7 @@ from .scenarios import Scenario
 PATIENCE = 15.0
 """Seconds after the end of the speech before a contestant that has not ended is left."""
 
-_EVENTS: tuple[EventName, ...] = (
+EVENTS: tuple[EventName, ...] = (
     "switched",
     "replayed",
     "audio_lost",
@@ -156,24 +157,14 @@ async def perform(contestant: Contestant, run: Run, endpoints: Endpoints) -> Non
     async with aiohttp.ClientSession() as http:
         target = contestant.make(endpoints.providers(http))
         if isinstance(target, ResilientSTT):
-            for name in _EVENTS:
+            for name in EVENTS:
                 target.on(name, run.happened)
         elif isinstance(target, stt.FallbackAdapter):
             target.on("stt_availability_changed", run.failed_over)
-        ticking = asyncio.create_task(_ticking(run))
         try:
             run.played = await play(target, run.speech, patience=PATIENCE, on_event=run.take)
         finally:
-            ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
             await target.aclose()
-
-
-async def _ticking(run: Run) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        run.tick(loop.time())
-        await asyncio.sleep(0.05)
 
 
 async def compete(
@@ -187,11 +178,32 @@ async def compete(
         virtual: The loop's clock is virtual; the providers must then live on it.
     """
     serve = in_this_process if virtual else in_own_process
-    wall = _wall_follows_loop() if virtual else contextlib.nullcontext()
-    with wall:
-        async with serve(scenario, len(runs)) as endpoints, asyncio.TaskGroup() as group:
-            for (contestant, run), pair in zip(runs.items(), endpoints, strict=True):
-                group.create_task(perform(contestant, run, pair))
+    async with contextlib.AsyncExitStack() as stack:
+        if virtual:
+            stack.enter_context(_wall_follows_loop())
+        endpoints = await stack.enter_async_context(serve(scenario, len(runs)))
+        await stack.enter_async_context(_ticking(runs.values()))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        for (contestant, run), pair in zip(runs.items(), endpoints, strict=True):
+            group.create_task(perform(contestant, run, pair))
+
+
+@contextlib.asynccontextmanager
+async def _ticking(runs: Iterable[Run]) -> AsyncIterator[None]:
+    """Tell runs how the speech goes on, also those that are over before it is."""
+    loop = asyncio.get_running_loop()
+
+    async def tick() -> None:
+        while True:
+            for run in runs:
+                run.tick(loop.time())
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        await aio.cancel_and_wait(task)
 
 
 @contextlib.contextmanager

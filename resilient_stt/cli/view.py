@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .lanes import LOST, PENDING, History, axis, provider_lane, words_lane
+from .lanes import LOST, PENDING, History, axis, missing_words, provider_lane, words_lane
 from .narrate import STYLES, story, style_of
 from .run import Contestant, Run
 from .scenarios import Scenario
@@ -75,17 +75,13 @@ class SideBySide:
 
     def _newest(self, run: Run, width: int) -> Text:
         text = " ".join(heard.final.text.strip() for heard in run.heard)
-        missing = sum(late == float("inf") for late in run.score.late_s[: _last_heard(run) + 1])
+        missing = missing_words(run)
         state = run.outcome if run.played else ""
         tail = f"  {missing} missing" if missing else ""
         tail += f"  ({state})" if state else ""
         room = width - len(tail)
         shown = text if len(text) <= room else f"…{text[len(text) - room + 1 :]}"
         return Text.assemble((shown, "dim"), (tail, LOST if missing else "dim"))
-
-
-def _last_heard(run: Run) -> int:
-    return max((i for i, late in enumerate(run.score.late_s) if late < float("inf")), default=-1)
 
 
 def _words(run: Run) -> Text:
