@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 from livekit import rtc
 
 BYTES = 2
 """Bytes of a sample (signed 16 bit)."""
+
+PIECE = 0.1
+"""Seconds of audio after which the session hears of voice activity, at most: longer frames are cut.
+Silence is settled half a second behind, and a longer frame would bring its speech too late."""
 
 
 class FrameStore:
@@ -43,6 +48,18 @@ class FrameStore:
         if len(data) != (end - start) * BYTES:
             raise AssertionError(f"span {start}..{end} is not held any more")
         return rtc.AudioFrame(data, self.rate, 1, end - start)
+
+
+def pieces(frame: rtc.AudioFrame) -> Iterator[rtc.AudioFrame]:
+    """A mono frame in pieces of `PIECE` at most."""
+    size = max(1, round(PIECE * frame.sample_rate))
+    if frame.samples_per_channel <= size:
+        yield frame
+        return
+    data = frame.data.cast("B")
+    for at in range(0, frame.samples_per_channel, size):
+        part = data[at * BYTES : (at + size) * BYTES]
+        yield rtc.AudioFrame(bytes(part), frame.sample_rate, 1, len(part) // BYTES)
 
 
 def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:

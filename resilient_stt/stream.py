@@ -52,7 +52,7 @@ from .errors import (
     lacks_http_session,
     no_http_session,
 )
-from .frames import FrameStore, mono
+from .frames import FrameStore, mono, pieces
 from .leg import LegStream
 from .observe import logger
 
@@ -161,11 +161,12 @@ class ResilientStream(stt.RecognizeStream):
         if not isinstance(item, rtc.AudioFrame):
             self._handle(item)
             return
-        self._frames.append(item)
-        edges = list(self._detector.push(item)) if self._detector else []
-        self._handle(AudioPushed(item.samples_per_channel, item.sample_rate))
-        for edge in edges:
-            self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+        for piece in pieces(item):
+            self._frames.append(piece)
+            edges = list(self._detector.push(piece)) if self._detector else []
+            self._handle(AudioPushed(piece.samples_per_channel, piece.sample_rate))
+            for edge in edges:
+                self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()

@@ -74,6 +74,8 @@ class FakeStream(stt.RecognizeStream):
 class FakeSTT(stt.STT[str]):
     """A LiveKit STT of which everything can be chosen, also while it runs."""
 
+    kind: type[FakeStream] = FakeStream
+
     def __init__(
         self,
         behaviour: Behaviour = FakeStream.listen,
@@ -112,7 +114,7 @@ class FakeSTT(stt.STT[str]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> FakeStream:
-        stream = FakeStream(self, language, conn_options, self._sample_rate)
+        stream = self.kind(self, language, conn_options, self._sample_rate)
         self.streams.append(stream)
         return stream
 

@@ -18,6 +18,7 @@ from resilient_stt import (
     RetryPolicy,
     Switched,
 )
+
 from .fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
 
 pytestmark = pytest.mark.virtual_time

@@ -1,0 +1,552 @@
+"""ResilientStream: what it takes, what it survives, and that it can be closed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from livekit import rtc
+from livekit.agents import APIConnectionError, APIConnectOptions
+from livekit.agents.stt import RecognizeStream, SpeechEventType
+
+from resilient_stt import (
+    AudioFormatError,
+    Policies,
+    ProviderFailed,
+    ResilientSTT,
+    RetryPolicy,
+    StreamClosedError,
+    Switched,
+)
+from resilient_stt.testing.faults import (
+    ConnectFault,
+    Drop,
+    DropAfterClose,
+    EndCleanly,
+    Fault,
+    Hang,
+    Refuse,
+    Status,
+    from_,
+)
+from resilient_stt.testing.play import Played, play
+from resilient_stt.testing.score import Final, score
+from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
+
+from .fakes import (
+    Arena,
+    FakeSTT,
+    arena,
+    collect,
+    fails,
+    fails_at_end,
+    frames,
+    hangs,
+    says,
+    stt_error,
+    texts,
+    transcribes,
+)
+
+pytestmark = pytest.mark.virtual_time
+
+SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
+"""Two sentences; the fault strikes in the middle of a word of the first one."""
+MIDDLE = 5
+CUT = Drop(at_word=MIDDLE, part=0.5, connections={0})
+
+
+def check(played: Played) -> None:
+    """Every word once, in order, at its time; a balanced end without an error."""
+    assert played.error is None
+    assert played.finished
+    assert played.score.ok, str(played.score)
+    assert played.balanced
+    assert played.score.ts_err_max_s is not None
+    assert played.score.ts_err_max_s <= 0.1
+
+
+# -- the audio it takes
+
+
+@pytest.mark.parametrize("faults", [(), (CUT,)], ids=["healthy", "cut"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"sample_rate": 16_000},
+        {"sample_rate": 24_000},
+        {"sample_rate": 48_000},
+        {"sample_rate": 48_000, "channels": 2},
+        {"frame_duration": 0.01},
+        {"frame_duration": 0.007},
+        {"frame_duration": 1.0},
+    ],
+    ids=lambda f: "-".join(f"{k}={v}" for k, v in f.items()),
+)
+async def test_takes_any_audio(form: dict[str, Any], faults: tuple[Fault, ...]) -> None:
+    """Any rate, any channels and any frame size, also over a switch in the middle of a word."""
+    async with arena(faults) as a:
+        check(await play(a.stt, SPEECH.padded(1.0), **form))
+
+
+@pytest.mark.parametrize("faults", [(), (CUT,)], ids=["healthy", "cut"])
+async def test_takes_frames_of_varying_size(faults: tuple[Fault, ...]) -> None:
+    """Frames need not be of one size."""
+    async with arena(faults) as a, a.stt.stream() as stream:
+        begun = asyncio.get_running_loop().time()
+
+        async def push() -> None:
+            await push_in_real_time(stream, varying(SPEECH.padded(1.0)))
+
+        pushing = asyncio.create_task(push())
+        finals = [
+            Final.from_event(e, asyncio.get_running_loop().time() - begun)
+            async for e in stream
+            if e.type is SpeechEventType.FINAL_TRANSCRIPT
+        ]
+        await pushing
+    assert score(SPEECH.words, finals).ok
+
+
+def varying(speech: ReferenceSpeech) -> Iterator[rtc.AudioFrame]:
+    """The speech in frames of 1, 160, 7, 4000, ... samples."""
+    sizes = itertools.cycle([1, 160, 7, 4000, 321, 16_001])
+    at = 0
+    while at < len(speech.samples):
+        part = speech.samples[at : at + next(sizes)]
+        yield rtc.AudioFrame(part.tobytes(), SAMPLE_RATE, 1, len(part))
+        at += len(part)
+
+
+async def push_in_real_time(stream: RecognizeStream, audio: Iterator[rtc.AudioFrame]) -> None:
+    """Push each frame when its last sample is spoken, then end the input."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    for frame in audio:
+        due += frame.duration
+        await asyncio.sleep(due - loop.time())
+        stream.push_frame(frame)
+    stream.end_input()
+
+
+async def test_warns_of_stereo_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Several channels are mixed down with one warning per stream."""
+    made = ResilientSTT([FakeSTT()])
+    async with made.stream() as stream:
+        for frame in frames(0.2, channels=2):
+            stream.push_frame(frame)
+        stream.end_input()
+        await collect(stream)
+    [record] = caplog.records
+    assert record.getMessage() == "audio is mixed down to mono"
+    assert record.levelno == logging.WARNING
+    assert record.__dict__["channels"] == 2
+
+
+async def test_refuses_a_change_of_rate() -> None:
+    """A frame of another rate is refused where it is pushed, with what to do."""
+    fake = FakeSTT()
+    async with ResilientSTT([fake]).stream() as stream:
+        stream.push_frame(frames(rate=16_000)[0])
+        with pytest.raises(AudioFormatError, match=r"from 16000 to 48000 Hz .*AudioResampler"):
+            stream.push_frame(frames(rate=48_000)[0])
+        stream.push_frame(frames(rate=16_000)[0])
+        stream.end_input()
+        await collect(stream)
+    assert fake.streams[0].audio == pytest.approx(0.04)
+
+
+async def test_refuses_a_frame_without_channels() -> None:
+    """A frame with 0 channels is refused where it is pushed."""
+    async with ResilientSTT([FakeSTT()]).stream() as stream:
+        with pytest.raises(AudioFormatError, match="0 channels at 16000 Hz holds no audio"):
+            stream.push_frame(rtc.AudioFrame(b"", 16_000, 0, 0))
+        stream.end_input()
+        await collect(stream)
+
+
+async def test_takes_an_empty_frame() -> None:
+    """A frame without samples is no mistake and no audio."""
+    fake = FakeSTT()
+    async with ResilientSTT([fake]).stream() as stream:
+        stream.push_frame(rtc.AudioFrame(b"", 16_000, 1, 0))
+        stream.end_input()
+        assert await collect(stream) == []
+    assert fake.streams[0].audio == 0
+
+
+CALLS: dict[str, Callable[[RecognizeStream], None]] = {
+    "push_frame": lambda stream: stream.push_frame(frames()[0]),
+    "flush": lambda stream: stream.flush(),
+    "end_input": lambda stream: stream.end_input(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_takes_nothing_after_the_end(call: Callable[[RecognizeStream], None]) -> None:
+    """After `end_input()`, and after `aclose()`, a call says that a new stream is needed."""
+    stream = ResilientSTT([FakeSTT()]).stream()
+    stream.end_input()
+    with pytest.raises(StreamClosedError, match=r"open a new one with ResilientSTT.stream\(\)"):
+        call(stream)
+    await stream.aclose()
+    with pytest.raises(StreamClosedError, match="takes no more audio"):
+        call(stream)
+    unused = ResilientSTT([FakeSTT()]).stream()
+    await unused.aclose()
+    with pytest.raises(RuntimeError, match="takes no more audio"):
+        call(unused)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_takes_nothing_when_given_up(call: Callable[[RecognizeStream], None]) -> None:
+    """A stream that gave up says that it has ended."""
+    policies = Policies(retry=RetryPolicy(outage_limit=0.5))
+    async with ResilientSTT([FakeSTT(fails(stt_error()))], policies=policies).stream() as stream:
+        with pytest.raises(APIConnectionError):
+            await collect(stream)
+        with pytest.raises(StreamClosedError, match="this stream has ended"):
+            call(stream)
+
+
+async def test_flush_reaches_the_provider() -> None:
+    """A flush comes to the provider after the audio before it."""
+    fake = FakeSTT()
+    async with ResilientSTT([fake]).stream() as stream:
+        stream.push_frame(frames()[0])
+        stream.flush()
+        await asyncio.sleep(0.1)
+        assert fake.streams[0].flushes == 1
+        assert fake.streams[0].audio == pytest.approx(0.02)
+        stream.end_input()
+        await collect(stream)
+
+
+# -- faults, through the real plugins
+
+CONNECT_FAULTS: dict[str, Callable[..., ConnectFault]] = {
+    "refuse": Refuse,
+    "hang": Hang,
+    **{
+        f"{code}": lambda code=code, **when: Status(code, **when)
+        for code in (400, 401, 402, 403, 429, 500, 503)
+    },
+}
+
+
+async def healthy(*only: str) -> tuple[float, ...]:
+    """The delay of each word without a fault."""
+    async with arena(only=only) as a:
+        played = await play(a.stt, SPEECH.padded(1.0))
+    check(played)
+    return tuple(played.score.late_s)
+
+
+@pytest.mark.parametrize("connections", [None, {0}], ids=["always", "first"])
+@pytest.mark.parametrize("name", CONNECT_FAULTS)
+async def test_connect_fault(name: str, connections: set[int] | None) -> None:
+    """A primary that cannot be reached costs no word, hardly any time, and one connection.
+
+    A stream's `conn_options` ask for 3 retries by default: none of them may act beside our own.
+    """
+    async with arena([CONNECT_FAULTS[name](connections=connections)]) as a:
+        played = await play(a.stt, SPEECH.padded(1.0))
+    check(played)
+    assert a.connections == (1, 1)
+    usual = await healthy("deepgram")
+    extra = max(x - y for x, y in zip(played.score.late_s, usual, strict=True))
+    assert extra <= (1.6 if name == "hang" else 0.3)
+
+
+TAIL = DropAfterClose(connections={0})
+
+STREAM_FAULTS: dict[str, Fault] = {
+    "reset": CUT,
+    "end without close frame": Drop(1006, at_word=MIDDLE, connections={0}),
+    "clean end": EndCleanly(at_word=MIDDLE, connections={0}),
+    **{
+        f"closed with {code}": Drop(code, at_word=MIDDLE, part=0.5, connections={0})
+        for code in (1000, 1001, 1002, 1008, 1009, 1011, 1012, 1013, 4000)
+    },
+}
+
+
+@pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids="-".join)
+@pytest.mark.parametrize("name", STREAM_FAULTS)
+async def test_fault_of_the_primary(name: str, only: tuple[str, str]) -> None:
+    """A connection of the primary that ends in any way costs no word and one new connection."""
+    faults = {"cartesia": (), "deepgram": (), only[0]: (STREAM_FAULTS[name],)}
+    async with arena(**faults, only=only) as a:
+        played = await play(a.stt, SPEECH.padded(1.0))
+    check(played)
+    assert sum(a.connections) == 2
+
+
+@pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids="-".join)
+@pytest.mark.parametrize("name", STREAM_FAULTS)
+async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
+    """The same on the fallback, while the primary cannot be reached."""
+    faults = {only[0]: (Refuse(),), only[1]: (STREAM_FAULTS[name],)}
+    async with arena(**faults, only=only) as a:
+        played = await play(a.stt, SPEECH.padded(1.0))
+    check(played)
+    assert sum(a.connections) <= 4
+
+
+@pytest.mark.parametrize(
+    "faults", [{"cartesia": [TAIL]}, {"cartesia": [Refuse()], "deepgram": [TAIL]}]
+)
+@pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("cartesia",)], ids="-".join)
+async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) -> None:
+    """A last sentence that a provider swallows without an error is heard by another leg."""
+    if len(only) < len(faults):
+        pytest.skip("nobody is left")
+    async with arena(**faults, only=only) as a:
+        played = await play(a.stt, SPEECH)
+    check(played)
+    assert sum(a.connections) == sum(map(len, faults.values())) + 1
+
+
+async def test_delay_of_a_drop() -> None:
+    """A connection that drops in the middle of a word delays no word by more than 0.3 s."""
+    async with arena([CUT]) as a:
+        played = await play(a.stt, SPEECH.padded(1.0))
+    usual = await healthy("cartesia")
+    assert max(x - y for x, y in zip(played.score.late_s, usual, strict=True)) <= 0.3
+
+
+async def test_fault_events() -> None:
+    """A drop is told as a failure with its kind and a switch with the place of the replay."""
+    async with arena([CUT]) as a:
+        check(await play(a.stt, SPEECH.padded(1.0)))
+    failed = [e for e in a.events if isinstance(e, ProviderFailed)]
+    switched = [e for e in a.events if isinstance(e, Switched)]
+    assert [(e.provider, e.reason) for e in failed] == [("cartesia", "dropped")]
+    [switch] = switched
+    assert (switch.from_provider, switch.to_provider) == ("cartesia", "deepgram")
+    assert switch.reason == "dropped"
+    assert switch.replay_from <= SPEECH.words[0].start
+
+
+# -- faults, in process
+
+
+async def test_failure_after_the_end() -> None:
+    """A provider that fails after `end_input()` is replaced; the stream still ends."""
+    first = FakeSTT(fails_at_end(stt_error()))
+    async with ResilientSTT([first, FakeSTT(says("hi"))]).stream() as stream:
+        for frame in frames(1.0):
+            stream.push_frame(frame)
+        stream.end_input()
+        assert texts(await collect(stream)) == ["hi"]
+    assert len(first.streams) == 1
+
+
+@pytest.mark.parametrize("behaviour", [fails(stt_error()), hangs], ids=["fails", "hangs"])
+async def test_ends_though_nobody_answers(
+    behaviour: Behaviour,
+) -> None:
+    """With every provider dead and the input ended, the stream comes to an end within limits."""
+    policies = Policies(retry=RetryPolicy(outage_limit=5.0))
+    providers = [FakeSTT(behaviour), FakeSTT(behaviour)]
+    speech = ReferenceSpeech.load("english").excerpt(0, 0)
+    played = await play(ResilientSTT(providers, policies=policies), speech, patience=30.0)
+    assert played.finished or isinstance(played.error, APIConnectionError)
+    assert not isinstance(played.error, TimeoutError)
+
+
+async def test_gives_up_after_the_outage_limit() -> None:
+    """With nobody answering, the stream raises a non-retryable error after the outage limit."""
+    loop = asyncio.get_running_loop()
+    policies = Policies(retry=RetryPolicy(outage_limit=7.0))
+    providers = [FakeSTT(fails(stt_error())), FakeSTT(fails(stt_error()), provider="Other")]
+    begun = loop.time()
+    async with ResilientSTT(providers, policies=policies).stream() as stream:
+        with pytest.raises(APIConnectionError, match=r"answered for 7 s \(fake, other\)") as raised:
+            await collect(stream)
+    assert not raised.value.retryable
+    assert loop.time() - begun == pytest.approx(7.0, abs=0.1)
+    assert len(providers[0].streams) < 20
+
+
+async def test_livekit_does_not_retry_beside_us() -> None:
+    """Giving up happens once, though the caller asked for retries."""
+    policies = Policies(retry=RetryPolicy(outage_limit=1.0))
+    made = ResilientSTT([FakeSTT(fails(stt_error()))], policies=policies)
+    errors: list[Any] = []
+    made.on("error", errors.append)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with made.stream(conn_options=APIConnectOptions(max_retry=3)) as stream:
+        with pytest.raises(APIConnectionError):
+            await collect(stream)
+    assert loop.time() - begun == pytest.approx(1.0, abs=0.1)
+    assert [e.recoverable for e in errors].count(False) == 1
+    assert not errors[-1].recoverable
+
+
+# -- times
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+@pytest.mark.parametrize(
+    "faults", [(), (CUT, Refuse(connections=from_(1)))], ids=["healthy", "cut"]
+)
+async def test_start_time_offset(offset: float, faults: tuple[Fault, ...]) -> None:
+    """A consumer's times are the stream's offset plus the audio's position, over any switch."""
+    async with arena(faults) as a, a.stt.stream() as stream:
+        stream.start_time_offset = offset
+        pushing = asyncio.create_task(push_in_real_time(stream, SPEECH.padded(1.0).frames()))
+        events = await collect(stream)
+        await pushing
+    words = [w for e in events for d in e.alternatives for w in d.words or () if is_final(e)]
+    starts = [w.start_time for w in words]
+    assert starts == pytest.approx([offset + w.start for w in SPEECH.words], abs=0.05)
+    assert [w.start_time_offset for w in words] == pytest.approx([offset] * len(words), abs=0.01)
+    spans = [e.alternatives[0] for e in events if is_final(e)]
+    assert all(offset <= d.start_time <= d.end_time for d in spans)
+    assert spans[-1].end_time == pytest.approx(offset + SPEECH.words[-1].end, abs=0.05)
+
+
+def is_final(event: Any) -> bool:
+    return bool(event.type is SpeechEventType.FINAL_TRANSCRIPT)
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+@pytest.mark.parametrize("adds_offset", [True, False], ids=["adds", "raw"])
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+async def test_times_of_other_plugins(offset: float, adds_offset: bool, told: bool) -> None:
+    """Whether a plugin adds `start_time_offset` or not, words come out right."""
+    if told and not adds_offset:
+        pytest.skip("a plugin that does not add the offset does not name it")
+    made = ResilientSTT(
+        [
+            FakeSTT(transcribes(adds_offset=adds_offset, told=told, until=4.0), provider="A"),
+            FakeSTT(transcribes(adds_offset=adds_offset, told=told), provider="B"),
+        ],
+        max_retry_per_stt=0,
+    )
+    speech = ReferenceSpeech.load("english").excerpt(0, 2)
+    async with made.stream() as stream:
+        stream.start_time_offset = offset
+        pushing = asyncio.create_task(push_in_real_time(stream, speech.padded(1.0).frames()))
+        events = await collect(stream)
+        await pushing
+    words = [w for e in events if is_final(e) for w in e.alternatives[0].words or ()]
+    assert [str(w) for w in words] == [w.text for w in speech.words]
+    starts = [w.start_time for w in words]
+    # nothing tells the two apart when the audio of a leg begins within half a second
+    tolerance = 0.3 if not offset and not told else 0.1
+    assert starts == pytest.approx([offset + w.start for w in speech.words], abs=tolerance)
+
+
+async def test_providers_without_times() -> None:
+    """Providers that give no times at all lose and repeat nothing over a switch."""
+    first = FakeSTT(transcribes(times=False, until=4.0), provider="A")
+    second = FakeSTT(transcribes(times=False), provider="B")
+    speech = ReferenceSpeech.load("english").excerpt(0, 2)
+    played = await play(ResilientSTT([first, second], max_retry_per_stt=0), speech.padded(1.0))
+    assert played.score.ok, str(played.score)
+
+
+# -- closing
+
+
+MOMENTS = [0.0, 0.01, 0.1, 0.15, 0.2, 0.5, 1.0, 2.0, 2.6, 2.65, 2.7, 2.8, 2.9, 3.0, 3.5, 5.0, 7.5]
+CLOSING_FAULTS: dict[str, tuple[Fault, ...]] = {
+    "healthy": (),
+    "hang": (Hang(),),
+    "cut": (CUT,),
+    "cut, then hang": (CUT, Hang(connections=from_(1))),
+    "refused": (Refuse(),),
+}
+
+
+async def closed_at(a: Arena, moment: float, close: Callable[[RecognizeStream], Any]) -> float:
+    """Play into a stream, close it at some moment, and return the seconds that it took."""
+    loop = asyncio.get_running_loop()
+    stream = a.stt.stream()
+    listening = asyncio.create_task(collect(stream))
+    pushing = asyncio.create_task(push_in_real_time(stream, SPEECH.padded(1.0).frames()))
+    if moment:
+        await asyncio.sleep(moment)
+    begun = loop.time()
+    await close(stream)
+    took = loop.time() - begun
+    pushing.cancel()
+    await asyncio.gather(listening, pushing, return_exceptions=True)
+    return took
+
+
+async def twice(stream: RecognizeStream) -> None:
+    await stream.aclose()
+    await stream.aclose()
+
+
+async def at_once(stream: RecognizeStream) -> None:
+    await asyncio.gather(stream.aclose(), stream.aclose())
+
+
+@pytest.mark.parametrize(
+    "close", [RecognizeStream.aclose, twice, at_once], ids=lambda c: c.__name__
+)
+@pytest.mark.parametrize("faults", CLOSING_FAULTS.values(), ids=CLOSING_FAULTS)
+async def test_aclose_at_any_moment(
+    faults: tuple[Fault, ...], close: Callable[[RecognizeStream], Any]
+) -> None:
+    """`aclose()` at any moment leaves no task and no socket, and takes a bounded time."""
+    for moment in MOMENTS:
+        async with arena(faults) as a:
+            assert await closed_at(a, moment, close) <= 1.6
+
+
+@pytest.mark.parametrize("faults", CLOSING_FAULTS.values(), ids=CLOSING_FAULTS)
+async def test_cancelled_consumer(faults: tuple[Fault, ...]) -> None:
+    """A consumer cancelled at any moment in its `async with` leaves nothing behind."""
+
+    async def consume(stream: RecognizeStream) -> None:
+        async with stream:
+            await collect(stream)
+
+    for moment in MOMENTS:
+        async with arena(faults) as a:
+            stream = a.stt.stream()
+            consuming = asyncio.create_task(consume(stream))
+            pushing = asyncio.create_task(push_in_real_time(stream, SPEECH.padded(1.0).frames()))
+            await asyncio.sleep(moment)
+            consuming.cancel()
+            await asyncio.wait([consuming], timeout=1.6)
+            assert consuming.done()
+            pushing.cancel()
+            await asyncio.gather(pushing, consuming, return_exceptions=True)
+
+
+async def test_aclose_without_use() -> None:
+    """A stream that was opened and never used closes at once, before and after it could start."""
+    fake = FakeSTT()
+    made = ResilientSTT([fake])
+    await made.stream().aclose()
+    stream = made.stream()
+    await asyncio.sleep(0)
+    await stream.aclose()
+    assert len(fake.streams) <= 1
+
+
+async def test_aclose_before_the_input_was_read() -> None:
+    """Audio pushed and the stream closed in the same turn of the loop is no trouble."""
+    stream = ResilientSTT([FakeSTT()]).stream()
+    stream.push_frame(frames()[0])
+    stream.end_input()
+    await stream.aclose()
+
+
+async def test_several_streams_at_once() -> None:
+    """Streams of one `ResilientSTT` share providers and disturb each other in nothing."""
+    async with arena([CUT]) as a:
+        played = await asyncio.gather(*(play(a.stt, SPEECH.padded(1.0)) for _ in range(3)))
+    for each in played:
+        check(each)
