@@ -448,6 +448,7 @@ class Session:
                 ledger.seconds(ledger.watermark),
                 ledger.seconds(start),
                 lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
+                torn=start == ledger.start and ledger.segment_start(start) not in (None, start),
             ),
             cursor=start,
             mark=ledger.watermark if ledger.end else -1,

@@ -22,9 +22,11 @@ _SPACELESS = (
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, Han
     "\U00020000-\U0003134f"
 )
-_TOKEN = re.compile(
-    rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[^\W_])+(?:['’](?:(?![{_SPACELESS}])\w)+)*"
+_MARKS = (  # written on letters, and no letters to `re`: accents, points, Indic vowels
+    "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 )
+_LETTERS = rf"(?:(?![{_SPACELESS}_])[\w{_MARKS}])+"
+_TOKEN = re.compile(rf"[{_SPACELESS}]|{_LETTERS}(?:['’]{_LETTERS})*")
 
 _NUMBER_WORDS = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve",

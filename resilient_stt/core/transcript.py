@@ -14,6 +14,9 @@ from .text import Token, retold, similar, tokens
 MEMORY = 512
 """Committed words kept for the seam: at most what the replay window can hold of fast speech."""
 
+ROUNDING = 0.001
+"""Seconds by which equal times differ after having been samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -54,7 +57,7 @@ class Transcript:
                 for token in tokens(word.text, language):
                     self._committed.append(Committed(token.norm, word.start, word.end))
         else:
-            end = heard if utterance.end is None else utterance.end
+            end = heard if utterance.end is None else min(heard, utterance.end)
             for token in tokens(utterance.text, language):
                 self._committed.append(Committed(token.norm, None, end))
 
@@ -79,18 +82,24 @@ class Transcript:
         return best[1] if best else None
 
     def seam(
-        self, boundary: float, replay_from: float, voiced_until: Callable[[float], float]
+        self,
+        boundary: float,
+        replay_from: float,
+        voiced_until: Callable[[float], float],
+        *,
+        torn: bool,
     ) -> Seam:
         """The seam for a leg whose audio begins at `replay_from`, the watermark at `boundary`.
 
-        `voiced_until`: where the last voice before a time ended.
+        `voiced_until`: where the last voice before a time ended. `torn`: the audio begins in the
+        middle of speech.
         """
         told = [
             c
             for c in self._committed
             if (voiced_until(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
         ]
-        return Seam(boundary, replay_from, told, self._policy.tolerance)
+        return Seam(boundary, replay_from, told, self._policy.tolerance, torn=torn)
 
     def balance(self, kind: SaidKind) -> bool:
         """Whether a START or END may be emitted now; notes it if so."""
@@ -109,15 +118,22 @@ class Seam:
     """
 
     def __init__(
-        self, boundary: float, replay_from: float, told: Sequence[Committed], tolerance: float
+        self,
+        boundary: float,
+        replay_from: float,
+        told: Sequence[Committed],
+        tolerance: float,
+        *,
+        torn: bool,
     ) -> None:
         self._boundary = boundary
         self._replay_from = replay_from
         self._told = [c.norm for c in told]
-        self._beyond = any(c.start is None and c.end > boundary for c in told)
+        self._beyond = any(c.start is None and c.end > boundary + ROUNDING for c in told)
         """Words were told beyond the boundary: only their text can say which."""
         self._tolerance = tolerance
         self._first = True
+        self._torn = torn and bool(told)
         self.open = bool(told) or replay_from < boundary
 
     def __repr__(self) -> str:
@@ -156,7 +172,7 @@ class Seam:
         if count or not self._first:
             return count, used
         count, used = retold(self._told, norms[1:])
-        return (count + 1, used) if count else (0, 0)
+        return (count + 1, used) if count or self._torn else (0, 0)
 
     def _by_time(self, utterance: Utterance) -> int:
         """How many leading words lie before the boundary, the text deciding where times waver."""

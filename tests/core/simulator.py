@@ -189,6 +189,7 @@ class Connection:
         self.sent = 0
         self.ended = False
         self._busy = sim.now
+        self._told_at = sim.now
         self._words = iter(sim.words)
         self._word = next(self._words, None)
         self._part: Part | None = None
@@ -282,6 +283,7 @@ class Connection:
     def _finalise(self, count: int) -> None:
         said, self._pending = self._pending[:count], self._pending[count:]
         if said:
+            self._told_at = self._busy + self.of.latency
             self._say(self._transcript(SaidKind.FINAL, said))
         if self._started and not self._pending:
             self._started = False
@@ -321,7 +323,8 @@ class Connection:
 
     def _drop(self) -> None:
         assert isinstance(self.fault, Drops)
-        if self.fault.telling and self._pending:
+        # a plugin can only tell what comes after all that it was told
+        if self.fault.telling and self._pending and self.sim.now >= self._told_at:
             self._tell(LegSaid(self.leg, self._transcript(SaidKind.FINAL, self._pending)))
         self._tell(LegFailed(self.leg, self.fault.kind, "drop", wait=self.sim.wait))
 
