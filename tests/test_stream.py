@@ -39,6 +39,7 @@ from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
 
 from .fakes import (
     Arena,
+    Behaviour,
     FakeSTT,
     arena,
     collect,

@@ -1,0 +1,263 @@
+"""In the place of LiveKit's `FallbackAdapter`: what its users build on holds for us, too."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from livekit.agents import APIConnectionError
+from livekit.agents.stt import STT, AvailabilityChangedEvent, FallbackAdapter, SpeechEventType
+
+from resilient_stt import ResilientSTT
+from resilient_stt.testing.play import play
+from resilient_stt.testing.speech import ReferenceSpeech
+
+from .fakes import (
+    Behaviour,
+    FakeStream,
+    FakeSTT,
+    collect,
+    fails,
+    fails_at_end,
+    frames,
+    says,
+    stt_error,
+    texts,
+    transcribes,
+)
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Availability:
+    """What was told of each provider, by its identity."""
+
+    def __init__(self, made: ResilientSTT) -> None:
+        self.told: list[tuple[int, bool]] = []
+        self._changed = asyncio.Event()
+        made.on("stt_availability_changed", self._on_change)
+
+    def _on_change(self, event: AvailabilityChangedEvent) -> None:
+        self.told.append((id(event.stt), event.available))
+        self._changed.set()
+
+    async def until(self, *expected: tuple[STT[Any], bool], within: float) -> None:
+        """Wait until exactly these changes were told since the last call."""
+        wanted = [(id(stt), available) for stt, available in expected]
+        async with asyncio.timeout(within):
+            while len(self.told) < len(wanted):
+                self._changed.clear()
+                await self._changed.wait()
+        assert self.told == wanted
+        self.told.clear()
+
+
+def made_of(*providers: STT[Any], **options: Any) -> ResilientSTT:
+    """As its users make a `FallbackAdapter`: a list first, then these keywords."""
+    given = {"attempt_timeout": 10.0, "max_retry_per_stt": 1, "retry_interval": 5.0, **options}
+    return ResilientSTT(list(providers), **given)
+
+
+async def test_takes_the_same_arguments() -> None:
+    """Every keyword of `FallbackAdapter` is one of ours."""
+    theirs = set(inspect.signature(FallbackAdapter).parameters) - {"stt"}
+    assert theirs <= set(inspect.signature(ResilientSTT).parameters)
+
+
+async def test_recognizes_with_whoever_answers() -> None:
+    """A failed batch provider is told as unavailable by its own object, the next one answers."""
+    bad = FakeSTT(error=APIConnectionError("down"))
+    good = FakeSTT(text="good morning")
+    made = made_of(bad, good)
+    availability = Availability(made)
+    event = await made.recognize([])
+    assert event.alternatives[0].text == "good morning"
+    assert (len(bad.recognized), len(good.recognized)) == (1, 1)
+    await availability.until((bad, False), within=0)
+    good.error = APIConnectionError("down, too")
+    with pytest.raises(APIConnectionError):
+        await made.recognize([])
+    await availability.until((good, False), within=0)
+    await made.aclose()
+
+
+async def test_streams_with_whoever_works() -> None:
+    """A stream whose input ends at once still gets the fallback's words, and one change is told."""
+    bad, good = FakeSTT(fails_at_end(stt_error())), FakeSTT(says("good morning"))
+    made = made_of(bad, good)
+    availability = Availability(made)
+    async with made.stream() as stream:
+        stream.end_input()
+        assert texts(await collect(stream)) == ["good morning"]
+    assert (len(bad.streams), len(good.streams)) == (1, 1)
+    await availability.until((bad, False), within=0)
+
+
+async def test_a_lone_final_is_the_only_event() -> None:
+    """A provider that emits one FINAL and nothing else makes one event."""
+
+    async def on_flush(stream: FakeStream) -> None:
+        async for frame in stream.heard():
+            if frame is None and stream.audio:
+                stream.final("good morning")
+                stream.audio = 0.0
+
+    for behaviour in (says("good morning"), on_flush):
+        made = made_of(FakeSTT(fails(stt_error())), FakeSTT(behaviour), max_retry_per_stt=0)
+        async with made.stream() as stream:
+            await asyncio.sleep(0.2)
+            stream.push_frame(frames(0.01, duration=0.01, rate=48_000)[0])
+            stream.end_input()
+            events = await collect(stream)
+        assert [e.type for e in events] == [SpeechEventType.FINAL_TRANSCRIPT]
+        assert texts(events) == ["good morning"]
+
+
+async def test_legs_begin_on_the_sessions_clock() -> None:
+    """An offset set right after `stream()` reaches every provider's stream."""
+    bad, good = FakeSTT(fails_at_end(stt_error())), FakeSTT(says("hi"))
+    stream = made_of(bad, good).stream()
+    stream.start_time_offset = 30.0
+    async with stream:
+        stream.end_input()
+        await collect(stream)
+    for fake in (bad, good):
+        assert fake.streams[0].start_time_offset == pytest.approx(30.0, abs=0.1)
+        assert fake.streams[0].start_time_offset >= 30.0
+
+
+async def test_a_batch_provider_comes_back_by_itself() -> None:
+    """After a failed `recognize()` a provider that works again is told within a second."""
+    dead = FakeSTT(error=APIConnectionError("down"))
+    back = FakeSTT(error=APIConnectionError("down"), delay=0.5)
+    made = made_of(dead, back)
+    availability = Availability(made)
+    with pytest.raises(APIConnectionError):
+        await made.recognize([])
+    back.error, back.text = None, "good morning"
+    await availability.until((dead, False), (back, False), within=0)
+    await availability.until((back, True), within=1.0)
+    event = await made.recognize([])
+    assert event.alternatives[0].text == "good morning"
+    assert availability.told == []
+    await made.aclose()
+
+
+class Broken(FakeStream):
+    """Takes no audio and never ends."""
+
+    def push_frame(self, frame: object) -> None:
+        raise RuntimeError("broken")
+
+    def flush(self) -> None:
+        raise RuntimeError("broken")
+
+
+async def test_a_broken_stream_starves_nobody() -> None:
+    """A provider whose stream raises on every frame costs the fallback no audio."""
+
+    class BrokenSTT(FakeSTT):
+        kind = Broken
+
+    async def forever(_: FakeStream) -> None:
+        await asyncio.Event().wait()
+
+    good = FakeSTT(transcribes())
+    speech = ReferenceSpeech.load("english").excerpt(0, 0)
+    played = await play(made_of(BrokenSTT(forever), good), speech.padded(1.0))
+    assert played.score.ok, str(played.score)
+
+
+def kinds(events: Iterable[Any]) -> list[SpeechEventType]:
+    return [e.type for e in events]
+
+
+@pytest.mark.parametrize("working", [False, True], ids=["before words", "after words"])
+async def test_speech_events_balance(working: bool) -> None:
+    """A leg that dies with speech open leaves no consumer with a user who speaks forever."""
+
+    async def dies(stream: FakeStream) -> None:
+        stream.say(SpeechEventType.START_OF_SPEECH)
+        if working:
+            stream.say(SpeechEventType.INTERIM_TRANSCRIPT, "good")
+        await stream.listen()
+        raise stt_error()
+
+    async def lives(stream: FakeStream) -> None:
+        stream.say(SpeechEventType.START_OF_SPEECH)
+        stream.final("good morning")
+        stream.say(SpeechEventType.END_OF_SPEECH)
+        await stream.listen()
+
+    async with made_of(FakeSTT(dies), FakeSTT(lives)).stream() as stream:
+        stream.end_input()
+        events = await collect(stream)
+    edges = [
+        k
+        for k in kinds(events)
+        if k in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH)
+    ]
+    assert edges == [SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH]
+    assert texts(events) == ["good morning"]
+    last = kinds(events).index(SpeechEventType.FINAL_TRANSCRIPT)
+    assert last < kinds(events).index(SpeechEventType.END_OF_SPEECH)
+
+
+TRANSCRIPTS = (
+    SpeechEventType.INTERIM_TRANSCRIPT,
+    SpeechEventType.PREFLIGHT_TRANSCRIPT,
+    SpeechEventType.FINAL_TRANSCRIPT,
+)
+
+
+async def test_transcripts_have_alternatives() -> None:
+    """No transcript event without an alternative reaches the consumer, who would die of it."""
+
+    async def behave(stream: FakeStream) -> None:
+        for kind in TRANSCRIPTS:
+            stream.say(kind)
+            stream.say(kind, "hi")
+        await stream.listen()
+
+    async with made_of(FakeSTT(behave)).stream() as stream:
+        stream.end_input()
+        events = await collect(stream)
+    assert [k for k in kinds(events) if k in TRANSCRIPTS] == list(TRANSCRIPTS)
+    assert all(e.alternatives for e in events if e.type in TRANSCRIPTS)
+
+
+@pytest.mark.parametrize("behaviour", [says(""), says("   ")], ids=["empty", "blank"])
+async def test_empty_finals_are_no_words(behaviour: Behaviour) -> None:
+    """An empty FINAL of a provider adds nothing to a turn."""
+    async with made_of(FakeSTT(behaviour)).stream() as stream:
+        stream.end_input()
+        assert "".join(texts(await collect(stream))).strip() == ""
+
+
+async def test_what_providers_add_is_kept() -> None:
+    """Confidence, speaker, metadata and request id of a provider's event reach the consumer."""
+
+    async def behave(stream: FakeStream) -> None:
+        stream.final(
+            "hi", confidence=0.5, speaker_id="S1", metadata={"a": 1}, is_primary_speaker=True
+        )
+        await stream.listen()
+
+    async with made_of(FakeSTT(behave)).stream() as stream:
+        stream.end_input()
+        [event] = await collect(stream)
+    data = event.alternatives[0]
+    assert (data.confidence, data.speaker_id, data.metadata) == (0.5, "S1", {"a": 1})
+    assert data.is_primary_speaker
+
+
+async def test_the_language_reaches_the_provider() -> None:
+    """`stream(language=...)` is what every leg is opened with."""
+    bad, good = FakeSTT(fails(stt_error())), FakeSTT(says("hola"))
+    async with made_of(bad, good).stream(language="es") as stream:
+        stream.end_input()
+        await collect(stream)
+    assert [s.language for s in bad.streams + good.streams] == ["es", "es"]
