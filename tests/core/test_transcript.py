@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from resilient_stt.core.inputs import SaidKind, Word
+from resilient_stt.core.policy import ReplayPolicy
+from resilient_stt.core.text import tokens
+from resilient_stt.core.transcript import Seam, Transcript, Utterance, usable
+
+POLICY = ReplayPolicy()
+DISTINCT = ["alpha", "brave", "chair", "delta", "eight", "fjord", "go", "house", "in", "juice"]
+DIGITS = {"eight": "8", "four": "4", "two": "2"}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    text: str
+    start: float
+    end: float
+
+
+@dataclass
+class Recogniser:
+    """Tells the words from a place on, in its own spelling, with its own idea of the times."""
+
+    language: str
+    spell: Callable[[str], str]
+    jitter: list[float]
+    most: list[int]
+    joint: str = " "
+
+    def tell(self, words: list[Spoken]) -> list[Utterance]:
+        errors = itertools.cycle(self.jitter)
+        told = [
+            Word(self.spell(w.text), w.start + next(errors), w.end + next(errors)) for w in words
+        ]
+        utterances, sizes = [], itertools.cycle(self.most)
+        while told:
+            size = next(sizes)
+            piece, told = tuple(told[:size]), told[size:]
+            text = self.joint.join(w.text for w in piece)
+            utterances.append(Utterance(text, piece, piece[0].start, piece[-1].end, self.language))
+        return utterances
+
+
+def untimed(utterance: Utterance) -> Utterance:
+    return Utterance(utterance.text, language=utterance.language)
+
+
+spellings: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
+    [str, str.upper, str.title, lambda w: w + ",", lambda w: f"“{w}”.", lambda w: DIGITS.get(w, w)]
+)
+
+
+def told_by(language: str, jitter: float, joint: str = " ") -> st.SearchStrategy[Recogniser]:
+    return st.builds(
+        Recogniser,
+        st.just(language),
+        spellings,
+        st.lists(st.floats(-jitter, jitter), min_size=1, max_size=7),
+        st.lists(st.integers(1, 4), min_size=1, max_size=4),
+        st.just(joint),
+    )
+
+
+@st.composite
+def speech(draw: st.DrawFn, vocabulary: list[str], *, unique: bool) -> list[Spoken]:
+    texts = draw(st.lists(st.sampled_from(vocabulary), min_size=2, max_size=10, unique=unique))
+    words, at = [], 1.0
+    for text in texts:
+        start = at + draw(st.sampled_from([0.0, 0.05, 0.1, 0.5]))
+        at = start + draw(st.sampled_from([0.25, 0.3, 0.5]))
+        words.append(Spoken(text, start, at))
+    return words
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The first recogniser told `settled` words; the second hears from word `again` on."""
+
+    words: list[Spoken]
+    settled: int
+    again: int
+
+    @property
+    def replay_from(self) -> float:
+        return self.words[self.again].start
+
+
+@st.composite
+def switches(draw: st.DrawFn, vocabulary: list[str], *, unique: bool) -> Switch:
+    words = draw(speech(vocabulary, unique=unique))
+    settled = draw(st.integers(1, len(words)))
+    again = draw(st.integers(max(0, settled - 4), settled - 1))
+    assume(words[settled - 1].end - words[again].start <= POLICY.lookback)
+    return Switch(words, settled, again)
+
+
+def run(
+    switch: Switch,
+    first: Recogniser,
+    second: Recogniser,
+    *,
+    times: tuple[bool, bool] = (True, True),
+) -> list[str]:
+    """What the consumer gets of the second leg, as normalised tokens."""
+    transcript = Transcript(POLICY)
+    live = switch.words[switch.settled - 1].end
+    settled = first.tell(switch.words[: switch.settled])
+    for utterance in settled:
+        transcript.commit(utterance if times[0] else untimed(utterance), live)
+    watermark = min(settled[-1].end or 0.0, live) if times[0] else live
+    seam = transcript.seam(watermark, switch.replay_from, float, torn=False)
+    said = []
+    for whole in second.tell(switch.words[switch.again :]):
+        utterance = whole if times[1] else untimed(whole)
+        kept = seam.trim(utterance)
+        if kept is not None:
+            said += [t.norm for t in tokens(kept.text, kept.language)]
+            if kept.words:
+                assert [t.norm for w in kept.words for t in tokens(w.text, kept.language)] == [
+                    t.norm for t in tokens(kept.text, kept.language)
+                ]
+                assert kept.start == kept.words[0].start
+        seam.passed(utterance, kept)
+    return said
+
+
+def expected(switch: Switch, second: Recogniser) -> list[str]:
+    new = switch.words[switch.settled :]
+    return [t.norm for w in new for t in tokens(w.text, second.language)]
+
+
+@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1))
+def test_seam_by_times(switch: Switch, first: Recogniser, second: Recogniser) -> None:
+    """With times that disagree by 0.2 s and other spellings, each word comes once, in order."""
+    assert run(switch, first, second) == expected(switch, second)
+
+
+@given(switches(["no", "yes", "four"], unique=False), told_by("en", 0.05), told_by("en", 0.05))
+def test_seam_in_repetitions(switch: Switch, first: Recogniser, second: Recogniser) -> None:
+    """Where a user says "no no no", the times tell which of them are new."""
+    assert run(switch, first, second) == expected(switch, second)
+
+
+@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1))
+def test_seam_by_text(switch: Switch, first: Recogniser, second: Recogniser) -> None:
+    """A second leg without times is trimmed by its text alone."""
+    assert run(switch, first, second, times=(True, False)) == expected(switch, second)
+
+
+@given(switches(DISTINCT, unique=True), told_by("en", 0.0), told_by("en", 0.0), st.booleans())
+def test_seam_after_text(
+    switch: Switch, first: Recogniser, second: Recogniser, timed: bool
+) -> None:
+    """After a first leg without times, what it told is found by its text."""
+    assert run(switch, first, second, times=(False, timed)) == expected(switch, second)
+
+
+CHINESE = [*"今天气很好我们去公园", "三", "北京"]
+
+
+@given(
+    switches(CHINESE, unique=True),
+    told_by("zh", 0.05, ""),
+    told_by("zh-CN", 0.05, ""),
+    st.booleans(),
+)
+def test_seam_in_chinese(
+    switch: Switch, first: Recogniser, second: Recogniser, timed: bool
+) -> None:
+    """A text without spaces is trimmed character by character."""
+    assert run(switch, first, second, times=(True, timed)) == expected(switch, second)
+
+
+@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1), st.integers(1, 9))
+def test_interims_re_tell_nothing(
+    switch: Switch, first: Recogniser, second: Recogniser, count: int
+) -> None:
+    """An interim of any length is trimmed as a final of the same words would be."""
+    transcript = Transcript(POLICY)
+    for utterance in first.tell(switch.words[: switch.settled]):
+        transcript.commit(utterance, 99.0)
+    watermark = switch.words[switch.settled - 1].end
+    seam = transcript.seam(watermark, switch.replay_from, float, torn=False)
+    second.most = [count]
+    kept = seam.trim(second.tell(switch.words[switch.again :])[0])
+    new = switch.words[switch.settled : switch.again + count]
+    assert [t.norm for t in tokens(kept.text if kept else "", "en")] == [
+        t.norm for w in new for t in tokens(w.text, "en")
+    ]
+
+
+# --- the seam, case by case
+
+
+def seam_after(
+    *texts: str, boundary: float | None = None, since: float = 0.0, torn: bool = False
+) -> Seam:
+    """The seam after words of half a second each, from 0 on."""
+    transcript = Transcript(POLICY)
+    for utterance in timed(*texts):
+        transcript.commit(utterance, 99.0)
+    end = len(texts) / 2 if boundary is None else boundary
+    return transcript.seam(end, since, float, torn=torn)
+
+
+def timed(*texts: str, at: float = 0.0) -> list[Utterance]:
+    return [
+        Utterance(text, (Word(text, at + i / 2, at + i / 2 + 0.5),), at + i / 2, at + i / 2 + 0.5)
+        for i, text in enumerate(texts)
+    ]
+
+
+def test_a_first_leg_has_no_seam() -> None:
+    """With nothing told, everything is new, also what is said twice."""
+    seam = Transcript(POLICY).seam(0.0, 0.0, float, torn=False)
+    assert not seam.open
+    utterance = Utterance("no no no")
+    assert seam.trim(utterance) is utterance
+    assert seam.trim(Utterance("  ")) is None
+
+
+def test_a_seam_closes_with_the_first_new_final() -> None:
+    """After something new, words that were told before are speech again."""
+    seam = seam_after("no")
+    new = Utterance("no yes", (Word("no", 0.0, 0.5), Word("yes", 0.5, 1.0)), 0.0, 1.0)
+    kept = seam.trim(new)
+    assert kept == Utterance("yes", (Word("yes", 0.5, 1.0),), 0.5, 1.0)
+    seam.passed(new, kept)
+    assert not seam.open
+    again = Utterance("no")
+    assert seam.trim(again) is again
+
+
+def test_text_without_a_word_tells_nothing() -> None:
+    """Punctuation alone is not emitted at a seam, and does not close it."""
+    seam = seam_after("no")
+    assert seam.trim(Utterance("...")) is None
+    seam.passed(Utterance("..."), None)
+    assert seam.open
+
+
+def test_a_torn_word_is_dropped() -> None:
+    """The rest of a settled word at the beginning of a replay is not a new word."""
+    seam = seam_after("alpha", "reservation", since=0.7)
+    torn = Word("vation", 0.7, 1.06)
+    utterance = Utterance("vation new", (torn, Word("new", 1.0, 1.5)), 0.7, 1.5)
+    kept = seam.trim(utterance)
+    assert kept is not None
+    assert kept.text == "new"
+
+
+def test_a_torn_word_is_dropped_by_text() -> None:
+    """Without times, a torn word is known by the re-told words after it."""
+    seam = seam_after("alpha", "brave", since=0.0)
+    kept = seam.trim(Utterance("fa brave new"))
+    assert kept is not None
+    assert kept.text == "new"
+
+
+def test_a_torn_word_alone_is_dropped_by_text() -> None:
+    """A leg that begins in the middle of speech begins with a torn word, also without times."""
+    seam = seam_after("alpha", "brave", since=0.0, torn=True)
+    for told in ("fa", "brave"):
+        assert seam.trim(Utterance(told)) is None
+        seam.passed(Utterance(told), None)
+    assert seam.trim(Utterance("fa")) == Utterance("fa")
+
+
+def test_a_final_that_ends_before_the_boundary_is_settled() -> None:
+    """A final without words that ends before the boundary is not new, whatever it says."""
+    seam = seam_after("alpha", "brave")
+    assert seam.trim(Utterance("misheard", (), 0.5, 0.9)) is None
+    assert seam.trim(Utterance("misheard", (), 0.5, 1.4)) is not None
+
+
+def test_a_word_on_the_boundary_is_judged_by_its_text() -> None:
+    """A word that straddles the boundary is new, unless it is the one told last."""
+    seam = seam_after("alpha", "brave", "chair", since=0.5)
+    told = Word("brave", 0.5, 1.0)
+    for text, count in (("chair", 0), ("other", 1)):
+        last = Word(text, 1.0, 1.9)
+        kept = seam.trim(Utterance(f"brave {text}", (told, last), 0.5, 1.9))
+        assert len(kept.words if kept else ()) == count
+
+
+def test_text_that_is_not_made_of_its_words() -> None:
+    """Where text and words disagree, the text of the new words is made of them."""
+    seam = seam_after("four", "brave")
+    words = (Word("4", 0.0, 0.5), Word("brave", 0.5, 1.0), Word(" new ", 1.0, 1.5))
+    kept = seam.trim(Utterance("number four is brave, new", words, 0.0, 1.5))
+    assert kept is not None
+    assert kept.text == "new"
+
+
+def test_words_without_a_token() -> None:
+    """Words that are only punctuation are no new text."""
+    seam = seam_after("brave")
+    words = (Word("brave", 0.0, 0.5), Word("!", 0.6, 1.0))
+    assert seam.trim(Utterance("brave !", words, 0.0, 1.0)) is None
+
+
+def test_text_decides_where_words_were_told_beyond_the_boundary() -> None:
+    """Words whose times are unknown are found by text, and the times of the new ones kept."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("alpha brave"), 5.0)
+    seam = transcript.seam(0.0, 0.0, float, torn=False)
+    words = (Word("alpha", 1.0, 1.5), Word("brave", 1.5, 2.0), Word("new", 2.0, 2.5))
+    kept = seam.trim(Utterance("alpha brave new", words, 1.0, 2.5))
+    assert kept == Utterance("new", words[2:], 2.0, 2.5)
+
+
+def test_what_was_told_before_the_replay_is_not_looked_for() -> None:
+    """A word that was told, and over, before the replay begins may be said again."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("yes"), 5.0)
+    seam = transcript.seam(2.0, 2.0, lambda _: 2.0, torn=False)
+    assert not seam.open
+
+
+# --- where to begin a replay
+
+
+def start_of_replay(*words: tuple[float, float], watermark: float, oldest: float = 0.0) -> object:
+    transcript = Transcript(POLICY)
+    for start, end in words:
+        transcript.commit(Utterance("x", (Word("x", start, end),)), 99.0)
+    return transcript.clean_start(watermark, oldest)
+
+
+@pytest.mark.parametrize(
+    ("words", "watermark", "oldest", "place"),
+    [
+        ([], 5.0, 0.0, None),
+        ([(1.0, 1.5)], 1.5, 0.0, 0.85),
+        ([(1.0, 1.5)], 1.5, 0.9, 0.95),
+        ([(1.0, 1.5)], 1.5, 1.2, None),
+        ([(1.0, 1.5), (1.5, 2.0)], 2.0, 0.0, 0.85),
+        ([(0.5, 0.9), (1.0, 1.5), (1.5, 2.0)], 2.0, 0.0, 0.95),
+        ([(0.5, 1.0), (1.0, 1.5), (1.6, 2.0)], 2.0, 0.0, 1.55),
+        ([(0.1, 0.2), (0.5, 1.0), (1.0, 1.5), (1.5, 2.0)], 2.0, 0.0, 1.0),
+    ],
+)
+def test_a_replay_begins_in_the_widest_gap(
+    words: list[tuple[float, float]], watermark: float, oldest: float, place: float | None
+) -> None:
+    """A replay begins before one of the last two settled words, where the gap is wider."""
+    found = start_of_replay(*words, watermark=watermark, oldest=oldest)
+    assert found == (place if place is None else pytest.approx(place))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 20), st.floats(0, 1)), max_size=6),
+    st.floats(0, 25),
+    st.floats(0, 25),
+)
+def test_a_replay_begins_inside_the_ledger(
+    words: list[tuple[float, float]], watermark: float, oldest: float
+) -> None:
+    """A clean place is one that the ledger still holds, before the watermark."""
+    place = start_of_replay(
+        *[(start, start + length) for start, length in words], watermark=watermark, oldest=oldest
+    )
+    assert place is None or (isinstance(place, float) and oldest <= place < watermark)
+
+
+# --- the rest
+
+
+def test_speech_events_balance() -> None:
+    """A START while speaking and an END while not are held back."""
+    transcript = Transcript(POLICY)
+    kinds = [SaidKind.END, SaidKind.START, SaidKind.START, SaidKind.END, SaidKind.END]
+    assert [transcript.balance(k) for k in kinds] == [False, True, False, True, False]
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-2, 12)
+
+
+@given(st.lists(st.builds(Word, st.just("x"), numbers, numbers), max_size=5), st.floats(0, 10))
+def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
+    """Times count only if they are finite, in order and inside what was sent, give or take."""
+    if usable(tuple(words), sent):
+        assert words
+        for word in words:
+            assert math.isfinite(word.start + word.end)
+            assert -0.5 <= word.start <= word.end <= sent + 0.5
+
+
+@pytest.mark.parametrize(
+    ("times", "good"),
+    [
+        ([(0.0, 0.5), (0.5, 1.0)], True),
+        ([(0.0, 0.5), (0.4, 1.4)], True),
+        ([], False),
+        ([(0.0, 0.0), (0.0, 0.0)], False),
+        ([(0.5, 0.4)], False),
+        ([(0.5, 1.6)], False),
+        ([(-0.6, 0.5)], False),
+        ([(math.nan, 0.5)], False),
+        ([(2.5, 2.6), (0.1, 0.2)], False),
+    ],
+)
+def test_usable(times: list[tuple[float, float]], good: bool) -> None:
+    """All-zero, backward, negative and late times are no times."""
+    assert usable(tuple(Word("x", *t) for t in times), 1.0) is (good)
+
+
+def test_they_show_their_state() -> None:
+    """The reprs tell where a transcript and a seam stand, and no text."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
+    assert repr(transcript) == "Transcript(committed=1, speaking=False)"
+    seam = transcript.seam(1.0, 0.2, float, torn=False)
+    assert repr(seam) == "Seam(boundary=1.000, told=1, open=True)"
