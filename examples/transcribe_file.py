@@ -16,12 +16,16 @@ from resilient_stt import ResilientSTT
 
 
 async def transcribe(path: str) -> None:
-    async with http_context.open(), ResilientSTT() as transcriber, transcriber.stream() as stream:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(feed(stream, path))
-            async for event in stream:
-                if event.type is stt.SpeechEventType.FINAL_TRANSCRIPT:
-                    sys.stdout.write(f"{event.alternatives[0].text.strip()}\n")
+    async with (
+        http_context.open(),
+        ResilientSTT() as transcriber,
+        transcriber.stream() as stream,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(feed(stream, path))
+        async for event in stream:
+            if event.type is stt.SpeechEventType.FINAL_TRANSCRIPT:
+                sys.stdout.write(f"{event.alternatives[0].text.strip()}\n")
 
 
 async def feed(stream: stt.RecognizeStream, path: str) -> None:

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from rich.text import Text
 
 from ..events import Degraded, Event, ProviderFailed, Replayed, Restored, Switched
+from .narrate import UNOPENED
 from .run import Run
 
 LOST, PENDING = "bright_red", "yellow"
-
-_UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
-"""Reasons of failures that come, as a rule, before a connection is open."""
 
 Tint = Callable[[str], str]
 """The style of a provider."""
@@ -63,7 +61,7 @@ class History:
                 self._serve(provider, at, start)
             case ProviderFailed(at=at, provider=provider, reason=reason) if not out:
                 self.failures.append((provider, at))
-                self._stop(at, served=reason not in _UNOPENED)
+                self._stop(at, served=reason not in UNOPENED)
 
     def _serve(self, provider: str, at: float, start: float | None) -> None:
         self.spells.append(Spell(provider, at, replayed_from=start))

@@ -32,6 +32,9 @@ _REASONS = {
     "protocol": "talks nonsense",
 }
 
+UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
+"""Reasons of failures that come, as a rule, before a connection is open."""
+
 
 def style_of(provider: str) -> str:
     """The colour of a provider."""
@@ -55,7 +58,7 @@ class Narrator:
             self._outage = isinstance(event, Degraded)
         elif self._outage and not isinstance(event, AudioLost):
             return []
-        if isinstance(event, ProviderFailed | Degraded):
+        if isinstance(event, ProviderFailed) and event.reason in UNOPENED:
             self._replayed = None
         lines = self.rest()
         if isinstance(event, Replayed):

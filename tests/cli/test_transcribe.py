@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from resilient_stt import ResilientSTT
+from resilient_stt.cli.audio import opened
+from resilient_stt.cli.transcribe import Transcript
+from resilient_stt.testing.cartesia import FakeCartesia
+from resilient_stt.testing.clock import run_virtual
+from resilient_stt.testing.deepgram import FakeDeepgram
+from resilient_stt.testing.faults import Refuse
+
+Cli = Callable[..., Any]
+Record = Callable[..., Path]
+
+SENTENCE = "Hello, this is Miguel Santos, I have a reservation at the Blue Heron."
+NOWHERE = ["--cartesia-url", "http://127.0.0.1:1", "--deepgram-url", "http://127.0.0.1:1/v1/listen"]
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_file_through_both_providers(cli: Cli, record: Record, fakes: dict[str, str]) -> None:
+    """Text alone on stdout; a stereo file of another rate is transcribed all the same."""
+    path = record("speech.flac", "flac", rate=44_100, layout="stereo")
+    urls = ["--cartesia-url", fakes["cartesia"], "--deepgram-url", fakes["deepgram"]]
+    result = cli("transcribe", str(path), "--pace", "1.5", *urls)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{SENTENCE}\n", "")
+    result = cli("transcribe", str(path), "--pace", "1.5", "--json", *urls)
+    (final,) = json.loads(result.stdout)
+    assert final["text"] == SENTENCE
+    assert final["start"] == pytest.approx(0.4, abs=0.05)
+    assert final["end"] == pytest.approx(4.56, abs=0.05)
+    assert [word["word"] for word in final["words"]] == SENTENCE.split()
+    assert final["words"][0]["start"] == final["start"]
+
+
+@pytest.mark.virtual_time
+async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """The language reaches the providers, and what happens on the way is told on stderr."""
+    stderr = io.StringIO()
+    async with FakeCartesia(faults=[Refuse()]) as first, FakeDeepgram() as second:
+        with opened(record("speech.wav", "pcm_s16le")) as audio:
+            transcript = Transcript(Console(file=stderr, width=80), audio, as_json=False)
+            target = ResilientSTT([first.stt(), second.stt()])
+            await transcript.make(target, language="es", pace=1.0)
+            transcript.close()
+        assert first.connections[0].query["language"] == "es"
+        assert second.connections[0].query["language"] == "es"
+    assert capsys.readouterr().out == f"{SENTENCE}\n"
+    assert "cartesia cannot be reached" in stderr.getvalue()
+    assert "deepgram takes over" in stderr.getvalue()
+    assert len(asyncio.all_tasks()) == 1
+
+
+def test_without_keys_the_variables_are_named(cli: Cli, record: Record) -> None:
+    """One line that says what to set."""
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert "CARTESIA_API_KEY and DEEPGRAM_API_KEY" in result.stderr
+
+
+def test_missing_file(cli: Cli) -> None:
+    """It is named before anything else is asked for."""
+    result = cli("transcribe", "nothing.wav")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "resilient-stt: nothing.wav cannot be read: No such file or directory\n"
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("pace", ["3", "0"])
+def test_pace_is_limited(cli: Cli, record: Record, pace: str) -> None:
+    """No faster than the slowest provider takes audio."""
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), "--pace", pace)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert ("1.5 at most" if pace == "3" else "0.1") in result.stderr
+
+
+@pytest.fixture
+def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`asyncio.run` runs on the virtual clock."""
+    monkeypatch.setattr("asyncio.run", run_virtual)
+
+
+@pytest.mark.usefixtures("keys", "virtual")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_endless_outage_ends_with_a_line(cli: Cli, record: Record, more: list[str]) -> None:
+    """When no provider works for too long, that is no mistake of the user's: status 1."""
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), *NOWHERE, *more)
+    assert (result.exit_code, result.stdout) == (1, "[]\n" if more else "")
+    assert "no provider works" in result.stderr
+    assert "\nresilient-stt: gave up: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("virtual")
+def test_keys_are_read_from_env_files(cli: Cli, record: Record, tmp_path: Path) -> None:
+    """`.env.local` goes before `.env`; one provider alone is told to be alone."""
+    (tmp_path / ".env").write_text("DEEPGRAM_API_KEY=from-env\n")
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), *NOWHERE)
+    assert "cartesia is left out: CARTESIA_API_KEY is not set" in result.stderr
+    assert "deepgram cannot be reached" in result.stderr
+    assert "from-env" not in result.output
+
+
+@pytest.mark.usefixtures("virtual")
+def test_the_real_environment_wins(
+    cli: Cli, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is set is not replaced by a file; .env.local goes before .env."""
+    seen: list[str] = []
+    monkeypatch.setenv("CARTESIA_API_KEY", "real")
+    (tmp_path / ".env.local").write_text("CARTESIA_API_KEY=local\nDEEPGRAM_API_KEY=local\n")
+    (tmp_path / ".env").write_text("DEEPGRAM_API_KEY=plain\n")
+
+    def spy() -> list[Any]:
+        import os
+
+        seen.extend([os.environ["CARTESIA_API_KEY"], os.environ["DEEPGRAM_API_KEY"]])
+        return []
+
+    monkeypatch.setattr("resilient_stt.cli.transcribe.from_environment", spy)
+    cli("transcribe", str(record("speech.wav", "pcm_s16le")))
+    assert seen == ["real", "local"]
