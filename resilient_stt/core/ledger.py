@@ -26,7 +26,7 @@ class Ledger:
     def __init__(self, policy: ReplayPolicy, *, hears: bool) -> None:
         """`hears`: local voice activity will be reported; without it all audio may be speech."""
         self._policy = policy
-        self._hears = hears
+        self.hears = hears
         self.rate = 0
         self.start = 0
         self.end = 0
@@ -91,7 +91,7 @@ class Ledger:
         words waits until a leg has heard well past it, and as long as later words are owed: its
         word may come with theirs.
         """
-        if not self._hears:
+        if not self.hears:
             return
         grace = heard - self.samples(self._policy.settle_grace)
         pending = self._after_watermark()
@@ -111,7 +111,7 @@ class Ledger:
         `at_least`: seconds of voiced audio that count, whichever segment they belong to; by default
         the policy's distinction between a remainder and a segment of its own.
         """
-        if not self._hears:
+        if not self.hears:
             return False
         if at_least is None:
             return self.first_owed() is not None
@@ -133,7 +133,7 @@ class Ledger:
 
     def voiced_until(self, position: int) -> int:
         """Where the last voice before `position` ends; 0 if none is known."""
-        if not self._hears:
+        if not self.hears:
             return position
         ends = [min(self._until(s), position) for s in self._segments if s.start < position]
         return ends[-1] if ends else 0
@@ -147,7 +147,7 @@ class Ledger:
 
     def skip_silence(self, position: int) -> int:
         """Where a replay that has come to `position` goes on: later, if there is silence to cut."""
-        if not self._hears:
+        if not self.hears:
             return position
         half = self.samples(self._policy.cut_to / 2)
         before = [s for s in self._segments if s.start <= position]
@@ -190,7 +190,7 @@ class Ledger:
 
     def voiced(self, start: int, end: int) -> int:
         """Samples of voice in a span; all of it when nobody listens."""
-        if not self._hears:
+        if not self.hears:
             return max(0, end - start)
         total = 0
         for segment in self._segments:

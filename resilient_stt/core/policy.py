@@ -16,9 +16,7 @@ class _Checked:
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if not isinstance(value, int | float):
-                continue
-            if not math.isfinite(value) or value < 0:
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"{type(self).__name__}.{f.name} must be a number of 0 or more, got {value!r}"
                 )

@@ -1,4 +1,4 @@
-"""What was committed, and what of a new leg's text is new: seam trimming, speech-event balance."""
+"""What was committed, and what of a new leg's text is new."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .inputs import SaidKind, Word
+from .inputs import Word
 from .policy import ReplayPolicy
 from .text import Token, retold, similar, tokens
 
@@ -39,15 +39,14 @@ class Committed:
 
 
 class Transcript:
-    """The committed words of a session and the state of its speech events."""
+    """The committed words of a session."""
 
     def __init__(self, policy: ReplayPolicy) -> None:
         self._policy = policy
         self._committed: deque[Committed] = deque(maxlen=MEMORY)
-        self.speaking = False
 
     def __repr__(self) -> str:
-        return f"Transcript(committed={len(self._committed)}, speaking={self.speaking})"
+        return f"Transcript(committed={len(self._committed)})"
 
     def commit(self, utterance: Utterance, heard: float) -> None:
         """These words were emitted in a FINAL of a leg that had been sent audio up to `heard`."""
@@ -100,14 +99,6 @@ class Transcript:
             if (voiced_until(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
         ]
         return Seam(boundary, replay_from, told, self._policy.tolerance, torn=torn)
-
-    def balance(self, kind: SaidKind) -> bool:
-        """Whether a START or END may be emitted now; notes it if so."""
-        wanted = kind is SaidKind.START
-        if self.speaking is wanted:
-            return False
-        self.speaking = wanted
-        return True
 
 
 class Seam:
@@ -262,18 +253,14 @@ def _without_tokens(utterance: Utterance, count: int, found: list[Token]) -> Utt
     if count >= len(found):
         return None
     text = utterance.text[found[count].start :]
-    words = utterance.words
-    if words:
-        words = _last_words(utterance, len(found) - count)
+    words = _last_words(utterance, len(found) - count)
     return replace(utterance, text=text, words=words, start=words[0].start if words else None)
 
 
 def _last_words(utterance: Utterance, wanted: int) -> tuple[Word, ...]:
     """The trailing words that hold `wanted` tokens."""
-    kept: list[Word] = []
-    for word in reversed(utterance.words):
-        if wanted <= 0:
-            break
-        wanted -= len(tokens(word.text, utterance.language))
-        kept.append(word)
-    return tuple(reversed(kept))
+    first = len(utterance.words)
+    while first and wanted > 0:
+        first -= 1
+        wanted -= len(tokens(utterance.words[first].text, utterance.language))
+    return utterance.words[first:]

@@ -19,9 +19,9 @@ from resilient_stt.core.policy import (
 CHECKED: list[type[Any]] = [RetryPolicy, BreakerPolicy, ReplayPolicy, WatchdogPolicy, Pace]
 
 
-@pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf, -math.inf, "5", None])
 @pytest.mark.parametrize("policy", CHECKED)
-def test_numbers_that_steer_nothing_are_refused(policy: type[Any], wrong: float) -> None:
+def test_numbers_that_steer_nothing_are_refused(policy: type[Any], wrong: object) -> None:
     """A negative or non-finite number is a ValueError that names its field."""
     for field in fields(policy):
         with pytest.raises(ValueError, match=rf"{policy.__name__}\.{field.name} must be a number"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.inputs import SaidKind, Word
+from resilient_stt.core.inputs import Word
 from resilient_stt.core.policy import ReplayPolicy
 from resilient_stt.core.text import tokens
 from resilient_stt.core.transcript import Seam, Transcript, Utterance, usable
@@ -375,13 +375,6 @@ def test_a_replay_begins_inside_the_ledger(
 # --- the rest
 
 
-def test_speech_events_balance() -> None:
-    """A START while speaking and an END while not are held back."""
-    transcript = Transcript(POLICY)
-    kinds = [SaidKind.END, SaidKind.START, SaidKind.START, SaidKind.END, SaidKind.END]
-    assert [transcript.balance(k) for k in kinds] == [False, True, False, True, False]
-
-
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-2, 12)
 
 
@@ -418,6 +411,6 @@ def test_they_show_their_state() -> None:
     """The reprs tell where a transcript and a seam stand, and no text."""
     transcript = Transcript(POLICY)
     transcript.commit(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
-    assert repr(transcript) == "Transcript(committed=1, speaking=False)"
+    assert repr(transcript) == "Transcript(committed=1)"
     seam = transcript.seam(1.0, 0.2, float, torn=False)
     assert repr(seam) == "Seam(boundary=1.000, told=1, open=True)"
