@@ -101,10 +101,10 @@ class _Stage:
         """Let contestants run a scenario, live on the console as far as it can."""
         speech = scenario.speech()
         single = contestants == (OURS,)
-        lines = single and not self._live and not self._quiet
-        listener = PlainLines(self._console).listen if lines else None
+        plain = not self._live and not self._quiet
+        listener = PlainLines(self._console).listen if plain and single else None
         runs = {c: Run(speech, "cartesia", listener) for c in contestants}
-        if lines:
+        if plain:
             self._console.print(f"fault: {scenario.name} ({scenario.summary})", soft_wrap=True)
         with routed(self._console, verbose=self._verbose):
             self._run(self._shown(scenario, runs))

@@ -39,7 +39,7 @@ class OneRun:
 
     def _lanes(self, width: int) -> RenderableType:
         run, history = self._run, History.of(self._first, self._run.events)
-        table = _grid(10)
+        table = _grid(10, width)
         table.add_row("speech", words_lane(run, width, style_of))
         for name, style in STYLES.items():
             lane = provider_lane(history, name, run, width, style)
@@ -64,13 +64,14 @@ class SideBySide:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, 110)
-        table = _grid(17)
+        lane = width - 4 - 17
+        table = _grid(17, lane)
         for contestant, run in self._runs.items():
-            table.add_row(contestant.title, words_lane(run, width - 4 - 17, lambda _: _HEARD))
-            table.add_row("", self._newest(run, width - 4 - 17))
+            table.add_row(contestant.title, words_lane(run, lane, lambda _: _HEARD))
+            table.add_row("", self._newest(run, lane))
             table.add_row()
         run = next(iter(self._runs.values()))
-        table.add_row("", axis(run.speech.duration, width - 4 - 17))
+        table.add_row("", axis(run.speech.duration, lane))
         yield _framed(Group(table, Text(), _legend()), self._scenario, run, width)
 
     def _newest(self, run: Run, width: int) -> Text:
@@ -97,10 +98,10 @@ def _legend() -> Text:
     )
 
 
-def _grid(first: int) -> Table:
+def _grid(first: int, second: int) -> Table:
     table = Table.grid()
-    table.add_column(width=first, no_wrap=True)
-    table.add_column(no_wrap=True)
+    for width in (first, second):
+        table.add_column(width=max(width, 1), no_wrap=True)
     return table
 
 
