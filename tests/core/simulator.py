@@ -188,7 +188,7 @@ class Connection:
         self.spans: list[tuple[int, int]] = []
         self.sent = 0
         self.ended = False
-        self._busy = sim.now
+        self.opened_at = self._busy = sim.now
         self._told_at = sim.now
         self._words = iter(sim.words)
         self._word = next(self._words, None)
@@ -350,8 +350,12 @@ class Simulation:
         frame: float = 0.05,
         base: float = 1_000.7,
         pad: float = 0.0,
+        rush: float = 1.0,
     ) -> None:
-        """`pad`: how far the voice detector's segments reach beyond the voice."""
+        """`pad`: how far the voice detector's segments reach beyond the voice.
+
+        `rush`: how many times faster than real time the audio is pushed.
+        """
         self.words = list(words)
         self.recognisers = {r.name: r for r in recognisers}
         self.policies = policies or Policies()
@@ -360,6 +364,7 @@ class Simulation:
         self.session = Session(route, self.breakers, self.policies, hears=hears)
         self.hears = hears
         self.pad = pad
+        self.rush = rush
         self.base = base
         self.now = base
         self.legs: dict[int, Connection] = {}
@@ -400,11 +405,11 @@ class Simulation:
             while marks and marks[0] <= edge:
                 marks.pop(0)
                 self._happens(edge, Flushed())
-        self.ended_at = self.base + total / RATE
+        self.ended_at = self.base + total / RATE / self.rush
         self._happens(total, InputEnded())
 
     def _happens(self, position: int, event: Input) -> None:
-        self.at(self.base + position / RATE, lambda: self.handle(event))
+        self.at(self.base + position / RATE / self.rush, lambda: self.handle(event))
 
     def _voices(self) -> list[tuple[int, Input]]:
         """What the voice detector reports, and when it can."""
@@ -471,6 +476,8 @@ class Simulation:
                 assert self.released <= start < end <= self.pushed
                 assert not connection.spans or connection.spans[-1][1] <= start
                 connection.hear(start, end)
+                pace, lived = connection.of.pace, self.now - connection.opened_at
+                assert connection.sent / RATE <= pace.burst + pace.rate * lived + 0.001
             case FlushLeg(leg):
                 assert not self.legs[leg].ended
                 self.legs[leg].flush()

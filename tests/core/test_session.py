@@ -230,6 +230,14 @@ def test_nothing_goes_wrong() -> None:
     assert sim.speech == [START, END] * 3
 
 
+def test_live_audio_is_sent_as_it_comes() -> None:
+    """A leg that is not behind gets every frame at once."""
+    sim = Simulation(TWO, [Recogniser("a", pace=Pace(burst=0.05, rate=1.0))]).run()
+    sent = [(t, c.end) for t, c in sim.commands if isinstance(c, SendAudio)]
+    assert sent[-1][1] == sim.pushed
+    assert all(t - sim.base == pytest.approx(end / RATE) for t, end in sent)
+
+
 def test_dropped_once() -> None:
     """A leg that worked and was dropped is reopened on the same provider, at once."""
     sim = Simulation(TWO, [Recogniser("a", [Drops(3.0)]), Recogniser("b")]).run(within=1)
@@ -340,6 +348,52 @@ def test_noise_that_nobody_hears_words_in() -> None:
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
     assert sim.text == WORDS[:8]
     assert sim.opened == ["a", "a"]
+
+
+# --- replays
+
+
+def test_silence_is_cut_out_of_a_replay() -> None:
+    """Of long silence in a replay 0.3 s is left, and the times stay true."""
+    words = speak(("one", 0.5, 0.4), ("two", 5.0, 0.4), ("three", 5.0, 0.4))
+    sim = Simulation(words, [Recogniser("a", [Refused(after=12.5)]), Recogniser("b")]).run()
+    assert_promises(sim)
+    assert_times(sim, within=0.001)
+    (replayed,) = events(sim, Replayed)
+    assert replayed.cut == pytest.approx(2 * (5.0 - 0.3), abs=0.01)
+    # what is not cut: from 0.15 s before the first word on, and the newest audio
+    assert replayed.seconds == pytest.approx(sim.pushed / RATE - 0.35 - replayed.cut)
+
+
+def test_a_replay_begins_between_words() -> None:
+    """In the middle of speech, a replay begins in a gap before one of the last two words."""
+    gaps = [0.6, 0.1, 0.24, 0.1, 0.1, 0.1]
+    words = speak(*[(w, gap, 0.4) for w, gap in zip(WORDS, gaps, strict=False)])
+    at = words[4].end + 0.35
+    drop = [Drops(at, kind=ErrorKind.SERVER)]
+    sim = Simulation(words, [Recogniser("a", drop, most=4, latency=0.1), Recogniser("b")]).run()
+    assert_promises(sim)
+    second = next(c for _, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 1)
+    assert second.start / RATE == pytest.approx(words[2].start - 0.12, abs=0.001)
+
+
+def test_audio_that_comes_at_once_is_sent_at_its_pace() -> None:
+    """Audio pushed faster than real time is paced, transcribed to its end, and none is lost."""
+    words = speak(*[(w, 0.1 if i % 5 else 0.6, 0.3) for i, w in enumerate(VOCABULARY[:60])])
+    sim = Simulation(words, [Recogniser("a", [Drops(2.0)])], rush=100).run(within=30)
+    assert_promises(sim)
+    assert_times(sim, within=0.001)
+
+
+def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
+    """What is pushed so fast that it leaves the window unsent is not sent, but reported lost."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:40]])
+    policies = Policies(replay=ReplayPolicy(window=5.0))
+    sim = Simulation(words, [Recogniser("a")], rush=100, policies=policies).run(within=30)
+    lost = sum(e.seconds for e in events(sim, AudioLost))
+    heard = sum(end - start for start, end in sim.closed[-1].spans) / RATE
+    assert lost >= 15.0
+    assert heard + lost >= words[-1].end - 0.1
 
 
 # --- outages
@@ -505,6 +559,50 @@ def test_flush_at_the_very_end() -> None:
     session.handle(AudioPushed(1600, RATE), 0.1)
     assert FlushLeg(0) in session.handle(Flushed(), 0.1)
     assert EndLeg(0) in session.handle(InputEnded(), 0.1)
+
+
+def test_an_empty_final_settles_nothing() -> None:
+    """A final without a word is given on, but its audio still owes words."""
+    session = alone()
+    for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
+        session.handle(event, 1.0)
+    out = session.handle(LegSaid(0, Said(FINAL, " ", (), 0.0, 0.9)), 1.0)
+    assert not [c for c in out if isinstance(c, Emit)]
+    out = session.handle(LegFailed(0, ErrorKind.DROPPED), 1.1)
+    assert OpenLeg(1, "a", 0) in out
+
+
+def test_an_untimed_final_in_the_middle_of_speech_settles_nothing() -> None:
+    """A final without times speaks for no segment that went on after it."""
+    session = alone()
+    for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
+        session.handle(event, 1.0)
+    session.handle(LegSaid(0, Said(FINAL, "half of it")), 1.0)
+    for now in range(2, 9):
+        session.handle(AudioPushed(RATE, RATE), float(now))
+        if now == 2:
+            session.handle(SpeechEnded(2 * RATE), float(now))
+    out = session.handle(LegFailed(0, ErrorKind.DROPPED), 8.0)
+    assert OpenLeg(1, "a", 0) in out
+
+
+def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
+    """A final without times settles the segment before it, once the leg has lived on."""
+    words = speak(*sentence("one two three"))
+    for tail, start in ((1.5, words[0].start - 0.15), (4.0, words[-1].end + 0.15)):
+        late = [Drops(words[-1].end + tail, kind=ErrorKind.SERVER)]
+        sim = Simulation(words, [Recogniser("a", late, times="none"), Recogniser("b")], tail=5.0)
+        assert_promises(sim.run())
+        second = next(c for _, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 1)
+        assert second.start / RATE >= start - 0.001
+
+
+def test_long_turns_told_in_one_final_do_not_pile_up() -> None:
+    """A provider that tells several segments in one final does not fill the ledger."""
+    words = speak(*[(w, 0.05 if i % 2 else 0.45, 0.3) for i, w in enumerate(VOCABULARY[:60])])
+    turns = Recogniser("a", times="none", endpointing=0.4, most=8)
+    sim = Simulation(words, [turns], policies=Policies(replay=ReplayPolicy(window=15.0))).run()
+    assert_promises(sim)
 
 
 def test_usage_is_passed_on() -> None:

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from resilient_stt.core.commands import FlushLeg, SendAudio
+from resilient_stt.core.inputs import Said, SaidKind, Word
+from resilient_stt.core.ledger import Ledger
+from resilient_stt.core.leg import Leg, replay_start
+from resilient_stt.core.policy import Pace, Provider, ReplayPolicy
+from resilient_stt.core.transcript import Transcript, Utterance
+
+RATE = 100
+POLICY = ReplayPolicy(window=20.0)
+FINAL = SaidKind.FINAL
+
+
+def ledger_of(
+    seconds: float, *segments: tuple[float, float], settled: float = 0.0, hears: bool = True
+) -> Ledger:
+    ledger = Ledger(POLICY, hears=hears)
+    if seconds:
+        ledger.push(round(seconds * RATE), RATE)
+    for start, end in segments:
+        ledger.speech_started(round(start * RATE))
+        ledger.speech_ended(round(end * RATE))
+    ledger.settle(round(settled * RATE))
+    return ledger
+
+
+def a_leg(ledger: Ledger, *, burst: float = 5.0, rate: float = 2.0) -> Leg:
+    provider = Provider(name="a", pace=Pace(burst=burst, rate=rate))
+    return Leg.opened(0, provider, 10.0, ledger, Transcript(POLICY))
+
+
+def spans(leg: Leg, ledger: Ledger, now: float = 10.0) -> list[tuple[float, float]]:
+    return [
+        (c.start / RATE, c.end / RATE) for c in leg.send(ledger, now) if isinstance(c, SendAudio)
+    ]
+
+
+# --- sending
+
+
+def test_a_replay_is_sent_at_its_pace() -> None:
+    """A replay gets the burst at once, then a multiple of real time, piece by piece."""
+    ledger = ledger_of(8.0, (0.0, 8.0))
+    leg = a_leg(ledger)
+    assert spans(leg, ledger)[-1][1] == 5.0
+    assert leg.send_at(ledger) == pytest.approx(10.025)
+    assert spans(leg, ledger, 10.02) == []
+    assert spans(leg, ledger, 11.0)[-1][1] == 7.0
+    assert spans(leg, ledger, 20.0)[-1][1] == 8.0
+    assert leg.send_at(ledger) is None
+    assert (leg.sent, leg.cut) == (8.0, 0.0)
+
+
+def test_backlog() -> None:
+    """What a leg was sent faster than real time is still before a provider that hears in it."""
+    ledger = ledger_of(4.0, (0.0, 4.0))
+    leg = a_leg(ledger)
+    assert leg.backlog(10.0) == leg.sent == leg.cut == 0.0
+    leg.send(ledger, 10.0)
+    assert leg.backlog(11.0) == 3.0
+    assert leg.backlog(15.0) == 0.0
+
+
+def test_silence_is_cut_only_in_a_replay() -> None:
+    """Long silence is left out until a leg has caught up, and never after."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+    leg = a_leg(ledger)
+    sent = spans(leg, ledger)
+    gaps = [(a[1], b[0]) for a, b in itertools.pairwise(sent) if a[1] != b[0]]
+    assert sent[0][0] == 0.85
+    assert gaps == [(2.15, 3.85), (5.15, 5.5)]
+    assert leg.cut == pytest.approx(2.05)
+    leg.caught_up = True
+    ledger.push(3 * RATE, RATE)
+    assert spans(leg, ledger) == [(6.0, 7.9)]
+
+
+def test_flushes_are_sent_at_their_places() -> None:
+    """A flush divides the audio before it from the audio after it, once."""
+    ledger = ledger_of(1.0, (0.0, 1.0))
+    ledger.mark()
+    ledger.push(RATE, RATE)
+    leg = a_leg(ledger)
+    commands = leg.send(ledger, 10.0)
+    at = commands.index(FlushLeg(0))
+    assert commands.count(FlushLeg(0)) == 1
+    assert commands[at - 1] == SendAudio(0, 95, 100)
+    assert commands[at + 1] == SendAudio(0, 100, 105)
+
+
+def test_a_flush_in_silence_that_is_cut() -> None:
+    """A flush is sent also where the silence around it is left out."""
+    ledger = ledger_of(3.0, (0.0, 1.0))
+    ledger.mark()
+    ledger.push(3 * RATE, RATE)
+    leg = a_leg(ledger)
+    commands = leg.send(ledger, 10.0)
+    assert FlushLeg(0) in commands
+    assert commands.index(SendAudio(0, 110, 115)) < commands.index(FlushLeg(0))
+
+
+def test_settled_flushes_are_not_repeated() -> None:
+    """A flush whose audio is settled is not given to a new leg."""
+    ledger = ledger_of(2.0, (0.0, 1.9))
+    ledger.mark()
+    ledger.push(RATE, RATE)
+    ledger.settle(2 * RATE)
+    assert FlushLeg(0) not in a_leg(ledger).send(ledger, 10.0)
+
+
+def test_what_fell_out_of_the_window_is_not_sent() -> None:
+    """A leg that is so far behind that its audio is gone goes on with what is left."""
+    ledger = ledger_of(1.0, (0.0, 1.0))
+    leg = a_leg(ledger)
+    leg.send(ledger, 10.0)
+    ledger.push(21 * RATE, RATE)
+    leg.caught_up = True
+    assert spans(leg, ledger) == [(2.0, 6.0)]
+
+
+# --- where a replay begins
+
+
+def test_replay_start_in_silence() -> None:
+    """In silence a replay begins at the watermark."""
+    ledger = ledger_of(5.0, (1.0, 2.0), settled=3.0)
+    assert replay_start(ledger, Transcript(POLICY)) == 3 * RATE
+
+
+def test_replay_start_in_speech() -> None:
+    """In speech a replay begins before a settled word, else with the segment if it is kept."""
+    ledger = ledger_of(9.0, (2.0, 8.0), settled=3.0)
+    transcript = Transcript(POLICY)
+    assert replay_start(ledger, transcript) == 2 * RATE
+    transcript.commit(Utterance("x", (Word("x", 2.6, 3.0),)), 9.0)
+    assert replay_start(ledger, transcript) == 245
+    ledger.settle(7 * RATE)
+    assert replay_start(ledger, transcript) == ledger.start == 5 * RATE
+
+
+def test_replay_start_without_voice_activity() -> None:
+    """Without voice activity a replay begins before a settled word, else at the watermark."""
+    ledger = ledger_of(9.0, settled=3.0, hears=False)
+    transcript = Transcript(POLICY)
+    assert replay_start(ledger, transcript) == 3 * RATE
+    transcript.commit(Utterance("x", (Word("x", 2.6, 3.0),)), 9.0)
+    assert replay_start(ledger, transcript) == 245
+
+
+def test_a_replay_of_nothing() -> None:
+    """A leg that is opened before the first frame begins at 0 and has caught up."""
+    leg = a_leg(ledger_of(0))
+    assert (leg.start, leg.caught_up, leg.seam.open) == (0, True, False)
+
+
+# --- what it says
+
+
+def test_what_it_says_is_put_on_session_time() -> None:
+    """Words, or the times of the whole, are moved to where the audio was; cuts are put back."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+    leg = a_leg(ledger)
+    leg.send(ledger, 10.0)
+    words = (Word("a", 0.15, 1.15), Word("b", 1.45, 2.45))
+    assert leg.understood(Said(FINAL, "a b", words, language="en")) == Utterance(
+        "a b", (Word("a", 1.0, 2.0), Word("b", 4.0, 5.0)), 1.0, 5.0, "en"
+    )
+    assert leg.understood(Said(FINAL, "a b", (), 0.15, 2.45)) == Utterance("a b", (), 1.0, 5.0)
+
+
+@pytest.mark.parametrize("start", [None, math.nan, -1.0, 3.0])
+def test_a_start_that_cannot_be(start: float | None) -> None:
+    """An end counts also where the start cannot be."""
+    ledger = ledger_of(2.0, (0.0, 2.0))
+    leg = a_leg(ledger)
+    leg.send(ledger, 10.0)
+    assert leg.understood(Said(FINAL, "a", (), start, 2.0)) == Utterance("a", (), None, 2.0)
+
+
+@pytest.mark.parametrize("end", [None, math.nan, math.inf, 0.0, -1.0, 2.6])
+def test_an_end_that_cannot_be(end: float | None) -> None:
+    """Without an end that can be, a final has no times."""
+    ledger = ledger_of(2.0, (0.0, 2.0))
+    leg = a_leg(ledger)
+    assert leg.understood(Said(FINAL, "a", (), 0.5, end)) == Utterance("a")
+    leg.send(ledger, 10.0)
+    assert leg.understood(Said(FINAL, "a", (), 0.5, end)) == Utterance("a")
+
+
+# --- finals without times
+
+
+@pytest.mark.parametrize(
+    ("claim", "heard", "watermark"),
+    [
+        (2.5, 4.0, 2.0),
+        (2.5, 1.9, 0.0),
+        (1.5, 4.0, 0.0),
+        (0.5, 4.0, 0.0),
+    ],
+)
+def test_a_claim_settles_the_segment_before_it(
+    claim: float, heard: float, watermark: float
+) -> None:
+    """A final without times settles a segment that was over when it was said, once heard past."""
+    ledger = ledger_of(6.0, (1.0, 2.0))
+    leg = a_leg(ledger)
+    leg.claims.append(round(claim * RATE))
+    leg.settle_claims(ledger, round(heard * RATE), input_ended=False)
+    assert ledger.watermark == watermark * RATE
+    assert len(leg.claims) == (heard < 2.0)
+
+
+def test_each_claim_settles_one_segment() -> None:
+    """Two segments take two finals."""
+    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0))
+    leg = a_leg(ledger)
+    leg.claims.append(5 * RATE)
+    leg.settle_claims(ledger, 9 * RATE, input_ended=False)
+    assert ledger.watermark == 2 * RATE
+    leg.claims.append(5 * RATE)
+    leg.settle_claims(ledger, 9 * RATE, input_ended=False)
+    assert ledger.watermark == 4 * RATE
+
+
+def test_a_claim_on_speech_that_is_not_over() -> None:
+    """Speech that lasts is over with the input."""
+    ledger = ledger_of(3.0)
+    ledger.speech_started(RATE)
+    leg = a_leg(ledger)
+    leg.claims.append(3 * RATE)
+    leg.settle_claims(ledger, 3 * RATE, input_ended=False)
+    assert ledger.watermark == 0
+    leg.settle_claims(ledger, 3 * RATE, input_ended=True)
+    assert ledger.watermark == 3 * RATE
