@@ -1,0 +1,122 @@
+"""What a foreign exception means, and that its text goes nowhere."""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+import pytest
+from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+from resilient_stt import (
+    AudioFormatError,
+    ConfigurationError,
+    ResilientSTTError,
+    StreamClosedError,
+)
+from resilient_stt.core.inputs import ErrorKind
+from resilient_stt.errors import Failure, classify, lacks_http_session, no_http_session, retry_after
+
+SECRET = "sk-secret and what the caller said"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, ErrorKind.BAD_REQUEST),
+        (401, ErrorKind.AUTH),
+        (402, ErrorKind.QUOTA),
+        (403, ErrorKind.AUTH),
+        (404, ErrorKind.BAD_REQUEST),
+        (408, ErrorKind.CONNECT),
+        (413, ErrorKind.BAD_REQUEST),
+        (418, ErrorKind.BAD_REQUEST),
+        (422, ErrorKind.BAD_REQUEST),
+        (429, ErrorKind.RATE_LIMITED),
+        (500, ErrorKind.SERVER),
+        (503, ErrorKind.SERVER),
+        (599, ErrorKind.SERVER),
+        (-1, ErrorKind.DROPPED),
+        (1006, ErrorKind.DROPPED),
+        (1011, ErrorKind.DROPPED),
+        (4000, ErrorKind.DROPPED),
+    ],
+)
+def test_status(status: int, kind: ErrorKind) -> None:
+    """An HTTP status has its meaning; a websocket close code is a dropped connection."""
+    error = APIStatusError(SECRET, status_code=status, body={"error": SECRET})
+    assert classify(error) == Failure(kind, f"APIStatusError {status}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (APITimeoutError(), ErrorKind.CONNECT),
+        (TimeoutError(), ErrorKind.CONNECT),
+        (APIConnectionError(f"failed to connect to cartesia ({SECRET})"), ErrorKind.CONNECT),
+        (APIConnectionError(f"Failed to connect to deepgram {SECRET}"), ErrorKind.CONNECT),
+        (APIConnectionError(f"connection closed unexpectedly {SECRET}"), ErrorKind.DROPPED),
+        (APIError(SECRET), ErrorKind.SERVER),
+        (aiohttp.ClientConnectionResetError(SECRET), ErrorKind.DROPPED),
+        (ConnectionResetError(SECRET), ErrorKind.DROPPED),
+        (OSError(SECRET), ErrorKind.DROPPED),
+        (KeyError(SECRET), ErrorKind.PROTOCOL),
+        (json.JSONDecodeError(SECRET, SECRET, 0), ErrorKind.PROTOCOL),
+        (RuntimeError(SECRET), ErrorKind.PROTOCOL),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, Exception) else str(v),
+)
+def test_kind(error: Exception, kind: ErrorKind) -> None:
+    """Every exception has a kind, and its detail is the name of its class alone."""
+    assert classify(error) == Failure(kind, type(error).__name__)
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({"retry_after": 3}, 3.0),
+        ({"Retry-After": "3.5"}, 3.5),
+        ({"RETRY_AFTER": 3}, 3.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": [3]}, None),
+        ({"retry_after": -1}, None),
+        ({"retry_after": 0}, None),
+        ({"retry_after": float("inf")}, None),
+        ({"retry_after": float("nan")}, None),
+        ({"retry_after": None}, None),
+        ({}, None),
+        ("retry_after: 3", None),
+        (None, None),
+    ],
+)
+def test_retry_after(body: object, seconds: float | None) -> None:
+    """Only a positive number of seconds is a time to wait; nonsense is none."""
+    error = APIStatusError("busy", status_code=429, body=body)
+    assert retry_after(error) == seconds
+    assert classify(error).retry_after == seconds
+
+
+def test_a_missing_http_session_is_recognised() -> None:
+    """LiveKit's error counts as such also as the cause of another."""
+    original = RuntimeError("Attempted to use an http session outside of a job context. ...")
+    wrapped = APIConnectionError()
+    wrapped.__cause__ = original
+    assert lacks_http_session(original)
+    assert lacks_http_session(wrapped)
+    assert not lacks_http_session(RuntimeError("something else"))
+    assert classify(wrapped) == Failure(ErrorKind.BAD_REQUEST, "no HTTP session")
+    assert not no_http_session().retryable
+
+
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [
+        (ConfigurationError, ValueError),
+        (AudioFormatError, ValueError),
+        (StreamClosedError, RuntimeError),
+    ],
+)
+def test_our_errors(error: type[Exception], base: type[Exception]) -> None:
+    """Each error of ours is one of the family, and the builtin that LiveKit raises there."""
+    assert issubclass(error, ResilientSTTError)
+    assert issubclass(error, base)
