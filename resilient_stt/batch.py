@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
+from livekit.agents.utils.audio import calculate_audio_duration
 
 from .core.breaker import Breaker
 from .errors import classify, lacks_http_session, no_http_session
+from .frames import mono
+from .leg import close_for_good
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT
@@ -48,6 +51,8 @@ class Batch:
         """
         now = asyncio.get_running_loop().time()
         names = sorted(self._providers, key=lambda n: not self._healthy(n, now))
+        for name in self._unavailable:
+            self._recover(name, buffer, language, timeout)
         sessionless = 0
         for name in names:
             try:
@@ -67,6 +72,9 @@ class Batch:
         """Stop recoveries that are under way."""
         await aio.cancel_and_wait(*self._recovering.values())
 
+    def _admitted(self, name: str) -> bool:
+        return self._breakers[name].admits(asyncio.get_running_loop().time())
+
     def _healthy(self, name: str, now: float) -> bool:
         return name not in self._unavailable and self._breakers[name].admits(now)
 
@@ -75,10 +83,14 @@ class Batch:
     ) -> stt.SpeechEvent:
         provider = self._providers[name]
         options = APIConnectOptions(max_retry=0, timeout=timeout)
-        if provider.capabilities.offline_recognize:
-            event = await provider.recognize(buffer, language=language, conn_options=options)
-        else:
-            event = await _by_streaming(provider, buffer, language, options)
+        by_itself = provider.capabilities.offline_recognize
+        # plugins apply `timeout` to connecting only; recognisers hear faster than in real time
+        async with asyncio.timeout(timeout + calculate_audio_duration(buffer)):
+            event = await (
+                provider.recognize(buffer, language=language, conn_options=options)
+                if by_itself
+                else _by_streaming(provider, buffer, language, options)
+            )
         self._breakers[name].succeeded(asyncio.get_running_loop().time())
         if name in self._unavailable:
             self._unavailable.discard(name)
@@ -99,7 +111,7 @@ class Batch:
     ) -> None:
         """Find out in the background when the provider is back, as LiveKit's adapter does."""
         task = self._recovering.get(name)
-        if task is None or task.done():
+        if (task is None or task.done()) and self._admitted(name):
             self._recovering[name] = asyncio.create_task(
                 self._try_again(name, buffer, language, timeout),
                 name=f"resilient_stt.recover-{name}",
@@ -110,6 +122,8 @@ class Batch:
     ) -> None:
         for attempt in range(RECOVERY_ATTEMPTS):
             await asyncio.sleep(self._owner.draw_wait(attempt))
+            if not self._admitted(name):
+                return
             try:
                 await self._attempt(name, buffer, language, timeout)
             except Exception as error:
@@ -127,12 +141,15 @@ async def _by_streaming(
     options: APIConnectOptions,
 ) -> stt.SpeechEvent:
     """Recognise a buffer with a provider that can only stream."""
-    async with provider.stream(language=language, conn_options=options) as stream:
+    stream = provider.stream(language=language, conn_options=options)
+    try:
         await asyncio.sleep(0)  # a stream whose input ends before it ran may never connect
         for frame in buffer if isinstance(buffer, list) else [buffer]:
-            stream.push_frame(frame)
+            stream.push_frame(mono(frame))
         stream.end_input()
         events = [event async for event in stream]
+    finally:
+        await close_for_good(stream)
     finals = [e for e in events if e.type is _FINAL and e.alternatives]
     return _joined(finals, language)
 

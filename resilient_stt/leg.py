@@ -79,16 +79,7 @@ class LegStream:
     async def aclose(self) -> None:
         """Close the stream, for good after `CLOSE_PATIENCE` whatever the server does."""
         await aio.cancel_and_wait(self._reader)
-        closing: set[asyncio.Task[None]] = set()
-        for _ in range(3):
-            closing.add(asyncio.create_task(self._stream.aclose()))
-            done, closing = await asyncio.wait(closing, timeout=CLOSE_PATIENCE)
-            for task in done:
-                # an error of a stream that is thrown away anyway; taken, so that nobody warns
-                _ = task.cancelled() or task.exception()
-            if not closing:
-                return
-        logger.error("provider stream cannot be closed", stream=type(self._stream).__name__)
+        await close_for_good(self._stream)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -155,6 +146,20 @@ class LegStream:
             elif max(known) > self._sent + 0.5:
                 self._adds_offset = True
         return 0.0 if self._adds_offset is False else offset
+
+
+async def close_for_good(stream: stt.RecognizeStream) -> None:
+    """Close a provider's stream within a bounded time, whatever its server does."""
+    closing: set[asyncio.Task[None]] = set()
+    for _ in range(3):
+        closing.add(asyncio.create_task(stream.aclose()))
+        done, closing = await asyncio.wait(closing, timeout=CLOSE_PATIENCE)
+        for task in done:
+            # an error of a stream that is thrown away anyway; taken, so that nobody warns
+            _ = task.cancelled() or task.exception()
+        if not closing:
+            return
+    logger.error("provider stream cannot be closed", stream=type(stream).__name__)
 
 
 def _times(word: TimedString) -> tuple[float | None, float | None]:
