@@ -551,3 +551,14 @@ async def test_several_streams_at_once() -> None:
         played = await asyncio.gather(*(play(a.stt, SPEECH.padded(1.0)) for _ in range(3)))
     for each in played:
         check(each)
+
+
+@pytest.mark.xfail(strict=True, reason="the session cannot renew a leg that is not failing")
+@pytest.mark.parametrize("at", [1.0, 3.0])
+async def test_keyterms_in_the_middle(at: float) -> None:
+    """Keyterms set while Deepgram serves cost no word, though its plugin then reconnects itself."""
+    async with arena(only=("deepgram", "cartesia")) as a:
+        playing = asyncio.create_task(play(a.stt, SPEECH.padded(1.0)))
+        await asyncio.sleep(at)
+        a.stt._update_session_keyterms(["Santos"])
+        check(await playing)
