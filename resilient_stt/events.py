@@ -28,7 +28,8 @@ class Switched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """A new leg has caught up: `seconds` of buffered audio sent, `cut` of silence left out."""
+    """A new leg has caught up and given text: it was sent `seconds` of buffered audio in its first
+    `took` seconds, `cut` seconds of silence left out."""
 
     name: ClassVar[Literal["replayed"]] = "replayed"
     at: float

@@ -36,6 +36,9 @@ class SpeechDetector(Protocol):
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
         """Take the next mono frame; all frames of a stream have one rate."""
 
+    def finish(self) -> Iterator[SpeechEdge]:
+        """No more audio will come: speech that lasts ended where it was last heard."""
+
 
 SpeechDetectorFactory = Callable[[], SpeechDetector]
 """Makes the detector of one stream."""
@@ -82,6 +85,11 @@ class BundledDetector:
             if (edge := self._judge(self._model.predict(window))) is not None:
                 yield edge
 
+    def finish(self) -> Iterator[SpeechEdge]:
+        """End speech that lasts where it was last heard."""
+        if self._speaking:
+            yield self._end()
+
     def _at_model_rate(self, frame: rtc.AudioFrame) -> list[rtc.AudioFrame]:
         if not self._rate:
             self._rate = frame.sample_rate
@@ -97,15 +105,19 @@ class BundledDetector:
             if probability >= options.end_below:
                 self._last_voiced = self._windows
             elif self._seconds(self._windows - self._last_voiced) >= options.silence:
-                self._speaking = False
-                self._ended_at = self._position(self._last_voiced, options.pad)
-                return SpeechEdge(False, self._ended_at)
+                return self._end()
         elif probability >= options.start_above:
             self._speaking = True
             self._last_voiced = self._windows
             start = self._position(self._windows - 1, -options.pad)
             return SpeechEdge(True, max(self._ended_at, start, 0))
         return None
+
+    def _end(self) -> SpeechEdge:
+        self._speaking = False
+        padded = self._position(self._last_voiced, self._options.pad)
+        self._ended_at = min(padded, self._position(self._windows, 0.0))
+        return SpeechEdge(False, self._ended_at)
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from livekit import rtc
@@ -57,7 +57,7 @@ from .leg import LegStream
 from .observe import logger
 
 if TYPE_CHECKING:
-    from .speech import SpeechDetector
+    from .speech import SpeechDetector, SpeechEdge
     from .stt import ResilientSTT
 
 
@@ -158,15 +158,20 @@ class ResilientStream(stt.RecognizeStream):
         self._inbox.put_nowait(InputEnded())
 
     def _take(self, item: Input | rtc.AudioFrame) -> None:
-        if not isinstance(item, rtc.AudioFrame):
-            self._handle(item)
+        if isinstance(item, rtc.AudioFrame):
+            for piece in pieces(item):
+                self._frames.append(piece)
+                edges = list(self._detector.push(piece)) if self._detector else []
+                self._handle(AudioPushed(piece.samples_per_channel, piece.sample_rate))
+                self._voice(edges)
             return
-        for piece in pieces(item):
-            self._frames.append(piece)
-            edges = list(self._detector.push(piece)) if self._detector else []
-            self._handle(AudioPushed(piece.samples_per_channel, piece.sample_rate))
-            for edge in edges:
-                self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+        if isinstance(item, InputEnded) and self._detector:
+            self._voice(self._detector.finish())
+        self._handle(item)
+
+    def _voice(self, edges: Iterable[SpeechEdge]) -> None:
+        for edge in edges:
+            self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()
@@ -288,6 +293,7 @@ class ResilientStream(stt.RecognizeStream):
                     text=emit.text,
                     start_time=offset + emit.start if emit.start is not None else 0.0,
                     end_time=offset + emit.end if emit.end is not None else 0.0,
+                    metadata={**(data.metadata or {}), "provider": emit.provider},
                     words=_timed(emit.words, data.words, offset),
                 )
             ],

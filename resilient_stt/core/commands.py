@@ -59,6 +59,7 @@ class Emit:
     """Give the consumer an event. Times are seconds of session audio; `None` where unknown.
 
     `source` is the provider's event that it was made of; `None` for one that the session adds.
+    `provider` is the name of who heard a text.
     """
 
     kind: SaidKind
@@ -67,6 +68,7 @@ class Emit:
     start: float | None = None
     end: float | None = None
     source: object = None
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,17 +87,16 @@ class Ledger:
     def settle_silence(self, heard: int) -> None:
         """Settle what owes no words; `heard`: how far the active leg can have heard the audio.
 
-        Silence is settled whoever has heard it: it owes nothing to anybody. Voice too short to owe
-        words waits until a leg has heard well past it, and as long as later words are owed: its
-        word may come with theirs.
+        A leg must have heard well past it: the final of a short last word may be under way, or of
+        a whisper that local voice activity missed. Voice too short to owe words waits as long as
+        later words are owed: its word may come with theirs.
         """
         if not self.hears:
             return
-        grace = heard - self.samples(self._policy.settle_grace)
+        until = heard - self.samples(self._policy.settle_grace)
         pending = self._after_watermark()
         if not any(s.end is None or self._owes(s, s.end) for s in pending):
-            pending = [s for s in pending if (s.end or self.end) > grace]
-        until = self.hold_back_at
+            pending = [s for s in pending if (s.end or self.end) > until]
         if pending:
             first = pending[0]
             pad = self.samples(self._policy.cut_to / 2)

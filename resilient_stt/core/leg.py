@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
+from ..events import Replayed
 from .commands import FlushLeg, SendAudio
 from .inputs import Said, Word
 from .ledger import Ledger
@@ -30,11 +32,13 @@ class Leg:
     caught_up: bool
     """It has come to the live edge once: its silence is not cut any more."""
     timeline: Timeline | None = None
+    replayed: Replayed | None = None
+    """To be reported with its first text: what was only queued for it has not been replayed."""
     ended_at: float | None = None
     """When it was told that the input has ended."""
     heard_at: float | None = None
-    """When it last said something."""
-    claims: list[int] = field(default_factory=list)
+    """When it last said something about speech; usage is no sign of work."""
+    claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     """Its cursor at finals without times that are still to settle the audio they speak for."""
     speech_open: bool = False
     """It announced speech that is held back until it says something new."""
@@ -154,7 +158,7 @@ class Leg:
                     return
                 if end <= claim:
                     ledger.settle(end)
-            self.claims.pop(0)
+            self.claims.popleft()
 
 
 def replay_start(ledger: Ledger, transcript: Transcript) -> int:

@@ -65,7 +65,7 @@ class ReplayPolicy(_Checked):
     """Settled audio kept before the watermark: two words must fit, so that a replay can begin
     before a whole one."""
     hold_back: float = 0.5
-    """The newest silence is never settled: speech begins before a voice detector says so."""
+    """The newest silence is never cut: speech begins before a voice detector says so."""
     cut_above: float = 0.4
     cut_to: float = 0.3
     """Unsettled silence longer than the first is cut to the second inside a replay."""
@@ -74,8 +74,9 @@ class ReplayPolicy(_Checked):
     segment_owes: float = 0.25
     """Voiced audio of a speech segment of its own that owes words ("no" is a word)."""
     settle_grace: float = 2.0
-    """Audio sent after a remainder that owes no words before it is settled: the final of one short
-    last word may still be under way, and a connection that drops meanwhile would lose it."""
+    """Audio a leg must have heard after silence, or after voice too short to owe words, before that
+    is settled: the final of a short last word may still be under way, or of a whisper that local
+    voice activity missed, and a connection that drops meanwhile would lose it."""
     speaks_for: float = 6.0
     """Audio after a segment that makes any final without times speak for it: a provider may tell
     several segments in one final, and none of them takes so long."""

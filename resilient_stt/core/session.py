@@ -186,10 +186,11 @@ class Session:
     # -- what a leg says
 
     def _said(self, leg: Leg, said: Said, now: float) -> None:
-        leg.heard_at = now
         if said.kind is SaidKind.USAGE:
             self._out.append(Emit(said.kind, source=said.source))
-        elif said.kind in (SaidKind.START, SaidKind.END):
+            return
+        leg.heard_at = now
+        if said.kind in (SaidKind.START, SaidKind.END):
             self._out += self._speech.said(leg, said)
         else:
             self._told(leg, said, now)
@@ -202,7 +203,15 @@ class Session:
         if kept is not None:
             self._out += self._speech.told(leg)
             self._out.append(
-                Emit(said.kind, kept.text, kept.words, kept.start, kept.end, said.source)
+                Emit(
+                    said.kind,
+                    kept.text,
+                    kept.words,
+                    kept.start,
+                    kept.end,
+                    said.source,
+                    leg.provider.name,
+                )
             )
         if said.kind is SaidKind.FINAL:
             self._settle(leg, utterance, kept)
@@ -227,6 +236,9 @@ class Session:
         self.failures = 0
         self._out += self._choice.works(leg.provider.name, now)
         self._restore(leg, now)
+        if leg.replayed:
+            self._report(leg.replayed)
+            leg.replayed = None
 
     # -- how a leg ends
 
@@ -274,6 +286,8 @@ class Session:
 
     def _switch(self, failed: str, target: Provider, kind: ErrorKind, now: float) -> None:
         leg = self._open(target, now)
+        if self._outage:
+            return  # an attempt; who serves is told when the outage is over
         self._report(
             Switched(
                 at=self._at,
@@ -341,14 +355,12 @@ class Session:
             return
         if not leg.caught_up:
             leg.caught_up = True
-            self._report(
-                Replayed(
-                    at=self._at,
-                    provider=leg.provider.name,
-                    seconds=leg.sent,
-                    cut=leg.cut,
-                    took=now - leg.opened_at,
-                )
+            leg.replayed = Replayed(
+                at=self._at,
+                provider=leg.provider.name,
+                seconds=leg.sent,
+                cut=leg.cut,
+                took=now - leg.opened_at,
             )
         if self._input_ended and leg.ended_at is None:
             leg.ended_at = now
@@ -362,12 +374,16 @@ class Session:
 
     @property
     def _drained_at(self) -> float | None:
-        """When a leg that was told the end counts as fallen silent, its backlog granted."""
+        """When a leg that was told the end counts as fallen silent, its backlog granted.
+
+        One that never falls silent counts as such after the outage limit: no stream hangs.
+        """
         leg = self._leg
         if leg is None or leg.ended_at is None:
             return None
-        last = max(leg.ended_at, leg.heard_at or leg.ended_at)
-        return last + self._policies.watchdog.drain_timeout + leg.backlog(leg.ended_at)
+        silent = max(leg.ended_at, leg.heard_at or 0.0) + self._policies.watchdog.drain_timeout
+        at_last = leg.ended_at + self._policies.retry.outage_limit
+        return min(silent, at_last) + leg.backlog(leg.ended_at)
 
     @property
     def _working_at(self) -> float | None:

@@ -229,6 +229,13 @@ def test_each_claim_settles_one_segment() -> None:
     assert ledger.watermark == 4 * RATE
 
 
+def test_claims_are_bounded() -> None:
+    """Finals without times in speech without an end do not pile up."""
+    leg = a_leg(ledger_of(3.0))
+    leg.claims.extend(range(10_000))
+    assert len(leg.claims) < 100
+
+
 def test_a_claim_on_speech_that_is_not_over() -> None:
     """Speech that lasts is over with the input."""
     ledger = ledger_of(3.0)

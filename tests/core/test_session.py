@@ -343,6 +343,30 @@ def test_a_leg_that_never_ends() -> None:
     assert sim.opened == ["a"]
 
 
+def test_a_leg_that_never_falls_silent() -> None:
+    """A leg that goes on saying nothing new after the end of input does not keep the stream."""
+    session = alone()
+    for event in (Opened(), AudioPushed(RATE, RATE), InputEnded()):
+        session.handle(event, 1.0)
+    now = 1.0
+    while not session.done:
+        due = session.deadline()
+        assert due is not None
+        now = min(now + 1.0, due)
+        session.handle(LegSaid(0, Said(INTERIM, "and")) if now < due else Woken(), now)
+    assert now == 62.0  # the outage limit, and a second that it was behind
+
+
+def test_usage_is_no_sign_of_life() -> None:
+    """What a leg says about usage does not make it a leg that works."""
+    session = alone()
+    for event in (Opened(), AudioPushed(RATE, RATE), InputEnded()):
+        session.handle(event, 1.0)
+    for now in (2.0, 3.0):
+        session.handle(LegSaid(0, Said(SaidKind.USAGE)), now)
+    assert session.deadline() == 5.0  # three seconds, and one that it was behind
+
+
 def test_noise_that_nobody_hears_words_in() -> None:
     """A second leg that hears no words in what the first left out is believed."""
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
@@ -521,7 +545,7 @@ def test_final_without_any_audio() -> None:
     session.handle(Opened(), 0.0)
     session.handle(InputEnded(), 0.0)
     out = session.handle(LegSaid(0, Said(FINAL, "hello")), 0.1)
-    assert Emit(FINAL, "hello") in out
+    assert Emit(FINAL, "hello", provider="a") in out
     out = session.handle(LegEnded(0), 0.2)
     assert [type(c) for c in out] == [CloseLeg, Finish]
 
@@ -672,9 +696,9 @@ def test_unusable_times_are_not_used() -> None:
         Said(FINAL, "a", (), 0.3, -1.0),
     ):
         out = session.handle(LegSaid(0, said), 1.0)
-        assert out[0] == Emit(FINAL, "a")
+        assert out[0] == Emit(FINAL, "a", provider="a")
     out = session.handle(LegSaid(0, Said(FINAL, "a", (), 0.7, 0.5)), 1.0)
-    assert out[0] == Emit(FINAL, "a", (), None, 0.5)
+    assert out[0] == Emit(FINAL, "a", (), None, 0.5, provider="a")
 
 
 # --- what the session must not be told
