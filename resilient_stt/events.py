@@ -15,7 +15,8 @@ from typing import ClassVar, Literal
 class Switched:
     """Another leg serves the stream from now on; `provider` may be the one that failed, reopened.
 
-    `reason` is the `ErrorKind` value of the failure. The audio from `replay_from` on is replayed.
+    `reason` is the `ErrorKind` value of the failure, or `options_changed`. The audio from
+    `replay_from` on is replayed.
     """
 
     name: ClassVar[Literal["switched"]] = "switched"

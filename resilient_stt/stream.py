@@ -38,6 +38,7 @@ from .core.inputs import (
     InputEnded,
     LegFailed,
     Opened,
+    OptionsChanged,
     SaidKind,
     SpeechEnded,
     SpeechStarted,
@@ -126,6 +127,10 @@ class ResilientStream(stt.RecognizeStream):
         """No more audio will come; the stream ends when everything is transcribed."""
         self._check_open()
         super().end_input()
+
+    def options_changed(self, provider: str) -> None:
+        """A provider's options changed: a leg on it is opened anew."""
+        self._inbox.put_nowait(OptionsChanged(provider))
 
     def _check_open(self) -> None:
         if self._input_ch.closed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 import tenacity
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
@@ -89,6 +90,8 @@ class ResilientSTT(stt.STT[EventName]):
             Provider(name=name, pace=pace_of(self._originals[name])) for name in self._providers
         )
         self._serving = self._route[0].name
+        self._keyterms: list[str] = []
+        self._streams: WeakSet[ResilientStream] = WeakSet()
         self._wait = tenacity.wait_random_exponential(
             multiplier=self.policies.retry.wait_min, max=self.policies.retry.wait_max
         )
@@ -132,13 +135,15 @@ class ResilientSTT(stt.STT[EventName]):
         """Open a stream. Connecting and retrying follow our policies, not `conn_options`."""
         detector = self._detector() if self._detector else None
         session = Session(self._route, self._breakers, self.policies, hears=detector is not None)
-        return ResilientStream(
+        stream = ResilientStream(
             stt=self,
             session=session,
             detector=detector,
             language=language,
             conn_options=conn_options,
         )
+        self._streams.add(stream)
+        return stream
 
     def prewarm(self) -> None:
         """Pre-warm the preferred provider."""
@@ -155,9 +160,17 @@ class ResilientSTT(stt.STT[EventName]):
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
         if not self.capabilities.keyterms:
             super()._update_session_keyterms(keyterms)  # warns, once
-        for provider in self._providers.values():
+        if keyterms == self._keyterms:
+            return
+        self._keyterms = list(keyterms)
+        for name, provider in self._providers.items():
             if provider.capabilities.keyterms:
                 provider._update_session_keyterms(keyterms)
+                self._options_changed(name)
+
+    def _options_changed(self, name: str) -> None:
+        for stream in self._streams:
+            stream.options_changed(name)
 
     def _push_conversation_item(self, ev: ConversationItemAddedEvent) -> None:
         if not self.capabilities.chat_context:

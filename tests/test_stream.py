@@ -561,7 +561,6 @@ async def test_several_streams_at_once() -> None:
         check(each)
 
 
-@pytest.mark.xfail(strict=True, reason="the session cannot renew a leg that is not failing")
 @pytest.mark.parametrize("at", [1.0, 3.0])
 async def test_keyterms_in_the_middle(at: float) -> None:
     """Keyterms set while Deepgram serves cost no word, though its plugin then reconnects itself."""

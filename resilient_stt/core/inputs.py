@@ -94,6 +94,16 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionsChanged:
+    """A provider takes other options from now on: its plugin reconnects streams that are open.
+
+    A stream's clock would begin anew in the middle, and the audio in flight would be gone.
+    """
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegSaid:
     """A leg's stream gave an event."""
 
@@ -134,6 +144,7 @@ Input = (
     | InputEnded
     | SpeechStarted
     | SpeechEnded
+    | OptionsChanged
     | LegSaid
     | LegFailed
     | LegEnded

@@ -42,6 +42,7 @@ from .inputs import (
     LegFailed,
     LegSaid,
     Opened,
+    OptionsChanged,
     Said,
     SaidKind,
     SpeechEnded,
@@ -131,6 +132,9 @@ class Session:
                     self._from_leg(self._leg, event, now)
             case Woken(wait):
                 self._woken(now, wait)
+            case OptionsChanged(provider):
+                if self._leg and self._leg.provider.name == provider:
+                    self._renew(self._leg, now)
             case _:
                 self._from_caller(event, now)
 
@@ -235,10 +239,10 @@ class Session:
         """The leg gave text: its provider is well, an outage is over."""
         self.failures = 0
         self._out += self._choice.works(leg.provider.name, now)
-        self._restore(leg, now)
         if leg.replayed:
             self._report(leg.replayed)
             leg.replayed = None
+        self._restore(leg, now)
 
     # -- how a leg ends
 
@@ -275,7 +279,7 @@ class Session:
         if target is None:
             self._degrade(now, failure.wait)
         else:
-            self._switch(name, target, kind, now)
+            self._switch(name, target, kind.value, now)
 
     def _worked(self, leg: Leg, now: float) -> float | None:
         """For how long a leg had been working, if it had."""
@@ -284,16 +288,22 @@ class Session:
             return None
         return lived
 
-    def _switch(self, failed: str, target: Provider, kind: ErrorKind, now: float) -> None:
+    def _renew(self, leg: Leg, now: float) -> None:
+        """Open a healthy leg anew, on the same provider."""
+        self._leg = None
+        self._out.append(CloseLeg(leg.id))
+        self._switch(leg.provider.name, leg.provider, "options_changed", now)
+
+    def _switch(self, left: str, target: Provider, reason: str, now: float) -> None:
         leg = self._open(target, now)
         if self._outage:
             return  # an attempt; who serves is told when the outage is over
         self._report(
             Switched(
                 at=self._at,
-                from_provider=failed,
+                from_provider=left,
                 to_provider=target.name,
-                reason=kind.value,
+                reason=reason,
                 replay_from=self._ledger.seconds(leg.start),
             )
         )

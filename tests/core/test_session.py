@@ -33,6 +33,7 @@ from resilient_stt.core.inputs import (
     LegFailed,
     LegSaid,
     Opened,
+    OptionsChanged,
     Said,
     SaidKind,
     SpeechEnded,
@@ -799,3 +800,15 @@ def alone(count: int = 1, *, hears: bool = True) -> Session:
     policies = Policies()
     breakers = {name: Breaker(policies.breaker) for name in names}
     return Session([Provider(name=name) for name in names], breakers, policies, hears=hears)
+
+
+def test_changed_options_renew_the_leg() -> None:
+    """A leg whose provider's options change is opened anew, and that counts as no failure."""
+    session = alone(2, hears=False)
+    session.handle(Opened(), 0.0)
+    session.handle(AudioPushed(RATE, RATE), 1.0)
+    assert not [c for c in session.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenLeg)]
+    out = session.handle(OptionsChanged("a"), 1.0)
+    assert out[:2] == [CloseLeg(0), OpenLeg(1, "a", 0)]
+    assert SendAudio(1, 0, RATE // 20) in out
+    assert session.failures == 0
