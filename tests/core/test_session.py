@@ -192,7 +192,7 @@ def test_every_word_once_without_times(sim: Simulation) -> None:
 
 
 @given(speeches(), recognisers("a", "words", 0.0))
-@settings(max_examples=20)
+@settings(max_examples=30)
 def test_every_word_once_without_voice_activity(
     words: list[Spoken], recogniser: Recogniser
 ) -> None:
@@ -203,8 +203,8 @@ def test_every_word_once_without_voice_activity(
 
 
 def _ends_badly(fault: Fault | None) -> bool:
-    """Without voice activity nothing is owed, so that a stream that never ends is left alone."""
-    return isinstance(fault, NeverEnds)
+    """Without voice activity nothing is owed: a leg that ends without an error is believed."""
+    return isinstance(fault, NeverEnds | EndsEarly)
 
 
 # --- one fault at a time
@@ -504,6 +504,7 @@ def test_losses_are_told_in_steps_and_never_forgotten() -> None:
     losses = [e.seconds for e in sim.events if isinstance(e, AudioLost)]
     assert sum(losses) == pytest.approx(8.0 - 2.0, abs=0.11)
     assert all(seconds < 1.2 for seconds in losses)
+    assert len(losses) < 20  # one per second, and one per attempt to open a leg
 
 
 def test_locked_providers_are_not_tried_in_an_outage() -> None:
@@ -758,6 +759,7 @@ inputs: st.SearchStrategy[Input] = st.one_of(
     st.just(InputEnded()),
     st.builds(SpeechStarted, st.integers(-10, 500_000)),
     st.builds(SpeechEnded, st.integers(-10, 500_000)),
+    st.builds(OptionsChanged, st.sampled_from("abc")),
     st.builds(LegSaid, legs, said),
     st.builds(LegFailed, legs, st.sampled_from(ErrorKind), st.just("x"), maybe, waits),
     st.builds(LegEnded, legs, waits),

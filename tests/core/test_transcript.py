@@ -144,6 +144,20 @@ def test_seam_by_times(switch: Switch, first: Recogniser, second: Recogniser) ->
     assert run(switch, first, second) == expected(switch, second)
 
 
+@given(
+    switches(DISTINCT, unique=True),
+    told_by("en", 0.03),
+    told_by("en", 0.03),
+    st.floats(-0.2, 0.2),
+)
+def test_seam_by_clocks_that_differ(
+    switch: Switch, first: Recogniser, second: Recogniser, offset: float
+) -> None:
+    """A provider whose times are all early or late by 0.2 s still gives each word once."""
+    second.jitter = [offset + error for error in second.jitter]
+    assert run(switch, first, second) == expected(switch, second)
+
+
 @given(switches(["no", "yes", "four"], unique=False), told_by("en", 0.05), told_by("en", 0.05))
 def test_seam_in_repetitions(switch: Switch, first: Recogniser, second: Recogniser) -> None:
     """Where a user says "no no no", the times tell which of them are new."""
@@ -393,6 +407,7 @@ def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
     [
         ([(0.0, 0.5), (0.5, 1.0)], True),
         ([(0.0, 0.5), (0.4, 1.4)], True),
+        ([(0.5, 0.5)], True),
         ([], False),
         ([(0.0, 0.0), (0.0, 0.0)], False),
         ([(0.5, 0.4)], False),
