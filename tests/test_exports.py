@@ -70,4 +70,4 @@ def test_public_methods() -> None:
         "report_failure",
         "serve",
     }
-    assert added(resilient_stt.ResilientStream) == set()
+    assert added(resilient_stt.ResilientStream) == {"options_changed"}
