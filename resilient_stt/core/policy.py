@@ -83,6 +83,12 @@ class ReplayPolicy(_Checked):
     tolerance: float = 0.3
     """Disagreement in seconds between two providers about when the same word was spoken."""
 
+    def __post_init__(self) -> None:
+        super(ReplayPolicy, self).__post_init__()
+        if self.window < 1:
+            # a frame that is longer than the window would be gone before it is sent
+            raise ValueError("ReplayPolicy.window must be 1 s or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogPolicy(_Checked):

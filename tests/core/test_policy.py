@@ -35,6 +35,13 @@ def test_a_pace_that_cannot_keep_up_is_refused(wrong: dict[str, float]) -> None:
         Pace(**wrong)
 
 
+def test_a_window_that_holds_no_frame_is_refused() -> None:
+    """With a window shorter than a frame, no audio would ever be sent."""
+    with pytest.raises(ValueError, match=r"ReplayPolicy\.window must be 1 s or more"):
+        ReplayPolicy(window=0.5)
+    assert ReplayPolicy(window=1).window == 1
+
+
 @pytest.mark.parametrize("policy", [*CHECKED, Policies])
 def test_policies_are_frozen(policy: type[Any]) -> None:
     """No policy changes under a running stream."""

@@ -408,6 +408,7 @@ def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
         ([(0.0, 0.5), (0.5, 1.0)], True),
         ([(0.0, 0.5), (0.4, 1.4)], True),
         ([(0.5, 0.5)], True),
+        ([(-0.4, 0.5)], True),
         ([], False),
         ([(0.0, 0.0), (0.0, 0.0)], False),
         ([(0.5, 0.4)], False),
