@@ -13,7 +13,7 @@ from livekit.agents.utils import AudioBuffer, aio, is_given
 from livekit.agents.utils.audio import calculate_audio_duration
 
 from .core.breaker import Breaker
-from .errors import classify, lacks_http_session, no_http_session
+from .errors import Failure, classify, lacks_http_session, no_http_session
 from .frames import mono
 from .leg import close_for_good
 
@@ -49,8 +49,7 @@ class Batch:
         Raises:
             APIConnectionError: all of them failed.
         """
-        now = asyncio.get_running_loop().time()
-        names = sorted(self._providers, key=lambda n: not self._healthy(n, now))
+        names = sorted(self._providers, key=lambda n: not self._healthy(n))
         for name in self._unavailable:
             self._recover(name, buffer, language, timeout)
         sessionless = 0
@@ -75,8 +74,8 @@ class Batch:
     def _admitted(self, name: str) -> bool:
         return self._breakers[name].admits(asyncio.get_running_loop().time())
 
-    def _healthy(self, name: str, now: float) -> bool:
-        return name not in self._unavailable and self._breakers[name].admits(now)
+    def _healthy(self, name: str) -> bool:
+        return name not in self._unavailable and self._admitted(name)
 
     async def _attempt(
         self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
@@ -97,11 +96,15 @@ class Batch:
             self._owner.report_availability(name, True)
         return event
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _counted(self, name: str, error: Exception) -> Failure:
+        """What a failure means, counted against the provider's health."""
         failure = classify(error)
         now = asyncio.get_running_loop().time()
         self._breakers[name].failed(failure.kind, now, failure.retry_after)
-        self._owner.report_failure(name, failure)
+        return failure
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self._owner.report_failure(name, self._counted(name, error))
         if name not in self._unavailable:
             self._unavailable.add(name)
             self._owner.report_availability(name, False)
@@ -127,9 +130,7 @@ class Batch:
             try:
                 await self._attempt(name, buffer, language, timeout)
             except Exception as error:
-                failure = classify(error)
-                now = asyncio.get_running_loop().time()
-                self._breakers[name].failed(failure.kind, now, failure.retry_after)
+                self._counted(name, error)
             else:
                 return
 

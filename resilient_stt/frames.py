@@ -13,7 +13,8 @@ BYTES = 2
 
 PIECE = 0.1
 """Seconds of audio after which the session hears of voice activity, at most: longer frames are cut.
-Silence is settled half a second behind, and a longer frame would bring its speech too late."""
+A replay leaves out silence older than half a second, and a longer frame would bring its speech too
+late."""
 
 
 class FrameStore:

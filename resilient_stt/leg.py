@@ -45,7 +45,6 @@ class LegStream:
         Raises whatever the provider's `stream()` raises.
         """
         self.leg = leg
-        self.provider = provider
         self._inbox = inbox
         self._wait = wait
         self._sent = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,16 @@ class _Default:
     name: str
     variable: str
 
-    def make(self) -> stt.STT[Any]:
+    def make(self, base_url: str | None) -> stt.STT[Any]:
+        options: dict[str, Any] = {"base_url": base_url} if base_url else {}
         if self.name == "cartesia":
             from livekit.plugins import cartesia
 
             # by name: with no model given the plugin picks ink-2, which has no word times
-            return cartesia.STT(model="ink-whisper", language="en")
+            return cartesia.STT(model="ink-whisper", language="en", **options)
         from livekit.plugins import deepgram
 
-        return deepgram.STT(model="nova-3")
+        return deepgram.STT(model="nova-3", **options)
 
 
 DEFAULTS = (
@@ -48,8 +49,10 @@ DEFAULTS = (
 )
 
 
-def from_environment() -> list[stt.STT[Any]]:
+def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[stt.STT[Any]]:
     """Cartesia ink-whisper, then Deepgram nova-3; one without a key is left out with a warning.
+
+    `base_urls`: by provider name, where one is to be reached elsewhere than at its vendor's.
 
     Raises:
         ConfigurationError: no key at all.
@@ -64,7 +67,8 @@ def from_environment() -> list[stt.STT[Any]]:
         )
     for default in missing:
         logger.warning("provider left out: no key", provider=default.name, set=default.variable)
-    return [d.make() for d in DEFAULTS if d not in missing]
+    urls = base_urls or {}
+    return [d.make(urls.get(d.name)) for d in DEFAULTS if d not in missing]
 
 
 def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]:

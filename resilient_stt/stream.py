@@ -187,7 +187,7 @@ class ResilientStream(stt.RecognizeStream):
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         deadline = self._session.deadline()
         if self._timer:
-            if self._timer.when() == deadline and not self._timer.cancelled():
+            if self._timer.when() == deadline:
                 return
             self._timer.cancel()
         self._timer = loop.call_at(deadline, self._wake) if deadline is not None else None

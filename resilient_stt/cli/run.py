@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import aiohttp
@@ -27,14 +27,7 @@ from .scenarios import Scenario
 PATIENCE = 15.0
 """Seconds after the end of the speech before a contestant that has not ended is left."""
 
-EVENTS: tuple[EventName, ...] = (
-    "switched",
-    "replayed",
-    "audio_lost",
-    "provider_failed",
-    "degraded",
-    "restored",
-)
+EVENTS: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
 
 
 @dataclass(frozen=True, slots=True)

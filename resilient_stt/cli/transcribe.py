@@ -16,7 +16,6 @@ from livekit.agents import NOT_GIVEN, APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import aio, http_context, is_given
-from livekit.plugins import cartesia, deepgram
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -59,7 +58,7 @@ def transcribe(
         load_dotenv(name, override=False)
     console = Console(stderr=True, highlight=False)
     with routed(console, verbose=verbose), opened(file) as audio:
-        providers = _providers(cartesia_url, deepgram_url)
+        providers = from_environment({"cartesia": cartesia_url, "deepgram": deepgram_url})
         for default in DEFAULTS:
             if not os.environ.get(default.variable):
                 console.print(f"{default.name} is left out: {default.variable} is not set")
@@ -73,17 +72,6 @@ def transcribe(
         console.print(f"{audio.damaged} pieces of {file} could not be decoded", style="yellow")
     if transcript.lost:
         raise Problem("some speech was lost, see above", status=1)
-
-
-def _providers(cartesia_url: str | None, deepgram_url: str | None) -> list[stt.STT[Any]]:
-    """The providers of the environment, at other addresses if any are given."""
-    made = from_environment()
-    for index, provider in enumerate(made):
-        if cartesia_url and isinstance(provider, cartesia.STT):
-            made[index] = cartesia.STT(model=provider.model, language="en", base_url=cartesia_url)
-        elif deepgram_url and isinstance(provider, deepgram.STT):
-            provider.update_options(endpoint_url=deepgram_url)
-    return made
 
 
 def _check_pace(pace: float, providers: list[stt.STT[Any]]) -> None:

@@ -6,7 +6,7 @@ the shell keeps the frames from `start` on.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from .policy import ReplayPolicy
@@ -60,7 +60,7 @@ class Ledger:
     def mark(self) -> None:
         """Note a flush at the live edge."""
         if not self._marks or self._marks[-1] != self.end:
-            insort(self._marks, self.end)
+            self._marks.append(self.end)
 
     def speech_started(self, at: int) -> None:
         """Voice began at `at`."""
@@ -82,7 +82,7 @@ class Ledger:
     def settle(self, to: int) -> None:
         """Everything before `to` is finished with. Never moves back."""
         self.watermark = max(self.watermark, min(to, self.end))
-        self._forget(min(self.watermark - self.samples(self._policy.lookback), self.end))
+        self._forget(self.watermark - self.samples(self._policy.lookback))
 
     def settle_silence(self, heard: int) -> None:
         """Settle what owes no words; `heard`: how far the active leg can have heard the audio.

@@ -120,7 +120,7 @@ def test_the_real_environment_wins(
     (tmp_path / ".env.local").write_text("CARTESIA_API_KEY=local\nDEEPGRAM_API_KEY=local\n")
     (tmp_path / ".env").write_text("DEEPGRAM_API_KEY=plain\n")
 
-    def spy() -> list[Any]:
+    def spy(_: Any) -> list[Any]:
         import os
 
         seen.extend([os.environ["CARTESIA_API_KEY"], os.environ["DEEPGRAM_API_KEY"]])
