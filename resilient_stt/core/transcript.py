@@ -104,8 +104,8 @@ class Transcript:
 class Seam:
     """Removes from a leg's text what earlier legs have told already.
 
-    Open until the leg has said something new in a FINAL: repetition inside one leg's own text is
-    speech ("no no no"), never a seam.
+    Open until the leg has told all of it again, or said something new in a FINAL: repetition inside
+    one leg's own text is speech ("no no no"), never a seam.
     """
 
     def __init__(
@@ -150,8 +150,11 @@ class Seam:
         if kept is not None:
             self.open = False
         elif found:
-            del self._told[: self._by_text(found)[1]]
+            used = self._by_text(found)[1]
+            del self._told[:used]
             self._first = False
+            if used and not self._told:
+                self.open = False  # all is told again: a clock that is early must not cost the next
 
     def _by_text(self, found: list[Token]) -> tuple[int, int]:
         """How many leading tokens are re-told, and how many of the told ones that uses up.

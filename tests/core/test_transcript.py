@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from resilient_stt.core.inputs import Word
@@ -149,6 +149,12 @@ def test_seam_by_times(switch: Switch, first: Recogniser, second: Recogniser) ->
     told_by("en", 0.03),
     told_by("en", 0.03),
     st.floats(-0.2, 0.2),
+)
+@example(
+    Switch([Spoken("alpha", 1.0, 1.25), Spoken("brave", 1.25, 1.5)], settled=1, again=0),
+    Recogniser("en", str, [0.0], [1]),
+    Recogniser("en", str, [0.0], [1]),
+    -0.125,
 )
 def test_seam_by_clocks_that_differ(
     switch: Switch, first: Recogniser, second: Recogniser, offset: float
