@@ -260,6 +260,16 @@ def test_a_seam_closes_with_the_first_new_final() -> None:
     assert seam.trim(again) is again
 
 
+def test_a_leg_that_re_tells_nothing_is_not_trimmed() -> None:
+    """Where a leg says nothing of what it was replayed, all of its first final is new."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    seam = transcript.seam(1.5, 1.0, float, torn=False)
+    new = Utterance("brave", (Word("brave", 2.5, 3.0),), 2.5, 3.0)
+    assert seam.open
+    assert seam.trim(new) is new
+
+
 def test_text_without_a_word_tells_nothing() -> None:
     """Punctuation alone is not emitted at a seam, and does not close it."""
     seam = seam_after("no")
