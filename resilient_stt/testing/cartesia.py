@@ -1,4 +1,4 @@
-"""A Cartesia on loopback: `/stt/websocket`, the protocol of ink-whisper.
+"""A Cartesia on loopback: `/stt/websocket`, the protocol of ink-whisper, and that of ink-2.
 
 After https://docs.cartesia.ai/api-reference/stt/stt and what `livekit-plugins-cartesia` sends.
 """
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from .faults import Fault
 from .hearing import HeardWord
+from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
 from .server import Connection, Dialogue, FakeServer, Rejection, text_of
 from .speech import ReferenceSpeech
 
@@ -34,16 +35,19 @@ _SERVER_ERROR = ("internal_server_error", "Internal server error")
 class FakeCartesia(FakeServer):
     """Cartesia's streaming speech-to-text, transcribing what it hears.
 
-    A final comes after `finalize`, or once `endpoint_silence` without speech was heard; there are
-    no interim transcripts.
+    With ink-whisper a final comes after `finalize`, or once `endpoint_silence` without speech was
+    heard; there are no interim transcripts. With ink-2, on a path of its own, there are turns.
 
     Args:
         faults: What goes wrong; can be changed while the server runs.
         latency: Seconds from the audio or the `finalize` to the final.
-        endpoint_silence: Seconds without speech after which a final comes by itself.
+        endpoint_silence: Seconds without speech after which a final comes by itself (ink-whisper).
         handshake: Seconds from the request to the 101.
         empty_finals: Answer a `finalize` with nothing to say by an empty final.
         flush_done_first: Send `flush_done` before its transcript instead of after it.
+        turn_end_silence: Seconds without speech after which a turn ends (ink-2).
+        eager_end: Send `turn.eager_end` at half of that silence (ink-2).
+        update_interval: Seconds of audio between a turn's events while its text grows (ink-2).
         corpus: Recordings that it recognises; None: all that are shipped.
 
     Raises:
@@ -51,6 +55,7 @@ class FakeCartesia(FakeServer):
     """
 
     path = "/stt/websocket"
+    other_paths = (TURNS_PATH,)
     request_id_header = "X-Request-Id"
 
     def __init__(
@@ -62,6 +67,9 @@ class FakeCartesia(FakeServer):
         handshake: float = 0.15,
         empty_finals: bool = False,
         flush_done_first: bool = False,
+        turn_end_silence: float = 0.6,
+        eager_end: bool = True,
+        update_interval: float = 0.5,
         corpus: Sequence[ReferenceSpeech] | None = None,
     ) -> None:
         super().__init__(
@@ -73,6 +81,9 @@ class FakeCartesia(FakeServer):
         )
         self.empty_finals = empty_finals
         self.flush_done_first = flush_done_first
+        self.turn_end_silence = turn_end_silence
+        self.eager_end = eager_end
+        self.update_interval = update_interval
 
     @property
     def url(self) -> str:
@@ -95,6 +106,8 @@ class FakeCartesia(FakeServer):
             raise Rejection(400, "The encoding must be pcm_s16le.")
         if not request.query.get("sample_rate", "").isdecimal():
             raise Rejection(400, "The sample_rate must be a number.")
+        if request.path == TURNS_PATH:
+            check_turn_options(request.query)
 
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         error_code, title = _ERRORS.get(status, _SERVER_ERROR)
@@ -110,6 +123,8 @@ class FakeCartesia(FakeServer):
     def dialogue(
         self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
     ) -> Dialogue:
+        if connection.path == TURNS_PATH:
+            return TurnsDialogue(self, connection, websocket, transport)
         return _WhisperDialogue(self, connection, websocket, transport)
 
 

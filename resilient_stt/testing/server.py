@@ -124,6 +124,7 @@ class FakeServer(ABC):
     """
 
     path: ClassVar[str]
+    other_paths: ClassVar[tuple[str, ...]] = ()
     request_id_header: ClassVar[str]
 
     def __init__(
@@ -169,7 +170,8 @@ class FakeServer(ABC):
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1. The server's clock starts here, at 0."""
         app = web.Application()
-        app.router.add_get(self.path, self._answer)
+        for path in (self.path, *self.other_paths):
+            app.router.add_get(path, self._answer)
         # a hung request must end with its client, not with the server
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
