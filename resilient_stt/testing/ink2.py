@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from .dialogue import Connection, Dialogue, text_of
 from .hearing import HeardWord
-from .server import Connection, Dialogue, Rejection, text_of
+from .server import Rejection
 
 if TYPE_CHECKING:
     from .cartesia import FakeCartesia
