@@ -6,12 +6,12 @@ After https://docs.cartesia.ai/api-reference/stt/stt and what `livekit-plugins-c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .faults import Fault
+from .faults import ErrorShape, Fault, InBandError
 from .hearing import HeardWord
 from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
 from .server import Connection, Dialogue, FakeServer, Rejection, text_of
@@ -45,6 +45,8 @@ class FakeCartesia(FakeServer):
         handshake: Seconds from the request to the 101.
         empty_finals: Answer a `finalize` with nothing to say by an empty final.
         flush_done_first: Send `flush_done` before its transcript instead of after it.
+        error_shape: What in-band errors of ink-whisper call their number, if the fault does not
+            say it: `code` is what the plugin reads, `status_code` what newer versions send.
         turn_end_silence: Seconds without speech after which a turn ends (ink-2).
         eager_end: Send `turn.eager_end` at half of that silence (ink-2).
         update_interval: Seconds of audio between a turn's events while its text grows (ink-2).
@@ -67,6 +69,7 @@ class FakeCartesia(FakeServer):
         handshake: float = 0.15,
         empty_finals: bool = False,
         flush_done_first: bool = False,
+        error_shape: ErrorShape = "code",
         turn_end_silence: float = 0.6,
         eager_end: bool = True,
         update_interval: float = 0.5,
@@ -81,6 +84,7 @@ class FakeCartesia(FakeServer):
         )
         self.empty_finals = empty_finals
         self.flush_done_first = flush_done_first
+        self.error_shape = error_shape
         self.turn_end_silence = turn_end_silence
         self.eager_end = eager_end
         self.update_interval = update_interval
@@ -110,7 +114,7 @@ class FakeCartesia(FakeServer):
             check_turn_options(request.query)
 
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        error_code, title = _ERRORS.get(status, _SERVER_ERROR)
+        error_code, title = _error_of(status)
         body = {
             "error_code": error_code,
             "title": title,
@@ -119,6 +123,16 @@ class FakeCartesia(FakeServer):
         }
         headers = {self.request_id_header: request_id}
         return web.json_response(body, status=status, headers=headers)
+
+    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+        """Cartesia's error, in the older shape or in that of its HTTP errors."""
+        shape = "status_code" if connection.path == TURNS_PATH else fault.shape or self.error_shape
+        number: dict[str, Any] = {} if fault.code is None else {shape: fault.code}
+        error_code, title = _error_of(fault.code)
+        named = {"error_code": error_code, "title": title} if shape == "status_code" else {}
+        message = fault.message or f"{title}."
+        about = {"message": message, "request_id": connection.request_id}
+        return {"type": "error", **number, **named, **about}
 
     def dialogue(
         self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
@@ -159,6 +173,10 @@ class _WhisperDialogue(Dialogue):
     def is_goodbye(self, text: str) -> bool:
         return text in ("close", "done")
 
+    def forget(self) -> None:
+        super().forget()
+        self._pending = []
+
     def _finalize(self) -> None:
         self._pending += self.hearing.finish()
         if self._settings.flush_done_first:
@@ -172,8 +190,7 @@ class _WhisperDialogue(Dialogue):
         self._pending += self.hearing.finish()
         if self._pending:
             self._transcribe()
-        self._say("done")
-        self.hang_up()
+        self.hang_up(self._message("done"))
 
     def _transcribe(self) -> None:
         """Say all pending words as one final."""
@@ -196,4 +213,12 @@ class _WhisperDialogue(Dialogue):
         self._said_anything |= bool(text)
 
     def _say(self, kind: str, **fields: Any) -> None:
-        self.say({"type": kind, "request_id": self.connection.request_id, **fields})
+        self.say(self._message(kind, **fields))
+
+    def _message(self, kind: str, **fields: Any) -> dict[str, Any]:
+        return {"type": kind, "request_id": self.connection.request_id, **fields}
+
+
+def _error_of(status: int | str | None) -> tuple[str, str]:
+    """The error_code and the title that go with a status."""
+    return _ERRORS.get(status, _SERVER_ERROR) if isinstance(status, int) else _SERVER_ERROR

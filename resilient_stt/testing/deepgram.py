@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .faults import Fault
+from .faults import Fault, InBandError
 from .hearing import HeardWord
 from .server import Connection, Dialogue, FakeServer, Rejection, text_of
 from .speech import ReferenceSpeech
@@ -101,11 +101,24 @@ class FakeDeepgram(FakeServer):
             raise Rejection(400, "Bad Request: the sample_rate must be a number.")
 
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        err_code, err_msg = _ERRORS.get(status, _SERVER_ERROR)
+        err_code, err_msg = _error_of(status)
         err_msg = message or err_msg
         body = {"err_code": err_code, "err_msg": err_msg, "request_id": request_id}
         headers = {self.request_id_header: request_id, "dg-error": err_msg}
         return web.json_response(body, status=status, headers=headers)
+
+    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+        """Deepgram's error: its SDKs know `description`, `message` and `variant`, and no number."""
+        err_code, err_msg = _error_of(fault.code)
+        number = {} if fault.code is None else {"err_code": err_code}
+        return {
+            "type": "Error",
+            **number,
+            "description": fault.message or err_msg,
+            "message": fault.message or err_msg,
+            "variant": err_code,
+            "request_id": connection.request_id,
+        }
 
     def dialogue(
         self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
@@ -157,6 +170,12 @@ class _ListenDialogue(Dialogue):
     def is_goodbye(self, text: str) -> bool:
         return _kind(text) == "CloseStream"
 
+    def forget(self) -> None:
+        super().forget()
+        self._pending = []
+        self._start = self._reported = self.hearing.position
+        self._speaking = False
+
     def _asked(self, option: str) -> bool:
         """Whether an option of the query is switched on."""
         return self.connection.query.get(option, "false") != "false"
@@ -181,8 +200,7 @@ class _ListenDialogue(Dialogue):
         self._pending += self.hearing.finish()
         if self._pending:
             self._report(final=True, ends_speech=True)
-        self.say(self._metadata())
-        self.hang_up()
+        self.hang_up(self._metadata())
 
     def _report(
         self, *, final: bool, ends_speech: bool = False, from_finalize: bool = False
@@ -253,6 +271,13 @@ class _ListenDialogue(Dialogue):
             "models": [_MODEL_UUID],
             "model_info": {_MODEL_UUID: about["model_info"]},
         }
+
+
+def _error_of(status: int | str | None) -> tuple[str, str]:
+    """The err_code and the err_msg that go with a status; a string is an err_code itself."""
+    if isinstance(status, str):
+        return status, _SERVER_ERROR[1]
+    return _SERVER_ERROR if status is None else _ERRORS.get(status, _SERVER_ERROR)
 
 
 def _kind(text: str) -> str:

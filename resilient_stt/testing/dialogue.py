@@ -8,30 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from multidict import CIMultiDict, MultiDict
 
 from .faults import (
     NO_CLOSE_FRAME,
     Drop,
     DropAfterClose,
+    EmptyFinals,
     EndCleanly,
+    Fault,
     FaultScript,
+    Garbage,
+    HalfOpen,
+    IgnoreClose,
+    InBandError,
     Latency,
+    Stall,
     StreamFault,
+    is_transcript,
 )
 from .hearing import HeardWord, Hearing
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
     from .server import FakeServer
+
+_F = TypeVar("_F", bound=Fault)
 
 _SAMPLE_WIDTH = 2  # bytes: both providers are sent 16-bit mono
 _STEP = 0.02  # seconds fed at once: how exactly a pause is measured
@@ -40,10 +51,26 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
 class Sent(NamedTuple):
-    """A message of the server and when it was sent, in seconds since the server's start."""
+    """A message of the server.
+
+    Attributes:
+        at: When it was sent, in seconds since the server's start.
+        message: What the provider says.
+        garbage: The frame that `Garbage` has made of it; None if the message was sent as it is.
+    """
 
     at: float
     message: Mapping[str, Any]
+    garbage: str | bytes | None = None
+
+
+class _Outgoing(NamedTuple):
+    """What waits to be sent, until the loop's time is `due`. No message means to close."""
+
+    due: float
+    message: Mapping[str, Any] | None
+    garbage: str | bytes | None = None
+    code: int = 1000
 
 
 @dataclass(slots=True)
@@ -108,11 +135,15 @@ class Dialogue(ABC):
         self._server = server
         self._websocket = websocket
         self._transport = transport
-        self._outbox: asyncio.Queue[tuple[float, Mapping[str, Any] | None]] = asyncio.Queue()
+        self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
+        self._sender: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._armed: list[StreamFault] = []
         self._struck: list[StreamFault] = []
         self._over = False
+        self._vanished = False  # half-open
+        self._must_forget = False  # has stalled since it was last awake
 
     @abstractmethod
     def heard(self, words: list[HeardWord]) -> None:
@@ -126,15 +157,32 @@ class Dialogue(ABC):
     def is_goodbye(self, text: str) -> bool:
         """Whether this text message says that the client sends no more audio."""
 
+    def forget(self) -> None:
+        """Forget what was heard and not said, as a recogniser that starts anew."""
+        self.hearing.finish()
+
     def say(self, message: Mapping[str, Any], *, after: float | None = None) -> None:
         """Send a message `after` seconds, the server's latency if None, plus `Latency` faults."""
+        if self._stalled:
+            return
+        garbage = None
+        if is_transcript(message):
+            for empty in self._in_force(EmptyFinals)[:1]:
+                if (emptied := empty.of(message)) is None:
+                    return
+                message = emptied
+            garbage = next((fault.of(message) for fault in self._in_force(Garbage)), None)
         delay = self._server.latency if after is None else after
         due = asyncio.get_running_loop().time() + delay + self._extra_latency()
-        self._outbox.put_nowait((due, message))
+        self._outbox.put_nowait(_Outgoing(due, message, garbage))
 
-    def hang_up(self) -> None:
-        """Close with 1000 when all that was said has been sent."""
-        self._outbox.put_nowait((0.0, None))
+    def hang_up(self, last: Mapping[str, Any] | None = None) -> None:
+        """Say a `last` message and close with 1000 when all that was said has been sent."""
+        if self._stalled or self._in_force(IgnoreClose):
+            return
+        if last is not None:
+            self.say(last)
+        self._outbox.put_nowait(_Outgoing(0.0, None))
 
     def arm(self, script: FaultScript) -> None:
         """Watch for the faults of a script that this connection has not had yet."""
@@ -142,14 +190,14 @@ class Dialogue(ABC):
             fault
             for fault in script.of(StreamFault, self.connection.index)
             if fault not in self._struck
-            and fault.at_time is None  # those are on the server's timer, or states of the server
+            and (fault.at_time is None or fault.lasting)  # others are on the server's timer alone
             and not isinstance(fault, DropAfterClose)
         ]
         self._strike_reached()
 
     def strike(self, fault: StreamFault) -> None:
         """Let a fault happen. Kinds of faults hook in here."""
-        if self._over:
+        if self._over or fault in self._struck:
             return
         self._struck.append(fault)
         match fault:
@@ -163,51 +211,79 @@ class Dialogue(ABC):
                 self._close(code, reason)
             case EndCleanly():
                 self._close(1000)
-            case Latency():
-                pass  # a state: `_extra_latency` looks it up
+            case HalfOpen():
+                self._break_off("half-open")
+                self._vanished = True
+                self._transport.pause_reading()
+            case InBandError():
+                self._fail(fault)
+            case Stall():
+                self._fall_silent()
+            case Latency() | Garbage() | EmptyFinals() | IgnoreClose():
+                pass  # states: looked up where they matter
             case _:
                 raise AssertionError(f"no hook for {fault!r}")
 
     async def run(self) -> None:
         """Read and send until the connection is over."""
-        self._spawn(self._send())
+        self._sender = self._spawn(self._send())
         try:
             async for message in self._websocket:
-                if self._over:
-                    continue
-                if message.type is WSMsgType.BINARY:
-                    self._hear(message.data)
-                elif message.type is WSMsgType.TEXT:
-                    self._read(message.data)
+                await self._take(message)
             self.connection.end(f"closed by the client with {self._websocket.close_code}")
-            await asyncio.gather(*self._tasks[1:])  # a close of ours waits for the client's
+            if self._closer is not None:
+                await self._closer  # a close of ours waits for the client's
         finally:
             self._over = True
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _take(self, message: WSMessage) -> None:
+        if self._vanished:
+            await asyncio.Event().wait()  # until the handler is cancelled: read no more
+        if self._over:
+            return
+        if message.type is WSMsgType.BINARY:
+            self._hear(message.data)
+        elif message.type is WSMsgType.TEXT:
+            self._read(message.data)
+        elif message.type is WSMsgType.PING:
+            with contextlib.suppress(ConnectionError):
+                await self._websocket.pong(message.data)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self._tasks.append(asyncio.create_task(work))
+        return self._tasks[-1]
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due, message = await self._outbox.get()
-            await asyncio.sleep(due - loop.time())
+            out = await self._outbox.get()
+            await asyncio.sleep(out.due - loop.time())
             if self._over:
                 return
-            if message is None:
-                self._close(1000)
+            if out.message is None:
+                self._close(out.code)
                 return
             with contextlib.suppress(ConnectionError):  # the reader learns that the client is gone
-                await self._websocket.send_json(message)
-                self.connection.sent.append(Sent(self._server.now, message))
+                await self._transmit(out.message if out.garbage is None else out.garbage)
+                self.connection.sent.append(Sent(self._server.now, out.message, out.garbage))
+
+    async def _transmit(self, content: Mapping[str, Any] | str | bytes) -> None:
+        if isinstance(content, bytes):
+            await self._websocket.send_bytes(content)
+        else:
+            text = content if isinstance(content, str) else json.dumps(content)
+            await self._websocket.send_str(text)
 
     def _hear(self, pcm: bytes) -> None:
         for piece in self._pieces(pcm):
             self.connection.audio += len(piece) / _SAMPLE_WIDTH / self.sample_rate
-            self.heard(self.hearing.feed(piece))
+            awake = self._awake()
+            words = self.hearing.feed(piece)
+            if awake:
+                self.heard(words)
             self._strike_reached()
             if self._over:
                 return
@@ -222,7 +298,7 @@ class Dialogue(ABC):
         if self.is_goodbye(text):
             for fault in self._server.faults.of(DropAfterClose, self.connection.index):
                 self.strike(fault)
-        if not self._over:
+        if not self._over and self._awake():
             self.told(text)
 
     def _strike_reached(self) -> None:
@@ -238,13 +314,46 @@ class Dialogue(ABC):
         # half a sample of tolerance: the sum of many pieces is not exact
         return self.connection.audio + 0.5 / self.sample_rate >= (fault.at_audio or 0.0)
 
+    def _in_force(self, kind: type[_F]) -> list[_F]:
+        """The faults of a kind that have struck and are not over."""
+        now = self._server.now
+        faults = self._server.faults.of(kind, self.connection.index)
+        return [fault for fault in faults if fault in self._struck and not fault.is_over(now)]
+
     def _extra_latency(self) -> float:
-        script, now = self._server.faults, self._server.now
-        return sum(
-            fault.seconds
-            for fault in script.of(Latency, self.connection.index)
-            if fault.in_period(now) and (fault.at_time is not None or fault in self._struck)
-        )
+        return sum(fault.seconds for fault in self._in_force(Latency))
+
+    @property
+    def _stalled(self) -> bool:
+        """Whether the recogniser is dead."""
+        errors = self._in_force(InBandError)
+        return bool(self._in_force(Stall)) or any(error.then == "silence" for error in errors)
+
+    def _awake(self) -> bool:
+        """Whether the recogniser lives; one that had died knows nothing of before."""
+        if self._stalled:
+            return False
+        if self._must_forget:
+            self._must_forget = False
+            self.forget()
+        return True
+
+    def _fall_silent(self) -> None:
+        """Withhold what was said and not yet sent."""
+        self._must_forget = True
+        self._outbox = asyncio.Queue()
+        if self._sender is not None:
+            self._sender.cancel()
+            self._sender = self._spawn(self._send())
+
+    def _fail(self, fault: InBandError) -> None:
+        if fault.then == "silence":
+            self._fall_silent()
+        now = asyncio.get_running_loop().time()
+        self._outbox.put_nowait(_Outgoing(now, self._server.error(self.connection, fault)))
+        if fault.then == "close":
+            clients = isinstance(fault.code, int) and fault.code < 500
+            self._outbox.put_nowait(_Outgoing(now, None, code=1008 if clients else 1011))
 
     def _break_off(self, how: str) -> None:
         self._over = True
@@ -252,7 +361,7 @@ class Dialogue(ABC):
 
     def _close(self, code: int, reason: str = "") -> None:
         self._break_off(f"closed with {code}")
-        self._spawn(_closing(self._websocket, code, reason))
+        self._closer = self._spawn(_closing(self._websocket, code, reason))
 
 
 async def _closing(websocket: web.WebSocketResponse, code: int, reason: str) -> None:

@@ -7,6 +7,7 @@ A fault says *what* by its class and *when* by its fields::
     Refuse(at_time=5, until=11)                   # nobody gets in for six seconds
     Status(401, connections=from_(1))             # every connection after the first
     Latency(2.0, at_time=30)                      # from then on everything comes 2 s late
+    Stall(at_word=7, until=20)                    # deaf and dumb from the 8th word to 20 s
 
 There are two kinds. A `ConnectFault` meets a connection instead of the 101, as long as its
 period lasts. A `StreamFault` strikes a connection that is open, once its trigger is reached.
@@ -17,14 +18,20 @@ Times are seconds of the event loop's clock since the server started.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 _F = TypeVar("_F", bound="Fault")
 
 NO_CLOSE_FRAME = 1006
 """The close code a websocket reports when no close frame came (RFC 6455, 7.1.5)."""
+
+ErrorShape = Literal["code", "status_code"]
+"""What the number is called in Cartesia's in-band errors; newer versions send `status_code`."""
+_Then = Literal["silence", "close", "go_on"]
+_What = Literal["unparsable", "no_text", "wrong_types", "list", "binary", "unknown_type"]
 
 # RFC 6455, 7.4: what an endpoint may not put into a close frame, besides 1006
 _NOT_ON_THE_WIRE = {1004, 1005, 1015}
@@ -87,7 +94,11 @@ class Fault:
 
     def in_period(self, now: float) -> bool:
         """Whether `now`, in seconds since the server's start, lies in [at_time, until)."""
-        return (self.at_time or 0.0) <= now and (self.until is None or now < self.until)
+        return (self.at_time or 0.0) <= now and not self.is_over(now)
+
+    def is_over(self, now: float) -> bool:
+        """Whether `until` has passed `now`, in seconds since the server's start."""
+        return self.until is not None and now >= self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -219,6 +230,106 @@ class Latency(StreamFault):
         _not_negative("seconds", self.seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Stall(StreamFault):
+    """The recogniser is dead, its socket is not: pings are answered, nothing else is said.
+
+    What was said but not yet sent never is; a closing message gets no answer. Once it is over, it
+    recognises what comes in from then on. What came in before, and had not been sent, is lost.
+    """
+
+    lasting: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HalfOpen(StreamFault):
+    """The peer has vanished without a FIN: nothing is read or sent any more, not even pongs.
+
+    It stays so until the server stops, for neither side can learn of the other's end.
+    """
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class InBandError(StreamFault):
+    """The provider's own error message, on the websocket.
+
+    Attributes:
+        code: Its number, as an HTTP status; a string is a wrong type; None leaves it out.
+        message: What it says; empty: what the provider says with this code.
+        shape: What Cartesia's ink-whisper calls the number; None: as the server's `error_shape`.
+        then: `silence` stalls until `until`, as `Stall` does; `close` closes once the error is
+            sent, with 1008 for a code below 500 and else with 1011; `go_on` does nothing more.
+    """
+
+    code: int | str | None
+    message: str = field(default="", kw_only=True)
+    shape: ErrorShape | None = field(default=None, kw_only=True)
+    then: _Then = field(default="silence", kw_only=True)
+
+    def __post_init__(self) -> None:
+        StreamFault.__post_init__(self)
+        _one_of("shape", self.shape, (None, *get_args(ErrorShape)))
+        _one_of("then", self.then, get_args(_Then))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Garbage(StreamFault):
+    """Each transcript is replaced by a message that is wrong.
+
+    Attributes:
+        what: `unparsable` is half of the JSON; `no_text` lacks the text; `wrong_types` has a number
+            for a text and strings for `words` and `is_final`; `list` is a JSON list; `binary` is
+            the JSON in a binary frame; `unknown_type` has a `type` that does not exist.
+    """
+
+    lasting: ClassVar[bool] = True
+
+    what: _What = "unparsable"
+
+    def __post_init__(self) -> None:
+        StreamFault.__post_init__(self)
+        _one_of("what", self.what, get_args(_What))
+
+    def of(self, transcript: Mapping[str, Any]) -> str | bytes:
+        """What is sent instead of a transcript: a text frame, or bytes for a binary one."""
+        good = json.dumps(transcript)
+        match self.what:
+            case "unparsable":
+                return good[: len(good) // 2]
+            case "no_text":
+                return json.dumps(_changed_deeply(transcript, dict.fromkeys(_TEXTS, _NOTHING)))
+            case "wrong_types":
+                return json.dumps(_changed_deeply(transcript, _WRONG_TYPES))
+            case "list":
+                return json.dumps([transcript])
+            case "binary":
+                return good.encode()
+            case "unknown_type":
+                return json.dumps({**transcript, "type": "Gibberish"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EmptyFinals(StreamFault):
+    """Finals come without text and words, interims do not come at all."""
+
+    lasting: ClassVar[bool] = True
+
+    def of(self, transcript: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What is sent instead of a transcript, if anything."""
+        if not is_final(transcript):
+            return None
+        emptied = _changed_deeply(transcript, {**dict.fromkeys(_TEXTS, ""), **_NO_WORDS})
+        assert isinstance(emptied, dict)
+        return emptied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class IgnoreClose(StreamFault):
+    """The client's closing message gets its last transcript, but no end: it hangs forever."""
+
+    lasting: ClassVar[bool] = True
+
+
 class FaultScript:
     """An immutable sequence of faults."""
 
@@ -254,6 +365,41 @@ class FaultScript:
     def of(self, kind: type[_F], connection: int) -> Iterator[_F]:
         """The faults of one kind that meet a connection, in the order of the script."""
         return (f for f in self._faults if isinstance(f, kind) and f.meets(connection))
+
+
+_TEXTS = ("text", "transcript")
+_NOTHING = object()
+_WRONG_TYPES = {"text": 7, "transcript": 7, "words": "none", "is_final": "yes"}
+# `languages` goes with the words: an empty list of it would be another fault
+_NO_WORDS = {"words": [], "confidence": 0.0, "languages": _NOTHING}
+
+
+def is_transcript(message: Mapping[str, Any]) -> bool:
+    """Whether a provider's message tells what it heard."""
+    return message["type"] == "Results" or any(name in message for name in _TEXTS)
+
+
+def is_final(message: Mapping[str, Any]) -> bool:
+    """Whether a provider's message is a transcript that will not change."""
+    return bool(message.get("is_final")) or message["type"] == "turn.end"
+
+
+def _changed_deeply(value: object, changes: Mapping[str, object]) -> object:
+    """A JSON value with other values for some keys, at any depth; `_NOTHING` leaves a key out."""
+    if isinstance(value, Mapping):
+        return {
+            key: changes[key] if key in changes else _changed_deeply(item, changes)
+            for key, item in value.items()
+            if changes.get(key) is not _NOTHING
+        }
+    if isinstance(value, list):
+        return [_changed_deeply(item, changes) for item in value]
+    return value
+
+
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def _is_close_code(code: int) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
 from .dialogue import Connection, Dialogue, Sent, reset, text_of
-from .faults import Fault, FaultScript, Hang, Refuse, Status, StreamFault
+from .faults import Fault, FaultScript, Hang, InBandError, Refuse, Status, StreamFault
 from .hearing import Hearing
 from .speech import ReferenceSpeech
 
@@ -174,7 +174,7 @@ class FakeServer(ABC):
 
     def _arm(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
-            if isinstance(fault, StreamFault) and not fault.lasting and fault.at_time is not None:
+            if isinstance(fault, StreamFault) and fault.at_time is not None:
                 loop = asyncio.get_running_loop()
                 when = self._started + fault.at_time
                 self._timers.append(loop.call_at(when, self._strike_all, fault))
@@ -251,7 +251,8 @@ class FakeServer(ABC):
         assert request.transport is not None
         self.check(request)
         await asyncio.sleep(self.handshake)
-        websocket = web.WebSocketResponse(compress=False)
+        # pings are answered by the dialogue, for a vanished peer answers none
+        websocket = web.WebSocketResponse(compress=False, autoping=False)
         websocket.headers[self.request_id_header] = connection.request_id
         await websocket.prepare(request)
         dialogue = self.dialogue(connection, websocket, request.transport)
@@ -274,6 +275,10 @@ class FakeServer(ABC):
     @abstractmethod
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         """The provider's answer to a request that it does not take."""
+
+    @abstractmethod
+    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+        """The provider's in-band error on a connection."""
 
     @abstractmethod
     def dialogue(
