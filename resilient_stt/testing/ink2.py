@@ -99,6 +99,10 @@ class TurnsDialogue(Dialogue):
             return False
         return isinstance(message, dict) and message.get("type") == "close"
 
+    def forget(self) -> None:
+        super().forget()
+        self._begin_anew()
+
     def _go_on(self) -> None:
         """There is speech: begin the turn, or tell what is new in it."""
         if not self._in_turn:
@@ -143,6 +147,9 @@ class TurnsDialogue(Dialogue):
     def _end_turn(self) -> None:
         self._tell("turn.end")
         self._said_anything |= bool(self._words)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._words, self._told = [], 0
         self._in_turn = self._ended_eagerly = False
 

@@ -17,8 +17,11 @@ from resilient_stt.testing.faults import (
     DropAfterClose,
     EndCleanly,
     Fault,
+    Garbage,
+    InBandError,
     Latency,
     Refuse,
+    Stall,
     Status,
     StreamFault,
 )
@@ -51,7 +54,7 @@ class Outcome:
     """What the plugin's stream gave: events with their times since its start, and its error."""
 
     events: list[tuple[float, stt.SpeechEvent]] = field(default_factory=list)
-    error: APIError | None = None
+    error: Exception | None = None
 
     def texts(self, kind: stt.SpeechEventType) -> list[str]:
         return [e.alternatives[0].text for _, e in self.events if e.type is kind]
@@ -88,7 +91,7 @@ async def listen(
             try:
                 async for event in stream:
                     outcome.events.append((loop.time() - begin, event))
-            except APIError as error:
+            except (APIError, KeyError) as error:  # the latter is a bug of the plugin
                 outcome.error = error
             pusher.cancel()
             await asyncio.gather(pusher, return_exceptions=True)
@@ -415,6 +418,42 @@ async def test_connect_faults_meet_this_path_too(fault: Fault) -> None:
     assert outcome.error is not None
     assert outcome.events == []
     assert server.connections[0].path == PATH
+
+
+@pytest.mark.parametrize(("code", "fatal"), [(429, False), (500, True), (None, True)])
+async def test_errors_in_band_have_a_status_code(code: int | None, fatal: bool) -> None:
+    """The plugin reads `status_code`: below 500 it goes on, else the partial text is the final."""
+    outcome, server = await outcome_of([InBandError(code, then="go_on", at_word=8)])
+    errors = [s.message for s in server.connections[0].sent if s.message["type"] == "error"]
+    assert [error.get("status_code") for error in errors] == [code]
+    assert isinstance(outcome.error, APIConnectionError) is fatal
+    assert (outcome.texts(FINAL) == [FIRST, f" {SECOND}"]) is not fatal
+    assert outcome.kinds()[-2:] == [FINAL, END]
+
+
+async def test_an_event_without_its_transcript_kills_the_plugin() -> None:
+    """A KeyError ends the stream, after the partial text as FINAL and END."""
+    outcome, _ = await outcome_of([Garbage("no_text", at_word=8)])
+    assert isinstance(outcome.error, KeyError)
+    assert outcome.kinds()[-2:] == [FINAL, END]
+    assert FIRST.startswith(outcome.texts(FINAL)[0])
+
+
+async def test_a_turn_whose_end_is_garbled_is_lost() -> None:
+    """The plugin takes the next turn for the same one and forgets what the first one said."""
+    outcome, _ = await outcome_of([Garbage(at_word=12, until=5.6)])
+    assert outcome.error is None
+    assert outcome.kinds().count(START) == 1
+    assert outcome.texts(FINAL) == [f" {SECOND}"]
+
+
+async def test_a_stall_forgets_the_turn() -> None:
+    """After a stall a new turn begins with what is heard from then on."""
+    outcome, server = await outcome_of([Stall(at_word=4, until=4)])
+    starts = [kind for kind, _ in said(server) if kind == "turn.start"]
+    assert len(starts) == 2 + 1  # the one that was forgotten, its rest and the second sentence
+    assert outcome.kinds().count(START) == 2  # the plugin takes the rest for the same turn
+    assert not outcome.texts(FINAL)[0].startswith("Hello")
 
 
 # --- the query ---
