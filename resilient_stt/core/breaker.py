@@ -8,6 +8,7 @@ only. Counting, times and thresholds are the methods' business.
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import StrEnum
 
 from .inputs import ErrorKind
@@ -15,7 +16,7 @@ from .policy import BreakerPolicy
 
 
 class State(StrEnum):
-    """Whether a provider is given traffic."""
+    """Whether a provider is given traffic (closed), probes (half-open), or nothing."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -51,25 +52,42 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (State.LOCKED, Signal.COOLED): State.HALF_OPEN,
 }
 
-BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 0, State.OPEN: 1, State.LOCKED: 2}
+BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2, State.LOCKED: 3}
 """The order in which providers are preferred; within it, the route's."""
+
+MOST_OUTCOMES = 256
+"""Outcomes that are remembered, whatever the policy: the defaults need 61."""
 
 _CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 
 
 class Breaker:
-    """One provider's health. `now` is seconds on one clock of the caller's."""
+    """One provider's health. `now` is seconds on one clock of the caller's, and never goes back."""
 
-    def __init__(self, policy: BreakerPolicy) -> None:
+    def __init__(self, policy: BreakerPolicy, jitter: float = 0.0) -> None:
+        """`jitter`: -1 to 1, drawn once: the processes of a fleet do not come back in step."""
+        if not -1 <= jitter <= 1:
+            raise AssertionError(f"jitter is a number from -1 to 1, got {jitter!r}")
         self._policy = policy
+        self._jitter = policy.jitter * jitter
         self._state = State.CLOSED
-        self._failures: list[float] = []
+        self._until = -math.inf
         self._trips = 0
-        self._until = 0.0
+        self._outcomes = _Outcomes(policy)
+        self._slow = 0
+        """Slow finals in a row, while closed."""
+        self._for_slowness = False
+        """Why it is open."""
+        self._failed_at: float | None = None
+        """The last failure since health was proved."""
         self._healthy_since: float | None = None
+        self._passes = 0
+        self._lease_until = -math.inf
 
     def __repr__(self) -> str:
-        return f"Breaker({self._state.value}, failures={len(self._failures)}, until={self._until})"
+        return f"Breaker({self._state.value}, trips={self._trips}, until={self._until})"
+
+    # --- what is asked ---
 
     def state(self, now: float) -> State:
         """The state at `now`; an open or locked breaker cools into a half-open one."""
@@ -79,39 +97,121 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether the provider may be given traffic."""
-        return BADNESS[self.state(now)] == 0
+        return self.state(now) is State.CLOSED
+
+    def sound(self, now: float) -> bool:
+        """Whether it is closed and nothing failed since health was proved."""
+        return self.admits(now) and self._failed_at is None
+
+    def probe_at(self, now: float) -> float | None:
+        """When a probe may be made, `now` at the earliest; `None` if there is nothing to prove."""
+        if self.sound(now):
+            return None
+        return max(now, self._probe_due(), self._lease_until)
+
+    def _probe_due(self) -> float:
+        if self._state is State.CLOSED and self._failed_at is not None:
+            return self._failed_at + self._jittered(self._policy.open_for)
+        return self._until  # of a half-open one: gone by
+
+    # --- what traffic showed ---
 
     def succeeded(self, now: float) -> None:
-        """The provider gave text."""
-        self.state(now)
-        self._go(Signal.SUCCESS)
-        self._failures.clear()
-        self._forgive(now)
+        """The provider gave text.
+
+        That closes a breaker at once, but for one that is open for slowness: slow finals are text.
+        """
+        if self.state(now) is not State.OPEN or not self._for_slowness:
+            self._prove(now)
 
     def failed(self, kind: ErrorKind, now: float, retry_after: float | None = None) -> None:
-        """A leg failed. A bad request says nothing about the provider's health."""
-        state = self.state(now)
-        self._healthy_since = None
+        """A leg failed, or a probe. A bad request says nothing about the provider's health.
+
+        Nor is a probe's lease given back for one: the next probe would get the same answer at once.
+        What fails while it is open does not keep it open for longer: all streams of a process lose
+        their legs at the same time, and where all providers are bad they are tried all the same.
+        """
         if kind is ErrorKind.BAD_REQUEST:
             return
+        state = self.state(now)
+        self._doubt(now)
         if kind in _CREDENTIALS:
-            self._open(Signal.LOCK, now + self._policy.locked_for)
+            self._open(Signal.LOCK, now + self._jittered(self._policy.locked_for))
         elif kind is ErrorKind.RATE_LIMITED:
-            self._open(Signal.TRIP, now + (_sane(retry_after) or self._policy.open_for))
-        else:
-            horizon = now - self._policy.window
-            self._failures = [t for t in self._failures if t > horizon] + [now]
-            if state is State.HALF_OPEN or len(self._failures) >= self._policy.failures:
-                self._trip(now)
+            self._open(Signal.TRIP, now + self._rate_limit(retry_after))
+        elif state is State.HALF_OPEN or (state is State.CLOSED and self._outcomes.failure(now)):
+            self._trip(now)
+
+    def slow(self, now: float) -> None:
+        """A final came late."""
+        if not self.admits(now):
+            return
+        self._slow += 1
+        if self._slow >= self._policy.slow_finals:
+            self._doubt(now)
+            self._trip(now)
+            self._for_slowness = True
+
+    def in_time(self, now: float) -> None:
+        """A final came in time; the next text closes a breaker that is open for slowness."""
+        self._slow = 0
+        self._for_slowness = False
+
+    # --- probes: one at a time ---
+
+    def lease(self, now: float) -> bool:
+        """Take the lease to make a probe, if one may be made."""
+        at = self.probe_at(now)
+        if at is None or at > now:
+            return False
+        self._lease_until = now + self._policy.lease
+        return True
+
+    def release(self, now: float) -> None:
+        """A probe ended without a verdict."""
+        self._lease_until = -math.inf
+
+    def passed(self, now: float) -> None:
+        """A probe heard words in time; enough of them are as good as text from traffic."""
+        self.release(now)
+        self._passes += 1
+        if self._passes >= self._policy.passes:
+            self._prove(now)
+
+    # --- what follows ---
+
+    def _prove(self, now: float) -> None:
+        """Health is proved."""
+        if self._state is not State.CLOSED:
+            self._slow = 0
+        self._go(Signal.SUCCESS)
+        self._outcomes.success(now)
+        self._failed_at = None
+        self._passes = 0
+        self._forgive(now)
+
+    def _doubt(self, now: float) -> None:
+        """Health must be proved again."""
+        self._failed_at = now
+        self._healthy_since = None
+        self._passes = 0
+        self.release(now)
 
     def _trip(self, now: float) -> None:
-        open_for = min(self._policy.open_max, self._policy.open_for * 2.0**self._trips)
-        self._trips += 1
-        self._open(Signal.TRIP, now + open_for)
+        open_for = math.ldexp(self._policy.open_for, self._trips)
+        if open_for < self._policy.open_max:
+            self._trips += 1
+        self._open(Signal.TRIP, now + self._jittered(min(open_for, self._policy.open_max)))
 
     def _open(self, signal: Signal, until: float) -> None:
+        """Open or lock, never for shorter than it already is; what led here counts no more."""
+        if self._state in (State.OPEN, State.LOCKED):
+            until = max(until, self._until)
         self._go(signal)
         self._until = until
+        self._outcomes.clear()
+        self._slow = 0
+        self._for_slowness = False
 
     def _forgive(self, now: float) -> None:
         if self._healthy_since is None:
@@ -120,10 +220,58 @@ class Breaker:
             self._trips -= 1
             self._healthy_since += self._policy.forgive_after
 
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 + self._jitter)
+
+    def _rate_limit(self, retry_after: float | None) -> float:
+        """What a server says may be anything. What is sensible is obeyed: jitter only adds."""
+        if retry_after is None or not 0 < retry_after < math.inf:
+            return self._jittered(self._policy.open_for)
+        return min(retry_after, self._policy.retry_after_max) * (1 + abs(self._jitter))
+
     def _go(self, signal: Signal) -> None:
         self._state = TRANSITIONS[self._state, signal]
 
 
-def _sane(seconds: float | None) -> float | None:
-    """What a server says may be anything."""
-    return seconds if seconds is not None and 0 < seconds < math.inf else None
+class _Outcomes:
+    """What traffic showed within the window while the breaker was closed.
+
+    Text comes many times a second from every stream: were it all counted, no number of failures
+    would ever be half. So a second with text is one success, and "half" means as many failures as
+    there were seconds with text, be it one stream that flaps or one of a hundred that all speak.
+    """
+
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self._policy = policy
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MOST_OUTCOMES)
+        """When, and whether it was a failure."""
+        self._row: list[float] = []
+        """Failures since the last text."""
+        self._success_at = -math.inf
+
+    def success(self, now: float) -> None:
+        """Text ends a row of failures, whether it counts or not."""
+        self._row.clear()
+        if now >= self._success_at + self._policy.success_every:
+            self._success_at = now
+            self._outcomes.append((now, False))
+
+    def failure(self, now: float) -> bool:
+        """Whether this one is one too many."""
+        horizon = now - self._policy.window
+        self._row = [at for at in self._row if at > horizon] + [now]
+        while self._outcomes and self._outcomes[0][0] <= horizon:
+            self._outcomes.popleft()
+        self._outcomes.append((now, True))
+        return len(self._row) >= self._policy.failures or self._too_many()
+
+    def _too_many(self) -> bool:
+        failures = sum(failed for _, failed in self._outcomes)
+        share = failures / len(self._outcomes)
+        return len(self._outcomes) >= self._policy.outcomes and share >= self._policy.failed_share
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._row.clear()
+        self._outcomes.clear()
+        self._success_at = -math.inf

@@ -35,24 +35,48 @@ class RetryPolicy(_Checked):
     outage_limit: float = 60.0
     """With no provider working for so long, the stream raises `APIConnectionError`."""
     wait_min: float = 0.1
-    wait_max: float = 2.0
-    """Bounds of the jittered exponential waits in an outage."""
+    wait_max: float = 0.5
+    """Bounds of the jittered exponential waits in an outage. Text has to come within 1 s after a
+    provider is back: connecting takes up to 0.3 s, hearing 0.2 s, so that 2 s would be too long."""
+    attempts: int = 3
+    """Connections that may be tried at once on one provider in an outage: one that hangs must not
+    keep the next from being tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy(_Checked):
-    """When a provider is left alone."""
+    """When a provider is left alone, and how it comes back."""
 
     failures: int = 3
     """Failures in a row, within `window`, that open the breaker."""
     window: float = 30.0
+    outcomes: int = 5
+    failed_share: float = 0.5
+    """Of at least so many outcomes within `window`, the share of failures that opens it."""
+    success_every: float = 1.0
+    """Text counts as one outcome in so long, however much of it comes from however many streams."""
+    slow_finals: int = 3
+    """Finals in a row that were slow, which open it."""
     open_for: float = 5.0
     open_max: float = 300.0
     """First and longest time a breaker stays open; doubles in between."""
+    jitter: float = 0.2
+    """Share by which a breaker's own times are longer or shorter than another's."""
+    retry_after_max: float = 3600.0
+    """Longest wait that is believed when a server asks for one: it is asked again by then."""
     forgive_after: float = 60.0
     """Healthy time that takes one doubling back."""
     locked_for: float = 300.0
     """Time between two attempts with credentials that were refused."""
+    lease: float = 15.0
+    """Time a probe has; the next one waits for its verdict, or for so long."""
+    passes: int = 2
+    """Probes in a row that must hear words in time to close it."""
+
+    def __post_init__(self) -> None:
+        super(BreakerPolicy, self).__post_init__()
+        if self.jitter >= 1:
+            raise ValueError("BreakerPolicy.jitter must be less than 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +116,64 @@ class ReplayPolicy(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogPolicy(_Checked):
-    """What silence from a leg means."""
+    """What silence from a leg means, while local voice activity hears speech."""
 
+    quiet: float = 2.5
+    quiet_p99: float = 3.0
+    """No text for the first, or for so many times the provider's own p99, whichever is longer, is
+    no sign of life, where interim transcripts are expected."""
+    quiet_voiced: float = 0.8
+    """Voiced audio without text, at least, before quiet means anything."""
+    final: float = 1.2
+    final_p99: float = 2.0
+    """A final is overdue after the first, or after so many times the provider's own p99."""
+    wordless: float = 15.0
+    """Voiced audio without any text from a provider that gives finals only."""
+    empty_finals: int = 3
+    """Finals without text in a row, while speech is heard locally."""
+    slow_final: float = 3.0
+    """A final that comes later than this is slow, whatever the provider's p99."""
+    hedging: bool = True
+    """Whether a silent leg gets a second opinion before it is convicted. Without, silence alone
+    convicts, and noise can chase a call from provider to provider."""
+    hedge_at: float = 0.5
+    """Part of the deadline after which a healthy other provider is opened as a hedge."""
+    hedge_share: float = 0.05
+    """Of the audio of the last hour: how much may be given to second opinions in vain."""
+    suspicion_max: float = 8.0
+    """Most times that noise stretches a stream's deadlines; the next final resets them."""
+    flush_at_end_of_speech: bool = True
+    """Flush providers that finalise late by themselves at the local end of speech."""
     working_after: float = 5.0
     """A leg that lived so long was working, also if it had nothing to say."""
+    settled_after: float = 0.5
+    """Seconds beyond the connect timeout after which a leg that did not fail is connected."""
     drain_timeout: float = 3.0
     """After the end of input: silence for so long from a leg that should finish."""
     end_of_speech: float = 0.7
     """Silence after which speech that a dead leg announced is ended in its place."""
+
+    def __post_init__(self) -> None:
+        super(WatchdogPolicy, self).__post_init__()
+        if self.suspicion_max < 1 or self.hedge_at > 1:
+            raise ValueError(
+                "WatchdogPolicy.suspicion_max must be 1 or more, hedge_at and hedge_share at most 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailbackPolicy(_Checked):
+    """When a stream returns to a preferred provider that has recovered, at a turn boundary."""
+
+    enabled: bool = True
+    dwell: float = 30.0
+    """Time on the fallback, at least."""
+    interval: float = 120.0
+    """Time between two returns, at least."""
+    silence: float = 0.7
+    """Local silence, with nothing unsettled, that makes a turn boundary."""
+    drain: float = 0.5
+    """Time that the flushed old leg has for words that local voice activity missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +184,7 @@ class Policies:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     replay: ReplayPolicy = field(default_factory=ReplayPolicy)
     watchdog: WatchdogPolicy = field(default_factory=WatchdogPolicy)
+    failback: FailbackPolicy = field(default_factory=FailbackPolicy)
 
 
 QUANTUM = 0.05
@@ -137,3 +212,16 @@ class Provider:
 
     name: str
     pace: Pace = field(default_factory=Pace)
+    interims: bool = False
+    """Gives interim transcripts: silence in mid-speech means something."""
+    flushes: bool = False
+    """A flush makes it answer with a final."""
+    finalises_late: bool = False
+    """Is flushed at the local end of speech, for it would wait long by itself."""
+    final_after: float = 1.2
+    """Seconds after which a final is overdue, as long as its own p99 is not known."""
+    turn_after: float = 0.0
+    """The same once interim transcripts have covered the speech: it decides itself when a turn is
+    over, and may wait."""
+    key_variable: str = ""
+    """The environment variable that holds its key by convention, for messages."""

@@ -1,0 +1,68 @@
+"""What second opinions may cost: a share of the audio that callers pushed in the last hour."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+MINUTE = 60.0
+HOUR = 60
+"""Minutes that count: the one under way and those before it."""
+
+
+@dataclass(slots=True)
+class _Minute:
+    """The audio of one minute, in seconds."""
+
+    number: int
+    heard: float = 0.0
+    spent: float = 0.0
+
+
+class HedgeBudget:
+    """Shared by all streams of a `ResilientSTT`. `now` is seconds on one clock of the caller's."""
+
+    def __init__(self, share: float = 0.05) -> None:
+        """`share`: of the audio heard, what may be spent."""
+        if not 0 <= share < math.inf:
+            raise AssertionError(f"a share of audio is a number of 0 or more, got {share!r}")
+        self._share = share
+        self._minutes: deque[_Minute] = deque()
+
+    def __repr__(self) -> str:
+        return f"HedgeBudget(heard={self._heard():.1f}, spent={self._spent():.1f})"
+
+    def heard(self, seconds: float, now: float) -> None:
+        """Callers pushed audio."""
+        self._minute(now).heard += _sane(seconds)
+
+    def spent(self, seconds: float, now: float) -> None:
+        """A second opinion was given audio and found nothing wrong."""
+        self._minute(now).spent += _sane(seconds)
+
+    def allows(self, now: float) -> bool:
+        """Whether no more than the share was spent in the last hour."""
+        self._minute(now)
+        return self._spent() <= self._share * self._heard()
+
+    def _heard(self) -> float:
+        return math.fsum(m.heard for m in self._minutes)
+
+    def _spent(self) -> float:
+        # summed up each time: what is added and taken away again would not come back to nothing
+        return math.fsum(m.spent for m in self._minutes)
+
+    def _minute(self, now: float) -> _Minute:
+        """The minute under way; those of more than an hour ago are forgotten."""
+        number = int(now // MINUTE)
+        while self._minutes and self._minutes[0].number <= number - HOUR:
+            self._minutes.popleft()
+        if not self._minutes or self._minutes[-1].number < number:
+            self._minutes.append(_Minute(number))
+        return self._minutes[-1]
+
+
+def _sane(seconds: float) -> float:
+    """What is no duration costs nothing."""
+    return seconds if 0 < seconds < math.inf else 0.0

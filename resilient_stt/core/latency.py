@@ -1,0 +1,38 @@
+"""How long a provider takes for a final, from what it took lately."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+
+SAMPLES = 100
+"""Finals that are remembered: old ones say nothing about a provider's load now."""
+ENOUGH = 5
+"""Samples before which nothing is said."""
+
+
+class Latency:
+    """One provider's seconds from "a final was due" (speech ended, or a flush) to the final."""
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def __repr__(self) -> str:
+        return f"Latency(samples={len(self._samples)}, p99={self.p99})"
+
+    def add(self, seconds: float) -> None:
+        """A final came so long after it was due. What is no duration is ignored."""
+        if not 0 <= seconds < math.inf:
+            return
+        if len(self._samples) == SAMPLES:
+            del self._sorted[bisect_left(self._sorted, self._samples.popleft())]
+        self._samples.append(seconds)
+        insort(self._sorted, seconds)
+
+    @property
+    def p99(self) -> float | None:
+        """The least sample that 99 % of them do not exceed; `None` while there are too few."""
+        count = len(self._sorted)
+        return self._sorted[-(-99 * count // 100) - 1] if count >= ENOUGH else None
