@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,22 @@ import pytest
 from resilient_stt.testing.faults import (
     Drop,
     DropAfterClose,
+    EmptyFinals,
     EndCleanly,
     Fault,
     FaultScript,
+    Garbage,
+    HalfOpen,
     Hang,
+    IgnoreClose,
+    InBandError,
     Latency,
     Refuse,
+    Stall,
     Status,
     StreamFault,
     from_,
+    is_transcript,
 )
 
 
@@ -43,6 +51,10 @@ from resilient_stt.testing.faults import (
         (lambda: Refuse(at_time=5, until=5), "until=5 is not after at_time=5"),
         (lambda: Hang(until=0), "until=0 is not after at_time=0"),
         (lambda: DropAfterClose(at_word=3), "triggered by the client's closing message"),
+        (lambda: InBandError(400, shape="x"), "shape must be one of None, 'code', 'status_code'"),  # type: ignore[arg-type]
+        (lambda: InBandError(400, then="x"), "then must be one of 'silence', 'close', 'go_on'"),  # type: ignore[arg-type]
+        (lambda: Garbage("x"), "what must be one of 'unparsable', .* got 'x'"),  # type: ignore[arg-type]
+        (lambda: Stall(at_word=1, at_audio=2), "only one trigger"),
         (lambda: from_(-1), "first must not be negative"),
         (lambda: FaultScript(["drop"]), "'drop' is not a fault"),  # type: ignore[list-item]
     ],
@@ -62,6 +74,13 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (Status(401), "Status(code=401)"),
         (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
         (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
+        (Stall(at_word=7, until=20), "Stall(at_word=7, until=20)"),
+        (HalfOpen(at_time=3), "HalfOpen(at_time=3)"),
+        (InBandError(None), "InBandError(code=None)"),
+        (InBandError(402, shape="code", then="close"), "code=402, shape='code', then='close'"),
+        (Garbage("list", at_audio=1), "Garbage(what='list', at_audio=1)"),
+        (EmptyFinals(), "EmptyFinals()"),
+        (IgnoreClose(connections={2}), "IgnoreClose(connections=frozenset({2}))"),
         (DropAfterClose(connections=range(2)), "DropAfterClose(connections=range(0, 2))"),
     ],
 )
@@ -131,3 +150,59 @@ def test_adding_to_a_script_makes_a_new_one() -> None:
 def test_triggers_in_the_audio_are_told_from_others(fault: StreamFault, by_audio: bool) -> None:
     """Only a word or an amount of audio asks for the exact sample."""
     assert fault.by_audio is by_audio
+
+
+TRANSCRIPT = {"type": "transcript", "text": "Hi", "is_final": True, "words": [{"word": "Hi"}]}
+RESULTS = {
+    "type": "Results",
+    "is_final": True,
+    "channel": {"alternatives": [{"transcript": "Hi", "confidence": 0.9, "words": [1]}]},
+}
+TURN_END = {"type": "turn.end", "transcript": "Hi"}
+
+
+@pytest.mark.parametrize("message", [TRANSCRIPT, RESULTS, TURN_END])
+def test_garbage_is_wrong_in_one_way(message: dict[str, Any]) -> None:
+    """Each kind of garbage is what its name says, with the rest of the message as it was."""
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated|delimiter"):
+        json.loads(Garbage("unparsable").of(message))
+    assert json.loads(Garbage("list").of(message)) == [message]
+    assert Garbage("binary").of(message) == json.dumps(message).encode()
+    stranger = json.loads(Garbage("unknown_type").of(message))
+    assert stranger == {**message, "type": "Gibberish"}
+    assert 'Hi",' not in str(Garbage("wrong_types").of(message))
+
+
+def test_garbage_changes_texts_at_any_depth() -> None:
+    """Cartesia's text is at the top, Deepgram's in an alternative."""
+    no_text, wrong_types = Garbage("no_text"), Garbage("wrong_types")
+    without = json.loads(no_text.of(TRANSCRIPT))
+    assert without == {name: value for name, value in TRANSCRIPT.items() if name != "text"}
+    (alternative,) = json.loads(no_text.of(RESULTS))["channel"]["alternatives"]
+    assert alternative == {"confidence": 0.9, "words": [1]}
+    assert json.loads(wrong_types.of(TRANSCRIPT)) == {
+        "type": "transcript", "text": 7, "is_final": "yes", "words": "none",
+    }  # fmt: skip
+    (alternative,) = json.loads(wrong_types.of(RESULTS))["channel"]["alternatives"]
+    assert alternative == {"transcript": 7, "confidence": 0.9, "words": "none"}
+
+
+def test_an_empty_final_has_no_words() -> None:
+    """A final is emptied, with all its other fields; an interim is nothing."""
+    empty = EmptyFinals()
+    assert empty.of(TRANSCRIPT) == {**TRANSCRIPT, "text": "", "words": []}
+    assert empty.of(TURN_END) == {**TURN_END, "transcript": ""}
+    results = empty.of(RESULTS)
+    assert results is not None
+    assert results["channel"]["alternatives"] == [
+        {"transcript": "", "confidence": 0.0, "words": []}
+    ]
+    assert empty.of({**TRANSCRIPT, "is_final": False}) is None
+    assert empty.of({"type": "turn.update", "transcript": "Hi"}) is None
+
+
+def test_transcripts_are_told_from_other_messages() -> None:
+    """A transcript has a text, at the top or in a Results."""
+    assert all(is_transcript(message) for message in (TRANSCRIPT, RESULTS, TURN_END))
+    for kind in ("flush_done", "done", "Metadata", "SpeechStarted", "turn.start", "error"):
+        assert not is_transcript({"type": kind, "message": "Hi"})
