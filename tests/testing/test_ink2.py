@@ -3,13 +3,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
-from livekit.agents import APIConnectionError, APIConnectOptions, APIError, stt
+from livekit.agents import APIConnectionError, stt
 
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.faults import (
@@ -28,15 +27,15 @@ from resilient_stt.testing.faults import (
 from resilient_stt.testing.score import Final, score
 from resilient_stt.testing.speech import ReferenceSpeech
 
+from . import streams
+from .streams import CONNECT, END, ENGLISH, FINAL, SHORT, START, Outcome, push
+
 pytestmark = pytest.mark.virtual_time
 
-START, END = stt.SpeechEventType.START_OF_SPEECH, stt.SpeechEventType.END_OF_SPEECH
-FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 INTERIM = stt.SpeechEventType.INTERIM_TRANSCRIPT
 PREFLIGHT = stt.SpeechEventType.PREFLIGHT_TRANSCRIPT
 
-ENGLISH = ReferenceSpeech.load("english")
-SHORT = ENGLISH.excerpt(0, 1)  # 0.8 s of silence between the sentences
+# the sentences of SHORT; 0.8 s of silence lies between them
 FIRST = "Hello, this is Miguel Santos, I have a reservation at the Blue Heron."
 SECOND = "It is for Thursday evening, a quiet table for four."
 FIRST_END = ENGLISH.words[ENGLISH.sentences[0][-1]].end  # seconds, as all times here
@@ -46,62 +45,30 @@ HEADERS = {"X-API-Key": "key", "Cartesia-Version": "2025-04-16"}
 CLOSE = '{"type":"close"}'
 BLOCK = 5_120  # bytes: the plugin's 160 ms
 BLOCK_SECONDS = 0.16
-CONNECT = APIConnectOptions(max_retry=0, timeout=1.5)
 
 
-@dataclass
-class Outcome:
-    """What the plugin's stream gave: events with their times since its start, and its error."""
-
-    events: list[tuple[float, stt.SpeechEvent]] = field(default_factory=list)
-    error: Exception | None = None
-
-    def texts(self, kind: stt.SpeechEventType) -> list[str]:
-        return [e.alternatives[0].text for _, e in self.events if e.type is kind]
-
-    def finals(self) -> list[Final]:
-        return [Final.from_event(e, at) for at, e in self.events if e.type is FINAL]
-
-    def kinds(self) -> list[stt.SpeechEventType]:
-        usage = stt.SpeechEventType.RECOGNITION_USAGE
-        return [e.type for _, e in self.events if e.type is not usage]
+def texts(outcome: Outcome, kind: stt.SpeechEventType) -> list[str]:
+    return [e.alternatives[0].text for _, e in outcome.events if e.type is kind]
 
 
-async def push(stream: stt.RecognizeStream, speech: ReferenceSpeech) -> None:
-    """Push speech at the pace at which it is spoken, for as long as the stream takes it."""
-    for frame in speech.frames():
-        try:
-            stream.push_frame(frame)
-        except RuntimeError:  # the stream has ended
-            return
-        await asyncio.sleep(frame.duration)
-    stream.end_input()
+def kinds(outcome: Outcome) -> list[stt.SpeechEventType]:
+    """What came, but for the usage."""
+    usage = stt.SpeechEventType.RECOGNITION_USAGE
+    return [e.type for _, e in outcome.events if e.type is not usage]
 
 
-async def listen(
-    server: FakeCartesia, speech: ReferenceSpeech = SHORT, **options: object
-) -> Outcome:
-    """Transcribe with the real plugin over a real socket."""
-    loop = asyncio.get_running_loop()
-    outcome, begin = Outcome(), loop.time()
-    async with aiohttp.ClientSession() as session:
-        plugin = server.stt(model="ink-2", http_session=session, **options)
-        async with plugin.stream(conn_options=CONNECT) as stream:
-            pusher = asyncio.create_task(push(stream, speech))
-            try:
-                async for event in stream:
-                    outcome.events.append((loop.time() - begin, event))
-            except (APIError, KeyError) as error:  # the latter is a bug of the plugin
-                outcome.error = error
-            pusher.cancel()
-            await asyncio.gather(pusher, return_exceptions=True)
-    return outcome
+def finals(outcome: Outcome) -> list[Final]:
+    return [Final.from_event(e, at) for at, e in outcome.events if e.type is FINAL]
+
+
+async def listen(server: FakeCartesia, speech: ReferenceSpeech = SHORT, **options: Any) -> Outcome:
+    return await streams.listen(server, speech, model="ink-2", **options)
 
 
 async def outcome_of(
     faults: Iterable[Fault], speech: ReferenceSpeech = SHORT
 ) -> tuple[Outcome, FakeCartesia]:
-    async with FakeCartesia(faults=faults) as server:
+    async with streams.nothing_left_behind(), FakeCartesia(faults=faults) as server:
         return await listen(server, speech), server
 
 
@@ -160,10 +127,10 @@ async def test_a_healthy_run_has_every_word_once() -> None:
     """The reference speech comes out as turns, nothing lost, nothing twice, nothing invented."""
     outcome, server = await outcome_of([], ENGLISH)
     assert outcome.error is None
-    result = score(ENGLISH.words, outcome.finals())
+    result = score(ENGLISH.words, finals(outcome))
     assert result.ok
     assert (result.lost, result.twice, result.fragments) == (0, 0, 0)
-    assert "".join(outcome.texts(FINAL)) == ENGLISH.text  # joined without formatting
+    assert "".join(texts(outcome, FINAL)) == ENGLISH.text  # joined without formatting
     (connection,) = server.connections
     assert (connection.path, connection.ended) == (PATH, "closed with 1000")
     assert connection.texts == [CLOSE]
@@ -183,10 +150,10 @@ async def test_a_turn_is_a_start_growing_interims_and_a_final() -> None:
     for turn in turns:
         assert turn[0].type is START
         assert [event.type for event in turn[-2:]] == [FINAL, END]
-        texts = [event.alternatives[0].text for event in turn[1:-1]]
-        assert len(texts) > 5
-        assert texts[:-2] == sorted(set(texts[:-2]), key=len)
-        assert all(after.startswith(before) for before, after in pairwise(texts))
+        grown = [event.alternatives[0].text for event in turn[1:-1]]
+        assert len(grown) > 5
+        assert grown[:-2] == sorted(set(grown[:-2]), key=len)
+        assert all(after.startswith(before) for before, after in pairwise(grown))
 
 
 async def test_the_plugin_gives_no_times_and_its_own_language() -> None:
@@ -207,7 +174,7 @@ async def test_a_healthy_run_is_the_same_every_time() -> None:
     assert [(round(at, 6), e.type) for at, e in first.events] == [
         (round(at, 6), e.type) for at, e in second.events
     ]
-    assert first.texts(INTERIM) == second.texts(INTERIM)
+    assert texts(first, INTERIM) == texts(second, INTERIM)
 
 
 # --- what the server says, and when ---
@@ -222,8 +189,8 @@ async def test_the_messages_of_a_turn() -> None:
         (connection,) = server.connections
         assert hello == {"type": "connected", "request_id": connection.request_id}
         assert {sent.message["request_id"] for sent in connection.sent} == {connection.request_id}
-        kinds = said(server, "turn.update")
-    assert kinds == [
+        messages = said(server, "turn.update")
+    assert messages == [
         ("connected", None),
         ("turn.start", None),
         ("turn.eager_end", FIRST),
@@ -267,22 +234,21 @@ async def test_a_shorter_timeout_in_the_query_ends_the_turn() -> None:
     async with FakeCartesia(turn_end_silence=9) as server:
         patient = await listen(server)
         hurried = await listen(server, turn_end_timeout_ms=640)
-    assert patient.texts(FINAL) == [f"{FIRST} {SECOND}"]
-    assert hurried.texts(FINAL) == [FIRST, f" {SECOND}"]
+    assert texts(patient, FINAL) == [f"{FIRST} {SECOND}"]
+    assert texts(hurried, FINAL) == [FIRST, f" {SECOND}"]
 
 
 async def test_an_eager_end_is_taken_back_when_speech_goes_on() -> None:
     """`turn.eager_end` at half the silence, `turn.resume` when the turn goes on after all."""
     async with FakeCartesia(turn_end_silence=1.2) as server:
         outcome = await listen(server)
-    kinds = said(server, "turn.update", "connected")
-    assert kinds == [
+    assert said(server, "turn.update", "connected") == [
         ("turn.start", None),
         ("turn.eager_end", FIRST),
         ("turn.resume", None),
         ("turn.end", f"{FIRST} {SECOND}"),
     ]
-    assert outcome.texts(PREFLIGHT) == [FIRST]
+    assert texts(outcome, PREFLIGHT) == [FIRST]
     spoken = [e for _, e in outcome.events if e.alternatives]
     (at,) = [i for i, event in enumerate(spoken) if event.type is PREFLIGHT]
     again = spoken[at + 1]  # the plugin's word for the resumption
@@ -299,7 +265,7 @@ async def test_eager_ends_can_be_off() -> None:
         "turn.update",
         "turn.end",
     }
-    assert outcome.texts(PREFLIGHT) == []
+    assert texts(outcome, PREFLIGHT) == []
 
 
 async def test_audio_that_stops_in_mid_turn_leaves_it_open() -> None:
@@ -350,9 +316,9 @@ async def test_flush_is_nothing() -> None:
         async with plugin.stream(conn_options=CONNECT) as stream:
             asyncio.get_running_loop().call_later(3, stream.flush)
             pusher = asyncio.create_task(push(stream, ENGLISH.excerpt(0, 0)))
-            finals = [e.alternatives[0].text async for e in stream if e.type is FINAL]
+            said_at_last = [e.alternatives[0].text async for e in stream if e.type is FINAL]
             await pusher
-    assert finals == [FIRST]
+    assert said_at_last == [FIRST]
     assert server.connections[0].texts == [CLOSE]
 
 
@@ -363,10 +329,10 @@ async def test_flush_is_nothing() -> None:
 async def test_a_drop_makes_the_plugin_say_the_partial_text(fault: Drop) -> None:
     """What was said of the turn comes as FINAL and END, and only then the error."""
     outcome, _ = await outcome_of([fault])
-    assert outcome.kinds()[-2:] == [FINAL, END]
+    assert kinds(outcome)[-2:] == [FINAL, END]
     assert (
-        outcome.texts(FINAL)
-        == outcome.texts(INTERIM)[-1:]
+        texts(outcome, FINAL)
+        == texts(outcome, INTERIM)[-1:]
         == ["Hello, this is Miguel Santos, I have"]
     )
     assert isinstance(outcome.error, APIConnectionError)
@@ -376,21 +342,21 @@ async def test_a_drop_makes_the_plugin_say_the_partial_text(fault: Drop) -> None
 async def test_a_clean_end_is_a_drop_too() -> None:
     """A 1000 in mid-turn: the partial text, and an error."""
     outcome, _ = await outcome_of([EndCleanly(at_word=8)])
-    assert outcome.kinds()[-2:] == [FINAL, END]
-    assert FIRST.startswith(outcome.texts(FINAL)[0])
+    assert kinds(outcome)[-2:] == [FINAL, END]
+    assert FIRST.startswith(texts(outcome, FINAL)[0])
     assert outcome.error is not None
 
 
 @pytest.mark.parametrize(
-    ("fault", "kinds"),
+    ("fault", "events"),
     [(Drop(at_word=0), []), (Drop(at_audio=0.85), [START, END])],
 )
 async def test_a_drop_with_nothing_said(
-    fault: StreamFault, kinds: list[stt.SpeechEventType]
+    fault: StreamFault, events: list[stt.SpeechEventType]
 ) -> None:
     """Before a turn nothing comes, and a turn without text is just ended."""
     outcome, _ = await outcome_of([fault])
-    assert outcome.kinds() == kinds
+    assert kinds(outcome) == events
     assert outcome.error is not None
 
 
@@ -398,16 +364,16 @@ async def test_a_reset_after_close_loses_the_tail_without_an_error() -> None:
     """The plugin says the last interim as the final, as if that were all."""
     outcome, _ = await outcome_of([DropAfterClose()], ENGLISH.excerpt(0, 0))
     assert outcome.error is None
-    assert outcome.texts(FINAL) == [FIRST.removesuffix(" Heron.")]
-    assert outcome.kinds()[-2:] == [FINAL, END]
+    assert texts(outcome, FINAL) == [FIRST.removesuffix(" Heron.")]
+    assert kinds(outcome)[-2:] == [FINAL, END]
 
 
 async def test_latency_delays_every_message() -> None:
     """Everything comes so many seconds later, and nothing else changes."""
     sound, _ = await outcome_of([])
     slow, _ = await outcome_of([Latency(1.5)])
-    assert slow.texts(FINAL) == sound.texts(FINAL)
-    pairs = zip(sound.finals(), slow.finals(), strict=True)
+    assert texts(slow, FINAL) == texts(sound, FINAL)
+    pairs = zip(finals(sound), finals(slow), strict=True)
     assert [b.at - a.at for a, b in pairs] == pytest.approx([1.5, 1.5], abs=0.001)
 
 
@@ -427,24 +393,24 @@ async def test_errors_in_band_have_a_status_code(code: int | None, fatal: bool) 
     errors = [s.message for s in server.connections[0].sent if s.message["type"] == "error"]
     assert [error.get("status_code") for error in errors] == [code]
     assert isinstance(outcome.error, APIConnectionError) is fatal
-    assert (outcome.texts(FINAL) == [FIRST, f" {SECOND}"]) is not fatal
-    assert outcome.kinds()[-2:] == [FINAL, END]
+    assert (texts(outcome, FINAL) == [FIRST, f" {SECOND}"]) is not fatal
+    assert kinds(outcome)[-2:] == [FINAL, END]
 
 
 async def test_an_event_without_its_transcript_kills_the_plugin() -> None:
     """A KeyError ends the stream, after the partial text as FINAL and END."""
     outcome, _ = await outcome_of([Garbage("no_text", at_word=8)])
     assert isinstance(outcome.error, KeyError)
-    assert outcome.kinds()[-2:] == [FINAL, END]
-    assert FIRST.startswith(outcome.texts(FINAL)[0])
+    assert kinds(outcome)[-2:] == [FINAL, END]
+    assert FIRST.startswith(texts(outcome, FINAL)[0])
 
 
 async def test_a_turn_whose_end_is_garbled_is_lost() -> None:
     """The plugin takes the next turn for the same one and forgets what the first one said."""
     outcome, _ = await outcome_of([Garbage(at_word=12, until=5.6)])
     assert outcome.error is None
-    assert outcome.kinds().count(START) == 1
-    assert outcome.texts(FINAL) == [f" {SECOND}"]
+    assert kinds(outcome).count(START) == 1
+    assert texts(outcome, FINAL) == [f" {SECOND}"]
 
 
 async def test_a_stall_forgets_the_turn() -> None:
@@ -452,8 +418,8 @@ async def test_a_stall_forgets_the_turn() -> None:
     outcome, server = await outcome_of([Stall(at_word=4, until=4)])
     starts = [kind for kind, _ in said(server) if kind == "turn.start"]
     assert len(starts) == 2 + 1  # the one that was forgotten, its rest and the second sentence
-    assert outcome.kinds().count(START) == 2  # the plugin takes the rest for the same turn
-    assert not outcome.texts(FINAL)[0].startswith("Hello")
+    assert kinds(outcome).count(START) == 2  # the plugin takes the rest for the same turn
+    assert not texts(outcome, FINAL)[0].startswith("Hello")
 
 
 # --- the query ---
@@ -475,7 +441,7 @@ async def test_the_plugins_options_are_in_the_query() -> None:
     assert {name: query[name] for name in options if name != "keyterm"} == {
         name: str(value) for name, value in options.items() if name != "keyterm"
     }
-    assert outcome.texts(FINAL) == [FIRST, f" {SECOND}"]
+    assert texts(outcome, FINAL) == [FIRST, f" {SECOND}"]
 
 
 @pytest.mark.parametrize(
