@@ -12,7 +12,7 @@ from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .core.breaker import Breaker
+from .core.health import Health
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .frames import mono
 from .leg import close_for_good
@@ -33,12 +33,11 @@ class Batch:
         self,
         owner: ResilientSTT,
         providers: Mapping[str, stt.STT[Any]],
-        breakers: Mapping[str, Breaker],
+        health: Mapping[str, Health],
     ) -> None:
         self._owner = owner
         self._providers = providers
-        self._breakers = breakers
-        self._unavailable: set[str] = set()
+        self._health = health
         self._recovering: dict[str, asyncio.Task[None]] = {}
 
     async def recognize(
@@ -50,8 +49,9 @@ class Batch:
             APIConnectionError: all of them failed.
         """
         names = sorted(self._providers, key=lambda n: not self._healthy(n))
-        for name in self._unavailable:
-            self._recover(name, buffer, language, timeout)
+        for name in names:
+            if not self._health[name].available:
+                self._recover(name, buffer, language, timeout)
         sessionless = 0
         for name in names:
             try:
@@ -72,10 +72,10 @@ class Batch:
         await aio.cancel_and_wait(*self._recovering.values())
 
     def _admitted(self, name: str) -> bool:
-        return self._breakers[name].admits(asyncio.get_running_loop().time())
+        return self._health[name].breaker.admits(asyncio.get_running_loop().time())
 
     def _healthy(self, name: str) -> bool:
-        return name not in self._unavailable and self._admitted(name)
+        return self._health[name].available and self._admitted(name)
 
     async def _attempt(
         self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
@@ -90,24 +90,25 @@ class Batch:
                 if by_itself
                 else _by_streaming(provider, buffer, language, options)
             )
-        self._breakers[name].succeeded(asyncio.get_running_loop().time())
-        if name in self._unavailable:
-            self._unavailable.discard(name)
-            self._owner.report_availability(name, True)
+        self._health[name].breaker.succeeded(asyncio.get_running_loop().time())
+        self._available(name, True)
         return event
 
     def _counted(self, name: str, error: Exception) -> Failure:
         """What a failure means, counted against the provider's health."""
         failure = classify(error)
         now = asyncio.get_running_loop().time()
-        self._breakers[name].failed(failure.kind, now, failure.retry_after)
+        self._health[name].breaker.failed(failure.kind, now, failure.retry_after)
         return failure
 
     def _failed(self, name: str, error: Exception) -> None:
         self._owner.report_failure(name, self._counted(name, error))
-        if name not in self._unavailable:
-            self._unavailable.add(name)
-            self._owner.report_availability(name, False)
+        self._available(name, False)
+
+    def _available(self, name: str, available: bool) -> None:
+        if self._health[name].available is not available:
+            self._health[name].available = available
+            self._owner.report_availability(name, available)
 
     def _recover(
         self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float

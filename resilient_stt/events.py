@@ -15,7 +15,8 @@ from typing import ClassVar, Literal
 class Switched:
     """Another leg serves the stream from now on; `provider` may be the one that failed, reopened.
 
-    `reason` is the `ErrorKind` value of the failure, or `options_changed`. The audio from
+    `reason` is the `ErrorKind` value of the failure, or `options_changed`; at a turn boundary
+    `failback` (a preferred provider has recovered) or `slow` (finals came too late). The audio from
     `replay_from` on is replayed.
     """
 
@@ -51,13 +52,15 @@ class AudioLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderFailed:
-    """A leg on `provider` failed. `detail` names the kind of exception, never its text."""
+    """A leg on `provider` failed, whatever it was for. `detail` names the kind of exception or the
+    sign of silence, never the exception's text; `advice` says what to do, where that is known."""
 
     name: ClassVar[Literal["provider_failed"]] = "provider_failed"
     at: float
     provider: str
     reason: str
     detail: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,4 +81,41 @@ class Restored:
     after: float
 
 
-Event = Switched | Replayed | AudioLost | ProviderFailed | Degraded | Restored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """A silent leg on `provider` was doubted, and `asked` was given the same audio.
+
+    `verdict`: `convicted` (`asked` heard words, and takes over), `answered` (the doubted one did,
+    after all), `noise` (nobody heard any). `sign`: what made it suspect, `no_sign_of_life`,
+    `final_overdue`, `no_text` or `empty_finals`; empty if it answered. `seconds` of audio were
+    given to `asked`.
+    """
+
+    name: ClassVar[Literal["second_opinion"]] = "second_opinion"
+    at: float
+    provider: str
+    asked: str
+    sign: str
+    verdict: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """A provider that had failed has proven in the background that it hears again."""
+
+    name: ClassVar[Literal["recovered"]] = "recovered"
+    at: float
+    provider: str
+
+
+Event = (
+    Switched
+    | Replayed
+    | AudioLost
+    | ProviderFailed
+    | Degraded
+    | Restored
+    | SecondOpinion
+    | Recovered
+)

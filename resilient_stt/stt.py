@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,12 +16,14 @@ from livekit.agents.vad import VAD
 
 from .batch import Batch
 from .core.breaker import Breaker
-from .core.policy import Policies, Provider
+from .core.health import Health
+from .core.hedging import HedgeBudget
+from .core.policy import Policies
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
 from .observe import log_event, logger
-from .providers import from_environment, name_providers, pace_of
+from .providers import from_environment, name_providers, traits_of
 from .speech import BundledDetector, SpeechDetectorFactory
 from .stream import ResilientStream
 
@@ -36,6 +39,8 @@ EventName = Literal[
     "provider_failed",
     "degraded",
     "restored",
+    "second_opinion",
+    "recovered",
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
 
@@ -85,17 +90,19 @@ class ResilientSTT(stt.STT[EventName]):
         }
         super().__init__(capabilities=_capabilities(list(self._providers.values())))
         self._detector = _detector_factory(vad)
-        self._breakers = {name: Breaker(self.policies.breaker) for name in self._providers}
-        self._route = tuple(
-            Provider(name=name, pace=pace_of(self._originals[name])) for name in self._providers
-        )
+        self._health = {
+            name: Health(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
+            for name in self._providers
+        }
+        self._budget = HedgeBudget(self.policies.watchdog.hedge_share)
+        self._route = tuple(traits_of(name, provider) for name, provider in self._originals.items())
         self._serving = self._route[0].name
         self._keyterms: list[str] = []
         self._streams: WeakSet[ResilientStream] = WeakSet()
         self._wait = tenacity.wait_random_exponential(
             multiplier=self.policies.retry.wait_min, max=self.policies.retry.wait_max
         )
-        self._batch = Batch(self, self._providers, self._breakers)
+        self._batch = Batch(self, self._providers, self._health)
         self._recognize_metrics_needed = False
         for provider in self._providers.values():
             provider.on("metrics_collected", self._forward_metrics)
@@ -134,7 +141,9 @@ class ResilientSTT(stt.STT[EventName]):
     ) -> ResilientStream:
         """Open a stream. Connecting and retrying follow our policies, not `conn_options`."""
         detector = self._detector() if self._detector else None
-        session = Session(self._route, self._breakers, self.policies, hears=detector is not None)
+        session = Session(
+            self._route, self._health, self.policies, self._budget, hears=detector is not None
+        )
         stream = ResilientStream(
             stt=self,
             session=session,

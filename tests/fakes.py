@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 from livekit import rtc
@@ -21,7 +21,7 @@ from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Fault
 from resilient_stt.testing.hearing import HeardWord, Hearing
 
-EVENTS = ("switched", "replayed", "audio_lost", "provider_failed", "degraded", "restored")
+EVENTS = tuple(e.name for e in get_args(Event))
 
 Behaviour = Callable[["FakeStream"], Awaitable[None]]
 

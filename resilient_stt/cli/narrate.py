@@ -13,7 +13,9 @@ from ..events import (
     Event,
     ProviderFailed,
     Replayed,
+    Recovered,
     Restored,
+    SecondOpinion,
     Switched,
 )
 from .run import Heard, Run
@@ -86,11 +88,13 @@ def _line(event: Event) -> Text:
 
 def _described(event: Event) -> list[str | tuple[str, str]]:
     match event:
-        case ProviderFailed(provider=provider, reason=reason, detail=detail):
+        case ProviderFailed(provider=provider, reason=reason, detail=detail, advice=advice):
             why = _REASONS.get(reason, reason)
-            return [_name(provider), (f" {why}", "red"), (f" ({detail})", "dim")]
-        case Switched(from_provider=old, to_provider=new, at=at, replay_from=start):
+            told = f" ({detail})" + (f": {advice}" if advice else "")
+            return [_name(provider), (f" {why}", "red"), (told, "dim")]
+        case Switched(from_provider=old, to_provider=new, at=at, replay_from=start, reason=reason):
             verb = " is opened again" if old == new else " takes over"
+            verb = " is back" if reason == "failback" else verb
             again = f" and hears the last {at - start:.1f} s again" if at - start >= 0.05 else ""
             return [_name(new), verb, (again, "dim")]
         case Replayed(provider=provider, seconds=seconds, cut=cut):
@@ -101,8 +105,19 @@ def _described(event: Event) -> list[str | tuple[str, str]]:
             return [("no provider works: ", "red"), "buffering, trying both"]
         case Restored(provider=provider, after=after):
             return [_name(provider), (" answers again", "green"), f" after {after:.1f} s"]
+        case SecondOpinion(provider=provider, asked=asked, verdict=verdict):
+            return [_name(provider), " is silent, ", _name(asked), f" {_VERDICTS[verdict]}"]
+        case Recovered(provider=provider):
+            return [_name(provider), (" hears again", "green"), " (probed in the background)"]
         case AudioLost(seconds=seconds):
             return [(f"{seconds:.1f} s of speech did not fit the buffer and are lost", "bold red")]
+
+
+_VERDICTS = {
+    "convicted": "hears words: it is deaf",
+    "answered": "was asked; it answered by itself",
+    "noise": "hears nothing either: it was noise",
+}
 
 
 def _name(provider: str) -> tuple[str, str]:

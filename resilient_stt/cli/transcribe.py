@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import StreamClosedError
 from ..events import AudioLost, Event
-from ..providers import DEFAULTS, from_environment, pace_of
+from ..providers import DEFAULTS, from_environment, traits_of
 from ..stt import ResilientSTT
 from .audio import AudioFile, opened
 from .logs import routed
@@ -75,7 +75,7 @@ def transcribe(
 
 
 def _check_pace(pace: float, providers: list[stt.STT[Any]]) -> None:
-    limit = min(pace_of(provider).rate for provider in providers)
+    limit = min(traits_of("", provider).pace.rate for provider in providers)
     if pace > limit:
         raise Problem(f"--pace {pace:g} is more than the providers take: {limit:g} at most")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .breaker import BADNESS, Breaker, State
+from .breaker import BADNESS, State
 from .commands import Availability
-from .inputs import ErrorKind, LegFailed
+from .health import Health
+from .inputs import CREDENTIALS, ErrorKind, LegFailed
 from .policy import Provider, RetryPolicy
 from .retry import RetryBudget
 
@@ -15,65 +16,136 @@ class Choice:
     """The choice among the providers of one stream's route."""
 
     def __init__(
-        self, route: Sequence[Provider], breakers: Mapping[str, Breaker], policy: RetryPolicy
+        self, route: Sequence[Provider], health: Mapping[str, Health], policy: RetryPolicy
     ) -> None:
         """`route`: providers in order of preference."""
         if not route:
             raise AssertionError("a session needs a provider")
         self._route = tuple(route)
-        self._breakers = breakers
+        self._health = health
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._tried: set[str] = set()
         """Who has failed since one has worked."""
-        self._unavailable: set[str] = set()
+        self._unfit: set[str] = set()
+        """Who refused this stream's request: that says nothing about anybody's health."""
 
     @property
     def names(self) -> list[str]:
         """The providers, in order of preference."""
         return [p.name for p in self._route]
 
-    def first(self, now: float) -> Provider:
-        """Whom to begin with, at the start of a stream and at every attempt of an outage."""
-        self._tried.clear()
-        return self._least_bad(self._route, now)
+    # -- what happened
 
     def works(self, name: str, now: float) -> list[Availability]:
-        """A provider gave text."""
+        """A provider gave text to a caller."""
         self._tried.clear()
-        self._breakers[name].succeeded(now)
-        if name not in self._unavailable:
-            return []
-        self._unavailable.remove(name)
-        return [Availability(name, True)]
+        health = self._health[name]
+        health.breaker.succeeded(now)
+        health.refused = False
+        return self.available(name)
 
-    def after(
-        self, failed: Provider, failure: LegFailed, worked: float | None, now: float
-    ) -> Provider | None:
-        """Who serves after a failure; `None` if nobody is left to try, which makes an outage.
+    def failed(self, provider: Provider, failure: LegFailed, now: float) -> bool:
+        """A leg failed, whatever it was for. Returns whether that is news.
 
-        `worked`: seconds for which the failed leg had worked; `None` if it never did. Only a leg
-        that had worked and was dropped is worth another attempt on the same provider.
+        Refused credentials are told once, until the provider works again.
         """
-        name = failed.name
-        self._breakers[name].failed(failure.kind, now, failure.retry_after)
-        if worked is not None:
-            self._tried.clear()
-            self._budgets[name].earn(worked)
-            if failure.kind is ErrorKind.DROPPED and self._may_reopen(name, now):
-                self._tried.add(name)
-                return failed
-        self._tried.add(name)
-        return self._untried(now)
+        health = self._health[provider.name]
+        if failure.kind is ErrorKind.BAD_REQUEST:
+            self._unfit.add(provider.name)
+        health.breaker.failed(failure.kind, now, failure.retry_after)
+        self._tried.add(provider.name)
+        known, health.refused = health.refused, failure.kind in CREDENTIALS
+        return not (known and health.refused)
+
+    def available(self, name: str) -> list[Availability]:
+        """A provider may be relied on."""
+        return self._availability(name, True)
 
     def lost(self, name: str) -> list[Availability]:
         """A provider was left."""
-        if name in self._unavailable:
+        return self._availability(name, False)
+
+    # -- who serves
+
+    def first(self, now: float) -> Provider:
+        """Whom to begin with, at the start of a stream."""
+        self._tried.clear()
+        return self._least_bad(self._route, now)
+
+    def after(
+        self, failed: Provider, failure: LegFailed, worked: float | None, now: float
+    ) -> tuple[Provider | None, bool]:
+        """Who serves after a failure, and whether it is news, as `failed` says.
+
+        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the failed leg had worked; `None` if it never did. Only a leg
+        that had worked and was dropped is worth another attempt on the same provider.
+        """
+        if worked is not None:
+            self._tried.clear()
+            self._budgets[failed.name].earn(worked)
+        news = self.failed(failed, failure, now)
+        dropped = worked is not None and failure.kind is ErrorKind.DROPPED
+        if dropped and self._may_reopen(failed.name, now):
+            return failed, news
+        return self._untried(now), news
+
+    def second(
+        self, active: Provider, asked: Collection[str], now: float, *, healthy: bool
+    ) -> Provider | None:
+        """Another provider for a second opinion; not one of those that were `asked`.
+
+        Not `healthy`: also one whose breaker is not closed, if there is no better, but a locked one
+        never.
+        """
+        others = [p for p in self._route if p.name not in (active.name, *asked)]
+        if not others:
+            return None
+        best = self._least_bad(others, now)
+        return (
+            best if self._fit(best, now) or not (healthy or self.locked(best.name, now)) else None
+        )
+
+    def preferred(self, active: Provider, now: float) -> Provider | None:
+        """Who should serve instead: the first before `active` that has proven to be well."""
+        for provider in self._before(active):
+            if self._fit(provider, now) and self._health[provider.name].breaker.sound(now):
+                return provider
+        return None
+
+    def recovering(self, active: Provider, now: float) -> Provider | None:
+        """Whom to probe now: a provider before `active`, its one lease taken."""
+        for provider in self._before(active):
+            breaker = self._health[provider.name].breaker
+            if provider.name not in self._unfit and breaker.lease(now):
+                return provider
+        return None
+
+    def attempts(self, now: float) -> list[Provider]:
+        """Whom to try in an outage: all but the locked, if not all are locked."""
+        return [p for p in self._route if not self.locked(p.name, now)] or list(self._route)
+
+    def locked(self, name: str, now: float) -> bool:
+        """Whether its credentials were refused."""
+        return self._health[name].breaker.state(now) is State.LOCKED
+
+    # -- inside
+
+    def _availability(self, name: str, available: bool) -> list[Availability]:
+        health = self._health[name]
+        if health.available is available:
             return []
-        self._unavailable.add(name)
-        return [Availability(name, False)]
+        health.available = available
+        return [Availability(name, available)]
+
+    def _before(self, active: Provider) -> Sequence[Provider]:
+        return self._route[: self.names.index(active.name)]
+
+    def _fit(self, provider: Provider, now: float) -> bool:
+        name = provider.name
+        return name not in self._unfit and self._health[name].breaker.admits(now)
 
     def _may_reopen(self, name: str, now: float) -> bool:
-        return self._breakers[name].admits(now) and self._budgets[name].spend()
+        return self._health[name].breaker.admits(now) and self._budgets[name].spend()
 
     def _untried(self, now: float) -> Provider | None:
         """The least bad provider that was not tried yet, if any.
@@ -84,12 +156,15 @@ class Choice:
         if not untried:
             return None
         best = self._least_bad(untried, now)
-        if not self._locked(best, now) or self._locked(self._least_bad(self._route, now), now):
+        if not self.locked(best.name, now) or self._all_locked(now):
             return best
         return None
 
-    def _least_bad(self, providers: Sequence[Provider], now: float) -> Provider:
-        return min(providers, key=lambda p: BADNESS[self._breakers[p.name].state(now)])
+    def _least_bad(self, providers: Iterable[Provider], now: float) -> Provider:
+        return min(
+            providers,
+            key=lambda p: (p.name in self._unfit, BADNESS[self._health[p.name].breaker.state(now)]),
+        )
 
-    def _locked(self, provider: Provider, now: float) -> bool:
-        return self._breakers[provider.name].state(now) is State.LOCKED
+    def _all_locked(self, now: float) -> bool:
+        return all(self.locked(name, now) for name in self.names)

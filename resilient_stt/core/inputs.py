@@ -20,6 +20,10 @@ class ErrorKind(StrEnum):
     PROTOCOL = "protocol"
 
 
+CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
+"""What only the account's owner can mend."""
+
+
 class SaidKind(StrEnum):
     """What a leg said. The values are those of LiveKit's `SpeechEventType`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .policy import ReplayPolicy
 
@@ -18,6 +19,15 @@ class Segment:
 
     start: int
     end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """Unsettled audio from `start` to `end` is gone, `voiced` seconds of it speech."""
+
+    start: int
+    end: int
+    voiced: float
 
 
 class Ledger:
@@ -42,20 +52,22 @@ class Ledger:
 
     # -- what happened
 
-    def push(self, samples: int, rate: int) -> float:
-        """Append audio; returns the seconds of unsettled speech that fell out of the window."""
+    def push(self, samples: int, rate: int) -> Overflow | None:
+        """Append audio; returns the unsettled audio that fell out of the window, if any did."""
         if samples < 0 or rate < 1 or self.rate not in (0, rate):
             raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
         self.rate = rate
         self.end += samples
         excess = self.end - self.start - self.samples(self._policy.window)
         if excess <= 0:
-            return 0.0
+            return None
         oldest = self.start + excess
-        lost = self.voiced(max(self.watermark, self.start), oldest)
+        overflow = None
+        if (since := max(self.watermark, self.start)) < oldest:
+            overflow = Overflow(since, oldest, self.voiced(since, oldest) / rate)
         self.watermark = max(self.watermark, oldest)
         self._forget(oldest)
-        return lost / rate
+        return overflow
 
     def mark(self) -> None:
         """Note a flush at the live edge."""
@@ -119,6 +131,14 @@ class Ledger:
             for s in self._after_watermark()
         )
 
+    def owes_before(self, position: int) -> bool:
+        """Whether audio between the watermark and `position` owes words."""
+        return self.hears and any(
+            self._owes(s, min(self._until(s), position))
+            for s in self._after_watermark()
+            if s.start < position
+        )
+
     def first_owed(self) -> Segment | None:
         """The first segment that owes words, if there is one."""
         for segment in self._after_watermark():
@@ -143,6 +163,23 @@ class Ledger:
         """The first flush mark later than `after`."""
         index = bisect_right(self._marks, after)
         return self._marks[index] if index < len(self._marks) else None
+
+    def next_pause(self, after: int) -> int | None:
+        """The first place later than `after` where speech that owes words has ended.
+
+        A little behind the voice, so that the last sound is whole.
+        """
+        half = self.samples(self._policy.cut_to / 2)
+        pending = self._after_watermark()
+        for segment, following in zip_longest(pending, pending[1:]):
+            if segment.end is None or not self._owes(segment, segment.end):
+                continue
+            place = segment.end + half
+            if following is not None:
+                place = min(place, max(segment.end, following.start))
+            if place > after:
+                return place
+        return None
 
     def skip_silence(self, position: int) -> int:
         """Where a replay that has come to `position` goes on: later, if there is silence to cut."""

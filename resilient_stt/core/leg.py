@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ..events import Replayed
-from .commands import FlushLeg, SendAudio
+from .commands import EndLeg, FlushLeg, SendAudio
 from .inputs import Said, Word
 from .ledger import Ledger
 from .pacing import Bucket
 from .policy import QUANTUM, Provider
 from .timeline import Timeline
 from .transcript import Seam, Transcript, Utterance, usable
+from .watchdog import Watch
+
+HEARS_AT = 1.25
+"""Times real time at which a recogniser hears at least what it is sent faster (Deepgram 1.25,
+Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
+
+
+class Role(StrEnum):
+    """What a leg is for."""
+
+    ACTIVE = "active"
+    """Its text is emitted."""
+    HEDGE = "hedge"
+    """A second opinion on a silent active leg; its text is held back until the verdict."""
+    ATTEMPT = "attempt"
+    """One of those that are tried in an outage; the first that tells words becomes active."""
+    PROBE = "probe"
+    """The shadow of a recovering provider; its text is never emitted."""
 
 
 @dataclass(slots=True)
@@ -21,51 +41,45 @@ class Leg:
 
     id: int
     provider: Provider
+    role: Role
     opened_at: float
     start: int
     bucket: Bucket
+    watch: Watch
     seam: Seam
     cursor: int
     """The session sample up to which it was sent audio, silence left out included."""
     mark: int
     """The last flush mark that it was given, or needs not be given."""
+    pause: int
+    """The last end of speech at which it was asked for a final."""
+    heard_by: float
+    """When it can have heard all that it was sent."""
     caught_up: bool
     """It has come to the live edge once: its silence is not cut any more."""
+    torn: bool
+    """Its audio begins in the middle of speech, the rest of which is gone."""
+    missed: float = 0.0
+    """Seconds of unsettled speech that were gone before it could be sent them."""
+    flushes_pauses: bool = False
+    """It is flushed where speech ends."""
+    held: list[Said] = field(default_factory=list)
+    """What it said before it became active."""
     timeline: Timeline | None = None
     replayed: Replayed | None = None
     """To be reported with its first text: what was only queued for it has not been replayed."""
     ended_at: float | None = None
     """When it was told that the input has ended."""
+    finished: bool = False
+    """Its stream has ended after that, and it will say no more."""
+    slow: bool = False
+    """Its finals come too late: it is left at the next turn boundary."""
     heard_at: float | None = None
     """When it last said something about speech; usage is no sign of work."""
     claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     """Its cursor at finals without times that are still to settle the audio they speak for."""
     speech_open: bool = False
     """It announced speech that is held back until it says something new."""
-
-    @classmethod
-    def opened(
-        cls, leg: int, provider: Provider, now: float, ledger: Ledger, transcript: Transcript
-    ) -> Leg:
-        """A new leg that replays what is not settled."""
-        start = replay_start(ledger, transcript)
-        seam = transcript.seam(
-            ledger.seconds(ledger.watermark),
-            ledger.seconds(start),
-            lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
-            torn=start == ledger.start and ledger.segment_start(start) not in (None, start),
-        )
-        return cls(
-            id=leg,
-            provider=provider,
-            opened_at=now,
-            start=start,
-            bucket=Bucket(provider.pace, now),
-            seam=seam,
-            cursor=start,
-            mark=ledger.watermark if ledger.end else -1,
-            caught_up=start == ledger.end,
-        )
 
     # -- what it was sent
 
@@ -80,8 +94,8 @@ class Leg:
         return self.timeline.seconds_cut if self.timeline else 0.0
 
     def backlog(self, now: float) -> float:
-        """Seconds of audio that a provider which hears in real time has still before it."""
-        return max(0.0, self.sent - (now - self.opened_at))
+        """Seconds that the provider may need to hear what it was sent already."""
+        return max(0.0, self.heard_by - now)
 
     def send(self, ledger: Ledger, now: float) -> list[SendAudio | FlushLeg]:
         """What the pace allows to send now: audio, and flushes at their places."""
@@ -98,30 +112,51 @@ class Leg:
         return self.bucket.when(min(waiting, _piece(ledger)) / ledger.rate)
 
     def _next(self, ledger: Ledger, now: float) -> SendAudio | FlushLeg | None:
-        mark = ledger.next_mark(self.mark)
-        until = ledger.end if mark is None else mark
-        self.cursor = max(self.cursor, ledger.start)  # what fell out of the window is gone
-        if not self.caught_up:
-            self.cursor = max(self.cursor, min(ledger.skip_silence(self.cursor), until))
-        if mark is not None and mark <= self.cursor:
-            self.mark = mark
-            return FlushLeg(self.id)
+        while True:
+            mark = ledger.next_mark(self.mark)
+            pause = None if self.role is Role.PROBE else ledger.next_pause(self.pause)
+            until = min(p for p in (ledger.end, mark, pause) if p is not None)
+            self.cursor = max(self.cursor, ledger.start)  # what fell out of the window is gone
+            if not self.caught_up:
+                self.cursor = max(self.cursor, min(ledger.skip_silence(self.cursor), until))
+            if mark is not None and mark <= self.cursor:
+                self.mark = mark
+                if self.provider.flushes:
+                    self._ask(mark, ledger, now, flushed=True)
+                return FlushLeg(self.id)
+            if pause is None or pause > self.cursor:
+                return self._audio(ledger, until, now)
+            self.pause = pause
+            self._ask(pause, ledger, now, flushed=self.flushes_pauses)
+            if self.flushes_pauses:
+                return FlushLeg(self.id)
+
+    def _ask(self, to: int, ledger: Ledger, now: float, *, flushed: bool) -> None:
+        ago = ledger.seconds(self.cursor - to)
+        self.watch.ask(to, max(now, self.heard_by), flushed=flushed, ago=ago)
+
+    def _audio(self, ledger: Ledger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
         piece = min(waiting, _piece(ledger))
         # a replay looks for silence to cut after every piece
         count = min(self.bucket.granted(now, ledger.rate), waiting if self.caught_up else piece)
         if not piece or count < piece:
             return None
-        return self._audio(count, ledger.rate)
-
-    def _audio(self, count: int, rate: int) -> SendAudio:
-        start, end = self.cursor, self.cursor + count
+        start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate
         if self.timeline is None:
-            self.timeline = Timeline(rate)
+            self.timeline = Timeline(ledger.rate)
         self.timeline.append(start, end)
-        self.bucket.take(count / rate)
+        self.bucket.take(seconds)
         self.cursor = end
+        self.heard_by = max(self.heard_by, now) + seconds / HEARS_AT
+        self.watch.sent(ledger, end, self.heard_by)
         return SendAudio(self.id, start, end)
+
+    def end(self, now: float) -> EndLeg:
+        """Tell it that no more audio will come, which asks for the last final."""
+        self.ended_at = now
+        self.watch.ask(self.cursor, max(now, self.heard_by), flushed=True)
+        return EndLeg(self.id)
 
     # -- what it says
 
@@ -159,6 +194,48 @@ class Leg:
                 if end <= claim:
                     ledger.settle(end)
             self.claims.popleft()
+
+
+def open_leg(
+    leg: int,
+    provider: Provider,
+    role: Role,
+    now: float,
+    ledger: Ledger,
+    transcript: Transcript,
+    watch: Callable[[int], Watch],
+    start: int | None = None,
+) -> Leg:
+    """A new leg that replays what is not settled, or hears from `start` on."""
+    if start is None:
+        start = replay_start(ledger, transcript)
+    torn = start == ledger.start and ledger.segment_start(start) not in (None, start)
+    return Leg(
+        id=leg,
+        provider=provider,
+        role=role,
+        opened_at=now,
+        start=start,
+        bucket=Bucket(provider.pace, now),
+        watch=watch(start),
+        seam=seam_at(start, ledger, transcript, torn=torn),
+        cursor=start,
+        mark=ledger.watermark if ledger.end else -1,
+        pause=start,
+        heard_by=now,
+        caught_up=start == ledger.end,
+        torn=torn,
+    )
+
+
+def seam_at(start: int, ledger: Ledger, transcript: Transcript, *, torn: bool) -> Seam:
+    """The seam for a leg that hears from session sample `start` on, as things stand."""
+    return transcript.seam(
+        ledger.seconds(ledger.watermark),
+        ledger.seconds(start),
+        lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
+        torn=torn,
+    )
 
 
 def replay_start(ledger: Ledger, transcript: Transcript) -> int:

@@ -131,13 +131,18 @@ class WatchdogPolicy(_Checked):
     """Voiced audio without any text from a provider that gives finals only."""
     empty_finals: int = 3
     """Finals without text in a row, while speech is heard locally."""
+    empty_voiced: float = 3.0
+    """Voiced audio that even one such final must not deny: no cough is so long."""
     slow_final: float = 3.0
     """A final that comes later than this is slow, whatever the provider's p99."""
     hedging: bool = True
     """Whether a silent leg gets a second opinion before it is convicted. Without, silence alone
     convicts, and noise can chase a call from provider to provider."""
     hedge_at: float = 0.5
-    """Part of the deadline after which a healthy other provider is opened as a hedge."""
+    """Part of a final's deadline after which a healthy other provider is opened as a hedge."""
+    quiet_hedge_at: float = 0.7
+    """The same without a sign of life: interim transcripts come once a second, and the first one
+    later if its first word is long."""
     hedge_share: float = 0.05
     """Of the audio of the last hour: how much may be given to second opinions in vain."""
     suspicion_max: float = 8.0
@@ -155,9 +160,10 @@ class WatchdogPolicy(_Checked):
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
-        if self.suspicion_max < 1 or self.hedge_at > 1:
+        if self.suspicion_max < 1 or max(self.hedge_at, self.quiet_hedge_at, self.hedge_share) > 1:
             raise ValueError(
-                "WatchdogPolicy.suspicion_max must be 1 or more, hedge_at and hedge_share at most 1"
+                "WatchdogPolicy: suspicion_max must be 1 or more, hedge_at, quiet_hedge_at and "
+                "hedge_share at most 1"
             )
 
 

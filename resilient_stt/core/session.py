@@ -7,31 +7,12 @@ inputs that the shell must not produce raises `AssertionError`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from ..events import (
-    AudioLost,
-    Degraded,
-    Event,
-    ProviderFailed,
-    Replayed,
-    Restored,
-    Switched,
-)
-from .breaker import Breaker
-from .choice import Choice
-from .commands import (
-    CloseLeg,
-    Command,
-    Emit,
-    EndLeg,
-    Finish,
-    GiveUp,
-    OpenLeg,
-    Release,
-    Report,
-    Serve,
-)
+from ..events import Degraded, Replayed, Restored, Switched
+from .commands import Command, Emit, Finish, GiveUp, Release
+from .failback import Failback, Probe
+from .health import Health
+from .hedging import HedgeBudget
 from .inputs import (
     AudioPushed,
     ErrorKind,
@@ -49,22 +30,13 @@ from .inputs import (
     SpeechStarted,
     Woken,
 )
-from .ledger import Ledger
-from .leg import Leg
+from .leg import Leg, Role
+from .legs import Legs
+from .opinion import Opinion
+from .outage import Outage
 from .policy import Policies, Provider
 from .speech import Speech
-from .transcript import Transcript, Utterance
-
-LOSS_STEP = 1.0
-"""Seconds of lost speech after which a loss that still goes on is reported."""
-
-
-@dataclass(slots=True)
-class Outage:
-    """No provider works. `attempt_at`: when the next one is tried; `None` while one is."""
-
-    since: float
-    attempt_at: float | None
+from .transcript import Utterance
 
 
 class Session:
@@ -73,68 +45,77 @@ class Session:
     def __init__(
         self,
         route: Sequence[Provider],
-        breakers: Mapping[str, Breaker],
+        health: Mapping[str, Health],
         policies: Policies,
+        budget: HedgeBudget,
         *,
         hears: bool,
     ) -> None:
-        """`route`: providers in order of preference. `hears`: local voice activity is reported."""
-        self._choice = Choice(route, breakers, policies.retry)
+        """`route`: providers in order of preference. `hears`: local voice activity is reported.
+
+        `health`, `budget`: shared with the other streams.
+        """
         self._policies = policies
-        self._ledger = Ledger(policies.replay, hears=hears)
-        self._transcript = Transcript(policies.replay)
+        self._legs = Legs(route, health, policies, hears=hears)
+        self._ledger = self._legs.ledger
+        self._choice = self._legs.choice
+        self._budget = budget
         self._speech = Speech()
-        self._leg: Leg | None = None
-        self._next_leg = 0
+        self._opinion = Opinion(self._legs, budget)
+        self._failback = Failback(self._legs)
+        self._probe = Probe(self._legs)
         self._outage: Outage | None = None
-        self._lost = 0.0
-        """Seconds of speech that fell out of the window and are not reported yet."""
-        self._input_ended = False
         self._tail: int | None = None
         """The watermark at which a leg had ended with a tail missing."""
+        self._now = 0.0
         self.done = False
         self.failures = 0
         """Failures since a leg last worked: what the retry strategy draws its wait for."""
-        self._out: list[Command] = []
 
     def __repr__(self) -> str:
-        leg = f"{self._leg.provider.name}#{self._leg.id}" if self._leg else None
         return (
-            f"Session(leg={leg}, {self._ledger!r}, {self._transcript!r}, {self._speech!r}, "
-            f"outage={self._outage}, input_ended={self._input_ended}, done={self.done})"
+            f"Session({self._legs!r}, {self._speech!r}, {self._opinion!r}, {self._failback!r}, "
+            f"{self._probe!r}, outage={self._outage}, done={self.done})"
         )
 
     def handle(self, event: Input, now: float) -> list[Command]:
         """Take one input at `now` (seconds, never going back) and return the commands it causes."""
         if self.done:
             return []
-        self._out = []
+        self._now = now
+        self._legs.out = []
         self._dispatch(event, now)
         if not self.done:
-            self._advance(now)
-        return self._out
+            wait = event.wait if isinstance(event, Woken) else self._policies.retry.wait_max
+            self._advance(now, wait)
+        return self._legs.out
 
     def deadline(self) -> float | None:
         """When to send `Woken`, on the clock of `now`; `None` if nothing is due."""
         if self.done:
             return None
-        due = [self._send_at, self._drained_at, self._working_at]
+        due = [*self._probe.deadlines]
         if self._outage:
-            due += [self._outage.attempt_at, self._give_up_at(self._outage)]
-        return min((d for d in due if d is not None), default=None)
+            due += self._outage.deadlines(self._now)
+        if active := self._legs.active:
+            due += [*self._opinion.deadlines(active), *self._failback.deadlines]
+            if (drained := self._drained_at(active)) is not None:
+                due.append(drained)
+        sends = [at for leg in self._legs if (at := leg.send_at(self._ledger)) is not None]
+        # what was due by now has been done, as far as it could be
+        return min([*sends, *(d for d in due if d > self._now)], default=None)
 
     # -- inputs
 
     def _dispatch(self, event: Input, now: float) -> None:
         match event:
             case LegSaid() | LegFailed() | LegEnded():
-                if self._leg and self._leg.id == event.leg:
-                    self._from_leg(self._leg, event, now)
+                if leg := self._legs.get(event.leg):
+                    self._from_leg(leg, event, now)
             case Woken(wait):
                 self._woken(now, wait)
             case OptionsChanged(provider):
-                if self._leg and self._leg.provider.name == provider:
-                    self._renew(self._leg, now)
+                self._renew(provider, now)
             case _:
                 self._from_caller(event, now)
 
@@ -143,70 +124,111 @@ class Session:
         event: Opened | AudioPushed | Flushed | InputEnded | SpeechStarted | SpeechEnded,
         now: float,
     ) -> None:
-        if self._input_ended and isinstance(event, AudioPushed | Flushed):
+        if self._legs.input_ended and isinstance(event, AudioPushed | Flushed):
             raise AssertionError("the input has ended")
         match event:
             case Opened():
-                if self._next_leg:
+                if self._legs.begun:
                     raise AssertionError("opened twice")
                 self._open(self._choice.first(now), now)
             case AudioPushed(samples, rate):
-                self._lose(self._ledger.push(samples, rate))
+                if overflow := self._ledger.push(samples, rate):
+                    self._legs.overflowed(overflow)
+                self._budget.heard(samples / rate, now)
             case Flushed():
                 self._ledger.mark()
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
+                self._probe.speech_ended(now)
             case _:
-                self._input_ended = True
+                self._legs.input_ended = True
+                self._probe.cancel(now)
 
     def _from_leg(self, leg: Leg, event: LegSaid | LegFailed | LegEnded, now: float) -> None:
         match event:
             case LegSaid(_, said):
                 self._said(leg, said, now)
             case LegFailed():
-                self._failed(leg, event, now)
+                self._broke(leg, event, now)
             case _:
                 self._ended(leg, event.wait, now)
 
-    def _advance(self, now: float) -> None:
-        """What follows from any input: settle silence, send audio, balance, release."""
-        leg, ledger, replay = self._leg, self._ledger, self._policies.replay
-        heard = 0
-        if leg:
-            heard = leg.cursor - ledger.samples(leg.backlog(now))
-            past = heard - ledger.samples(replay.settle_grace)
-            leg.settle_claims(ledger, past, input_ended=self._input_ended)
-        ledger.settle_silence(heard)
-        if leg:
-            self._pump(leg, now)
-        elif self._input_ended and ledger.hears and not self._owes_words:
-            self._close(Finish())  # no provider has to come back for it
+    def _advance(self, now: float, wait: float) -> None:
+        """What follows from any input: settle silence, doubt, return, feed, balance, release."""
+        self._settle_silence(now)
+        if active := self._legs.active:
+            self._doubt(active, now, wait)
+        elif self._outage:
+            self._attempt(self._outage, now, wait)
+        if self.done:
             return
+        for leg in self._legs:
+            self._pump(leg, now)
         self._end_orphaned_speech()
-        self._out.append(Release(ledger.start))
+        self._legs.out.append(Release(self._ledger.start))
+
+    def _settle_silence(self, now: float) -> None:
+        heard = 0
+        if active := self._legs.active:
+            heard = active.cursor - self._ledger.samples(active.backlog(now))
+            past = heard - self._ledger.samples(self._policies.replay.settle_grace)
+            active.settle_claims(self._ledger, past, input_ended=self._legs.input_ended)
+        self._ledger.settle_silence(heard)
+
+    def _pump(self, leg: Leg, now: float) -> None:
+        if self._legs.pump(leg, now) and not leg.caught_up:
+            leg.caught_up = True
+            leg.replayed = Replayed(
+                at=self._legs.at,
+                provider=leg.provider.name,
+                seconds=leg.sent,
+                cut=leg.cut,
+                took=now - leg.opened_at,
+            )
+
+    def _doubt(self, active: Leg, now: float, wait: float) -> None:
+        """A healthy active leg may be doubted, or left for a better one."""
+        alarm = self._opinion.step(active, now)
+        if alarm is not None:
+            kind, sign = ErrorKind.STALLED, alarm.sign.value
+            self._failed(active, LegFailed(active.id, kind, sign, None, wait), now)
+            return
+        self._probe.step(active, now)
+        move = self._failback.step(active, now)
+        if move is not None:
+            self._move(active, *move, now)
 
     # -- what a leg says
 
     def _said(self, leg: Leg, said: Said, now: float) -> None:
         if said.kind is SaidKind.USAGE:
-            self._out.append(Emit(said.kind, source=said.source))
+            self._legs.out.append(Emit(said.kind, source=said.source))
             return
         leg.heard_at = now
-        if said.kind in (SaidKind.START, SaidKind.END):
-            self._out += self._speech.said(leg, said)
-        else:
-            self._told(leg, said, now)
+        leg.watch.said(said, leg.cursor, now)
+        match leg.role:
+            case Role.ACTIVE:
+                self._tell(leg, said, now)
+            case Role.PROBE:
+                self._probe.said(leg, said, now)
+            case _:
+                leg.held.append(said)
+                if leg.role is Role.ATTEMPT and said.text.strip():
+                    self._win(leg, now)
 
-    def _told(self, leg: Leg, said: Said, now: float) -> None:
+    def _tell(self, leg: Leg, said: Said, now: float) -> None:
+        if said.kind in (SaidKind.START, SaidKind.END):
+            self._legs.out += self._speech.said(leg, said)
+            return
         utterance = leg.understood(said)
         if said.text.strip():
             self._works(leg, now)
         kept = leg.seam.trim(utterance)
         if kept is not None:
-            self._out += self._speech.told(leg)
-            self._out.append(
+            self._legs.out += self._speech.told(leg)
+            self._legs.out.append(
                 Emit(
                     said.kind,
                     kept.text,
@@ -218,13 +240,13 @@ class Session:
                 )
             )
         if said.kind is SaidKind.FINAL:
-            self._settle(leg, utterance, kept)
+            self._settle(leg, utterance, kept, now)
 
-    def _settle(self, leg: Leg, utterance: Utterance, kept: Utterance | None) -> None:
+    def _settle(self, leg: Leg, utterance: Utterance, kept: Utterance | None, now: float) -> None:
         """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
         ledger = self._ledger
         if kept is not None:
-            self._transcript.commit(kept, ledger.seconds(leg.cursor))
+            self._legs.transcript.commit(kept, ledger.seconds(leg.cursor))
         leg.seam.passed(utterance, kept)
         if not utterance.text.strip():
             return
@@ -234,23 +256,59 @@ class Session:
             late = ledger.samples(self._policies.replay.speaks_for)
             ledger.settle(ledger.ended_by(leg.cursor - late))
             leg.claims.append(leg.cursor)
+        self._legs.covered(leg)
+        self._opinion.reset()
+        self._probe.rival_told()
+        for delay in leg.watch.answered(ledger, now, timed=utterance.end is not None):
+            self._judge_delay(leg, delay, now)
+
+    def _judge_delay(self, leg: Leg, seconds: float, now: float) -> None:
+        """Whether a final came in time: three slow ones in a row, and the provider is left."""
+        policy, health = self._policies.watchdog, self._legs.health[leg.provider.name]
+        p99 = health.latency.p99
+        usual = policy.slow_final if p99 is None else max(policy.final, policy.final_p99 * p99)
+        health.latency.add(seconds)
+        if seconds <= min(policy.slow_final, usual):
+            health.breaker.in_time(now)
+            return
+        health.breaker.slow(now)
+        leg.slow = leg.slow or not health.breaker.admits(now)
 
     def _works(self, leg: Leg, now: float) -> None:
-        """The leg gave text: its provider is well, an outage is over."""
+        """The active leg gave text: its provider is well."""
         self.failures = 0
-        self._out += self._choice.works(leg.provider.name, now)
+        self._legs.out += self._choice.works(leg.provider.name, now)
         if leg.replayed:
-            self._report(leg.replayed)
+            self._legs.report(leg.replayed)
             leg.replayed = None
-        self._restore(leg, now)
 
     # -- how a leg ends
+
+    def _broke(self, leg: Leg, failure: LegFailed, now: float) -> None:
+        match leg.role:
+            case Role.ACTIVE:
+                self._failed(leg, failure, now)
+            case Role.PROBE:
+                self._probe.failed(leg, failure, now)
+            case Role.HEDGE:
+                active = self._legs.active
+                assert active is not None
+                self._opinion.failed(leg, failure, active, now)
+            case _:
+                self.failures += 1
+                self._legs.fail(leg, failure, now)
+                assert self._outage is not None
+                self._outage.failed(leg.provider.name, now, failure.wait)
 
     def _ended(self, leg: Leg, wait: float, now: float) -> None:
         """A clean end: right after the end of input if no words are owed, else a failure."""
         if leg.ended_at is None:
-            self._failed(leg, LegFailed(leg.id, ErrorKind.DROPPED, "ended", None, wait), now)
-        else:
+            self._broke(leg, LegFailed(leg.id, ErrorKind.DROPPED, "ended", None, wait), now)
+            return
+        leg.finished = True
+        if leg.role is Role.ATTEMPT:
+            self._win(leg, now)
+        elif leg.role is Role.ACTIVE:
             self._end(leg, ErrorKind.DROPPED, "ended with words missing", wait, now)
 
     def _end(self, leg: Leg, kind: ErrorKind, detail: str, wait: float, now: float) -> None:
@@ -259,27 +317,34 @@ class Session:
         A second leg that heard none there either is believed.
         """
         leg.settle_claims(self._ledger, leg.cursor, input_ended=True)
-        if self._owes_words and self._tail != self._ledger.watermark:
+        if self._legs.owes_words() and self._tail != self._ledger.watermark:
             self._tail = self._ledger.watermark
             self._failed(leg, LegFailed(leg.id, kind, detail, None, wait), now)
         else:
             self._close(Finish())
 
     def _failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
-        name, kind = leg.provider.name, failure.kind
+        """The active leg failed: its hedge takes over, or the next provider, or nobody."""
         self.failures += 1
-        self._leg = None
-        self._out.append(CloseLeg(leg.id))
-        self._report(
-            ProviderFailed(at=self._at, provider=name, reason=kind.value, detail=failure.detail)
-        )
-        target = self._choice.after(leg.provider, failure, self._worked(leg, now), now)
-        if target is None or target.name != name:
-            self._out += self._choice.lost(name)
-        if target is None:
-            self._degrade(now, failure.wait)
+        name = leg.provider.name
+        hedge = self._opinion.take()
+        self._legs.close(leg)
+        if hedge is None:
+            target, news = self._choice.after(leg.provider, failure, self._worked(leg, now), now)
         else:
-            self._switch(name, target, kind.value, now)
+            target, news = hedge.provider, self._choice.failed(leg.provider, failure, now)
+        self._legs.tell_failure(leg.provider, failure, news=news)
+        if target is None or target.name != name:
+            self._legs.out += self._choice.lost(name)
+        if target is None:
+            self._outage = Outage(self._legs, now, failure.wait)
+            self._legs.report(Degraded(at=self._legs.at))
+        elif hedge is None:
+            self._switch(name, self._open(target, now), failure.kind.value)
+        else:
+            self._promote(hedge, now)
+            self._switch(name, hedge, failure.kind.value)
+            self._retell(hedge, now)
 
     def _worked(self, leg: Leg, now: float) -> float | None:
         """For how long a leg had been working, if it had."""
@@ -288,59 +353,76 @@ class Session:
             return None
         return lived
 
-    def _renew(self, leg: Leg, now: float) -> None:
-        """Open a healthy leg anew, on the same provider."""
-        self._leg = None
-        self._out.append(CloseLeg(leg.id))
-        self._switch(leg.provider.name, leg.provider, "options_changed", now)
+    def _renew(self, provider: str, now: float) -> None:
+        """Open a healthy leg anew, on the same provider; its shadows are opened when needed."""
+        active = self._legs.active
+        if active and active.provider.name == provider:
+            self._opinion.drop(now)
+            self._move(active, active.provider, "options_changed", now)
 
-    def _switch(self, left: str, target: Provider, reason: str, now: float) -> None:
-        leg = self._open(target, now)
-        if self._outage:
-            return  # an attempt; who serves is told when the outage is over
-        self._report(
+    def _move(self, leg: Leg, target: Provider, reason: str, now: float) -> None:
+        """Leave a leg that works."""
+        self._legs.close(leg)
+        if reason == "failback":
+            self._failback.returned(now)
+        elif reason == "slow":
+            self._legs.out += self._choice.lost(leg.provider.name)
+        self._switch(leg.provider.name, self._open(target, now), reason)
+
+    def _switch(self, left: str, leg: Leg, reason: str) -> None:
+        self._legs.report(
             Switched(
-                at=self._at,
+                at=self._legs.at,
                 from_provider=left,
-                to_provider=target.name,
+                to_provider=leg.provider.name,
                 reason=reason,
                 replay_from=self._ledger.seconds(leg.start),
             )
         )
 
     def _open(self, provider: Provider, now: float) -> Leg:
-        leg = Leg.opened(self._next_leg, provider, now, self._ledger, self._transcript)
-        self._next_leg += 1
-        self._leg = leg
-        self._out += [OpenLeg(leg.id, provider.name, leg.start), Serve(provider.name)]
-        self._flush_loss()
-        return leg
+        self._failback.served(now)
+        return self._legs.open(provider, Role.ACTIVE, now)
+
+    def _promote(self, leg: Leg, now: float) -> None:
+        self._failback.served(now)
+        self._legs.promote(leg)
+
+    def _retell(self, leg: Leg, now: float) -> None:
+        """What a leg said before it became active is told now; it may have ended since."""
+        for said in leg.held:
+            self._tell(leg, said, now)
+        leg.held = []
+        if leg.finished:
+            self._end(leg, ErrorKind.DROPPED, "ended with words missing", 0.0, now)
 
     # -- outage
 
-    def _degrade(self, now: float, wait: float) -> None:
-        if self._outage is None:
-            self._outage = Outage(now, None)
-            self._report(Degraded(at=self._at))
-        self._outage.attempt_at = now + wait
+    def _attempt(self, outage: Outage, now: float, wait: float) -> None:
+        if self._legs.input_ended and self._ledger.hears and not self._legs.owes_words():
+            self._close(Finish())  # no provider has to come back for it
+        elif now >= outage.limit_at:
+            self._give_up(now - outage.since)
+        elif winner := outage.step(now, wait):
+            self._win(winner, now)
 
-    def _restore(self, leg: Leg, now: float) -> None:
-        if self._outage:
-            after = now - self._outage.since
-            self._report(Restored(at=self._at, provider=leg.provider.name, after=after))
-            self._outage = None
+    def _win(self, leg: Leg, now: float) -> None:
+        """An attempt works: the outage is over."""
+        outage = self._outage
+        assert outage is not None
+        for other in outage.attempts:
+            if other is not leg:
+                self._legs.close(other)
+        self._outage = None
+        after = now - outage.since
+        self._legs.report(Restored(at=self._legs.at, provider=leg.provider.name, after=after))
+        self._promote(leg, now)
+        self._retell(leg, now)
 
     def _woken(self, now: float, wait: float) -> None:
-        outage, leg = self._outage, self._leg
-        if outage and now >= self._give_up_at(outage):
-            self._give_up(now - outage.since)
-        elif outage and outage.attempt_at is not None and now >= outage.attempt_at:
-            outage.attempt_at = None
-            self._open(self._choice.first(now), now)
-        elif leg and (due := self._drained_at) is not None and now >= due:
-            self._end(leg, ErrorKind.STALLED, "no end", wait, now)
-        elif leg and (due := self._working_at) is not None and now >= due:
-            self._restore(leg, now)
+        active = self._legs.active
+        if active and (due := self._drained_at(active)) is not None and now >= due:
+            self._end(active, ErrorKind.STALLED, "no end", wait, now)
 
     def _give_up(self, seconds: float) -> None:
         names = ", ".join(self._choice.names)
@@ -348,89 +430,29 @@ class Session:
 
     def _close(self, last: Finish | GiveUp) -> None:
         """Nothing follows: no leg, speech or loss may be left open."""
-        if self._leg:
-            self._out.append(CloseLeg(self._leg.id))
-            self._leg = None
-        self._out += self._speech.end()
-        self._flush_loss()
+        self._probe.cancel(self._now)
+        self._legs.close_all()
+        self._legs.out += self._speech.end()
         self.done = True
-        self._out.append(last)
+        self._legs.out.append(last)
 
-    # -- sending
+    # -- small things
 
-    def _pump(self, leg: Leg, now: float) -> None:
-        """Send what the pace allows, and after the last of it the end."""
-        self._out += leg.send(self._ledger, now)
-        if leg.cursor < self._ledger.end:
-            return
-        if not leg.caught_up:
-            leg.caught_up = True
-            leg.replayed = Replayed(
-                at=self._at,
-                provider=leg.provider.name,
-                seconds=leg.sent,
-                cut=leg.cut,
-                took=now - leg.opened_at,
-            )
-        if self._input_ended and leg.ended_at is None:
-            leg.ended_at = now
-            self._out.append(EndLeg(leg.id))
-
-    # -- deadlines
-
-    @property
-    def _send_at(self) -> float | None:
-        return self._leg.send_at(self._ledger) if self._leg else None
-
-    @property
-    def _drained_at(self) -> float | None:
+    def _drained_at(self, leg: Leg) -> float | None:
         """When a leg that was told the end counts as fallen silent, its backlog granted.
 
         One that never falls silent counts as such after the outage limit: no stream hangs.
         """
-        leg = self._leg
-        if leg is None or leg.ended_at is None:
+        if leg.ended_at is None:
             return None
         silent = max(leg.ended_at, leg.heard_at or 0.0) + self._policies.watchdog.drain_timeout
         at_last = leg.ended_at + self._policies.retry.outage_limit
         return min(silent, at_last) + leg.backlog(leg.ended_at)
 
-    @property
-    def _working_at(self) -> float | None:
-        """When an outage ends because a leg has lived long enough, also with nothing to say."""
-        if self._outage is None or self._leg is None:
-            return None
-        return self._leg.opened_at + self._policies.watchdog.working_after
-
-    def _give_up_at(self, outage: Outage) -> float:
-        return outage.since + self._policies.retry.outage_limit
-
-    # -- small things
-
-    @property
-    def _owes_words(self) -> bool:
-        return self._ledger.owes(at_least=self._policies.replay.segment_owes)
-
     def _end_orphaned_speech(self) -> None:
         """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
         ledger = self._ledger
         quiet = ledger.silent_for >= self._policies.watchdog.end_of_speech
-        if self._speech.orphaned(self._leg) and ledger.hears and quiet and not ledger.owes():
-            self._out += self._speech.end()
-
-    def _lose(self, seconds: float) -> None:
-        self._lost += seconds
-        if self._lost >= LOSS_STEP:
-            self._flush_loss()
-
-    def _flush_loss(self) -> None:
-        if self._lost > 0:
-            self._report(AudioLost(at=self._at, seconds=self._lost))
-            self._lost = 0.0
-
-    @property
-    def _at(self) -> float:
-        return self._ledger.seconds(self._ledger.end)
-
-    def _report(self, event: Event) -> None:
-        self._out.append(Report(event))
+        orphaned = self._speech.orphaned(self._legs.active)
+        if orphaned and ledger.hears and quiet and not ledger.owes():
+            self._legs.out += self._speech.end()

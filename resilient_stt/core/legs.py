@@ -1,0 +1,190 @@
+"""The legs of a session, and what all who decide about them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..events import AudioLost, Event, ProviderFailed
+from .choice import Choice
+from .commands import CloseLeg, Command, OpenLeg, Report, Serve
+from .health import Health
+from .inputs import CREDENTIALS, LegFailed
+from .ledger import Ledger, Overflow
+from .leg import Leg, Role, open_leg, seam_at
+from .policy import Policies, Provider
+from .transcript import Transcript
+from .watchdog import Watch
+
+LOSS_STEP = 1.0
+"""Seconds of lost speech after which a loss that still goes on is reported."""
+
+
+class Legs:
+    """Opens, feeds and closes legs; collects the commands of one input."""
+
+    def __init__(
+        self,
+        route: Sequence[Provider],
+        health: Mapping[str, Health],
+        policies: Policies,
+        *,
+        hears: bool,
+    ) -> None:
+        """`route`: providers in order of preference. `hears`: local voice activity is reported."""
+        self.policies = policies
+        self.health = health
+        self.choice = Choice(route, health, policies.retry)
+        self.ledger = Ledger(policies.replay, hears=hears)
+        self.transcript = Transcript(policies.replay)
+        self.input_ended = False
+        self.out: list[Command] = []
+        self._legs: dict[int, Leg] = {}
+        self._next = 0
+        self._gone = 0.0
+        """Seconds of unsettled speech that a leg opened now could not be sent any more."""
+        self._reported = 0.0
+        """Seconds of them that were reported lost."""
+
+    def __repr__(self) -> str:
+        legs = ", ".join(f"{leg.provider.name}#{leg.id} {leg.role}" for leg in self)
+        return f"Legs([{legs}], {self.ledger!r}, {self.transcript!r})"
+
+    def __iter__(self) -> Iterator[Leg]:
+        return iter(list(self._legs.values()))
+
+    @property
+    def begun(self) -> bool:
+        """Whether a leg was ever opened."""
+        return self._next > 0
+
+    @property
+    def active(self) -> Leg | None:
+        """The leg whose text is emitted."""
+        return next((leg for leg in self if leg.role is Role.ACTIVE), None)
+
+    def get(self, leg: int) -> Leg | None:
+        """The living leg of that id, if it lives: what a closed one still says is ignored."""
+        return self._legs.get(leg)
+
+    # -- opening and closing
+
+    def open(self, provider: Provider, role: Role, now: float, start: int | None = None) -> Leg:
+        """A new leg that replays what is not settled, or hears from session sample `start` on."""
+        latency, policy = self.health[provider.name].latency, self.policies.watchdog
+        leg = open_leg(
+            self._next,
+            provider,
+            role,
+            now,
+            self.ledger,
+            self.transcript,
+            lambda at: Watch(provider, latency, policy, at),
+            start,
+        )
+        leg.missed = self._gone
+        leg.flushes_pauses = provider.finalises_late and policy.flush_at_end_of_speech
+        self._legs[leg.id] = leg
+        self._next += 1
+        self.out.append(OpenLeg(leg.id, provider.name, leg.start))
+        if role is Role.ACTIVE:
+            self._serves(leg)
+        return leg
+
+    def promote(self, leg: Leg) -> None:
+        """A leg that was not active becomes it; the seam is where things stand now."""
+        leg.role = Role.ACTIVE
+        leg.seam = seam_at(leg.start, self.ledger, self.transcript, torn=leg.torn)
+        self._serves(leg)
+
+    def close(self, leg: Leg) -> None:
+        """Nothing that the leg still says counts."""
+        del self._legs[leg.id]
+        self.out.append(CloseLeg(leg.id))
+
+    def close_all(self) -> None:
+        """Close every leg, and report what is lost with the last."""
+        for leg in self:
+            self.close(leg)
+        self.flush_loss()
+
+    def _serves(self, leg: Leg) -> None:
+        self.out.append(Serve(leg.provider.name))
+        self.flush_loss()
+
+    def fail(self, leg: Leg, failure: LegFailed, now: float) -> None:
+        """Close a leg that is not active and failed, and count it against its provider."""
+        self.close(leg)
+        news = self.choice.failed(leg.provider, failure, now)
+        self.tell_failure(leg.provider, failure, news=news)
+
+    def tell_failure(self, provider: Provider, failure: LegFailed, *, news: bool) -> None:
+        """Report a failure; one that is no news is not repeated."""
+        if not news:
+            return
+        kind, advice = failure.kind, ""
+        if kind in CREDENTIALS:
+            key = provider.key_variable or "its API key"
+            advice = f"check {key}; not tried again for {self.policies.breaker.locked_for:.0f} s"
+        self.report(
+            ProviderFailed(
+                at=self.at,
+                provider=provider.name,
+                reason=kind.value,
+                detail=failure.detail,
+                advice=advice,
+            )
+        )
+
+    # -- feeding
+
+    def pump(self, leg: Leg, now: float) -> bool:
+        """Send what the pace allows and after the last of it the end; whether all is sent."""
+        self.out += leg.send(self.ledger, now)
+        if leg.cursor < self.ledger.end:
+            return False
+        if self.input_ended and leg.ended_at is None:
+            self.out.append(leg.end(now))
+        return True
+
+    # -- loss
+
+    def overflowed(self, overflow: Overflow) -> None:
+        """Unsettled audio fell out of the window: who was not sent it will not be."""
+        self._gone += overflow.voiced
+        span = overflow.end - overflow.start
+        for leg in self:
+            behind = min(span, max(0, overflow.end - max(leg.cursor, overflow.start)))
+            leg.missed += overflow.voiced * behind / span
+        if self._certain - self._reported >= LOSS_STEP:
+            self.flush_loss()
+
+    def covered(self, leg: Leg) -> None:
+        """A final of the leg settled what it was sent: what it had missed is gone, no more."""
+        self._gone = leg.missed
+
+    def flush_loss(self) -> None:
+        """Report what is lost for certain and not reported yet."""
+        seconds = self._certain - self._reported
+        if seconds > 0:
+            self._reported += seconds
+            self.report(AudioLost(at=self.at, seconds=seconds))
+
+    @property
+    def _certain(self) -> float:
+        """Seconds that no living leg was sent and none can be sent any more."""
+        return min((x.missed for x in self if x.role is not Role.PROBE), default=self._gone)
+
+    # -- small things
+
+    def owes_words(self) -> bool:
+        """Whether speech is not settled, give or take the edges of a segment."""
+        return self.ledger.owes(at_least=self.policies.replay.segment_owes)
+
+    @property
+    def at(self) -> float:
+        """Seconds of session audio at the live edge."""
+        return self.ledger.seconds(self.ledger.end)
+
+    def report(self, event: Event) -> None:
+        """Tell whoever listens."""
+        self.out.append(Report(event))

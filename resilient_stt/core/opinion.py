@@ -1,0 +1,188 @@
+"""The second opinion: whether a silent leg is deaf, or there is nothing to hear."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ..events import SecondOpinion
+from .hedging import HedgeBudget
+from .inputs import ErrorKind, LegFailed, SaidKind
+from .leg import Leg, Role, seam_at
+from .legs import Legs
+from .policy import Provider
+from .watchdog import Alarm, Sign
+
+
+class Verdict(StrEnum):
+    """What came of a suspicion."""
+
+    CONVICTED = "convicted"
+    """The hedge heard words where the suspect heard none."""
+    ANSWERED = "answered"
+    """The suspect answered after all."""
+    NOISE = "noise"
+    """The hedge heard nothing either."""
+
+
+class Opinion:
+    """Watches the active leg, and opens a hedge beside it when it owes words for too long."""
+
+    def __init__(self, legs: Legs, budget: HedgeBudget) -> None:
+        """`budget`: of all streams together."""
+        self._legs = legs
+        self._policy = legs.policies.watchdog
+        self._budget = budget
+        self._scale = 1.0
+        """How much noise has stretched the deadlines."""
+        self._hedge: Leg | None = None
+        self._asked: set[str] = set()
+        """Who was asked since the suspicion began."""
+        self._first = True
+
+    def __repr__(self) -> str:
+        return f"Opinion(hedge={self._hedge and self._hedge.id}, scale={self._scale})"
+
+    def reset(self) -> None:
+        """The active leg told words in a FINAL: deadlines are what they were."""
+        self._scale = 1.0
+
+    def take(self) -> Leg | None:
+        """The hedge, for it becomes active."""
+        hedge, self._hedge = self._hedge, None
+        self._asked.clear()
+        return hedge
+
+    def drop(self, now: float) -> None:
+        """Nobody has to be doubted any more."""
+        if self._hedge:
+            self._dismiss(Verdict.ANSWERED, now)
+        self._asked.clear()
+
+    def failed(self, hedge: Leg, failure: LegFailed, active: Leg, now: float) -> None:
+        """The hedge failed: another may be asked."""
+        self._hedge = None
+        self._legs.fail(hedge, failure, now)
+        same = hedge.provider.name == active.provider.name
+        if same and failure.kind is ErrorKind.RATE_LIMITED:
+            self._stretch()  # it lives, and takes no second leg: nobody knows better
+            self._asked.clear()
+
+    def step(self, active: Leg, now: float) -> Alarm | None:
+        """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
+        alarm = self._alarm(active)
+        if alarm is None or now < alarm.early:
+            self.drop(now)
+            return None
+        due = now >= alarm.due
+        if not self._policy.hedging:
+            if due:
+                self._stretch()
+            return alarm if due else None
+        if self._hedge is None:
+            return self._ask(active, alarm, now)
+        return self._judge(self._hedge, active, alarm, now) if due else None
+
+    def deadlines(self, active: Leg) -> list[float]:
+        """When `step` may have something to do without any input."""
+        alarm = self._alarm(active)
+        if alarm is None:
+            return []
+        own = (
+            self._hedge.watch.alarm(self._legs.ledger, self._hedge.cursor) if self._hedge else None
+        )
+        return [alarm.early, alarm.due, *([own.due] if own else [])]
+
+    # -- inside
+
+    def _alarm(self, active: Leg) -> Alarm | None:
+        return active.watch.alarm(self._legs.ledger, active.cursor, self._scale)
+
+    def _ask(self, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
+        due = now >= alarm.due
+        if not self._allowed(now):
+            if due:
+                self._stretch()
+            return None
+        provider = self._next(active, now, due=due)
+        if provider is not None:
+            self._first = False
+            self._asked.add(provider.name)
+            self._hedge = self._legs.open(provider, Role.HEDGE, now)
+            return None
+        return alarm if due else None  # nobody can be asked, not even on a connection of its own
+
+    def _next(self, active: Leg, now: float, *, due: bool) -> Provider | None:
+        """Before the deadline a healthy other provider, then anyone, at last the same again."""
+        choice = self._legs.choice
+        provider = choice.second(active.provider, self._asked, now, healthy=not due)
+        if provider is None and due and active.provider.name not in self._asked:
+            return active.provider
+        return provider
+
+    def _allowed(self, now: float) -> bool:
+        """Whether the cap on hedged audio allows one; the longest deadline is beyond any cap."""
+        return self._first or self._scale >= self._policy.suspicion_max or self._budget.allows(now)
+
+    def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
+        if self._news(hedge):
+            self._report(hedge, alarm, Verdict.CONVICTED)
+            return alarm
+        if self._heard_nothing(hedge, now):
+            self._noise(hedge, active, alarm, now)
+        return None
+
+    def _news(self, hedge: Leg) -> bool:
+        """Whether the hedge told words for audio that is not settled."""
+        legs = self._legs
+        seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
+        for said in hedge.held:
+            if not said.text.strip():
+                continue
+            utterance = hedge.understood(said)
+            kept = seam.trim(utterance)
+            if kept is not None:
+                return True
+            if said.kind is SaidKind.FINAL:
+                seam.passed(utterance, kept)
+        return False
+
+    def _heard_nothing(self, hedge: Leg, now: float) -> bool:
+        alarm = hedge.watch.alarm(self._legs.ledger, hedge.cursor)
+        return hedge.finished or hedge.watch.denied or (alarm is not None and now >= alarm.due)
+
+    def _noise(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> None:
+        """It was not speech. A second leg of the same provider may be as deaf as the first."""
+        ledger = self._legs.ledger
+        to = min(alarm.to, hedge.cursor)
+        if alarm.sign is not Sign.OVERDUE:
+            to = min(active.cursor, hedge.cursor) - ledger.samples(self._policy.quiet)
+        if hedge.provider.name != active.provider.name:
+            ledger.settle(to)
+        active.watch.acquitted(max(to, ledger.watermark))
+        self._stretch()
+        self._dismiss(Verdict.NOISE, now, alarm)
+        self._asked.clear()
+
+    def _dismiss(self, verdict: Verdict, now: float, alarm: Alarm | None = None) -> None:
+        assert self._hedge
+        hedge, self._hedge = self._hedge, None
+        self._budget.spent(hedge.sent, now)
+        self._report(hedge, alarm, verdict)
+        self._legs.close(hedge)
+
+    def _stretch(self) -> None:
+        self._scale = min(self._policy.suspicion_max, 2 * self._scale)
+
+    def _report(self, hedge: Leg, alarm: Alarm | None, verdict: Verdict) -> None:
+        legs = self._legs
+        active = legs.active
+        legs.report(
+            SecondOpinion(
+                at=legs.at,
+                provider=active.provider.name if active else "",
+                asked=hedge.provider.name,
+                sign=alarm.sign.value if alarm else "",
+                verdict=verdict.value,
+                seconds=hedge.sent,
+            )
+        )

@@ -1,0 +1,204 @@
+"""What silence from a leg means: signs, and when each becomes a suspicion.
+
+Never a verdict: noise is speech to a voice detector and nothing to a recogniser. Only local voice
+activity and what the leg was sent count; a leg that nobody speaks to may be silent forever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .inputs import Said, SaidKind
+from .latency import Latency
+from .ledger import Ledger
+from .policy import Provider, WatchdogPolicy
+
+ASKS = 64
+"""Unanswered requests for a final that are remembered: the replay window holds no more turns."""
+
+
+class Sign(StrEnum):
+    """Why a leg is suspect."""
+
+    QUIET = "no_sign_of_life"
+    OVERDUE = "final_overdue"
+    WORDLESS = "no_text"
+    EMPTY = "empty_finals"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """From `due` on the leg is suspect; from `early` on a hedge may be opened.
+
+    It owes words for audio before session sample `to`.
+    """
+
+    sign: Sign
+    early: float
+    due: float
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A final is due for what was sent up to `to`: at `at` the leg can have heard all of it.
+
+    Not `flushed`: speech has ended there, and a recogniser that goes on listening is right to wait.
+    """
+
+    to: int
+    at: float
+    flushed: bool
+    spoken: float
+    """When the last of it was sent: what a final's delay is counted from."""
+
+
+class Watch:
+    """What one leg owes, and since when."""
+
+    def __init__(
+        self, provider: Provider, latency: Latency, policy: WatchdogPolicy, start: int
+    ) -> None:
+        """`start`: the session sample from which on the leg hears."""
+        self._provider = provider
+        self._latency = latency
+        self._policy = policy
+        self._from = start
+        """Voice after it is unanswered by any text."""
+        self._text_at = 0
+        """What the leg had been sent when its last text came."""
+        self._voice_since: float | None = None
+        self._wordless_since: float | None = None
+        self._asks: deque[_Ask] = deque(maxlen=ASKS)
+        self._empty = 0
+        self._empty_since = 0.0
+
+    def __repr__(self) -> str:
+        return f"Watch(asks={list(self._asks)}, empty={self._empty}, from={self._from})"
+
+    # -- what happens to the leg
+
+    def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
+        """A final is due for audio before `to`, heard by `at`, the last of it sent `ago`."""
+        self._asks.append(_Ask(to, at, flushed, at - ago))
+
+    def sent(self, ledger: Ledger, cursor: int, heard_by: float) -> None:
+        """The leg was sent audio up to `cursor`, which it can have heard by `heard_by`."""
+        voiced = self._unanswered(ledger, cursor)
+        if not voiced:
+            self._voice_since = None
+        elif self._voice_since is None:
+            self._voice_since = heard_by
+        if voiced < self._policy.wordless:
+            self._wordless_since = None
+        elif self._wordless_since is None:
+            self._wordless_since = heard_by
+
+    def said(self, said: Said, cursor: int, now: float) -> None:
+        """The leg said something at `now`, when it had been sent audio up to `cursor`."""
+        if said.text.strip():
+            self._from = cursor
+            self._text_at = cursor
+            self._voice_since = self._wordless_since = None
+            self._empty = 0
+        elif said.kind is SaidKind.FINAL:
+            if self._asks:
+                self._asks.popleft()  # an answer: no words there
+            self._empty += 1
+            self._empty_since = now
+
+    def answered(self, ledger: Ledger, now: float, *, timed: bool) -> list[float]:
+        """A FINAL with text has settled what it tells; returns the delays of what it answers, in
+        seconds from the end of speech.
+
+        `timed`: its times say how far it reaches; one without answers everything asked so far.
+        """
+        delays = []
+        for ask in list(self._asks):
+            if timed and ledger.owes_before(ask.to):
+                break
+            self._asks.remove(ask)
+            if not self._turn_undecided(ask):
+                delays.append(max(0.0, now - ask.spoken))
+        return delays
+
+    def acquitted(self, to: int) -> None:
+        """There was nothing to be heard before `to`."""
+        self._from = max(self._from, to)
+        self._voice_since = self._wordless_since = None
+        self._empty = 0
+        while self._asks and self._asks[0].to <= to:
+            self._asks.popleft()
+
+    @property
+    def denied(self) -> bool:
+        """It has answered that there were no words in what it was asked for."""
+        return self._empty > 0 and not self._asks
+
+    # -- what it owes
+
+    def alarm(self, ledger: Ledger, cursor: int, scale: float = 1.0) -> Alarm | None:
+        """The first suspicion to come, if the leg owes anything; `scale` stretches deadlines."""
+        if not ledger.hears:
+            return None
+        alarms = [
+            self._quiet(ledger, cursor, scale),
+            self._overdue(ledger, cursor, scale),
+            self._wordless(ledger, cursor, scale),
+            self._emptied(ledger, cursor, scale),
+        ]
+        return min((a for a in alarms if a), key=lambda a: a.due, default=None)
+
+    def _quiet(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
+        since = self._voice_since
+        if not self._provider.interims or since is None:
+            return None
+        if self._unanswered(ledger, cursor) < self._policy.quiet_voiced:
+            return None
+        p99 = self._latency.p99 or 0.0
+        limit = scale * max(self._policy.quiet, self._policy.quiet_p99 * p99)
+        return self._alarm(Sign.QUIET, since, limit, cursor, self._policy.quiet_hedge_at)
+
+    def _overdue(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
+        for ask in self._asks:
+            if ledger.owes_before(ask.to) and (ask.flushed or not ledger.voiced(ask.to, cursor)):
+                limit = scale * self._final_limit(ask)
+                return self._alarm(Sign.OVERDUE, ask.at, limit, ask.to, self._policy.hedge_at)
+        return None
+
+    def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
+        since = self._wordless_since
+        if self._provider.interims or since is None:
+            return None
+        if self._unanswered(ledger, cursor) < scale * self._policy.wordless:
+            return None
+        return Alarm(Sign.WORDLESS, since, since, cursor)
+
+    def _emptied(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
+        policy = self._policy
+        many = self._empty >= scale * policy.empty_finals
+        long = self._empty and self._unanswered(ledger, cursor) >= scale * policy.empty_voiced
+        if not (many or long) or not ledger.owes():
+            return None
+        return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, cursor)
+
+    def _alarm(self, sign: Sign, since: float, limit: float, to: int, hedge_at: float) -> Alarm:
+        return Alarm(sign, since + hedge_at * limit, since + limit, to)
+
+    def _final_limit(self, ask: _Ask) -> float:
+        p99 = self._latency.p99
+        limit = self._provider.final_after
+        if p99 is not None:
+            limit = max(self._policy.final, self._policy.final_p99 * p99)
+        return max(limit, self._provider.turn_after) if self._turn_undecided(ask) else limit
+
+    def _turn_undecided(self, ask: _Ask) -> bool:
+        """Whether the leg has told the words already, and only does not call them final yet."""
+        return self._provider.turn_after > 0 and self._text_at >= ask.to
+
+    def _unanswered(self, ledger: Ledger, cursor: int) -> float:
+        """Seconds of voice that the leg was sent since its last text."""
+        since = max(self._from, ledger.watermark)
+        return ledger.voiced(since, cursor) / ledger.rate if ledger.rate else 0.0
