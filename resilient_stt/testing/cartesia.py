@@ -30,13 +30,14 @@ _ERRORS = {
     429: ("concurrency_limited", "Too many concurrent requests"),
 }
 _SERVER_ERROR = ("internal_server_error", "Internal server error")
+_INTERIM_EVERY = 1.0  # seconds of audio
 
 
 class FakeCartesia(FakeServer):
     """Cartesia's streaming speech-to-text, transcribing what it hears.
 
     With ink-whisper a final comes after `finalize`, or once `endpoint_silence` without speech was
-    heard; there are no interim transcripts. With ink-2, on a path of its own, there are turns.
+    heard; interims are a setting. With ink-2, on a path of its own, there are turns.
 
     Args:
         faults: What goes wrong; can be changed while the server runs.
@@ -45,11 +46,23 @@ class FakeCartesia(FakeServer):
         handshake: Seconds from the request to the 101.
         empty_finals: Answer a `finalize` with nothing to say by an empty final.
         flush_done_first: Send `flush_done` before its transcript instead of after it.
+        interims: Send a transcript that is not final once a second of audio while words are
+            pending (ink-whisper). The plugin adds up the durations of all transcripts, so that
+            the times of its finals are then too late; those of words are right.
         error_shape: What in-band errors of ink-whisper call their number, if the fault does not
             say it: `code` is what the plugin reads, `status_code` what newer versions send.
         turn_end_silence: Seconds without speech after which a turn ends (ink-2).
         eager_end: Send `turn.eager_end` at half of that silence (ink-2).
         update_interval: Seconds of audio between a turn's events while its text grows (ink-2).
+        concurrency: Open websockets at once, beyond which a request is answered with 429; those
+            whose peer has vanished count. None: any number.
+        idle_timeout: Seconds without audio or text, pings do not count, after which it closes with
+            1000; None: never. Older documents say 20 s.
+        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
+            beyond that the connection is closed with 1008. None: any.
+        speed: The multiple of real time at which audio is processed at most; texts wait for the
+            audio before them. 1.5 was seen live. None: any.
+        max_message: Bytes of a message beyond which it closes with 1009. 32 KB was seen live.
         corpus: Recordings that it recognises; None: all that are shipped.
 
     Raises:
@@ -69,10 +82,16 @@ class FakeCartesia(FakeServer):
         handshake: float = 0.15,
         empty_finals: bool = False,
         flush_done_first: bool = False,
+        interims: bool = False,
         error_shape: ErrorShape = "code",
         turn_end_silence: float = 0.6,
         eager_end: bool = True,
         update_interval: float = 0.5,
+        concurrency: int | None = None,
+        idle_timeout: float | None = 180.0,
+        max_burst: float | None = None,
+        speed: float | None = None,
+        max_message: int | None = None,
         corpus: Sequence[ReferenceSpeech] | None = None,
     ) -> None:
         super().__init__(
@@ -80,10 +99,16 @@ class FakeCartesia(FakeServer):
             latency=latency,
             endpoint_silence=endpoint_silence,
             handshake=handshake,
+            concurrency=concurrency,
+            idle_timeout=idle_timeout,
+            max_burst=max_burst,
+            speed=speed,
+            max_message=max_message,
             corpus=corpus,
         )
         self.empty_finals = empty_finals
         self.flush_done_first = flush_done_first
+        self.interims = interims
         self.error_shape = error_shape
         self.turn_end_silence = turn_end_silence
         self.eager_end = eager_end
@@ -143,7 +168,7 @@ class FakeCartesia(FakeServer):
 
 
 class _WhisperDialogue(Dialogue):
-    """One ink-whisper connection: finals only, each the delta since the last."""
+    """One ink-whisper connection: each transcript is the delta since the last final."""
 
     def __init__(
         self,
@@ -156,12 +181,15 @@ class _WhisperDialogue(Dialogue):
         self._settings = server
         self._pending: list[HeardWord] = []
         self._until = 0.0  # seconds of audio that finals have covered
+        self._told = 0.0  # seconds of audio at the last transcript
         self._said_anything = False
 
     def heard(self, words: list[HeardWord]) -> None:
         self._pending += words
         if self._pending and self.hearing.silence >= self._settings.endpoint_silence:
             self._transcribe()
+        elif self._settings.interims and self.hearing.position - self._told >= _INTERIM_EVERY:
+            self._tell_progress()
 
     def told(self, text: str) -> None:
         # the server knows exactly these texts; others it would take for an error
@@ -192,25 +220,34 @@ class _WhisperDialogue(Dialogue):
             self._transcribe()
         self.hang_up(self._message("done"))
 
+    def _tell_progress(self) -> None:
+        """Say the words that are pending, if any, as an interim."""
+        if self._pending:
+            self._transcript(is_final=False)
+
     def _transcribe(self) -> None:
         """Say all pending words as one final."""
-        words, self._pending = self._pending, []
-        begin, self._until = self._until, self.hearing.position
-        text = text_of(words)
+        self._transcript(is_final=True)
+        self._said_anything |= bool(self._pending)
+        self._pending = []
+        self._until = self.hearing.position
+
+    def _transcript(self, *, is_final: bool) -> None:
+        text = text_of(self._pending)
+        self._told = self.hearing.position
         self._say(
             "transcript",
             # a delta: one after the other, the texts make up the whole
             text=f" {text}" if text and self._said_anything else text,
-            is_final=True,
+            is_final=is_final,
             # from the end of the last final, for the plugin adds up durations to get its times
-            duration=round(self._until - begin, 3),
+            duration=round(self._told - self._until, 3),
             language=self.connection.query.get("language", "en"),
             words=[
                 {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
-                for word in words
+                for word in self._pending
             ],
         )
-        self._said_anything |= bool(text)
 
     def _say(self, kind: str, **fields: Any) -> None:
         self.say(self._message(kind, **fields))

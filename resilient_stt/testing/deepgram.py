@@ -37,6 +37,8 @@ _RESULTS_EVERY = 1.0  # seconds of audio between two Results, in speech and in s
 _LONGEST_SEGMENT = 4.0  # seconds of speech after which the words so far become final
 _PUNCTUATION = string.punctuation + "¿¡…。，、？！：；"
 _SURE, _UNSURE = 0.99, 0.62  # confidence in whole words and in fragments
+# https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-errors
+_IDLE = "NET-0001: Deepgram did not receive audio data or a text message within the timeout window."
 _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 
 
@@ -51,6 +53,14 @@ class FakeDeepgram(FakeServer):
             speech within words.
         handshake: Seconds from the request to the 101.
         finalize_ends_speech: The answer to `Finalize` is a `speech_final`, too.
+        concurrency: Open websockets at once, beyond which a request is answered with 429; those
+            whose peer has vanished count. None: any number.
+        idle_timeout: Seconds without audio or text, pings do not count, after which it sends
+            Metadata and closes with 1011, NET-0001; None: never. Up to 12 s were seen live.
+        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
+            beyond that the connection is closed with 1008. None: any.
+        speed: The multiple of real time at which audio is processed at most; texts wait for the
+            audio before them. 1.25 was seen live. None: any.
         corpus: Recordings that it recognises; None: all that are shipped.
 
     Raises:
@@ -68,6 +78,10 @@ class FakeDeepgram(FakeServer):
         endpoint_silence: float = 0.25,
         handshake: float = 0.15,
         finalize_ends_speech: bool = False,
+        concurrency: int | None = None,
+        idle_timeout: float | None = 10.0,
+        max_burst: float | None = None,
+        speed: float | None = None,
         corpus: Sequence[ReferenceSpeech] | None = None,
     ) -> None:
         super().__init__(
@@ -75,6 +89,10 @@ class FakeDeepgram(FakeServer):
             latency=latency,
             endpoint_silence=endpoint_silence,
             handshake=handshake,
+            concurrency=concurrency,
+            idle_timeout=idle_timeout,
+            max_burst=max_burst,
+            speed=speed,
             corpus=corpus,
         )
         self.finalize_ends_speech = finalize_ends_speech
@@ -99,6 +117,8 @@ class FakeDeepgram(FakeServer):
             raise Rejection(400, "Bad Request: the encoding must be linear16.")
         if not request.query.get("sample_rate", "").isdecimal():
             raise Rejection(400, "Bad Request: the sample_rate must be a number.")
+        if not request.query.get("utterance_end_ms", "0").isdecimal():
+            raise Rejection(400, "Bad Request: the utterance_end_ms must be a number.")
 
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         err_code, err_msg = _error_of(status)
@@ -142,6 +162,7 @@ class _ListenDialogue(Dialogue):
         self._start = 0.0  # seconds of audio that finals have covered
         self._reported = 0.0  # seconds of audio at the last Results
         self._speaking = False
+        self._utterance_end: float | None = None  # seconds of audio, of its last word
 
     def heard(self, words: list[HeardWord]) -> None:
         self._pending += words
@@ -154,6 +175,7 @@ class _ListenDialogue(Dialogue):
             self._report(final=True)
         elif position - self._reported >= _RESULTS_EVERY:
             self._report_progress()
+        self._notice_utterance_end(words)
 
     def told(self, text: str) -> None:
         match _kind(text):
@@ -175,6 +197,10 @@ class _ListenDialogue(Dialogue):
         self._pending = []
         self._start = self._reported = self.hearing.position
         self._speaking = False
+        self._utterance_end = None
+
+    def expire(self) -> None:
+        self.leave(1011, _IDLE, last=self._metadata())
 
     def _asked(self, option: str) -> bool:
         """Whether an option of the query is switched on."""
@@ -188,6 +214,17 @@ class _ListenDialogue(Dialogue):
         if self._asked("vad_events"):
             timestamp = round(first.start, 3)
             self.say({"type": "SpeechStarted", "channel": [0], "timestamp": timestamp})
+
+    def _notice_utterance_end(self, words: list[HeardWord]) -> None:
+        """Say UtteranceEnd once no word came for the time that the query asks for."""
+        if words:
+            self._utterance_end = words[-1].end
+        silence = self.connection.query.get("utterance_end_ms")
+        if silence is None or self._utterance_end is None:
+            return
+        if self.hearing.silence >= int(silence) / 1000:
+            end, self._utterance_end = round(self._utterance_end, 3), None
+            self.say({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": end})
 
     def _report_progress(self) -> None:
         """Send what comes about once a second: an interim, or an empty final in silence."""

@@ -34,6 +34,7 @@ from .faults import (
     Latency,
     Stall,
     StreamFault,
+    is_final,
     is_transcript,
 )
 from .hearing import HeardWord, Hearing
@@ -47,6 +48,7 @@ _F = TypeVar("_F", bound=Fault)
 _SAMPLE_WIDTH = 2  # bytes: both providers are sent 16-bit mono
 _STEP = 0.02  # seconds fed at once: how exactly a pause is measured
 _FINE_STEP = 0.001  # the same while a fault waits for its place in the audio
+_MOMENT = 1e-6  # seconds: a timer may come early by less
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
@@ -71,6 +73,7 @@ class _Outgoing(NamedTuple):
     message: Mapping[str, Any] | None
     garbage: str | bytes | None = None
     code: int = 1000
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -120,6 +123,10 @@ class Dialogue(ABC):
 
     Messages leave in the order in which they are said, each after its latency. Once the dialogue
     is over, nothing more is heard or sent.
+
+    With a `speed`, a message with audio is heard as a whole once the recogniser has had the time
+    for the one before it, and texts wait for the audio before them. At the pace of speech nothing
+    waits.
     """
 
     def __init__(
@@ -141,6 +148,12 @@ class Dialogue(ABC):
         self._tasks: list[asyncio.Task[None]] = []
         self._armed: list[StreamFault] = []
         self._struck: list[StreamFault] = []
+        self._speed = server.speed
+        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._opened = self._active = asyncio.get_running_loop().time()
+        self._received = 0.0  # seconds of audio that came in
+        self._idle: asyncio.TimerHandle | None = None
+        self._parting = False  # the client has sent its closing message
         self._over = False
         self._vanished = False  # half-open
         self._must_forget = False  # has stalled since it was last awake
@@ -173,16 +186,23 @@ class Dialogue(ABC):
                 message = emptied
             garbage = next((fault.of(message) for fault in self._in_force(Garbage)), None)
         delay = self._server.latency if after is None else after
-        due = asyncio.get_running_loop().time() + delay + self._extra_latency()
+        due = asyncio.get_running_loop().time() + delay + self._extra_latency(message)
         self._outbox.put_nowait(_Outgoing(due, message, garbage))
 
     def hang_up(self, last: Mapping[str, Any] | None = None) -> None:
-        """Say a `last` message and close with 1000 when all that was said has been sent."""
-        if self._stalled or self._in_force(IgnoreClose):
-            return
+        """Answer the client's closing message by a `last` message and a close with 1000."""
+        if not (self._stalled or self._in_force(IgnoreClose)):
+            self.leave(1000, last=last)
+
+    def leave(self, code: int, reason: str = "", *, last: Mapping[str, Any] | None = None) -> None:
+        """Say a `last` message and close when all that was said has been sent."""
         if last is not None:
             self.say(last)
-        self._outbox.put_nowait(_Outgoing(0.0, None))
+        self._outbox.put_nowait(_Outgoing(0.0, None, code=code, reason=reason))
+
+    def expire(self) -> None:
+        """End because neither audio nor text came for the server's `idle_timeout`."""
+        self.leave(1000, "Idle for too long.")
 
     def arm(self, script: FaultScript) -> None:
         """Watch for the faults of a script that this connection has not had yet."""
@@ -227,6 +247,9 @@ class Dialogue(ABC):
     async def run(self) -> None:
         """Read and send until the connection is over."""
         self._sender = self._spawn(self._send())
+        if self._speed is not None:
+            self._spawn(self._recognise(self._speed))
+        self._watch_idleness()
         try:
             async for message in self._websocket:
                 await self._take(message)
@@ -235,6 +258,8 @@ class Dialogue(ABC):
                 await self._closer  # a close of ours waits for the client's
         finally:
             self._over = True
+            if self._idle is not None:
+                self._idle.cancel()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -244,13 +269,70 @@ class Dialogue(ABC):
             await asyncio.Event().wait()  # until the handler is cancelled: read no more
         if self._over:
             return
-        if message.type is WSMsgType.BINARY:
-            self._hear(message.data)
-        elif message.type is WSMsgType.TEXT:
-            self._read(message.data)
+        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+            self._receive(message.data)
         elif message.type is WSMsgType.PING:
             with contextlib.suppress(ConnectionError):
                 await self._websocket.pong(message.data)
+
+    def _receive(self, data: str | bytes) -> None:
+        """Take a message in: refuse it, recognise it at once, or queue it."""
+        self._active = asyncio.get_running_loop().time()
+        if isinstance(data, str):
+            self.connection.texts.append(data)
+        else:
+            self._received += self._seconds(data)
+        if (refusal := self._refusal(data)) is not None:
+            self._close(*refusal)
+        elif self._speed is None:
+            self._process(data)
+        else:
+            self._inbox.put_nowait(data)
+
+    def _refusal(self, data: str | bytes) -> tuple[int, str] | None:
+        """The close code and the reason if a message is too much."""
+        limit, burst = self._server.max_message, self._server.max_burst
+        if limit is not None and len(data if isinstance(data, bytes) else data.encode()) > limit:
+            return 1009, "The message is too big."
+        if burst is not None and self._received - (self._active - self._opened) > burst:
+            return 1008, "The audio comes too fast."
+        return None
+
+    async def _recognise(self, speed: float) -> None:
+        """Process what is in the inbox, audio at no more than this multiple of real time."""
+        loop = asyncio.get_running_loop()
+        free = loop.time()  # when the audio before is done with
+        while not self._over:
+            data = await self._inbox.get()
+            if isinstance(data, bytes):
+                await asyncio.sleep(free - loop.time())
+                free = max(free, loop.time()) + self._seconds(data) / speed
+            self._process(data)
+
+    def _process(self, data: str | bytes) -> None:
+        if self._over:
+            return
+        if isinstance(data, str):
+            self._read(data)
+        else:
+            self._hear(data)
+
+    def _seconds(self, pcm: bytes) -> float:
+        return len(pcm) / _SAMPLE_WIDTH / self.sample_rate
+
+    def _watch_idleness(self) -> None:
+        """Expire if the client was idle for too long, and otherwise look again."""
+        timeout = self._server.idle_timeout
+        if timeout is None or self._over:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._active + timeout
+        if loop.time() >= due - _MOMENT:
+            if not (self._parting or self._stalled):
+                self.expire()
+                return
+            due = loop.time() + timeout
+        self._idle = loop.call_at(due, self._watch_idleness)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self._tasks.append(asyncio.create_task(work))
@@ -264,7 +346,7 @@ class Dialogue(ABC):
             if self._over:
                 return
             if out.message is None:
-                self._close(out.code)
+                self._close(out.code, out.reason)
                 return
             with contextlib.suppress(ConnectionError):  # the reader learns that the client is gone
                 await self._transmit(out.message if out.garbage is None else out.garbage)
@@ -279,7 +361,7 @@ class Dialogue(ABC):
 
     def _hear(self, pcm: bytes) -> None:
         for piece in self._pieces(pcm):
-            self.connection.audio += len(piece) / _SAMPLE_WIDTH / self.sample_rate
+            self.connection.audio += self._seconds(piece)
             awake = self._awake()
             words = self.hearing.feed(piece)
             if awake:
@@ -294,8 +376,8 @@ class Dialogue(ABC):
         return (pcm[at : at + step] for at in range(0, len(pcm), step))
 
     def _read(self, text: str) -> None:
-        self.connection.texts.append(text)
         if self.is_goodbye(text):
+            self._parting = True
             for fault in self._server.faults.of(DropAfterClose, self.connection.index):
                 self.strike(fault)
         if not self._over and self._awake():
@@ -320,8 +402,9 @@ class Dialogue(ABC):
         faults = self._server.faults.of(kind, self.connection.index)
         return [fault for fault in faults if fault in self._struck and not fault.is_over(now)]
 
-    def _extra_latency(self) -> float:
-        return sum(fault.seconds for fault in self._in_force(Latency))
+    def _extra_latency(self, message: Mapping[str, Any]) -> float:
+        faults, final = self._in_force(Latency), is_final(message)
+        return sum(fault.seconds for fault in faults if final or not fault.finals_only)
 
     @property
     def _stalled(self) -> bool:

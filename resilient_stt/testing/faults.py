@@ -219,11 +219,17 @@ class DropAfterClose(StreamFault):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Latency(StreamFault):
-    """Every message is sent `seconds` later than the provider's own latency makes it."""
+    """Every message is sent `seconds` later than the provider's own latency makes it.
+
+    Attributes:
+        seconds: So much later.
+        finals_only: Only finals are late, and what is said after one: messages keep their order.
+    """
 
     lasting: ClassVar[bool] = True
 
     seconds: float
+    finals_only: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         StreamFault.__post_init__(self)

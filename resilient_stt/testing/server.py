@@ -35,7 +35,7 @@ _SECRET_QUERY = ("api_key", "access_token", "token")
 class Rejection(Exception):
     """A request that the provider answers with an HTTP error, for a reason of its own."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -49,6 +49,15 @@ class FakeServer(ABC):
         latency: Seconds from the audio that completes a message to the message.
         endpoint_silence: Seconds without speech after which a transcript becomes final.
         handshake: Seconds from the request to the 101.
+        concurrency: Open websockets at once, beyond which a request is answered with 429; those
+            whose peer has vanished count. None: any number.
+        idle_timeout: Seconds without audio or text after which a connection is closed. Pings do not
+            count. It does not act in a stall, nor once the client has sent its closing message.
+        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
+            beyond that the connection is closed with 1008.
+        speed: The multiple of real time at which audio is processed at most; None: any. It is that
+            of the connections that open from then on.
+        max_message: Bytes of a message beyond which the connection is closed with 1009.
         corpus: Recordings that it recognises; None: all that are shipped. The words of faults are
             those of the first.
 
@@ -67,15 +76,26 @@ class FakeServer(ABC):
         latency: float,
         endpoint_silence: float,
         handshake: float,
+        concurrency: int | None = None,
+        idle_timeout: float | None = None,
+        max_burst: float | None = None,
+        speed: float | None = None,
+        max_message: int | None = None,
         corpus: Sequence[ReferenceSpeech] | None,
     ) -> None:
         self.latency = latency
         self.endpoint_silence = endpoint_silence
         self.handshake = handshake
+        self.concurrency = concurrency
+        self.idle_timeout = idle_timeout
+        self.max_burst = max_burst
+        self.speed = speed
+        self.max_message = max_message
         self.corpus = corpus
         self.connections: list[Connection] = []
         self._script = self._checked(FaultScript(faults))
         self._dialogues: list[Dialogue] = []
+        self._taken = 0  # places of `concurrency`
         self._transports: set[asyncio.Transport] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._refused: set[str] = set()  # handshake keys
@@ -248,8 +268,17 @@ class FakeServer(ABC):
                 raise AssertionError(f"no hook for {other!r}")
 
     async def _served(self, request: web.Request, connection: Connection) -> web.StreamResponse:
-        assert request.transport is not None
         self.check(request)
+        if self.concurrency is not None and self._taken >= self.concurrency:
+            raise Rejection(429)
+        self._taken += 1
+        try:
+            return await self._talked(request, connection)
+        finally:
+            self._taken -= 1
+
+    async def _talked(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+        assert request.transport is not None
         await asyncio.sleep(self.handshake)
         # pings are answered by the dialogue, for a vanished peer answers none
         websocket = web.WebSocketResponse(compress=False, autoping=False)

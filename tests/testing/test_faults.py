@@ -74,7 +74,7 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (Status(401), "Status(code=401)"),
         (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
         (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
-        (Stall(at_word=7, until=20), "Stall(at_word=7, until=20)"),
+        (Stall(at_word=7, until=20), "Stall(until=20, at_word=7)"),
         (HalfOpen(at_time=3), "HalfOpen(at_time=3)"),
         (InBandError(None), "InBandError(code=None)"),
         (InBandError(402, shape="code", then="close"), "code=402, shape='code', then='close'"),
