@@ -58,6 +58,9 @@ BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2, State.LOCKED: 3}
 MOST_OUTCOMES = 256
 """Outcomes that are remembered, whatever the policy: the defaults need 61."""
 
+LEAST_WAIT = 1.0
+"""`Retry-After` is in whole seconds; who answers a thousandth would be probed without a pause."""
+
 _CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 
 
@@ -227,7 +230,8 @@ class Breaker:
         """What a server says may be anything. What is sensible is obeyed: jitter only adds."""
         if retry_after is None or not 0 < retry_after < math.inf:
             return self._jittered(self._policy.open_for)
-        return min(retry_after, self._policy.retry_after_max) * (1 + abs(self._jitter))
+        wait = max(LEAST_WAIT, min(retry_after, self._policy.retry_after_max))
+        return wait * (1 + abs(self._jitter))
 
     def _go(self, signal: Signal) -> None:
         self._state = TRANSITIONS[self._state, signal]
