@@ -125,8 +125,8 @@ class Dialogue(ABC):
     is over, nothing more is heard or sent.
 
     With a `speed`, a message with audio is heard as a whole once the recogniser has had the time
-    for the one before it, and texts wait for the audio before them. At the pace of speech nothing
-    waits.
+    for the one before it, and texts wait for the audio before them. At the pace of speech only a
+    message shorter than the one before it waits.
     """
 
     def __init__(
