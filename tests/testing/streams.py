@@ -18,6 +18,7 @@ from resilient_stt.testing.speech import ReferenceSpeech
 
 START, END = stt.SpeechEventType.START_OF_SPEECH, stt.SpeechEventType.END_OF_SPEECH
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
+INTERIM = stt.SpeechEventType.INTERIM_TRANSCRIPT
 
 ENGLISH = ReferenceSpeech.load("english")
 SHORT = ENGLISH.excerpt(0, 1)  # "Hello ... Heron. It is for Thursday evening, ... four."

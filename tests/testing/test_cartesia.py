@@ -3,14 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
+from livekit.agents import stt
 
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.faults import Status
 from resilient_stt.testing.speech import ReferenceSpeech
+
+from .streams import SHORT, listen
 
 pytestmark = pytest.mark.virtual_time
 
@@ -121,6 +125,35 @@ async def test_silence_gives_a_final_by_itself() -> None:
         assert final["text"].endswith("Heron.")
         assert pause + silence <= took + BLOCK / BYTES_PER_SECOND
         assert took <= pause + silence + 0.05
+
+
+async def test_interims_come_once_a_second_while_words_are_pending() -> None:
+    """Each has the words since the last final, and the final has them all once more."""
+    pause = ENGLISH.words[ENGLISH.sentences[0][-1]].end
+    async with FakeCartesia(interims=True) as server, connected(server) as client:
+        await client.hear(0, pause + 3)
+        messages = [sent.message for sent in server.connections[0].sent]
+    finals = [message for message in messages if message["is_final"]]
+    interims = messages[: messages.index(finals[0])]
+    assert 3 <= len(interims) <= 5
+    for one, other in pairwise([*interims, finals[0]]):
+        assert other["text"].startswith(one["text"])
+        assert other["duration"] > one["duration"]
+    assert interims[0]["words"][0]["word"] == "Hello,"
+    assert messages[-1]["text"].startswith(" It is")
+
+
+async def test_interims_through_the_plugin() -> None:
+    """It passes them on and gets all words; but a final's times add up those of the interims."""
+    async with FakeCartesia(interims=True) as server:
+        outcome = await listen(server)
+    interims = [e for _, e in outcome.events if e.type is stt.SpeechEventType.INTERIM_TRANSCRIPT]
+    assert len(interims) > 4
+    assert outcome.words() == [word.text for word in SHORT.words]
+    last = outcome.finals()[-1]
+    assert last.end_time > SHORT.duration + 5
+    assert last.words is not None
+    assert last.words[-1].end_time == pytest.approx(SHORT.words[-1].end, abs=0.02)
 
 
 async def test_finalize_within_a_word_makes_two_fragments() -> None:

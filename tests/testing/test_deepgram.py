@@ -14,6 +14,8 @@ from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Status
 from resilient_stt.testing.speech import ReferenceSpeech
 
+from .streams import END, SHORT, START, listen
+
 pytestmark = pytest.mark.virtual_time
 
 ENGLISH = ReferenceSpeech.load("english")
@@ -186,6 +188,27 @@ async def test_without_endpointing_speech_never_ends() -> None:
     assert not client.results(speech_final=True)
 
 
+async def test_utterance_end_comes_after_the_silence_asked_for() -> None:
+    """Once per utterance, with the end of its last word, and only if the query asks for it."""
+    for query in ({}, {"utterance_end_ms": "700"}):
+        client = await heard(0, 11.6, **query)  # the third follows the second too soon
+        ends = [message for message in client.received if message["type"] == "UtteranceEnd"]
+        assert len(ends) == (2 if query else 0)
+    first, second = (ENGLISH.words[sentence[-1]].end for sentence in ENGLISH.sentences[:3:2])
+    assert ends[0]["last_word_end"] == pytest.approx(first, abs=0.02)
+    assert ends[1]["last_word_end"] == pytest.approx(second, abs=0.02)
+
+
+async def test_utterance_end_ends_speech_in_the_plugin() -> None:
+    """Without endpointing it is the only end of speech."""
+    async with FakeDeepgram() as server:
+        speech = SHORT.padded(2)
+        outcome = await listen(server, speech, endpointing_ms=0, utterance_end_ms=1000)
+    assert outcome.balance() == [START, END]
+    ended = next(at for at, event in outcome.events if event.type is END)
+    assert ended == pytest.approx(SHORT.words[-1].end + 1.15, abs=0.1)
+
+
 async def test_without_punctuation_words_are_bare() -> None:
     """With `punctuate=false` the transcript is in lower case and words have one form."""
     client = await heard(0, PAUSE, punctuate="false")
@@ -276,6 +299,7 @@ async def test_everything_comes_after_the_latency() -> None:
         (QUERY, {"Authorization": "Basic key"}, 401),
         ({**QUERY, "encoding": "gsm"}, HEADERS, 400),
         ({**QUERY, "sample_rate": ""}, HEADERS, 400),
+        ({**QUERY, "utterance_end_ms": "soon"}, HEADERS, 400),
     ],
 )
 async def test_bad_requests_are_rejected(

@@ -30,6 +30,7 @@ from .streams import (
     FINAL,
     FIRST_SENTENCE,
     IN_SECOND,
+    INTERIM,
     START,
     Outcome,
     Provider,
@@ -195,6 +196,19 @@ async def test_latency_from_a_moment_on(provider: Provider, by_word: bool) -> No
     assert closed(slow) == pytest.approx(closed(sound) + 2, abs=0.001)
     first = [next(at for at, e in o.events if e.type is FINAL) for o in (healthy, late)]
     assert first[0] == pytest.approx(first[1])
+
+
+@both
+async def test_latency_of_finals_only(provider: Provider) -> None:
+    """Finals come later by the latency, an interim before the first of them in time."""
+    healthy, _ = await outcome_of(provider, [])
+    late, slow = await outcome_of(provider, [Latency(0.7, finals_only=True)])
+    assert late.words() == healthy.words()
+    for kind, delay in ((FINAL, 0.7), (INTERIM, 0.0)):
+        times = [[at for at, e in o.events if e.type is kind][:1] for o in (healthy, late)]
+        assert times[1] == pytest.approx([at + delay for at in times[0]], abs=0.001)
+    sent = [sent.at for sent in slow.connections[0].sent]
+    assert sent == sorted(sent)
 
 
 @both

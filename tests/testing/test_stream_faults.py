@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from livekit.agents import APIConnectionError, stt
+from livekit.agents import APIConnectionError
 
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.deepgram import FakeDeepgram
@@ -29,6 +29,7 @@ from .streams import (
     FINAL,
     FIRST_SENTENCE,
     IN_SECOND,
+    INTERIM,
     SHORT,
     START,
     Provider,
@@ -42,7 +43,6 @@ from .streams import (
 
 pytestmark = pytest.mark.virtual_time
 
-INTERIM = stt.SpeechEventType.INTERIM_TRANSCRIPT
 FIRST_END = ENGLISH.words[FIRST_SENTENCE[-1]].end
 SECOND_SENTENCE = ENGLISH.sentences[1]
 BETWEEN = (FIRST_END + ENGLISH.words[SECOND_SENTENCE[0]].start) / 2  # in the pause
