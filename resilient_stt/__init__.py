@@ -2,6 +2,7 @@
 
 from .core.policy import (
     BreakerPolicy,
+    FailbackPolicy,
     Pace,
     Policies,
     ReplayPolicy,
@@ -14,8 +15,10 @@ from .events import (
     Degraded,
     Event,
     ProviderFailed,
+    Recovered,
     Replayed,
     Restored,
+    SecondOpinion,
     Switched,
 )
 from .speech import SpeechDetector, SpeechEdge
@@ -29,9 +32,11 @@ __all__ = [
     "ConfigurationError",
     "Degraded",
     "Event",
+    "FailbackPolicy",
     "Pace",
     "Policies",
     "ProviderFailed",
+    "Recovered",
     "ReplayPolicy",
     "Replayed",
     "ResilientSTT",
@@ -39,6 +44,7 @@ __all__ = [
     "ResilientStream",
     "Restored",
     "RetryPolicy",
+    "SecondOpinion",
     "SpeechDetector",
     "SpeechEdge",
     "StreamClosedError",

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import structlog
 
+from .core.inputs import CREDENTIALS
 from .events import AudioLost, Degraded, Event, ProviderFailed
 
 logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
@@ -27,4 +28,11 @@ _LEVELS: dict[type[Event], int] = {
 def log_event(event: Event) -> None:
     """Write one event; events hold no key and no transcript."""
     fields = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(event).items()}
-    logger.log(_LEVELS.get(type(event), logging.INFO), event.name.replace("_", " "), **fields)
+    level, message = _LEVELS.get(type(event), logging.INFO), event.name.replace("_", " ")
+    if isinstance(event, ProviderFailed):
+        if event.reason in CREDENTIALS:
+            level = logging.ERROR  # only a human can mend it
+        if event.advice:
+            # in the message as well: formatters other than LiveKit's leave the fields out
+            message = f"{message}: {event.provider} ({event.reason}): {event.advice}"
+    logger.log(level, message, **fields)

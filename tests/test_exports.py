@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+from typing import get_args
 
 import resilient_stt
+from resilient_stt import Event
+from resilient_stt.stt import EventName
 
 NAMES = {
     "AudioFormatError",
@@ -13,9 +17,11 @@ NAMES = {
     "ConfigurationError",
     "Degraded",
     "Event",
+    "FailbackPolicy",
     "Pace",
     "Policies",
     "ProviderFailed",
+    "Recovered",
     "ReplayPolicy",
     "Replayed",
     "ResilientSTT",
@@ -23,6 +29,7 @@ NAMES = {
     "ResilientStream",
     "Restored",
     "RetryPolicy",
+    "SecondOpinion",
     "SpeechDetector",
     "SpeechEdge",
     "StreamClosedError",
@@ -71,3 +78,19 @@ def test_public_methods() -> None:
         "serve",
     }
     assert added(resilient_stt.ResilientStream) == {"options_changed"}
+
+
+def test_every_event_is_exported_and_can_be_subscribed_to() -> None:
+    """The union of all events, the exported classes and the names of `on()` agree."""
+    events = get_args(Event)
+    assert {getattr(resilient_stt, e.__name__) for e in events} == set(events)
+    names = {e.name for e in events}
+    assert len(names) == len(events)
+    assert set(get_args(EventName)) == names | {"stt_availability_changed"}
+
+
+def test_every_policy_is_exported() -> None:
+    """Whatever `Policies` takes can be imported from where it comes from."""
+    for field in dataclasses.fields(resilient_stt.Policies):
+        kind = type(getattr(resilient_stt.Policies(), field.name))
+        assert getattr(resilient_stt, kind.__name__) is kind

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import traceback
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
@@ -19,10 +19,12 @@ from resilient_stt import (
     Event,
     Policies,
     ProviderFailed,
+    Recovered,
     Replayed,
     ResilientSTT,
     Restored,
     RetryPolicy,
+    SecondOpinion,
     Switched,
 )
 from resilient_stt.observe import log_event
@@ -41,6 +43,21 @@ LOGGER = "livekit.resilient_stt"
 EVENTS: list[tuple[Event, int, str]] = [
     (ProviderFailed(at=1.0, provider="a", reason="dropped", detail="X"), 30, "provider failed"),
     (
+        ProviderFailed(at=1.0, provider="a", reason="stalled", detail="final_overdue"),
+        30,
+        "provider failed",
+    ),
+    (
+        ProviderFailed(at=1.0, provider="a", reason="auth", detail="X 401", advice="check A_KEY"),
+        40,
+        "provider failed: a (auth): check A_KEY",
+    ),
+    (
+        ProviderFailed(at=1.0, provider="a", reason="quota", detail="X 402"),
+        40,
+        "provider failed",
+    ),
+    (
         Switched(at=1.0, from_provider="a", to_provider="b", reason="dropped", replay_from=0.5),
         20,
         "switched",
@@ -49,12 +66,24 @@ EVENTS: list[tuple[Event, int, str]] = [
     (Degraded(at=1.0), 40, "degraded"),
     (Restored(at=1.0, provider="a", after=2.0), 20, "restored"),
     (AudioLost(at=1.0, seconds=3.0), 40, "audio lost"),
+    *(
+        (
+            SecondOpinion(
+                at=1.0, provider="a", asked="b", sign="final_overdue", verdict=v, seconds=2.0
+            ),
+            20,
+            "second opinion",
+        )
+        for v in ("convicted", "answered", "noise")
+    ),
+    (Recovered(at=1.0, provider="a"), 20, "recovered"),
 ]
 
 
 @pytest.mark.parametrize(("event", "level", "message"), EVENTS, ids=lambda v: str(v))
 def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Each event is one record with its fields as extras; a loss is an error."""
+    """Each event is one record with its fields as extras; an error is what needs a human, or is
+    heard by the caller."""
     caplog.set_level(logging.DEBUG, LOGGER)
     log_event(event)
     [record] = caplog.records
@@ -67,6 +96,11 @@ def test_times_are_rounded(caplog: pytest.LogCaptureFixture) -> None:
     """Milliseconds are enough."""
     log_event(AudioLost(at=1.23456789, seconds=2.0))
     assert caplog.records[0].__dict__["at"] == 1.235
+
+
+def test_every_event_has_a_level() -> None:
+    """No event is left out above."""
+    assert {type(event) for event, _, _ in EVENTS} == set(get_args(Event))
 
 
 def check_private(caplog: pytest.LogCaptureFixture, others: list[Any]) -> None:
