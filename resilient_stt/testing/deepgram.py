@@ -1,22 +1,27 @@
-"""A Deepgram on loopback: `/v1/listen`, streaming.
+"""A Deepgram on loopback: `/v1/listen`, streaming and batch.
 
-After https://developers.deepgram.com/reference/speech-to-text/listen-streaming and what
+After https://developers.deepgram.com/reference/speech-to-text/listen-streaming,
+https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded and what
 `livekit-plugins-deepgram` sends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import string
+import wave
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from aiohttp import web
 
-from .faults import Fault, InBandError
-from .hearing import HeardWord
-from .server import Connection, Dialogue, FakeServer, Rejection, text_of
+from .faults import Fault, InBandError, Latency
+from .hearing import HeardWord, Hearing
+from .server import Connection, Dialogue, FakeServer, Rejection, Sent, text_of
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -39,11 +44,15 @@ _PUNCTUATION = string.punctuation + "¿¡…。，、？！：；"
 _SURE, _UNSURE = 0.99, 0.62  # confidence in whole words and in fragments
 # https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-errors
 _IDLE = "NET-0001: Deepgram did not receive audio data or a text message within the timeout window."
+_CORRUPT = "Bad Request: failed to process audio: corrupt or unsupported data"
 _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 
 
 class FakeDeepgram(FakeServer):
-    """Deepgram's streaming speech-to-text, transcribing what it hears.
+    """Deepgram's speech-to-text, transcribing what it hears.
+
+    A POST to the same path is the batch endpoint. `ConnectFault`s meet it, and `Latency` if it does
+    not wait for a place in the audio.
 
     Args:
         faults: What goes wrong; can be changed while the server runs.
@@ -68,6 +77,7 @@ class FakeDeepgram(FakeServer):
     """
 
     path = "/v1/listen"
+    batch_paths = ("/v1/listen",)
     request_id_header = "dg-request-id"
 
     def __init__(
@@ -112,6 +122,8 @@ class FakeDeepgram(FakeServer):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() not in ("token", "bearer") or not key:
             raise Rejection(401, "Invalid credentials.")
+        if request.method == "POST":
+            return  # what it sends is known when it has been read
         # a raw stream of no known form is undecodable; the plugin always says what it sends
         if request.query.get("encoding") != "linear16":
             raise Rejection(400, "Bad Request: the encoding must be linear16.")
@@ -126,6 +138,25 @@ class FakeDeepgram(FakeServer):
         body = {"err_code": err_code, "err_msg": err_msg, "request_id": request_id}
         headers = {self.request_id_header: request_id, "dg-error": err_msg}
         return web.json_response(body, status=status, headers=headers)
+
+    async def transcribed(self, request: web.Request, connection: Connection) -> web.Response:
+        pcm, sample_rate = _audio_of(await request.read(), request.query)
+        connection.audio = len(pcm) / 2 / sample_rate
+        hearing = Hearing(self.corpus, sample_rate=sample_rate)
+        words = hearing.feed(pcm) + hearing.finish()
+        await asyncio.sleep(self.latency + self._batch_latency(connection))
+        channel: dict[str, Any] = {"alternatives": [_alternative(words, connection.query)]}
+        if _asked(connection.query, "detect_language"):
+            channel |= {"detected_language": _language_of(words), "language_confidence": _SURE}
+        metadata = _metadata(connection, connection.audio)
+        body = {"metadata": metadata, "results": {"channels": [channel]}}
+        connection.sent.append(Sent(self.now, body))
+        connection.end("answered with 200")
+        return web.json_response(body, headers={self.request_id_header: connection.request_id})
+
+    def _batch_latency(self, connection: Connection) -> float:
+        faults = self.faults.of(Latency, connection.index)
+        return sum(f.seconds for f in faults if f.in_period(self.now) and not f.by_audio)
 
     def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
         """Deepgram's error: its SDKs know `description`, `message` and `variant`, and no number."""
@@ -203,8 +234,7 @@ class _ListenDialogue(Dialogue):
         self.leave(1011, _IDLE, last=self._metadata())
 
     def _asked(self, option: str) -> bool:
-        """Whether an option of the query is switched on."""
-        return self.connection.query.get(option, "false") != "false"
+        return _asked(self.connection.query, option)
 
     def _notice_speech(self, words: list[HeardWord]) -> None:
         first = words[0] if words else self.hearing.partial
@@ -252,62 +282,102 @@ class _ListenDialogue(Dialogue):
             "is_final": final,
             "speech_final": ends_speech,
             "from_finalize": from_finalize,
-            "channel": {"alternatives": [self._alternative()]},
-            "metadata": self._about_model(),
+            "channel": {"alternatives": [_alternative(self._pending, self.connection.query)]},
+            "metadata": {
+                "request_id": self.connection.request_id,
+                "model_info": _model_info(self.connection),
+                "model_uuid": _MODEL_UUID,
+            },
         }
         self._reported = position
         if final:
             self._start, self._pending = position, []
         self.say(message)
 
-    def _alternative(self) -> dict[str, Any]:
-        words = [self._word(word) for word in self._pending]
-        text = text_of(self._pending)
-        if not self._asked("punctuate"):
-            text = " ".join(word["word"] for word in words)
-        alternative: dict[str, Any] = {
-            "transcript": text,
-            "confidence": min((word["confidence"] for word in words), default=0.0),
-            "words": words,
-        }
-        if words and self.connection.query.get("language") == "multi":
-            alternative["languages"] = list(dict.fromkeys(word["language"] for word in words))
-        return alternative
-
-    def _word(self, word: HeardWord) -> dict[str, Any]:
-        entry: dict[str, Any] = {
-            "word": word.text.lower().strip(_PUNCTUATION),
-            "start": round(word.start, 3),
-            "end": round(word.end, 3),
-            "confidence": _SURE if word.whole else _UNSURE,
-        }
-        if self._asked("punctuate"):
-            entry["punctuated_word"] = word.text
-        if self.connection.query.get("language") == "multi":
-            entry["language"] = ReferenceSpeech.load(word.speech).language.partition("-")[0]
-        return entry
-
-    def _about_model(self) -> dict[str, Any]:
-        model = self.connection.query.get("model", "base")
-        return {
-            "request_id": self.connection.request_id,
-            "model_info": {"name": f"general-{model}", "version": "fake", "arch": model},
-            "model_uuid": _MODEL_UUID,
-        }
-
     def _metadata(self) -> dict[str, Any]:
-        about = self._about_model()
-        return {
-            "type": "Metadata",
-            "transaction_key": "deprecated",
-            "request_id": self.connection.request_id,
-            "sha256": "0" * 64,
-            "created": "2025-01-01T00:00:00.000Z",
-            "duration": round(self.hearing.position, 3),
-            "channels": 1,
-            "models": [_MODEL_UUID],
-            "model_info": {_MODEL_UUID: about["model_info"]},
-        }
+        return {"type": "Metadata", **_metadata(self.connection, self.hearing.position)}
+
+
+def _asked(query: Mapping[str, str], option: str) -> bool:
+    """Whether an option of the query is switched on."""
+    return query.get(option, "false") != "false"
+
+
+def _alternative(heard: Sequence[HeardWord], query: Mapping[str, str]) -> dict[str, Any]:
+    """What was heard, as a Results and a batch answer have it."""
+    words = [_word(word, query) for word in heard]
+    text = text_of(heard)
+    if not _asked(query, "punctuate"):
+        text = " ".join(word["word"] for word in words)
+    alternative: dict[str, Any] = {
+        "transcript": text,
+        "confidence": min((word["confidence"] for word in words), default=0.0),
+        "words": words,
+    }
+    if words and query.get("language") == "multi":
+        alternative["languages"] = list(dict.fromkeys(word["language"] for word in words))
+    return alternative
+
+
+def _word(word: HeardWord, query: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "word": word.text.lower().strip(_PUNCTUATION),
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "confidence": _SURE if word.whole else _UNSURE,
+    }
+    if _asked(query, "punctuate"):
+        entry["punctuated_word"] = word.text
+    if query.get("language") == "multi":
+        entry["language"] = _language_of([word])
+    return entry
+
+
+def _language_of(words: Sequence[HeardWord]) -> str:
+    """The language of most of the words, without a region; English if there are none."""
+    speeches = Counter(word.speech for word in words).most_common(1)
+    if not speeches:
+        return "en"
+    return ReferenceSpeech.load(speeches[0][0]).language.partition("-")[0]
+
+
+def _model_info(connection: Connection) -> dict[str, str]:
+    model = connection.query.get("model", "base")
+    return {"name": f"general-{model}", "version": "fake", "arch": model}
+
+
+def _metadata(connection: Connection, duration: float) -> dict[str, Any]:
+    return {
+        "transaction_key": "deprecated",
+        "request_id": connection.request_id,
+        "sha256": "0" * 64,
+        "created": "2025-01-01T00:00:00.000Z",
+        "duration": round(duration, 3),
+        "channels": 1,
+        "models": [_MODEL_UUID],
+        "model_info": {_MODEL_UUID: _model_info(connection)},
+    }
+
+
+def _audio_of(body: bytes, query: Mapping[str, str]) -> tuple[bytes, int]:
+    """The 16-bit mono samples of a batch request, and their rate in Hz.
+
+    Raises:
+        Rejection: It is neither a WAV file of 16-bit samples nor said to be linear16.
+    """
+    if not body.startswith(b"RIFF"):
+        if query.get("encoding") != "linear16" or not query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, _CORRUPT)
+        return body, int(query["sample_rate"])
+    try:
+        with wave.open(io.BytesIO(body)) as file:
+            if file.getsampwidth() != 2:
+                raise Rejection(400, _CORRUPT)
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            first = samples.reshape(-1, file.getnchannels())[:, 0]
+            return first.tobytes(), file.getframerate()
+    except (wave.Error, EOFError, ValueError):
+        raise Rejection(400, _CORRUPT) from None
 
 
 def _error_of(status: int | str | None) -> tuple[str, str]:

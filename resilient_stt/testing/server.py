@@ -28,6 +28,7 @@ __all__ = ["REDACTED", "Connection", "Dialogue", "FakeServer", "Rejection", "Sen
 
 REDACTED = "<redacted>"
 
+_BIGGEST_BODY = 2 * 1024**3  # bytes: what Deepgram takes
 _SECRET_HEADERS = ("X-API-Key", "Authorization", "Cookie")
 _SECRET_QUERY = ("api_key", "access_token", "token")
 
@@ -49,8 +50,8 @@ class FakeServer(ABC):
         latency: Seconds from the audio that completes a message to the message.
         endpoint_silence: Seconds without speech after which a transcript becomes final.
         handshake: Seconds from the request to the 101.
-        concurrency: Open websockets at once, beyond which a request is answered with 429; those
-            whose peer has vanished count. None: any number.
+        concurrency: Open websockets at once, beyond which a request for one is answered with 429;
+            those whose peer has vanished count. None: any number.
         idle_timeout: Seconds without audio or text after which a connection is closed. Pings do not
             count. It does not act in a stall, nor once the client has sent its closing message.
         max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
@@ -67,6 +68,7 @@ class FakeServer(ABC):
 
     path: ClassVar[str]
     other_paths: ClassVar[tuple[str, ...]] = ()
+    batch_paths: ClassVar[tuple[str, ...]] = ()
     request_id_header: ClassVar[str]
 
     def __init__(
@@ -122,9 +124,11 @@ class FakeServer(ABC):
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1. The server's clock starts here, at 0."""
-        app = web.Application()
+        app = web.Application(client_max_size=_BIGGEST_BODY)
         for path in (self.path, *self.other_paths):
             app.router.add_get(path, self._answer)
+        for path in self.batch_paths:
+            app.router.add_post(path, self._answer)
         # a hung request must end with its client, not with the server
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
@@ -269,6 +273,8 @@ class FakeServer(ABC):
 
     async def _served(self, request: web.Request, connection: Connection) -> web.StreamResponse:
         self.check(request)
+        if request.method == "POST":
+            return await self.transcribed(request, connection)
         if self.concurrency is not None and self._taken >= self.concurrency:
             raise Rejection(429)
         self._taken += 1
@@ -292,6 +298,14 @@ class FakeServer(ABC):
         finally:
             self._dialogues.remove(dialogue)
         return websocket
+
+    async def transcribed(self, request: web.Request, connection: Connection) -> web.Response:
+        """The provider's answer to a batch request.
+
+        Raises:
+            Rejection: The provider would not take the audio.
+        """
+        raise AssertionError(f"{type(self).__name__} has no batch endpoint")
 
     @abstractmethod
     def check(self, request: web.Request) -> None:
