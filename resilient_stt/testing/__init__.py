@@ -21,6 +21,7 @@ from .faults import (
     Status,
     from_,
 )
+from .noise import babble, coughs, join, music, reversed_speech, silence
 from .play import Played, play
 from .score import Final, Score, score
 from .speech import ReferenceSpeech, SpokenWord
@@ -49,8 +50,14 @@ __all__ = [
     "Stall",
     "Status",
     "VirtualTimeLoop",
+    "babble",
+    "coughs",
     "from_",
+    "join",
+    "music",
     "play",
+    "reversed_speech",
     "run_virtual",
     "score",
+    "silence",
 ]

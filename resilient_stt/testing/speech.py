@@ -59,10 +59,9 @@ class ReferenceSpeech:
     first_word: int = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<ReferenceSpeech {self.name} {self.language} {self.duration:.2f} s, words "
-            f"{self.first_word}..{self.first_word + len(self.words) - 1}>"
-        )
+        last = self.first_word + len(self.words) - 1
+        words = f"words {self.first_word}..{last}" if self.words else "no words"
+        return f"<ReferenceSpeech {self.name} {self.language} {self.duration:.2f} s, {words}>"
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -118,7 +117,7 @@ class ReferenceSpeech:
         noise = np.random.default_rng(_PADDING_SEED).integers(
             -_PADDING_DITHER, _PADDING_DITHER + 1, round(seconds * SAMPLE_RATE), np.int16
         )
-        return replace(self, samples=_read_only(np.concatenate([self.samples, noise])))
+        return replace(self, samples=read_only(np.concatenate([self.samples, noise])))
 
     def frames(
         self, *, sample_rate: int = SAMPLE_RATE, channels: int = 1, frame_duration: float = 0.02
@@ -170,10 +169,11 @@ def _load(name: str) -> ReferenceSpeech:
 def _decoded(flac: bytes) -> NDArray[np.int16]:
     with av.open(io.BytesIO(flac), mode="r") as container:
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    return _read_only(np.concatenate(parts).astype(np.int16))
+    return read_only(np.concatenate(parts).astype(np.int16))
 
 
-def _read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+def read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the samples, protected from being written to."""
     samples.flags.writeable = False  # recordings are shared between everyone in the process
     return samples
 
