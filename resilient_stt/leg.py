@@ -116,7 +116,7 @@ class LegStream:
         complete = len(known) == 2 * len(timed)
         return Said(
             kind,
-            data.text or "",
+            str(data.text or ""),  # ink-2's plugin passes on whatever type the server sent
             tuple(Word(t, (s or 0.0) - shift, (e or 0.0) - shift) for t, s, e in timed)
             if complete
             else (),

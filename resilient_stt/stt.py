@@ -99,8 +99,9 @@ class ResilientSTT(stt.STT[EventName]):
         self._serving = self._route[0].name
         self._keyterms: list[str] = []
         self._streams: WeakSet[ResilientStream] = WeakSet()
+        retry = self.policies.retry
         self._wait = tenacity.wait_random_exponential(
-            multiplier=self.policies.retry.wait_min, max=self.policies.retry.wait_max
+            multiplier=retry.wait_min, max=retry.wait_max, min=retry.wait_max / 2
         )
         self._batch = Batch(self, self._providers, self._health)
         self._recognize_metrics_needed = False
@@ -203,7 +204,7 @@ class ResilientSTT(stt.STT[EventName]):
         """Seconds to wait after so many failures in a row: jittered, exponential, bounded."""
         state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
         state.attempt_number = max(1, failures)
-        return max(self.policies.retry.wait_min / 2, self._wait(state))
+        return self._wait(state)
 
     def serve(self, name: str) -> None:
         """A stream is served by this provider from now on."""

@@ -56,12 +56,12 @@ class History:
             case Degraded(at=at):
                 self._stop(at)
                 self.outages.append(Spell("", at))
-            case Switched(at=at, to_provider=provider, replay_from=start) if not out:
-                self._stop(at)
-                self._serve(provider, at, start)
-            case ProviderFailed(at=at, provider=provider, reason=reason) if not out:
-                self.failures.append((provider, at))
+            case Switched(at=at, to_provider=provider, reason=reason, replay_from=start):
                 self._stop(at, served=reason not in UNOPENED)
+                self._serve(provider, at, start)
+            case ProviderFailed(at=at, provider=provider) if not out:
+                # of whom served, or was tried in the background: what follows says which
+                self.failures.append((provider, at))
 
     def _serve(self, provider: str, at: float, start: float | None) -> None:
         self.spells.append(Spell(provider, at, replayed_from=start))

@@ -34,6 +34,16 @@ _REASONS = {
     "protocol": "talks nonsense",
 }
 
+_SIGNS = {
+    "no_sign_of_life": "no sign of life",
+    "final_overdue": "its final is overdue",
+    "no_text": "no text for all that was said",
+    "empty_finals": "empty finals",
+    "heard nothing": "no words for what another heard",
+}
+
+_TAKEN_OVER = {"failback": " is back", "slow": " takes over, for it is faster,"}
+
 UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
 """Reasons of failures that come, as a rule, before a connection is open."""
 
@@ -46,19 +56,25 @@ def style_of(provider: str) -> str:
 class Narrator:
     """Words for events, without those that would drown the rest.
 
-    Attempts during an outage make one line when it begins and one when it is over. A replay is
-    told once it is certain that the connection it was queued on was ever made.
+    Attempts during an outage make one line when it begins and one when it is over. What fails in
+    the background, again and again, is told once until that provider serves or has recovered. A
+    replay is told once it is certain that the connection it was queued on was ever made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, serving: str = "") -> None:
+        """`serving`: who serves first; unknown, whoever fails counts as the one who served."""
+        self._serving = serving
         self._outage = False
+        self._convicted = False
+        """The provider that takes over now was asked before, and has heard the audio already."""
+        self._known: set[tuple[str, str]] = set()
+        """Failures in the background that were told: of whom, why."""
         self._replayed: Replayed | None = None
+        self._at = 0.0
 
     def tell(self, event: Event) -> list[Text]:
         """Lines that can be told now that this has happened."""
-        if isinstance(event, Degraded | Restored):
-            self._outage = isinstance(event, Degraded)
-        elif self._outage and not isinstance(event, AudioLost):
+        if not self._is_news(event):
             return []
         if isinstance(event, ProviderFailed) and event.reason in UNOPENED:
             self._replayed = None
@@ -66,58 +82,123 @@ class Narrator:
         if isinstance(event, Replayed):
             self._replayed = event
         else:
-            lines.append(_line(event))
+            lines.append(self._line(event))
+        self._remember(event)
         return lines
 
     def rest(self) -> list[Text]:
         """Lines held back; to be told when words come, or in the end."""
         held, self._replayed = self._replayed, None
-        return [_line(held)] if held else []
+        return [self._line(held)] if held else []
+
+    def _is_news(self, event: Event) -> bool:
+        match event:
+            case AudioLost() | Degraded() | Restored():
+                return True
+            case ProviderFailed(provider=provider, reason=reason):
+                if self._convicted and reason == "stalled":
+                    return False  # the line before has said it
+                return not self._outage and (provider, reason) not in self._known
+            case Replayed():
+                return not self._outage and not self._convicted
+        return not self._outage
+
+    def _remember(self, event: Event) -> None:
+        match event:
+            case SecondOpinion(verdict=verdict):
+                self._convicted = verdict == "convicted"
+                return
+            case ProviderFailed(provider=provider, reason=reason) if self._in_background(provider):
+                self._known.add((provider, reason))
+            case Degraded():
+                self._outage = True
+            case Restored(provider=provider):
+                self._outage = False
+                self._serves(provider)
+            case Switched(to_provider=provider):
+                self._serves(provider)
+                return  # the replay that follows is the one that was heard already
+            case Recovered(provider=provider):
+                self._forget(provider)
+        self._convicted = False
+
+    def _serves(self, provider: str) -> None:
+        self._serving = provider
+        self._forget(provider)
+
+    def _forget(self, provider: str) -> None:
+        self._known = {known for known in self._known if known[0] != provider}
+
+    def _in_background(self, provider: str) -> bool:
+        return self._serving not in ("", provider)
+
+    def _line(self, event: Event) -> Text:
+        # an event may be about a moment before the last one's, and is told afterwards all the same
+        self._at = max(self._at, event.at)
+        return Text.assemble((f"{self._at:6.2f} s  ", "dim"), *self._described(event))
+
+    def _described(self, event: Event) -> list[str | tuple[str, str]]:
+        match event:
+            case ProviderFailed():
+                return self._failure(event)
+            case Switched():
+                return self._switch(event)
+            case Replayed(provider=provider, seconds=seconds, cut=cut):
+                what = f" has caught up: {seconds:.1f} s replayed"
+                left_out = f", {cut:.1f} s of silence left out" if cut >= 0.05 else ""
+                return [_name(provider), what, (left_out, "dim")]
+            case Degraded():
+                return [("no provider works: ", "red"), "buffering, trying all of them"]
+            case Restored(provider=provider, after=after):
+                return [_name(provider), (" answers again", "green"), f" after {after:.1f} s"]
+            case SecondOpinion():
+                return _opinion(event)
+            case Recovered(provider=provider):
+                return [_name(provider), (" hears again", "green"), " (tried in the background)"]
+            case AudioLost(seconds=seconds):
+                lost = f"{seconds:.1f} s of speech did not fit the buffer and are lost"
+                return [(lost, "bold red")]
+
+    def _failure(self, event: ProviderFailed) -> list[str | tuple[str, str]]:
+        why = _REASONS.get(event.reason, event.reason)
+        told = f" ({_SIGNS.get(event.detail, event.detail)})"
+        told += f": {event.advice}" if event.advice else ""
+        aside = ", tried in the background," if self._in_background(event.provider) else ""
+        return [_name(event.provider), aside, (f" {why}", "red"), (told, "dim")]
+
+    def _switch(self, event: Switched) -> list[str | tuple[str, str]]:
+        seconds = event.at - event.replay_from
+        if event.from_provider == event.to_provider:
+            verb = " is opened again"
+        else:
+            verb = _TAKEN_OVER.get(event.reason, " takes over")
+        heard = "has heard the last" if self._convicted else "hears the last"
+        tail = "already" if self._convicted else "again"
+        again = f" and {heard} {seconds:.1f} s {tail}" if seconds >= 0.05 else ""
+        return [_name(event.to_provider), verb, (again, "dim")]
 
 
-def story(events: Iterable[Event]) -> list[Text]:
-    """All lines so far."""
-    narrator = Narrator()
+def story(events: Iterable[Event], serving: str = "") -> list[Text]:
+    """All lines so far, of a run that began with `serving`."""
+    narrator = Narrator(serving)
     lines = [line for event in events for line in narrator.tell(event)]
     return lines + narrator.rest()
 
 
-def _line(event: Event) -> Text:
-    return Text.assemble((f"{event.at:6.2f} s  ", "dim"), *_described(event))
-
-
-def _described(event: Event) -> list[str | tuple[str, str]]:
-    match event:
-        case ProviderFailed(provider=provider, reason=reason, detail=detail, advice=advice):
-            why = _REASONS.get(reason, reason)
-            told = f" ({detail})" + (f": {advice}" if advice else "")
-            return [_name(provider), (f" {why}", "red"), (told, "dim")]
-        case Switched(from_provider=old, to_provider=new, at=at, replay_from=start, reason=reason):
-            verb = " is opened again" if old == new else " takes over"
-            verb = " is back" if reason == "failback" else verb
-            again = f" and hears the last {at - start:.1f} s again" if at - start >= 0.05 else ""
-            return [_name(new), verb, (again, "dim")]
-        case Replayed(provider=provider, seconds=seconds, cut=cut):
-            what = f" has caught up: {seconds:.1f} s replayed"
-            left_out = f", {cut:.1f} s of silence left out" if cut >= 0.05 else ""
-            return [_name(provider), what, (left_out, "dim")]
-        case Degraded():
-            return [("no provider works: ", "red"), "buffering, trying both"]
-        case Restored(provider=provider, after=after):
-            return [_name(provider), (" answers again", "green"), f" after {after:.1f} s"]
-        case SecondOpinion(provider=provider, asked=asked, verdict=verdict):
-            return [_name(provider), " is silent, ", _name(asked), f" {_VERDICTS[verdict]}"]
-        case Recovered(provider=provider):
-            return [_name(provider), (" hears again", "green"), " (probed in the background)"]
-        case AudioLost(seconds=seconds):
-            return [(f"{seconds:.1f} s of speech did not fit the buffer and are lost", "bold red")]
-
-
-_VERDICTS = {
-    "convicted": "hears words: it is deaf",
-    "answered": "was asked; it answered by itself",
-    "noise": "hears nothing either: it was noise",
-}
+def _opinion(event: SecondOpinion) -> list[str | tuple[str, str]]:
+    sign = f" ({_SIGNS.get(event.sign, event.sign)})" if event.sign else ""
+    second = [] if event.asked != event.provider else ["a second connection to "]
+    asked = [*second, _name(event.asked)]
+    match event.verdict:
+        case "convicted":
+            silent = (" says nothing", "red")
+            return [_name(event.provider), silent, (sign, "dim"), "; ", *asked, " hears words"]
+        case "noise":
+            heard = " hears no words either: it was noise"
+            return [_name(event.provider), " says nothing", (sign, "dim"), "; ", *asked, heard]
+        case _:
+            late = " took its time; "
+            return [_name(event.provider), late, *asked, " was asked, too, and not needed"]
 
 
 def _name(provider: str) -> tuple[str, str]:
@@ -133,7 +214,7 @@ class PlainLines:
 
     def listen(self, run: Run, what: Heard | Event) -> None:
         """Print what happened."""
-        narrator = self._narrators.setdefault(run, Narrator())
+        narrator = self._narrators.setdefault(run, Narrator(run.first))
         for line in _told(what, narrator):
             self._console.print(line, soft_wrap=True)
 

@@ -58,7 +58,7 @@ class Run:
         self.heard: list[Heard] = []
         self.events: list[Event] = []
         self.interim = ""
-        self.serving = provider
+        self.first = self.serving = provider
         self.position = 0.0
         self.failovers = 0
         self.played: Played | None = None

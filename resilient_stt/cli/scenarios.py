@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..testing.faults import Drop, DropAfterClose, Fault, Hang, Refuse, Status, from_
+from ..testing.faults import (
+    Drop,
+    DropAfterClose,
+    Fault,
+    Garbage,
+    HalfOpen,
+    Hang,
+    InBandError,
+    Latency,
+    Refuse,
+    Stall,
+    Status,
+    from_,
+)
 from ..testing.speech import SAMPLE_RATE, ReferenceSpeech
 from .problems import Problem
 
@@ -37,6 +50,15 @@ class Scenario:
             return speech.padded(self.pause)
         end = round((speech.words[-1].end + 0.04) * SAMPLE_RATE)
         return replace(speech, samples=speech.samples[:end])
+
+
+_OUTAGE = (8.0, 14.0)
+
+
+def _down(period: tuple[float, float]) -> tuple[Fault, ...]:
+    begin, end = period
+    # a moment earlier: the drop's timer may be early by the clock's resolution
+    return Drop(at_time=begin), Refuse(at_time=begin - 0.1, until=end)
 
 
 def _cut(word: int) -> Drop:
@@ -84,6 +106,37 @@ SCENARIOS: dict[str, Scenario] = {
             summary="the caller hangs up on the last word, Cartesia drops before its final",
             cartesia=(DropAfterClose(connections={0}),),
             pause=None,
+        ),
+        Scenario(
+            name="stall",
+            summary="Cartesia falls silent in the middle of a sentence, its socket stays open",
+            cartesia=(Stall(at_word=_THURSDAY, part=0.5, connections={0}),),
+        ),
+        Scenario(
+            name="half-open",
+            summary="Cartesia vanishes in the middle of a word, without closing anything",
+            cartesia=(HalfOpen(at_word=_THURSDAY, part=0.5, connections={0}),),
+        ),
+        Scenario(
+            name="in-band",
+            summary="Cartesia sends an error 402 (out of credits) as a message, then nothing more",
+            cartesia=(InBandError(402, at_word=_THURSDAY, part=0.5, connections={0}),),
+        ),
+        Scenario(
+            name="garbage",
+            summary="Cartesia sends half of each message from the middle of a sentence on",
+            cartesia=(Garbage(at_word=_THURSDAY, part=0.5, connections={0}),),
+        ),
+        Scenario(
+            name="slow",
+            summary="Cartesia answers 3 s late from the middle of a sentence on",
+            cartesia=(Latency(3.0, at_time=6.0),),
+        ),
+        Scenario(
+            name="outage",
+            summary="both are down for 6 s in the middle of a sentence",
+            cartesia=_down(_OUTAGE),
+            deepgram=_down(_OUTAGE),
         ),
     )
 }

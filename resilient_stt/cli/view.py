@@ -28,7 +28,6 @@ class OneRun:
     def __init__(self, scenario: Scenario, run: Run) -> None:
         self._scenario = scenario
         self._run = run
-        self._first = run.serving
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, 110)
@@ -38,7 +37,7 @@ class OneRun:
         yield _framed(body, self._scenario, self._run, width)
 
     def _lanes(self, width: int) -> RenderableType:
-        run, history = self._run, History.of(self._first, self._run.events)
+        run, history = self._run, History.of(run.first, self._run.events)
         table = _grid(10, width)
         table.add_row("speech", words_lane(run, width, style_of))
         for name, style in STYLES.items():
@@ -49,7 +48,7 @@ class OneRun:
         return table
 
     def _log(self, width: int) -> RenderableType:
-        lines = story(self._run.events)[-_LOG_LINES:]
+        lines = story(self._run.events, self._run.first)[-_LOG_LINES:]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         return Group(*lines) if lines else Text("nothing has failed yet", style="dim")

@@ -35,6 +35,8 @@ class Opinion:
         self._scale = 1.0
         """How much noise has stretched the deadlines."""
         self._hedge: Leg | None = None
+        self._until = 0
+        """What the suspect owed words for when the hedge was opened."""
         self._asked: set[str] = set()
         """Who was asked since the suspicion began."""
         self._first = True
@@ -108,6 +110,7 @@ class Opinion:
             self._first = False
             self._asked.add(provider.name)
             self._hedge = self._legs.open(provider, Role.HEDGE, now)
+            self._until = active.watch.asked
             return None
         return alarm if due else None  # nobody can be asked, not even on a connection of its own
 
@@ -124,38 +127,49 @@ class Opinion:
         return self._first or self._scale >= self._policy.suspicion_max or self._budget.allows(now)
 
     def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
-        if self._news(hedge):
+        if self._news(hedge, alarm):
             self._report(hedge, alarm, Verdict.CONVICTED)
             return alarm
         if self._heard_nothing(hedge, now):
             self._noise(hedge, active, alarm, now)
         return None
 
-    def _news(self, hedge: Leg) -> bool:
-        """Whether the hedge told words for audio that is not settled."""
+    def _news(self, hedge: Leg, alarm: Alarm) -> bool:
+        """Whether the hedge told words that the suspect owes.
+
+        Not words that were spoken later: those the suspect may still tell in time.
+        """
         legs = self._legs
+        owed = legs.ledger.seconds(alarm.to)
         seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
         for said in hedge.held:
             if not said.text.strip():
                 continue
             utterance = hedge.understood(said)
             kept = seam.trim(utterance)
-            if kept is not None:
+            if kept is not None and (kept.start is None or kept.start < owed):
                 return True
             if said.kind is SaidKind.FINAL:
                 seam.passed(utterance, kept)
         return False
 
     def _heard_nothing(self, hedge: Leg, now: float) -> bool:
+        over = self._over_at(hedge)
+        return hedge.finished or hedge.watch.denied or (over is not None and now >= over)
+
+    def _over_at(self, hedge: Leg) -> float | None:
+        """When the hedge had time enough as well."""
         alarm = hedge.watch.alarm(self._legs.ledger, hedge.cursor)
-        return hedge.finished or hedge.watch.denied or (alarm is not None and now >= alarm.due)
+        if alarm is None:
+            return None
+        return max(alarm.due, hedge.watch.heard_by(self._until) or 0.0)
 
     def _noise(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> None:
         """It was not speech. A second leg of the same provider may be as deaf as the first."""
         ledger = self._legs.ledger
-        to = min(alarm.to, hedge.cursor)
-        if alarm.sign is not Sign.OVERDUE:
-            to = min(active.cursor, hedge.cursor) - ledger.samples(self._policy.quiet)
+        to = min(max(alarm.to, self._until), hedge.cursor)
+        if alarm.sign is not Sign.OVERDUE:  # what was said just now may still be told
+            to = min(to, active.cursor - ledger.samples(self._policy.quiet))
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)
         active.watch.acquitted(max(to, ledger.watermark))

@@ -259,7 +259,9 @@ class Session:
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()
-        for delay in leg.watch.answered(ledger, now, timed=utterance.end is not None):
+        since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
+        delay = leg.watch.answered(ledger, now, since)
+        if delay is not None:
             self._judge_delay(leg, delay, now)
 
     def _judge_delay(self, leg: Leg, seconds: float, now: float) -> None:

@@ -72,8 +72,10 @@ class Watch:
         self._voice_since: float | None = None
         self._wordless_since: float | None = None
         self._asks: deque[_Ask] = deque(maxlen=ASKS)
+        self._wordless_to = 0
         self._empty = 0
         self._empty_since = 0.0
+        self._empty_to = 0
 
     def __repr__(self) -> str:
         return f"Watch(asks={list(self._asks)}, empty={self._empty}, from={self._from})"
@@ -94,7 +96,7 @@ class Watch:
         if voiced < self._policy.wordless:
             self._wordless_since = None
         elif self._wordless_since is None:
-            self._wordless_since = heard_by
+            self._wordless_since, self._wordless_to = heard_by, cursor
 
     def said(self, said: Said, cursor: int, now: float) -> None:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
@@ -107,22 +109,21 @@ class Watch:
             if self._asks:
                 self._asks.popleft()  # an answer: no words there
             self._empty += 1
-            self._empty_since = now
+            self._empty_since, self._empty_to = now, cursor
 
-    def answered(self, ledger: Ledger, now: float, *, timed: bool) -> list[float]:
-        """A FINAL with text has settled what it tells; returns the delays of what it answers, in
-        seconds from the end of speech.
+    def answered(self, ledger: Ledger, now: float, since: int | None) -> float | None:
+        """A FINAL with text has settled what it tells: seconds that it came after the speech.
 
-        `timed`: its times say how far it reaches; one without answers everything asked so far.
+        `since`: the session sample at which its words begin; what was asked for before them had
+        none. `None` if it has no times: then it answers everything asked so far. Returns `None` if
+        it was not waited for.
         """
-        delays = []
-        for ask in list(self._asks):
-            if timed and ledger.owes_before(ask.to):
-                break
-            self._asks.remove(ask)
-            if not self._turn_undecided(ask):
-                delays.append(max(0.0, now - ask.spoken))
-        return delays
+        delay = None
+        while self._asks and not (since is not None and ledger.owes_before(self._asks[0].to)):
+            ask = self._asks.popleft()
+            if (since is None or ask.to > since) and not self._turn_undecided(ask):
+                delay = max(0.0, now - ask.spoken)
+        return delay
 
     def acquitted(self, to: int) -> None:
         """There was nothing to be heard before `to`."""
@@ -139,8 +140,21 @@ class Watch:
 
     # -- what it owes
 
+    @property
+    def asked(self) -> int:
+        """The session sample up to which it owes finals."""
+        return max((ask.to for ask in self._asks), default=0)
+
+    def heard_by(self, to: int) -> float | None:
+        """When it had time enough to tell the words before `to`; `None` if it was not asked."""
+        asked = [a.at + self._final_limit(a) for a in self._asks if a.to <= to]
+        return max(asked, default=None)
+
     def alarm(self, ledger: Ledger, cursor: int, scale: float = 1.0) -> Alarm | None:
-        """The first suspicion to come, if the leg owes anything; `scale` stretches deadlines."""
+        """The first suspicion to come, if the leg owes anything.
+
+        `scale` stretches its deadline, not the time that a hedge has before it.
+        """
         if not ledger.hears:
             return None
         alarms = [
@@ -158,14 +172,18 @@ class Watch:
         if self._unanswered(ledger, cursor) < self._policy.quiet_voiced:
             return None
         p99 = self._latency.p99 or 0.0
-        limit = scale * max(self._policy.quiet, self._policy.quiet_p99 * p99)
-        return self._alarm(Sign.QUIET, since, limit, cursor, self._policy.quiet_hedge_at)
+        limit = max(self._policy.quiet, self._policy.quiet_p99 * p99)
+        lead = (1 - self._policy.quiet_hedge_at) * limit
+        due = since + scale * limit
+        to = cursor - ledger.samples(self._policy.quiet / 2)  # what came later may yet be told
+        return Alarm(Sign.QUIET, due - lead, due, to)
 
     def _overdue(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         for ask in self._asks:
             if ledger.owes_before(ask.to) and (ask.flushed or not ledger.voiced(ask.to, cursor)):
-                limit = scale * self._final_limit(ask)
-                return self._alarm(Sign.OVERDUE, ask.at, limit, ask.to, self._policy.hedge_at)
+                limit = self._final_limit(ask)
+                due = ask.at + scale * limit
+                return Alarm(Sign.OVERDUE, due - (1 - self._policy.hedge_at) * limit, due, ask.to)
         return None
 
     def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
@@ -174,7 +192,7 @@ class Watch:
             return None
         if self._unanswered(ledger, cursor) < scale * self._policy.wordless:
             return None
-        return Alarm(Sign.WORDLESS, since, since, cursor)
+        return Alarm(Sign.WORDLESS, since, since, self._wordless_to)
 
     def _emptied(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         policy = self._policy
@@ -182,10 +200,7 @@ class Watch:
         long = self._empty and self._unanswered(ledger, cursor) >= scale * policy.empty_voiced
         if not (many or long) or not ledger.owes():
             return None
-        return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, cursor)
-
-    def _alarm(self, sign: Sign, since: float, limit: float, to: int, hedge_at: float) -> Alarm:
-        return Alarm(sign, since + hedge_at * limit, since + limit, to)
+        return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, self._empty_to)
 
     def _final_limit(self, ask: _Ask) -> float:
         p99 = self._latency.p99

@@ -149,7 +149,8 @@ class Dialogue(ABC):
         self._armed: list[StreamFault] = []
         self._struck: list[StreamFault] = []
         self._speed = server.speed
-        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[float, str | bytes]] = asyncio.Queue()
+        self._missed = -1.0  # the loop's time: what came in until then is lost in a stall
         self._opened = self._active = asyncio.get_running_loop().time()
         self._received = 0.0  # seconds of audio that came in
         self._idle: asyncio.TimerHandle | None = None
@@ -278,6 +279,8 @@ class Dialogue(ABC):
     def _receive(self, data: str | bytes) -> None:
         """Take a message in: refuse it, recognise it at once, or queue it."""
         self._active = asyncio.get_running_loop().time()
+        if self._stalled:
+            self._missed = self._active
         if isinstance(data, str):
             self.connection.texts.append(data)
         else:
@@ -285,9 +288,9 @@ class Dialogue(ABC):
         if (refusal := self._refusal(data)) is not None:
             self._close(*refusal)
         elif self._speed is None:
-            self._process(data)
+            self._process(data, self._active)
         else:
-            self._inbox.put_nowait(data)
+            self._inbox.put_nowait((self._active, data))
 
     def _refusal(self, data: str | bytes) -> tuple[int, str] | None:
         """The close code and the reason if a message is too much."""
@@ -303,19 +306,19 @@ class Dialogue(ABC):
         loop = asyncio.get_running_loop()
         free = loop.time()  # when the audio before is done with
         while not self._over:
-            data = await self._inbox.get()
+            came, data = await self._inbox.get()
             if isinstance(data, bytes):
                 await asyncio.sleep(free - loop.time())
                 free = max(free, loop.time()) + self._seconds(data) / speed
-            self._process(data)
+            self._process(data, came)
 
-    def _process(self, data: str | bytes) -> None:
+    def _process(self, data: str | bytes, came: float) -> None:
         if self._over:
             return
         if isinstance(data, str):
-            self._read(data)
+            self._read(data, came)
         else:
-            self._hear(data)
+            self._hear(data, came)
 
     def _seconds(self, pcm: bytes) -> float:
         return len(pcm) / _SAMPLE_WIDTH / self.sample_rate
@@ -359,10 +362,10 @@ class Dialogue(ABC):
             text = content if isinstance(content, str) else json.dumps(content)
             await self._websocket.send_str(text)
 
-    def _hear(self, pcm: bytes) -> None:
+    def _hear(self, pcm: bytes, came: float) -> None:
         for piece in self._pieces(pcm):
             self.connection.audio += self._seconds(piece)
-            awake = self._awake()
+            awake = self._awake(came)
             words = self.hearing.feed(piece)
             if awake:
                 self.heard(words)
@@ -375,12 +378,12 @@ class Dialogue(ABC):
         step = round((_FINE_STEP if fine else _STEP) * self.sample_rate) * _SAMPLE_WIDTH
         return (pcm[at : at + step] for at in range(0, len(pcm), step))
 
-    def _read(self, text: str) -> None:
+    def _read(self, text: str, came: float) -> None:
         if self.is_goodbye(text):
             self._parting = True
             for fault in self._server.faults.of(DropAfterClose, self.connection.index):
                 self.strike(fault)
-        if not self._over and self._awake():
+        if not self._over and self._awake(came):
             self.told(text)
 
     def _strike_reached(self) -> None:
@@ -412,9 +415,9 @@ class Dialogue(ABC):
         errors = self._in_force(InBandError)
         return bool(self._in_force(Stall)) or any(error.then == "silence" for error in errors)
 
-    def _awake(self) -> bool:
-        """Whether the recogniser lives; one that had died knows nothing of before."""
-        if self._stalled:
+    def _awake(self, came: float) -> bool:
+        """Whether the recogniser lives for what came then; one that had died forgets all before."""
+        if self._stalled or came <= self._missed:
             return False
         if self._must_forget:
             self._must_forget = False
@@ -424,6 +427,7 @@ class Dialogue(ABC):
     def _fall_silent(self) -> None:
         """Withhold what was said and not yet sent."""
         self._must_forget = True
+        self._missed = asyncio.get_running_loop().time()
         self._outbox = asyncio.Queue()
         if self._sender is not None:
             self._sender.cancel()

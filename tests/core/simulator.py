@@ -2,12 +2,15 @@
 
 A recogniser knows only the samples it was sent and answers with the words it heard whole; a word
 heard in part comes back as a wrong fragment. So a lost, repeated or clipped word shows in the text.
+Noise is a word without text: the voice detector reports it, and no recogniser hears anything.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +31,8 @@ from resilient_stt.core.commands import (
     SendAudio,
     Serve,
 )
+from resilient_stt.core.health import Health
+from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
     ErrorKind,
@@ -45,6 +50,7 @@ from resilient_stt.core.inputs import (
     Woken,
     Word,
 )
+from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import Pace, Policies, Provider
 from resilient_stt.core.session import Session
 from resilient_stt.events import Event
@@ -54,6 +60,8 @@ START_DELAY = 0.1
 """Voice that it takes the voice detector to be sure of speech."""
 END_DELAY = 0.35
 """Silence that it takes it to be sure of the end."""
+BUSY = 300
+"""Inputs at one moment that mean that time stands still."""
 NOTICED = 0.1
 """Part of a clipped word from which a recogniser writes something."""
 
@@ -75,6 +83,11 @@ def speak(*words: tuple[str, float, float]) -> list[Spoken]:
         at = round(start + length, 3)
         spoken.append(Spoken(text, start, at))
     return spoken
+
+
+def noise(before: float, length: float) -> tuple[str, float, float]:
+    """A cough, or music, as `speak` takes it: voice to the detector, and no words to anybody."""
+    return ("", before, length)
 
 
 def sentence(
@@ -134,19 +147,52 @@ class NeverEnds:
     telling: bool = True
 
 
-Fault = Refused | Drops | EndsEarly | DropsAtEnd | LosesTail | NeverEnds
+@dataclass(frozen=True)
+class Stalls:
+    """It says nothing any more so long after it was opened, and what it held back comes at once if
+    that `lasts` not for ever. `ends`: told that the input has ended, it ends all the same."""
+
+    after: float
+    lasts: float = math.inf
+    ends: bool = False
+
+    def mute(self, lived: float) -> bool:
+        return self.after <= lived < self.after + self.lasts
+
+
+DEAF = Stalls(0.0)
+"""It connects, and never says anything."""
+
+
+@dataclass(frozen=True)
+class SaysEmpty:
+    """So long after it was opened its finals are empty, and it gives no interim transcripts."""
+
+    after: float = 0.0
+
+
+@dataclass(frozen=True)
+class Slow:
+    """All that it says comes so many seconds later."""
+
+    seconds: float
+
+
+Fault = Refused | Drops | EndsEarly | DropsAtEnd | LosesTail | NeverEnds | Stalls | SaysEmpty | Slow
 
 
 @dataclass
 class Recogniser:
     """A provider: how it recognises, and what goes wrong with its connections, one after another.
 
-    `down`: seconds of the session between which it answers to nobody.
+    `down`: seconds of the session between which it answers to nobody. `stalled`: the same, but its
+    connections stay open, and those that were open then say nothing any more.
     """
 
     name: str = "a"
     faults: Sequence[Fault | None] = ()
     down: Sequence[tuple[float, float]] = ()
+    stalled: Sequence[tuple[float, float]] = ()
     times: str = "words"
     """`words`, `end` or `none`."""
     latency: float = 0.2
@@ -157,6 +203,13 @@ class Recogniser:
     most: int = 99
     """Words that it gathers before it finalises without a pause."""
     interims: bool = True
+    flushes: bool = True
+    """A flush makes it finalise."""
+    finalises_late: bool = False
+    final_after: float = 1.2
+    turn_after: float = 0.0
+    empties: bool = False
+    """It says empty finals where it hears no words, once a second."""
     jitter: Callable[[int], float] = lambda _: 0.0
     """Error of the time of the n-th edge of a word."""
     spell: Callable[[str], str] = str
@@ -164,6 +217,18 @@ class Recogniser:
 
     def is_down(self, at: float) -> bool:
         return any(since <= at < until for since, until in self.down)
+
+    @property
+    def traits(self) -> Provider:
+        return Provider(
+            name=self.name,
+            pace=self.pace,
+            interims=self.interims,
+            flushes=self.flushes,
+            finalises_late=self.finalises_late,
+            final_after=self.final_after,
+            turn_after=self.turn_after,
+        )
 
 
 @dataclass
@@ -190,7 +255,9 @@ class Connection:
         self.ended = False
         self.opened_at = self._busy = sim.now
         self._told_at = sim.now
-        self._words = iter(sim.words)
+        self._late = fault.seconds if isinstance(fault, Slow) else 0.0
+        self._wordless_at = 0.0
+        self._words = iter([w for w in sim.words if w.text])
         self._word = next(self._words, None)
         self._part: Part | None = None
         self._pending: list[Word] = []
@@ -214,9 +281,15 @@ class Connection:
         speaking = self._part is not None
         if not speaking:
             self._endpoint(self.sent / RATE)
+        if speaking or self._pending:
+            self._wordless_at = self.sent / RATE
+        elif self.of.empties and self.sent / RATE >= self._wordless_at + 1.0:
+            self._wordless_at = self.sent / RATE
+            self._say(Said(SaidKind.FINAL))
 
     def flush(self) -> None:
-        self._finalise(len(self._pending))
+        if self.of.flushes:
+            self._finalise(len(self._pending))
 
     def end(self) -> None:
         self.ended = True
@@ -228,7 +301,7 @@ class Connection:
             self._say_at(self._busy + 0.05, LegEnded(self.leg))
         elif not isinstance(self.fault, NeverEnds):
             self._finalise(len(self._pending))
-            self._say_at(self._busy + self.of.latency + 0.05, LegEnded(self.leg))
+            self._say_at(self._heard_at + 0.05, LegEnded(self.leg))
         elif self.fault.telling:
             self._finalise(len(self._pending))
 
@@ -283,7 +356,7 @@ class Connection:
     def _finalise(self, count: int) -> None:
         said, self._pending = self._pending[:count], self._pending[count:]
         if said:
-            self._told_at = self._busy + self.of.latency
+            self._told_at = self._heard_at
             self._say(self._transcript(SaidKind.FINAL, said))
         if self._started and not self._pending:
             self._started = False
@@ -299,8 +372,18 @@ class Connection:
 
     # -- saying
 
+    @property
+    def _heard_at(self) -> float:
+        """When it can say something about what it was sent."""
+        return self._busy + self.of.latency + self._late
+
     def _say(self, said: Said) -> None:
-        self._say_at(self._busy + self.of.latency, LegSaid(self.leg, said))
+        fault = self.fault
+        if isinstance(fault, SaysEmpty) and self.sim.now >= self.opened_at + fault.after:
+            if said.kind is SaidKind.INTERIM:
+                return
+            said = Said(said.kind)
+        self._say_at(self._heard_at, LegSaid(self.leg, said))
 
     def _say_at(self, at: float, event: Input) -> None:
         self.sim.at(at, lambda: self._tell(event))
@@ -309,8 +392,28 @@ class Connection:
         self._say_at(self.sim.now + seconds, event)
 
     def _tell(self, event: Input) -> None:
-        if self.leg in self.sim.legs:
+        if self.leg not in self.sim.legs:
+            return
+        heard_again = self._mute_until(event)
+        if heard_again is None:
             self.sim.handle(event)
+        elif heard_again < math.inf:
+            self._say_at(heard_again, event)
+
+    def _mute_until(self, event: Input) -> float | None:
+        """Until when this is held back, if it is."""
+        if isinstance(event, LegFailed):
+            return None
+        now = self.sim.now
+        for since, until in self.of.stalled:
+            if now >= self.sim.base + since and self.opened_at < self.sim.base + until:
+                return math.inf
+        fault = self.fault
+        if not isinstance(fault, Stalls) or not fault.mute(now - self.opened_at):
+            return None
+        if fault.ends and isinstance(event, LegEnded):
+            return None
+        return self.opened_at + fault.after + fault.lasts
 
     def _schedule_fault(self) -> None:
         match self.fault:
@@ -359,20 +462,26 @@ class Simulation:
         self.words = list(words)
         self.recognisers = {r.name: r for r in recognisers}
         self.policies = policies or Policies()
-        self.breakers = {r.name: Breaker(self.policies.breaker) for r in recognisers}
-        route = [Provider(name=r.name, pace=r.pace) for r in recognisers]
-        self.session = Session(route, self.breakers, self.policies, hears=hears)
+        self.health = {r.name: Health(Breaker(self.policies.breaker)) for r in recognisers}
+        self.budget = HedgeBudget(self.policies.watchdog.hedge_share)
+        route = [r.traits for r in recognisers]
+        self.session = Session(route, self.health, self.policies, self.budget, hears=hears)
         self.hears = hears
         self.pad = pad
         self.rush = rush
         self.base = base
         self.now = base
         self.legs: dict[int, Connection] = {}
+        self.roles: dict[int, Role] = {}
+        """What each leg was opened for."""
         self.closed: list[Connection] = []
         self.commands: list[tuple[float, Command]] = []
         self.inputs: list[tuple[float, Input]] = []
         self.pushed = 0
         self.released = 0
+        self._world = {"tail": tail, "frame": frame, "base": base, "pad": pad, "hears": hears}
+        self._busy = 0
+        """Inputs at this moment."""
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._faults = {r.name: iter(r.faults) for r in recognisers}
@@ -381,6 +490,10 @@ class Simulation:
             for since, _ in recogniser.down:
                 self.at(base + since, partial(self._go_down, recogniser.name))
 
+    def __repr__(self) -> str:
+        words = [(w.text, w.start, w.end) for w in self.words]
+        return f"Simulation({words}, {list(self.recognisers.values())}, {self._world})"
+
     # -- the world
 
     def at(self, when: float, action: Callable[[], object]) -> None:
@@ -388,7 +501,8 @@ class Simulation:
 
     @property
     def wait(self) -> float:
-        return min(2.0, 0.1 * 2.0 ** min(self.session.failures, 10))
+        retry = self.policies.retry
+        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.session.failures, 10))
 
     def _speak(self, frame: float, tail: float, flushes: Sequence[float]) -> None:
         length = (self.words[-1].end if self.words else 0.0) + tail
@@ -453,6 +567,8 @@ class Simulation:
         assert progress or due is None or due > self.now, f"woken for nothing: {self.session!r}"
 
     def handle(self, event: Input) -> list[Command]:
+        self._busy = self._busy + 1 if self.inputs and self.inputs[-1][0] == self.now else 0
+        assert self._busy < BUSY, f"no end of inputs at one moment: {self.session!r}"
         self.inputs.append((self.now, event))
         if isinstance(event, AudioPushed):
             self.pushed += event.samples
@@ -461,13 +577,26 @@ class Simulation:
             self.commands.append((self.now, command))
             self._execute(command)
         assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
+        self._check_legs()
         return commands
+
+    def _check_legs(self) -> None:
+        """One leg serves, beside it one hedge and one probe; or, in an outage, a few attempts."""
+        living = {leg.id: leg for leg in self.session._legs}
+        assert set(living) == set(self.legs), "a leg that the session does not know of"
+        for leg in living.values():
+            self.roles.setdefault(leg.id, leg.role)
+        roles = Counter(leg.role for leg in living.values())
+        assert roles[Role.HEDGE] <= roles[Role.ACTIVE] <= 1
+        assert roles[Role.PROBE] <= 1
+        assert not (roles[Role.ACTIVE] and roles[Role.ATTEMPT])
+        attempts = Counter(x.provider.name for x in living.values() if x.role is Role.ATTEMPT)
+        assert all(n <= self.policies.retry.attempts for n in attempts.values())
 
     def _execute(self, command: Command) -> None:
         match command:
             case OpenLeg(leg, name, start):
-                assert not self.legs, "two legs at once"
-                assert all(leg > c.leg for c in self.closed)
+                assert all(leg > c.leg for c in [*self.closed, *self.legs.values()])
                 assert self.released <= start <= self.pushed
                 self.legs[leg] = self._connect(leg, self.recognisers[name])
             case SendAudio(leg, start, end):
@@ -529,6 +658,21 @@ class Simulation:
     def opened(self) -> list[str]:
         """The providers of the legs, in order."""
         return [c.provider for _, c in self.commands if isinstance(c, OpenLeg)]
+
+    def opened_as(self, role: Role) -> list[str]:
+        """The providers of the legs that were opened for that, in order."""
+        legs = [c for _, c in self.commands if isinstance(c, OpenLeg)]
+        return [c.provider for c in legs if self.roles.get(c.leg) is role]
+
+    @property
+    def served(self) -> list[str]:
+        """The providers that served, in order."""
+        return [c.provider for _, c in self.commands if isinstance(c, Serve)]
+
+    @property
+    def spoken(self) -> list[str]:
+        """The words that were spoken."""
+        return [w.text for w in self.words if w.text]
 
     @property
     def gave_up(self) -> bool:

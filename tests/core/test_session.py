@@ -23,6 +23,8 @@ from resilient_stt.core.commands import (
     SendAudio,
     Serve,
 )
+from resilient_stt.core.health import Health
+from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
     ErrorKind,
@@ -147,7 +149,7 @@ def simulations(
 
 def assert_promises(sim: Simulation) -> None:
     """Every word once and in order, speech balanced, nothing reported lost."""
-    assert sim.text == [w.text for w in sim.words]
+    assert sim.text == sim.spoken
     assert sim.speech == [START, END] * (len(sim.speech) // 2)
     assert not sim.gave_up
     assert not [e for e in sim.events if isinstance(e, AudioLost)]
@@ -155,8 +157,8 @@ def assert_promises(sim: Simulation) -> None:
 
 def assert_times(sim: Simulation, within: float) -> None:
     told = [w for e in sim.finals for w in e.words]
-    assert len(told) == len(sim.words)
-    for word, truth in zip(told, sim.words, strict=True):
+    assert len(told) == len(sim.spoken)
+    for word, truth in zip(told, [w for w in sim.words if w.text], strict=True):
         assert abs(word.start - truth.start) <= within
         assert abs(word.end - truth.end) <= within
 
@@ -531,7 +533,7 @@ def test_an_open_breaker_moves_a_provider_back() -> None:
     """A stream begins on the first provider whose breaker admits it."""
     sim = Simulation(TWO, [Recogniser("a"), Recogniser("b")])
     for _ in range(3):
-        sim.breakers["a"].failed(ErrorKind.SERVER, sim.now)
+        sim.health["a"].breaker.failed(ErrorKind.SERVER, sim.now)
     assert_promises(sim.run())
     assert sim.opened == ["b"]
 
@@ -539,7 +541,7 @@ def test_an_open_breaker_moves_a_provider_back() -> None:
 def test_text_closes_a_breaker() -> None:
     """A provider that gives text is healthy again."""
     sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.SERVER)] * 3)]).run()
-    assert sim.breakers["a"].state(sim.now) is State.CLOSED
+    assert sim.health["a"].breaker.state(sim.now) is State.CLOSED
 
 
 # --- what one leg says
@@ -713,7 +715,7 @@ def test_unusable_times_are_not_used() -> None:
 def test_a_session_needs_a_provider() -> None:
     """A route without a provider is a mistake of the caller."""
     with pytest.raises(AssertionError, match="provider"):
-        Session([], {}, Policies(), hears=True)
+        Session([], {}, Policies(), HedgeBudget(), hears=True)
 
 
 @pytest.mark.parametrize(
@@ -804,8 +806,9 @@ def alone(count: int = 1, *, hears: bool = True) -> Session:
     """A session on providers `a`, `b`, ... without a simulation around it."""
     names = "abc"[:count]
     policies = Policies()
-    breakers = {name: Breaker(policies.breaker) for name in names}
-    return Session([Provider(name=name) for name in names], breakers, policies, hears=hears)
+    health = {name: Health(Breaker(policies.breaker)) for name in names}
+    route = [Provider(name=name) for name in names]
+    return Session(route, health, policies, HedgeBudget(), hears=hears)
 
 
 def test_changed_options_renew_the_leg() -> None:

@@ -13,7 +13,7 @@ from livekit.agents import APIConnectionError
 
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.deepgram import FakeDeepgram
-from resilient_stt.testing.faults import HalfOpen, Hang, IgnoreClose, Latency, Stall
+from resilient_stt.testing.faults import Drop, HalfOpen, Hang, IgnoreClose, Latency, Stall
 
 from .streams import (
     ENGLISH,
@@ -271,6 +271,30 @@ async def test_texts_wait_for_the_audio_before_them(provider: Provider) -> None:
         await asyncio.sleep(20)
     assert client.closes[0][0] == pytest.approx(end / 1.5, abs=0.15)
     assert " ".join(spoken(client)).startswith(" ".join(w.text for w in SHORT.words))
+
+
+@both
+async def test_a_backlog_is_lost_in_a_stall(provider: Provider) -> None:
+    """What came in before the stall's end is not transcribed, though it is processed after it."""
+    faults = [Stall(at_time=1, until=2)]
+    async with provider(faults=faults, speed=1.0) as server, connected(server) as client:
+        await send(client, 0, 4.9, pace=1000)
+        await asyncio.sleep(5)
+        await send(client, 4.9, 8.7)
+        await client.socket.send_str(farewell(server))
+        await asyncio.sleep(2)
+    assert spoken(client) == texts(ENGLISH.sentences[1])
+
+
+@both
+async def test_a_backlog_is_lost_in_a_drop(provider: Provider) -> None:
+    """Once the connection is closed nothing more is heard."""
+    faults = [Drop(1011, at_time=2)]
+    async with provider(faults=faults, speed=1.0) as server, connected(server) as client:
+        await send(client, 0, 5, pace=1000)
+        await asyncio.sleep(5)
+    assert [code for _, code, _ in client.closes] == [1011]
+    assert server.connections[0].audio == pytest.approx(1.9, abs=0.11)
 
 
 @both

@@ -187,6 +187,18 @@ async def test_a_half_open_socket_answers_no_ping(provider: Provider) -> None:
 
 
 @both
+async def test_a_half_open_socket_in_a_burst(provider: Provider) -> None:
+    """Of what came in together only that before its trigger is read."""
+    faults = [HalfOpen(at_audio=1.5)]
+    async with provider(faults=faults) as server, connected(server, autoping=False) as socket:
+        for second in range(4):
+            begin = second * 16_000
+            await socket.send_bytes(ENGLISH.samples[begin : begin + 16_000].tobytes())
+        assert not await pong(socket)
+    assert server.connections[0].audio == pytest.approx(1.5, abs=0.002)
+
+
+@both
 async def test_a_half_open_socket_from_a_moment_on(provider: Provider) -> None:
     """What came in before the moment was heard, what comes later is not."""
     outcome, server = await outcome_of(provider, [HalfOpen(at_time=2.5)], patience=20)
