@@ -12,8 +12,8 @@ from ..events import (
     Degraded,
     Event,
     ProviderFailed,
-    Replayed,
     Recovered,
+    Replayed,
     Restored,
     SecondOpinion,
     Switched,
@@ -187,8 +187,8 @@ def story(events: Iterable[Event], serving: str = "") -> list[Text]:
 
 def _opinion(event: SecondOpinion) -> list[str | tuple[str, str]]:
     sign = f" ({_SIGNS.get(event.sign, event.sign)})" if event.sign else ""
-    second = [] if event.asked != event.provider else ["a second connection to "]
-    asked = [*second, _name(event.asked)]
+    second = "a second connection to " if event.asked == event.provider else ""
+    asked: list[str | tuple[str, str]] = [second, _name(event.asked)]
     match event.verdict:
         case "convicted":
             silent = (" says nothing", "red")

@@ -37,7 +37,8 @@ class OneRun:
         yield _framed(body, self._scenario, self._run, width)
 
     def _lanes(self, width: int) -> RenderableType:
-        run, history = self._run, History.of(run.first, self._run.events)
+        run = self._run
+        history = History.of(run.first, run.events)
         table = _grid(10, width)
         table.add_row("speech", words_lane(run, width, style_of))
         for name, style in STYLES.items():
