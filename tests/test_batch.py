@@ -7,13 +7,24 @@ from typing import Any
 
 import pytest
 from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError
-from livekit.agents.stt import SpeechEventType, STTError
+from livekit.agents.stt import AvailabilityChangedEvent, SpeechEventType, STTError
 
 from resilient_stt import Policies, ProviderFailed, ResilientSTT, RetryPolicy, Switched
 from resilient_stt.testing.faults import Hang, Refuse
 from resilient_stt.testing.speech import ReferenceSpeech, plain
 
-from .fakes import FakeStream, FakeSTT, arena, collect, frames, listen, says, transcribes
+from .fakes import (
+    FakeStream,
+    FakeSTT,
+    arena,
+    collect,
+    fails,
+    frames,
+    listen,
+    says,
+    texts,
+    transcribes,
+)
 
 pytestmark = pytest.mark.virtual_time
 
@@ -216,6 +227,84 @@ async def test_failures_in_batch_steer_streams() -> None:
     assert (len(first.streams), len(second.streams)) == (0, 1)
     assert not switches
     await made.aclose()
+
+
+async def streamed(made: ResilientSTT) -> list[str]:
+    """What a stream without audio says."""
+    async with made.stream() as stream:
+        stream.end_input()
+        return texts(await collect(stream))
+
+
+class Told:
+    """Of whom it was told that it is available, or is not, in this order."""
+
+    def __init__(self, made: ResilientSTT) -> None:
+        self.changes: list[tuple[str, bool]] = []
+        made.on("stt_availability_changed", self._changed)
+
+    def _changed(self, event: AvailabilityChangedEvent) -> None:
+        self.changes.append((event.stt.provider, event.available))
+
+
+async def test_availability_is_told_once_per_change() -> None:
+    """A provider that fails in streams and in buffers is lost once, and back once."""
+    first = FakeSTT(fails(down()), error=down(), provider="First")
+    made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
+    told = Told(made)
+    for _ in range(2):
+        assert await streamed(made) == ["hi"]
+        assert (await made.recognize(frames())).alternatives[0].text == "hi"
+    assert told.changes == [("First", False)]
+    first.behaviour, first.error, first.text = says("ho"), None, "ho"
+    await asyncio.sleep(30.0)
+    assert told.changes == [("First", False), ("First", True)], "found out in the background"
+    assert (await made.recognize(frames())).alternatives[0].text == "ho"
+    assert await streamed(made) == ["ho"]
+    assert len(told.changes) == 2
+    await made.aclose()
+
+
+async def test_a_stream_tells_that_a_provider_is_back() -> None:
+    """What a buffer lost, the text of a stream brings back, and the next buffer begins there."""
+    first = FakeSTT(says("ho"), error=down(), provider="First")
+    made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
+    told = Told(made)
+    await made.recognize(frames())
+    assert told.changes == [("First", False)]
+    first.error, first.text = None, "ho"
+    assert await streamed(made) == ["ho"]
+    assert told.changes == [("First", False), ("First", True)]
+    assert (await made.recognize(frames())).alternatives[0].text == "ho"
+    await asyncio.sleep(30.0)
+    assert len(told.changes) == 2
+    await made.aclose()
+
+
+async def test_streams_at_the_same_time_tell_it_once() -> None:
+    """Two streams and a buffer that lose the same provider at the same moment: one event."""
+    first = FakeSTT(fails(down()), error=down(), provider="First")
+    made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
+    told = Told(made)
+    await asyncio.gather(streamed(made), streamed(made), made.recognize(frames()))
+    assert told.changes == [("First", False)]
+    await made.aclose()
+
+
+@pytest.mark.xfail(strict=True, reason="batch tells a wrong key each time, and without advice")
+async def test_wrong_credentials_are_told_once() -> None:
+    """A refused key is one event for buffers, too, which says what to do."""
+    made = ResilientSTT([FakeSTT(error=APIStatusError("no", status_code=401))])
+    failures: list[ProviderFailed] = []
+    made.on("provider_failed", failures.append)
+    try:
+        for _ in range(3):
+            with pytest.raises(APIConnectionError):
+                await made.recognize(frames())
+    finally:
+        await made.aclose()
+    [failure] = failures
+    assert (failure.reason, failure.advice[:18]) == ("auth", "check its API key;")
 
 
 async def test_a_cut_buffer_is_asked_for_elsewhere() -> None:

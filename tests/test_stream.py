@@ -15,9 +15,11 @@ from livekit.agents.stt import RecognizeStream, SpeechEventType
 
 from resilient_stt import (
     AudioFormatError,
+    FailbackPolicy,
     Policies,
     ProviderFailed,
     ResilientSTT,
+    Restored,
     RetryPolicy,
     StreamClosedError,
     Switched,
@@ -59,6 +61,8 @@ SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 """Two sentences; the fault strikes in the middle of a word of the first one."""
 MIDDLE = 5
 CUT = Drop(at_word=MIDDLE, part=0.5, connections={0})
+UNPROBED = Policies(failback=FailbackPolicy(enabled=False))
+"""For counting connections: no failed provider is tried in the background."""
 
 
 def check(played: Played) -> None:
@@ -264,7 +268,8 @@ async def test_connect_fault(name: str, connections: set[int] | None) -> None:
 
     A stream's `conn_options` ask for 3 retries by default: none of them may act beside our own.
     """
-    async with arena([CONNECT_FAULTS[name](connections=connections)]) as a:
+    fault = CONNECT_FAULTS[name](connections=connections)
+    async with arena([fault], policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH.padded(1.0))
     check(played)
     assert a.connections == (1, 1)
@@ -290,7 +295,7 @@ STREAM_FAULTS: dict[str, Fault] = {
 async def test_fault_of_the_primary(name: str, only: tuple[str, str]) -> None:
     """A connection of the primary that ends in any way costs no word and one new connection."""
     faults = {"cartesia": (), "deepgram": (), only[0]: (STREAM_FAULTS[name],)}
-    async with arena(**faults, only=only) as a:
+    async with arena(**faults, only=only, policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH.padded(1.0))
     check(played)
     assert sum(a.connections) == 2
@@ -299,12 +304,20 @@ async def test_fault_of_the_primary(name: str, only: tuple[str, str]) -> None:
 @pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids="-".join)
 @pytest.mark.parametrize("name", STREAM_FAULTS)
 async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
-    """The same on the fallback, while the primary cannot be reached."""
+    """The same on the fallback, while the primary cannot be reached.
+
+    A fallback that had not said anything yet is not reopened, but tried like any other while no
+    provider works.
+    """
     faults = {only[0]: (Refuse(),), only[1]: (STREAM_FAULTS[name],)}
-    async with arena(**faults, only=only) as a:
+    async with arena(**faults, only=only, policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH.padded(1.0))
     check(played)
-    assert sum(a.connections) <= 4
+    of_primary, of_fallback = a.connections if only[0] == "cartesia" else a.connections[::-1]
+    retry = UNPROBED.retry
+    assert of_fallback <= 1 + retry.attempts
+    outage = sum(e.after for e in a.events if isinstance(e, Restored))
+    assert of_primary <= 2 + outage / (retry.wait_max / 2)
 
 
 @pytest.mark.parametrize(
@@ -315,10 +328,11 @@ async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) 
     """A last sentence that a provider swallows without an error is heard by another leg."""
     if len(only) < len(faults):
         pytest.skip("nobody is left")
-    async with arena(**faults, only=only) as a:
+    async with arena(**faults, only=only, policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH)
     check(played)
-    assert sum(a.connections) == sum(map(len, faults.values())) + 1
+    needed = sum(map(len, faults.values())) + 1
+    assert needed <= sum(a.connections) <= needed + 1  # a second opinion may have been asked for
 
 
 async def test_delay_of_a_drop() -> None:
@@ -379,7 +393,7 @@ async def test_gives_up_after_the_outage_limit() -> None:
             await collect(stream)
     assert not raised.value.retryable
     assert loop.time() - begun == pytest.approx(7.0, abs=0.1)
-    assert len(providers[0].streams) < 20
+    assert len(providers[0].streams) <= 2 + 7.0 / (policies.retry.wait_max / 2)
 
 
 async def test_livekit_does_not_retry_beside_us() -> None:
