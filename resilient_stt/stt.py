@@ -94,7 +94,8 @@ class ResilientSTT(stt.STT[EventName]):
             name: Health(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
             for name in self._providers
         }
-        self._budget = HedgeBudget(self.policies.watchdog.hedge_share)
+        watchdog = self.policies.watchdog
+        self._budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
         self._route = tuple(traits_of(name, provider) for name, provider in self._originals.items())
         self._serving = self._route[0].name
         self._keyterms: list[str] = []

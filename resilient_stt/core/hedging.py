@@ -23,11 +23,12 @@ class _Minute:
 class HedgeBudget:
     """Shared by all streams of a `ResilientSTT`. `now` is seconds on one clock of the caller's."""
 
-    def __init__(self, share: float = 0.05) -> None:
-        """`share`: of the audio heard, what may be spent."""
+    def __init__(self, share: float = 0.05, allowance: float = 0.0) -> None:
+        """`share`: of the audio heard, what may be spent; `allowance`: seconds that always may."""
         if not 0 <= share < math.inf:
             raise AssertionError(f"a share of audio is a number of 0 or more, got {share!r}")
         self._share = share
+        self._allowance = allowance
         self._minutes: deque[_Minute] = deque()
 
     def __repr__(self) -> str:
@@ -42,9 +43,9 @@ class HedgeBudget:
         self._minute(now).spent += _sane(seconds)
 
     def allows(self, now: float) -> bool:
-        """Whether no more than the share was spent in the last hour."""
+        """Whether no more than the share, or the allowance, was spent in the last hour."""
         self._minute(now)
-        return self._spent() <= self._share * self._heard()
+        return self._spent() <= max(self._allowance, self._share * self._heard())
 
     def _heard(self) -> float:
         return math.fsum(m.heard for m in self._minutes)

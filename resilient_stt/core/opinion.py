@@ -72,7 +72,7 @@ class Opinion:
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
         alarm = self._alarm(active)
-        if alarm is None or now < alarm.early:
+        if alarm is None or (now < alarm.early and not self._in_doubt(active)):
             self.drop(now)
             return None
         due = now >= alarm.due
@@ -89,12 +89,14 @@ class Opinion:
         alarm = self._alarm(active)
         if alarm is None:
             return []
-        own = (
-            self._hedge.watch.alarm(self._legs.ledger, self._hedge.cursor) if self._hedge else None
-        )
-        return [alarm.early, alarm.due, *([own.due] if own else [])]
+        over = self._over_at(self._hedge) if self._hedge else None
+        return [alarm.early, alarm.due, *([] if over is None else [over])]
 
     # -- inside
+
+    def _in_doubt(self, active: Leg) -> bool:
+        """Whether it has said nothing since the hedge was opened, and still owes words."""
+        return self._hedge is not None and active.watch.told_at < self._hedge.opened_at
 
     def _alarm(self, active: Leg) -> Alarm | None:
         return active.watch.alarm(self._legs.ledger, active.cursor, self._scale)

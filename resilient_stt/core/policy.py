@@ -145,6 +145,9 @@ class WatchdogPolicy(_Checked):
     later if its first word is long."""
     hedge_share: float = 0.05
     """Of the audio of the last hour: how much may be given to second opinions in vain."""
+    hedge_allowance: float = 60.0
+    """Seconds of it that are always allowed: a process that has just begun has heard nothing yet of
+    which to take a share, and must notice a second fault as fast as the first."""
     suspicion_max: float = 8.0
     """Most times that noise stretches a stream's deadlines; the next final resets them."""
     flush_at_end_of_speech: bool = True

@@ -6,6 +6,7 @@ activity and what the leg was sent count; a leg that nobody speaks to may be sil
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,6 +70,8 @@ class Watch:
         """Voice after it is unanswered by any text."""
         self._text_at = 0
         """What the leg had been sent when its last text came."""
+        self.told_at = -math.inf
+        """When that was."""
         self._voice_since: float | None = None
         self._wordless_since: float | None = None
         self._asks: deque[_Ask] = deque(maxlen=ASKS)
@@ -102,7 +105,7 @@ class Watch:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
         if said.text.strip():
             self._from = cursor
-            self._text_at = cursor
+            self._text_at, self.told_at = cursor, now
             self._voice_since = self._wordless_since = None
             self._empty = 0
         elif said.kind is SaidKind.FINAL:
@@ -197,8 +200,8 @@ class Watch:
     def _emptied(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         policy = self._policy
         many = self._empty >= scale * policy.empty_finals
-        long = self._empty and self._unanswered(ledger, cursor) >= scale * policy.empty_voiced
-        if not (many or long) or not ledger.owes():
+        denied = self._unanswered(ledger, self._empty_to) if self._empty else 0.0
+        if not (many or denied >= scale * policy.empty_voiced) or not ledger.owes():
             return None
         return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, self._empty_to)
 
