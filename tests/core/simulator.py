@@ -577,7 +577,8 @@ class Simulation:
             self.commands.append((self.now, command))
             self._execute(command)
         assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
-        self._check_legs()
+        if any(isinstance(c, OpenLeg | CloseLeg) for c in commands):
+            self._check_legs()
         return commands
 
     def _check_legs(self) -> None:
