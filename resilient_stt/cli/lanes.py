@@ -35,7 +35,6 @@ class History:
     spells: list[Spell]
     failures: list[tuple[str, float]] = field(default_factory=list)
     outages: list[Spell] = field(default_factory=list)
-    _replays: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, provider: str, events: Iterable[Event]) -> History:
@@ -50,9 +49,11 @@ class History:
         match event:
             case Restored(at=at, provider=provider):
                 self.outages[-1].end = at
-                self._serve(provider, at, self._replays.get(provider))
+                self._serve(provider, at, None)
             case Replayed(at=at, provider=provider, seconds=seconds, cut=cut):
-                self._replays[provider] = at - seconds - cut
+                now = self.spells[-1] if self.spells else None
+                if now and now.provider == provider and now.replayed_from is None:
+                    now.replayed_from = at - seconds - cut
             case Degraded(at=at):
                 self._stop(at)
                 self.outages.append(Spell("", at))

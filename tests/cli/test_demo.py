@@ -69,6 +69,37 @@ def test_without_a_terminal_there_are_plain_lines(cli: Cli) -> None:
     assert "All 70 words came, each of them once." in result.stdout
 
 
+def test_a_stall_is_told(cli: Cli) -> None:
+    """Who is silent, who heard it all meanwhile, and that the silent one hears again."""
+    result = cli("demo", "--fast", "--fault", "stall")
+    said = [line.partition(" s  ")[2] for line in result.stdout.splitlines()]
+    doubted = said.index("cartesia says nothing (its final is overdue); deepgram hears words")
+    assert said[doubted + 1].startswith("deepgram takes over and has heard the last ")
+    assert said[doubted + 2].startswith("deepgram: It is for Thursday evening")
+    assert "cartesia hears again (tried in the background)" in said[doubted:]
+    assert "All 70 words came, each of them once." in result.stdout
+
+
+@pytest.mark.parametrize("fault", ["stall", "half-open", "in-band", "garbage"])
+def test_silence_is_noticed_by_us_alone(cli: Cli, fault: str) -> None:
+    """Neither the plugin nor LiveKit's adapter notices a provider that only falls silent."""
+    result = cli("demo", "--fast", "--json", "--compare", "--fault", fault)
+    told = json.loads(result.stdout)
+    assert told["plugin"]["lost"] == told["fallback_adapter"]["lost"] == 57
+    assert told["fallback_adapter"]["switches"] == 0
+    assert told["resilient"]["lost"] == told["resilient"]["twice"] == 0
+    assert told["resilient"]["switches"] == 1
+
+
+def test_an_outage_ends_the_others(cli: Cli) -> None:
+    """Six seconds without any provider: the others give up, we wait."""
+    result = cli("demo", "--fast", "--json", "--compare", "--fault", "outage")
+    told = json.loads(result.stdout)
+    assert told["plugin"]["lost"] > 0
+    assert told["fallback_adapter"]["lost"] > 0
+    assert told["resilient"]["lost"] == told["resilient"]["twice"] == 0
+
+
 def test_compare_without_a_terminal_prints_the_table(cli: Cli) -> None:
     """One row for each contestant."""
     result = cli("demo", "--fast", "--compare", "--fault", "hang")

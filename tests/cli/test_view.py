@@ -16,8 +16,10 @@ from resilient_stt.events import (
     Degraded,
     Event,
     ProviderFailed,
+    Recovered,
     Replayed,
     Restored,
+    SecondOpinion,
     Switched,
 )
 
@@ -40,12 +42,10 @@ OUTAGE: list[Event] = [
     replayed(6.0, "deepgram", 1.5),
     failed(13.0, "deepgram"),
     Degraded(at=13.0),
-    replayed(14.0, "cartesia", 3.5),
     failed(14.0, "cartesia", "connect"),
-    switched(14.0, "cartesia", "deepgram", 10.0),
     failed(14.0, "deepgram", "connect"),
-    replayed(16.0, "cartesia", 5.5),
     Restored(at=17.0, provider="cartesia", after=4.0),
+    replayed(16.0, "cartesia", 5.5),
 ]
 
 
@@ -56,8 +56,9 @@ def test_attempts_during_an_outage_are_not_told() -> None:
         "deepgram takes over and hears the last 2.0 s again",
         "deepgram has caught up: 1.5 s replayed, 0.5 s of silence left out",
         "deepgram dropped the connection (APIConnectionError)",
-        "no provider works: buffering, trying both",
+        "no provider works: buffering, trying all of them",
         "cartesia answers again after 4.0 s",
+        "cartesia has caught up: 5.5 s replayed, 0.5 s of silence left out",
     ]
 
 
@@ -79,6 +80,134 @@ def test_lost_audio_is_told_even_during_an_outage() -> None:
     assert "are lost" in story(events)[-1].plain
 
 
+def opinion(
+    at: float, verdict: str, sign: str = "final_overdue", asked: str = "deepgram"
+) -> SecondOpinion:
+    return SecondOpinion(
+        at=at, provider="cartesia", asked=asked, sign=sign, verdict=verdict, seconds=8.0
+    )
+
+
+STALL: list[Event] = [
+    opinion(12.7, "convicted"),
+    ProviderFailed(at=12.7, provider="cartesia", reason="stalled", detail="final_overdue"),
+    Switched(
+        at=12.7,
+        from_provider="cartesia",
+        to_provider="deepgram",
+        reason="stalled",
+        replay_from=3.9,
+    ),
+    replayed(11.9, "deepgram", 7.2),
+]
+
+
+def told(events: list[Event], serving: str = "cartesia") -> list[str]:
+    return [line.plain.partition(" s  ")[2] for line in story(events, serving)]
+
+
+def test_a_conviction_is_told_once() -> None:
+    """The verdict says who is silent and who is not; the switch, that nothing is heard anew."""
+    assert told(STALL) == [
+        "cartesia says nothing (its final is overdue); deepgram hears words",
+        "deepgram takes over and has heard the last 8.8 s already",
+    ]
+
+
+def test_silence_that_nobody_else_was_asked_about() -> None:
+    """Without a second opinion the failure itself is told, and its sign in words."""
+    assert told(STALL[1:]) == [
+        "cartesia went silent (its final is overdue)",
+        "deepgram takes over and hears the last 8.8 s again",
+        "deepgram has caught up: 7.2 s replayed, 0.5 s of silence left out",
+    ]
+
+
+def test_time_never_goes_back_in_a_story() -> None:
+    """An event about an earlier moment is told when it is told."""
+    events: list[Event] = [Restored(at=17.0, provider="a", after=4.0), replayed(16.0, "a", 5.5)]
+    assert [line.plain[:9] for line in story(events)] == [" 17.00 s "] * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (
+            opinion(9.0, "noise", "no_sign_of_life"),
+            "cartesia says nothing (no sign of life); deepgram hears no words either: it was noise",
+        ),
+        (
+            opinion(9.0, "answered", ""),
+            "cartesia took its time; deepgram was asked, too, and not needed",
+        ),
+        (
+            opinion(9.0, "convicted", "empty_finals", "cartesia"),
+            "cartesia says nothing (empty finals); a second connection to cartesia hears words",
+        ),
+    ],
+    ids=["noise", "answered", "the same again"],
+)
+def test_second_opinions(event: Event, says: str) -> None:
+    """Every verdict in a line."""
+    assert told([event]) == [says]
+
+
+def test_what_fails_in_the_background_is_told_once() -> None:
+    """Attempts on a provider that does not serve are set apart, and not repeated until it has
+    recovered; who returns is back."""
+    lost: list[Event] = [failed(6.0, "cartesia"), switched(6.0, "cartesia", "deepgram", 4.0)]
+    tries: list[Event] = [failed(at, "cartesia", "connect") for at in (12.0, 18.0, 24.0)]
+    back = Switched(
+        at=40.0,
+        from_provider="deepgram",
+        to_provider="cartesia",
+        reason="failback",
+        replay_from=40.0,
+    )
+    again = failed(50.0, "cartesia", "connect")
+    events: list[Event] = [
+        *lost,
+        *tries,
+        Recovered(at=30.0, provider="cartesia"),
+        tries[0],
+        back,
+        again,
+    ]
+    assert told(events)[2:] == [
+        "cartesia, tried in the background, cannot be reached (APIConnectionError)",
+        "cartesia hears again (tried in the background)",
+        "cartesia, tried in the background, cannot be reached (APIConnectionError)",
+        "cartesia is back",
+        "cartesia cannot be reached (APIConnectionError)",
+    ]
+
+
+def test_what_to_do_is_told() -> None:
+    """Advice, where there is any, ends the line."""
+    advice = "check CARTESIA_API_KEY; not tried again for 300 s"
+    event = ProviderFailed(
+        at=0.0, provider="cartesia", reason="auth", detail="APIStatusError 401", advice=advice
+    )
+    assert told([event]) == [f"cartesia refused the key (APIStatusError 401): {advice}"]
+
+
+def test_history_of_a_call_that_comes_back() -> None:
+    """What fails in the background interrupts nobody's service."""
+    events: list[Event] = [
+        *STALL,
+        failed(18.0, "cartesia", "connect"),
+        Recovered(at=30.0, provider="cartesia"),
+        switched(40.0, "deepgram", "cartesia", 40.0),
+    ]
+    history = History.of("cartesia", events)
+    assert [(s.provider, s.begin, s.end) for s in history.spells] == [
+        ("cartesia", 0.0, 12.7),
+        ("deepgram", 12.7, 40.0),
+        ("cartesia", 40.0, None),
+    ]
+    assert history.failures == [("cartesia", 12.7), ("cartesia", 18.0)]
+
+
 def test_history_of_an_outage() -> None:
     """Who served when, and what was heard again."""
     history = History.of("cartesia", OUTAGE)
@@ -95,7 +224,17 @@ def test_history_of_an_outage() -> None:
 def test_a_provider_that_never_opened_did_not_serve() -> None:
     """A handshake that hung for a while is no time of service."""
     history = History.of(
-        "cartesia", [failed(1.5, "cartesia", "connect"), switched(1.5, "cartesia", "deepgram", 0.2)]
+        "cartesia",
+        [
+            failed(1.5, "cartesia", "connect"),
+            Switched(
+                at=1.5,
+                from_provider="cartesia",
+                to_provider="deepgram",
+                reason="connect",
+                replay_from=0.2,
+            ),
+        ],
     )
     assert [spell.provider for spell in history.spells] == ["deepgram"]
 
