@@ -85,6 +85,7 @@ class Breaker:
         """The last failure since health was proved."""
         self._healthy_since: float | None = None
         self._passes = 0
+        """Probes that passed since the last failure."""
         self._lease_until = -math.inf
 
     def __repr__(self) -> str:
@@ -103,19 +104,17 @@ class Breaker:
         return self.state(now) is State.CLOSED
 
     def sound(self, now: float) -> bool:
-        """Whether it is closed and nothing failed since health was proved."""
-        return self.admits(now) and self._failed_at is None
+        """Whether nothing failed since health was proved; what is sound is closed."""
+        return self._failed_at is None
 
     def probe_at(self, now: float) -> float | None:
         """When a probe may be made, `now` at the earliest; `None` if there is nothing to prove."""
-        if self.sound(now):
+        if self._failed_at is None:
             return None
-        return max(now, self._probe_due(), self._lease_until)
-
-    def _probe_due(self) -> float:
-        if self._state is State.CLOSED and self._failed_at is not None:
-            return self._failed_at + self._jittered(self._policy.open_for)
-        return self._until  # of a half-open one: gone by
+        due = self._until  # of a half-open one: gone by
+        if self._state is State.CLOSED:
+            due = self._failed_at + self._jittered(self._policy.open_for)
+        return max(now, due, self._lease_until)
 
     # --- what traffic showed ---
 
@@ -185,12 +184,9 @@ class Breaker:
 
     def _prove(self, now: float) -> None:
         """Health is proved."""
-        if self._state is not State.CLOSED:
-            self._slow = 0
         self._go(Signal.SUCCESS)
         self._outcomes.success(now)
         self._failed_at = None
-        self._passes = 0
         self._forgive(now)
 
     def _doubt(self, now: float) -> None:
@@ -212,7 +208,7 @@ class Breaker:
             until = max(until, self._until)
         self._go(signal)
         self._until = until
-        self._outcomes.clear()
+        self._outcomes = _Outcomes(self._policy)
         self._slow = 0
         self._for_slowness = False
 
@@ -273,9 +269,3 @@ class _Outcomes:
         failures = sum(failed for _, failed in self._outcomes)
         share = failures / len(self._outcomes)
         return len(self._outcomes) >= self._policy.outcomes and share >= self._policy.failed_share
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._row.clear()
-        self._outcomes.clear()
-        self._success_at = -math.inf

@@ -31,6 +31,7 @@ def within_the_hour(entries: list[Entry], start: float) -> tuple[Fraction, Fract
 @given(entries, st.floats(-1e6, 1e9), st.sampled_from([0.0, 0.05, 0.5, 1.0, 3.0]))
 @example([(0.0, 1e5, 1e4), (3600.0, 0.1, 0.0)] * 3, 0.0, 0.05)
 @example([(0.02, 0.3125, 0.015625)] * 80, 0.0, 0.05)
+@example([(0.0, 0.0, 1.0), (3570.0, 0.0, 0.0)], -30.0, 0.05)
 @example([(59.0, 100.0, 5.0)] * 80, 0.0, 0.05)
 def test_it_is_the_share_of_the_last_hour(entries: list[Entry], start: float, share: float) -> None:
     """At every moment it says what a model says that forgets nothing, in bounded memory."""
@@ -99,6 +100,7 @@ def test_a_clock_that_steps_back_loses_nothing() -> None:
     assert budget.allows(600.0)
     budget.spent(0.1, 0.0)
     assert not budget.allows(600.0)
+    assert len(budget._minutes) == 1
 
 
 @pytest.mark.parametrize("share", [-0.1, math.nan, math.inf])
