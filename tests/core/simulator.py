@@ -62,6 +62,8 @@ END_DELAY = 0.35
 """Silence that it takes it to be sure of the end."""
 BUSY = 300
 """Inputs at one moment that mean that time stands still."""
+MANY = 50_000
+"""Inputs that no simulation needs."""
 NOTICED = 0.1
 """Part of a clipped word from which a recogniser writes something."""
 
@@ -463,7 +465,8 @@ class Simulation:
         self.recognisers = {r.name: r for r in recognisers}
         self.policies = policies or Policies()
         self.health = {r.name: Health(Breaker(self.policies.breaker)) for r in recognisers}
-        self.budget = HedgeBudget(self.policies.watchdog.hedge_share)
+        watchdog = self.policies.watchdog
+        self.budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
         route = [r.traits for r in recognisers]
         self.session = Session(route, self.health, self.policies, self.budget, hears=hears)
         self.hears = hears
@@ -545,6 +548,7 @@ class Simulation:
         """Run to the end, which must come `within` seconds of the end of input."""
         limit = self.ended_at + (within if within is not None else 130.0)
         while not self.session.done:
+            assert len(self.inputs) < MANY, f"no end of inputs: {self.session!r}"
             due = self.session.deadline()
             if due is not None and (not self._queue or due <= self._queue[0][0]):
                 self.now = max(self.now, due)

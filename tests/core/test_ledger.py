@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.ledger import Ledger, Segment
+from resilient_stt.core.ledger import Ledger, Overflow, Segment
 from resilient_stt.core.policy import ReplayPolicy
 
 RATE = 100
@@ -54,7 +54,10 @@ def apply(ledger: Ledger, voice: list[tuple[int, int | None]], what: str, number
     position = max(0, ledger.end - number)
     match what:
         case "push":
-            return ledger.push(number, RATE)
+            overflow = ledger.push(number, RATE)
+            if overflow:
+                assert overflow.start < overflow.end == ledger.start
+                return overflow.voiced
         case "voice" if ledger.speaking:
             position = max(position, voice[-1][0])
             ledger.speech_ended(position)
@@ -164,8 +167,14 @@ def test_silence_in_a_replay_is_cut_to_what_it_may_be(
 def test_loss_of_speech_in_the_window() -> None:
     """Of what falls out of the window, unsettled voice is lost and silence is not."""
     ledger = ledger_of(20, (1.0, 3.0), (4.0, 5.0), settled=1.5)
-    assert ledger.push(at(4.5), RATE) == pytest.approx(1.5 + 0.5)
+    assert ledger.push(at(4.5), RATE) == Overflow(at(1.5), at(4.5), pytest.approx(1.5 + 0.5))
     assert (ledger.start, ledger.watermark) == (at(4.5), at(4.5))
+
+
+def test_settled_audio_is_no_loss() -> None:
+    """What falls out of the window after it was settled is not told."""
+    ledger = ledger_of(20, (1.0, 3.0), settled=3.5)
+    assert ledger.push(at(3.5), RATE) is None
 
 
 def test_without_voice_activity_all_audio_may_be_speech() -> None:
@@ -176,7 +185,7 @@ def test_without_voice_activity_all_audio_may_be_speech() -> None:
     assert not ledger.owes()
     assert ledger.skip_silence(5) == 5
     assert ledger.voiced_until(at(3)) == at(3)
-    assert ledger.push(at(4), RATE) == pytest.approx(4.0)
+    assert ledger.push(at(4), RATE) == Overflow(0, at(4), pytest.approx(4.0))
 
 
 def test_settled_audio_is_kept_for_two_words() -> None:
@@ -204,6 +213,53 @@ def test_what_owes_words(segment: tuple[float, float | None], settled: float, ow
     ledger = ledger_of(5, segment, settled=settled)
     assert ledger.owes() is owed
     assert (ledger.first_owed() is not None) is owed
+
+
+@pytest.mark.parametrize(
+    ("segments", "settled", "position", "owed"),
+    [
+        ([(1.0, 2.0)], 0.0, 1.0, False),
+        ([(1.0, 2.0)], 0.0, 1.2, False),
+        ([(1.0, 2.0)], 0.0, 1.25, True),
+        ([(1.0, 2.0)], 1.4, 1.85, False),
+        ([(1.0, 2.0)], 1.4, 1.9, True),
+        ([(1.0, 2.0), (3.0, 4.0)], 2.0, 3.0, False),
+        ([(1.0, 2.0), (3.0, None)], 2.0, 4.0, True),
+    ],
+)
+def test_what_owes_words_before_a_position(
+    segments: list[tuple[float, float | None]], settled: float, position: float, owed: bool
+) -> None:
+    """Only the voice before the position counts, be it a part of a segment."""
+    assert ledger_of(5, *segments, settled=settled).owes_before(at(position)) is owed
+    assert not ledger_of(5, *segments, settled=settled, hears=False).owes_before(at(position))
+
+
+def test_pauses() -> None:
+    """A pause is a little behind the end of speech that owes words, but before the next speech."""
+    ledger = ledger_of(9, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (5.0, 6.0), (7.0, None))
+    assert pauses(ledger) == [at(2.1), at(3.15), at(6.15)]
+    ledger.settle(at(2.8))
+    assert pauses(ledger) == [at(6.15)]
+
+
+def pauses(ledger: Ledger) -> list[int]:
+    found, pause = [], ledger.next_pause(0)
+    while pause is not None:
+        found.append(pause)
+        pause = ledger.next_pause(pause)
+    return found
+
+
+@given(steps)
+def test_a_pause_is_never_in_speech(script: list[tuple[str, int]]) -> None:
+    """Where a leg is asked for a final, nobody is in the middle of a word."""
+    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
+    for step in script:
+        apply(ledger, voice, *step)
+    for pause in pauses(ledger):
+        assert pause > ledger.watermark
+        assert not any(s < pause < (ledger.end if e is None else e) for s, e in voice)
 
 
 def test_what_owes_words_of_any_length() -> None:

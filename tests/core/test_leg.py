@@ -5,12 +5,14 @@ import math
 
 import pytest
 
-from resilient_stt.core.commands import FlushLeg, SendAudio
+from resilient_stt.core.commands import EndLeg, FlushLeg, SendAudio
 from resilient_stt.core.inputs import Said, SaidKind, Word
+from resilient_stt.core.latency import Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg, replay_start
-from resilient_stt.core.policy import Pace, Provider, ReplayPolicy
+from resilient_stt.core.leg import Leg, Role, open_leg, replay_start
+from resilient_stt.core.policy import Pace, Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Transcript, Utterance
+from resilient_stt.core.watchdog import Watch
 
 RATE = 100
 POLICY = ReplayPolicy(window=20.0)
@@ -31,8 +33,32 @@ def ledger_of(
 
 
 def a_leg(ledger: Ledger, *, burst: float = 5.0, rate: float = 2.0) -> Leg:
-    provider = Provider(name="a", pace=Pace(burst=burst, rate=rate))
-    return Leg.opened(0, provider, 10.0, ledger, Transcript(POLICY))
+    provider = Provider(name="a", pace=Pace(burst=burst, rate=rate), flushes=True)
+    return opened(provider, ledger)
+
+
+class Notes(Watch):
+    """Notes for what audio a final is asked, and whether by a flush."""
+
+    def __init__(self, provider: Provider, start: int) -> None:
+        super().__init__(provider, Latency(), WatchdogPolicy(), start)
+        self.asked: list[tuple[float, bool]] = []
+
+    def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
+        self.asked.append((to / RATE, flushed))
+        super().ask(to, at, flushed=flushed, ago=ago)
+
+
+def asked(leg: Leg) -> list[tuple[float, bool]]:
+    assert isinstance(leg.watch, Notes)
+    return leg.watch.asked
+
+
+def opened(provider: Provider, ledger: Ledger, role: Role = Role.ACTIVE) -> Leg:
+    def watch(start: int) -> Watch:
+        return Notes(provider, start)
+
+    return open_leg(0, provider, role, 10.0, ledger, Transcript(POLICY), watch)
 
 
 def spans(leg: Leg, ledger: Ledger, now: float = 10.0) -> list[tuple[float, float]]:
@@ -58,12 +84,12 @@ def test_a_replay_is_sent_at_its_pace() -> None:
 
 
 def test_backlog() -> None:
-    """What a leg was sent faster than real time is still before a provider that hears in it."""
+    """What a leg was sent faster than a provider hears is still before it."""
     ledger = ledger_of(4.0, (0.0, 4.0))
     leg = a_leg(ledger)
     assert leg.backlog(10.0) == leg.sent == leg.cut == 0.0
     leg.send(ledger, 10.0)
-    assert leg.backlog(11.0) == 3.0
+    assert leg.backlog(11.0) == pytest.approx(4.0 / 1.25 - 1.0)
     assert leg.backlog(15.0) == 0.0
 
 
@@ -112,6 +138,51 @@ def test_settled_flushes_are_not_repeated() -> None:
     ledger.push(RATE, RATE)
     ledger.settle(2 * RATE)
     assert FlushLeg(0) not in a_leg(ledger).send(ledger, 10.0)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
+    """A provider that would wait long is flushed at each end of speech that owes words, once."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (4.5, 5.0))
+    leg = a_leg(ledger)
+    leg.flushes_pauses = late
+    commands = leg.send(ledger, 10.0)
+    before = [commands[i - 1] for i, c in enumerate(commands) if isinstance(c, FlushLeg)]
+    ends = [c.end / RATE for c in before if isinstance(c, SendAudio)]
+    assert ends == ([2.1, 3.15, 5.15] if late else [])
+    assert asked(leg) == [(2.1, late), (3.15, late), (5.15, late)]
+    assert leg.send(ledger, 20.0) == []
+
+
+def test_a_probe_is_not_flushed_where_speech_ends() -> None:
+    """A shadow is asked for its one final by whoever judges it."""
+    ledger = ledger_of(6.0, (1.0, 2.0))
+    leg = opened(Provider(name="a", flushes=True), ledger, Role.PROBE)
+    leg.flushes_pauses = True
+    assert FlushLeg(0) not in leg.send(ledger, 10.0)
+    assert asked(leg) == []
+
+
+def test_a_flush_asks_only_whom_it_moves() -> None:
+    """A flush is given to every provider, but only one that answers flushes owes a final for it."""
+    for flushes in (True, False):
+        ledger = ledger_of(2.0)
+        ledger.speech_started(0)
+        ledger.mark()
+        leg = opened(Provider(name="a", flushes=flushes), ledger)
+        assert FlushLeg(0) in leg.send(ledger, 10.0)
+        assert asked(leg) == ([(2.0, True)] if flushes else [])
+
+
+def test_the_end_of_input_asks_for_the_last_final() -> None:
+    """A leg that was told the end owes what it was sent."""
+    ledger = ledger_of(2.0)
+    ledger.speech_started(0)
+    leg = a_leg(ledger)
+    leg.send(ledger, 10.0)
+    assert leg.end(10.0) == EndLeg(0)
+    assert leg.ended_at == 10.0
+    assert asked(leg) == [(2.0, True)]
 
 
 def test_what_fell_out_of_the_window_is_not_sent() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from resilient_stt.core.policy import (
     BreakerPolicy,
+    FailbackPolicy,
     Pace,
     Policies,
     Provider,
@@ -16,7 +17,14 @@ from resilient_stt.core.policy import (
     WatchdogPolicy,
 )
 
-CHECKED: list[type[Any]] = [RetryPolicy, BreakerPolicy, ReplayPolicy, WatchdogPolicy, Pace]
+CHECKED: list[type[Any]] = [
+    RetryPolicy,
+    BreakerPolicy,
+    ReplayPolicy,
+    WatchdogPolicy,
+    FailbackPolicy,
+    Pace,
+]
 
 
 @pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf, -math.inf, "5", None])
@@ -42,6 +50,22 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
     assert ReplayPolicy(window=1).window == 1
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"suspicion_max": 0.9}, {"hedge_at": 1.1}, {"quiet_hedge_at": 2}, {"hedge_share": 5}]
+)
+def test_doubts_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    """Noise stretches deadlines, never shortens them; a hedge after the deadline is none."""
+    with pytest.raises(ValueError, match=r"WatchdogPolicy: suspicion_max must be 1 or more"):
+        WatchdogPolicy(**wrong)
+    assert WatchdogPolicy(suspicion_max=1, hedge_at=1, quiet_hedge_at=1, hedge_share=1).final == 1.2
+
+
+def test_jitter_that_takes_all_is_refused() -> None:
+    """A breaker that opens for no time is none."""
+    with pytest.raises(ValueError, match=r"BreakerPolicy\.jitter must be less than 1"):
+        BreakerPolicy(jitter=1.0)
+
+
 @pytest.mark.parametrize("policy", [*CHECKED, Policies])
 def test_policies_are_frozen(policy: type[Any]) -> None:
     """No policy changes under a running stream."""
@@ -56,5 +80,6 @@ def test_defaults() -> None:
         breaker=BreakerPolicy(),
         replay=ReplayPolicy(),
         watchdog=WatchdogPolicy(),
+        failback=FailbackPolicy(),
     )
     assert Provider(name="a").pace == Pace()
