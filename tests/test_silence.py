@@ -1,0 +1,186 @@
+"""Providers that fall silent or lie without an error, at every word: nothing lost, 3 s at most.
+
+The real plugins over real sockets, on a virtual clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
+from resilient_stt.testing.faults import (
+    EmptyFinals,
+    Fault,
+    Garbage,
+    HalfOpen,
+    IgnoreClose,
+    InBandError,
+    Latency,
+    Stall,
+)
+from resilient_stt.testing.noise import babble, coughs, join, music, reversed_speech, silence
+from resilient_stt.testing.speech import ReferenceSpeech
+
+from .rehearse import (
+    DEEPGRAM,
+    HEALTHY,
+    INK2,
+    WHISPER,
+    Chain,
+    Script,
+    check,
+    check_delay,
+    run,
+    run_all,
+    slowest_healthy,
+)
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
+
+SPEECH = ReferenceSpeech.load("english")
+SENTENCES = range(len(SPEECH.sentences))
+
+CHAINS = {"ink-whisper": WHISPER, "ink-2": INK2, "deepgram": DEEPGRAM}
+
+DELAY = 3.0
+"""Seconds that silence may cost beyond a healthy run. Virtual time: the same on every machine."""
+
+
+Make = Callable[[int, float], Fault]
+"""Makes a fault that begins at a part of a word."""
+
+
+def stall(word: int, part: float) -> Fault:
+    """Pings are answered, and nothing else."""
+    return Stall(at_word=word, part=part)
+
+
+LIES: dict[str, Make] = {
+    "half-open": lambda word, part: HalfOpen(at_word=word, part=part),
+    "in-band-400": lambda word, part: InBandError(400, at_word=word, part=part),
+    "in-band-402": lambda word, part: InBandError(
+        402, shape="status_code", at_word=word, part=part
+    ),
+    "in-band-429": lambda word, part: InBandError(429, at_word=word, part=part),
+    "in-band-500": lambda word, part: InBandError(500, at_word=word, part=part),
+    "unparsable": lambda word, part: Garbage("unparsable", at_word=word, part=part),
+    "no-text": lambda word, part: Garbage("no_text", at_word=word, part=part),
+    "wrong-types": lambda word, part: Garbage("wrong_types", at_word=word, part=part),
+    "list": lambda word, part: Garbage("list", at_word=word, part=part),
+    "binary": lambda word, part: Garbage("binary", at_word=word, part=part),
+    "unknown-type": lambda word, part: Garbage("unknown_type", at_word=word, part=part),
+    "slow": lambda word, part: Latency(3.0, at_word=word, part=part),
+    "ignored-close": lambda word, part: IgnoreClose(at_word=word, part=part),
+}
+
+
+def around(sentence: int) -> ReferenceSpeech:
+    """A sentence with its neighbours, and a second of silence behind."""
+    return SPEECH.excerpt(max(0, sentence - 1), min(sentence + 1, len(SENTENCES) - 1)).padded(1.0)
+
+
+async def check_all(
+    chain: Chain, make: Make, sentence: int, moments: list[tuple[int, float]]
+) -> None:
+    """Break at each moment of a sentence."""
+    speech = around(sentence)
+    slowest = await slowest_healthy(speech, chain)
+    scripts = [Script((make(word, part),)) for word, part in moments]
+    runs = await run_all(scripts, speech, chain)
+    for (word, part), done in zip(moments, runs, strict=True):
+        where = f"{make(word, part)} ({SPEECH.words[word].text})"
+        check(done.played, where, accurate=chain is not INK2)
+        check_delay(done.played, slowest, DELAY, where)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_a_stall_at_every_word(chain: str, sentence: int) -> None:
+    """A provider that answers pings and nothing else, from any word on."""
+    words = SPEECH.sentences[sentence]
+    moments = [(word, 0.5 * (index % 2)) for index, word in enumerate(words)]
+    await check_all(CHAINS[chain], stall, sentence, moments)
+
+
+@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_other_silences_and_lies(chain: str, name: str) -> None:
+    """Every other way to say nothing, or nothing sensible, from some words on."""
+    for sentence in (1, 4):
+        words = SPEECH.sentences[sentence]
+        moments = [(words[0], 0.0), (words[len(words) // 2], 0.5), (words[-1], 0.9)]
+        await check_all(CHAINS[chain], LIES[name], sentence, moments)
+
+
+@pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
+async def test_empty_finals(chain: Chain) -> None:
+    """Finals without text lose nothing: they are believed for short sounds, never for speech."""
+    moments = [(words[0], 0.0) for words in SPEECH.sentences[:-1]]
+    speech = SPEECH.padded(1.0)
+    runs = await run_all(
+        [Script((EmptyFinals(at_word=w, part=p),)) for w, p in moments], speech, chain
+    )
+    for (word, _), done in zip(moments, runs, strict=True):
+        check(done.played, f"empty finals from word {word} on")
+
+
+@pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
+async def test_slow_finals(chain: Chain) -> None:
+    """A provider that is 3 s late all the time is left, after three slow finals at the latest."""
+    done = await run(Script((Latency(3.0),)), SPEECH.padded(1.0), chain)
+    check(done.played, "slow")
+    left = done.of(Switched)[0]
+    assert (left.from_provider, left.to_provider) == chain.order
+    finals = [f for f in done.played.finals if f.at < left.at]
+    assert len(finals) <= 4
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_a_provider_alone_is_its_own_second_opinion(chain: str) -> None:
+    """With nobody else to ask, a second connection to the same provider convicts the first."""
+    alone = Chain(CHAINS[chain].order[:1], CHAINS[chain].model)
+    speech = around(2)
+    (healthy,) = await run_all([HEALTHY], speech, alone)
+    words = SPEECH.sentences[2]
+    moments = [(words[1], 0.5), (words[-1], 0.5)]
+    scripts = [Script((Stall(at_word=w, part=p, connections={0}),)) for w, p in moments]
+    for done in await run_all(scripts, speech, alone):
+        check(done.played, f"{chain} alone", accurate=alone.model != "ink-2")
+        check_delay(done.played, list(healthy.played.score.late_s), DELAY, f"{chain} alone")
+        assert [o.verdict for o in done.of(SecondOpinion)] == ["convicted"]
+
+
+NOISES = {
+    "coughs": coughs,
+    "music": music,
+    "babble": babble,
+    "reversed speech": reversed_speech,
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("noise", NOISES)
+async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
+    """A minute of what only a voice detector takes for speech: nobody is convicted, and second
+    opinions become rare."""
+    before, after = SPEECH.excerpt(0, 1), SPEECH.excerpt(2, 3)
+    speech = join(before, silence(1.5), NOISES[noise](60.0), silence(1.5), after).padded(1.0)
+    done = await run(HEALTHY, speech, CHAINS[chain])
+    check(done.played, noise, accurate=chain != "ink-2")
+    assert not done.of(Switched)
+    assert not done.of(ProviderFailed)
+    opinions = [(at, e) for at, e in done.events if isinstance(e, SecondOpinion)]
+    assert {opinion.verdict for _, opinion in opinions} <= {"noise", "answered"}
+    assert len(opinions) <= 6
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_a_users_silence_is_not_a_fault(chain: str) -> None:
+    """A minute in which nobody speaks: no suspicion, and nothing is kept for a replay."""
+    speech = join(SPEECH.excerpt(0, 1), silence(60.0), SPEECH.excerpt(2, 3)).padded(1.0)
+    done = await run(HEALTHY, speech, CHAINS[chain])
+    check(done.played, "silence", accurate=chain != "ink-2")
+    assert not done.events
+    assert done.connections == [1, 0]
