@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ..events import Replayed
 from .commands import EndLeg, FlushLeg, SendAudio
-from .inputs import Said, Word
+from .inputs import Said, SaidKind, Word
 from .ledger import Ledger
 from .pacing import Bucket
 from .policy import QUANTUM, Provider
@@ -20,6 +20,10 @@ from .watchdog import Watch
 HEARS_AT = 1.25
 """Times real time at which a recogniser hears at least what it is sent faster (Deepgram 1.25,
 Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
+
+
+EDGE = 0.15
+"""Seconds that local voice activity may go on behind the last word: its padding."""
 
 
 class Role(StrEnum):
@@ -63,8 +67,10 @@ class Leg:
     """Seconds of unsettled speech that were gone before it could be sent them."""
     flushes_pauses: bool = False
     """It is flushed where speech ends."""
-    held: list[Said] = field(default_factory=list)
-    """What it said before it became active."""
+    held: list[tuple[Said, int]] = field(default_factory=list)
+    """What it said before it became active, each with what it can have heard of it."""
+    interim: tuple[str, int] = ("", 0)
+    """Its last interim text, and what it had been sent by then."""
     timeline: Timeline | None = None
     replayed: Replayed | None = None
     """To be reported with its first text: what was only queued for it has not been replayed."""
@@ -77,7 +83,7 @@ class Leg:
     heard_at: float | None = None
     """When it last said something about speech; usage is no sign of work."""
     claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))
-    """Its cursor at finals without times that are still to settle the audio they speak for."""
+    """How far finals without times reach that are still to settle the audio they speak for."""
     speech_open: bool = False
     """It announced speech that is held back until it says something new."""
 
@@ -176,12 +182,25 @@ class Leg:
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
         return Utterance(said.text, (), begin, timeline.end_of(end), said.language)
 
+    def reach(self, said: Said) -> int:
+        """The session sample up to which it can have heard what it says now.
+
+        A turn that ends with its last interim's words was heard no further than those: it may be
+        the half of one that a dying plugin passes off as whole.
+        """
+        text, cursor = said.text.strip(), self.cursor
+        if said.kind is SaidKind.INTERIM:
+            self.interim = text, cursor
+        elif said.kind is SaidKind.FINAL and self.provider.turn_after and text == self.interim[0]:
+            return min(cursor, self.interim[1])
+        return cursor
+
     def settle_claims(self, ledger: Ledger, heard: int, *, input_ended: bool) -> None:
         """Settle what finals without times speak for, of the audio before `heard`.
 
-        Each speaks for the first segment that owes words and was over when it was said. A provider
-        may tell a segment in several, or be about to die with half of one told: so the leg must
-        have heard well past the segment, and be alive.
+        Each speaks for the first segment that owes words and was over when it was said, or for all
+        of them, if it ends a turn. A provider may tell a segment in several, or be about to die
+        with half of one told: so the leg must have heard well past the segment, and be alive.
         """
         while self.claims:
             claim, segment = self.claims[0], ledger.first_owed()
@@ -191,8 +210,10 @@ class Leg:
                     end = ledger.end
                 if end is None or end > heard:
                     return
-                if end <= claim:
+                if end <= claim + ledger.samples(EDGE):
                     ledger.settle(end)
+                    if self.provider.turn_after:
+                        continue
             self.claims.popleft()
 
 

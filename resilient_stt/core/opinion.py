@@ -144,7 +144,7 @@ class Opinion:
         legs = self._legs
         owed = legs.ledger.seconds(alarm.to)
         seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
-        for said in hedge.held:
+        for said, _ in hedge.held:
             if not said.text.strip():
                 continue
             utterance = hedge.understood(said)

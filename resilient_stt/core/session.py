@@ -208,17 +208,18 @@ class Session:
             return
         leg.heard_at = now
         leg.watch.said(said, leg.cursor, now)
+        reach = leg.reach(said)
         match leg.role:
             case Role.ACTIVE:
-                self._tell(leg, said, now)
+                self._tell(leg, said, reach, now)
             case Role.PROBE:
                 self._probe.said(leg, said, now)
             case _:
-                leg.held.append(said)
+                leg.held.append((said, reach))
                 if leg.role is Role.ATTEMPT and said.text.strip():
                     self._win(leg, now)
 
-    def _tell(self, leg: Leg, said: Said, now: float) -> None:
+    def _tell(self, leg: Leg, said: Said, reach: int, now: float) -> None:
         if said.kind in (SaidKind.START, SaidKind.END):
             self._legs.out += self._speech.said(leg, said)
             return
@@ -240,22 +241,24 @@ class Session:
                 )
             )
         if said.kind is SaidKind.FINAL:
-            self._settle(leg, utterance, kept, now)
+            self._settle(leg, utterance, kept, reach, now)
 
-    def _settle(self, leg: Leg, utterance: Utterance, kept: Utterance | None, now: float) -> None:
+    def _settle(
+        self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: int, now: float
+    ) -> None:
         """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
         ledger = self._ledger
         if kept is not None:
-            self._legs.transcript.commit(kept, ledger.seconds(leg.cursor))
+            self._legs.transcript.commit(kept, ledger.seconds(reach))
         leg.seam.passed(utterance, kept)
         if not utterance.text.strip():
             return
         if utterance.end is not None:
-            ledger.settle(min(ledger.samples(utterance.end), leg.cursor))
+            ledger.settle(min(ledger.samples(utterance.end), reach))
         else:
             late = ledger.samples(self._policies.replay.speaks_for)
-            ledger.settle(ledger.ended_by(leg.cursor - late))
-            leg.claims.append(leg.cursor)
+            ledger.settle(ledger.ended_by(reach - late))
+            leg.claims.append(reach)
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()
@@ -392,8 +395,8 @@ class Session:
 
     def _retell(self, leg: Leg, now: float) -> None:
         """What a leg said before it became active is told now; it may have ended since."""
-        for said in leg.held:
-            self._tell(leg, said, now)
+        for said, reach in leg.held:
+            self._tell(leg, said, reach, now)
         leg.held = []
         if leg.finished:
             self._end(leg, ErrorKind.DROPPED, "ended with words missing", 0.0, now)
