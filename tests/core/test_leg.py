@@ -42,16 +42,16 @@ class Notes(Watch):
 
     def __init__(self, provider: Provider, start: int) -> None:
         super().__init__(provider, Latency(), WatchdogPolicy(), start)
-        self.asked: list[tuple[float, bool]] = []
+        self.noted: list[tuple[float, bool]] = []
 
     def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
-        self.asked.append((to / RATE, flushed))
+        self.noted.append((to / RATE, flushed))
         super().ask(to, at, flushed=flushed, ago=ago)
 
 
 def asked(leg: Leg) -> list[tuple[float, bool]]:
     assert isinstance(leg.watch, Notes)
-    return leg.watch.asked
+    return leg.watch.noted
 
 
 def opened(provider: Provider, ledger: Ledger, role: Role = Role.ACTIVE) -> Leg:

@@ -53,7 +53,7 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"suspicion_max": 0.9}, {"hedge_at": 1.1}, {"quiet_hedge_at": 2}, {"hedge_share": 5}]
 )
-def test_doubts_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_doubts_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     """Noise stretches deadlines, never shortens them; a hedge after the deadline is none."""
     with pytest.raises(ValueError, match=r"WatchdogPolicy: suspicion_max must be 1 or more"):
         WatchdogPolicy(**wrong)

@@ -5,20 +5,25 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.commands import Emit
 from resilient_stt.core.inputs import Said, SaidKind
+from resilient_stt.core.latency import Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg
-from resilient_stt.core.policy import Provider, ReplayPolicy
+from resilient_stt.core.leg import Leg, Role, open_leg
+from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.speech import Speech
 from resilient_stt.core.transcript import Transcript
+from resilient_stt.core.watchdog import Watch
 
 START, END = SaidKind.START, SaidKind.END
 
 
 def a_leg(number: int = 0, *, seam_open: bool = False) -> Leg:
-    policy = ReplayPolicy()
-    leg = Leg.opened(
-        number, Provider(name="a"), 0.0, Ledger(policy, hears=True), Transcript(policy)
-    )
+    policy, provider = ReplayPolicy(), Provider(name="a")
+    ledger = Ledger(policy, hears=True)
+
+    def watch(start: int) -> Watch:
+        return Watch(provider, Latency(), WatchdogPolicy(), start)
+
+    leg = open_leg(number, provider, Role.ACTIVE, 0.0, ledger, Transcript(policy), watch)
     leg.seam.open = seam_open
     return leg
 
