@@ -279,7 +279,7 @@ async def arena(
 def listen(resilient: ResilientSTT, handler: Callable[[Any], None]) -> None:
     """Subscribe to all events of ours."""
     for name in EVENTS:
-        resilient.on(name, handler)  # type: ignore[arg-type]
+        resilient.on(name, handler)
 
 
 async def collect(stream: stt.RecognizeStream) -> list[stt.SpeechEvent]:
