@@ -123,7 +123,7 @@ def test_all_are_tried_at_once() -> None:
 
 def test_attempts_that_hang_do_not_block() -> None:
     """While a handshake hangs, another is begun every half second, three at a time."""
-    faults = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
+    faults: list[Fault] = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
     sim = Simulation(TWO, [Recogniser("a", faults)]).run(within=3)
     assert_promises(sim)
     opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenLeg)]
