@@ -109,6 +109,8 @@ class LegStream:
         if not event.alternatives:
             return Said(kind, source=event)
         data = event.alternatives[0]
+        if not isinstance(data.text or "", str):  # ink-2's plugin passes on what the server sent
+            raise TypeError(f"a text of type {type(data.text).__name__}")
         words = data.words or []
         timed = [(str(w), *_times(w)) for w in words]
         known = [t for _, start, end in timed for t in (start, end) if t is not None]
@@ -116,7 +118,7 @@ class LegStream:
         complete = len(known) == 2 * len(timed)
         return Said(
             kind,
-            str(data.text or ""),  # ink-2's plugin passes on whatever type the server sent
+            data.text or "",
             tuple(Word(t, (s or 0.0) - shift, (e or 0.0) - shift) for t, s, e in timed)
             if complete
             else (),

@@ -138,7 +138,8 @@ class Breaker:
         state = self.state(now)
         self._doubt(now)
         if kind in _CREDENTIALS:
-            self._open(Signal.LOCK, now + self._jittered(self._policy.locked_for))
+            # never earlier: that is what the owner was told
+            self._open(Signal.LOCK, now + self._policy.locked_for * (1 + abs(self._jitter)))
         elif kind is ErrorKind.RATE_LIMITED:
             self._open(Signal.TRIP, now + self._rate_limit(retry_after))
         elif state is State.HALF_OPEN or (state is State.CLOSED and self._outcomes.failure(now)):

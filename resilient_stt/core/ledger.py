@@ -139,6 +139,13 @@ class Ledger:
             if s.start < position
         )
 
+    def goes_on(self, after: int, until: int) -> bool:
+        """Whether voice between `after` and `until` lasts, or owes words: another ask will come."""
+        return any(
+            s.start < until and self._until(s) > after and (s.end is None or self._owes(s, s.end))
+            for s in self._after_watermark()
+        )
+
     def first_owed(self) -> Segment | None:
         """The first segment that owes words, if there is one."""
         for segment in self._after_watermark():

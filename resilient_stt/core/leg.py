@@ -26,6 +26,10 @@ EDGE = 0.15
 """Seconds that local voice activity may go on behind the last word: its padding."""
 
 
+TAIL = 0.25
+"""Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
+
+
 class Role(StrEnum):
     """What a leg is for."""
 
@@ -138,8 +142,11 @@ class Leg:
                 return FlushLeg(self.id)
 
     def _ask(self, to: int, ledger: Ledger, now: float, *, flushed: bool) -> None:
-        ago = ledger.seconds(self.cursor - to)
-        self.watch.ask(to, max(now, self.heard_by), flushed=flushed, ago=ago)
+        if not ledger.owes_before(to):
+            return
+        ago, words_to = ledger.seconds(self.cursor - to), to - ledger.samples(TAIL)
+        at = max(now, self.heard_by)
+        self.watch.ask(to, at, flushed=flushed, ago=ago, words_to=words_to)
 
     def _audio(self, ledger: Ledger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
@@ -158,10 +165,10 @@ class Leg:
         self.watch.sent(ledger, end, self.heard_by)
         return SendAudio(self.id, start, end)
 
-    def end(self, now: float) -> EndLeg:
+    def end(self, ledger: Ledger, now: float) -> EndLeg:
         """Tell it that no more audio will come, which asks for the last final."""
         self.ended_at = now
-        self.watch.ask(self.cursor, max(now, self.heard_by), flushed=True)
+        self._ask(self.cursor, ledger, now, flushed=True)
         return EndLeg(self.id)
 
     # -- what it says

@@ -143,7 +143,7 @@ class Legs:
         if leg.cursor < self.ledger.end:
             return False
         if self.input_ended and leg.ended_at is None:
-            self.out.append(leg.end(now))
+            self.out.append(leg.end(self.ledger, now))
         return True
 
     # -- loss

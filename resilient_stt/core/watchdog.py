@@ -54,6 +54,8 @@ class _Ask:
     flushed: bool
     spoken: float
     """When the last of it was sent: what a final's delay is counted from."""
+    words_to: int
+    """The session sample where the last word may have ended, at the earliest."""
 
 
 class Watch:
@@ -73,9 +75,12 @@ class Watch:
         self.told_at = -math.inf
         """When that was."""
         self._voice_since: float | None = None
-        self._wordless_since: float | None = None
+        self._voice_at = 0
+        self._heard_by = 0.0
+        self._wordless_to: int | None = None
         self._asks: deque[_Ask] = deque(maxlen=ASKS)
-        self._wordless_to = 0
+        self._denials = 0
+        """Requests that finals without text have answered since the last text."""
         self._empty = 0
         self._empty_since = 0.0
         self._empty_to = 0
@@ -85,32 +90,44 @@ class Watch:
 
     # -- what happens to the leg
 
-    def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
-        """A final is due for audio before `to`, heard by `at`, the last of it sent `ago`."""
-        self._asks.append(_Ask(to, at, flushed, at - ago))
+    def ask(
+        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+    ) -> None:
+        """A final is due for audio before `to`, heard by `at`, the last of it sent `ago`.
+
+        `words_to`: where its last word may have ended, at the earliest.
+        """
+        self._asks.append(_Ask(to, at, flushed, at - ago, to if words_to is None else words_to))
 
     def sent(self, ledger: Ledger, cursor: int, heard_by: float) -> None:
         """The leg was sent audio up to `cursor`, which it can have heard by `heard_by`."""
         voiced = self._unanswered(ledger, cursor)
-        if not voiced:
+        over = voiced < self._policy.quiet_voiced and ledger.segment_start(cursor - 1) is None
+        if (
+            not voiced or over
+        ):  # what is too short to mean anything starts no clock for what follows
             self._voice_since = None
         elif self._voice_since is None:
-            self._voice_since = heard_by
+            self._voice_since, self._voice_at = heard_by, cursor
+        self._heard_by = heard_by
         if voiced < self._policy.wordless:
-            self._wordless_since = None
-        elif self._wordless_since is None:
-            self._wordless_since, self._wordless_to = heard_by, cursor
+            self._wordless_to = None
+        elif self._wordless_to is None:
+            self._wordless_to = cursor
 
     def said(self, said: Said, cursor: int, now: float) -> None:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
         if said.text.strip():
             self._from = cursor
-            self._text_at, self.told_at = cursor, now
-            self._voice_since = self._wordless_since = None
-            self._empty = 0
+            self.told_at = now
+            if said.kind is not SaidKind.FINAL:
+                self._text_at = cursor
+            self._voice_since = self._wordless_to = None
+            self._empty = self._denials = 0
         elif said.kind is SaidKind.FINAL:
-            if self._asks:
+            if self._asks and self._asks[0].at <= now:
                 self._asks.popleft()  # an answer: no words there
+                self._denials += 1
             self._empty += 1
             self._empty_since, self._empty_to = now, cursor
 
@@ -122,7 +139,9 @@ class Watch:
         it was not waited for.
         """
         delay = None
-        while self._asks and not (since is not None and ledger.owes_before(self._asks[0].to)):
+        while self._asks and not (
+            ledger.owes_before(self._asks[0].to) and (since is not None or self._asks[0].at > now)
+        ):
             ask = self._asks.popleft()
             if (since is None or ask.to > since) and not self._turn_undecided(ask):
                 delay = max(0.0, now - ask.spoken)
@@ -131,7 +150,7 @@ class Watch:
     def acquitted(self, to: int) -> None:
         """There was nothing to be heard before `to`."""
         self._from = max(self._from, to)
-        self._voice_since = self._wordless_since = None
+        self._voice_since = self._wordless_to = None
         self._empty = 0
         while self._asks and self._asks[0].to <= to:
             self._asks.popleft()
@@ -139,7 +158,7 @@ class Watch:
     @property
     def denied(self) -> bool:
         """It has answered that there were no words in what it was asked for."""
-        return self._empty > 0 and not self._asks
+        return self._denials > 0 and not self._asks
 
     # -- what it owes
 
@@ -172,36 +191,44 @@ class Watch:
         since = self._voice_since
         if not self._provider.interims or since is None:
             return None
-        if self._unanswered(ledger, cursor) < self._policy.quiet_voiced:
+        if self._unanswered(ledger, cursor) < self._policy.quiet_voiced or not ledger.owes():
             return None
         p99 = self._latency.p99 or 0.0
         limit = max(self._policy.quiet, self._policy.quiet_p99 * p99)
         lead = (1 - self._policy.quiet_hedge_at) * limit
         due = since + scale * limit
-        to = cursor - ledger.samples(self._policy.quiet / 2)  # what came later may yet be told
+        # what came later may yet be told
+        to = max(
+            cursor - ledger.samples(self._policy.quiet / 2),
+            min(cursor, self._voice_at + ledger.samples(self._policy.quiet_voiced)),
+        )
         return Alarm(Sign.QUIET, due - lead, due, to)
 
     def _overdue(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
+        alarms = []
         for ask in self._asks:
-            if ledger.owes_before(ask.to) and (ask.flushed or not ledger.voiced(ask.to, cursor)):
+            if ledger.owes_before(ask.to) and (ask.flushed or not ledger.goes_on(ask.to, cursor)):
                 limit = self._final_limit(ask)
                 due = ask.at + scale * limit
-                return Alarm(Sign.OVERDUE, due - (1 - self._policy.hedge_at) * limit, due, ask.to)
-        return None
+                lead = (1 - self._policy.hedge_at) * limit
+                alarms.append(Alarm(Sign.OVERDUE, due - lead, due, ask.to))
+        return min(alarms, key=lambda a: a.due, default=None)
 
     def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
-        since = self._wordless_since
-        if self._provider.interims or since is None:
+        to = self._wordless_to
+        if self._provider.interims or to is None:
             return None
         if self._unanswered(ledger, cursor) < scale * self._policy.wordless:
             return None
-        return Alarm(Sign.WORDLESS, since, since, self._wordless_to)
+        return Alarm(Sign.WORDLESS, self._heard_by, self._heard_by, to)
 
     def _emptied(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         policy = self._policy
         many = self._empty >= scale * policy.empty_finals
         denied = self._unanswered(ledger, self._empty_to) if self._empty else 0.0
-        if not (many or denied >= scale * policy.empty_voiced) or not ledger.owes():
+        if not (many or denied >= scale * policy.empty_voiced):
+            return None
+        if not ledger.owes_before(self._empty_to):
             return None
         return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, self._empty_to)
 
@@ -214,7 +241,7 @@ class Watch:
 
     def _turn_undecided(self, ask: _Ask) -> bool:
         """Whether the leg has told the words already, and only does not call them final yet."""
-        return self._provider.turn_after > 0 and self._text_at >= ask.to
+        return self._provider.turn_after > 0 and self._text_at >= ask.words_to
 
     def _unanswered(self, ledger: Ledger, cursor: int) -> float:
         """Seconds of voice that the leg was sent since its last text."""
