@@ -12,6 +12,7 @@ from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
 from livekit.agents.utils.audio import calculate_audio_duration
 
+from .core.breaker import State
 from .core.health import Health
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .frames import mono
@@ -48,7 +49,7 @@ class Batch:
         Raises:
             APIConnectionError: all of them failed.
         """
-        names = sorted(self._providers, key=lambda n: not self._healthy(n))
+        names = sorted(self._usable(), key=lambda n: not self._healthy(n))
         for name in names:
             if not self._health[name].available:
                 self._recover(name, buffer, language, timeout)
@@ -74,6 +75,12 @@ class Batch:
     def _admitted(self, name: str) -> bool:
         return self._health[name].breaker.admits(asyncio.get_running_loop().time())
 
+    def _usable(self) -> list[str]:
+        """All but those whose credentials were refused, if not all were."""
+        now = asyncio.get_running_loop().time()
+        locked = {n for n, h in self._health.items() if h.breaker.state(now) is State.LOCKED}
+        return [n for n in self._providers if n not in locked] or list(self._providers)
+
     def _healthy(self, name: str) -> bool:
         return self._health[name].available and self._admitted(name)
 
@@ -91,6 +98,7 @@ class Batch:
                 else _by_streaming(provider, buffer, language, options)
             )
         self._health[name].breaker.succeeded(asyncio.get_running_loop().time())
+        self._health[name].refused = False
         self._available(name, True)
         return event
 
@@ -102,7 +110,9 @@ class Batch:
         return failure
 
     def _failed(self, name: str, error: Exception) -> None:
-        self._owner.report_failure(name, self._counted(name, error))
+        failure = self._counted(name, error)
+        if self._health[name].is_news(failure.kind):
+            self._owner.report_failure(name, failure)
         self._available(name, False)
 
     def _available(self, name: str, available: bool) -> None:

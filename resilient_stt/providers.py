@@ -99,7 +99,7 @@ def plugin_of(provider: stt.STT[Any]) -> str:
 def traits_of(name: str, provider: stt.STT[Any]) -> Provider:
     """What the decisions know of a provider."""
     plugin, kind = plugin_of(provider), type(provider).__name__
-    variable = f"{plugin.upper().replace('-', '_')}_API_KEY"
+    variable = next((d.variable for d in DEFAULTS if d.name == plugin), "")
     interims = provider.capabilities.interim_results
     if (plugin, kind) == ("cartesia", "STT"):
         # its ink-2 streams ignore a flush
@@ -129,5 +129,5 @@ def traits_of(name: str, provider: stt.STT[Any]) -> Provider:
         flushes=provider.capabilities.manual_flush,
         final_after=2.5,
         turn_after=_TURN_AFTER if interims else 0.0,
-        key_variable=variable if type(provider).__module__.startswith("livekit.plugins.") else "",
+        key_variable=variable,
     )

@@ -16,7 +16,7 @@ from livekit.agents.vad import VAD
 
 from .batch import Batch
 from .core.breaker import Breaker
-from .core.health import Health
+from .core.health import Health, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
 from .core.session import Session
@@ -102,7 +102,7 @@ class ResilientSTT(stt.STT[EventName]):
         self._streams: WeakSet[ResilientStream] = WeakSet()
         retry = self.policies.retry
         self._wait = tenacity.wait_random_exponential(
-            multiplier=retry.wait_min, max=retry.wait_max, min=retry.wait_max / 2
+            multiplier=retry.wait_min, max=retry.wait_max, min=retry.wait_min
         )
         self._batch = Batch(self, self._providers, self._health)
         self._recognize_metrics_needed = False
@@ -217,13 +217,23 @@ class ResilientSTT(stt.STT[EventName]):
         self.emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # a leg's failure is ours to heal: LiveKit closes a session after four that are not
-            error = APIConnectionError(f"{event.provider}: {event.reason} ({event.detail})")
+            why = f"{event.reason} ({event.detail})"
+            told = f"{why}: {event.advice}" if event.advice else why
+            error = APIConnectionError(f"{event.provider}: {told}")
             self._emit_error(error, recoverable=True)
 
     def report_failure(self, name: str, failure: Failure) -> None:
         """A provider failed at a whole buffer."""
-        reason, detail = failure.kind.value, failure.detail
-        self.report(ProviderFailed(at=0.0, provider=name, reason=reason, detail=detail))
+        provider = next(p for p in self._route if p.name == name)
+        self.report(
+            ProviderFailed(
+                at=0.0,
+                provider=name,
+                reason=failure.kind.value,
+                detail=failure.detail,
+                advice=advice(provider, failure.kind, self.policies.breaker),
+            )
+        )
 
     def report_availability(self, name: str, available: bool) -> None:
         """Tell what LiveKit's `FallbackAdapter` tells, with its own event."""

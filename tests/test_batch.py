@@ -291,7 +291,6 @@ async def test_streams_at_the_same_time_tell_it_once() -> None:
     await made.aclose()
 
 
-@pytest.mark.xfail(strict=True, reason="batch tells a wrong key each time, and without advice")
 async def test_wrong_credentials_are_told_once() -> None:
     """A refused key is one event for buffers, too, which says what to do."""
     made = ResilientSTT([FakeSTT(error=APIStatusError("no", status_code=401))])

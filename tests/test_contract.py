@@ -129,9 +129,6 @@ async def test_legs_begin_on_the_sessions_clock() -> None:
         assert fake.streams[0].start_time_offset >= 30.0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the first try in the background waits for half of retry_interval"
-)
 async def test_a_batch_provider_comes_back_by_itself() -> None:
     """After a failed `recognize()` a provider that works again is told within a second."""
     dead = FakeSTT(error=APIConnectionError("down"))

@@ -278,7 +278,6 @@ async def test_a_wrong_key_is_told_once(
 
 
 @pytest.mark.virtual_time
-@pytest.mark.xfail(strict=True, reason="jitter makes the 300 s of a locked provider 240 s")
 async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the jitter draws, 300 s are 300 s."""
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: low)
@@ -294,7 +293,6 @@ async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.Mon
 
 
 @pytest.mark.virtual_time
-@pytest.mark.xfail(strict=True, reason="news is withheld after a recovery in the background")
 async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that has recovered and refuses the key once more is news."""
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)

@@ -336,9 +336,6 @@ async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) 
     assert needed <= sum(a.connections) <= needed + 1  # a second opinion may have been asked for
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a probe begun late in an utterance is granted its whole backlog"
-)
 async def test_a_slow_provider_is_not_called_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was left for finals that come 3 s late, and still do, does not pass a probe."""
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: high)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from .breaker import BADNESS, State
 from .commands import Availability
 from .health import Health
-from .inputs import CREDENTIALS, ErrorKind, LegFailed
+from .inputs import ErrorKind, LegFailed
 from .policy import Provider, RetryPolicy
 from .retry import RetryBudget
 
@@ -39,10 +39,8 @@ class Choice:
     def works(self, name: str, now: float) -> list[Availability]:
         """A provider gave text to a caller."""
         self._tried.clear()
-        health = self._health[name]
-        health.breaker.succeeded(now)
-        health.refused = False
-        return self.available(name)
+        self._health[name].breaker.succeeded(now)
+        return self.recovered(name)
 
     def failed(self, provider: Provider, failure: LegFailed, now: float) -> bool:
         """A leg failed, whatever it was for. Returns whether that is news.
@@ -54,11 +52,11 @@ class Choice:
             self._unfit.add(provider.name)
         health.breaker.failed(failure.kind, now, failure.retry_after)
         self._tried.add(provider.name)
-        known, health.refused = health.refused, failure.kind in CREDENTIALS
-        return not (known and health.refused)
+        return health.is_news(failure.kind)
 
-    def available(self, name: str) -> list[Availability]:
-        """A provider may be relied on."""
+    def recovered(self, name: str) -> list[Availability]:
+        """A provider has proven to be well, by text or by probes."""
+        self._health[name].refused = False
         return self._availability(name, True)
 
     def lost(self, name: str) -> list[Availability]:
@@ -77,8 +75,9 @@ class Choice:
     ) -> tuple[Provider | None, bool]:
         """Who serves after a failure, and whether it is news, as `failed` says.
 
-        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the failed leg had worked; `None` if it never did. Only a leg
-        that had worked and was dropped is worth another attempt on the same provider.
+        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the failed
+        leg had worked; `None` if it never did. Only a leg that had worked and was dropped is worth
+        another attempt on the same provider.
         """
         if worked is not None:
             self._tried.clear()

@@ -11,6 +11,9 @@ from .leg import Leg, Role
 from .legs import Legs
 from .policy import Provider
 
+LATEST_START = 1.0
+"""Seconds into an utterance at which a probe may still begin."""
+
 
 class Failback:
     """Decides when a stream moves from a healthy leg to another provider: never in mid-turn."""
@@ -129,7 +132,7 @@ class Probe:
         breaker.passed(now)
         if breaker.sound(now):
             self._legs.report(Recovered(at=self._legs.at, provider=name))
-            self._legs.out += self._legs.choice.available(name)
+            self._legs.out += self._legs.choice.recovered(name)
         self._close(leg)
 
     def failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
@@ -146,9 +149,9 @@ class Probe:
     def _begin(self, active: Leg, now: float) -> None:
         legs, ledger = self._legs, self._legs.ledger
         start = ledger.segment_start(ledger.end) if ledger.speaking else None
-        if start is None or not active.caught_up or legs.input_ended:
-            return
-        if not legs.policies.failback.enabled:
+        if start is None or ledger.end - start > ledger.samples(LATEST_START):
+            return  # with a replay before it, nobody could say whether its final comes in time
+        if legs.input_ended or not (active.caught_up and legs.policies.failback.enabled):
             return
         provider = legs.choice.recovering(active.provider, now)
         if provider is not None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..events import AudioLost, Event, ProviderFailed
 from .choice import Choice
 from .commands import CloseLeg, Command, OpenLeg, Report, Serve
-from .health import Health
-from .inputs import CREDENTIALS, LegFailed
+from .health import Health, advice
+from .inputs import LegFailed
 from .ledger import Ledger, Overflow
 from .leg import Leg, Role, open_leg, seam_at
 from .policy import Policies, Provider
@@ -121,17 +121,13 @@ class Legs:
         """Report a failure; one that is no news is not repeated."""
         if not news:
             return
-        kind, advice = failure.kind, ""
-        if kind in CREDENTIALS:
-            key = provider.key_variable or "its API key"
-            advice = f"check {key}; not tried again for {self.policies.breaker.locked_for:.0f} s"
         self.report(
             ProviderFailed(
                 at=self.at,
                 provider=provider.name,
-                reason=kind.value,
+                reason=failure.kind.value,
                 detail=failure.detail,
-                advice=advice,
+                advice=advice(provider, failure.kind, self.policies.breaker),
             )
         )
 

@@ -443,12 +443,13 @@ def test_retry_after_is_for_rate_limits() -> None:
 
 @pytest.mark.parametrize("jitter", [-1.0, -0.5, 0.0, 1.0])
 def test_a_fleet_does_not_come_back_in_step(jitter: float) -> None:
-    """Each of a breaker's own times is longer or shorter; what a server asked for only longer."""
+    """Each of a breaker's own times is longer or shorter; what a server asked for, or
+    the owner was told, only longer."""
     factor = 1 + 0.2 * jitter
     assert cooled(tripped(jitter=jitter), 0.0) == pytest.approx(5 * factor)
     for kind, retry_after, expected in [
         (SERVER, None, 5 * factor),
-        (ErrorKind.AUTH, None, 300 * factor),
+        (ErrorKind.AUTH, None, 300 * (1 + 0.2 * abs(jitter))),
         (ErrorKind.RATE_LIMITED, None, 5 * factor),
         (ErrorKind.RATE_LIMITED, 40.0, 40 * (1 + 0.2 * abs(jitter))),
     ]:
