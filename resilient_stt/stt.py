@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
     from livekit.agents.voice.events import ConversationItemAddedEvent
 
+LEAST_WAIT = 0.25
+"""Seconds between two attempts on a provider in a long outage, at least; the first come sooner."""
+
 EventName = Literal[
     "stt_availability_changed",
     "switched",
@@ -102,7 +105,7 @@ class ResilientSTT(stt.STT[EventName]):
         self._streams: WeakSet[ResilientStream] = WeakSet()
         retry = self.policies.retry
         self._wait = tenacity.wait_random_exponential(
-            multiplier=retry.wait_min, max=retry.wait_max, min=retry.wait_min
+            multiplier=retry.wait_min, max=retry.wait_max, min=min(LEAST_WAIT, retry.wait_max / 2)
         )
         self._batch = Batch(self, self._providers, self._health)
         self._recognize_metrics_needed = False

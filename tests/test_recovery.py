@@ -90,8 +90,9 @@ async def test_flapping(chain: str) -> None:
     done = await run(Script((Drop(at_audio=3.0),)), speech, CHAINS[chain])
     check(done.played, "flapping", accurate=chain != "ink-2")
     first, second = CHAINS[chain].order
-    assert done.of(Switched)[-1].to_provider == second
-    assert [s.to_provider for s in done.of(Switched)].count(first) <= 4
+    served = [switch.to_provider for switch in done.of(Switched)]
+    assert served.index(second) <= 3  # three reopenings are all there are
+    assert served.count(first) <= 4  # and one return, for probes of short utterances pass
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -318,7 +318,7 @@ async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
     retry = UNPROBED.retry
     assert of_fallback <= 1 + retry.attempts
     outage = sum(e.after for e in a.events if isinstance(e, Restored))
-    assert of_primary <= 2 + outage / (retry.wait_max / 2)
+    assert of_primary <= 4 + outage / (retry.wait_max / 2)  # the first come sooner
 
 
 @pytest.mark.parametrize(
