@@ -75,9 +75,9 @@ class Choice:
     ) -> tuple[Provider | None, bool]:
         """Who serves after a failure, and whether it is news, as `failed` says.
 
-        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the failed
-        leg had worked; `None` if it never did. Only a leg that had worked and was dropped is worth
-        another attempt on the same provider.
+        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the
+        failed leg had worked; `None` if it never did. Only a leg that had worked and was dropped is
+        worth another attempt on the same provider.
         """
         if worked is not None:
             self._tried.clear()
