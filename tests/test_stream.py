@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions
 from livekit.agents.stt import RecognizeStream, SpeechEventType
+from livekit.plugins import deepgram
 
 from resilient_stt import (
     AudioFormatError,
@@ -592,3 +594,18 @@ async def test_keyterms_in_the_middle(at: float) -> None:
         await asyncio.sleep(at)
         a.stt._update_session_keyterms(["Santos"])
         check(await playing)
+
+
+@pytest.mark.parametrize("at", [5.5, 6.3, 9.1, 11.0])
+async def test_a_plugin_that_reconnects_by_itself(at: float) -> None:
+    """A plugin whose own options are changed reconnects: its clock begins anew, and what was in
+    flight is gone. That is a drop like any other."""
+    async with arena(only=("deepgram",)) as a:
+        plugin = a.stt.provider_named("deepgram")
+        assert isinstance(plugin, deepgram.STT)
+        loop = asyncio.get_running_loop()
+        loop.call_later(at, functools.partial(plugin.update_options, keyterm=["Santos"]))
+        played = await play(a.stt, ReferenceSpeech.load("english").excerpt(0, 3).padded(1.0))
+    check(played)
+    failures = [e for e in a.events if isinstance(e, ProviderFailed)]
+    assert [(e.reason, e.detail) for e in failures] == [("dropped", "reconnected by itself")]

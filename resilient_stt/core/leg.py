@@ -26,6 +26,9 @@ EDGE = 0.15
 """Seconds that local voice activity may go on behind the last word: its padding."""
 
 
+REWOUND = 1.0
+"""Seconds before the end of the last FINAL at which words begin only if a clock has begun anew."""
+
 TAIL = 0.25
 """Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
 
@@ -73,6 +76,8 @@ class Leg:
     """It is flushed where speech ends."""
     held: list[tuple[Said, int]] = field(default_factory=list)
     """What it said before it became active, each with what it can have heard of it."""
+    told_to: float = 0.0
+    """Seconds of its own audio at which its last timed FINAL ends."""
     interim: tuple[str, int] = ("", 0)
     """Its last interim text, and what it had been sent by then."""
     timeline: Timeline | None = None
@@ -188,6 +193,19 @@ class Leg:
             return Utterance(said.text, language=said.language)
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
         return Utterance(said.text, (), begin, timeline.end_of(end), said.language)
+
+    def rewound(self, said: Said) -> bool:
+        """Whether its clock has jumped back: its plugin has reconnected behind our back.
+
+        LiveKit's plugins do so when their own options are changed; what was in flight is gone.
+        """
+        if not usable(said.words, self.sent):
+            return False
+        if said.words[0].start < self.told_to - REWOUND:
+            return True
+        if said.kind is SaidKind.FINAL:
+            self.told_to = said.words[-1].end
+        return False
 
     def reach(self, said: Said) -> int:
         """The session sample up to which it can have heard what it says now.

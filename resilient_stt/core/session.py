@@ -206,6 +206,11 @@ class Session:
         if said.kind is SaidKind.USAGE:
             self._legs.out.append(Emit(said.kind, source=said.source))
             return
+        if leg.rewound(said):
+            wait = self._policies.retry.wait_max
+            anew = LegFailed(leg.id, ErrorKind.DROPPED, "reconnected by itself", None, wait)
+            self._broke(leg, anew, now)
+            return
         leg.heard_at = now
         leg.watch.said(said, leg.cursor, now)
         reach = leg.reach(said)
