@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from resilient_stt.core.commands import EndLeg, FlushLeg
 from resilient_stt.core.inputs import Said, SaidKind
 from resilient_stt.core.latency import ENOUGH, Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import HEARS_AT, Leg, Role, open_leg
+from resilient_stt.core.leg import HEARS_AT, TAIL, Leg, Role, open_leg
 from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Transcript
 from resilient_stt.core.watchdog import ASKS, Alarm, Sign, Watch
@@ -169,7 +170,7 @@ def test_the_hedge_may_come_at_any_part_of_the_deadline() -> None:
     ledger = ledger_of(5.0, (1.0, 3.0))
     watch = watch_of(LIVE, policy=policy)
     hear(watch, ledger, 5.0)
-    assert alarm_of(watch, ledger) == about(Sign.QUIET, 1.05 + 1.0, 1.05 + 4.0, 3.0)
+    assert alarm_of(watch, ledger) == about(Sign.QUIET, 1.05 + 1.0, 1.05 + 4.0, 3.05)
     watch.ask(at(3.0), 3.0, flushed=False)
     assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 4.2, 4.2, 3.0)
 
@@ -232,11 +233,6 @@ def test_settled_voice_is_forgotten() -> None:
     assert due(alarm_of(watch, ledger, 11.0)) == pytest.approx(10.05 + 2.5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_voice_since outlives the voice it is about: a tail or a cough too short to owe words "
-    "starts the clock, and speech a while later finds the deadline over",
-)
 @pytest.mark.parametrize("first", [(1.0, 1.2), (1.0, 1.4)])
 def test_a_cough_does_not_start_the_clock_of_later_speech(first: Segment) -> None:
     """Speech has its whole deadline whatever little voice was before it."""
@@ -246,10 +242,6 @@ def test_a_cough_does_not_start_the_clock_of_later_speech(first: Segment) -> Non
     assert due(alarm_of(watch, ledger)) >= 3.0 + 2.5
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_quiet adds up voice of segments none of which owes words, and never asks whether any",
-)
 def test_coughs_add_up_to_no_words() -> None:
     """Voice too short to owe words never alarms, however often it comes."""
     ledger = ledger_of(9.0, *((n / 2, n / 2 + 0.2) for n in range(2, 8)))
@@ -261,9 +253,18 @@ def test_coughs_add_up_to_no_words() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="`to` is 1.25 s before the cursor even if no audio came since the voice: who mutes "
-    "himself in mid-speech owes, to the second opinion, nothing at all (`to` may be negative)",
+    reason="coughs of 0.8 s together start the clock of the speech after them. Mend: in sent() "
+    "voice is over also if it is not before a cursor that owes words: `over = segment_start(cursor "
+    "- 1) is None and (voiced < quiet_voiced or not ledger.owes_before(cursor))`",
 )
+def test_coughs_do_not_start_the_clock_of_later_speech() -> None:
+    """Speech has its whole deadline also after many coughs."""
+    ledger = ledger_of(5.0, *((1 + 0.64 * n, 1.24 + 0.64 * n) for n in range(4)), (4.0, None))
+    watch = watch_of(LIVE)
+    hear(watch, ledger, 5.0)
+    assert due(alarm_of(watch, ledger)) >= 4.0 + 2.5
+
+
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_what_is_owed_lies_before_to(start: float) -> None:
     """Also where the audio stops, the alarm is about the voice that nobody answered."""
@@ -272,7 +273,18 @@ def test_what_is_owed_lies_before_to(start: float) -> None:
     hear(watch, ledger, start + 0.9)
     alarm = alarm_of(watch, ledger)
     assert alarm
-    assert alarm.to > at(start)
+    assert at(start) < alarm.to <= ledger.end
+
+
+@pytest.mark.parametrize(("end", "to"), [(1.8, 1.8), (2.0, 1.85), (3.1, 1.85), (3.15, 1.9)])
+def test_what_came_later_may_yet_be_told(end: float, to: float) -> None:
+    """Owed is what 0.8 s of voice take, never more than was sent, and all but the last 1.25 s."""
+    ledger = ledger_of(5.0, (1.0, None))
+    watch = watch_of(LIVE)
+    hear(watch, ledger, end)
+    alarm = alarm_of(watch, ledger, end)
+    assert alarm
+    assert alarm.to == at(to)
 
 
 # --- final overdue
@@ -308,11 +320,6 @@ def test_a_flush_is_an_end() -> None:
     assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 2.7, 3.3, 2.0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="any voice after an unflushed ask suspends it, but only voice that owes words is ever "
-    "asked about again: after a cough the words before it are never overdue",
-)
 def test_a_cough_does_not_excuse() -> None:
     """Words stay due though voice too short to owe words came after them."""
     ledger = ledger_of(30.0, (1.0, 2.0), (2.6, 2.8))
@@ -320,6 +327,16 @@ def test_a_cough_does_not_excuse() -> None:
     watch.ask(at(2.15), 2.4, flushed=False)
     assert ledger.next_pause(at(2.15)) is None  # nobody will ask again
     assert due(alarm_of(watch, ledger)) <= 2.8 + 0.35 + 1.2
+
+
+def test_voice_excuses_while_it_lasts() -> None:
+    """As long as a cough may become speech, a recogniser is right to wait."""
+    ledger = ledger_of(3.0, (1.0, 2.0), (2.6, None))
+    watch = watch_of(FINALS)
+    watch.ask(at(2.15), 2.4, flushed=False)
+    assert alarm_of(watch, ledger) is None
+    ledger.speech_ended(at(2.8))
+    assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
@@ -409,6 +426,16 @@ def test_a_turn_that_is_told_may_stay_open(
     assert due(alarm_of(watch, ledger, scale=scale)) == pytest.approx(2.4 + scale * limit)
 
 
+@pytest.mark.parametrize(("told", "limit"), [(1.85, 1.6), (1.9, 6.0)])
+def test_a_turn_is_told_where_its_words_end(told: float, limit: float) -> None:
+    """Text for the last word is enough, which may have ended before the end of its voice."""
+    ledger = ledger_of(3.0, (1.0, 2.0))
+    watch = watch_of(TURNS)
+    watch.said(INTERIM, at(told), told)
+    watch.ask(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    assert due(alarm_of(watch, ledger)) == pytest.approx(2.4 + limit)
+
+
 def test_an_open_turn_says_nothing_about_the_speed() -> None:
     """The delay of a final that waited for the end of a turn is no latency."""
     ledger = ledger_of(9.0, (1.0, 2.0))
@@ -432,11 +459,6 @@ def test_only_turns_stay_open() -> None:
     assert watch.answered(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="said() counts a FINAL's own text as having told the turn before, so that answered() "
-    "after it never gives a delay of a provider with turn_after: its p99 is never known",
-)
 def test_a_final_that_nothing_announced_tells_its_delay() -> None:
     """Where no interim had told the words, a turn-based provider's final has a delay, too."""
     ledger = ledger_of(9.0, (1.0, 2.0), settled=2.0)
@@ -446,11 +468,6 @@ def test_a_final_that_nothing_announced_tells_its_delay() -> None:
     assert watch.answered(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_overdue gives the first ask's alarm, not the first alarm: a told turn that may wait "
-    "6 s hides speech after it that nobody told",
-)
 def test_an_open_turn_hides_no_later_speech() -> None:
     """The alarm is the first to come, of all that was asked for."""
     ledger = ledger_of(5.0, (1.0, 2.0), (3.0, 4.0))
@@ -470,16 +487,18 @@ def test_much_speech_without_any_text() -> None:
     watch = watch_of(FINALS)
     hear(watch, ledger, 15.95, behind=3.0)
     assert alarm_of(watch, ledger, 15.95) is None
-    hear(watch, ledger, 20.0, since=15.95, behind=3.0)
-    assert alarm_of(watch, ledger, 20.0) == about(Sign.WORDLESS, 19.0, 19.0, 16.0)
+    hear(watch, ledger, 16.0, since=15.95, behind=3.0)
+    assert alarm_of(watch, ledger, 16.0) == about(Sign.WORDLESS, 19.0, 19.0, 16.0)
 
 
 def test_pauses_do_not_excuse_from_text() -> None:
     """Voice is added up over pauses, and silence is not."""
     ledger = ledger_of(30.0, (1.0, 8.0), (10.0, 18.0))
     watch = watch_of(FINALS)
-    hear(watch, ledger, 30.0)
-    assert alarm_of(watch, ledger) == about(Sign.WORDLESS, 18.0, 18.0, 18.0)
+    hear(watch, ledger, 17.95)
+    assert alarm_of(watch, ledger, 17.95) is None
+    hear(watch, ledger, 18.0, since=17.95)
+    assert alarm_of(watch, ledger, 18.0) == about(Sign.WORDLESS, 18.0, 18.0, 18.0)
 
 
 def test_text_starts_it_anew() -> None:
@@ -494,34 +513,46 @@ def test_text_starts_it_anew() -> None:
     assert due(alarm_of(watch, ledger, 31.0)) == pytest.approx(31.0)
     ledger.settle(at(30.0))
     assert alarm_of(watch, ledger, 31.0) is None
-    hear(watch, ledger, 46.0, since=31.0)
-    assert due(alarm_of(watch, ledger, 46.0)) == pytest.approx(45.0)
+    hear(watch, ledger, 45.0, since=31.0)
+    assert due(alarm_of(watch, ledger, 45.0)) == pytest.approx(45.0)
 
 
 def test_noise_stretches_how_much_speech_it_takes() -> None:
     """Twice as patient, it takes 30 s of voice."""
     ledger = ledger_of(40.0, (0.0, None))
     watch = watch_of(FINALS)
-    hear(watch, ledger, 40.0)
-    assert alarm_of(watch, ledger, 29.9, scale=2.0) is None
+    hear(watch, ledger, 29.95)
+    assert alarm_of(watch, ledger, 29.95, scale=2.0) is None
+    hear(watch, ledger, 30.0, since=29.95)
     alarm = alarm_of(watch, ledger, 30.0, scale=2.0)
     assert alarm
     assert alarm.sign is Sign.WORDLESS
-    assert 15.0 <= alarm.due <= 30.0
+    assert alarm.early == alarm.due == pytest.approx(30.0)
     assert at(15.0) <= alarm.to <= at(30.0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_wordless_since is when the unstretched 15 s can have been heard: with a scale of 2 "
-    "the alarm of a replay is due before the 30 s can have been",
-)
 def test_stretched_speech_must_have_been_heard() -> None:
     """Twice as patient, the leg can have heard all 30 s before it is suspect."""
     ledger = ledger_of(40.0, (0.0, None))
     watch = watch_of(FINALS)
     hear(watch, ledger, 30.0, behind=10.0)
     assert due(alarm_of(watch, ledger, 30.0, scale=2.0)) >= 40.0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the alarm is due when all that was sent was heard, and that recedes with every piece: "
+    "after a replay the deadline comes nearer by 0.2 s a second (due at 25 s, 100 s, 300 s for a "
+    "leg opened at 5 s, 20 s, 60 s). Mend: sent() keeps when each 15 s of voice were heard, "
+    "_wordless is due with the one numbered ceil(scale)",
+)
+@pytest.mark.parametrize("behind", [0.1, 3.0])
+def test_what_is_sent_later_defers_no_alarm(behind: float) -> None:
+    """The alarm stays where it was while more is sent."""
+    ledger = ledger_of(40.0, (0.0, None))
+    watch = watch_of(FINALS)
+    hear(watch, ledger, 20.0, behind=behind)
+    assert due(alarm_of(watch, ledger, 20.0)) == pytest.approx(15.0 + behind)
 
 
 @pytest.mark.parametrize("p99", [None, 6.0])
@@ -609,15 +640,7 @@ def test_empty_finals_of_silence_are_right() -> None:
     [
         (1, 3.0),
         (2, 6.0),
-        pytest.param(
-            3,
-            0.3,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="three empty finals of silence are held against speech that began after "
-                "them: _emptied asks whether words are owed now, not whether they were then",
-            ),
-        ),
+        (3, 0.3),
     ],
 )
 def test_empty_finals_deny_nothing_that_came_later(finals: int, voiced: float) -> None:
@@ -627,6 +650,22 @@ def test_empty_finals_deny_nothing_that_came_later(finals: int, voiced: float) -
     for n in range(finals):
         watch.said(EMPTY, at(1.0 + n), 1.0 + n)
     hear(watch, ledger, 10.0 + voiced)
+    assert alarm_of(watch, ledger) is None
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="empty finals of silence are counted, and one that comes when speech has begun makes "
+    "them suspect. Mend: sent() forgets them while nothing before its cursor owes words",
+)
+def test_empty_finals_of_silence_do_not_count() -> None:
+    """Three in a row are three while words are owed."""
+    ledger = ledger_of(10.5, (10.0, None))
+    watch = watch_of(FINALS)
+    for n in range(9):
+        watch.said(EMPTY, at(n), n)
+    hear(watch, ledger, 10.5)
+    watch.said(EMPTY, at(10.5), 10.5)
     assert alarm_of(watch, ledger) is None
 
 
@@ -648,6 +687,17 @@ def test_an_empty_final_answers_the_first_ask() -> None:
     assert watch.denied
 
 
+def test_an_empty_final_answers_nothing_that_it_cannot_have_heard() -> None:
+    """One that comes before the audio can have been heard is about something else."""
+    ledger = ledger_of(9.0, (1.0, 1.5))
+    watch = watch_of(FINALS)
+    watch.ask(at(1.5), 4.0, flushed=True)
+    for now, denied, alarm_due in [(3.9, False, 5.2), (4.0, True, math.inf)]:
+        watch.said(EMPTY, at(2.0), now)
+        assert watch.denied is denied
+        assert due(alarm_of(watch, ledger)) == pytest.approx(alarm_due)
+
+
 def test_denied() -> None:
     """It has denied words when its last answers were empty and nothing asked is open."""
     watch, denied = watch_of(FINALS), []
@@ -658,16 +708,9 @@ def test_denied() -> None:
         denied.append(watch.denied)
     watch.said(EMPTY, at(4.5), 4.5)
     denied.append(watch.denied)
-    watch.acquitted(at(4.5))
-    denied.append(watch.denied)
-    assert denied == [False, True, False, True, False, False, True, False]
+    assert denied == [False, True, False, True, False, False, True]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an empty final that nobody asked for counts as a denial of speech that goes on: of a "
-    "hedge that gives one, what it was opened for becomes noise",
-)
 @pytest.mark.parametrize("told", [False, True])
 def test_nobody_denies_what_he_was_not_asked_for(told: bool) -> None:
     """An empty final of its own accord denies nothing, whatever was asked and told before."""
@@ -730,11 +773,6 @@ def test_a_final_of_a_part_answers_nothing() -> None:
     assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a final without times answers also asks whose audio the leg cannot have heard yet: "
-    "in a replay of several segments it may say the first, fall silent, and is never suspect",
-)
 def test_a_final_answers_nothing_that_it_cannot_have_heard() -> None:
     """In a replay the final of the first segment leaves the others due."""
     ledger = ledger_of(30.0, (1.0, 9.0), (11.0, 19.0))
@@ -752,15 +790,6 @@ def test_a_final_answers_nothing_that_it_cannot_have_heard() -> None:
         (28.0, True),
         (28.0, False),
         (None, True),
-        pytest.param(
-            None,
-            False,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a flush in silence that the provider did not answer waits for the next "
-                "final: one without times, before anything else was asked, is 27 s late",
-            ),
-        ),
     ],
 )
 def test_a_flush_of_silence_has_no_delay(since: float | None, asked: bool) -> None:
@@ -774,6 +803,25 @@ def test_a_flush_of_silence_has_no_delay(since: float | None, asked: bool) -> No
     watch.said(FINAL, at(30.0), 30.0)
     delay = watch.answered(ledger, 30.0, None if since is None else at(since))
     assert delay == (pytest.approx(0.6) if asked else None)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="an ask that an early final without times left open stays, though its words are settled "
+    "by that final's claim: the next final, if nothing else was asked, is as late as that is long "
+    "ago, is slow, and spoils the p99. Mend: sent() drops asks at the front that owe no words",
+)
+def test_what_was_settled_meanwhile_has_no_delay() -> None:
+    """A recogniser that hears its replay faster than it must is not late for the next words."""
+    ledger = ledger_of(36.0, (1.0, 9.0), (30.0, None))
+    watch = watch_of(FINALS)
+    watch.ask(at(9.15), 7.5, flushed=True)
+    watch.said(FINAL, at(9.15), 7.0)
+    assert watch.answered(ledger, 7.0, None) is None
+    ledger.settle(at(9.0))
+    hear(watch, ledger, 36.0, since=9.15)
+    watch.said(FINAL, at(36.0), 36.0)
+    assert watch.answered(ledger, 36.0, None) is None
 
 
 @pytest.mark.parametrize(("p99", "limit"), [(None, 1.6), (3.0, 6.0)])
@@ -810,7 +858,8 @@ def test_acquitted() -> None:
     watch.acquitted(at(6.0))
     assert not watch.denied
     assert repr(watch) == (
-        "Watch(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5)], empty=0, from=600)"
+        "Watch(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5, words_to=650)], "
+        "empty=0, from=600)"
     )
     ledger.settle(at(6.0))
     hear(watch, ledger, 8.75, since=6.0)
@@ -862,7 +911,7 @@ def test_the_first_alarm_counts() -> None:
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
     watch.ask(at(2.4), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(Sign.QUIET, 2.8, 3.55, 1.75)
+    assert alarm_of(watch, ledger) == about(Sign.QUIET, 2.8, 3.55, 1.85)
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
     watch.ask(at(2.3), 2.3, flushed=True)
@@ -878,9 +927,10 @@ def test_it_shows_what_it_knows() -> None:
     """The repr tells what was asked, how many finals were empty, and from where on it owes."""
     watch = watch_of(FINALS, start=1.0)
     watch.said(EMPTY, 0, 0.0)
-    watch.ask(200, 2.5, flushed=False, ago=0.5)
+    watch.ask(200, 2.5, flushed=False, ago=0.5, words_to=175)
     assert repr(watch) == (
-        "Watch(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0)], empty=1, from=100)"
+        "Watch(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0, words_to=175)], "
+        "empty=1, from=100)"
     )
 
 
@@ -1018,11 +1068,14 @@ class Spy(Watch):
         super().__init__(provider, latency, POLICY, start)
         self.debts: list[tuple[int, float]] = []
         self.told = start
+        self.interim_to = start
         self.voice_heard: float | None = None
 
-    def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
+    def ask(
+        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+    ) -> None:
         self.debts.append((to, at))
-        super().ask(to, at, flushed=flushed, ago=ago)
+        super().ask(to, at, flushed=flushed, ago=ago, words_to=words_to)
 
     def sent(self, ledger: Ledger, cursor: int, heard_by: float) -> None:
         if self.voice_heard is None and ledger.voiced(self.told, cursor):
@@ -1032,6 +1085,8 @@ class Spy(Watch):
     def said(self, said: Said, cursor: int, now: float) -> None:
         if said.text.strip():
             self.told, self.voice_heard = cursor, None
+            if said.kind is SaidKind.INTERIM:
+                self.interim_to = cursor
         super().said(said, cursor, now)
 
 
@@ -1072,6 +1127,12 @@ class Call:
         if answers:
             self._answer(self._leg)
         return alarm_of(self._watch, self.ledger, self._leg.cursor / RATE)
+
+    @property
+    def patience(self) -> float:
+        """How long a final may take: a turn that is told but for its last breath stays open."""
+        told = self._watch.interim_to >= self._voice_end + at(REPLAY.cut_to / 2 - TAIL)
+        return max(self.final, self._provider.turn_after) if told else self.final
 
     def _listen(self, voiced: bool) -> None:
         ledger = self.ledger
@@ -1127,6 +1188,23 @@ class Call:
         self._watch.said(Said(kind, "a word"), leg.cursor, self.now)
 
 
+@pytest.mark.parametrize(("stop", "asked"), [(1.2, 0), (1.3, 2.0)])
+def test_a_leg_is_asked_for_words_only(stop: float, asked: float) -> None:
+    """A flush where no words are owed asks for no final, nor does the end of the input."""
+    ledger = ledger_of(2.0, (1.0, stop))
+    ledger.mark()
+    watch = watch_of(FINALS)
+    provider = Provider(name="p", flushes=True)
+    leg = open_leg(
+        0, provider, Role.ACTIVE, 2.0, ledger, Transcript(REPLAY), lambda _: watch, start=0
+    )
+    assert FlushLeg(0) in leg.send(ledger, 2.0)
+    assert watch.asked == at(asked)
+    watch.acquitted(at(2.0))
+    assert leg.end(ledger, 3.0) == EndLeg(0)
+    assert watch.asked == at(asked)
+
+
 Turn = tuple[float, float, bool]  # seconds of voice, then of silence; whether there is a flush
 
 tenths = st.integers(1, 60).map(lambda n: n / 10)
@@ -1155,6 +1233,7 @@ def voice(script: list[Turn]) -> Iterator[tuple[bool, bool]]:
             yield False, flush and n == 2
 
 
+@settings(max_examples=60)
 @given(turns, recognisers, estimates, st.floats(0, 20), st.floats(0, 0.5), st.booleans())
 @example([(6.0, 0.5, True)] * 8, LIVE, None, 20.0, 0.5, False)
 @example([(6.0, 0.5, False)] * 8, FINALS, None, 20.0, 0.5, True)
@@ -1173,6 +1252,7 @@ def test_who_answers_in_time_is_never_suspect(
         assert alarm is None or call.now < alarm.due
 
 
+@settings(max_examples=60)
 @given(
     turns,
     st.integers(3, 60).map(lambda n: n / 10),
@@ -1184,6 +1264,7 @@ def test_who_answers_in_time_is_never_suspect(
 )
 @example([(6.0, 0.5, False)] * 4, 0.3, FINALS, None, 20.0, 0.9, True)
 @example([(6.0, 0.5, True)] * 4, 3.0, LIVE, 1.0, 20.0, 0.0, False)
+@example([], 3.6, TURNS, None, 1.0, 1.0, False)
 def test_who_falls_silent_is_always_suspect(
     script: list[Turn],
     last: float,
@@ -1204,7 +1285,7 @@ def test_who_falls_silent_is_always_suspect(
     assume(call.ledger.owes())
     ended = call.now
     told = ended + VAD + STEP
-    limit = max(told, opened + STEP + told / HEARS_AT) + call.final + 2 * STEP
+    limit = max(told, opened + STEP + told / HEARS_AT) + call.patience + 2 * STEP
     alarm = None
     while call.now < limit:
         alarm = call.step(voiced=False, answers=False)
