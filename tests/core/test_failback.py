@@ -67,7 +67,8 @@ def recoveries(draw: st.DrawFn) -> Simulation:
     since = draw(st.floats(0, 8).map(lambda s: round(s, 2)))
     lasts = draw(st.sampled_from([0.0, 2.0, 12.0]))
     window = [(since, since + lasts)]
-    first = replace(first, **{draw(st.sampled_from(["down", "stalled"])): window})
+    down = draw(st.booleans())
+    first = replace(first, down=window if down else (), stalled=() if down else window)
     fallback = replace(draw(recognisers("b", most=0)), latency=0.2, endpointing=0.3)
     return Simulation(words, [first, fallback], policies=SOON, tail=2.0)
 

@@ -44,9 +44,11 @@ class Notes(Watch):
         super().__init__(provider, Latency(), WatchdogPolicy(), start)
         self.noted: list[tuple[float, bool]] = []
 
-    def ask(self, to: int, at: float, *, flushed: bool, ago: float = 0.0) -> None:
+    def ask(
+        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+    ) -> None:
         self.noted.append((to / RATE, flushed))
-        super().ask(to, at, flushed=flushed, ago=ago)
+        super().ask(to, at, flushed=flushed, ago=ago, words_to=words_to)
 
 
 def asked(leg: Leg) -> list[tuple[float, bool]]:
@@ -180,7 +182,7 @@ def test_the_end_of_input_asks_for_the_last_final() -> None:
     ledger.speech_started(0)
     leg = a_leg(ledger)
     leg.send(ledger, 10.0)
-    assert leg.end(10.0) == EndLeg(0)
+    assert leg.end(ledger, 10.0) == EndLeg(0)
     assert leg.ended_at == 10.0
     assert asked(leg) == [(2.0, True)]
 
