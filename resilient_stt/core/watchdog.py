@@ -76,8 +76,9 @@ class Watch:
         """When that was."""
         self._voice_since: float | None = None
         self._voice_at = 0
-        self._heard_by = 0.0
-        self._wordless_to: int | None = None
+        self._wordless_at: list[tuple[float, int]] = []
+        """When so much speech without text was heard, twice as much and so on, and what was sent by
+        then."""
         self._asks: deque[_Ask] = deque(maxlen=ASKS)
         self._denials = 0
         """Requests that finals without text have answered since the last text."""
@@ -102,18 +103,21 @@ class Watch:
     def sent(self, ledger: Ledger, cursor: int, heard_by: float) -> None:
         """The leg was sent audio up to `cursor`, which it can have heard by `heard_by`."""
         voiced = self._unanswered(ledger, cursor)
-        over = voiced < self._policy.quiet_voiced and ledger.segment_start(cursor - 1) is None
-        if (
-            not voiced or over
-        ):  # what is too short to mean anything starts no clock for what follows
-            self._voice_since = None
+        owes = ledger.owes_before(cursor)
+        over = (voiced < self._policy.quiet_voiced or not owes) and (
+            ledger.segment_start(cursor - 1) is None
+        )
+        if not owes:
+            self._empty = 0
+        while self._asks and not ledger.owes_before(self._asks[0].to):
+            self._asks.popleft()  # settled by others' evidence
+        if not voiced or over:
+            self._voice_since = None  # too short to mean anything: no clock for what follows
         elif self._voice_since is None:
             self._voice_since, self._voice_at = heard_by, cursor
-        self._heard_by = heard_by
-        if voiced < self._policy.wordless:
-            self._wordless_to = None
-        elif self._wordless_to is None:
-            self._wordless_to = cursor
+        full = int(voiced / max(1.0, self._policy.wordless))
+        del self._wordless_at[full:]
+        self._wordless_at += [(heard_by, cursor)] * (full - len(self._wordless_at))
 
     def said(self, said: Said, cursor: int, now: float) -> None:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
@@ -122,7 +126,8 @@ class Watch:
             self.told_at = now
             if said.kind is not SaidKind.FINAL:
                 self._text_at = cursor
-            self._voice_since = self._wordless_to = None
+            self._voice_since = None
+            self._wordless_at.clear()
             self._empty = self._denials = 0
         elif said.kind is SaidKind.FINAL:
             if self._asks and self._asks[0].at <= now:
@@ -150,7 +155,8 @@ class Watch:
     def acquitted(self, to: int) -> None:
         """There was nothing to be heard before `to`."""
         self._from = max(self._from, to)
-        self._voice_since = self._wordless_to = None
+        self._voice_since = None
+        self._wordless_at.clear()
         self._empty = 0
         while self._asks and self._asks[0].to <= to:
             self._asks.popleft()
@@ -215,12 +221,13 @@ class Watch:
         return min(alarms, key=lambda a: a.due, default=None)
 
     def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
-        to = self._wordless_to
-        if self._provider.interims or to is None:
+        full = math.ceil(scale)
+        if self._provider.interims or len(self._wordless_at) < full:
             return None
         if self._unanswered(ledger, cursor) < scale * self._policy.wordless:
             return None
-        return Alarm(Sign.WORDLESS, self._heard_by, self._heard_by, to)
+        heard_by, _ = self._wordless_at[full - 1]
+        return Alarm(Sign.WORDLESS, heard_by, heard_by, self._wordless_at[0][1])
 
     def _emptied(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         policy = self._policy
