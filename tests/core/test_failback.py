@@ -74,7 +74,7 @@ def recoveries(draw: st.DrawFn) -> Simulation:
 
 
 @given(recoveries())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_every_word_once_there_and_back(sim: Simulation) -> None:
     """Leaving and coming back lose and repeat nothing, however the primary recovers."""
     sim.run(within=30)
@@ -83,7 +83,7 @@ def test_every_word_once_there_and_back(sim: Simulation) -> None:
 
 
 @given(recoveries())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_nobody_comes_back_in_mid_turn(sim: Simulation) -> None:
     """A move to a better provider is made where nobody has spoken for 0.7 s."""
     sim.run(within=30)

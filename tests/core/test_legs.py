@@ -60,7 +60,7 @@ def talk(count: int, *, every: int = 4, gap: float = 0.5) -> list[Spoken]:
     st.sampled_from([1, 4, 9]),
     st.sampled_from([0.03, 0.1]),
 )
-@settings(max_examples=40)
+@settings(max_examples=12)
 def test_what_nobody_was_sent_is_reported(
     since: float, lasts: float, every: int, frame: float
 ) -> None:

@@ -82,7 +82,7 @@ def test_a_hedge_that_takes_its_time() -> None:
 
 
 @given(doubtful(others=1) | doubtful(others=2))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_every_word_once_whoever_is_silent(sim: Simulation) -> None:
     """A provider that falls silent, or slow, costs no word beside one that hears."""
     sim.run(within=60)
@@ -91,7 +91,7 @@ def test_every_word_once_whoever_is_silent(sim: Simulation) -> None:
 
 
 @given(doubtful(others=1, noisy=True))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_every_word_once_in_noise(sim: Simulation) -> None:
     """Nor in noise, which nobody hears words in."""
     sim.run(within=60)
@@ -99,7 +99,7 @@ def test_every_word_once_in_noise(sim: Simulation) -> None:
 
 
 @given(doubtful(others=1, times=("words", "end", "none")))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_every_word_once_without_times(sim: Simulation) -> None:
     """Nor among providers that give no times."""
     sim.run(within=60)
@@ -107,7 +107,7 @@ def test_every_word_once_without_times(sim: Simulation) -> None:
 
 
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_nobody_is_left_for_noise(data: st.DataObject) -> None:
     """Healthy providers are never convicted, whatever the voice detector takes for speech."""
     words = data.draw(speeches(noisy=True))

@@ -66,7 +66,7 @@ def outages(draw: st.DrawFn) -> Simulation:
 
 
 @given(outages())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_every_word_once_through_an_outage(sim: Simulation) -> None:
     """However providers come back, each word comes once, in order, at its time."""
     sim.run(within=60)
