@@ -47,6 +47,10 @@ CHAINS = {"ink-whisper": WHISPER, "ink-2": INK2, "deepgram": DEEPGRAM}
 DELAY = 3.0
 """Seconds that silence may cost beyond a healthy run. Virtual time: the same on every machine."""
 
+DELAY_ALONE = 4.5
+"""The same for a provider without another: its second connection begins at the deadline only, and a
+turn of ink-2 takes its time once more."""
+
 
 Make = Callable[[int, float], Fault]
 """Makes a fault that begins at a part of a word."""
@@ -98,9 +102,12 @@ async def check_all(
 @pytest.mark.parametrize("sentence", SENTENCES)
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_a_stall_at_every_word(chain: str, sentence: int) -> None:
-    """A provider that answers pings and nothing else, from any word on."""
-    words = SPEECH.sentences[sentence]
-    moments = [(word, 0.5 * (index % 2)) for index, word in enumerate(words)]
+    """A provider that answers pings and nothing else, from any word on.
+
+    Every word of the default chain; the others take every third.
+    """
+    every = 1 if chain == "ink-whisper" else 3
+    moments = [(word, 0.5 * (word % 2)) for word in SPEECH.sentences[sentence][::every]]
     await check_all(CHAINS[chain], stall, sentence, moments)
 
 
@@ -108,10 +115,9 @@ async def test_a_stall_at_every_word(chain: str, sentence: int) -> None:
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_other_silences_and_lies(chain: str, name: str) -> None:
     """Every other way to say nothing, or nothing sensible, from some words on."""
-    for sentence in (1, 4):
-        words = SPEECH.sentences[sentence]
-        moments = [(words[0], 0.0), (words[len(words) // 2], 0.5), (words[-1], 0.9)]
-        await check_all(CHAINS[chain], LIES[name], sentence, moments)
+    words = SPEECH.sentences[4]
+    moments = [(words[0], 0.0), (words[len(words) // 2], 0.5), (words[-1], 0.9)]
+    await check_all(CHAINS[chain], LIES[name], 4, moments)
 
 
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
@@ -148,7 +154,7 @@ async def test_a_provider_alone_is_its_own_second_opinion(chain: str) -> None:
     scripts = [Script((Stall(at_word=w, part=p, connections={0}),)) for w, p in moments]
     for done in await run_all(scripts, speech, alone):
         check(done.played, f"{chain} alone", accurate=alone.model != "ink-2")
-        check_delay(done.played, list(healthy.played.score.late_s), DELAY, f"{chain} alone")
+        check_delay(done.played, list(healthy.played.score.late_s), DELAY_ALONE, f"{chain} alone")
         assert [o.verdict for o in done.of(SecondOpinion)] == ["convicted"]
 
 
@@ -160,8 +166,10 @@ NOISES = {
 }
 
 
-@pytest.mark.parametrize("chain", CHAINS)
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(
+    ("noise", "chain"),
+    [*((noise, "ink-whisper") for noise in NOISES), ("music", "ink-2"), ("coughs", "deepgram")],
+)
 async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
     """A minute of what only a voice detector takes for speech: nobody is convicted, and second
     opinions become rare."""

@@ -34,7 +34,7 @@ from .leg import Leg, Role
 from .legs import Legs
 from .opinion import Opinion
 from .outage import Outage
-from .policy import Policies, Provider
+from .policy import QUANTUM, Policies, Provider
 from .speech import Speech
 from .transcript import Utterance
 
@@ -269,8 +269,10 @@ class Session:
         self._probe.rival_told()
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
         delay = leg.watch.answered(ledger, now, since)
-        if delay is not None:
-            self._judge_delay(leg, delay, now)
+        if utterance.end is not None:
+            delay = ledger.seconds(reach) - utterance.end  # every final says it, asked for or not
+        if delay is not None and leg.backlog(now) < QUANTUM:
+            self._judge_delay(leg, max(0.0, delay), now)
 
     def _judge_delay(self, leg: Leg, seconds: float, now: float) -> None:
         """Whether a final came in time: three slow ones in a row, and the provider is left."""
