@@ -28,7 +28,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict: the package, and typed code that uses it."""
     session.install("-e", ".", *DEV)
-    session.run("mypy", "resilient_stt", "examples", "tests", "noxfile.py")
+    session.run("mypy", "resilient_stt", "examples", "tests", "benchmarks", "noxfile.py")
 
 
 @nox.session
