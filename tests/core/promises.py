@@ -92,6 +92,7 @@ def recognisers(
 ) -> Recogniser:
     """A provider of any kind, whose first connections have `faults`."""
     errors = draw(st.randoms(use_true_random=False))
+    flushes = draw(st.booleans())
     return Recogniser(
         name,
         draw(st.lists(st.none() | faults, max_size=most)),
@@ -101,8 +102,8 @@ def recognisers(
         speed=draw(st.sampled_from([1.25, 2.0, 20.0])),
         most=draw(st.sampled_from([1, 2, 3, 99])),
         interims=draw(st.booleans()),
-        flushes=draw(st.booleans()),
-        finalises_late=draw(st.booleans()),
+        flushes=flushes,
+        finalises_late=flushes and draw(st.booleans()),
         jitter=lambda _: errors.uniform(-jitter, jitter),
         pace=Pace(
             burst=draw(st.sampled_from([0.05, 0.5, 5.0])), rate=draw(st.sampled_from([1.5, 2.0]))

@@ -55,7 +55,7 @@ faults: st.SearchStrategy[Fault] = st.one_of(
     st.builds(Drops, st.floats(1, 12).map(lambda s: round(s, 2)), st.booleans()),
     st.builds(Refused, st.sampled_from(ErrorKind)),
     st.builds(Stalls, st.just(0.0) | st.floats(1, 9).map(lambda s: round(s, 2))),
-    st.just(SaysEmpty()),
+    st.just(Stalls(0.0)),
 )
 
 
