@@ -16,7 +16,8 @@ class Switched:
     """Another leg serves the stream from now on; `provider` may be the one that failed, reopened.
 
     `reason` is the `ErrorKind` value of the failure, or `options_changed`; at a turn boundary
-    `failback` (a preferred provider has recovered) or `slow` (finals came too late). The audio from
+    `failback` (a preferred provider has recovered), between two words `slow` (finals came too
+    late). The audio from
     `replay_from` on is replayed.
     """
 

@@ -41,6 +41,8 @@ class Ledger:
         self.start = 0
         self.end = 0
         self.watermark = 0
+        self.told = 0
+        """The watermark as evidence has set it: what left the window was not told by that."""
         self._marks: list[int] = []
         self._segments: list[Segment] = []
 
@@ -93,7 +95,8 @@ class Ledger:
 
     def settle(self, to: int) -> None:
         """Everything before `to` is finished with. Never moves back."""
-        self.watermark = max(self.watermark, min(to, self.end))
+        self.told = max(self.told, min(to, self.end))
+        self.watermark = max(self.watermark, self.told)
         self._forget(self.watermark - self.samples(self._policy.lookback))
 
     def settle_silence(self, heard: int) -> None:

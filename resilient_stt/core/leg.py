@@ -129,7 +129,7 @@ class Leg:
     def _next(self, ledger: Ledger, now: float) -> SendAudio | FlushLeg | None:
         while True:
             mark = ledger.next_mark(self.mark)
-            pause = None if self.role is Role.PROBE else ledger.next_pause(self.pause)
+            pause = self._next_pause(ledger)
             until = min(p for p in (ledger.end, mark, pause) if p is not None)
             self.cursor = max(self.cursor, ledger.start)  # what fell out of the window is gone
             if not self.caught_up:
@@ -145,6 +145,14 @@ class Leg:
             self._ask(pause, ledger, now, flushed=self.flushes_pauses)
             if self.flushes_pauses:
                 return FlushLeg(self.id)
+
+    def _next_pause(self, ledger: Ledger) -> int | None:
+        """Where a final is due next: in a replay, whose pauses are cut short, only if flushed for.
+
+        A probe is asked by whoever judges it.
+        """
+        unsure = not (self.caught_up or self.flushes_pauses)
+        return None if unsure or self.role is Role.PROBE else ledger.next_pause(self.pause)
 
     def _ask(self, to: int, ledger: Ledger, now: float, *, flushed: bool) -> None:
         if not ledger.owes_before(to):
@@ -277,7 +285,7 @@ def open_leg(
 def seam_at(start: int, ledger: Ledger, transcript: Transcript, *, torn: bool) -> Seam:
     """The seam for a leg that hears from session sample `start` on, as things stand."""
     return transcript.seam(
-        ledger.seconds(ledger.watermark),
+        ledger.seconds(ledger.told),
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
         torn=torn,

@@ -82,7 +82,8 @@ class Legs:
             start,
         )
         leg.missed = self._gone
-        leg.flushes_pauses = provider.finalises_late and policy.flush_at_end_of_speech
+        flushed_late = provider.flushes and provider.finalises_late
+        leg.flushes_pauses = flushed_late and policy.flush_at_end_of_speech
         self._legs[leg.id] = leg
         self._next += 1
         self.out.append(OpenLeg(leg.id, provider.name, leg.start))

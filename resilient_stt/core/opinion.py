@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from ..events import SecondOpinion
@@ -39,7 +40,8 @@ class Opinion:
         """What the suspect owed words for when the hedge was opened."""
         self._asked: set[str] = set()
         """Who was asked since the suspicion began."""
-        self._first = True
+        self._last = -math.inf
+        """When the last hedge was opened."""
 
     def __repr__(self) -> str:
         return f"Opinion(hedge={self._hedge and self._hedge.id}, scale={self._scale})"
@@ -66,7 +68,9 @@ class Opinion:
         self._legs.fail(hedge, failure, now)
         same = hedge.provider.name == active.provider.name
         if same and failure.kind is ErrorKind.RATE_LIMITED:
-            self._stretch()  # it lives, and takes no second leg: nobody knows better
+            # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
+            active.watch.acquitted(active.cursor)
+            self._stretch()
             self._asked.clear()
 
     def step(self, active: Leg, now: float) -> Alarm | None:
@@ -109,7 +113,7 @@ class Opinion:
             return None
         provider = self._next(active, now, due=due)
         if provider is not None:
-            self._first = False
+            self._last = now
             self._asked.add(provider.name)
             self._hedge = self._legs.open(provider, Role.HEDGE, now)
             self._until = active.watch.asked
@@ -125,8 +129,8 @@ class Opinion:
         return provider
 
     def _allowed(self, now: float) -> bool:
-        """Whether the cap on hedged audio allows one; the longest deadline is beyond any cap."""
-        return self._first or self._scale >= self._policy.suspicion_max or self._budget.allows(now)
+        """Whether the cap on hedged audio allows one; beyond it they are rare."""
+        return now >= self._last + self._policy.hedge_interval or self._budget.allows(now)
 
     def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
         if self._news(hedge, alarm):

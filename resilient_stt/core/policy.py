@@ -148,6 +148,8 @@ class WatchdogPolicy(_Checked):
     hedge_allowance: float = 60.0
     """Seconds of it that are always allowed: a process that has just begun has heard nothing yet of
     which to take a share, and must notice a second fault as fast as the first."""
+    hedge_interval: float = 30.0
+    """Beyond that, one second opinion of a stream in so many seconds: none would leave it deaf."""
     suspicion_max: float = 8.0
     """Most times that noise stretches a stream's deadlines; the next final resets them."""
     flush_at_end_of_speech: bool = True
