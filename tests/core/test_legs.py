@@ -72,7 +72,6 @@ def test_what_nobody_was_sent_is_reported(
     assert missing - LONGEST - CONNECTS - 0.1 <= lost(sim) <= missing + 0.1
 
 
-@pytest.mark.xfail(strict=True, reason="a seam takes what left the window for what was told")
 def test_what_an_attempt_heard_in_time_is_told() -> None:
     """Words that an attempt was sent come also if they leave the window while it connects."""
     route = [Recogniser(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
