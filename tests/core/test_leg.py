@@ -152,8 +152,20 @@ def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
     before = [commands[i - 1] for i, c in enumerate(commands) if isinstance(c, FlushLeg)]
     ends = [c.end / RATE for c in before if isinstance(c, SendAudio)]
     assert ends == ([2.1, 3.15, 5.15] if late else [])
-    assert asked(leg) == [(2.1, late), (3.15, late), (5.15, late)]
+    assert asked(leg) == ([(2.1, True), (3.15, True), (5.15, True)] if late else [])
     assert leg.send(ledger, 20.0) == []
+
+
+def test_live_speech_is_asked_for_where_it_ends() -> None:
+    """A leg that has caught up owes a final at each end of speech; one that replays may not: its
+    pauses are cut too short to be heard."""
+    for caught_up in (True, False):
+        ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+        leg = a_leg(ledger)
+        leg.caught_up = caught_up
+        for now in (10.0, 20.0):
+            leg.send(ledger, now)
+        assert asked(leg) == ([(2.15, False), (5.15, False)] if caught_up else [])
 
 
 def test_a_probe_is_not_flushed_where_speech_ends() -> None:
