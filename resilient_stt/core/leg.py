@@ -147,11 +147,13 @@ class Leg:
                 return FlushLeg(self.id)
 
     def _next_pause(self, ledger: Ledger) -> int | None:
-        """Where a final is due next: in a replay, whose pauses are cut short, only if flushed for.
+        """Where a final is due next.
+
+        Not in a replay, whose pauses are cut short, from who gives finals only and is not flushed.
 
         A probe is asked by whoever judges it.
         """
-        unsure = not (self.caught_up or self.flushes_pauses)
+        unsure = not (self.caught_up or self.flushes_pauses or self.provider.interims)
         return None if unsure or self.role is Role.PROBE else ledger.next_pause(self.pause)
 
     def _ask(self, to: int, ledger: Ledger, now: float, *, flushed: bool) -> None:

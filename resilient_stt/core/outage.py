@@ -16,7 +16,9 @@ class Outage:
         self._retry = legs.policies.retry
         self._connected_after = self._retry.connect_timeout + legs.policies.watchdog.settled_after
         self.since = now
-        self._next = {p.name: now + wait for p in legs.choice.attempts(now)}
+        self._next: dict[str, float] = {}
+        for provider in legs.choice.attempts(now):
+            self.failed(provider.name, now, wait)
 
     def __repr__(self) -> str:
         return f"Outage(since={self.since}, next={self._next})"

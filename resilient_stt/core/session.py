@@ -331,18 +331,24 @@ class Session:
         leg.settle_claims(self._ledger, leg.cursor, input_ended=True)
         if self._legs.owes_words() and self._tail != self._ledger.watermark:
             self._tail = self._ledger.watermark
-            self._failed(leg, LegFailed(leg.id, kind, detail, None, wait), now)
+            alone = len(self._choice.names) == 1
+            failure = LegFailed(leg.id, kind, detail, None, wait)
+            self._failed(leg, failure, now, reopens=alone)  # another can be trusted more
         else:
             self._close(Finish())
 
-    def _failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
-        """The active leg failed: its hedge takes over, or the next provider, or nobody."""
+    def _failed(self, leg: Leg, failure: LegFailed, now: float, *, reopens: bool = True) -> None:
+        """The active leg failed: its hedge takes over, or the next provider, or nobody.
+
+        `reopens`: the same provider again may be the next one.
+        """
         self.failures += 1
         name = leg.provider.name
         hedge = self._opinion.take()
         self._legs.close(leg)
         if hedge is None:
-            target, news = self._choice.after(leg.provider, failure, self._worked(leg, now), now)
+            worked = self._worked(leg, now) if reopens else None
+            target, news = self._choice.after(leg.provider, failure, worked, now)
         else:
             target, news = hedge.provider, self._choice.failed(leg.provider, failure, now)
         self._legs.tell_failure(leg.provider, failure, news=news)

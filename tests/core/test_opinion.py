@@ -393,7 +393,6 @@ def test_a_turn_that_is_told_may_stay_open() -> None:
     assert {v for _, _, v in verdicts(sim)} <= {"answered"}
 
 
-@pytest.mark.xfail(strict=True, reason="a drop at the tail is answered with the same provider")
 def test_a_missing_tail_is_fetched_from_another() -> None:
     """Of two providers the one that has not lost the tail is asked for it."""
     deaf = Recogniser("a", [LosesTail(), LosesTail()])

@@ -217,7 +217,6 @@ def test_locked_ones_are_tried_seldom_where_all_are() -> None:
     assert len(events(sim, ProviderFailed)) == 2  # the same refusal is told once
 
 
-@pytest.mark.xfail(strict=True, reason="the first wait of an outage knows nothing of locks")
 def test_the_first_wait_is_long_where_all_are_locked() -> None:
     """Credentials that were refused are not tried again a moment later."""
     sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
