@@ -396,11 +396,11 @@ class Connection:
     def _tell(self, event: Input) -> None:
         if self.leg not in self.sim.legs:
             return
-        heard_again = self._mute_until(event)
-        if heard_again is None:
+        until = self._mute_until(event)
+        if until is None or until <= self.sim.now:
             self.sim.handle(event)
-        elif heard_again < math.inf:
-            self._say_at(heard_again, event)
+        elif until < math.inf:
+            self._say_at(until, event)
 
     def _mute_until(self, event: Input) -> float | None:
         """Until when this is held back, if it is."""
