@@ -67,6 +67,8 @@ class Session:
         self._outage: Outage | None = None
         self._tail: int | None = None
         """The watermark at which a leg had ended with a tail missing."""
+        self._row = (0, 0)
+        """The watermark, and how many active legs have failed since it last moved."""
         self._now = 0.0
         self.done = False
         self.failures = 0
@@ -351,6 +353,8 @@ class Session:
             target, news = self._choice.after(leg.provider, failure, worked, now)
         else:
             target, news = hedge.provider, self._choice.failed(leg.provider, failure, now)
+        if hedge is None and self._goes_nowhere():
+            target = None  # who greets and drops must not be asked in a circle without a pause
         self._legs.tell_failure(leg.provider, failure, news=news)
         if target is None or target.name != name:
             self._legs.out += self._choice.lost(name)
@@ -363,6 +367,13 @@ class Session:
             self._promote(hedge, now)
             self._switch(name, hedge, failure.kind.value)
             self._retell(hedge, now)
+
+    def _goes_nowhere(self) -> bool:
+        """Whether legs fail one after the other and nothing gets settled."""
+        mark, row = self._row
+        watermark = self._ledger.watermark
+        self._row = (watermark, row + 1 if watermark == mark else 1)
+        return self._row[1] > self._policies.retry.reopenings + 2 * len(self._choice.names)
 
     def _worked(self, leg: Leg, now: float) -> float | None:
         """For how long a leg had been working, if it had."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import State
+from resilient_stt.core.breaker import Breaker, State
 from resilient_stt.core.commands import (
     Availability,
     CloseLeg,
@@ -18,9 +18,11 @@ from resilient_stt.core.commands import (
     FlushLeg,
     OpenLeg,
     Release,
+    Report,
     SendAudio,
     Serve,
 )
+from resilient_stt.core.health import Health
 from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
@@ -40,7 +42,7 @@ from resilient_stt.core.inputs import (
     Woken,
     Word,
 )
-from resilient_stt.core.policy import BreakerPolicy, Pace, Policies, ReplayPolicy
+from resilient_stt.core.policy import BreakerPolicy, Pace, Policies, Provider, ReplayPolicy
 from resilient_stt.core.session import Session
 from resilient_stt.events import Degraded, ProviderFailed, Replayed, Switched
 
@@ -639,3 +641,20 @@ def test_no_input_is_too_much(script: list[tuple[Input, float]], hears: bool) ->
         due = session.deadline()
         assert due is None or math.isfinite(due)
     assert not (session.done and legs)
+
+
+def test_who_greets_and_drops_is_not_asked_in_a_circle() -> None:
+    """Two providers that announce speech and drop make an outage, with its waits and its limit."""
+    policies = Policies()
+    route = [Provider(name="a"), Provider(name="b")]
+    health = {p.name: Health(Breaker(policies.breaker)) for p in route}
+    session = Session(route, health, policies, HedgeBudget(), hears=True)
+    commands = session.handle(Opened(), 0.0)
+    opened = 0
+    while legs := [c for c in commands if isinstance(c, OpenLeg)]:
+        opened += len(legs)
+        leg = legs[-1].leg
+        session.handle(LegSaid(leg, Said(SaidKind.START)), 0.0)
+        commands = session.handle(LegFailed(leg, ErrorKind.DROPPED, wait=0.1), 0.0)
+    assert opened <= 8
+    assert Report(Degraded(at=0.0)) in commands
