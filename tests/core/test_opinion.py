@@ -22,7 +22,13 @@ from resilient_stt.core.inputs import (
     SpeechStarted,
 )
 from resilient_stt.core.leg import Role
-from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies, WatchdogPolicy
+from resilient_stt.core.policy import (
+    BreakerPolicy,
+    FailbackPolicy,
+    Pace,
+    Policies,
+    WatchdogPolicy,
+)
 from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
 
 from .promises import (
@@ -281,6 +287,24 @@ def test_two_that_hear_nothing_are_believed() -> None:
     assert verdicts(sim)[0] == ("a", "b", "noise")
     (switched,) = events(sim, Switched)
     assert switched.replay_from >= words[1].end
+
+
+@pytest.mark.xfail(strict=True, reason="only words before the first doubtful pause are news")
+def test_words_after_noise_are_no_noise() -> None:
+    """What a hedge told words in is not settled as noise for the cough before them."""
+    words = speak(
+        noise(0.1, 4.0),
+        noise(4.0, 0.2),
+        ("one", 0.4, 0.25),
+        ("two", 0.1, 0.3),
+        ("three", 1.0, 0.25),
+        noise(0.02, 1.5),
+    )
+    slow, fast = Pace(burst=0.05, rate=1.5), Pace(burst=0.05, rate=2.0)
+    deaf = Recogniser("a", [Stalls(0.8)], interims=False, finalises_late=True, pace=slow)
+    well = Recogniser("b", latency=0.0, speed=1.25, most=2, flushes=False, pace=fast)
+    sim = Simulation(words, [deaf, well], tail=1.5, frame=0.03, pad=0.1)
+    assert_promises(sim.run(within=20))
 
 
 # --- noise falls off
