@@ -38,6 +38,8 @@ class Opinion:
         self._hedge: Leg | None = None
         self._until = 0
         """What the suspect owed words for when the hedge was opened."""
+        self._overdue: Alarm | None = None
+        """A final that was overdue while the hedge listened: speech that goes on is no answer."""
         self._asked: set[str] = set()
         """Who was asked since the suspicion began."""
         self._last = -math.inf
@@ -53,14 +55,14 @@ class Opinion:
     def take(self) -> Leg | None:
         """The hedge, for it becomes active."""
         hedge, self._hedge = self._hedge, None
-        self._asked.clear()
+        self._acquit()
         return hedge
 
     def drop(self, now: float) -> None:
         """Nobody has to be doubted any more."""
         if self._hedge:
             self._dismiss(Verdict.ANSWERED, now)
-        self._asked.clear()
+        self._acquit()
 
     def failed(self, hedge: Leg, failure: LegFailed, active: Leg, now: float) -> None:
         """The hedge failed: another may be asked."""
@@ -71,7 +73,7 @@ class Opinion:
             # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
             active.watch.acquitted(active.cursor)
             self._stretch()
-            self._asked.clear()
+            self._acquit()
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
@@ -80,6 +82,8 @@ class Opinion:
             self.drop(now)
             return None
         due = now >= alarm.due
+        if due and self._hedge and alarm.sign is Sign.OVERDUE:
+            self._overdue = alarm
         if not self._policy.hedging:
             if due:
                 self._stretch()
@@ -98,11 +102,18 @@ class Opinion:
 
     # -- inside
 
+    def _acquit(self) -> None:
+        self._asked.clear()
+        self._overdue = None
+
     def _in_doubt(self, active: Leg) -> bool:
         """Whether it has said nothing since the hedge was opened, and still owes words."""
         return self._hedge is not None and active.watch.told_at < self._hedge.opened_at
 
     def _alarm(self, active: Leg) -> Alarm | None:
+        kept = self._overdue
+        if kept and self._in_doubt(active) and self._legs.ledger.owes_before(kept.to):
+            return kept
         return active.watch.alarm(self._legs.ledger, active.cursor, self._scale)
 
     def _ask(self, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
@@ -133,55 +144,62 @@ class Opinion:
         return now >= self._last + self._policy.hedge_interval or self._budget.allows(now)
 
     def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
-        if self._news(hedge, alarm):
+        news_at = self._news_at(hedge)
+        # what was spoken later the suspect may still tell in time
+        if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)
             return alarm
         if self._heard_nothing(hedge, now):
-            self._noise(hedge, active, alarm, now)
+            self._noise(hedge, active, alarm, news_at, now)
         return None
 
-    def _news(self, hedge: Leg, alarm: Alarm) -> bool:
-        """Whether the hedge told words that the suspect owes.
-
-        Not words that were spoken later: those the suspect may still tell in time.
-        """
+    def _news_at(self, hedge: Leg) -> float | None:
+        """The session time of the first new word that the hedge told, 0 without times."""
         legs = self._legs
-        owed = legs.ledger.seconds(alarm.to)
         seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
         for said, _ in hedge.held:
             if not said.text.strip():
                 continue
             utterance = hedge.understood(said)
             kept = seam.trim(utterance)
-            if kept is not None and (kept.start is None or kept.start < owed):
-                return True
+            if kept is not None:
+                return kept.start or 0.0
             if said.kind is SaidKind.FINAL:
                 seam.passed(utterance, kept)
-        return False
+        return None
 
     def _heard_nothing(self, hedge: Leg, now: float) -> bool:
         over = self._over_at(hedge)
         return hedge.finished or hedge.watch.denied or (over is not None and now >= over)
 
     def _over_at(self, hedge: Leg) -> float | None:
-        """When the hedge had time enough as well."""
+        """When the hedge had time enough as well, to connect too if it has said nothing yet."""
         alarm = hedge.watch.alarm(self._legs.ledger, hedge.cursor)
         if alarm is None:
             return None
-        return max(alarm.due, hedge.watch.heard_by(self._until) or 0.0)
+        connects = self._legs.policies.retry.connect_timeout if hedge.heard_at is None else 0.0
+        return max(alarm.due, hedge.watch.heard_by(self._until) or 0.0) + connects
 
-    def _noise(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> None:
-        """It was not speech. A second leg of the same provider may be as deaf as the first."""
+    def _noise(
+        self, hedge: Leg, active: Leg, alarm: Alarm, news_at: float | None, now: float
+    ) -> None:
+        """It was not speech, up to where the hedge told words, which goes on then.
+
+        A second leg of the same provider may be as deaf as the first.
+        """
         ledger = self._legs.ledger
         to = min(max(alarm.to, self._until), hedge.cursor)
+        if news_at is not None:
+            to = min(to, ledger.samples(news_at))
         if alarm.sign is not Sign.OVERDUE:  # what was said just now may still be told
             to = min(to, active.cursor - ledger.samples(self._policy.quiet))
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)
         active.watch.acquitted(max(to, ledger.watermark))
-        self._stretch()
-        self._dismiss(Verdict.NOISE, now, alarm)
-        self._asked.clear()
+        if news_at is None:
+            self._stretch()
+            self._dismiss(Verdict.NOISE, now, alarm)
+            self._acquit()
 
     def _dismiss(self, verdict: Verdict, now: float, alarm: Alarm | None = None) -> None:
         assert self._hedge

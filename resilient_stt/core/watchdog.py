@@ -104,20 +104,26 @@ class Watch:
         """The leg was sent audio up to `cursor`, which it can have heard by `heard_by`."""
         voiced = self._unanswered(ledger, cursor)
         owes = ledger.owes_before(cursor)
-        over = (voiced < self._policy.quiet_voiced or not owes) and (
-            ledger.segment_start(cursor - 1) is None
-        )
         if not owes:
             self._empty = 0
         while self._asks and not ledger.owes_before(self._asks[0].to):
             self._asks.popleft()  # settled by others' evidence
-        if not voiced or over:
-            self._voice_since = None  # too short to mean anything: no clock for what follows
+        if not voiced or self._is_trifle(ledger, cursor, voiced, owes=owes):
+            self._voice_since = None  # no clock for what follows
         elif self._voice_since is None:
             self._voice_since, self._voice_at = heard_by, cursor
         full = int(voiced / max(1.0, self._policy.wordless))
         del self._wordless_at[full:]
         self._wordless_at += [(heard_by, cursor)] * (full - len(self._wordless_at))
+
+    def _is_trifle(self, ledger: Ledger, cursor: int, voiced: float, *, owes: bool) -> bool:
+        """Whether the unanswered voice is over and too short to mean anything."""
+        silence = cursor - ledger.voiced_until(cursor)
+        if not owes:
+            return silence > 0
+        return voiced < self._policy.quiet_voiced and (
+            silence >= ledger.samples(self._policy.quiet / 2)
+        )
 
     def said(self, said: Said, cursor: int, now: float) -> None:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
