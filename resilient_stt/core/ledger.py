@@ -21,13 +21,8 @@ class Segment:
     end: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Overflow:
-    """Unsettled audio from `start` to `end` is gone, `voiced` seconds of it speech."""
-
-    start: int
-    end: int
-    voiced: float
+Spans = tuple[tuple[int, int], ...]
+"""Stretches of audio from a position to another, in order and apart."""
 
 
 class Ledger:
@@ -54,22 +49,20 @@ class Ledger:
 
     # -- what happened
 
-    def push(self, samples: int, rate: int) -> Overflow | None:
-        """Append audio; returns the unsettled audio that fell out of the window, if any did."""
+    def push(self, samples: int, rate: int) -> Spans:
+        """Append audio; returns the unsettled speech that fell out of the window, if any did."""
         if samples < 0 or rate < 1 or self.rate not in (0, rate):
             raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
         self.rate = rate
         self.end += samples
         excess = self.end - self.start - self.samples(self._policy.window)
         if excess <= 0:
-            return None
+            return ()
         oldest = self.start + excess
-        overflow = None
-        if (since := max(self.watermark, self.start)) < oldest:
-            overflow = Overflow(since, oldest, self.voiced(since, oldest) / rate)
+        gone = self.voice(self.watermark, oldest)
         self.watermark = max(self.watermark, oldest)
         self._forget(oldest)
-        return overflow
+        return gone
 
     def mark(self) -> None:
         """Note a flush at the live edge."""
@@ -236,12 +229,14 @@ class Ledger:
 
     def voiced(self, start: int, end: int) -> int:
         """Samples of voice in a span; all of it when nobody listens."""
+        return sum(until - since for since, until in self.voice(start, end))
+
+    def voice(self, start: int, end: int) -> Spans:
+        """The voice in a span; all of it when nobody listens."""
         if not self.hears:
-            return max(0, end - start)
-        total = 0
-        for segment in self._segments:
-            total += max(0, min(self._until(segment), end) - max(segment.start, start))
-        return total
+            return ((start, end),) if start < end else ()
+        cut = ((max(s.start, start), min(self._until(s), end)) for s in self._segments)
+        return tuple((since, until) for since, until in cut if since < until)
 
     def samples(self, seconds: float) -> int:
         """Seconds as samples; 0 before the first frame has told the rate."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ..events import Replayed
 from .commands import EndLeg, FlushLeg, SendAudio
 from .inputs import Said, SaidKind, Word
-from .ledger import Ledger
+from .ledger import Ledger, Spans
 from .pacing import Bucket
 from .policy import QUANTUM, Provider
 from .timeline import Timeline
@@ -21,10 +21,8 @@ HEARS_AT = 1.25
 """Times real time at which a recogniser hears at least what it is sent faster (Deepgram 1.25,
 Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
 
-
 EDGE = 0.15
 """Seconds that local voice activity may go on behind the last word: its padding."""
-
 
 REWOUND = 1.0
 """Seconds before the end of the last FINAL at which words begin only if a clock has begun anew."""
@@ -70,8 +68,8 @@ class Leg:
     """It has come to the live edge once: its silence is not cut any more."""
     torn: bool
     """Its audio begins in the middle of speech, the rest of which is gone."""
-    missed: float = 0.0
-    """Seconds of unsettled speech that were gone before it could be sent them."""
+    missed: Spans = ()
+    """Unsettled speech that was gone before it could be sent to it."""
     flushes_pauses: bool = False
     """It is flushed where speech ends."""
     held: list[tuple[Said, int]] = field(default_factory=list)
@@ -88,7 +86,7 @@ class Leg:
     finished: bool = False
     """Its stream has ended after that, and it will say no more."""
     slow: bool = False
-    """Its finals come too late: it is left at the next turn boundary."""
+    """Its finals come too late: it is left between two words."""
     heard_at: float | None = None
     """When it last said something about speech; usage is no sign of work."""
     claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))

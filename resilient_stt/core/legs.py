@@ -9,8 +9,9 @@ from .choice import Choice
 from .commands import CloseLeg, Command, OpenLeg, Report, Serve
 from .health import Health, advice
 from .inputs import LegFailed
-from .ledger import Ledger, Overflow
+from .ledger import Ledger, Spans
 from .leg import Leg, Role, open_leg, seam_at
+from .loss import Loss
 from .policy import Policies, Provider
 from .transcript import Transcript
 from .watchdog import Watch
@@ -40,10 +41,7 @@ class Legs:
         self.out: list[Command] = []
         self._legs: dict[int, Leg] = {}
         self._next = 0
-        self._gone = 0.0
-        """Seconds of unsettled speech that a leg opened now could not be sent any more."""
-        self._reported = 0.0
-        """Seconds of them that were reported lost."""
+        self._loss = Loss()
 
     def __repr__(self) -> str:
         legs = ", ".join(f"{leg.provider.name}#{leg.id} {leg.role}" for leg in self)
@@ -81,7 +79,7 @@ class Legs:
             lambda at: Watch(provider, latency, policy, at),
             start,
         )
-        leg.missed = self._gone
+        self._loss.opened(leg)
         flushed_late = provider.flushes and provider.finalises_late
         leg.flushes_pauses = flushed_late and policy.flush_at_end_of_speech
         self._legs[leg.id] = leg
@@ -145,31 +143,22 @@ class Legs:
 
     # -- loss
 
-    def overflowed(self, overflow: Overflow) -> None:
-        """Unsettled audio fell out of the window: who was not sent it will not be."""
-        self._gone += overflow.voiced
-        span = overflow.end - overflow.start
-        for leg in self:
-            behind = min(span, max(0, overflow.end - max(leg.cursor, overflow.start)))
-            leg.missed += overflow.voiced * behind / span
-        if self._certain - self._reported >= LOSS_STEP:
+    def overflowed(self, voiced: Spans) -> None:
+        """Unsettled speech fell out of the window: who was not sent it will not be."""
+        self._loss.overflowed(voiced, list(self))
+        if self.ledger.seconds(self._loss.news(list(self))) >= LOSS_STEP:
             self.flush_loss()
 
     def covered(self, leg: Leg) -> None:
-        """A final of the leg settled what it was sent: what it had missed is gone, no more."""
-        self._gone = leg.missed
+        """What the leg told has settled what it was sent, also of what is gone."""
+        self._loss.covered(leg, self.ledger.told, list(self))
 
     def flush_loss(self) -> None:
         """Report what is lost for certain and not reported yet."""
-        seconds = self._certain - self._reported
-        if seconds > 0:
-            self._reported += seconds
-            self.report(AudioLost(at=self.at, seconds=seconds))
-
-    @property
-    def _certain(self) -> float:
-        """Seconds that no living leg was sent and none can be sent any more."""
-        return min((x.missed for x in self if x.role is not Role.PROBE), default=self._gone)
+        samples = self._loss.news(list(self))
+        if samples > 0:
+            self._loss.reported(samples)
+            self.report(AudioLost(at=self.at, seconds=self.ledger.seconds(samples)))
 
     # -- small things
 

@@ -134,8 +134,8 @@ class Session:
                     raise AssertionError("opened twice")
                 self._open(self._choice.first(now), now)
             case AudioPushed(samples, rate):
-                if overflow := self._ledger.push(samples, rate):
-                    self._legs.overflowed(overflow)
+                if gone := self._ledger.push(samples, rate):
+                    self._legs.overflowed(gone)
                 self._budget.heard(samples / rate, now)
             case Flushed():
                 self._ledger.mark()
@@ -177,6 +177,7 @@ class Session:
             heard = active.cursor - self._ledger.samples(active.backlog(now))
             past = heard - self._ledger.samples(self._policies.replay.settle_grace)
             active.settle_claims(self._ledger, past, input_ended=self._legs.input_ended)
+            self._legs.covered(active)
         self._ledger.settle_silence(heard)
 
     def _pump(self, leg: Leg, now: float) -> None:

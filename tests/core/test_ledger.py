@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.ledger import Ledger, Overflow, Segment
+from resilient_stt.core.ledger import Ledger, Segment
 from resilient_stt.core.policy import ReplayPolicy
 
 RATE = 100
@@ -54,10 +54,10 @@ def apply(ledger: Ledger, voice: list[tuple[int, int | None]], what: str, number
     position = max(0, ledger.end - number)
     match what:
         case "push":
-            overflow = ledger.push(number, RATE)
-            if overflow:
-                assert overflow.start < overflow.end == ledger.start
-                return overflow.voiced
+            before = ledger.watermark
+            gone = ledger.push(number, RATE)
+            assert all(before <= start < end <= ledger.start for start, end in gone)
+            return sum(end - start for start, end in gone) / RATE
         case "voice" if ledger.speaking:
             position = max(position, voice[-1][0])
             ledger.speech_ended(position)
@@ -167,14 +167,14 @@ def test_silence_in_a_replay_is_cut_to_what_it_may_be(
 def test_loss_of_speech_in_the_window() -> None:
     """Of what falls out of the window, unsettled voice is lost and silence is not."""
     ledger = ledger_of(20, (1.0, 3.0), (4.0, 5.0), settled=1.5)
-    assert ledger.push(at(4.5), RATE) == Overflow(at(1.5), at(4.5), 1.5 + 0.5)
+    assert ledger.push(at(4.5), RATE) == ((at(1.5), at(3)), (at(4), at(4.5)))
     assert (ledger.start, ledger.watermark) == (at(4.5), at(4.5))
 
 
 def test_settled_audio_is_no_loss() -> None:
     """What falls out of the window after it was settled is not told."""
     ledger = ledger_of(20, (1.0, 3.0), settled=3.5)
-    assert ledger.push(at(3.5), RATE) is None
+    assert ledger.push(at(3.5), RATE) == ()
 
 
 def test_without_voice_activity_all_audio_may_be_speech() -> None:
@@ -185,7 +185,7 @@ def test_without_voice_activity_all_audio_may_be_speech() -> None:
     assert not ledger.owes()
     assert ledger.skip_silence(5) == 5
     assert ledger.voiced_until(at(3)) == at(3)
-    assert ledger.push(at(4), RATE) == Overflow(0, at(4), 4.0)
+    assert ledger.push(at(4), RATE) == ((0, at(4)),)
 
 
 def test_settled_audio_is_kept_for_two_words() -> None:
