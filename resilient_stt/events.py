@@ -88,7 +88,8 @@ class SecondOpinion:
 
     `verdict`: `convicted` (`asked` heard words, and takes over), `answered` (the doubted one did,
     after all), `noise` (nobody heard any). `sign`: what made it suspect, `no_sign_of_life`,
-    `final_overdue`, `no_text` or `empty_finals`; empty if it answered. `seconds` of audio were
+    `final_overdue`, `no_text`, `empty_finals` or `words_missing` (it ended without words for what
+    was heard locally); empty if it answered. `seconds` of audio were
     given to `asked`.
     """
 

@@ -39,6 +39,7 @@ _SIGNS = {
     "final_overdue": "its final is overdue",
     "no_text": "no text for all that was said",
     "empty_finals": "empty finals",
+    "words_missing": "words are missing at its end",
     "heard nothing": "no words for what another heard",
 }
 

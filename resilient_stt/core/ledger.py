@@ -246,6 +246,11 @@ class Ledger:
         """A position as seconds; 0 before the first frame has told the rate."""
         return position / self.rate if self.rate else 0.0
 
+    @property
+    def window(self) -> float:
+        """Seconds of audio that are kept."""
+        return self._policy.window
+
     # -- inside
 
     def _until(self, segment: Segment) -> int:

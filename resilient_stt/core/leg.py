@@ -88,7 +88,7 @@ class Leg:
     slow: bool = False
     """Its finals come too late: it is left between two words."""
     heard_at: float | None = None
-    """When it last said something about speech; usage is no sign of work."""
+    """When it last said a transcript, or none; neither usage nor turns are a sign of work."""
     claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     """How far finals without times reach that are still to settle the audio they speak for."""
     speech_open: bool = False

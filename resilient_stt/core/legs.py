@@ -45,7 +45,7 @@ class Legs:
 
     def __repr__(self) -> str:
         legs = ", ".join(f"{leg.provider.name}#{leg.id} {leg.role}" for leg in self)
-        return f"Legs([{legs}], {self.ledger!r}, {self.transcript!r})"
+        return f"Legs([{legs}], {self.ledger!r}, {self.transcript!r}, {self._loss!r})"
 
     def __iter__(self) -> Iterator[Leg]:
         return iter(list(self._legs.values()))

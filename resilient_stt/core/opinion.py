@@ -48,6 +48,11 @@ class Opinion:
     def __repr__(self) -> str:
         return f"Opinion(hedge={self._hedge and self._hedge.id}, scale={self._scale})"
 
+    @property
+    def asking(self) -> bool:
+        """Whether a hedge listens."""
+        return self._hedge is not None
+
     def reset(self) -> None:
         """The active leg told words in a FINAL: deadlines are what they were."""
         self._scale = 1.0
@@ -67,9 +72,11 @@ class Opinion:
     def failed(self, hedge: Leg, failure: LegFailed, active: Leg, now: float) -> None:
         """The hedge failed: another may be asked."""
         self._hedge = None
+        self._budget.spent(hedge.sent, now)
+        self._budget.spent(hedge.sent, now)
         self._legs.fail(hedge, failure, now)
         same = hedge.provider.name == active.provider.name
-        if same and failure.kind is ErrorKind.RATE_LIMITED:
+        if same and failure.kind is ErrorKind.RATE_LIMITED and not active.finished:
             # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
             active.watch.acquitted(active.cursor)
             self._stretch()
@@ -111,14 +118,22 @@ class Opinion:
         return self._hedge is not None and active.watch.told_at < self._hedge.opened_at
 
     def _alarm(self, active: Leg) -> Alarm | None:
+        if active.finished:
+            return self._missing(active)
         kept = self._overdue
         if kept and self._in_doubt(active) and self._legs.ledger.owes_before(kept.to):
             return kept
         return active.watch.alarm(self._legs.ledger, active.cursor, self._scale)
 
+    def _missing(self, active: Leg) -> Alarm | None:
+        """It will say no more, and owes words; no deadline has to be waited for."""
+        if not self._legs.owes_words():
+            return None
+        return Alarm(Sign.MISSING, active.opened_at, active.opened_at, active.cursor)
+
     def _ask(self, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
         due = now >= alarm.due
-        if not self._allowed(now):
+        if not (active.finished or self._allowed(now)):
             if due:
                 self._stretch()
             return None
@@ -191,7 +206,8 @@ class Opinion:
         to = min(max(alarm.to, self._until), hedge.cursor)
         if news_at is not None:
             to = min(to, ledger.samples(news_at))
-        if alarm.sign is not Sign.OVERDUE:  # what was said just now may still be told
+        if alarm.sign not in (Sign.OVERDUE, Sign.MISSING):
+            # what was said just now may still be told
             to = min(to, active.cursor - ledger.samples(self._policy.quiet))
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)

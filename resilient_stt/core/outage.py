@@ -6,6 +6,9 @@ from .leg import Leg, Role
 from .legs import Legs
 from .policy import Provider
 
+LEAST_WAIT = 0.1
+"""Seconds between two attempts on a provider, at least, whatever the caller draws."""
+
 
 class Outage:
     """From the moment nobody was left to try until one gives text or proves to be connected."""
@@ -32,14 +35,14 @@ class Outage:
         """An attempt on this provider failed."""
         if self._legs.choice.locked(name, now):  # all are: asking often helps nobody
             wait = max(wait, self._legs.policies.breaker.open_for)
-        self._next[name] = now + wait
+        self._next[name] = now + max(wait, LEAST_WAIT)
 
     def step(self, now: float, wait: float) -> Leg | None:
         """Open the attempts that are due; returns a leg that works although nobody speaks."""
         for provider in self._legs.choice.attempts(now):
             if now >= self._next.setdefault(provider.name, now) and self._may_try(provider, now):
                 self._legs.open(provider, Role.ATTEMPT, now)
-                self._next[provider.name] = now + max(wait, self._retry.wait_max)
+                self._next[provider.name] = now + max(wait, self._retry.wait_max, LEAST_WAIT)
         return next((leg for leg in self._in_order() if self._works(leg, now)), None)
 
     def deadlines(self, now: float) -> list[float]:

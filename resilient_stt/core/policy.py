@@ -128,7 +128,8 @@ class WatchdogPolicy(_Checked):
     final_p99: float = 2.0
     """A final is overdue after the first, or after so many times the provider's own p99."""
     wordless: float = 15.0
-    """Voiced audio without any text from a provider that gives finals only."""
+    """Voiced audio without any text from a provider that gives finals only. A replay window that
+    is shorter cannot tell."""
     empty_finals: int = 3
     """Finals without text in a row, while speech is heard locally."""
     empty_voiced: float = 3.0

@@ -37,6 +37,7 @@ from .outage import Outage
 from .policy import QUANTUM, Policies, Provider
 from .speech import Speech
 from .transcript import Utterance
+from .watchdog import Alarm
 
 
 class Session:
@@ -87,9 +88,8 @@ class Session:
         self._now = now
         self._legs.out = []
         self._dispatch(event, now)
-        if not self.done:
-            wait = event.wait if isinstance(event, Woken) else self._policies.retry.wait_max
-            self._advance(now, wait)
+        wait = event.wait if isinstance(event, Woken) else self._policies.retry.wait_max
+        self._advance(now, wait)
         return self._legs.out
 
     def deadline(self) -> float | None:
@@ -114,8 +114,8 @@ class Session:
             case LegSaid() | LegFailed() | LegEnded():
                 if leg := self._legs.get(event.leg):
                     self._from_leg(leg, event, now)
-            case Woken(wait):
-                self._woken(now, wait)
+            case Woken():
+                pass
             case OptionsChanged(provider):
                 self._renew(provider, now)
             case _:
@@ -160,10 +160,10 @@ class Session:
     def _advance(self, now: float, wait: float) -> None:
         """What follows from any input: settle silence, doubt, return, feed, balance, release."""
         self._settle_silence(now)
-        if active := self._legs.active:
-            self._doubt(active, now, wait)
-        elif self._outage:
+        if self._outage:
             self._attempt(self._outage, now, wait)
+        if active := self._legs.active:
+            self._judge(active, now, wait)
         if self.done:
             return
         for leg in self._legs:
@@ -176,6 +176,8 @@ class Session:
         if active := self._legs.active:
             heard = active.cursor - self._ledger.samples(active.backlog(now))
             past = heard - self._ledger.samples(self._policies.replay.settle_grace)
+            if active.finished:
+                past = active.cursor
             active.settle_claims(self._ledger, past, input_ended=self._legs.input_ended)
             self._legs.covered(active)
         self._ledger.settle_silence(heard)
@@ -191,17 +193,35 @@ class Session:
                 took=now - leg.opened_at,
             )
 
-    def _doubt(self, active: Leg, now: float, wait: float) -> None:
-        """A healthy active leg may be doubted, or left for a better one."""
+    def _judge(self, active: Leg, now: float, wait: float) -> None:
+        """A healthy active leg may be doubted, or left for a better one, or have done its work."""
+        if (due := self._drained_at(active)) is not None and now >= due:
+            active.finished = True
         alarm = self._opinion.step(active, now)
         if alarm is not None:
-            kind, sign = ErrorKind.STALLED, alarm.sign.value
-            self._failed(active, LegFailed(active.id, kind, sign, None, wait), now)
+            self._convict(active, alarm, now, wait)
+            return
+        if active.finished:
+            if not self._opinion.asking:
+                self._close(Finish())
             return
         self._probe.step(active, now)
         move = self._failback.step(active, now)
         if move is not None:
             self._move(active, *move, now)
+
+    def _convict(self, active: Leg, alarm: Alarm, now: float, wait: float) -> None:
+        """Leave a silent leg. Where two have ended without the same words, there are none."""
+        if active.finished:
+            if self._tail == self._ledger.watermark:
+                self._close(Finish())
+                return
+            self._tail = self._ledger.watermark
+        kind, sign = ErrorKind.STALLED, alarm.sign.value
+        self._failed(active, LegFailed(active.id, kind, sign, None, wait), now)
+        successor = self._legs.active
+        if successor and successor.finished:  # it was a hedge, and may have ended meanwhile
+            self._judge(successor, now, wait)
 
     # -- what a leg says
 
@@ -214,7 +234,8 @@ class Session:
             anew = LegFailed(leg.id, ErrorKind.DROPPED, "reconnected by itself", None, wait)
             self._broke(leg, anew, now)
             return
-        leg.heard_at = now
+        if said.kind not in (SaidKind.START, SaidKind.END):
+            leg.heard_at = now
         leg.watch.said(said, leg.cursor, now)
         reach = leg.reach(said)
         match leg.role:
@@ -275,9 +296,9 @@ class Session:
         if utterance.end is not None:
             delay = ledger.seconds(reach) - utterance.end  # every final says it, asked for or not
         if delay is not None and leg.backlog(now) < QUANTUM:
-            self._judge_delay(leg, max(0.0, delay), now)
+            self._count_delay(leg, max(0.0, delay), now)
 
-    def _judge_delay(self, leg: Leg, seconds: float, now: float) -> None:
+    def _count_delay(self, leg: Leg, seconds: float, now: float) -> None:
         """Whether a final came in time: three slow ones in a row, and the provider is left."""
         policy, health = self._policies.watchdog, self._legs.health[leg.provider.name]
         p99 = health.latency.p99
@@ -316,42 +337,22 @@ class Session:
                 self._outage.failed(leg.provider.name, now, failure.wait)
 
     def _ended(self, leg: Leg, wait: float, now: float) -> None:
-        """A clean end: right after the end of input if no words are owed, else a failure."""
+        """A clean end: a failure while there is input."""
         if leg.ended_at is None:
             self._broke(leg, LegFailed(leg.id, ErrorKind.DROPPED, "ended", None, wait), now)
             return
         leg.finished = True
         if leg.role is Role.ATTEMPT:
             self._win(leg, now)
-        elif leg.role is Role.ACTIVE:
-            self._end(leg, ErrorKind.DROPPED, "ended with words missing", wait, now)
 
-    def _end(self, leg: Leg, kind: ErrorKind, detail: str, wait: float, now: float) -> None:
-        """A leg has no more to say after the end of input: finish, unless words are missing.
-
-        A second leg that heard none there either is believed.
-        """
-        leg.settle_claims(self._ledger, leg.cursor, input_ended=True)
-        if self._legs.owes_words() and self._tail != self._ledger.watermark:
-            self._tail = self._ledger.watermark
-            alone = len(self._choice.names) == 1
-            failure = LegFailed(leg.id, kind, detail, None, wait)
-            self._failed(leg, failure, now, reopens=alone)  # another can be trusted more
-        else:
-            self._close(Finish())
-
-    def _failed(self, leg: Leg, failure: LegFailed, now: float, *, reopens: bool = True) -> None:
-        """The active leg failed: its hedge takes over, or the next provider, or nobody.
-
-        `reopens`: the same provider again may be the next one.
-        """
+    def _failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
+        """The active leg failed: its hedge takes over, or the next provider, or nobody."""
         self.failures += 1
         name = leg.provider.name
         hedge = self._opinion.take()
         self._legs.close(leg)
         if hedge is None:
-            worked = self._worked(leg, now) if reopens else None
-            target, news = self._choice.after(leg.provider, failure, worked, now)
+            target, news = self._choice.after(leg.provider, failure, self._worked(leg, now), now)
         else:
             target, news = hedge.provider, self._choice.failed(leg.provider, failure, now)
         if hedge is None and self._goes_nowhere():
@@ -360,6 +361,7 @@ class Session:
         if target is None or target.name != name:
             self._legs.out += self._choice.lost(name)
         if target is None:
+            self._probe.cancel(now)
             self._outage = Outage(self._legs, now, failure.wait)
             self._legs.report(Degraded(at=self._legs.at))
         elif hedge is None:
@@ -387,11 +389,11 @@ class Session:
         """Open a healthy leg anew, on the same provider; its shadows are opened when needed."""
         active = self._legs.active
         if active and active.provider.name == provider:
-            self._opinion.drop(now)
             self._move(active, active.provider, "options_changed", now)
 
     def _move(self, leg: Leg, target: Provider, reason: str, now: float) -> None:
-        """Leave a leg that works."""
+        """Leave a leg that works; nobody has to be asked about it any more."""
+        self._opinion.drop(now)
         self._legs.close(leg)
         if reason == "failback":
             self._failback.returned(now)
@@ -419,12 +421,10 @@ class Session:
         self._legs.promote(leg)
 
     def _retell(self, leg: Leg, now: float) -> None:
-        """What a leg said before it became active is told now; it may have ended since."""
+        """What a leg said before it became active is told now."""
         for said, reach in leg.held:
             self._tell(leg, said, reach, now)
         leg.held = []
-        if leg.finished:
-            self._end(leg, ErrorKind.DROPPED, "ended with words missing", 0.0, now)
 
     # -- outage
 
@@ -449,11 +449,6 @@ class Session:
         self._promote(leg, now)
         self._retell(leg, now)
 
-    def _woken(self, now: float, wait: float) -> None:
-        active = self._legs.active
-        if active and (due := self._drained_at(active)) is not None and now >= due:
-            self._end(active, ErrorKind.STALLED, "no end", wait, now)
-
     def _give_up(self, seconds: float) -> None:
         names = ", ".join(self._choice.names)
         self._close(GiveUp(f"no speech-to-text provider answered for {seconds:.0f} s ({names})"))
@@ -473,7 +468,7 @@ class Session:
 
         One that never falls silent counts as such after the outage limit: no stream hangs.
         """
-        if leg.ended_at is None:
+        if leg.ended_at is None or leg.finished:
             return None
         silent = max(leg.ended_at, leg.heard_at or 0.0) + self._policies.watchdog.drain_timeout
         at_last = leg.ended_at + self._policies.retry.outage_limit

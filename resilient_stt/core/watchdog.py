@@ -27,6 +27,7 @@ class Sign(StrEnum):
     OVERDUE = "final_overdue"
     WORDLESS = "no_text"
     EMPTY = "empty_finals"
+    MISSING = "words_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +228,13 @@ class Watch:
         return min(alarms, key=lambda a: a.due, default=None)
 
     def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
-        full = math.ceil(scale)
+        limit = max(1.0, self._policy.wordless)
+        # what has left the window can be counted no more
+        stretched = max(limit, min(scale * limit, ledger.window / 2))
+        full = math.ceil(stretched / limit)
         if self._provider.interims or len(self._wordless_at) < full:
             return None
-        if self._unanswered(ledger, cursor) < scale * self._policy.wordless:
+        if self._unanswered(ledger, cursor) < stretched:
             return None
         heard_by, _ = self._wordless_at[full - 1]
         return Alarm(Sign.WORDLESS, heard_by, heard_by, self._wordless_at[0][1])

@@ -364,7 +364,7 @@ def test_the_budget_refuses_all_but_the_first() -> None:
 def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
     """The cap delays a second opinion, and never prevents it."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_share=0.0, hedge_allowance=0.0))
-    words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=4.0))
+    words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=8.0))
     route = [Recogniser("a", [Stalls(3.0)]), Recogniser("b")]
     sim = Simulation(words, route, policies=policies, tail=40.0).run(within=2)
     assert_promises(sim)
@@ -419,6 +419,25 @@ def test_a_missing_tail_is_fetched_from_another() -> None:
     deaf = Recogniser("a", [LosesTail(), LosesTail()])
     sim = Simulation(TWO, [deaf, Recogniser("b")], tail=0.1).run(within=6)
     assert_promises(sim)
+
+
+@pytest.mark.parametrize("names", ["ab", "a"])
+def test_a_cough_before_the_end_is_no_failure(names: str) -> None:
+    """Healthy providers are not told to have failed when a call ends with a noise."""
+    words = speak(*sentence("one two three"), noise(1.0, 0.6))
+    sim = Simulation(words, [Recogniser(n) for n in names], tail=0.1).run(within=4)
+    assert_promises(sim)
+    assert verdicts(sim) == [("a", names[-1], "noise")]
+    assert not events(sim, ProviderFailed)
+    assert not events(sim, Switched)
+
+
+def test_who_has_told_the_missing_tail_is_found_by_asking() -> None:
+    """Words that a clean end left out convict, and are told by whom they were told to."""
+    sim = Simulation(TWO, [Recogniser("a", [LosesTail()]), Recogniser("b")], tail=0.1)
+    assert_promises(sim.run(within=3))
+    assert verdicts(sim) == [("a", "b", "convicted")]
+    assert [(e.provider, e.detail) for e in events(sim, ProviderFailed)] == [("a", "words_missing")]
 
 
 def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:

@@ -79,6 +79,18 @@ def test_every_word_once_through_an_outage(sim: Simulation) -> None:
 # --- case by case
 
 
+@pytest.mark.parametrize("wait_max", [0.0, 0.01])
+def test_attempts_never_spin(wait_max: float) -> None:
+    """However short the waits are made, a provider gets ten attempts a second at most."""
+    policies = Policies(retry=RetryPolicy(wait_max=wait_max, wait_min=0.0))
+    down = [(0.0, 5.0)]
+    route = [Recogniser("a", down=down), Recogniser("b", down=down)]
+    sim = Simulation(TWO, route, policies=policies).run(within=3)
+    assert_promises(sim)
+    for name in "ab":
+        assert 20 <= sim.opened.count(name) <= 52
+
+
 def test_an_outage_is_endured() -> None:
     """With every provider down, audio is kept, both are tried, and the first back serves."""
     sim = outage(1.5, 4.0).run(within=2)

@@ -42,7 +42,14 @@ from resilient_stt.core.inputs import (
     Woken,
     Word,
 )
-from resilient_stt.core.policy import BreakerPolicy, Pace, Policies, Provider, ReplayPolicy
+from resilient_stt.core.policy import (
+    BreakerPolicy,
+    Pace,
+    Policies,
+    Provider,
+    ReplayPolicy,
+    WatchdogPolicy,
+)
 from resilient_stt.core.session import Session
 from resilient_stt.events import Degraded, ProviderFailed, Replayed, Switched
 
@@ -75,6 +82,7 @@ from .simulator import (
     Refused,
     Simulation,
     Spoken,
+    noise,
     sentence,
     speak,
 )
@@ -256,6 +264,16 @@ def test_a_tail_that_is_missing(fault: Fault) -> None:
     sim = Simulation(TWO, [Recogniser("a", [fault]), Recogniser("b")], tail=0.1).run(within=6)
     assert_promises(sim)
     assert len(sim.opened) == 2
+
+
+@pytest.mark.parametrize("silent", ["b", "bc"])
+def test_a_tail_that_is_missing_without_hedging(silent: str) -> None:
+    """Without hedges the next one is switched to; a second one that ends so is believed."""
+    policies = Policies(watchdog=WatchdogPolicy(hedging=False))
+    words = speak(*sentence("one two three"), noise(1.0, 0.6))
+    sim = Simulation(words, [Recogniser(n) for n in "a" + silent], policies=policies, tail=0.1)
+    assert_promises(sim.run(within=4))
+    assert sim.opened == ["a", "b"]
 
 
 def test_a_leg_that_never_ends() -> None:
@@ -643,8 +661,9 @@ def test_no_input_is_too_much(script: list[tuple[Input, float]], hears: bool) ->
     assert not (session.done and legs)
 
 
-def test_who_greets_and_drops_is_not_asked_in_a_circle() -> None:
-    """Two providers that announce speech and drop make an outage, with its waits and its limit."""
+@pytest.mark.parametrize("kind", [SaidKind.START, SaidKind.FINAL])
+def test_who_greets_and_drops_is_not_asked_in_a_circle(kind: SaidKind) -> None:
+    """Two providers that say something and drop make an outage, with its waits and its limit."""
     policies = Policies()
     route = [Provider(name="a"), Provider(name="b")]
     health = {p.name: Health(Breaker(policies.breaker)) for p in route}
@@ -654,7 +673,7 @@ def test_who_greets_and_drops_is_not_asked_in_a_circle() -> None:
     while legs := [c for c in commands if isinstance(c, OpenLeg)]:
         opened += len(legs)
         leg = legs[-1].leg
-        session.handle(LegSaid(leg, Said(SaidKind.START)), 0.0)
+        session.handle(LegSaid(leg, Said(kind)), 0.0)
         commands = session.handle(LegFailed(leg, ErrorKind.DROPPED, wait=0.1), 0.0)
     assert opened <= 8
     assert Report(Degraded(at=0.0)) in commands

@@ -525,6 +525,23 @@ def test_noise_stretches_how_much_speech_it_takes() -> None:
     assert at(15.0) <= alarm.to <= at(30.0)
 
 
+@pytest.mark.parametrize(("window", "scale", "expected"), [(60, 8, 30), (60, 2, 30), (60, 1, 15)])
+def test_speech_that_leaves_the_window_is_not_waited_for(
+    window: float, scale: float, expected: float
+) -> None:
+    """However patient: half of what is kept is enough."""
+    ledger = Ledger(ReplayPolicy(window=window), hears=True)
+    watch, sent = watch_of(FINALS), 0
+    ledger.push(0, RATE)
+    ledger.speech_started(0)
+    while alarm_of(watch, ledger, sent / RATE, scale=scale) is None:
+        assert sent < at(expected)
+        ledger.push(at(0.1), RATE)
+        sent += at(0.1)
+        watch.sent(ledger, sent, sent / RATE)
+    assert sent == at(expected)
+
+
 def test_stretched_speech_must_have_been_heard() -> None:
     """Twice as patient, the leg can have heard all 30 s before it is suspect."""
     ledger = ledger_of(40.0, (0.0, None))
@@ -896,7 +913,13 @@ def test_the_first_alarm_counts() -> None:
 
 def test_signs_are_told_by_name() -> None:
     """The names are those of `SecondOpinion.sign` in the public events."""
-    assert list(map(str, Sign)) == ["no_sign_of_life", "final_overdue", "no_text", "empty_finals"]
+    assert list(map(str, Sign)) == [
+        "no_sign_of_life",
+        "final_overdue",
+        "no_text",
+        "empty_finals",
+        "words_missing",
+    ]
 
 
 def test_it_shows_what_it_knows() -> None:
