@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import NotGivenOr
-from livekit.agents.utils import AudioBuffer, aio, is_given
+from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.utils.audio import calculate_audio_duration
 
 from .core.breaker import State
 from .core.health import Health
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .frames import mono
-from .leg import close_for_good
+from .leg import CLOSE_PATIENCE, close_for_good
+from .observe import logger
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT
@@ -66,11 +67,16 @@ class Batch:
             else:
                 self._owner.serve(name)
                 return event
-        raise APIConnectionError(f"no speech-to-text provider answered ({', '.join(names)})")
+        raise APIConnectionError(f"all STTs failed ({', '.join(names)})")
 
     async def aclose(self) -> None:
-        """Stop recoveries that are under way."""
-        await aio.cancel_and_wait(*self._recovering.values())
+        """Stop recoveries that are under way, within `CLOSE_PATIENCE` whatever a provider does."""
+        for task in (tasks := list(self._recovering.values())):
+            task.cancel()
+        if tasks:
+            _, alive = await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+            for task in alive:
+                logger.error("provider cannot be stopped", task=task.get_name())
 
     def _admitted(self, name: str) -> bool:
         return self._health[name].breaker.admits(asyncio.get_running_loop().time())

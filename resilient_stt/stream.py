@@ -290,19 +290,22 @@ class ResilientStream(stt.RecognizeStream):
             return source
         offset = self.start_time_offset
         data = source.alternatives[0]
-        return dataclasses.replace(
-            source,
-            alternatives=[
-                dataclasses.replace(
-                    data,
-                    text=emit.text,
-                    start_time=offset + emit.start if emit.start is not None else 0.0,
-                    end_time=offset + emit.end if emit.end is not None else 0.0,
-                    metadata={**(data.metadata or {}), "provider": emit.provider},
-                    words=_timed(emit.words, data.words, offset),
-                )
-            ],
+        told = dataclasses.replace(
+            data,
+            text=emit.text,
+            start_time=offset + emit.start if emit.start is not None else 0.0,
+            end_time=offset + emit.end if emit.end is not None else 0.0,
+            metadata={**(data.metadata or {}), "provider": emit.provider},
+            words=_timed(emit.words, data.words, offset),
         )
+        # of a trimmed text the others have more, and their words have times of the leg's own
+        others = source.alternatives[1:] if emit.text == data.text else []
+        start, end = told.start_time, told.end_time
+        others = [
+            dataclasses.replace(other, words=None, start_time=start, end_time=end)
+            for other in others
+        ]
+        return dataclasses.replace(source, alternatives=[told, *others])
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
         """The providers' own metrics are forwarded; counting here would count audio twice."""

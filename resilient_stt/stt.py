@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import tenacity
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents.stt import STT, StreamAdapter
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
@@ -48,7 +49,7 @@ EventName = Literal[
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
 
 
-class ResilientSTT(stt.STT[EventName]):
+class ResilientSTT(STT[EventName]):
     """Speech-to-text that keeps transcribing while its providers fail.
 
     Takes what `livekit.agents.stt.FallbackAdapter` takes: swapping the class name is the migration.
@@ -56,7 +57,7 @@ class ResilientSTT(stt.STT[EventName]):
 
     def __init__(
         self,
-        providers: Sequence[stt.STT[Any]] | None = None,
+        stt: Sequence[STT[Any]] | None = None,
         *,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
         policies: Policies | None = None,
@@ -67,14 +68,14 @@ class ResilientSTT(stt.STT[EventName]):
         """Wrap providers, in order of preference.
 
         Args:
-            providers: any LiveKit STTs. Without: Cartesia ink-whisper, then Deepgram nova-3, with
+            stt: any LiveKit STTs. Without: Cartesia ink-whisper, then Deepgram nova-3, with
                 keys from `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY`.
             vad: a LiveKit `VAD` wraps providers that cannot stream. A callable that makes a
                 `SpeechDetector` replaces the bundled voice activity model; `None` turns local voice
                 activity off, and with it what is decided from silence.
             policies: the constants that steer the decisions.
-            attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect;
-                overrides `RetryPolicy.connect_timeout`.
+            attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect, and in
+                `recognize()` to answer; overrides `RetryPolicy.connect_timeout`.
             max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reopenings`.
             retry_interval: as in `FallbackAdapter`; overrides `RetryPolicy.wait_max`.
 
@@ -82,12 +83,13 @@ class ResilientSTT(stt.STT[EventName]):
             ConfigurationError: no provider, one that is no LiveKit STT, one given twice, one that
                 cannot stream without a `vad`, no key in the environment, or an impossible number.
         """
-        given = from_environment() if providers is None else _checked(providers)
+        given = from_environment() if stt is None else _checked(stt)
         self.policies = _with_overrides(
             policies or Policies(), attempt_timeout, max_retry_per_stt, retry_interval
         )
         self._originals = name_providers(given)
-        self._wrapped: list[stt.StreamAdapter] = []
+        self._attempt_timeout = attempt_timeout
+        self._wrapped: list[StreamAdapter] = []
         self._providers = {
             name: self._streaming(provider, vad) for name, provider in self._originals.items()
         }
@@ -116,6 +118,11 @@ class ResilientSTT(stt.STT[EventName]):
         return f"ResilientSTT({list(self._providers)}, serving={self._serving!r})"
 
     # -- what LiveKit's callers ask
+
+    @property
+    def providers(self) -> tuple[STT[Any], ...]:
+        """The providers as they were given, in order of preference."""
+        return tuple(self._originals.values())
 
     @property
     def model(self) -> str:
@@ -200,7 +207,7 @@ class ResilientSTT(stt.STT[EventName]):
         """The names of all providers."""
         return frozenset(self._providers)
 
-    def provider_named(self, name: str) -> stt.STT[Any]:
+    def provider_named(self, name: str) -> STT[Any]:
         """The provider behind a name of the route."""
         return self._providers[name]
 
@@ -254,8 +261,8 @@ class ResilientSTT(stt.STT[EventName]):
             logger.exception("a subscriber failed", subscribed_to=event)
 
     def _streaming(
-        self, provider: stt.STT[Any], vad: NotGivenOr[VAD | SpeechDetectorFactory | None]
-    ) -> stt.STT[Any]:
+        self, provider: STT[Any], vad: NotGivenOr[VAD | SpeechDetectorFactory | None]
+    ) -> STT[Any]:
         if provider.capabilities.streaming:
             return provider
         if not isinstance(vad, VAD):
@@ -263,7 +270,7 @@ class ResilientSTT(stt.STT[EventName]):
                 f"{provider.label} cannot stream: give a LiveKit VAD to cut its audio into "
                 "utterances, such as ResilientSTT([...], vad=livekit.agents.inference.VAD())"
             )
-        adapter = stt.StreamAdapter(stt=provider, vad=vad)
+        adapter = StreamAdapter(stt=provider, vad=vad)
         self._wrapped.append(adapter)
         return adapter
 
@@ -290,19 +297,20 @@ class ResilientSTT(stt.STT[EventName]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
-        return await self._batch.recognize(buffer, language, conn_options.timeout)
+        timeout = self._attempt_timeout or conn_options.timeout
+        return await self._batch.recognize(buffer, language, timeout)
 
     def _forward_metrics(self, *args: Any) -> None:
         self.emit("metrics_collected", *args)
 
 
-def _checked(providers: object) -> list[stt.STT[Any]]:
+def _checked(providers: object) -> list[STT[Any]]:
     """The providers, if they can be used.
 
     Raises:
         ConfigurationError: none, not a list, not LiveKit STTs, or one given twice.
     """
-    if isinstance(providers, stt.STT | str | Mapping) or not isinstance(providers, Sequence):
+    if isinstance(providers, STT | str | Mapping) or not isinstance(providers, Sequence):
         raise ConfigurationError(
             "providers must be a list of LiveKit STTs in order of preference, such as "
             f"[cartesia.STT(model='ink-whisper'), deepgram.STT()]; got {type(providers).__name__}"
@@ -313,7 +321,7 @@ def _checked(providers: object) -> list[stt.STT[Any]]:
             "(ResilientSTT()) to use Cartesia and Deepgram with keys from the environment"
         )
     for index, provider in enumerate(providers):
-        if not isinstance(provider, stt.STT):
+        if not isinstance(provider, STT):
             hint = "; call the class" if isinstance(provider, type) else ""
             raise ConfigurationError(
                 f"provider {index} is no livekit.agents.stt.STT but {_described(provider)}{hint}"
@@ -360,7 +368,7 @@ def _detector_factory(
     return vad
 
 
-def _capabilities(providers: Sequence[stt.STT[Any]]) -> stt.STTCapabilities:
+def _capabilities(providers: Sequence[STT[Any]]) -> stt.STTCapabilities:
     """What holds whoever serves; hints that a provider may ignore are offered if any takes them."""
     of = [p.capabilities for p in providers]
     aligned = all(c.aligned_transcript for c in of)

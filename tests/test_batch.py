@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ async def test_nobody_answers() -> None:
     made.on("error", errors.append)
     made.on("provider_failed", failures.append)
     begun = loop.time()
-    with pytest.raises(APIConnectionError, match=r"no speech-to-text .* \(fake, other\)"):
+    with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, other\)"):
         await made.recognize(frames(), conn_options=APIConnectOptions(max_retry=3))
     assert loop.time() - begun < 0.1
     assert [e.recoverable for e in errors] == [True, True, False]
@@ -123,6 +124,43 @@ async def test_aclose_stops_recovery() -> None:
     first.delay = 1000.0
     await asyncio.sleep(1.0)
     await made.aclose()
+
+
+async def test_aclose_does_not_wait_for_who_cannot_be_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A provider that swallows its cancellation is left alone after half a second."""
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    class Stubborn(FakeSTT):
+        async def _recognize_impl(self, *args: Any, **kwargs: Any) -> Any:
+            if not self.recognized:
+                return await super()._recognize_impl(*args, **kwargs)
+            begun.set()
+            while not released.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await released.wait()
+            raise down()
+
+    made = ResilientSTT([Stubborn(error=down()), FakeSTT(text="hi")])
+    await made.recognize(frames())
+    await begun.wait()
+    at = asyncio.get_running_loop().time()
+    await made.aclose()
+    assert asyncio.get_running_loop().time() - at < 1.0
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
+        "provider cannot be stopped"
+    ]
+    released.set()
+    await asyncio.sleep(1.0)
+
+
+async def test_the_attempt_timeout() -> None:
+    """`attempt_timeout` is what a provider gets, as in `FallbackAdapter`, if it was given."""
+    first, second = FakeSTT(text="hi"), FakeSTT(text="hi")
+    await ResilientSTT([first], attempt_timeout=2.5).recognize(frames())
+    await ResilientSTT([second]).recognize(frames())
+    assert [f.recognized[0].timeout for f in (first, second)] == [2.5, 10.0]
 
 
 async def test_cancelled() -> None:

@@ -8,8 +8,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from livekit.agents import APIConnectionError
-from livekit.agents.stt import STT, AvailabilityChangedEvent, FallbackAdapter, SpeechEventType
+from livekit.agents import APIConnectionError, LanguageCode
+from livekit.agents.stt import (
+    STT,
+    AvailabilityChangedEvent,
+    FallbackAdapter,
+    SpeechData,
+    SpeechEvent,
+    SpeechEventType,
+)
 
 from resilient_stt import ResilientSTT
 from resilient_stt.testing.play import play
@@ -62,9 +69,14 @@ def made_of(*providers: STT[Any], **options: Any) -> ResilientSTT:
 
 
 async def test_takes_the_same_arguments() -> None:
-    """Every keyword of `FallbackAdapter` is one of ours."""
-    theirs = set(inspect.signature(FallbackAdapter).parameters) - {"stt"}
-    assert theirs <= set(inspect.signature(ResilientSTT).parameters)
+    """Every parameter of `FallbackAdapter` is one of ours, in its place and of its kind."""
+    theirs = inspect.signature(FallbackAdapter).parameters
+    ours = inspect.signature(ResilientSTT).parameters
+    assert next(iter(ours)) == next(iter(theirs)) == "stt"
+    for name, parameter in theirs.items():
+        assert ours[name].kind is parameter.kind
+    first, second = FakeSTT(), FakeSTT()
+    assert ResilientSTT(stt=[first, second]).providers == (first, second)
 
 
 async def test_recognizes_with_whoever_answers() -> None:
@@ -256,6 +268,26 @@ async def test_what_providers_add_is_kept() -> None:
     assert data.is_primary_speaker
     assert data.metadata is not None
     assert data.metadata["a"] == 1
+
+
+async def test_other_alternatives_are_passed_on() -> None:
+    """What else a provider may have heard comes with the first, at its time."""
+    code = LanguageCode("en")
+
+    async def behave(stream: FakeStream) -> None:
+        texts = ("won", "one", "wan")
+        heard = [SpeechData(code, t, start_time=n + 1.0, end_time=9.0) for n, t in enumerate(texts)]
+        event = SpeechEvent(type=SpeechEventType.FINAL_TRANSCRIPT, alternatives=heard)
+        await stream.listen()
+        stream._event_ch.send_nowait(event)
+
+    async with made_of(FakeSTT(behave)).stream() as stream:
+        for frame in frames(10.0):
+            stream.push_frame(frame)
+        stream.end_input()
+        [event] = await collect(stream)
+    assert [a.text for a in event.alternatives] == ["won", "one", "wan"]
+    assert {(a.start_time, a.end_time) for a in event.alternatives} == {(1.0, 9.0)}
 
 
 async def test_the_language_reaches_the_provider() -> None:

@@ -451,7 +451,7 @@ class Session:
 
     def _give_up(self, seconds: float) -> None:
         names = ", ".join(self._choice.names)
-        self._close(GiveUp(f"no speech-to-text provider answered for {seconds:.0f} s ({names})"))
+        self._close(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
 
     def _close(self, last: Finish | GiveUp) -> None:
         """Nothing follows: no leg, speech or loss may be left open."""

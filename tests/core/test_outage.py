@@ -183,7 +183,7 @@ def test_an_outage_without_end() -> None:
     assert sim.gave_up
     assert sim.now - sim.base - 1.5 == pytest.approx(60, abs=0.2)
     (_, gave_up) = sim.commands[-1]
-    assert gave_up == GiveUp("no speech-to-text provider answered for 60 s (a, b)")
+    assert gave_up == GiveUp("all STTs failed (a, b): none answered for 60 s")
     assert_balance(sim)
 
 
