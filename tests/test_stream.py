@@ -400,7 +400,7 @@ async def test_gives_up_after_the_outage_limit() -> None:
     providers = [FakeSTT(fails(stt_error())), FakeSTT(fails(stt_error()), provider="Other")]
     begun = loop.time()
     async with ResilientSTT(providers, policies=policies).stream() as stream:
-        with pytest.raises(APIConnectionError, match=r"answered for 7 s \(fake, other\)") as raised:
+        with pytest.raises(APIConnectionError, match=r"\(fake, other\).* for 7 s") as raised:
             await collect(stream)
     assert not raised.value.retryable
     assert loop.time() - begun == pytest.approx(7.0, abs=0.1)

@@ -110,11 +110,14 @@ class Legs:
         self.out.append(Serve(leg.provider.name))
         self.flush_loss()
 
-    def fail(self, leg: Leg, failure: LegFailed, now: float) -> None:
-        """Close a leg that is not active and failed, and count it against its provider."""
+    def fail(self, leg: Leg, failure: LegFailed, now: float, *, known: bool = False) -> None:
+        """Close a leg that is not active and failed, and count it against its provider.
+
+        `known`: the same was told already.
+        """
         self.close(leg)
         news = self.choice.failed(leg.provider, failure, now)
-        self.tell_failure(leg.provider, failure, news=news)
+        self.tell_failure(leg.provider, failure, news=news and not known)
 
     def tell_failure(self, provider: Provider, failure: LegFailed, *, news: bool) -> None:
         """Report a failure; one that is no news is not repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .inputs import ErrorKind, LegFailed
 from .leg import Leg, Role
 from .legs import Legs
 from .policy import Provider
@@ -20,8 +21,9 @@ class Outage:
         self._connected_after = self._retry.connect_timeout + legs.policies.watchdog.settled_after
         self.since = now
         self._next: dict[str, float] = {}
+        self._told: set[tuple[str, ErrorKind, str]] = set()
         for provider in legs.choice.attempts(now):
-            self.failed(provider.name, now, wait)
+            self._later(provider.name, now, wait)
 
     def __repr__(self) -> str:
         return f"Outage(since={self.since}, next={self._next})"
@@ -31,11 +33,12 @@ class Outage:
         """When the stream gives up."""
         return self.since + self._retry.outage_limit
 
-    def failed(self, name: str, now: float, wait: float) -> None:
-        """An attempt on this provider failed."""
-        if self._legs.choice.locked(name, now):  # all are: asking often helps nobody
-            wait = max(wait, self._legs.policies.breaker.open_for)
-        self._next[name] = now + max(wait, LEAST_WAIT)
+    def failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
+        """An attempt failed; of many that fail alike only the first is told."""
+        what = leg.provider.name, failure.kind, failure.detail
+        self._legs.fail(leg, failure, now, known=what in self._told)
+        self._told.add(what)
+        self._later(leg.provider.name, now, failure.wait)
 
     def step(self, now: float, wait: float) -> Leg | None:
         """Open the attempts that are due; returns a leg that works although nobody speaks."""
@@ -59,6 +62,11 @@ class Outage:
     def attempts(self) -> list[Leg]:
         """The attempts that are under way."""
         return [leg for leg in self._legs if leg.role is Role.ATTEMPT]
+
+    def _later(self, name: str, now: float, wait: float) -> None:
+        if self._legs.choice.locked(name, now):  # all are: asking often helps nobody
+            wait = max(wait, self._legs.policies.breaker.open_for)
+        self._next[name] = now + max(wait, LEAST_WAIT)
 
     def _in_order(self) -> list[Leg]:
         names = self._legs.choice.names

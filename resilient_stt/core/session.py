@@ -332,9 +332,8 @@ class Session:
                 self._opinion.failed(leg, failure, active, now)
             case _:
                 self.failures += 1
-                self._legs.fail(leg, failure, now)
                 assert self._outage is not None
-                self._outage.failed(leg.provider.name, now, failure.wait)
+                self._outage.failed(leg, failure, now)
 
     def _ended(self, leg: Leg, wait: float, now: float) -> None:
         """A clean end: a failure while there is input."""

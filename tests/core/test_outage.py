@@ -79,6 +79,20 @@ def test_every_word_once_through_an_outage(sim: Simulation) -> None:
 # --- case by case
 
 
+def test_what_fails_alike_is_told_once() -> None:
+    """Of the attempts of an outage each kind of failure is told once, and anew in the next one."""
+    down = [(3.0, 6.0), (9.0, 12.0)]
+    words = speak(*[(f"w{n}", 0.3, 0.4) for n in range(24)])
+    sim = Simulation(words, [Recogniser("a", down=down)], tail=1.0).run(within=2)
+    assert_promises(sim)
+    assert sim.opened.count("a") > 8
+    kinds = [type(e) for e in sim.events]
+    for number in range(2):
+        begin = [n for n, kind in enumerate(kinds) if kind is Degraded][number]
+        end = [n for n, kind in enumerate(kinds) if kind is Restored][number]
+        assert kinds[begin + 1 : end] == [ProviderFailed]
+
+
 @pytest.mark.parametrize("wait_max", [0.0, 0.01])
 def test_attempts_never_spin(wait_max: float) -> None:
     """However short the waits are made, a provider gets ten attempts a second at most."""
