@@ -8,7 +8,6 @@ virtual clock; the randomness of waits is seeded, so that two runs give the same
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import logging
 import math
@@ -18,23 +17,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn, get_args
+from typing import NoReturn
 
-import aiohttp
-
-from resilient_stt import Event, ResilientSTT, SecondOpinion, Switched
+from resilient_stt import Event, SecondOpinion, Switched
 from resilient_stt.testing import (
     Drop,
     EmptyFinals,
-    FakeCartesia,
-    FakeDeepgram,
     Fault,
     Garbage,
     HalfOpen,
     Hang,
     InBandError,
     Latency,
-    Played,
     ReferenceSpeech,
     Refuse,
     Stall,
@@ -42,11 +36,20 @@ from resilient_stt.testing import (
     coughs,
     join,
     music,
-    play,
     reversed_speech,
     run_virtual,
     silence,
 )
+from resilient_stt.testing.rehearsal import (
+    WHISPER,
+    Chain,
+    Run,
+    Script,
+    breaches,
+    extra_delay,
+    slowest,
+)
+from resilient_stt.testing.rehearsal import run as rehearse
 
 PROCESSES = 2
 """Runs side by side, each in a loop of its own: no run's draws depend on another's."""
@@ -61,20 +64,7 @@ PAUSE = 1.5
 NOISES = {f.__name__: f for f in (coughs, music, babble, reversed_speech, silence)}
 
 
-@dataclass(frozen=True)
-class Chain:
-    """Providers in order of preference, and the model of Cartesia."""
-
-    title: str
-    order: tuple[str, str]
-    model: str = "ink-whisper"
-
-
-CHAINS = (
-    Chain("ink-whisper, Deepgram", ("cartesia", "deepgram")),
-    Chain("ink-2, Deepgram", ("cartesia", "deepgram"), "ink-2"),
-    Chain("Deepgram, ink-whisper", ("deepgram", "cartesia")),
-)
+CHAINS = (WHISPER, Chain(model="ink-2"), Chain(("deepgram", "cartesia")))
 
 
 @dataclass(frozen=True)
@@ -144,55 +134,24 @@ def perform(job: Job) -> Figures:
 
 async def perform_async(job: Job) -> Figures:
     """Play the speech to a chain of fake providers with faults."""
-    faults = dict(zip(job.chain.order, (job.first, job.second), strict=True))
     corpus = [ReferenceSpeech.load("english")]  # the less they know, the faster noise is no speech
-    async with (
-        FakeCartesia(faults=faults["cartesia"], corpus=corpus) as cartesia,
-        FakeDeepgram(faults=faults["deepgram"], corpus=corpus) as deepgram,
-        aiohttp.ClientSession() as http,
-    ):
-        stts = {
-            "cartesia": cartesia.stt(http_session=http, model=job.chain.model),
-            "deepgram": deepgram.stt(http_session=http),
-        }
-        servers = {"cartesia": cartesia, "deepgram": deepgram}
-        stt = ResilientSTT([stts[name] for name in job.chain.order])
-        loop = asyncio.get_running_loop()
-        begun, events = loop.time(), list[tuple[float, Event]]()
-        for kind in get_args(Event):
-            stt.on(kind.name, lambda event: events.append((loop.time() - begun, event)))
-        try:
-            played = await play(stt, speech_named(job.speech))
-        finally:
-            await stt.aclose()
-        opened = [tuple(c.opened for c in servers[name].connections) for name in job.chain.order]
-        return figures(played, stt.provider, events, opened)
+    script = Script(job.first, job.second)
+    return figures(await rehearse(script, speech_named(job.speech), job.chain, corpus=corpus))
 
 
-def figures(
-    played: Played,
-    served: str,
-    events: Iterable[tuple[float, Event]],
-    opened: Iterable[tuple[float, ...]],
-) -> Figures:
+def figures(done: Run) -> Figures:
     """What is kept of a run."""
-    score = played.score
-    wrong = {
-        "invented": score.fragments > 0,
-        "out of order": not score.in_order,
-        "unbalanced": not played.balanced,
-        "dead": not played.finished,
-    }
-    texts = (at for at, e in played.events if e.alternatives and e.alternatives[0].text)
+    found = breaches(done.played, accurate=False)
+    texts = (at for at, e in done.played.events if e.alternatives and e.alternatives[0].text)
     return Figures(
-        lost=score.lost,
-        twice=score.twice,
-        other=", ".join(name for name, is_so in wrong.items() if is_so),
-        late=score.late_s,
-        served=served,
+        lost=found.pop("lost", 0),
+        twice=found.pop("twice", 0),
+        other=", ".join(found),
+        late=done.played.score.late_s,
+        served=done.served,
         texts=tuple(texts),
-        events=tuple(events),
-        opened=tuple(opened),
+        events=tuple(done.events),
+        opened=tuple(tuple(c.opened for c in server.connections) for server in done.servers),
     )
 
 
@@ -297,9 +256,7 @@ def cell(jobs: Sequence[Job], runs: Runs) -> str:
 def delay(job: Job, runs: Runs) -> float:
     """The greatest delay of a word that came, beyond the slower provider's healthy run."""
     first, second = (runs[b].late for b in healthy(job.chain, job.speech))
-    slowest = map(max, first, second)
-    beyond = (a - b for a, b in zip(runs[job].late, slowest, strict=True))
-    return max((seconds for seconds in beyond if 0 < seconds < math.inf), default=0.0)
+    return extra_delay(runs[job].late, slowest([first, second]))
 
 
 def noises(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:

@@ -1,0 +1,163 @@
+"""Runs of speech through `ResilientSTT` and the real plugins, with scripted faults.
+
+What comes of a run is judged by the promises: `breaches` says which of them it broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_args
+
+import aiohttp
+
+from ..core.policy import Policies
+from ..events import Event
+from ..stt import ResilientSTT
+from .cartesia import FakeCartesia
+from .deepgram import FakeDeepgram
+from .faults import Fault, Refuse
+from .play import Played, play
+from .server import FakeServer
+from .speech import ReferenceSpeech
+
+E = TypeVar("E")
+
+CONCURRENT = 12
+"""Runs side by side in one event loop."""
+ACCURACY = 0.1
+"""Seconds by which a word's time may be off."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Providers in order of preference, and the model of Cartesia."""
+
+    order: tuple[str, ...] = ("cartesia", "deepgram")
+    model: str = "ink-whisper"
+
+    @property
+    def title(self) -> str:
+        """For people: `ink-whisper, Deepgram`."""
+        names = {"cartesia": self.model, "deepgram": "Deepgram"}
+        return ", ".join(names[name] for name in self.order)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Faults of the chain's first provider and of its second."""
+
+    first: tuple[Fault, ...] = ()
+    second: tuple[Fault, ...] = ()
+
+
+WHISPER = Chain()
+HEALTHY = Script()
+FALLBACK_ONLY = Script((Refuse(),))
+
+
+@dataclass
+class Run:
+    """What came of it. Times are seconds since the first frame, as the faults' are.
+
+    Attributes:
+        served: The provider that served in the end; empty if none did.
+        servers: In the chain's order.
+    """
+
+    played: Played
+    served: str
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    servers: list[FakeServer] = field(default_factory=list)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind, in order."""
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+    @property
+    def connections(self) -> list[int]:
+        """How many each server has seen, in the chain's order."""
+        return [len(server.connections) for server in self.servers]
+
+
+async def run(
+    script: Script,
+    speech: ReferenceSpeech,
+    chain: Chain = WHISPER,
+    policies: Policies | None = None,
+    corpus: Sequence[ReferenceSpeech] | None = None,
+) -> Run:
+    """Play speech to the chain with these faults.
+
+    `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
+    """
+    faults = dict(zip(chain.order, (script.first, script.second), strict=False))
+    async with (
+        FakeCartesia(faults=faults.get("cartesia", ()), corpus=corpus) as cartesia,
+        FakeDeepgram(faults=faults.get("deepgram", ()), corpus=corpus) as deepgram,
+        aiohttp.ClientSession() as http,
+    ):
+        plugins: dict[str, Callable[[], Any]] = {
+            "cartesia": lambda: cartesia.stt(http_session=http, model=chain.model),
+            "deepgram": lambda: deepgram.stt(http_session=http),
+        }
+        servers: dict[str, FakeServer] = {"cartesia": cartesia, "deepgram": deepgram}
+        stt = ResilientSTT([plugins[name]() for name in chain.order], policies=policies)
+        loop = asyncio.get_running_loop()
+        begun, events = loop.time(), list[tuple[float, Event]]()
+        for kind in get_args(Event):
+            stt.on(kind.name, lambda event: events.append((loop.time() - begun, event)))
+        try:
+            played = await play(stt, speech)
+        finally:
+            await stt.aclose()
+        return Run(played, stt.provider, events, [servers[name] for name in chain.order])
+
+
+async def run_all(
+    scripts: Iterable[Script],
+    speech: ReferenceSpeech,
+    chain: Chain = WHISPER,
+    policies: Policies | None = None,
+) -> list[Run]:
+    """Run scripts side by side, a few at a time."""
+    gate = asyncio.Semaphore(CONCURRENT)
+
+    async def one(script: Script) -> Run:
+        async with gate:
+            return await run(script, speech, chain, policies)
+
+    return await asyncio.gather(*map(one, scripts))
+
+
+def breaches(played: Played, *, accurate: bool = True) -> dict[str, int]:
+    """How often a run broke each promise; those that it kept are left out.
+
+    `lost`, `twice` and `torn` (never spoken) count words. `accurate`: words must have times, and
+    times must be right.
+    """
+    result = played.score
+    worst = math.inf if result.ts_err_max_s is None else result.ts_err_max_s
+    found = {
+        "lost": result.lost,
+        "twice": result.twice,
+        "torn": result.fragments,
+        "disordered": not result.in_order,
+        "unbalanced": not played.balanced,
+        "unended": not played.finished or played.error is not None,
+        "mistimed": accurate and worst > ACCURACY,
+    }
+    return {promise: int(times) for promise, times in found.items() if times}
+
+
+def slowest(healthy: Iterable[Sequence[float]]) -> list[float]:
+    """Each word's delay in healthy runs of each provider: of the one that takes longer for it."""
+    return [max(delays) for delays in zip(*healthy, strict=True)]
+
+
+def extra_delay(late: Sequence[float], usual: Sequence[float]) -> float:
+    """By how many seconds a word came later than usual at most, of the words that came."""
+    beyond = (a - b for a, b in zip(late, usual, strict=True))
+    return max((seconds for seconds in beyond if 0 < seconds < math.inf), default=0.0)
