@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ResilientSTTError
+from .chaos import chaos
 from .demo import demo
 from .fakes import serve_fakes
 from .problems import Problem
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(transcribe)
+app.command()(chaos)
 app.command(hidden=True)(serve_fakes)
 
 

@@ -6,8 +6,9 @@ What comes of a run is judged by the promises: `breaches` says which of them it 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
@@ -24,6 +25,7 @@ from .server import FakeServer
 from .speech import ReferenceSpeech
 
 E = TypeVar("E")
+T = TypeVar("T")
 
 CONCURRENT = 12
 """Runs side by side in one event loop."""
@@ -123,13 +125,20 @@ async def run_all(
     policies: Policies | None = None,
 ) -> list[Run]:
     """Run scripts side by side, a few at a time."""
+    return await side_by_side(
+        functools.partial(run, script, speech, chain, policies) for script in scripts
+    )
+
+
+async def side_by_side(works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do works in one event loop, a few at a time."""
     gate = asyncio.Semaphore(CONCURRENT)
 
-    async def one(script: Script) -> Run:
+    async def one(work: Callable[[], Awaitable[T]]) -> T:
         async with gate:
-            return await run(script, speech, chain, policies)
+            return await work()
 
-    return await asyncio.gather(*map(one, scripts))
+    return await asyncio.gather(*map(one, works))
 
 
 def breaches(played: Played, *, accurate: bool = True) -> dict[str, int]:

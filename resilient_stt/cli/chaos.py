@@ -1,0 +1,149 @@
+"""`resilient-stt chaos`: every fault, everywhere, at many moments, in fast virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..testing.clock import run_virtual
+from ..testing.rehearsal import breaches, run, side_by_side
+from . import outcomes
+from .logs import routed
+from .matrix import KINDS, Case, Row, kinds_named, rows, speech_of
+from .outcomes import Outcome, Result
+
+_PATIENCE = 90.0  # seconds after the end of the speech: the outage, the stream's end, closing
+_WIDTH = 140  # columns of a table that is not for a terminal
+
+
+def chaos(
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help=f"One fault; repeatable: {', '.join(KINDS)}."),
+    ] = None,
+    moments: Annotated[
+        int, typer.Option(min=1, help="Words at whose start or middle each fault begins.")
+    ] = 4,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as there are cores by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
+) -> None:
+    """Try every fault on the primary, on the fallback and on both, at many moments.
+
+    The chain is Cartesia ink-whisper, then Deepgram nova-3: the published plugins, against fakes on
+    loopback that transcribe what they hear, on a virtual clock. Exit status 1 if a promise was
+    broken: a word lost, said twice, torn, out of order or mistimed, speech events out of balance,
+    a stream that does not end.
+    """
+    begun = time.monotonic()
+    matrix = rows(kinds_named(only or []), moments)
+    done = _all_done(matrix, jobs or os.cpu_count() or 1)
+    found = outcomes.results(matrix, done)
+    if as_json:
+        typer.echo(json.dumps(outcomes.as_json(found, moments=moments)))
+    else:
+        _print(found, time.monotonic() - begun)
+    if any(result.broken for result in found):
+        raise typer.Exit(1)
+
+
+def _print(found: Sequence[Result], seconds: float) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(outcomes.table(found))
+    runs = sum(len(result.outcomes) for result in found)
+    broken = sum(len(result.broken) for result in found)
+    for result in found:
+        for case, outcome in result.broken:
+            row = f"{result.row.fault} {result.row.where}".strip()
+            console.print(f"{row}: {outcomes.told(case, outcome)}", soft_wrap=True, markup=False)
+    verdict = f"{broken} broke a promise" if broken else "every promise was kept"
+    console.print(f"{runs} runs in {seconds:.0f} s: {verdict}")
+
+
+def _all_done(matrix: Sequence[Row], jobs: int) -> list[list[Outcome]]:
+    """Run the matrix with a progress bar, if stderr is a terminal."""
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+    )
+    done: list[list[Outcome]] = [[] for _ in matrix]
+    with progress:
+        task = progress.add_task("runs", total=sum(len(row.cases) for row in matrix))
+        for number, came in _performed(matrix, min(jobs, len(matrix))):
+            done[number] = came
+            progress.update(task, advance=len(came))
+    return done
+
+
+def _performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outcome]]]:
+    """The numbers of rows and what came of them, as they are done."""
+    if jobs == 1:
+        yield from enumerate(map(perform, matrix))
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_work_for_parent) as pool:
+        try:
+            numbers = {pool.submit(perform, row): number for number, row in enumerate(matrix)}
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _work_for_parent() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def perform(row: Row) -> list[Outcome]:
+    """Run the cases of a row side by side, in one loop with a virtual clock.
+
+    A row is the same alone as in the whole matrix, for the draws of its waits are its own.
+    """
+    random.seed(0)
+    with routed(Console(stderr=True), verbose=False):
+        return run_virtual(side_by_side(functools.partial(_outcome, case) for case in row.cases))
+
+
+async def _outcome(case: Case) -> Outcome:
+    speech = speech_of(case.hang_up)
+    try:
+        async with asyncio.timeout(speech.duration + _PATIENCE):
+            done = await run(case.script, speech)
+    except TimeoutError:
+        return Outcome({"unended": 1}, (), "")
+    score = done.played.score
+    return Outcome(breaches(done.played), score.late_s, done.served)

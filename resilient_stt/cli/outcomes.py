@@ -1,0 +1,167 @@
+"""What came of the matrix: sums for each row, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ..testing.rehearsal import extra_delay, slowest
+from .matrix import NONE, Case, Row
+
+_TITLES = {
+    "lost": "lost",
+    "twice": "twice",
+    "torn": "torn",
+    "disordered": "out of order",
+    "unbalanced": "START/END unbalanced",
+    "unended": "did not end",
+    "mistimed": "times off",
+}
+_COLUMNS = ("lost", "twice", "torn", "disordered")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a case.
+
+    Attributes:
+        breaches: How often each promise was broken, as `rehearsal.breaches` counts.
+        late: The delay from the end of each word to its final, in seconds; infinite if none came.
+        served: The provider that served in the end.
+    """
+
+    breaches: Mapping[str, int]
+    late: tuple[float, ...]
+    served: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a row.
+
+    `extra`: by how many seconds a word came later than from the slower of the healthy providers.
+    """
+
+    row: Row
+    outcomes: tuple[Outcome, ...]
+    extra: float
+
+    @property
+    def breaches(self) -> Counter[str]:
+        """How often each promise was broken; empty if all were kept."""
+        total: Counter[str] = Counter()
+        for outcome in self.outcomes:
+            total.update(outcome.breaches)
+        return total
+
+    @property
+    def broken(self) -> list[tuple[Case, Outcome]]:
+        """The cases in which a promise was broken."""
+        pairs = zip(self.row.cases, self.outcomes, strict=True)
+        return [(case, outcome) for case, outcome in pairs if outcome.breaches]
+
+    @property
+    def served(self) -> Counter[str]:
+        """How often each provider served in the end."""
+        return Counter(outcome.served for outcome in self.outcomes if outcome.served)
+
+
+def results(rows: Sequence[Row], done: Sequence[Sequence[Outcome]]) -> list[Result]:
+    """The results of rows; that of the healthy runs must be among them."""
+    late: dict[int | None, list[tuple[float, ...]]] = {}
+    for row, outcomes in zip(rows, done, strict=True):
+        if row.fault == NONE:
+            for case, outcome in zip(row.cases, outcomes, strict=True):
+                late.setdefault(case.hang_up, []).append(outcome.late)
+    usual = {hang_up: slowest(delays) for hang_up, delays in late.items()}
+    return [
+        Result(row, tuple(outcomes), _extra(row, outcomes, usual))
+        for row, outcomes in zip(rows, done, strict=True)
+    ]
+
+
+def _extra(
+    row: Row, outcomes: Iterable[Outcome], usual: Mapping[int | None, Sequence[float]]
+) -> float:
+    pairs = zip(row.cases, outcomes, strict=True)
+    return max(extra_delay(outcome.late, usual[case.hang_up]) for case, outcome in pairs)
+
+
+def table(found: Iterable[Result]) -> Table:
+    """A line for each row."""
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("fault", "where"):
+        drawn.add_column(title, no_wrap=True)
+    for title in ("runs", *(_TITLES[name] for name in _COLUMNS), "delay"):
+        drawn.add_column(title, justify="right", no_wrap=True)
+    for title in ("served in the end", "verdict"):
+        drawn.add_column(title, no_wrap=True)
+    for result in found:
+        breaches = result.breaches
+        drawn.add_row(
+            result.row.fault,
+            result.row.where,
+            str(len(result.outcomes)),
+            *(_count(breaches[name]) for name in _COLUMNS),
+            f"+{result.extra:.1f} s",
+            _served(result.served),
+            _verdict(breaches),
+        )
+    return drawn
+
+
+def told(case: Case, outcome: Outcome) -> str:
+    """A case that broke a promise: what was broken, and the faults that show it."""
+    script = f"first={list(case.script.first)} second={list(case.script.second)}"
+    end = "" if case.hang_up is None else f", the caller hangs up after word {case.hang_up}"
+    return f"{_listed(outcome.breaches)}: {script}{end}"
+
+
+def as_json(found: Sequence[Result], *, moments: int) -> dict[str, Any]:
+    """The one document that `--json` promises."""
+    return {
+        "moments": moments,
+        "runs": sum(len(result.outcomes) for result in found),
+        "kept": not any(result.broken for result in found),
+        "rows": [_row(result) for result in found],
+    }
+
+
+def _row(result: Result) -> dict[str, Any]:
+    breaches = result.breaches
+    return {
+        "fault": result.row.fault,
+        "where": result.row.where,
+        "runs": len(result.outcomes),
+        **{name: breaches[name] for name in _TITLES},
+        "extra_delay_s": round(result.extra, 3),
+        "served": dict(result.served),
+        "kept": not result.broken,
+        "broken": [told(case, outcome) for case, outcome in result.broken],
+    }
+
+
+def _served(served: Counter[str]) -> str:
+    if len(served) == 1:
+        return next(iter(served))
+    return ", ".join(f"{name} {times}" for name, times in sorted(served.items())) or "nobody"
+
+
+def _verdict(breaches: Mapping[str, int]) -> Text:
+    if not breaches:
+        return Text("kept", style="green")
+    return Text(f"broken: {_listed(breaches)}", style="bold red")
+
+
+def _listed(breaches: Mapping[str, int]) -> str:
+    return ", ".join(f"{times} {_TITLES[name]}" for name, times in breaches.items())
+
+
+def _count(number: int) -> Text:
+    return Text(str(number), style="bold red" if number else "green")
