@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from livekit import rtc
@@ -22,6 +22,10 @@ frame of a server that does not answer any more; a second cancellation ends that
 READER_PATIENCE = 0.05
 """Seconds between a refused frame and calling the stream ended: a stream that died has more to tell
 (its exception) in the next turns of the loop."""
+
+MARK = 1e6
+"""Seconds that every leg's clock is ahead: LiveKit's plugins add their stream's `start_time_offset`
+to what they tell, others do not know of it, and so each time tells by itself what it is."""
 
 Inbox = Callable[[LegSaid | LegFailed | LegEnded], None]
 
@@ -47,21 +51,18 @@ class LegStream:
         self.leg = leg
         self._inbox = inbox
         self._wait = wait
-        self._sent = 0.0
-        self._adds_offset: bool | None = None
         self._stream = provider.stream(
             language=language,
             # LiveKit's own retry must not act beside ours, and with max_retry >= 1 it would retry
             # a hanging handshake forever (its budget refills on every timeout)
             conn_options=APIConnectOptions(max_retry=0, timeout=connect_timeout),
         )
-        self._stream.start_time_offset = start_time_offset
+        self._stream.start_time_offset = MARK + start_time_offset
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.leg-{leg}")
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. A stream that takes no more has failed."""
         self._guarded(lambda: self._stream.push_frame(frame))
-        self._sent += frame.duration
 
     def flush(self) -> None:
         """Ask for finals of what was sent."""
@@ -111,42 +112,30 @@ class LegStream:
         data = event.alternatives[0]
         if not isinstance(data.text or "", str):  # ink-2's plugin passes on what the server sent
             raise TypeError(f"a text of type {type(data.text).__name__}")
-        words = data.words or []
-        timed = [(str(w), *_times(w)) for w in words]
-        known = [t for _, start, end in timed for t in (start, end) if t is not None]
-        shift = self._shift(known or [data.start_time, data.end_time], words)
-        complete = len(known) == 2 * len(timed)
+        words = [self._word(word) for word in data.words or []]
+        timed = tuple(word for word in words if word is not None)
+        end = self._own(data.end_time)
         return Said(
             kind,
             data.text or "",
-            tuple(Word(t, (s or 0.0) - shift, (e or 0.0) - shift) for t, s, e in timed)
-            if complete
-            else (),
-            data.start_time - shift if data.end_time else None,
-            data.end_time - shift if data.end_time else None,
+            timed if len(timed) == len(words) else (),
+            self._own(data.start_time) if end else None,
+            end or None,
             data.language,
             event,
         )
 
-    def _shift(self, times: Iterable[float], words: Iterable[Any]) -> float:
-        """What to subtract from a provider's times: its stream's offset, if the plugin adds it.
+    def _word(self, word: TimedString) -> Word | None:
+        """A word of the provider's; `None` if it has no times."""
+        start = getattr(word, "start_time", NOT_GIVEN)
+        end = getattr(word, "end_time", NOT_GIVEN)
+        if not (is_given(start) and is_given(end)):
+            return None
+        return Word(str(word), self._own(start), self._own(end))
 
-        LiveKit's plugins add `start_time_offset` to their times; others do not know of it. Words
-        of the former say so; else a time before the offset cannot have had it added, and one
-        beyond the audio that was sent must have.
-        """
-        offset = self._stream.start_time_offset
-        for word in words:
-            told = getattr(word, "start_time_offset", NOT_GIVEN)
-            if is_given(told):
-                return float(told)
-        known = [t for t in times if t]
-        if known and self._adds_offset is None:
-            if min(known) < offset - 0.5:
-                self._adds_offset = False
-            elif max(known) > self._sent + 0.5:
-                self._adds_offset = True
-        return 0.0 if self._adds_offset is False else offset
+    def _own(self, time: float) -> float:
+        """A provider's time as seconds of the audio that this leg was sent."""
+        return time - self._stream.start_time_offset if time >= MARK / 2 else time
 
 
 async def close_for_good(stream: stt.RecognizeStream) -> None:
@@ -161,8 +150,3 @@ async def close_for_good(stream: stt.RecognizeStream) -> None:
         if not closing:
             return
     logger.error("provider stream cannot be closed", stream=type(stream).__name__)
-
-
-def _times(word: TimedString) -> tuple[float | None, float | None]:
-    start, end = getattr(word, "start_time", NOT_GIVEN), getattr(word, "end_time", NOT_GIVEN)
-    return (start if is_given(start) else None), (end if is_given(end) else None)

@@ -20,7 +20,7 @@ from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ResilientSTT
 from resilient_stt.core.inputs import ErrorKind, LegEnded, LegFailed, LegSaid, SaidKind
-from resilient_stt.leg import LegStream
+from resilient_stt.leg import MARK, LegStream
 
 from .fakes import (
     Behaviour,
@@ -118,17 +118,14 @@ async def test_words_without_times_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "named", "expected"),
-    [
-        (30.5, 30.0, 0.5),  # a plugin that adds the offset and says so
-        (30.5, NOT_GIVEN, 0.5),  # adds it: beyond the audio that was sent
-        (0.5, NOT_GIVEN, 0.5),  # does not add it: before the offset
-    ],
+    ("adds", "at"), [(True, 0.5), (False, 0.5), (True, 33.0), (False, 33.0), (False, 0.0)]
 )
-async def test_times_are_the_legs_own(start: float, named: Any, expected: float) -> None:
+async def test_times_are_the_legs_own(adds: bool, at: float) -> None:
     """Whether a plugin adds the stream's offset or not, the core gets times of the leg's audio."""
 
     async def behave(stream: FakeStream) -> None:
+        named = stream.start_time_offset if adds else NOT_GIVEN
+        start = at + (stream.start_time_offset if adds else 0.0)
         word = TimedString("hello", start, start + 0.25, start_time_offset=named)
         stream.final("hello", words=[word], start_time=start, end_time=start + 0.25)
 
@@ -136,7 +133,7 @@ async def test_times_are_the_legs_own(start: float, named: Any, expected: float)
     assert isinstance(said, LegSaid)
     [word] = said.said.words
     assert word.text == "hello"
-    times = (expected, expected + 0.25)
+    times = (at, at + 0.25)
     assert (word.start, word.end) == pytest.approx(times, abs=0.01)
     assert (said.said.start, said.said.end) == pytest.approx(times, abs=0.01)
 
@@ -208,7 +205,7 @@ async def test_options_of_the_providers_stream() -> None:
     leg = opened(fake, [], offset=12.5)
     stream = fake.streams[0]
     assert (stream.conn_options.max_retry, stream.conn_options.timeout) == (0, 1.5)
-    assert stream.start_time_offset == 12.5
+    assert stream.start_time_offset == MARK + 12.5
     await leg.aclose()
 
 
