@@ -13,6 +13,7 @@ from .chaos import chaos
 from .demo import demo
 from .fakes import serve_fakes
 from .problems import Problem
+from .serve import serve
 from .transcribe import transcribe
 
 
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(transcribe)
 app.command()(chaos)
+app.command()(serve)
 app.command(hidden=True)(serve_fakes)
 
 
