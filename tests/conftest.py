@@ -4,28 +4,9 @@ import asyncio
 import gc
 import inspect
 import selectors
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-
-from resilient_stt.testing.clock import VirtualTimeLoop
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "virtual_time: run the test on a VirtualTimeLoop")
-
-
-# --- tests marked `virtual_time` run on a loop whose clock jumps over waiting ---
-
-
-def pytest_asyncio_loop_factories(
-    item: pytest.Item,
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Choose the event loop of a test by its mark."""
-    if item.get_closest_marker("virtual_time"):
-        return {"virtual": VirtualTimeLoop}
-    return {"real": asyncio.new_event_loop}
-
 
 # --- every async test is checked for what it leaves behind ---
 

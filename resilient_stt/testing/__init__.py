@@ -23,6 +23,7 @@ from .faults import (
 )
 from .noise import babble, coughs, join, music, reversed_speech, silence
 from .play import Played, play
+from .plugin import PlaySpeech
 from .score import Final, Score, score
 from .speech import ReferenceSpeech, SpokenWord
 
@@ -42,6 +43,7 @@ __all__ = [
     "IgnoreClose",
     "InBandError",
     "Latency",
+    "PlaySpeech",
     "Played",
     "ReferenceSpeech",
     "Refuse",

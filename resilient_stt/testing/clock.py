@@ -12,12 +12,8 @@ What it can know about is what happens on its own loop. The rules that follow fr
   overtaken. Other threads and other processes are invisible: a timer may come before them.
 * A coroutine that spins on `sleep(0)` until some time has come spins forever.
 
-With pytest-asyncio 1.4 or newer, a hook in `conftest.py` chooses the loop for each test::
-
-    def pytest_asyncio_loop_factories(config, item):
-        if item.get_closest_marker("virtual_time"):
-            return {"virtual": VirtualTimeLoop}
-        return {"real": asyncio.new_event_loop}
+A test runs on it with the mark `virtual_time` of the pytest plugin; without pytest, there is
+`run_virtual`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,204 @@
+"""The pytest plugin of `resilient_stt.testing`: its fixtures and the mark `virtual_time`.
+
+It is a module of its own, outside the package, as Hypothesis's plugin is: pytest loads it in every
+run where the package is installed, and importing anything in the package imports LiveKit, which
+takes seconds. What the fixtures hand out is imported when a test asks for the first of them, so
+other suites pay nothing, and pytest-cov, which starts after plugins are loaded, misses nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import aiohttp
+
+    from resilient_stt.testing import FakeCartesia, FakeDeepgram, PlaySpeech, ReferenceSpeech
+    from resilient_stt.testing.plugin import Bench
+
+_MARK = "virtual_time"
+_HOOK = "pytest_asyncio_loop_factories"
+_ON_ANYIO = "_resilient_stt_bench_on_anyio"
+_ON_ASYNCIO = "_resilient_stt_bench_on_asyncio"
+_Scope = Literal["function", "class", "module", "package", "session"]
+_SCOPES: tuple[_Scope, ...] = ("function", "class", "module", "package", "session")
+_ADVICE = """\
+{what} needs an `async def` test on an event loop that is known here. Either
+  pip install "pytest-asyncio>=1.4", and mark the test with `pytest.mark.asyncio` or set
+  `asyncio_mode = auto` in pytest's configuration; or
+  mark it with `pytest.mark.anyio`, for anyio's plugin."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark; add the fixtures that need pytest-asyncio, if it is there."""
+    config.addinivalue_line(
+        "markers", f"{_MARK}: run the test on an event loop whose clock jumps over waiting"
+    )
+    if _has_pytest_asyncio(config):
+        config.pluginmanager.register(_asyncio_fixtures(), "resilient_stt_on_asyncio")
+
+
+def _has_pytest_asyncio(config: pytest.Config) -> bool:
+    """Whether pytest-asyncio is active, in a version that lets others choose the loop."""
+    hook = getattr(config.hook, _HOOK, None)
+    return hook is not None and bool(hook.has_spec())
+
+
+# --- virtual time ---
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
+    """Give a test with the mark its loop, whichever plugin runs it.
+
+    pytest-asyncio asks the loop of *every* test of a suite in which the hook is implemented at
+    all; so that other tests are left alone, it is implemented for the moment alone.
+    """
+    if metafunc.definition.get_closest_marker(_MARK) is None:
+        return (yield)
+    on_anyio, on_asyncio = _runs_on_anyio(metafunc), _has_pytest_asyncio(metafunc.config)
+    if not on_anyio and not on_asyncio and inspect.iscoroutinefunction(metafunc.function):
+        pytest.fail(_ADVICE.format(what=f"The mark `{_MARK}`"), pytrace=False)
+    if on_anyio:
+        metafunc.definition.add_marker(_anyio_on_virtual_time())
+    if not on_asyncio:
+        return (yield)
+    factories = _LoopFactories()
+    metafunc.config.pluginmanager.register(factories)
+    try:
+        return (yield)
+    finally:
+        metafunc.config.pluginmanager.unregister(factories)
+
+
+def _runs_on_anyio(test: pytest.Metafunc | pytest.FixtureRequest) -> bool:
+    return "anyio_backend" in test.fixturenames
+
+
+def _anyio_on_virtual_time() -> pytest.MarkDecorator:
+    backend = ("asyncio", {"loop_factory": _virtual_time_loop()})
+    return pytest.mark.parametrize("anyio_backend", [backend], ids=["virtual"])
+
+
+class _LoopFactories:
+    """pytest-asyncio's hook, for tests in virtual time."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_asyncio_loop_factories(self) -> Mapping[str, Callable[[], asyncio.BaseEventLoop]]:
+        return {"virtual": _virtual_time_loop()}
+
+
+def _virtual_time_loop() -> Callable[[], asyncio.BaseEventLoop]:
+    from resilient_stt.testing.clock import VirtualTimeLoop
+
+    return VirtualTimeLoop
+
+
+# --- what the fixtures share; it lives on the loop of the test ---
+
+
+def _bench() -> Callable[[], AsyncIterator[Bench]]:
+    """Return a new function each time: pytest-asyncio keeps the scope of the loop on it."""
+
+    async def bench() -> AsyncIterator[Bench]:
+        from resilient_stt.testing.plugin import Bench
+
+        async with Bench.open() as opened:
+            yield opened
+
+    return bench
+
+
+def _asyncio_fixtures() -> ModuleType:
+    """The bench for pytest-asyncio: one for each scope that the loop of a test can have."""
+    import pytest_asyncio
+
+    plugin = ModuleType(f"{__name__}_on_asyncio")  # pytest looks at modules and types for fixtures
+    for scope in _SCOPES:
+        name = f"{_ON_ASYNCIO}_{scope}"
+        setattr(plugin, name, pytest_asyncio.fixture(_bench(), loop_scope=scope, name=name))
+    return plugin
+
+
+_bench_on_anyio = pytest.fixture(_bench(), name=_ON_ANYIO)
+
+
+@pytest.fixture
+def _resilient_stt_bench(request: pytest.FixtureRequest) -> Bench:
+    bench: Bench = request.getfixturevalue(_bench_for(request))
+    return bench
+
+
+def _bench_for(request: pytest.FixtureRequest) -> str:
+    """The name of the fixture for the plugin that runs the test, on the loop of the test."""
+    mark = request.node.get_closest_marker("asyncio")
+    if mark is not None and _has_pytest_asyncio(request.config):
+        scope = mark.kwargs.get("loop_scope")
+        return f"{_ON_ASYNCIO}_{scope or request.config.getini('asyncio_default_test_loop_scope')}"
+    if _runs_on_anyio(request):
+        return _ON_ANYIO
+    pytest.fail(_ADVICE.format(what="A fixture of `resilient_stt.testing`"), pytrace=False)
+
+
+# --- the fixtures ---
+
+
+@pytest.fixture
+def fake_cartesia(_resilient_stt_bench: Bench) -> FakeCartesia:
+    """A fake Cartesia that runs on the test's event loop, without faults yet.
+
+    Point a plugin at it by `base_url=fake_cartesia.url` and any `api_key`, or take
+    `fake_cartesia.stt()`, which is that. It counts its time from the start of the test.
+    """
+    return _resilient_stt_bench.cartesia
+
+
+@pytest.fixture
+def fake_deepgram(_resilient_stt_bench: Bench) -> FakeDeepgram:
+    """A fake Deepgram that runs on the test's event loop, without faults yet.
+
+    Point a plugin at it by `base_url=fake_deepgram.url` and any `api_key`, or take
+    `fake_deepgram.stt()`, which is that. It counts its time from the start of the test.
+    """
+    return _resilient_stt_bench.deepgram
+
+
+@pytest.fixture
+def livekit_http_session(_resilient_stt_bench: Bench) -> aiohttp.ClientSession:
+    """The HTTP session that LiveKit's plugins use in this test, as in a worker.
+
+    The other fixtures bind it, too; ask for it where a constructor wants an `http_session`.
+    """
+    return _resilient_stt_bench.http
+
+
+@pytest.fixture
+def reference_speech() -> ReferenceSpeech:
+    """What `play_speech` plays: 70 words of English and a second of silence, 26 s.
+
+    Override it for another language or an excerpt: `ReferenceSpeech.load("spanish").padded(1)`.
+    """
+    from resilient_stt.testing.speech import ReferenceSpeech
+
+    return ReferenceSpeech.load("english").padded(1.0)
+
+
+@pytest.fixture
+def play_speech(_resilient_stt_bench: Bench, reference_speech: ReferenceSpeech) -> PlaySpeech:
+    """Play `reference_speech` to any LiveKit STT: `played = await play_speech(stt)`.
+
+    Takes the keywords of `resilient_stt.testing.play`, and `speech=` for another one. The STT is
+    closed at the end of the test.
+    """
+
+    async def play_speech(target: Any, speech: Any = reference_speech, **options: Any) -> Any:
+        return await _resilient_stt_bench.play(target, speech, **options)
+
+    return play_speech

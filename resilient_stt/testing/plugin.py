@@ -1,0 +1,65 @@
+"""What the fixtures of the pytest plugin hand out; the plugin itself is `_resilient_stt_pytest`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+from livekit.agents import stt
+from livekit.agents.utils import http_context
+
+from .cartesia import FakeCartesia
+from .deepgram import FakeDeepgram
+from .play import OnEvent, Played, play
+from .speech import SAMPLE_RATE, ReferenceSpeech
+
+
+class PlaySpeech(Protocol):
+    """The type of the fixture `play_speech`: `play` with a default for the speech."""
+
+    async def __call__(
+        self,
+        target: stt.STT[Any],
+        speech: ReferenceSpeech = ...,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        frame_duration: float = 0.02,
+        patience: float = 30.0,
+        on_event: OnEvent | None = None,
+    ) -> Played:
+        """Play speech to a new stream of `target` and listen until it ends."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One test's running servers, and what it has to close when it ends.
+
+    Attributes:
+        http: The session that LiveKit's plugins use while this is open.
+    """
+
+    http: aiohttp.ClientSession
+    cartesia: FakeCartesia
+    deepgram: FakeDeepgram
+    closing: AsyncExitStack
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Bench]:
+        """Run the servers, and end them and what was played to after the block."""
+        async with (
+            http_context.open() as http,
+            FakeCartesia() as cartesia,
+            FakeDeepgram() as deepgram,
+            AsyncExitStack() as closing,
+        ):
+            yield cls(http, cartesia, deepgram, closing)
+
+    async def play(self, target: stt.STT[Any], speech: ReferenceSpeech, **options: Any) -> Played:
+        """Play speech to an STT, as `play` does, and close the STT at the end of the test."""
+        self.closing.push_async_callback(target.aclose)
+        return await play(target, speech, **options)
