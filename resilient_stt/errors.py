@@ -82,11 +82,12 @@ def classify(error: BaseException) -> Failure:
     if lacks_http_session(error):
         return Failure(ErrorKind.BAD_REQUEST, "no HTTP session")
     if isinstance(error, APIStatusError):
-        return _of_status(error.status_code, name, retry_after(error))
+        status = error.status_code if isinstance(error.status_code, int) else -1
+        return _of_status(status, name, retry_after(error))
     if isinstance(error, APITimeoutError | asyncio.TimeoutError):
         return Failure(ErrorKind.CONNECT, name)
     if isinstance(error, APIConnectionError):
-        connecting = error.message.lower().startswith("failed to connect")
+        connecting = str(error.message).lower().startswith("failed to connect")
         return Failure(ErrorKind.CONNECT if connecting else ErrorKind.DROPPED, name)
     if isinstance(error, APIError):
         return Failure(ErrorKind.SERVER, name)
@@ -103,7 +104,7 @@ def retry_after(error: APIStatusError) -> float | None:
     value = {str(k).lower().replace("-", "_"): v for k, v in body.items()}.get("retry_after")
     try:
         seconds = float(value) if value is not None else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return seconds if seconds is not None and 0 < seconds < float("inf") else None
 
@@ -114,9 +115,11 @@ def lacks_http_session(error: BaseException) -> bool:
     Plugins raise LiveKit's `RuntimeError` as it is, or as the cause of an error of their own.
     """
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # `raise e from e` makes a circle
         if isinstance(cause, RuntimeError) and "http session" in str(cause):
             return True
+        seen.add(id(cause))
         cause = cause.__cause__
     return False
 

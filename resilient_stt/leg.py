@@ -121,7 +121,7 @@ class LegStream:
             timed if len(timed) == len(words) else (),
             self._own(data.start_time) if end else None,
             end or None,
-            data.language,
+            str(data.language or ""),
             event,
         )
 
@@ -135,6 +135,7 @@ class LegStream:
 
     def _own(self, time: float) -> float:
         """A provider's time as seconds of the audio that this leg was sent."""
+        time = float(time)  # JSON has whole numbers that are too great for one: an error of the leg
         return time - self._stream.start_time_offset if time >= MARK / 2 else time
 
 

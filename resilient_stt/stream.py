@@ -290,12 +290,13 @@ class ResilientStream(stt.RecognizeStream):
             return source
         offset = self.start_time_offset
         data = source.alternatives[0]
+        metadata = data.metadata if isinstance(data.metadata, dict) else {}
         told = dataclasses.replace(
             data,
             text=emit.text,
             start_time=offset + emit.start if emit.start is not None else 0.0,
             end_time=offset + emit.end if emit.end is not None else 0.0,
-            metadata={**(data.metadata or {}), "provider": emit.provider},
+            metadata={**metadata, "provider": emit.provider},
             words=_timed(emit.words, data.words, offset),
         )
         # of a trimmed text the others have more, and their words have times of the leg's own

@@ -61,10 +61,14 @@ class FakeStream(stt.RecognizeStream):
         async for _ in self.heard():
             pass
 
+    def tell(self, event: Any) -> None:
+        """Emit anything."""
+        self._event_ch.send_nowait(event)
+
     def say(self, kind: SpeechEventType, text: str | None = None, **data: Any) -> None:
         """Emit an event; with `text`, one that has an alternative."""
         told = [] if text is None else [stt.SpeechData(LanguageCode("en"), text, **data)]
-        self._event_ch.send_nowait(stt.SpeechEvent(type=kind, alternatives=told))
+        self.tell(stt.SpeechEvent(type=kind, alternatives=told))
 
     def final(self, text: str, **data: Any) -> None:
         """Emit a FINAL alone."""

@@ -120,3 +120,23 @@ def test_our_errors(error: type[Exception], base: type[Exception]) -> None:
     """Each error of ours is one of the family, and the builtin that LiveKit raises there."""
     assert issubclass(error, ResilientSTTError)
     assert issubclass(error, base)
+
+
+def test_an_error_that_is_its_own_cause() -> None:
+    """`raise e from e` makes a circle, which must not be followed for ever."""
+    error = APIConnectionError("dropped")
+    error.__cause__ = error
+    assert classify(error).kind is ErrorKind.DROPPED
+
+
+def test_an_error_without_a_message() -> None:
+    """A plugin may hand on what it was told, which may be nothing."""
+    error = APIConnectionError("dropped")
+    setattr(error, "message", None)  # noqa: B010
+    assert classify(error).kind is ErrorKind.DROPPED
+
+
+def test_a_wait_that_no_float_can_hold() -> None:
+    """JSON has whole numbers of any size."""
+    error = APIStatusError("slow down", status_code=429, body={"retry_after": 10**400})
+    assert classify(error).retry_after is None
