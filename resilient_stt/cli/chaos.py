@@ -39,7 +39,8 @@ def chaos(
         int, typer.Option(min=1, help="Words at whose start or middle each fault begins.")
     ] = 4,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores by default.")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Processes; by default one for each core."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document only.")] = False,
 ) -> None:
@@ -93,13 +94,13 @@ def _all_done(matrix: Sequence[Row], jobs: int) -> list[list[Outcome]]:
     done: list[list[Outcome]] = [[] for _ in matrix]
     with progress:
         task = progress.add_task("runs", total=sum(len(row.cases) for row in matrix))
-        for number, came in _performed(matrix, min(jobs, len(matrix))):
+        for number, came in performed(matrix, min(jobs, len(matrix))):
             done[number] = came
             progress.update(task, advance=len(came))
     return done
 
 
-def _performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outcome]]]:
+def performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outcome]]]:
     """The numbers of rows and what came of them, as they are done."""
     if jobs == 1:
         yield from enumerate(map(perform, matrix))

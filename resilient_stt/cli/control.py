@@ -40,7 +40,7 @@ class _Desk:
         return web.json_response({name: _state(s) for name, s in self._servers.items()})
 
     async def add(self, request: web.Request) -> web.Response:
-        asked = _parsed(await request.text())
+        asked = _parsed(await request.read())
         server = self._server(asked.pop("provider", None))
         fault = fault_from(asked.pop("fault", None), asked, now=server.now)
         server.inject(fault)
@@ -56,7 +56,7 @@ class _Desk:
     def _server(self, name: object) -> FakeServer:
         if not isinstance(name, str) or name not in self._servers:
             names = ", ".join(self._servers)
-            raise ValueError(f"there is no provider {name!r}; choose from: {names}")
+            raise ValueError(f"the provider must be one of {names}; it is {name!r}")
         return self._servers[name]
 
 
@@ -71,10 +71,10 @@ async def _explained(request: web.Request, handler: Any) -> web.StreamResponse:
     return response
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(body: bytes) -> dict[str, Any]:
     example = '{"provider": "cartesia", "fault": "stall", "after": 3.0}'
     try:
-        asked = json.loads(text)
+        asked = json.loads(body)
     except ValueError as error:
         raise ValueError(f"this is no JSON ({error}); send an object such as {example}") from None
     if not isinstance(asked, dict):

@@ -73,10 +73,10 @@ def fault_from(name: object, parameters: Mapping[str, Any], *, now: float) -> Fa
         ValueError: Says what is wrong with the name or the parameters.
     """
     if not isinstance(name, str) or name not in FAULTS:
-        raise ValueError(f"there is no fault {name!r}; choose from: {', '.join(FAULTS)}")
+        raise ValueError(f"the fault must be one of {', '.join(FAULTS)}; it is {name!r}")
     kind = FAULTS[name]
     given = _checked(name, kind, parameters)
-    triggers = [trigger for trigger in _TRIGGERS if trigger in given]
+    triggers = [trigger for trigger in _TRIGGERS if given.get(trigger) is not None]
     if len(triggers) > 1:
         raise ValueError(f"give one of {' and '.join(triggers)}")
     begin = now + given.pop("after", 0.0)
@@ -84,6 +84,8 @@ def fault_from(name: object, parameters: Mapping[str, Any], *, now: float) -> Fa
         given["at_time"] = begin
     if "lasts" in given:
         given["until"] = begin + given.pop("lasts")
+    if given.get("connections") is not None:
+        given["connections"] = frozenset(given["connections"])
     return kind(**given)
 
 
@@ -93,7 +95,7 @@ def _checked(name: str, kind: type[Fault], parameters: Mapping[str, Any]) -> dic
     for parameter in parameters:
         if parameter not in model.model_fields:
             allowed = ", ".join(model.model_fields)
-            raise ValueError(f"{name} has no parameter {parameter!r}; choose from: {allowed}")
+            raise ValueError(f"{name} has no parameter {parameter!r}, but {allowed}")
     try:
         return model.model_validate(parameters).model_dump(exclude_unset=True)
     except PydanticError as error:
@@ -105,14 +107,14 @@ def _checked(name: str, kind: type[Fault], parameters: Mapping[str, Any]) -> dic
 def _model(kind: type[Fault]) -> type[BaseModel]:
     """The parameters of a fault with their types."""
     # what JSON has instead of any container
-    hints = {**get_type_hints(kind), "connections": frozenset[int] | None}
+    hints = {**get_type_hints(kind), "connections": list[int] | None}
     own: dict[str, Any] = {
         item.name: (hints[item.name], _default(item))
         for item in fields(kind)
         if item.name not in _OWN
     }
     times: dict[str, Any] = {"after": (NonNegativeFloat, 0.0), "lasts": (PositiveFloat, None)}
-    return create_model(kind.__name__, __config__=ConfigDict(frozen=True), **own, **times)
+    return create_model(kind.__name__, __config__=ConfigDict(allow_inf_nan=False), **own, **times)
 
 
 def _default(item: Field[Any]) -> Any:

@@ -144,11 +144,12 @@ async def side_by_side(works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
 def breaches(played: Played, *, accurate: bool = True) -> dict[str, int]:
     """How often a run broke each promise; those that it kept are left out.
 
-    `lost`, `twice` and `torn` (never spoken) count words. `accurate`: words must have times, and
-    times must be right.
+    `lost`, `twice` and `torn` (never spoken) count words. `accurate`: the words that came must have
+    times, and their times must be right.
     """
     result = played.score
-    worst = math.inf if result.ts_err_max_s is None else result.ts_err_max_s
+    unknown = math.inf if result.lost < result.words else 0.0
+    worst = unknown if result.ts_err_max_s is None else result.ts_err_max_s
     found = {
         "lost": result.lost,
         "twice": result.twice,
