@@ -1,0 +1,295 @@
+"""The pytest plugin, in suites of its users: a test here writes one and runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from textwrap import dedent
+
+import livekit.plugins.cartesia
+import livekit.plugins.deepgram
+import pytest
+
+import _resilient_stt_pytest as plugin
+import resilient_stt.testing
+
+# a suite forgets what it was the first to import, and numpy cannot be imported twice
+IMPORTED_BEFORE = (livekit.plugins.cartesia, livekit.plugins.deepgram, resilient_stt.testing)
+
+Suite = Callable[..., pytest.RunResult]
+
+HEADER = """\
+import asyncio
+import pytest
+from livekit.agents import stt
+from livekit.agents.utils import http_context
+from livekit.plugins import cartesia, deepgram
+from resilient_stt import ResilientSTT
+from resilient_stt.testing import *
+
+@pytest.fixture
+def reference_speech():
+    return ReferenceSpeech.load("english").excerpt(0, 0).padded(1.0)
+
+def on_virtual_time():
+    return type(asyncio.get_running_loop()) is VirtualTimeLoop
+
+"""
+QUICK = ("-p", "no:hypothesispytest")
+"""Without a plugin that imports its package in every run."""
+ALONE = ("-p", "no:asyncio")
+"""Without pytest-asyncio."""
+MARKED = "pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]\n"
+HEALTHY = """
+    async def test_healthy(fake_cartesia, play_speech):
+        played = await play_speech(fake_cartesia.stt())
+        assert played.score.ok and played.finished, str(played.score)
+        assert on_virtual_time()
+    """
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> Suite:
+    """Run a suite of one module in this process; its warnings are errors."""
+
+    def run(body: str, *options: str, ini: str = "", conftest: str = "") -> pytest.RunResult:
+        scope = "" if ALONE[1] in options else "asyncio_default_fixture_loop_scope = function"
+        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{scope}\n{ini}\n")
+        pytester.makeconftest(dedent(conftest))
+        pytester.makepyfile(HEADER + dedent(body))
+        return pytester.runpytest_inprocess("--strict-markers", *QUICK, *options)
+
+    return run
+
+
+# -- suites that do not use it
+
+
+def test_loading_it_imports_nothing_of_the_package() -> None:
+    """pytest starts as fast with it, and coverage tools see the package's import."""
+    loading = f"import sys, {plugin.__name__}; print(*sys.modules)"
+    command = [sys.executable, "-c", loading]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert plugin.__name__ in loaded
+    assert not loaded & {"resilient_stt", "livekit", "numpy", "aiohttp", "pytest_asyncio"}
+
+
+CUSTOM = """
+    import asyncio
+
+    class CustomLoop(asyncio.SelectorEventLoop):
+        pass
+
+    def pytest_asyncio_loop_factories():
+        return {"custom": CustomLoop}
+    """
+
+
+@pytest.mark.parametrize("conftest", ["", CUSTOM], ids=["default", "custom"])
+def test_only_marked_tests_get_another_loop(suite: Suite, conftest: str) -> None:
+    """Before and after a test with the mark, a suite has the loops that it always had."""
+    name = "CustomLoop" if conftest else "_UnixSelectorEventLoop"
+    body = f"""
+    @pytest.mark.asyncio
+    async def test_before():
+        assert type(asyncio.get_running_loop()).__name__ == {name!r}
+
+    @pytest.mark.asyncio
+    @pytest.mark.virtual_time
+    async def test_marked():
+        assert on_virtual_time()
+
+    @pytest.mark.asyncio
+    async def test_after():
+        assert type(asyncio.get_running_loop()).__name__ == {name!r}
+
+    @pytest.mark.virtual_time
+    def test_without_a_loop():
+        pass
+    """
+    suite(body, conftest=conftest).assert_outcomes(passed=4)
+
+
+# -- suites of all kinds
+
+
+def test_strict_mode(suite: Suite) -> None:
+    """pytest-asyncio's default: tests carry its mark."""
+    suite(MARKED + dedent(HEALTHY)).assert_outcomes(passed=1)
+
+
+def test_auto_mode(suite: Suite) -> None:
+    """Where pytest-asyncio takes every async test, no mark of it is needed."""
+    body = "pytestmark = pytest.mark.virtual_time\n" + dedent(HEALTHY)
+    suite(body, ini="asyncio_mode = auto").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("options", [(), ALONE], ids=["beside", "alone"])
+def test_anyio(suite: Suite, options: tuple[str, ...]) -> None:
+    """anyio's plugin runs the tests as well, also where pytest-asyncio is installed."""
+    body = "pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]\n" + dedent(HEALTHY)
+    suite(body, *options).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("scope", ["function", "class", "module", "package", "session"])
+def test_servers_run_on_the_loop_of_the_test(suite: Suite, scope: str) -> None:
+    """Whatever loop a test shares with others, its own servers are on it."""
+    body = f"""
+    pytestmark = [pytest.mark.asyncio(loop_scope={scope!r}), pytest.mark.virtual_time]
+
+    class TestBoth:
+        async def test_one(self, fake_cartesia, play_speech):
+            played = await play_speech(fake_cartesia.stt())
+            assert played.score.ok
+
+        async def test_two(self, fake_cartesia, play_speech):
+            assert not fake_cartesia.connections
+            played = await play_speech(fake_cartesia.stt())
+            assert played.score.ok
+    """
+    suite(body).assert_outcomes(passed=2)
+
+
+def test_the_scope_of_loops_can_be_configured(suite: Suite) -> None:
+    """The default scope of a suite's loops is looked up, too."""
+    ini = "asyncio_default_test_loop_scope = session"
+    suite(MARKED + dedent(HEALTHY), ini=ini).assert_outcomes(passed=1)
+
+
+# -- suites that cannot use it
+
+
+def test_a_suite_without_event_loops_is_told(suite: Suite) -> None:
+    """Without a plugin for async tests, the error says which there are."""
+    run = suite("async def test_it(fake_cartesia): pass", *ALONE)
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*A fixture of `resilient_stt.testing` needs an `async def` test*"])
+    run.stdout.fnmatch_lines(['*pip install "pytest-asyncio>=1.4"*'])
+
+
+def test_a_mark_without_event_loops_is_an_error(suite: Suite) -> None:
+    """A test that says that it is in virtual time is never run in real time."""
+    run = suite("@pytest.mark.virtual_time\nasync def test_it(): pass", *ALONE)
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*The mark `virtual_time` needs an `async def` test*"])
+
+
+def test_a_test_that_is_not_async_is_told(suite: Suite) -> None:
+    """A server cannot serve a test that blocks its loop."""
+    run = suite("def test_it(fake_deepgram): pass")
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*needs an `async def` test*"])
+
+
+# -- what the fixtures give
+
+
+def test_plugins_need_no_worker(suite: Suite) -> None:
+    """The published plugins, built as an agent builds them, find servers and a session."""
+    body = """
+    @pytest.mark.parametrize("explicitly", [False, True])
+    async def test_it(explicitly, fake_cartesia, fake_deepgram, livekit_http_session, play_speech):
+        assert http_context.http_session() is livekit_http_session
+        http = {"http_session": livekit_http_session} if explicitly else {}
+        for target in [
+            cartesia.STT(model="ink-whisper", api_key="any", base_url=fake_cartesia.url, **http),
+            deepgram.STT(api_key="any", base_url=fake_deepgram.url, **http),
+        ]:
+            for _ in range(2):
+                played = await play_speech(target)
+                assert played.score.ok, str(played.score)
+    """
+    suite(MARKED + dedent(body)).assert_outcomes(passed=2)
+
+
+def test_another_speech(suite: Suite) -> None:
+    """The speech is a fixture to override, and can be given."""
+    body = """
+    async def test_it(fake_deepgram, play_speech, reference_speech):
+        played = await play_speech(fake_deepgram.stt())
+        assert played.speech is reference_speech
+        other = ReferenceSpeech.load("english").excerpt(1, 1).padded(1.0)
+        played = await play_speech(fake_deepgram.stt(), other, frame_duration=0.05)
+        assert played.speech is other
+        assert played.score.ok, str(played.score)
+    """
+    suite(MARKED + dedent(body)).assert_outcomes(passed=1)
+
+
+def test_the_default_speech_is_the_whole_recording(suite: Suite) -> None:
+    """Whatever word a fault waits for is spoken, unless the suite chooses an excerpt."""
+    body = """
+    del reference_speech
+
+    def test_it(reference_speech):
+        assert len(reference_speech.words) == 70
+    """
+    suite(body).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "strikes"),
+    [("Drop(at_word=5, part=0.5)", "heard == 5"), ("Drop(at_time=2.0)", "at == 2.0")],
+    ids=["word", "time"],
+)
+def test_faults_by_script(suite: Suite, fault: str, strikes: str) -> None:
+    """A fault strikes at a word, or at a time that begins with the test."""
+    body = f"""
+    async def test_it(fake_cartesia, play_speech, reference_speech):
+        fake_cartesia.faults = [{fault}]
+        played = await play_speech(fake_cartesia.stt())
+        first = fake_cartesia.connections[0]
+        at = round(first.closed, 2)
+        heard = sum(word.end < first.audio for word in reference_speech.words)
+        assert first.ended == "reset"
+        assert {strikes}
+        assert played.score.lost
+    """
+    suite(MARKED + dedent(body)).assert_outcomes(passed=1)
+
+
+def test_faults_by_hand(suite: Suite) -> None:
+    """A test can break what is open in the middle of a run, and what opens later is well."""
+    body = """
+    @pytest.mark.parametrize("make", [stt.FallbackAdapter, ResilientSTT])
+    async def test_it(make, fake_cartesia, fake_deepgram, play_speech):
+        target = make([fake_cartesia.stt(), fake_deepgram.stt()])
+        playing = asyncio.create_task(play_speech(target))
+        await asyncio.sleep(2.0)
+        fake_cartesia.inject(Drop(at_time=fake_cartesia.now))
+        played = await playing
+        assert fake_cartesia.connections[0].ended == "reset"
+        assert all(c.ended != "reset" for c in fake_cartesia.connections[1:])
+        assert played.score.ok is (make is ResilientSTT), str(played.score)
+    """
+    suite(MARKED + dedent(body)).assert_outcomes(passed=2)
+
+
+def test_a_test_that_fails_leaves_nothing(suite: Suite) -> None:
+    """Servers, sockets, tasks and the STT are gone, however a test ended."""
+    body = """
+    servers, closed = [], []
+
+    class Target(ResilientSTT):
+        async def aclose(self):
+            await super().aclose()
+            closed.append(all(c.closed is None for c in servers[0].connections))
+
+    async def test_fails(fake_cartesia, fake_deepgram, play_speech):
+        servers.extend([fake_cartesia, fake_deepgram])
+        target = Target([fake_cartesia.stt(), fake_deepgram.stt()])
+        fake_cartesia.faults = [HalfOpen(at_word=3)]
+        async with asyncio.timeout(3.0):
+            await play_speech(target)
+
+    async def test_after():
+        assert len(asyncio.all_tasks()) == 1
+        assert all("stopped" in repr(server) for server in servers)
+        assert all(c.closed is not None for server in servers for c in server.connections)
+        assert closed == [True]
+    """
+    run = suite(MARKED + dedent(body))
+    run.assert_outcomes(passed=1, failed=1)
+    run.stdout.fnmatch_lines(["E*TimeoutError"])
