@@ -23,7 +23,7 @@ class Played:
     Attributes:
         speech: That was played.
         events: Each with the time it came at, in seconds since the first frame was pushed.
-        error: What the stream raised, if it did.
+        error: What the stream raised, if it did; `TimeoutError` if it had to be left.
         finished: Whether the stream came to its end in time.
     """
 
@@ -69,6 +69,11 @@ async def play(
     on_event: OnEvent | None = None,
 ) -> Played:
     """Play speech to a new stream of `target` and listen until it ends.
+
+    Frames are pushed at the pace at which they are spoken, on the clock of the event loop. What the
+    stream raises is in the result, and so is a `TimeoutError` if it did not end in time. `target`
+    is not closed. Outside of a LiveKit worker, plugins that are given no HTTP session need
+    `livekit.agents.utils.http_context.open()` around this and their closing.
 
     Args:
         target: Any LiveKit STT that streams.

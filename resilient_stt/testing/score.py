@@ -44,16 +44,17 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How the finals differ from what was spoken.
+    """How the finals differ from what was spoken. Its `str` says it in a line.
 
     Attributes:
-        words: Spoken.
-        lost: Spoken words that no final has.
-        twice: Words that a final has again.
-        fragments: Words of finals that were never spoken.
-        in_order: The words that were spoken once come in the order spoken.
-        ts_err_max_s: Greatest error of a word's start or end; `None` if no word has times.
-        late_s: The delay from the end of each spoken word to its final; infinite if none came.
+        words: How many were spoken.
+        lost_words: Spoken words that no final has, as spoken.
+        twice_words: Words that a final has again, in small letters without punctuation.
+        fragment_words: Words of finals that were never spoken, such as halves, likewise.
+        in_order: The words that came are in the order spoken.
+        ts_err_max_s: Greatest error of a word's start or end, in seconds; `None` if no word has
+            times.
+        late_s: For each spoken word the seconds from its end to its final; infinite if none came.
     """
 
     words: int
@@ -66,19 +67,22 @@ class Score:
 
     @property
     def late_max_s(self) -> float | None:
-        """Greatest delay of a word that came; `None` if none came."""
+        """Greatest delay of a word that came, in seconds; `None` if none came."""
         return max((late for late in self.late_s if late < math.inf), default=None)
 
     @property
     def lost(self) -> int:
+        """How many `lost_words` there are."""
         return len(self.lost_words)
 
     @property
     def twice(self) -> int:
+        """How many `twice_words` there are."""
         return len(self.twice_words)
 
     @property
     def fragments(self) -> int:
+        """How many `fragment_words` there are."""
         return len(self.fragment_words)
 
     @property
@@ -104,7 +108,11 @@ class _Said:
 
 
 def score(spoken: Sequence[SpokenWord], finals: Sequence[Final]) -> Score:
-    """Align the words of the finals, in the order emitted, with the words spoken."""
+    """Compare the finals, in the order emitted, with the words spoken.
+
+    Case and punctuation do not count. As many words as possible are matched in order; where there
+    is a choice, those with the nearest times, and then the earliest.
+    """
     expected = [plain(word.text) for word in spoken]
     vocabulary = sorted(set(expected), key=len, reverse=True)
     said = [word for final in finals for word in _said(final, vocabulary)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import dedent
 
 import livekit.plugins.cartesia
@@ -16,6 +18,8 @@ import resilient_stt.testing
 
 # a suite forgets what it was the first to import, and numpy cannot be imported twice
 IMPORTED_BEFORE = (livekit.plugins.cartesia, livekit.plugins.deepgram, resilient_stt.testing)
+
+README = Path(__file__).parents[2] / "README.md"
 
 Suite = Callable[..., pytest.RunResult]
 
@@ -293,3 +297,50 @@ def test_a_test_that_fails_leaves_nothing(suite: Suite) -> None:
     run = suite(MARKED + dedent(body))
     run.assert_outcomes(passed=1, failed=1)
     run.stdout.fnmatch_lines(["E*TimeoutError"])
+
+
+# -- what is documented
+
+
+@pytest.mark.parametrize("name", resilient_stt.testing.__all__)
+def test_every_name_is_documented(name: str) -> None:
+    """Whatever the kit exports says what it is."""
+    assert vars(resilient_stt.testing)[name].__doc__
+
+
+def readme_blocks() -> list[str]:
+    """The code and output in the README's section on tests, in their order."""
+    section = README.read_text().split("## Test your own agent\n")[1].split("\n## ")[0]
+    return re.findall(r"```\w*\n(.*?)```", section, re.DOTALL)
+
+
+def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
+    """Run a module as it stands, in pytest-asyncio's default mode."""
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    pytester.makepyfile(module)
+    return pytester.runpytest_inprocess(*QUICK)
+
+
+def test_the_readme_s_first_test(pytester: pytest.Pytester) -> None:
+    """It fails as the README shows it, and passes with `ResilientSTT`."""
+    _, module, output, *_ = readme_blocks()
+    run = run_module(pytester, module)
+    run.assert_outcomes(failed=1)
+    assert output.strip() in run.stdout.str()
+    ours = module.replace("stt.FallbackAdapter", "ResilientSTT")
+    run = run_module(pytester, f"from resilient_stt import ResilientSTT\n{ours}")
+    run.assert_outcomes(passed=1)
+
+
+def test_the_readme_s_second_test(pytester: pytest.Pytester) -> None:
+    """Faults by the clock, at a word and by hand, survived as the README says."""
+    *_, module = readme_blocks()
+    run_module(pytester, module).assert_outcomes(passed=1)
+
+
+def test_the_script_of_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the kit's documentation shows without pytest works as it stands."""
+    documentation = resilient_stt.testing.__doc__
+    assert documentation is not None
+    exec(dedent(documentation.split("Without pytest::\n")[1]), {"__name__": "script"})
+    assert capsys.readouterr().out.startswith("70 words, 4 lost (It is for Thursday)")
