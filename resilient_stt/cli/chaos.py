@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Annotated
 
 import typer
@@ -25,6 +27,7 @@ from . import outcomes
 from .logs import routed
 from .matrix import KINDS, Case, Row, kinds_named, rows, speech_of
 from .outcomes import Outcome, Result
+from .problems import Problem
 
 _PATIENCE = 90.0  # seconds after the end of the speech: the outage, the stream's end, closing
 _WIDTH = 140  # columns of a table that is not for a terminal
@@ -106,19 +109,33 @@ def performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outc
         yield from enumerate(map(perform, matrix))
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_work_for_parent) as pool:
-        try:
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_end_with_parent)
+    try:
+        with _ctrl_c_ignored():  # the processes that this starts inherit it
             numbers = {pool.submit(perform, row): number for number, row in enumerate(matrix)}
-            for future in as_completed(numbers):
-                yield numbers[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(numbers):
+            yield numbers[future], future.result()
+    except BrokenProcessPool:
+        raise Problem("a process of the runs died; try --jobs 1", status=1) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # nobody wants to wait for the rows that they are at
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _work_for_parent() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_with_parent() -> None:
+    """Do not outlive a parent that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

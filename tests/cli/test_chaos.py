@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -252,3 +260,27 @@ def test_an_unknown_fault_is_one_line(cli: Cli) -> None:
     (line,) = result.stderr.splitlines()
     assert line.startswith("resilient-stt: there is no fault 'drip'; choose from: refuse, hang, ")
     assert all(name in line for name in KINDS)
+
+
+def test_a_process_that_dies_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lack of memory, say: neither a traceback nor a wait."""
+    monkeypatch.setattr(chaos, "_end_with_parent", functools.partial(os._exit, 1))
+    result = cli("chaos", "--only", "drop", "--jobs", "2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "resilient-stt: a process of the runs died; try --jobs 1\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+def test_ctrl_c_ends_it_at_once() -> None:
+    """Status 130, without a word, while processes start; the terminal interrupts them, too."""
+    command = [sys.executable, "-m", "resilient_stt.cli", "chaos", "--jobs", "2"]
+    with subprocess.Popen(
+        command, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + 30
+        while len(children.read_text("ascii").split()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)  # two, and the one that multiprocessing has for itself
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=10)
+    assert (process.returncode, *told) == (130, "", "")
