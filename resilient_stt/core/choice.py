@@ -84,7 +84,7 @@ class Choice:
             self._budgets[failed.name].earn(worked)
         news = self.failed(failed, failure, now)
         dropped = worked is not None and failure.kind is ErrorKind.DROPPED
-        if dropped and self._may_reopen(failed.name, now):
+        if dropped and self.may_reopen(failed.name, now):
             return failed, news
         return self._untried(now), news
 
@@ -119,6 +119,10 @@ class Choice:
                 return provider
         return None
 
+    def may_reopen(self, name: str, now: float) -> bool:
+        """Whether a provider that had been working may be opened again; takes it off its budget."""
+        return self._health[name].breaker.admits(now) and self._budgets[name].spend()
+
     def attempts(self, now: float) -> list[Provider]:
         """Whom to try in an outage: all but the locked, if not all are locked."""
         return [p for p in self._route if not self.locked(p.name, now)] or list(self._route)
@@ -142,9 +146,6 @@ class Choice:
     def _fit(self, provider: Provider, now: float) -> bool:
         name = provider.name
         return name not in self._unfit and self._health[name].breaker.admits(now)
-
-    def _may_reopen(self, name: str, now: float) -> bool:
-        return self._health[name].breaker.admits(now) and self._budgets[name].spend()
 
     def _untried(self, now: float) -> Provider | None:
         """The least bad provider that was not tried yet, if any.

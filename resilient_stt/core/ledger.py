@@ -97,14 +97,15 @@ class Ledger:
 
         A leg must have heard well past it: the final of a short last word may be under way, or of
         a whisper that local voice activity missed. Voice too short to owe words waits as long as
-        later words are owed: its word may come with theirs.
+        later words are owed: its word may come with theirs. What may be a word is kept for longer,
+        in case that the leg turns out to have gone deaf.
         """
         if not self.hears:
             return
         until = heard - self.samples(self._policy.settle_grace)
         pending = self._after_watermark()
         if not any(s.end is None or self._owes(s, s.end) for s in pending):
-            pending = [s for s in pending if (s.end or self.end) > until]
+            pending = [s for s in pending if (s.end or self.end) > heard - self._grace(s)]
         if pending:
             first = pending[0]
             pad = self.samples(self._policy.cut_to / 2)
@@ -154,8 +155,8 @@ class Ledger:
         return max((s.end for s in self._segments if s.end and s.end <= position), default=0)
 
     def voiced_until(self, position: int) -> int:
-        """Where the last voice before `position` ends; 0 if none is known."""
-        if not self.hears:
+        """Where the last voice before `position` ends, at the latest; 0 if there was none."""
+        if not self.hears or position < self.start:  # what is forgotten may have been voice
             return position
         ends = [min(self._until(s), position) for s in self._segments if s.start < position]
         return ends[-1] if ends else 0
@@ -252,6 +253,12 @@ class Ledger:
         return self._policy.window
 
     # -- inside
+
+    def _grace(self, segment: Segment) -> int:
+        """How much a leg must have heard after voice that owes nothing, before that is settled."""
+        left = self._until(segment) - max(segment.start, self.watermark)
+        word = left >= self.samples(self._policy.segment_owes)
+        return self.samples(self._policy.rest_grace if word else self._policy.settle_grace)
 
     def _until(self, segment: Segment) -> int:
         return segment.end if segment.end is not None else self.end

@@ -42,6 +42,8 @@ class Opinion:
         """A final that was overdue while the hedge listened: speech that goes on is no answer."""
         self._asked: set[str] = set()
         """Who was asked since the suspicion began."""
+        self._again = False
+        """At the end of all, the others were asked once more."""
         self._last = -math.inf
         """When the last hedge was opened."""
 
@@ -75,6 +77,10 @@ class Opinion:
         self._budget.spent(hedge.sent, now)
         self._budget.spent(hedge.sent, now)
         self._legs.fail(hedge, failure, now)
+        told = any(said.text.strip() for said, _ in hedge.held)
+        if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):
+            # it hears, and what it told is gone with it; or this is the last chance to ask it
+            self._asked.discard(hedge.provider.name)
         same = hedge.provider.name == active.provider.name
         if same and failure.kind is ErrorKind.RATE_LIMITED and not active.finished:
             # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
@@ -144,7 +150,8 @@ class Opinion:
             self._hedge = self._legs.open(provider, Role.HEDGE, now)
             self._until = active.watch.asked
             return None
-        return alarm if due else None  # nobody can be asked, not even on a connection of its own
+        # nobody can be asked, not even on a connection of its own
+        return alarm if due and not self._again else None
 
     def _next(self, active: Leg, now: float, *, due: bool) -> Provider | None:
         """Before the deadline a healthy other provider, then anyone, at last the same again."""
@@ -212,10 +219,16 @@ class Opinion:
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)
         active.watch.acquitted(max(to, ledger.watermark))
-        if news_at is None:
-            self._stretch()
-            self._dismiss(Verdict.NOISE, now, alarm)
-            self._acquit()
+        if news_at is not None:
+            return
+        self._stretch()
+        self._dismiss(Verdict.NOISE, now, alarm)
+        self._acquit()
+        if active.finished and hedge.provider.name == active.provider.name and not self._again:
+            # those who failed when they were asked get another chance: there will be no later one
+            self._again = True
+            self._asked.add(active.provider.name)
+            self._ask(active, alarm, now)
 
     def _dismiss(self, verdict: Verdict, now: float, alarm: Alarm | None = None) -> None:
         assert self._hedge

@@ -101,6 +101,9 @@ class ReplayPolicy(_Checked):
     """Audio a leg must have heard after silence, or after voice too short to owe words, before that
     is settled: the final of a short last word may still be under way, or of a whisper that local
     voice activity missed, and a connection that drops meanwhile would lose it."""
+    rest_grace: float = 10.0
+    """The same after the rest of a segment that is long enough for a word, and too short to owe
+    one: who has fallen silent there is found out by what is said next."""
     speaks_for: float = 6.0
     """Audio after a segment that makes any final without times speak for it: a provider may tell
     several segments in one final, and none of them takes so long."""

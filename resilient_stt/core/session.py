@@ -286,8 +286,10 @@ class Session:
             ledger.settle(min(ledger.samples(utterance.end), reach))
         else:
             late = ledger.samples(self._policies.replay.speaks_for)
+            owed = ledger.first_owed()
             ledger.settle(ledger.ended_by(reach - late))
-            leg.claims.append(reach)
+            if leg.provider.turn_after or ledger.first_owed() is owed:
+                leg.claims.append(reach)
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()

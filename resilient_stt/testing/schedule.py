@@ -1,0 +1,376 @@
+"""What one simulated call consists of: speech, pace, and what each provider does wrong and when.
+
+A `Schedule` is drawn from a seed, and is plain data: it can be kept as JSON, and made smaller.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Point = Literal[
+    "stream", "connect", "hear", "flush", "interim", "final", "told", "end", "ended", "close"
+]
+"""Where a provider can fail: in `stream()`, while it connects, hears, is flushed, before it says an
+interim or final transcript, after it told a final, when told the end, once it has told all, while
+it is closed."""
+
+Way = Literal["raise", "end", "hang", "stall", "empty", "refuse_close"]
+"""How: by an exception, a clean end, reading and saying nothing any more, saying nothing for a
+while, saying finals without text, not letting itself be closed."""
+
+_LOUD_AT: tuple[Point, ...] = (
+    *("stream", "connect", "hear", "hear", "flush", "interim"),
+    *("final", "told", "end", "ended", "close"),
+)
+_SILENT_AT: tuple[Point, ...] = (
+    *("connect", "hear", "hear", "hear", "interim", "final", "told", "end"),
+)
+_LOUD_WAYS: tuple[Way, ...] = ("raise", "end")
+_SILENT_WAYS: tuple[Way, ...] = ("hang", "stall", "stall", "empty")
+_KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
+_FOR_GOOD = ("401", "402", "400")
+"""After these nobody asks again for long: whoever is the only honest one must not say so."""
+
+_VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
+"""Words that no two of are similar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A word, or noise (`text` empty), after `before` seconds of silence, `length` seconds long."""
+
+    text: str
+    before: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What goes wrong with one connection.
+
+    Attributes:
+        at: where.
+        way: how.
+        nth: of `hear`: seconds of audio heard before; of others: how often it went well before.
+        kind: of `raise`: an HTTP status, or in words, as `scripted.failure` takes it.
+        seconds: how long a `stall`, a slow `connect` or a refused close takes.
+    """
+
+    at: Point
+    way: Way
+    nth: float = 0.0
+    kind: str = "dropped"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A provider: how it recognises, and what goes wrong with its connections, in their order.
+
+    Attributes:
+        down: seconds of the call between which it refuses (or `hangs`) and has no connection.
+        times: of words, of finals only (`end`), or none at all.
+        most: words after which it finalises without a pause.
+        speed: times real time at which it hears.
+        drift: seconds by which its words' times are wrong, up and down.
+        burst, rate: the pace at which it is sent a replay.
+    """
+
+    mishaps: tuple[Mishap | None, ...] = ()
+    down: tuple[tuple[float, float], ...] = ()
+    hangs: bool = False
+    times: Literal["words", "end", "none"] = "words"
+    connects: float = 0.05
+    latency: float = 0.2
+    endpointing: float = 0.3
+    most: int = 99
+    interims: bool = True
+    flushes: bool = True
+    late: bool = False
+    speed: float = 20.0
+    drift: float = 0.0
+    capitals: bool = False
+    offset: bool = True
+    burst: float = 5.0
+    rate: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One call.
+
+    Attributes:
+        frame: seconds of a pushed frame.
+        rush: times real time at which the caller pushes.
+        gaps: (second of audio, seconds) at which the caller pushes nothing for a while, to catch
+            up at once.
+        flushes: seconds of audio at which the caller flushes.
+        tail: silence before the end of input.
+        closed_at: second of the call at which the caller closes the stream, if it does.
+        window: seconds of audio kept for replays.
+        hears: whether there is local voice activity.
+    """
+
+    pieces: tuple[Piece, ...]
+    scripts: tuple[Script, ...]
+    frame: float = 0.1
+    rush: float = 1.0
+    gaps: tuple[tuple[float, float], ...] = ()
+    flushes: tuple[float, ...] = ()
+    tail: float = 0.6
+    closed_at: float | None = None
+    window: float = 60.0
+    dwell: float = 5.0
+    seed: int = 0
+
+    def to_json(self) -> str:
+        """As JSON, on lines of their own for each provider."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Schedule:
+        """The schedule that `to_json` wrote.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            data = json.loads(text)
+            scripts = tuple(_script(s) for s in data.pop("scripts"))
+            pieces = tuple(Piece(**p) for p in data.pop("pieces"))
+            pairs = tuple((a, b) for a, b in data.pop("gaps"))
+            flushes = tuple(data.pop("flushes"))
+            return cls(pieces=pieces, scripts=scripts, gaps=pairs, flushes=flushes, **data)
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"no schedule: {error}") from None
+
+    @property
+    def words(self) -> list[str]:
+        """What is said."""
+        return [p.text for p in self.pieces if p.text]
+
+    @property
+    def length(self) -> float:
+        """Seconds of audio."""
+        return round(sum(p.before + p.length for p in self.pieces) + self.tail, 3)
+
+
+def _script(data: dict[str, Any]) -> Script:
+    mishaps = tuple(Mishap(**m) if m else None for m in data.pop("mishaps"))
+    down = tuple((a, b) for a, b in data.pop("down"))
+    return Script(mishaps=mishaps, down=down, **data)
+
+
+# -- drawing
+
+
+def draw(seed: int) -> Schedule:
+    """The schedule of a seed: any speech, pace and faults for which the promises hold.
+
+    They hold for one provider that lies or falls silent, as long as the others, if they fail, say
+    so; a sole provider may lie once. Nothing is promised where nobody hears.
+    """
+    dice = random.Random(seed)
+    count = dice.choice([1, 2, 2, 2, 3])
+    timed = dice.random() < 0.7
+    exact = dice.random() < 0.5
+    pieces = _speech(dice, repeats=timed and exact)
+    length = sum(p.before + p.length for p in pieces)
+    liar = dice.randrange(count) if dice.random() < 0.5 else None
+    scripts = [_provider(dice, timed, length, honest=liar is not None) for _ in range(count)]
+    if exact:
+        scripts = [replace(s, drift=0.0) for s in scripts]
+    if liar is not None:
+        scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
+    if dice.random() < 0.25:
+        scripts = _all_down(dice, scripts, length)
+    return Schedule(
+        pieces=pieces,
+        scripts=tuple(scripts),
+        frame=dice.choice([0.02, 0.05, 0.1, 0.1, 0.1, 0.5]),
+        rush=dice.choice([1.0, 1.0, 1.0, 1.0, 4.0, 100.0]),
+        gaps=_times(dice, length, [0.3, 1.0, 3.0], chance=0.3),
+        flushes=tuple(at for at, _ in _times(dice, length, [0.0], chance=0.3)),
+        tail=dice.choice([0.0, 0.05, 0.2, 0.6, 1.5, 4.0]),
+        closed_at=round(dice.uniform(0, length + 1), 3) if dice.random() < 0.08 else None,
+        dwell=dice.choice([1.0, 5.0, 30.0]),
+        seed=seed,
+    )
+
+
+def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
+    count = dice.randint(1, 14)
+    words = dice.sample(_VOCABULARY, count)
+    if repeats and dice.random() < 0.2:
+        words = [words[n // 2] for n in range(count)]  # "nine nine four four"
+    gaps = [0.0, 0.0, 0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 2.0, 4.0]
+    pieces = [
+        Piece(word, dice.choice(gaps) if n else 0.4, dice.choice([0.25, 0.3, 0.4, 0.7]))
+        for n, word in enumerate(words)
+    ]
+    for _ in range(dice.choice([0, 0, 0, 1, 2])):
+        noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
+        pieces.insert(dice.randrange(len(pieces) + 1), noise)
+    return tuple(pieces)
+
+
+def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) -> Script:
+    """One that may fail loudly; `honest`: and answers in good time, for another may lie."""
+    flushes = dice.random() < 0.7
+    kinds = _KINDS if honest else (*_KINDS, *_FOR_GOOD)
+    mishaps = tuple(
+        _loud(dice, length, kinds) if dice.random() < 0.6 else None
+        for _ in range(dice.choice([0, 1, 3]))
+    )
+    return Script(
+        mishaps=mishaps,
+        times="words" if timed else dice.choice(["words", "end", "none"]),
+        connects=dice.choice([0.0, 0.05, 0.3]),
+        latency=dice.choice([0.0, 0.1, 0.3, 0.5] if honest else [0.0, 0.1, 0.5, 0.9]),
+        endpointing=dice.choice([0.1, 0.3] if honest else [0.1, 0.3, 0.5, 0.8]),
+        most=dice.choice([1, 2, 3, 99, 99]),
+        interims=dice.random() < 0.6,
+        flushes=flushes,
+        late=flushes and dice.random() < 0.3,
+        speed=dice.choice([1.25, 2.0, 20.0]),
+        drift=dice.choice([0.0, 0.03, 0.08]) if timed else 0.0,
+        capitals=dice.random() < 0.3,
+        offset=dice.random() < 0.8,
+        burst=dice.choice([0.05, 0.5, 5.0]),
+        rate=dice.choice([1.5, 2.0]),
+    )
+
+
+def _loud(dice: random.Random, length: float, kinds: Sequence[str]) -> Mishap:
+    at = dice.choice(_LOUD_AT)
+    kind = dice.choice([*kinds, *["dropped"] * 8])
+    if at == "close":
+        return Mishap("close", "refuse_close", seconds=dice.choice([0.1, 1.0, 5.0]))
+    if at == "connect" and dice.random() < 0.4:
+        return Mishap("connect", "hang")
+    if at == "ended":
+        return Mishap("ended", "hang")
+    if at == "hear":
+        way = dice.choice(_LOUD_WAYS)
+        return Mishap("hear", way, nth=round(dice.uniform(0, length), 3), kind=kind)
+    return Mishap(at, "raise", dice.choice([0, 0, 1, 2, 5]), kind)
+
+
+def _lying(dice: random.Random, script: Script, length: float, *, alone: bool) -> Script:
+    """The same provider, silent or lying on some connections; one that is `alone` once."""
+    count = 1 if alone else dice.choice([1, 1, 2, 4])
+    lies = [_silent(dice, length) for _ in range(count)]
+    most = script.most if script.times == "words" else 99
+    return replace(script, mishaps=(*lies, *script.mishaps), most=most)
+
+
+def _silent(dice: random.Random, length: float) -> Mishap:
+    at = dice.choice(_SILENT_AT)
+    if at == "end":
+        return Mishap("end", "hang" if dice.random() < 0.5 else "end")
+    nth = round(dice.uniform(0, length), 3) if at == "hear" else dice.choice([0, 0, 1, 2])
+    way: Way = "hang" if at == "connect" else dice.choice(_SILENT_WAYS)
+    return Mishap(at, way, nth=nth, seconds=dice.choice([0.5, 2.0, 5.0, 1000.0]))
+
+
+def _all_down(dice: random.Random, scripts: Sequence[Script], length: float) -> list[Script]:
+    """An outage of all, or almost all, at about the same time."""
+    since = dice.uniform(0, length)
+    lasts = dice.choice([0.3, 1.0, 3.0, 7.0, 12.0])
+    return [
+        replace(
+            s,
+            down=((round(since + dice.uniform(0, 0.5), 3), round(since + lasts, 3)),),
+            hangs=dice.random() < 0.3,
+        )
+        if dice.random() < 0.85
+        else s
+        for s in scripts
+    ]
+
+
+def _times(
+    dice: random.Random, length: float, seconds: Sequence[float], *, chance: float
+) -> tuple[tuple[float, float], ...]:
+    if dice.random() > chance:
+        return ()
+    count = dice.randint(1, 3)
+    found = {round(dice.uniform(0, length), 2): dice.choice(seconds) for _ in range(count)}
+    return tuple(sorted(found.items()))
+
+
+def promised(schedule: Schedule) -> bool:
+    """Whether the promises hold for it, as `draw` says."""
+    lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
+    if any(
+        n and s.times != "words" and s.most < 99
+        for n, s in zip(lies, schedule.scripts, strict=True)
+    ):
+        return False
+    return sum(map(bool, lies)) <= 1 and (len(lies) > 1 or sum(lies) <= 1)
+
+
+def _is_lie(mishap: Mishap | None) -> bool:
+    """Whether it leaves words out without an exception."""
+    if mishap is None or mishap.at in ("connect", "ended"):
+        return False
+    return mishap.way in ("hang", "stall", "empty") or (mishap.at, mishap.way) == ("end", "end")
+
+
+# -- making smaller
+
+
+def smaller(schedule: Schedule) -> Iterator[Schedule]:
+    """Schedules that are simpler by one step each, the boldest steps first."""
+    return filter(promised, _steps(schedule))
+
+
+def _steps(schedule: Schedule) -> Iterator[Schedule]:
+    plain = Schedule(pieces=schedule.pieces, scripts=schedule.scripts, seed=schedule.seed)
+    yield from _without(schedule, "scripts", least=1)
+    for name in ("gaps", "flushes", "frame", "rush", "tail", "closed_at", "window", "dwell"):
+        if getattr(schedule, name) != getattr(plain, name):
+            yield _changed(schedule, **{name: getattr(plain, name)})
+    half = len(schedule.pieces) // 2
+    if half:
+        yield replace(schedule, pieces=schedule.pieces[:half])
+        yield replace(schedule, pieces=schedule.pieces[half:])
+    yield from _without(schedule, "pieces", least=1)
+    for number, script in enumerate(schedule.scripts):
+        for simpler in _simpler(script):
+            scripts = [*schedule.scripts]
+            scripts[number] = simpler
+            yield replace(schedule, scripts=tuple(scripts))
+
+
+def _simpler(script: Script) -> Iterator[Script]:
+    plain = Script()
+    for name in Script.__dataclass_fields__:
+        if name != "mishaps" and getattr(script, name) != getattr(plain, name):
+            yield _changed(script, **{name: getattr(plain, name)})
+    for number, mishap in enumerate(script.mishaps):
+        rest = script.mishaps[:number], script.mishaps[number + 1 :]
+        yield replace(script, mishaps=(*rest[0], *rest[1]))
+        if mishap:
+            yield replace(script, mishaps=(*rest[0], None, *rest[1]))
+            if mishap.kind != "dropped":
+                yield replace(script, mishaps=(*rest[0], replace(mishap, kind="dropped"), *rest[1]))
+            if mishap.nth:
+                nth = round(mishap.nth / 2, 1) if mishap.at == "hear" else mishap.nth - 1
+                if nth < mishap.nth:
+                    yield replace(script, mishaps=(*rest[0], replace(mishap, nth=nth), *rest[1]))
+
+
+def _without(schedule: Schedule, name: str, *, least: int) -> Iterator[Schedule]:
+    items = getattr(schedule, name)
+    if len(items) > least:
+        for number in range(len(items)):
+            yield _changed(schedule, **{name: items[:number] + items[number + 1 :]})
+
+
+def _changed(of: Any, **changes: Any) -> Any:
+    return replace(of, **changes)

@@ -1,0 +1,472 @@
+"""A LiveKit STT in process that knows only the audio it was sent, and fails as its script says.
+
+Audio is code here: the samples of a word hold its number, those of noise are negative, silence is
+zero. A word that was heard whole comes back as it is; one that was heard in part as a fragment. So
+a lost, repeated or clipped word shows in the text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import (
+    APIConnectionError,
+    APIConnectOptions,
+    APIStatusError,
+    APITimeoutError,
+    LanguageCode,
+    stt,
+)
+from livekit.agents.stt import SpeechEventType
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.utils import AudioBuffer, aio, is_given
+
+from .schedule import Mishap, Point, Schedule, Script
+
+RATE = 1000
+"""Hz: a millisecond is as short as anything in a schedule."""
+NOISE = -1
+NOTICED = 0.1
+"""Seconds of a clipped word from which a recogniser writes something."""
+_ENDED_AFTER = 0.05
+"""Seconds from the last transcript to the end of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A stretch of one sample value; `start` and `end` are samples."""
+
+    value: int
+    start: int
+    end: int
+
+
+def sounds(schedule: Schedule) -> Iterator[Sound]:
+    """What is to be heard in a schedule, in order."""
+    at, number = 0, 0
+    for piece in schedule.pieces:
+        at += round(piece.before * RATE)
+        end = at + round(piece.length * RATE)
+        number += bool(piece.text)
+        yield Sound(number if piece.text else NOISE, at, end)
+        at = end
+
+
+def audio(schedule: Schedule) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """All samples of a schedule."""
+    samples = np.zeros(round(schedule.length * RATE), np.int16)
+    for sound in sounds(schedule):
+        samples[sound.start : sound.end] = sound.value
+    return samples
+
+
+def runs(frame: rtc.AudioFrame) -> Iterator[tuple[int, int]]:
+    """Stretches of one value in a frame, as (value, samples)."""
+    for value, group in groupby(memoryview(frame.data).cast("B").cast("h")):
+        yield value, sum(1 for _ in group)
+
+
+class Call:
+    """What the providers of one run share: the truth, and the clock."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.texts = dict(enumerate(schedule.words, start=1))
+        self.lengths = {s.value: s.end - s.start for s in sounds(schedule) if s.value != NOISE}
+        self.begun = asyncio.get_running_loop().time()
+        self.streams: list[ScriptedStream] = []
+        """All that were ever opened."""
+
+    @property
+    def now(self) -> float:
+        """Seconds since the call began."""
+        return asyncio.get_running_loop().time() - self.begun
+
+
+class ScriptedSTT(stt.STT[str]):
+    """A provider that does what its `Script` says."""
+
+    def __init__(self, name: str, script: Script, call: Call) -> None:
+        super().__init__(
+            capabilities=stt.STTCapabilities(
+                streaming=True, interim_results=script.interims, manual_flush=script.flushes
+            )
+        )
+        self.name = name
+        self.script = script
+        self.call = call
+        self._mishaps = iter(script.mishaps)
+
+    @property
+    def model(self) -> str:
+        return "scripted"
+
+    @property
+    def provider(self) -> str:
+        return self.name
+
+    def down_until(self) -> float | None:
+        """Until which second of the call it is down, if it is."""
+        now = self.call.now
+        return next((until for since, until in self.script.down if since <= now < until), None)
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> ScriptedStream:
+        mishap = next(self._mishaps, None)
+        if mishap and mishap.at == "stream":
+            raise failure(mishap.kind)
+        return ScriptedStream(self, mishap, conn_options)
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        raise NotImplementedError
+
+
+class ScriptedStream(stt.RecognizeStream):
+    """One connection of a scripted provider."""
+
+    def __init__(
+        self, of: ScriptedSTT, mishap: Mishap | None, conn_options: APIConnectOptions
+    ) -> None:
+        super().__init__(stt=of, conn_options=conn_options)
+        self._of = of
+        self._script = of.script
+        self._mishap = mishap
+        self._patience = conn_options.timeout
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._busy = 0.0
+        """When it will have heard what it was sent, on the loop's clock."""
+        self._mute_until = 0.0
+        self._held: list[stt.SpeechEvent] = []
+        self._due: deque[Utterance] = deque()
+        """What it is about to say: timers of one moment come in any order."""
+        self._lies = False
+        self._counts: dict[Point, int] = {}
+        self._heard = Heard(of.call, of.script, seed=len(of.call.streams))
+        self.closed = False
+        of.call.streams.append(self)
+
+    # -- the life of a connection
+
+    async def _run(self) -> None:
+        await self._connect()
+        loop = asyncio.get_running_loop()
+        self._busy = loop.time()
+        drops = [
+            loop.call_later(max(0.0, since - self._of.call.now), self._fail, "dropped")
+            for since, _ in self._script.down
+            if since > self._of.call.now
+        ]
+        listener = asyncio.create_task(self._listen(), name=f"{self._of.name}.listen")
+        try:
+            await self._over
+        finally:
+            for drop in drops:
+                drop.cancel()
+            await aio.cancel_and_wait(listener)
+
+    async def _connect(self) -> None:
+        if self._of.down_until() is not None:
+            await asyncio.sleep(self._patience if self._script.hangs else 0.01)
+            raise failure("timeout" if self._script.hangs else "connect")
+        await asyncio.sleep(self._script.connects)
+        mishap = self._happens("connect")
+        if mishap and mishap.way == "hang":
+            await asyncio.sleep(self._patience)
+            raise failure("timeout")
+        if mishap:
+            raise failure(mishap.kind)
+
+    async def _listen(self) -> None:
+        async for item in self._input_ch:
+            if isinstance(item, rtc.AudioFrame):
+                self._hear(item)
+            elif not self._input_ch.closed:
+                self._flushed()
+            if self._over.done() or self._deaf:
+                await asyncio.Event().wait()
+        if not self._over.done():
+            self._told_the_end()
+
+    async def aclose(self) -> None:
+        """Close it; one that refuses takes its time, cancelled or not."""
+        mishap = self._happens("close")
+        if mishap:
+            await _whatever_happens(mishap.seconds)
+        await super().aclose()
+        self.closed = True
+
+    # -- what goes wrong
+
+    def _happens(self, at: Point) -> Mishap | None:
+        """The mishap, if it is this one's turn."""
+        mishap = self._mishap
+        if mishap is None or mishap.at != at:
+            return None
+        before = self._counts.get(at, 0)
+        self._counts[at] = before + 1
+        reached = self._heard.seconds if at == "hear" else before
+        if reached < mishap.nth:
+            return None
+        self._mishap = None
+        return mishap
+
+    def _suffer(self, at: Point) -> bool:
+        """What goes wrong here; whether it goes on all the same."""
+        mishap = self._happens(at)
+        if mishap is None:
+            return True
+        match mishap.way:
+            case "raise":
+                self._fail(mishap.kind)
+            case "end" if at == "end" or not self._input_ch.closed:
+                self._finish()
+            case "hang":
+                self._mute_until = float("inf")
+            case "stall":
+                self._mute(mishap.seconds)
+            case "empty":
+                self._lies = True
+        return not self._over.done()
+
+    def _mute(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._mute_until = loop.time() + seconds
+        loop.call_at(self._mute_until, self._unmute)
+
+    def _unmute(self) -> None:
+        self._mute_until = 0.0
+        held, self._held = self._held, []
+        for event in held:
+            self._send(event)
+
+    @property
+    def _deaf(self) -> bool:
+        return self._mute_until == float("inf")
+
+    def _fail(self, kind: str) -> None:
+        if not self._over.done():
+            self._over.set_exception(failure(kind))
+
+    def _finish(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    # -- hearing
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        now = asyncio.get_running_loop().time()
+        self._busy = max(self._busy, now) + frame.duration / self._script.speed
+        for value, samples in runs(frame):
+            self._say_all(self._heard.hear(value, samples))
+        self._suffer("hear")
+
+    def _flushed(self) -> None:
+        if self._suffer("flush") and self._script.flushes:
+            self._say_all(self._heard.finalise())
+
+    def _told_the_end(self) -> None:
+        if not self._suffer("end"):
+            return
+        self._say_all(self._heard.finalise())
+        if not (self._deaf or self._happens("ended")):
+            at = max(self._at, self._mute_until) + _ENDED_AFTER
+            asyncio.get_running_loop().call_at(at, self._finish)
+
+    # -- saying
+
+    @property
+    def _at(self) -> float:
+        """When it can say something about what it was sent."""
+        return self._busy + self._script.latency
+
+    def _say_all(self, said: Sequence[Utterance]) -> None:
+        for utterance in said:
+            self._due.append(utterance)
+            asyncio.get_running_loop().call_at(self._at, self._say)
+
+    def _say(self) -> None:
+        utterance = self._due.popleft()
+        kind = utterance.kind
+        point: Point | None = None
+        if kind is SpeechEventType.FINAL_TRANSCRIPT:
+            point = "final"
+        elif kind is SpeechEventType.INTERIM_TRANSCRIPT:
+            point = "interim"
+        if self._over.done() or (point and not self._suffer(point)):
+            return
+        if self._lies and point == "interim":
+            return
+        self._send(self._event(utterance))
+        if point == "final":
+            self._suffer("told")
+
+    def _send(self, event: stt.SpeechEvent) -> None:
+        if self._over.done() or self._event_ch.closed:
+            return
+        if self._mute_until:
+            self._held.append(event)
+        else:
+            self._event_ch.send_nowait(event)
+
+    def _event(self, utterance: Utterance) -> stt.SpeechEvent:
+        if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
+            return stt.SpeechEvent(type=utterance.kind)
+        words = () if self._lies else utterance.words
+        return stt.SpeechEvent(type=utterance.kind, alternatives=[self._data(words)])
+
+    def _data(self, words: Sequence[HeardWord]) -> stt.SpeechData:
+        script = self._script
+        text = " ".join(w.text for w in words)
+        if script.capitals and text:
+            text = f"{text[0].upper()}{text[1:]}."
+        data = stt.SpeechData(LanguageCode("en"), text)
+        if words and script.times != "none":
+            offset = self.start_time_offset if script.offset else 0.0
+            data.start_time = words[0].start + offset
+            data.end_time = words[-1].end + offset
+            if script.times == "words":
+                data.words = [self._timed(w, offset) for w in words]
+        return data
+
+    def _timed(self, word: HeardWord, offset: float) -> TimedString:
+        told = offset if self._script.offset else NOT_GIVEN
+        return TimedString(
+            word.text,
+            start_time=word.start + offset,
+            end_time=word.end + offset,
+            start_time_offset=told if is_given(told) else NOT_GIVEN,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWord:
+    """A word, or a fragment, at seconds of the leg's own audio."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What a recogniser says."""
+
+    kind: SpeechEventType
+    words: tuple[HeardWord, ...] = ()
+
+
+class Heard:
+    """What one connection makes of the samples it was sent."""
+
+    def __init__(self, call: Call, script: Script, *, seed: int) -> None:
+        self._call = call
+        self._script = script
+        self._dice = random.Random(f"{call.schedule.seed} {seed}")
+        self._samples = 0
+        self._value = 0
+        self._since = 0
+        """Where the sound that lasts began, in samples of its own audio."""
+        self._pending: list[HeardWord] = []
+        self._started = False
+
+    @property
+    def seconds(self) -> float:
+        """Of audio that it was sent."""
+        return self._samples / RATE
+
+    def hear(self, value: int, samples: int) -> list[Utterance]:
+        """Take samples of one value."""
+        said: list[Utterance] = []
+        if value != self._value:
+            said += self._sound_over()
+            self._value, self._since = value, self._samples
+        self._samples += samples
+        if self._value > 0:
+            if self._samples - self._since == self._call.lengths[self._value]:
+                said += self._sound_over()
+            elif not self._started and self._length >= NOTICED:
+                said += self._start()
+        elif self._pending and self.seconds - self._pending[-1].end >= self._script.endpointing:
+            said += self.finalise()
+        return said
+
+    def finalise(self) -> list[Utterance]:
+        """Say as final what was heard whole."""
+        words, self._pending = tuple(self._pending), []
+        said = [Utterance(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
+        if self._started and self._value <= 0:
+            self._started = False
+            said.append(Utterance(SpeechEventType.END_OF_SPEECH))
+        return said
+
+    @property
+    def _length(self) -> float:
+        return (self._samples - self._since) / RATE
+
+    def _start(self) -> list[Utterance]:
+        if self._started:
+            return []
+        self._started = True
+        return [Utterance(SpeechEventType.START_OF_SPEECH)]
+
+    def _sound_over(self) -> list[Utterance]:
+        value, length = self._value, self._samples - self._since
+        self._value = 0
+        whole = length == self._call.lengths.get(value)
+        if value <= 0 or not (whole or length / RATE >= NOTICED):
+            return []
+        text = self._call.texts[value] if whole else f"fragment{value}"
+        drift = [self._dice.uniform(-1, 1) * self._script.drift for _ in range(2)]
+        start = max(0.0, self._since / RATE + drift[0])
+        end = max(start + 0.02, self._samples / RATE + drift[1])
+        said = self._start()
+        self._pending.append(HeardWord(text, start, end))
+        if len(self._pending) >= self._script.most:
+            return [*said, *self.finalise()]
+        if self._script.interims:
+            said.append(Utterance(SpeechEventType.INTERIM_TRANSCRIPT, tuple(self._pending)))
+        return said
+
+
+def failure(kind: str) -> Exception:
+    """The exception of a plugin for a kind of failure."""
+    match kind:
+        case "connect":
+            return APIConnectionError("failed to connect to the scripted provider")
+        case "timeout":
+            return APITimeoutError("scripted timeout")
+        case "bug":
+            return ValueError("a scripted bug")
+        case "dropped":
+            return APIConnectionError("scripted drop")
+        case _:
+            return APIStatusError("scripted", status_code=int(kind))
+
+
+async def _whatever_happens(seconds: float) -> None:
+    """Wait so long, cancelled or not."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (left := until - loop.time()) > 0:
+        try:
+            await asyncio.sleep(left)
+        except asyncio.CancelledError:
+            continue

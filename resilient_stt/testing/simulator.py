@@ -1,0 +1,339 @@
+"""Simulated calls: the real `ResilientSTT` and its streams on virtual time, over providers in
+process that fail as a seed says. After each call every promise is checked.
+
+    python -m resilient_stt.testing.simulator --schedules 1000 --seed 0
+    python -m resilient_stt.testing.simulator --replay FILE
+
+The same seed gives the same call, to the byte of its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import get_args
+from unittest import mock
+
+from livekit import rtc
+from livekit.agents import APIConnectionError, stt
+from livekit.agents.stt import SpeechEventType
+
+from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
+from ..events import AudioLost, Event
+from ..speech import SpeechEdge
+from ..stt import ResilientSTT
+from .clock import VirtualTimeLoop
+from .schedule import Schedule, Script, smaller
+from .scripted import NOISE, RATE, Call, ScriptedSTT, audio, runs, sounds
+
+PATIENCE = 130.0
+"""Seconds after the end of input within which a call must end: two outages of a minute."""
+AFTERWARDS = 8.0
+"""Seconds in which whatever was closed must be gone; a provider may refuse that for five."""
+EXACT = 0.1
+"""Seconds by which the time of a word may be wrong, beyond what its provider's clock is."""
+_VOICE_DELAY, _SILENCE_DELAY, _PAD = 0.1, 0.35, 0.1
+"""Seconds until local voice activity is sure of voice, and of silence; and how far it pads."""
+
+_WORD = re.compile(r"\w+")
+_FINAL, _INTERIM = SpeechEventType.FINAL_TRANSCRIPT, SpeechEventType.INTERIM_TRANSCRIPT
+_EDGES = (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a call.
+
+    Attributes:
+        log: one line for each thing that happened, the same whenever the schedule is run.
+        broken: the promises that were broken, in words; empty if all held.
+    """
+
+    schedule: Schedule
+    log: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def simulate(schedule: Schedule) -> Outcome:
+    """Run one call to its end and check it."""
+    outcome = Outcome(schedule)
+    random.seed(schedule.seed)  # of waits and of breakers
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0)) as runner:
+        runner.run(_call(schedule, outcome))
+    return outcome
+
+
+def shrunk(outcome: Outcome, *, tries: int = 2000) -> Outcome:
+    """The simplest call found that still breaks a promise."""
+    simplest = outcome
+    while tries > 0:
+        for simpler in smaller(simplest.schedule):
+            tries -= 1
+            found = simulate(simpler)
+            if found.broken:
+                simplest = found
+                break
+            if tries <= 0:
+                break
+        else:
+            break
+    return simplest
+
+
+class _Voice:
+    """Local voice activity that reads the samples: any but zero is voice."""
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._speaking = False
+        self._voiced = 0
+        """Samples of voice in a row, short pauses apart."""
+        self._last = 0
+        """Where voice was last heard."""
+        self._end = 0
+
+    def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
+        for value, samples in runs(frame):
+            if value:
+                yield from self._voice(samples)
+            else:
+                yield from self._silence(samples)
+
+    def finish(self) -> Iterator[SpeechEdge]:
+        if self._speaking:
+            self._speaking = False
+            yield SpeechEdge(started=False, at=min(self._at, self._last + round(_PAD * RATE)))
+
+    def _voice(self, samples: int) -> Iterator[SpeechEdge]:
+        if not self._speaking and self._at - self._last > round(_SILENCE_DELAY * RATE):
+            self._voiced = 0
+        self._at += samples
+        self._voiced += samples
+        self._last = self._at
+        if not self._speaking and self._voiced >= round(_VOICE_DELAY * RATE):
+            self._speaking = True
+            start = self._at - self._voiced - round(_PAD * RATE)
+            yield SpeechEdge(started=True, at=max(self._end, start, 0))
+
+    def _silence(self, samples: int) -> Iterator[SpeechEdge]:
+        self._at += samples
+        if self._speaking and self._at - self._last >= round(_SILENCE_DELAY * RATE):
+            self._speaking = False
+            self._voiced = 0
+            self._end = self._last + round(_PAD * RATE)
+            yield SpeechEdge(started=False, at=self._end)
+
+
+# -- one call
+
+
+async def _call(schedule: Schedule, outcome: Outcome) -> None:
+    loop = asyncio.get_running_loop()
+    crashes: list[str] = []
+    loop.set_exception_handler(lambda _, context: crashes.append(str(context.get("message"))))
+    call = Call(schedule)
+    with _wall_follows(loop), _quiet():
+        made = _resilient(schedule, call)
+        heard = _Listener(outcome, call, made)
+        try:
+            await heard.listen(made)
+        finally:
+            await made.aclose()
+        await asyncio.sleep(AFTERWARDS)
+    outcome.broken += [f"the loop was told: {c}" for c in crashes]
+    left = [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+    outcome.broken += [f"a task is left: {name}" for name in left]
+    outcome.broken += [f"{s} is not closed" for s in call.streams if not s.closed]
+    heard.check()
+
+
+def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
+    names = [f"p{n}" for n in range(len(schedule.scripts))]
+    policies = Policies(
+        replay=ReplayPolicy(window=schedule.window), failback=FailbackPolicy(dwell=schedule.dwell)
+    )
+    made = ResilientSTT(
+        [ScriptedSTT(n, s, call) for n, s in zip(names, schedule.scripts, strict=True)],
+        vad=_Voice,
+        policies=policies,
+    )
+    # what is known of plugins cannot be known of scripted providers
+    made._route = tuple(_traits(n, s) for n, s in zip(names, schedule.scripts, strict=True))
+    return made
+
+
+def _traits(name: str, script: Script) -> Provider:
+    return Provider(
+        name=name,
+        pace=Pace(burst=script.burst, rate=script.rate),
+        interims=script.interims,
+        flushes=script.flushes,
+        finalises_late=script.late,
+    )
+
+
+class _Listener:
+    """Plays the caller and the consumer of one call, and checks what came."""
+
+    def __init__(self, outcome: Outcome, call: Call, made: ResilientSTT) -> None:
+        self._outcome = outcome
+        self._schedule = outcome.schedule
+        self._call = call
+        self._said: list[stt.SpeechEvent] = []
+        self._lost = 0.0
+        self._error: Exception | None = None
+        self._ended = False
+        for kind in get_args(Event):
+            made.on(kind.name, self._reported)
+
+    # -- playing
+
+    async def listen(self, made: ResilientSTT) -> None:
+        """One call, from the first frame to the last event."""
+        stream = made.stream()
+        caller = asyncio.create_task(self._speak(stream), name="caller")
+        consumer = asyncio.create_task(self._consume(stream), name="consumer")
+        schedule = self._schedule
+        limit = schedule.closed_at
+        if limit is None:
+            limit = schedule.length + sum(s for _, s in schedule.gaps) + PATIENCE
+        await asyncio.wait([consumer], timeout=limit)
+        self._ended = consumer.done()
+        await stream.aclose()
+        caller.cancel()
+        await asyncio.wait([caller, consumer])
+
+    async def _speak(self, stream: stt.RecognizeStream) -> None:
+        schedule = self._schedule
+        samples, step = audio(schedule), max(1, round(schedule.frame * RATE))
+        gaps, flushes = list(schedule.gaps), list(schedule.flushes)
+        behind = 0.0
+        for start in range(0, len(samples), step):
+            piece = samples[start : start + step]
+            end = (start + len(piece)) / RATE
+            if gaps and gaps[0][0] <= end:
+                behind = max(behind, end / schedule.rush + gaps.pop(0)[1])
+            await asyncio.sleep(max(end / schedule.rush, behind) - self._call.now)
+            stream.push_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
+            while flushes and flushes[0] <= end:
+                flushes.pop(0)
+                stream.flush()
+        stream.end_input()
+
+    async def _consume(self, stream: stt.RecognizeStream) -> None:
+        try:
+            async for event in stream:
+                self._said.append(event)
+                self._note(_line(event))
+        except Exception as error:
+            self._error = error
+            self._note(f"raised {error!r}")
+        self._note("end")
+
+    def _reported(self, event: Event) -> None:
+        if isinstance(event, AudioLost):
+            self._lost += event.seconds
+        self._note(repr(event))
+
+    def _note(self, what: str) -> None:
+        self._outcome.log.append(f"{self._call.now:.6f} {what}")
+
+    # -- checking
+
+    def check(self) -> None:
+        """Every promise of the design, as far as this call was promised it."""
+        whole = self._schedule.closed_at is None
+        self._outcome.broken += [
+            *self._words(whole=whole),
+            *self._times(),
+            *self._balance(whole=whole),
+            *self._repeats(),
+        ]
+        if whole and not self._ended:
+            self._outcome.broken.append("the stream did not end")
+        if self._error and not (isinstance(self._error, APIConnectionError) and not whole):
+            self._outcome.broken.append(f"the stream raised {self._error!r}")
+
+    @property
+    def _finals(self) -> list[stt.SpeechData]:
+        return [e.alternatives[0] for e in self._said if e.type is _FINAL]
+
+    def _words(self, *, whole: bool) -> Iterator[str]:
+        spoken = self._schedule.words
+        told = [w for data in self._finals for w in _plain(data.text)]
+        if (told != spoken) if whole else (told != spoken[: len(told)]):
+            yield f"told {told} of {spoken}"
+        if self._lost:
+            yield f"reported {self._lost:.2f} s lost"
+
+    def _times(self) -> Iterator[str]:
+        spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
+        truth = dict(zip(self._schedule.words, spoken, strict=True))
+        if len(truth) < len(self._schedule.words):
+            return  # a word that is said twice could be either
+        allowed = EXACT + max(s.drift for s in self._schedule.scripts)
+        for data in self._finals:
+            for word in data.words or []:
+                sound = truth.get("".join(_plain(word)))
+                if sound is None:
+                    continue
+                off = abs(float(word.start_time) - sound.start / RATE)  # type: ignore[arg-type]
+                if not off <= allowed:
+                    yield f"{word!r} is told at {word.start_time}, off by {off:.3f} s"
+
+    def _balance(self, *, whole: bool) -> Iterator[str]:
+        edges = [e.type for e in self._said if e.type in _EDGES]
+        turns = [_EDGES[n % 2] for n in range(len(edges))]
+        if edges != turns or (whole and len(edges) % 2):
+            yield f"starts and ends do not take turns: {[e.value for e in edges]}"
+
+    def _repeats(self) -> Iterator[str]:
+        """An interim transcript tells no word again that was final."""
+        spoken = self._schedule.words
+        if len(set(spoken)) < len(spoken):
+            return
+        final: set[str] = set()
+        for event in self._said:
+            if event.type is _FINAL:
+                final |= set(_plain(event.alternatives[0].text))
+            elif event.type is _INTERIM and (
+                again := final & set(_plain(event.alternatives[0].text))
+            ):
+                yield f"an interim tells {sorted(again)} again"
+
+
+def _plain(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _line(event: stt.SpeechEvent) -> str:
+    data = event.alternatives[0] if event.alternatives else None
+    if data is None:
+        return event.type.value
+    words = [f"{w}@{w.start_time:.3f}-{w.end_time:.3f}" for w in data.words or []]
+    span = f"{data.start_time:.3f}-{data.end_time:.3f}"
+    return f"{event.type.value} {data.text!r} {span} {words}"
+
+
+@contextlib.contextmanager
+def _wall_follows(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """LiveKit's offsets come from `time.time()`, and must be the same whenever a call is run."""
+    with mock.patch.object(time, "time", loop.time):
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Thousands of calls fail on purpose: nobody wants to read of each."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
