@@ -248,7 +248,9 @@ def test_a_broken_promise_is_told_and_is_the_exit_status(
     assert "stall fallback: 2 lost, 1 times off: first=[Refuse(until=" in table.stdout
     assert table.stdout.endswith(": 1 broke a promise\n")
     assert "\x1b" not in table.stdout
-    row = json.loads(document.stdout)["rows"][2]
+    told = json.loads(document.stdout)
+    assert told["kept"] is False
+    row = told["rows"][2]
     assert (row["where"], row["runs"]) == ("fallback", 1)
     assert (row["kept"], row["lost"], row["mistimed"], len(row["broken"])) == (False, 2, 1, 1)
 
