@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -95,13 +94,13 @@ def _extra(
 
 def table(found: Iterable[Result]) -> Table:
     """A line for each row."""
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     for title in ("fault", "where"):
         drawn.add_column(title, no_wrap=True)
-    for title in ("runs", *(_TITLES[name] for name in _COLUMNS), "delay"):
+    for title in ("runs", "lost", "twice", "torn", "order", "delay s"):
         drawn.add_column(title, justify="right", no_wrap=True)
-    for title in ("served in the end", "verdict"):
-        drawn.add_column(title, no_wrap=True)
+    drawn.add_column("served in the end", min_width=len("Deepgram 9"))
+    drawn.add_column("verdict", min_width=len("12 lost"))
     for result in found:
         breaches = result.breaches
         drawn.add_row(
@@ -109,7 +108,7 @@ def table(found: Iterable[Result]) -> Table:
             result.row.where,
             str(len(result.outcomes)),
             *(_count(breaches[name]) for name in _COLUMNS),
-            f"+{result.extra:.1f} s",
+            f"+{result.extra:.1f}",
             _served(result.served),
             _verdict(breaches),
         )
@@ -156,7 +155,7 @@ def _served(served: Counter[str]) -> str:
 def _verdict(breaches: Mapping[str, int]) -> Text:
     if not breaches:
         return Text("kept", style="green")
-    return Text(f"broken: {_listed(breaches)}", style="bold red")
+    return Text(_listed(breaches), style="bold red")
 
 
 def _listed(breaches: Mapping[str, int]) -> str:
