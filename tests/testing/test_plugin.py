@@ -308,10 +308,11 @@ def test_every_name_is_documented(name: str) -> None:
     assert vars(resilient_stt.testing)[name].__doc__
 
 
-def readme_blocks() -> list[str]:
-    """The code and output in the README's section on tests, in their order."""
+def readme_blocks(language: str) -> list[str]:
+    """The blocks of a language in the README's section on tests; output has none."""
     section = README.read_text().split("## Test your own agent\n")[1].split("\n## ")[0]
-    return re.findall(r"```\w*\n(.*?)```", section, re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    return [text for named, text in blocks if named == language]
 
 
 def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
@@ -323,7 +324,7 @@ def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
 
 def test_the_readme_s_first_test(pytester: pytest.Pytester) -> None:
     """It fails as the README shows it, and passes with `ResilientSTT`."""
-    _, module, output, *_ = readme_blocks()
+    module, output = readme_blocks("python")[0], readme_blocks("")[0]
     run = run_module(pytester, module)
     run.assert_outcomes(failed=1)
     assert output.strip() in run.stdout.str()
@@ -334,8 +335,7 @@ def test_the_readme_s_first_test(pytester: pytest.Pytester) -> None:
 
 def test_the_readme_s_second_test(pytester: pytest.Pytester) -> None:
     """Faults by the clock, at a word and by hand, survived as the README says."""
-    *_, module = readme_blocks()
-    run_module(pytester, module).assert_outcomes(passed=1)
+    run_module(pytester, readme_blocks("python")[1]).assert_outcomes(passed=1)
 
 
 def test_the_script_of_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
