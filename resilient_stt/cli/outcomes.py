@@ -97,9 +97,9 @@ def table(found: Iterable[Result]) -> Table:
     drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     for title in ("fault", "where"):
         drawn.add_column(title, no_wrap=True)
-    for title in ("runs", "lost", "twice", "torn", "order", "delay s"):
+    for title in ("runs", "lost", "twice", "torn", "order", "delay"):
         drawn.add_column(title, justify="right", no_wrap=True)
-    drawn.add_column("served in the end", min_width=len("Deepgram 9"))
+    drawn.add_column("served in the end", min_width=len("Cartesia 9,"))
     drawn.add_column("verdict", min_width=len("12 lost"))
     for result in found:
         breaches = result.breaches
@@ -108,7 +108,7 @@ def table(found: Iterable[Result]) -> Table:
             result.row.where,
             str(len(result.outcomes)),
             *(_count(breaches[name]) for name in _COLUMNS),
-            f"+{result.extra:.1f}",
+            f"+{result.extra:.1f}s",
             _served(result.served),
             _verdict(breaches),
         )

@@ -245,7 +245,7 @@ def test_a_broken_promise_is_told_and_is_the_exit_status(
     table, document = cli(*args), cli(*args, "--json")
     assert (table.exit_code, document.exit_code) == (1, 1)
     lines = [" ".join(line.split()) for line in table.stdout.splitlines()]
-    assert "stall fallback 1 2 0 0 0 +0.0 Cartesia 2 lost, 1 times off" in lines
+    assert "stall fallback 1 2 0 0 0 +0.0s Cartesia 2 lost, 1 times off" in lines
     assert "stall fallback: 2 lost, 1 times off: first=[Refuse(until=" in table.stdout
     assert table.stdout.endswith(": 1 broke a promise\n")
     assert "\x1b" not in table.stdout
