@@ -165,6 +165,17 @@ class Legs:
 
     # -- small things
 
+    def drained_at(self, leg: Leg) -> float | None:
+        """When a leg that was told the end counts as fallen silent, its backlog granted.
+
+        One that never falls silent counts as such after the outage limit: no stream hangs.
+        """
+        if leg.ended_at is None or leg.finished:
+            return None
+        silent = max(leg.ended_at, leg.heard_at or 0.0) + self.policies.watchdog.drain_timeout
+        at_last = leg.ended_at + self.policies.retry.outage_limit
+        return min(silent, at_last) + leg.backlog(leg.ended_at)
+
     def owes_words(self) -> bool:
         """Whether speech is not settled, give or take the edges of a segment."""
         return self.ledger.owes(at_least=self.policies.replay.segment_owes)

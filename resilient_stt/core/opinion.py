@@ -110,7 +110,7 @@ class Opinion:
         alarm = self._alarm(active)
         if alarm is None:
             return []
-        over = self._over_at(self._hedge) if self._hedge else None
+        over = self._over_at(self._hedge, active) if self._hedge else None
         return [alarm.early, alarm.due, *([] if over is None else [over])]
 
     # -- inside
@@ -171,7 +171,7 @@ class Opinion:
         if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)
             return alarm
-        if self._heard_nothing(hedge, now):
+        if self._heard_nothing(hedge, active, now):
             self._noise(hedge, active, alarm, news_at, now)
         return None
 
@@ -190,12 +190,17 @@ class Opinion:
                 seam.passed(utterance, kept)
         return None
 
-    def _heard_nothing(self, hedge: Leg, now: float) -> bool:
-        over = self._over_at(hedge)
-        return hedge.finished or hedge.watch.denied or (over is not None and now >= over)
+    def _heard_nothing(self, hedge: Leg, active: Leg, now: float) -> bool:
+        if hedge.finished:
+            return True
+        denied = hedge.watch.denied and (hedge.ended_at is not None or not active.finished)
+        over = self._over_at(hedge, active)
+        return denied or (over is not None and now >= over)
 
-    def _over_at(self, hedge: Leg) -> float | None:
+    def _over_at(self, hedge: Leg, active: Leg) -> float | None:
         """When the hedge had time enough as well, to connect too if it has said nothing yet."""
+        if active.finished:  # then for all, to its end
+            return self._legs.drained_at(hedge)
         alarm = hedge.watch.alarm(self._legs.ledger, hedge.cursor)
         if alarm is None:
             return None

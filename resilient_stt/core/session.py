@@ -101,7 +101,7 @@ class Session:
             due += self._outage.deadlines(self._now)
         if active := self._legs.active:
             due += [*self._opinion.deadlines(active), *self._failback.deadlines]
-            if (drained := self._drained_at(active)) is not None:
+            if (drained := self._legs.drained_at(active)) is not None:
                 due.append(drained)
         sends = [at for leg in self._legs if (at := leg.send_at(self._ledger)) is not None]
         # what was due by now has been done, as far as it could be
@@ -195,7 +195,7 @@ class Session:
 
     def _judge(self, active: Leg, now: float, wait: float) -> None:
         """A healthy active leg may be doubted, or left for a better one, or have done its work."""
-        if (due := self._drained_at(active)) is not None and now >= due:
+        if (due := self._legs.drained_at(active)) is not None and now >= due:
             active.finished = True
         alarm = self._opinion.step(active, now)
         if alarm is not None:
@@ -287,7 +287,8 @@ class Session:
         else:
             late = ledger.samples(self._policies.replay.speaks_for)
             owed = ledger.first_owed()
-            ledger.settle(ledger.ended_by(reach - late))
+            heard = min(reach, leg.cursor - ledger.samples(leg.backlog(now)))
+            ledger.settle(ledger.ended_by(heard - late))
             if leg.provider.turn_after or ledger.first_owed() is owed:
                 leg.claims.append(reach)
         self._legs.covered(leg)
@@ -463,17 +464,6 @@ class Session:
         self._legs.out.append(last)
 
     # -- small things
-
-    def _drained_at(self, leg: Leg) -> float | None:
-        """When a leg that was told the end counts as fallen silent, its backlog granted.
-
-        One that never falls silent counts as such after the outage limit: no stream hangs.
-        """
-        if leg.ended_at is None or leg.finished:
-            return None
-        silent = max(leg.ended_at, leg.heard_at or 0.0) + self._policies.watchdog.drain_timeout
-        at_last = leg.ended_at + self._policies.retry.outage_limit
-        return min(silent, at_last) + leg.backlog(leg.ended_at)
 
     def _end_orphaned_speech(self) -> None:
         """End speech that a dead leg announced, once nobody speaks and nothing is owed."""

@@ -186,7 +186,7 @@ def draw(seed: int) -> Schedule:
         scripts = [replace(s, drift=0.0) for s in scripts]
     if liar is not None:
         scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
-    if dice.random() < 0.25:
+    elif dice.random() < 0.4:
         scripts = _all_down(dice, scripts, length)
     return Schedule(
         pieces=pieces,
@@ -306,12 +306,13 @@ def _times(
 def promised(schedule: Schedule) -> bool:
     """Whether the promises hold for it, as `draw` says."""
     lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
-    if any(
-        n and s.times != "words" and s.most < 99
-        for n, s in zip(lies, schedule.scripts, strict=True)
-    ):
-        return False
-    return sum(map(bool, lies)) <= 1 and (len(lies) > 1 or sum(lies) <= 1)
+    halves = any(n and s.times != "words" and s.most < 99 for n, s in zip(lies, schedule.scripts))
+    gone = any(s.down for s in schedule.scripts)
+    if sum(lies) == 0:
+        return True
+    return (
+        not (halves or gone) and lies.count(0) >= len(lies) - 1 and (len(lies) > 1 or lies == [1])
+    )
 
 
 def _is_lie(mishap: Mishap | None) -> bool:
