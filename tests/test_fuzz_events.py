@@ -331,7 +331,7 @@ def test_every_error_has_a_meaning(make: Callable[[], BaseException]) -> None:
     st.integers(1, 4),
     st.booleans(),
 )
-@fuzzed(80)
+@fuzzed(60)
 def test_whatever_a_stream_says_ours_lives(acts: list[Act], connections: int, vad: bool) -> None:
     """No exception, no hang, speech balanced, and all that is told can be used."""
     run(hear(recognises(acts, connections=connections), vad=vad))
@@ -357,7 +357,7 @@ chatter = st.lists(st.builds(Act, moments, noises), min_size=1, max_size=6)
 
 
 @given(chatter, st.booleans(), st.booleans(), st.booleans())
-@fuzzed(60)
+@fuzzed(40)
 def test_what_is_sane_comes_once(acts: list[Act], vad: bool, adds_offset: bool, told: bool) -> None:
     """Nonsense in between costs no word, no order and no time of the words around it."""
     odd = recognises(acts, connections=9, adds_offset=adds_offset, told=told)
@@ -379,7 +379,7 @@ silent = st.builds(
     st.lists(raises | ends, min_size=1, max_size=1),
     st.integers(1, 4),
 )
-@fuzzed(60)
+@fuzzed(40)
 def test_a_stream_that_dies_of_it_costs_no_word(
     acts: list[Act], deaths: list[Act], connections: int
 ) -> None:
