@@ -116,15 +116,16 @@ class Ledger:
     def owes(self, *, at_least: float | None = None) -> bool:
         """Whether audio after the watermark owes words.
 
-        `at_least`: seconds of voiced audio that count, whichever segment they belong to; by default
-        the policy's distinction between a remainder and a segment of its own.
+        `at_least`: seconds of voiced audio that count, half as many in a segment of its own; by
+        default the policy's distinction between such a segment and a remainder.
         """
         if not self.hears:
             return False
         if at_least is None:
             return self.first_owed() is not None
         return any(
-            self._until(s) - max(s.start, self.watermark) >= self.samples(at_least)
+            self._until(s) - max(s.start, self.watermark)
+            >= self.samples(at_least if self._inside(s) else at_least / 2)
             for s in self._after_watermark()
         )
 

@@ -22,6 +22,9 @@ Way = Literal["raise", "end", "hang", "stall", "empty", "refuse_close"]
 """How: by an exception, a clean end, reading and saying nothing any more, saying nothing for a
 while, saying finals without text, not letting itself be closed."""
 
+Times = Literal["words", "end", "none"]
+
+_TIMES: tuple[Times, ...] = ("words", "end", "none")
 _LOUD_AT: tuple[Point, ...] = (
     *("stream", "connect", "hear", "hear", "flush", "interim"),
     *("final", "told", "end", "ended", "close"),
@@ -83,7 +86,7 @@ class Script:
     mishaps: tuple[Mishap | None, ...] = ()
     down: tuple[tuple[float, float], ...] = ()
     hangs: bool = False
-    times: Literal["words", "end", "none"] = "words"
+    times: Times = "words"
     connects: float = 0.05
     latency: float = 0.2
     endpointing: float = 0.3
@@ -226,13 +229,17 @@ def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) 
         _loud(dice, length, kinds) if dice.random() < 0.6 else None
         for _ in range(dice.choice([0, 1, 3]))
     )
+    times: Times = "words" if timed else dice.choice(_TIMES)
+    whole = times == "none"
     return Script(
         mishaps=mishaps,
-        times="words" if timed else dice.choice(["words", "end", "none"]),
+        times=times,
         connects=dice.choice([0.0, 0.05, 0.3]),
         latency=dice.choice([0.0, 0.1, 0.3, 0.5] if honest else [0.0, 0.1, 0.5, 0.9]),
-        endpointing=dice.choice([0.1, 0.3] if honest else [0.1, 0.3, 0.5, 0.8]),
-        most=dice.choice([1, 2, 3, 99, 99]),
+        endpointing=dice.choice(
+            [0.4, 0.5] if whole else [0.1, 0.3] if honest else [0.1, 0.3, 0.5, 0.8]
+        ),
+        most=99 if whole else dice.choice([1, 2, 3, 99, 99]),
         interims=dice.random() < 0.6,
         flushes=flushes,
         late=flushes and dice.random() < 0.3,
@@ -264,8 +271,7 @@ def _lying(dice: random.Random, script: Script, length: float, *, alone: bool) -
     """The same provider, silent or lying on some connections; one that is `alone` once."""
     count = 1 if alone else dice.choice([1, 1, 2, 4])
     lies = [_silent(dice, length) for _ in range(count)]
-    most = script.most if script.times == "words" else 99
-    return replace(script, mishaps=(*lies, *script.mishaps), most=most)
+    return replace(script, mishaps=(*lies, *script.mishaps))
 
 
 def _silent(dice: random.Random, length: float) -> Mishap:
@@ -305,14 +311,20 @@ def _times(
 
 def promised(schedule: Schedule) -> bool:
     """Whether the promises hold for it, as `draw` says."""
+    if any(s.times == "none" and _tells_parts(s) for s in schedule.scripts):
+        return False
     lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
-    halves = any(n and s.times != "words" and s.most < 99 for n, s in zip(lies, schedule.scripts))
-    gone = any(s.down for s in schedule.scripts)
-    if sum(lies) == 0:
+    if not any(lies):
         return True
-    return (
-        not (halves or gone) and lies.count(0) >= len(lies) - 1 and (len(lies) > 1 or lies == [1])
+    alone = len(lies) == 1
+    return not any(s.down for s in schedule.scripts) and (
+        lies == [1] if alone else lies.count(0) >= len(lies) - 1
     )
+
+
+def _tells_parts(script: Script) -> bool:
+    """Whether its finals may hold less than a stretch of voice."""
+    return script.most < 99 or script.endpointing < 0.4
 
 
 def _is_lie(mishap: Mishap | None) -> bool:
