@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import nox
@@ -12,6 +13,8 @@ nox.options.error_on_missing_interpreters = True
 nox.needs_version = ">=2024.10.9"
 
 DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+MODULES = ("noxfile.py", "_resilient_stt_pytest.py")
+SIMULATE = ("-m", "resilient_stt.testing.simulate")
 OUT_OF_REACH = "/"
 """A working directory from which the source tree cannot be imported by accident."""
 
@@ -28,7 +31,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict: the package, and typed code that uses it."""
     session.install("-e", ".", *DEV)
-    session.run("mypy", "resilient_stt", "examples", "tests", "benchmarks", "noxfile.py")
+    session.run("mypy", "resilient_stt", "examples", "tests", "benchmarks", *MODULES)
 
 
 @nox.session
@@ -46,6 +49,28 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--fail-under=90", env=data)
     session.run("coverage", "report", "--include=*/core/*", "--fail-under=100", env=data)
     session.run("python", *pytest, "-m", "sweep")
+    session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(_seed()))
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """The sweeps alone, at every word's start and middle."""
+    session.install("-e", ".", *DEV)
+    command = ["-m", "pytest", "-n", "2", "-m", "sweep", *session.posargs]
+    session.run("python", *command, env={"SWEEP": "whole"})
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Simulated calls: nox -s simulate -- --schedules 10000 --seed 7."""
+    session.install("-e", ".")
+    session.run("python", *SIMULATE, *session.posargs)
+
+
+def _seed() -> int:
+    """Other calls for each commit, and the same for the same one."""
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)
+    return int(asked.stdout[:7] or b"0", 16) * 1000
 
 
 @nox.session

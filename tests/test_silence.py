@@ -125,7 +125,7 @@ async def test_other_silences_and_lies(chain: str, name: str) -> None:
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
 async def test_empty_finals(chain: Chain) -> None:
     """Finals without text lose nothing: they are believed for short sounds, never for speech."""
-    moments = [(words[0], 0.0) for words in SPEECH.sentences[:-1]]
+    moments = [(words[0], 0.0) for words in SPEECH.sentences[:-1:2]]
     speech = SPEECH.padded(1.0)
     runs = await run_all(
         [Script((EmptyFinals(at_word=w, part=p),)) for w, p in moments], speech, chain

@@ -6,6 +6,7 @@ word's start or middle. The runs of one sentence go on side by side in one event
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,10 @@ from .rehearse import Script, check, check_delay, run_all, slowest_healthy
 pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 
 SPEECH = ReferenceSpeech.load("english")
+
+WHOLE = os.environ.get("SWEEP") == "whole"
+"""Each fault at every word's start and middle, as `nox -s sweep` does; else at the one or the other,
+in turns."""
 
 DROP_DELAY = 0.3
 HANG_DELAY = 1.6
@@ -45,15 +50,21 @@ def drop_fallback(word: int, part: float) -> Script:
     return Script((Refuse(),), (Drop(1011, at_word=word, part=part, connections={0}),))
 
 
+FAULTS = [drop_once, drop_for_good, drop_both_in_turn, drop_fallback]
+
+
 @pytest.mark.parametrize("sentence", range(len(SPEECH.sentences)))
-@pytest.mark.parametrize(
-    "fault", [drop_once, drop_for_good, drop_both_in_turn, drop_fallback], ids=lambda f: f.__name__
-)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
 async def test_drop_at_every_word(fault: Callable[[int, float], Script], sentence: int) -> None:
     """A connection cut at any word's start or middle loses, repeats and delays nothing."""
     last = len(SPEECH.sentences) - 1
     speech = SPEECH.excerpt(max(0, sentence - 1), min(sentence + 1, last)).padded(1.0)
-    moments = [(word, part) for word in SPEECH.sentences[sentence] for part in (0.0, 0.5)]
+    turn = FAULTS.index(fault)
+    moments = [
+        (word, part)
+        for word in SPEECH.sentences[sentence]
+        for part in ((0.0, 0.5) if WHOLE else (0.5 * ((word + turn) % 2),))
+    ]
     slowest = await slowest_healthy(speech)
     runs = await run_all([fault(word, part) for word, part in moments], speech)
     for (word, part), done in zip(moments, runs, strict=True):
@@ -70,7 +81,7 @@ async def test_connect_faults(connections: set[int] | None) -> None:
         **{f"{s}": Status(s, connections=connections) for s in (401, 402, 403, 429, 500, 503)},
         "hang": Hang(connections=connections),
     }
-    speech = SPEECH.padded(1.0)
+    speech = SPEECH.excerpt(0, 3).padded(1.0)
     slowest = await slowest_healthy(speech)
     runs = await run_all([Script((fault,)) for fault in faults.values()], speech)
     for name, done in zip(faults, runs, strict=True):
