@@ -388,6 +388,24 @@ def test_a_stream_that_dies_of_it_costs_no_word(
     assert heard.words == WORDS
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"language": None},
+        {"language": 7},
+        {"metadata": [1]},
+        {"words": [TimedString("x", -(10**400), -(10**400))]},
+    ],
+    ids=str,
+)
+def test_fields_of_a_wrong_type_cost_no_word(fields: dict[str, Any]) -> None:
+    """What killed a stream once: an interim whose fields are not what LiveKit says they are."""
+    data = stt.SpeechData(**{"language": LanguageCode("en"), "text": MARK, **fields})
+    odd = stt.SpeechEvent(type=SpeechEventType.INTERIM_TRANSCRIPT, alternatives=[data])
+    heard = run(hear(recognises([Act(1.0, odd)], connections=1)))
+    assert heard.words == WORDS
+
+
 @pytest.mark.parametrize("vad", [True, False])
 def test_a_thousand_finals_in_a_row(vad: bool) -> None:
     """A provider that cannot stop delays nobody."""

@@ -124,8 +124,8 @@ async def played(chain: str, tampers: Callable[[], Tamper], connections: int = A
         stt = ResilientSTT(plugins[::-1] if last else plugins)
         outcome = await play(stt, SPEECH, frame_duration=0.1, patience=60.0)
         await stt.aclose()
-        await asyncio.sleep(1)
-        return outcome
+    await asyncio.sleep(1)  # for what a closed socket has still to do
+    return outcome
 
 
 def run(chain: str, tampers: Callable[[], Tamper], connections: int = ALL) -> Played:

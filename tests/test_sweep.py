@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 SPEECH = ReferenceSpeech.load("english")
 
 WHOLE = os.environ.get("SWEEP") == "whole"
-"""Each fault at every word's start and middle, as `nox -s sweep` does; else at the one or the other,
-in turns."""
+"""Each fault at every word's start and middle, as `nox -s sweep` does; else at one of them, by
+turns."""
 
 DROP_DELAY = 0.3
 HANG_DELAY = 1.6
@@ -50,11 +50,16 @@ def drop_fallback(word: int, part: float) -> Script:
     return Script((Refuse(),), (Drop(1011, at_word=word, part=part, connections={0}),))
 
 
-FAULTS = [drop_once, drop_for_good, drop_both_in_turn, drop_fallback]
+FAULTS: list[Callable[[int, float], Script]] = [
+    drop_once,
+    drop_for_good,
+    drop_both_in_turn,
+    drop_fallback,
+]
 
 
 @pytest.mark.parametrize("sentence", range(len(SPEECH.sentences)))
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("fault", FAULTS, ids=[f.__name__ for f in FAULTS])
 async def test_drop_at_every_word(fault: Callable[[int, float], Script], sentence: int) -> None:
     """A connection cut at any word's start or middle loses, repeats and delays nothing."""
     last = len(SPEECH.sentences) - 1
