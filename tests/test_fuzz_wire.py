@@ -390,17 +390,13 @@ def test_times_that_are_none_cost_no_word(chain: str, tampers: list[Tamper]) -> 
 
 # -- a final that is said again
 
-TOLD_TWICE = pytest.mark.xfail(
-    strict=True, reason="a final repeated with the same times is told again: test_machine.py"
-)
-
 
 @pytest.mark.parametrize(
     "chain",
     [
-        pytest.param("ink-whisper", marks=TOLD_TWICE),
+        "ink-whisper",
         "ink-2",
-        pytest.param("deepgram", marks=TOLD_TWICE),
+        "deepgram",
     ],
 )
 def test_finals_that_are_sent_twice(chain: str) -> None:

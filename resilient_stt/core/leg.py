@@ -76,6 +76,8 @@ class Leg:
     """What it said before it became active, each with what it can have heard of it."""
     told_to: float = 0.0
     """Seconds of its own audio at which its last timed FINAL ends."""
+    told: str = ""
+    """The text of that."""
     interim: tuple[str, int] = ("", 0)
     """Its last interim text, and what it had been sent by then."""
     timeline: Timeline | None = None
@@ -202,6 +204,15 @@ class Leg:
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
         return Utterance(said.text, (), begin, timeline.end_of(end), said.language)
 
+    def repeats(self, said: Said) -> bool:
+        """Whether it says its last timed FINAL once more: no leg hears the same audio twice."""
+        return (
+            said.kind is SaidKind.FINAL
+            and usable(said.words, self.sent)
+            and said.words[-1].end <= self.told_to
+            and said.text == self.told
+        )
+
     def rewound(self, said: Said) -> bool:
         """Whether its clock has jumped back: its plugin has reconnected behind our back.
 
@@ -212,7 +223,7 @@ class Leg:
         if said.words[0].start < self.told_to - REWOUND:
             return True
         if said.kind is SaidKind.FINAL:
-            self.told_to = said.words[-1].end
+            self.told_to, self.told = said.words[-1].end, said.text
         return False
 
     def reach(self, said: Said) -> int:

@@ -229,6 +229,8 @@ class Session:
         if said.kind is SaidKind.USAGE:
             self._legs.out.append(Emit(said.kind, source=said.source))
             return
+        if leg.repeats(said):
+            return
         if leg.rewound(said):
             wait = self._policies.retry.wait_max
             anew = LegFailed(leg.id, ErrorKind.DROPPED, "reconnected by itself", None, wait)

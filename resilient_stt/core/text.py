@@ -63,11 +63,15 @@ def tokens(text: str, language: str = "") -> list[Token]:
     return found
 
 
+LONGEST = 64
+"""Letters of a word: comparing takes the square of them, and who loops tells thousands in one."""
+
+
 def similar(a: str, b: str) -> bool:
     """Whether two normalised tokens are the same word, give or take a spelling."""
     if a == b:
         return True
-    if min(len(a), len(b)) < 4:
+    if min(len(a), len(b)) < 4 or max(len(a), len(b)) > LONGEST:
         return False
     return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILAR
 
