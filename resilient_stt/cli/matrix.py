@@ -67,11 +67,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cases of one fault at one place: `primary`, `fallback` or `both`."""
+    """The cases of one fault at one place: `primary`, `fallback` or `both`.
+
+    `promised`: somebody hears. Where two providers go on and say nothing of what they hear, nobody
+    can tell it from noise.
+    """
 
     fault: str
     where: str
     cases: tuple[Case, ...]
+    promised: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +88,14 @@ class Kind:
         outage: The faults of each of two providers, from a second until another.
         from_start: The faults of a provider that has them from the start, if that is another case.
         at_end: It strikes when the caller hangs up: the moments are those of hanging up.
+        silent: What was said meanwhile is gone, without an error and with the connection open.
     """
 
     strike: Callable[[Moment], _Faults]
     outage: Callable[[float, float], _Faults]
     from_start: _Faults = ()
     at_end: bool = False
+    silent: bool = False
 
 
 _Make = Callable[..., Fault]
@@ -111,11 +118,12 @@ def _blow(make: _Make, away: _Make = Refuse) -> Kind:
     )
 
 
-def _state(make: _Make) -> Kind:
+def _state(make: _Make, *, silent: bool = True) -> Kind:
     """All connections are struck that hear the moment."""
     return Kind(
         lambda m: (_at(make, m),),
         lambda begin, end: (make(at_time=begin, until=end),),
+        silent=silent,
     )
 
 
@@ -146,11 +154,11 @@ KINDS: dict[str, Kind] = {
     "in-band-402": _blow(functools.partial(InBandError, 402)),
     "in-band-500": _blow(functools.partial(InBandError, 500, then="close")),
     "stall": _state(Stall),
-    "latency": _state(functools.partial(Latency, 3.0)),
+    "latency": _state(functools.partial(Latency, 3.0), silent=False),
     "garbage-unparsable": _state(functools.partial(Garbage, "unparsable")),
-    "garbage-no-text": _state(functools.partial(Garbage, "no_text")),
-    "garbage-types": _state(functools.partial(Garbage, "wrong_types")),
-    "garbage-list": _state(functools.partial(Garbage, "list")),
+    "garbage-no-text": _state(functools.partial(Garbage, "no_text"), silent=False),
+    "garbage-types": _state(functools.partial(Garbage, "wrong_types"), silent=False),
+    "garbage-list": _state(functools.partial(Garbage, "list"), silent=False),
     "garbage-binary": _state(functools.partial(Garbage, "binary")),
     "garbage-type": _state(functools.partial(Garbage, "unknown_type")),
     "empty-finals": _state(EmptyFinals),
@@ -174,7 +182,7 @@ def rows(kinds: dict[str, Kind], count: int) -> list[Row]:
     """The matrix: the healthy runs that it is measured against, then three rows for each fault."""
     moments = _moments(count)
     faulty = [
-        Row(name, where, tuple(cases))
+        Row(name, where, tuple(cases), promised=not (kind.silent and where == "both"))
         for name, kind in kinds.items()
         for where, cases in _places(kind, moments).items()
     ]

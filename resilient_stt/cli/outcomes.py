@@ -62,6 +62,8 @@ class Result:
     @property
     def broken(self) -> list[tuple[Case, Outcome]]:
         """The cases in which a promise was broken."""
+        if not self.row.promised:
+            return []
         pairs = zip(self.row.cases, self.outcomes, strict=True)
         return [(case, outcome) for case, outcome in pairs if outcome.breaches]
 
@@ -110,7 +112,7 @@ def table(found: Iterable[Result]) -> Table:
             *(_count(breaches[name]) for name in _COLUMNS),
             f"+{result.extra:.1f}s",
             _served(result.served),
-            _verdict(breaches),
+            _verdict(breaches, promised=result.row.promised),
         )
     return drawn
 
@@ -141,6 +143,7 @@ def _row(result: Result) -> dict[str, Any]:
         **{name: breaches[name] for name in _TITLES},
         "extra_delay_s": round(result.extra, 3),
         "served": dict(result.served),
+        "promised": result.row.promised,
         "kept": not result.broken,
         "broken": [told(case, outcome) for case, outcome in result.broken],
     }
@@ -152,7 +155,9 @@ def _served(served: Counter[str]) -> str:
     return ", ".join(f"{name} {times}" for name, times in sorted(served.items())) or "nobody"
 
 
-def _verdict(breaches: Mapping[str, int]) -> Text:
+def _verdict(breaches: Mapping[str, int], *, promised: bool) -> Text:
+    if not promised:
+        return Text("nobody hears", style="dim")
     if not breaches:
         return Text("kept", style="green")
     return Text(_listed(breaches), style="bold red")
