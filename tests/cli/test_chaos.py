@@ -56,6 +56,7 @@ ROW_KEYS = {
     "mistimed",
     "extra_delay_s",
     "served",
+    "promised",
     "kept",
     "broken",
 }
