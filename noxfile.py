@@ -67,6 +67,13 @@ def simulate(session: nox.Session) -> None:
     session.run("python", *SIMULATE, *session.posargs)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the code on purpose, and see the simulated calls notice."""
+    session.install("-e", ".")
+    session.run("python", "scripts/mutants.py", *session.posargs)
+
+
 def _seed() -> int:
     """Other calls for each commit, and the same for the same one."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)

@@ -50,7 +50,7 @@ def test_constructor() -> None:
     """The parameters of `ResilientSTT`: one positional, as in LiveKit's `FallbackAdapter`."""
     parameters = inspect.signature(resilient_stt.ResilientSTT).parameters
     assert list(parameters) == [
-        "providers",
+        "stt",
         "vad",
         "policies",
         "attempt_timeout",
@@ -58,7 +58,7 @@ def test_constructor() -> None:
         "retry_interval",
     ]
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    assert positional == ["providers"]
+    assert positional == ["stt"]
 
 
 def test_public_methods() -> None:
@@ -72,6 +72,7 @@ def test_public_methods() -> None:
         "draw_wait",
         "names",
         "provider_named",
+        "providers",
         "report",
         "report_availability",
         "report_failure",

@@ -36,6 +36,8 @@ from resilient_stt.testing.speech import ReferenceSpeech
 
 from .fakes import Behaviour, FakeStream, FakeSTT, transcribes
 
+pytestmark = pytest.mark.sweep
+
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1).padded(1.0)

@@ -31,6 +31,8 @@ from resilient_stt.testing.faults import is_final, is_transcript
 from resilient_stt.testing.play import Played, play
 from resilient_stt.testing.speech import ReferenceSpeech
 
+pytestmark = pytest.mark.sweep
+
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1).padded(1.0)

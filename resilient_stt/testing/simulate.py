@@ -27,6 +27,7 @@ Seed = Annotated[int, typer.Option(min=0, help="The first call's seed; the other
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")]
 Replay = Annotated[Path | None, typer.Option(help="Run the schedule in this JSON file alone.")]
 Save = Annotated[Path | None, typer.Option(help="Write a broken call's schedule to this file.")]
+Shrink = Annotated[bool, typer.Option(help="Make a broken call as simple as it can be.")]
 Log = Annotated[bool, typer.Option(help="Print what happened in a replayed call.")]
 
 
@@ -52,6 +53,7 @@ def main(
     replay: Replay = None,
     save: Save = None,
     log: Log = False,
+    shrink: Shrink = True,
 ) -> None:
     """Simulate calls over failing providers, and check that every promise holds."""
     console = Console(highlight=False, soft_wrap=True)
@@ -66,7 +68,7 @@ def main(
             progress.advance(task)
             if promises:
                 progress.stop()
-                _explain(console, number, save)
+                _explain(console, number, save, shrink=shrink)
                 raise typer.Exit(1)
     rate = schedules / (time.perf_counter() - begun)
     last = seed + schedules - 1
@@ -87,14 +89,14 @@ def _replay(console: Console, path: Path, *, log: bool) -> int:
     return 1 if outcome.broken else 0
 
 
-def _explain(console: Console, seed: int, save: Path | None) -> None:
+def _explain(console: Console, seed: int, save: Path | None, *, shrink: bool) -> None:
     outcome = simulate(draw(seed))
     console.print(
         f"seed {seed} breaks a promise; again with: {COMMAND} --schedules 1 --seed {seed}"
     )
     _tell(console, outcome)
-    simple = shrunk(outcome)
-    console.print("the simplest call that was found to break one:")
+    simple = shrunk(outcome) if shrink else outcome
+    console.print("the simplest call that was found to break one:" if shrink else "the call:")
     console.print(simple.schedule.to_json(), markup=False)
     _tell(console, simple)
     if save:

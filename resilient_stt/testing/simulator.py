@@ -25,7 +25,7 @@ from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 
 from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
-from ..events import AudioLost, Event
+from ..events import AudioLost, Event, ProviderFailed
 from ..speech import SpeechEdge
 from ..stt import ResilientSTT
 from .clock import VirtualTimeLoop
@@ -186,6 +186,12 @@ class _Listener:
         self._schedule = outcome.schedule
         self._call = call
         self._said: list[stt.SpeechEvent] = []
+        self._made = made
+        self._told: dict[str, float] = {}
+        """When each provider told its last final."""
+        self._failed: dict[str, float] = {}
+        """And when it last failed."""
+        self._kept = 0.0
         self._lost = 0.0
         self._error: Exception | None = None
         self._ended = False
@@ -205,6 +211,8 @@ class _Listener:
             limit = schedule.length + sum(s for _, s in schedule.gaps) + PATIENCE
         await asyncio.wait([consumer], timeout=limit)
         self._ended = consumer.done()
+        ledger = stream._session._ledger
+        self._kept = ledger.seconds(ledger.end - ledger.start)
         await stream.aclose()
         caller.cancel()
         await asyncio.wait([caller, consumer])
@@ -230,6 +238,8 @@ class _Listener:
         try:
             async for event in stream:
                 self._said.append(event)
+                if event.type is _FINAL:
+                    self._told[(event.alternatives[0].metadata or {})["provider"]] = self._call.now
                 self._note(_line(event))
         except Exception as error:
             self._error = error
@@ -239,6 +249,8 @@ class _Listener:
     def _reported(self, event: Event) -> None:
         if isinstance(event, AudioLost):
             self._lost += event.seconds
+        if isinstance(event, ProviderFailed):
+            self._failed[event.provider] = self._call.now
         self._note(repr(event))
 
     def _note(self, what: str) -> None:
@@ -254,6 +266,8 @@ class _Listener:
             *self._times(),
             *self._balance(whole=whole),
             *self._repeats(),
+            *self._memory(whole=whole),
+            *self._breakers(),
         ]
         if whole and not self._ended:
             self._outcome.broken.append("the stream did not end")
@@ -286,6 +300,22 @@ class _Listener:
                 off = abs(float(word.start_time) - sound.start / RATE)  # type: ignore[arg-type]
                 if not off <= allowed:
                     yield f"{word!r} is told at {word.start_time}, off by {off:.3f} s"
+
+    def _memory(self, *, whole: bool) -> Iterator[str]:
+        """What is told is forgotten, but for two seconds and what follows the last word."""
+        last = max((s.start for s in sounds(self._schedule) if s.value != NOISE), default=0) / RATE
+        untimed = any(s.times != "words" for s in self._schedule.scripts)
+        if whole and not untimed and self._kept > self._schedule.length - last + 4:
+            yield f"{self._kept:.1f} s of audio are kept"
+
+    def _breakers(self) -> Iterator[str]:
+        """Whoever told words since he failed may be given traffic."""
+        now = asyncio.get_running_loop().time()
+        for name, at in self._told.items():
+            breaker = self._made._health[name].breaker
+            slow = breaker._for_slowness
+            if at > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
+                yield f"{name} serves, and is left alone: {breaker!r}"
 
     def _balance(self, *, whole: bool) -> Iterator[str]:
         edges = [e.type for e in self._said if e.type in _EDGES]

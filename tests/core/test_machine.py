@@ -68,6 +68,8 @@ from resilient_stt.events import AudioLost
 
 from .promises import alone
 
+pytestmark = pytest.mark.sweep
+
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
 RATE = 16_000

@@ -10,6 +10,8 @@ from resilient_stt.testing import simulate as campaign
 from resilient_stt.testing.schedule import Mishap, Piece, Schedule, Script, draw, promised, smaller
 from resilient_stt.testing.simulator import shrunk, simulate
 
+pytestmark = pytest.mark.sweep
+
 CORPUS = sorted(Path(__file__).parent.parent.glob("schedules/*.json"))
 """Every call that ever broke a promise, as simple as it could be made."""
 
