@@ -75,7 +75,6 @@ class Opinion:
         """The hedge failed: another may be asked."""
         self._hedge = None
         self._budget.spent(hedge.sent, now)
-        self._budget.spent(hedge.sent, now)
         self._legs.fail(hedge, failure, now)
         told = any(said.text.strip() for said, _ in hedge.held)
         if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):

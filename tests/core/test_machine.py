@@ -68,8 +68,6 @@ from resilient_stt.events import AudioLost
 
 from .promises import alone
 
-pytestmark = pytest.mark.sweep
-
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
 RATE = 16_000
@@ -555,7 +553,7 @@ class AnyInput(RuleBasedStateMachine):
                 self.handle(LegEnded(leg, 0.1))
 
 
-TestAnyInput = AnyInput.TestCase
+TestAnyInput = pytest.mark.sweep(AnyInput.TestCase)
 TestAnyInput.settings = settings(
     max_examples=100 * MORE,
     stateful_step_count=40,

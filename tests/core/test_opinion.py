@@ -246,6 +246,17 @@ def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
     assert events(sim, ProviderFailed)[0].provider == "b"
 
 
+def test_a_hedge_that_drops_after_it_told_is_asked_again() -> None:
+    """What it told is gone with it; and what it was given counts once against the budget."""
+    route = [Recogniser("a", [DEAF] * 9), Recogniser("b", [Drops(0.45)], latency=0.05)]
+    sim = Simulation(TWO, route).run(within=3)
+    assert_promises(sim)
+    assert sim.opened[:3] == ["a", "b", "b"]
+    assert events(sim, ProviderFailed)[0].provider == "b"
+    given = sum(c.sent / RATE for c in sim.closed if c.of.name == "b" and c.fault)
+    assert repr(sim.budget).endswith(f"spent={given:.1f})")
+
+
 def test_where_nobody_can_be_asked_silence_convicts() -> None:
     """When every second opinion fails, also on the same provider, silence is enough."""
     down = [(0.5, 4.0)]

@@ -10,8 +10,6 @@ from resilient_stt.testing import simulate as campaign
 from resilient_stt.testing.schedule import Mishap, Piece, Schedule, Script, draw, promised, smaller
 from resilient_stt.testing.simulator import shrunk, simulate
 
-pytestmark = pytest.mark.sweep
-
 CORPUS = sorted(Path(__file__).parent.parent.glob("schedules/*.json"))
 """Every call that ever broke a promise, as simple as it could be made."""
 
@@ -26,6 +24,7 @@ def test_what_once_failed(path: Path) -> None:
     assert simulate(schedule).broken == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(40))
 def test_drawn_calls(seed: int) -> None:
     """A drawn call keeps the promises, comes through JSON, and happens the same way twice."""
@@ -37,6 +36,7 @@ def test_drawn_calls(seed: int) -> None:
     assert "\n".join(first.log).encode() == "\n".join(second.log).encode()
 
 
+@pytest.mark.sweep
 def test_many_kinds_of_calls_are_drawn() -> None:
     """Every mishap, at every point, and every property that a provider can have."""
     drawn = [draw(seed) for seed in range(2000)]
@@ -66,6 +66,7 @@ def test_a_call_that_is_too_much_is_told() -> None:
     assert simulate(schedule).broken == ["told [] of ['hello']"]
 
 
+@pytest.mark.sweep
 def test_smaller_schedules() -> None:
     """Each step is one that the promises hold for, and another than before."""
     for seed in range(200):
