@@ -111,7 +111,7 @@ def performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outc
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_end_with_parent)
     try:
-        with _ctrl_c_ignored():  # the processes that this starts inherit it
+        with _ctrl_c_held_back():  # the processes that this starts inherit it
             numbers = {pool.submit(perform, row): number for number, row in enumerate(matrix)}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
@@ -126,12 +126,16 @@ def performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outc
 
 
 @contextlib.contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ctrl_c_held_back() -> Iterator[None]:
+    """It comes afterwards; processes that are started meanwhile inherit the mask: none for them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -74,8 +74,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(end: signal.Signals) -> None:
         process.stdout.readline()  # the first failure
         (servers,) = children(process.pid)
         process.send_signal(end)
-        _, errors = process.communicate(timeout=10)
-    deadline = time.monotonic() + 5
+        _, errors = process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
     while is_alive(servers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(servers)

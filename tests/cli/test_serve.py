@@ -237,7 +237,7 @@ def test_signals_end_it_cleanly() -> None:
                 agent.sendall(HANDSHAKE)
                 assert agent.recv(1000).startswith(b"HTTP/1.1 101 ")
                 process.send_signal(end)
-                _, errors = process.communicate(timeout=10)
+                _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
         assert f"base_url='http://{HOST}:{ports[0]}'" in told
         assert f"base_url='http://{HOST}:{ports[1]}/v1/listen'" in told
