@@ -281,7 +281,7 @@ class Session:
         ledger = self._ledger
         if kept is not None:
             self._legs.transcript.commit(kept, ledger.seconds(reach))
-        leg.seam.passed(utterance, kept)
+        again = leg.seam.passed(utterance, kept)
         if not utterance.text.strip():
             return
         if utterance.end is not None:
@@ -291,7 +291,7 @@ class Session:
             owed = ledger.first_owed()
             heard = min(reach, leg.cursor - ledger.samples(leg.backlog(now)))
             ledger.settle(ledger.ended_by(heard - late))
-            if leg.provider.turn_after or ledger.first_owed() is owed:
+            if not again and (leg.provider.turn_after or ledger.first_owed() is owed):
                 leg.claims.append(reach)
         self._legs.covered(leg)
         self._opinion.reset()

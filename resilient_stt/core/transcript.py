@@ -119,7 +119,7 @@ class Seam:
     ) -> None:
         self._boundary = boundary
         self._replay_from = replay_from
-        self._told = [c.norm for c in told]
+        self._told = list(told)
         self._beyond = any(c.start is None and c.end > boundary + ROUNDING for c in told)
         """Words were told beyond the boundary: only their text can say which."""
         self._tolerance = tolerance
@@ -144,28 +144,32 @@ class Seam:
                 return None
         return _without_tokens(utterance, self._by_text(found)[0], found)
 
-    def passed(self, utterance: Utterance, kept: Utterance | None) -> None:
-        """A FINAL went through: `kept` of it was new."""
+    def passed(self, utterance: Utterance, kept: Utterance | None) -> bool:
+        """A FINAL went through: `kept` of it was new. Whether it told what is settled, only."""
         found = tokens(utterance.text, utterance.language)
         if kept is not None:
             self.open = False
-        elif found:
-            used = self._by_text(found)[1]
-            del self._told[:used]
-            self._first = False
-            if used and not self._told:
-                self.open = False  # all is told again: a clock that is early must not cost the next
+            return False
+        if not found:
+            return False
+        used = self._by_text(found)[1]
+        again = self._told[:used]
+        del self._told[:used]
+        self._first = False
+        if used and not self._told:
+            self.open = False  # all is told again: a clock that is early must not cost the next
+        return bool(again) and all(c.end <= self._boundary + ROUNDING for c in again)
 
     def _by_text(self, found: list[Token]) -> tuple[int, int]:
         """How many leading tokens are re-told, and how many of the told ones that uses up.
 
         The first token of a leg may be the torn rest of a word.
         """
-        norms = [t.norm for t in found]
-        count, used = retold(self._told, norms)
+        norms, told = [t.norm for t in found], [c.norm for c in self._told]
+        count, used = retold(told, norms)
         if count or not self._first:
             return count, used
-        count, used = retold(self._told, norms[1:])
+        count, used = retold(told, norms[1:])
         return (count + 1, used) if count or self._torn else (0, 0)
 
     def _by_time(self, utterance: Utterance) -> int:
@@ -197,7 +201,7 @@ class Seam:
     def _agreement(self, norms: list[str]) -> int:
         """How many words at the end of `norms` are the last ones told, going backwards."""
         count = 0
-        told = self._told[:]
+        told = [c.norm for c in self._told]
         for word in reversed(norms):
             parts = word.split()
             if not parts or len(told) < len(parts):

@@ -158,6 +158,7 @@ class ScriptedStream(stt.RecognizeStream):
         self._due: deque[Utterance] = deque()
         """What it is about to say: timers of one moment come in any order."""
         self._lies = False
+        self._hung_up = False
         self._counts: dict[Point, int] = {}
         self._heard = Heard(of.call, of.script, seed=len(of.call.streams))
         self.closed = False
@@ -177,10 +178,18 @@ class ScriptedStream(stt.RecognizeStream):
         listener = asyncio.create_task(self._listen(), name=f"{self._of.name}.listen")
         try:
             await self._over
+            await self._ends_in_mid_call()
         finally:
             for drop in drops:
                 drop.cancel()
             await aio.cancel_and_wait(listener)
+
+    async def _ends_in_mid_call(self) -> None:
+        """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
+        if self._hung_up:
+            await asyncio.sleep(_ENDED_AFTER)
+            if self._input_ch.closed:
+                raise failure("dropped")
 
     async def _connect(self) -> None:
         if self._of.down_until() is not None:
@@ -236,7 +245,8 @@ class ScriptedStream(stt.RecognizeStream):
         match mishap.way:
             case "raise":
                 self._fail(mishap.kind)
-            case "end" if at == "end" or not self._input_ch.closed:
+            case "end":
+                self._hung_up = at != "end"
                 self._finish()
             case "hang":
                 self._mute_until = float("inf")

@@ -446,3 +446,14 @@ def test_they_show_their_state() -> None:
     assert repr(transcript) == "Transcript(committed=1)"
     seam = transcript.seam(1.0, 0.2, float, torn=False)
     assert repr(seam) == "Seam(boundary=1.000, told=1, open=True)"
+
+
+def test_a_final_that_tells_what_is_settled_says_so() -> None:
+    """It speaks for nothing behind the boundary; a word told beyond it is not settled yet."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    transcript.commit(Utterance("brave"), 4.0)
+    seam = transcript.seam(1.5, 1.0, float, torn=False)
+    assert seam.passed(Utterance("alpha"), None)
+    assert not seam.passed(Utterance("brave"), None)
+    assert not seam.open
