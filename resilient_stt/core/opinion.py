@@ -170,8 +170,9 @@ class Opinion:
         if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)
             return alarm
-        if self._heard_nothing(hedge, active, now):
-            self._noise(hedge, active, alarm, news_at, now)
+        denied = self._denied_to(hedge, active, now)
+        if denied is not None:
+            self._noise(hedge, active, alarm, news_at, denied, now)
         return None
 
     def _news_at(self, hedge: Leg) -> float | None:
@@ -189,12 +190,18 @@ class Opinion:
                 seam.passed(utterance, kept)
         return None
 
-    def _heard_nothing(self, hedge: Leg, active: Leg, now: float) -> bool:
-        if hedge.finished:
-            return True
-        denied = hedge.watch.denied and (hedge.ended_at is not None or not active.finished)
+    def _denied_to(self, hedge: Leg, active: Leg, now: float) -> int | None:
+        """Before which session sample the hedge heard nothing new; `None` as long as it may."""
+        watch = hedge.watch
+        if hedge.finished or (watch.denied and hedge.ended_at is not None):
+            return hedge.cursor
+        if watch.denied and not active.finished:
+            return watch.denied_to
         over = self._over_at(hedge, active)
-        return denied or (over is not None and now >= over)
+        if over is None or now < over:
+            return None
+        own = None if active.finished else watch.alarm(self._legs.ledger, hedge.cursor)
+        return own.to if own else hedge.cursor
 
     def _over_at(self, hedge: Leg, active: Leg) -> float | None:
         """When the hedge had time enough as well, to connect too if it has said nothing yet."""
@@ -207,14 +214,21 @@ class Opinion:
         return max(alarm.due, hedge.watch.heard_by(self._until) or 0.0) + connects
 
     def _noise(
-        self, hedge: Leg, active: Leg, alarm: Alarm, news_at: float | None, now: float
+        self,
+        hedge: Leg,
+        active: Leg,
+        alarm: Alarm,
+        news_at: float | None,
+        denied: int,
+        now: float,
     ) -> None:
-        """It was not speech, up to where the hedge told words, which goes on then.
+        """It was not speech, up to where the hedge told words, or has heard: it goes on then.
 
         A second leg of the same provider may be as deaf as the first.
         """
         ledger = self._legs.ledger
-        to = min(max(alarm.to, self._until), hedge.cursor)
+        owed = max(alarm.to, self._until)
+        to = min(owed, denied)
         if news_at is not None:
             to = min(to, ledger.samples(news_at))
         if alarm.sign not in (Sign.OVERDUE, Sign.MISSING):
@@ -222,6 +236,9 @@ class Opinion:
             to = min(to, active.cursor - ledger.samples(self._policy.quiet))
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)
+        if news_at is None and denied < owed and alarm.sign is not Sign.QUIET:
+            hedge.watch.acquitted(denied)
+            return
         active.watch.acquitted(max(to, ledger.watermark))
         if news_at is not None:
             return

@@ -83,6 +83,8 @@ class Watch:
         self._asks: deque[_Ask] = deque(maxlen=ASKS)
         self._denials = 0
         """Requests that finals without text have answered since the last text."""
+        self.denied_to = 0
+        """The session sample before which the last of them said that there are no words."""
         self._empty = 0
         self._empty_since = 0.0
         self._empty_to = 0
@@ -138,7 +140,7 @@ class Watch:
             self._empty = self._denials = 0
         elif said.kind is SaidKind.FINAL:
             if self._asks and self._asks[0].at <= now:
-                self._asks.popleft()  # an answer: no words there
+                self.denied_to = self._asks.popleft().to  # an answer: no words there
                 self._denials += 1
             self._empty += 1
             self._empty_since, self._empty_to = now, cursor

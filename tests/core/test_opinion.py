@@ -314,6 +314,16 @@ def test_words_after_noise_are_no_noise() -> None:
     assert_promises(sim.run(within=20))
 
 
+@pytest.mark.parametrize("names", ["ab", "a"])
+def test_a_hedge_is_judged_by_what_it_has_heard(names: str) -> None:
+    """A hedge that is sent noise denies that, and not the word behind it that it was not sent."""
+    words = speak(("one", 0.4, 0.4), noise(0.1, 4.0), ("two", 0.0, 0.4))
+    slow = Pace(burst=0.05, rate=1.5)
+    route = [Recogniser(n, endpointing=0.1, pace=slow) for n in names]
+    route[0] = replace(route[0], faults=[Stalls(5.55)])
+    assert_promises(Simulation(words, route, tail=1.5).run(within=20))
+
+
 # --- noise falls off
 
 
