@@ -151,6 +151,11 @@ class Ledger:
                 return segment
         return None
 
+    def rest_until(self) -> int:
+        """Where the segment around the watermark ends, or the watermark, if it is in none."""
+        inside = [self._until(s) for s in self._after_watermark() if self._inside(s)]
+        return inside[0] if inside else self.watermark
+
     def ended_by(self, position: int) -> int:
         """Where the last segment that had ended by `position` ends; 0 if there is none."""
         return max((s.end for s in self._segments if s.end and s.end <= position), default=0)

@@ -112,6 +112,13 @@ class Leg:
         """Seconds that the provider may need to hear what it was sent already."""
         return max(0.0, self.heard_by - now)
 
+    def heard(self, ledger: Ledger, now: float) -> int:
+        """The session sample up to which it can have heard, at least."""
+        unheard = self.backlog(now) * HEARS_AT
+        if not (unheard and self.timeline):
+            return self.cursor
+        return ledger.samples(self.timeline.end_of(max(0.0, self.sent - unheard)))
+
     def send(self, ledger: Ledger, now: float) -> list[SendAudio | FlushLeg]:
         """What the pace allows to send now: audio, and flushes at their places."""
         commands = []

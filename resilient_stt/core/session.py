@@ -174,7 +174,7 @@ class Session:
     def _settle_silence(self, now: float) -> None:
         heard = 0
         if active := self._legs.active:
-            heard = active.cursor - self._ledger.samples(active.backlog(now))
+            heard = active.heard(self._ledger, now)
             past = heard - self._ledger.samples(self._policies.replay.settle_grace)
             if active.finished:
                 past = active.cursor
@@ -211,9 +211,12 @@ class Session:
             self._move(active, *move, now)
 
     def _convict(self, active: Leg, alarm: Alarm, now: float, wait: float) -> None:
-        """Leave a silent leg. Where two have ended without the same words, there are none."""
+        """Leave a silent leg. Where two have ended without the same words, there are none, unless
+        a hedge has told them: one that only begins to, again and again, is not believed for ever.
+        """
         if active.finished:
-            if self._tail == self._ledger.watermark:
+            known = self._tail == self._ledger.watermark
+            if known and (not self._opinion.asking or self._goes_nowhere()):
                 self._close(Finish())
                 return
             self._tail = self._ledger.watermark
@@ -289,9 +292,11 @@ class Session:
         else:
             late = ledger.samples(self._policies.replay.speaks_for)
             owed = ledger.first_owed()
-            heard = min(reach, leg.cursor - ledger.samples(leg.backlog(now)))
+            heard = min(reach, leg.heard(ledger, now))
             ledger.settle(ledger.ended_by(heard - late))
-            if not again and (leg.provider.turn_after or ledger.first_owed() is owed):
+            if again:  # it may speak for the rest of the voice that it has told, and no more
+                reach = min(reach, ledger.rest_until())
+            if leg.provider.turn_after or ledger.first_owed() is owed:
                 leg.claims.append(reach)
         self._legs.covered(leg)
         self._opinion.reset()
