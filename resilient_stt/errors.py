@@ -2,6 +2,7 @@
 
     ResilientSTTError
     ├── ConfigurationError (ValueError)    the providers or options given cannot work
+    │   └── NoKey                          a provider's key is not set
     ├── AudioFormatError (ValueError)      a frame that does not fit the stream
     └── StreamClosedError (RuntimeError)   audio pushed after the end
 
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigurationError",
     "ErrorKind",
     "Failure",
+    "NoKey",
     "ResilientSTTError",
     "StreamClosedError",
     "classify",
@@ -37,6 +39,13 @@ class ResilientSTTError(Exception):
 
 class ConfigurationError(ResilientSTTError, ValueError):
     """The providers or options given cannot work; the message says what to do."""
+
+
+class NoKey(ConfigurationError):
+    """A provider has no key; the message names the environment variable to set."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"no key: set {variable}")
 
 
 class AudioFormatError(ResilientSTTError, ValueError):

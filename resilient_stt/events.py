@@ -15,10 +15,9 @@ from typing import ClassVar, Literal
 class Switched:
     """Another leg serves the stream from now on; `provider` may be the one that failed, reopened.
 
-    `reason` is the `ErrorKind` value of the failure, or `options_changed`; at a turn boundary
-    `failback` (a preferred provider has recovered), between two words `slow` (finals came too
-    late). The audio from
-    `replay_from` on is replayed.
+    `reason` is the `ErrorKind` value of the failure, `options_changed` or `language` (see
+    `LanguageRouted`); at a turn boundary `failback` (a preferred provider has recovered), between
+    two words `slow` (finals came too late). The audio from `replay_from` on is replayed.
     """
 
     name: ClassVar[Literal["switched"]] = "switched"
@@ -111,6 +110,24 @@ class Recovered:
     provider: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageRouted:
+    """Another language is spoken from now on; `route` is the key of its route, `providers` who
+    serves it in order of preference.
+
+    `reason`: `asked` (by `update_options`), `finals_in_a_row` or `long_final` (a provider reported
+    it). Languages are BCP 47 tags, empty where none is known.
+    """
+
+    name: ClassVar[Literal["language_routed"]] = "language_routed"
+    at: float
+    from_language: str
+    language: str
+    route: str
+    providers: tuple[str, ...]
+    reason: str
+
+
 Event = (
     Switched
     | Replayed
@@ -120,4 +137,5 @@ Event = (
     | Restored
     | SecondOpinion
     | Recovered
+    | LanguageRouted
 )

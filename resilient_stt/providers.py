@@ -1,4 +1,4 @@
-"""What providers there are, what they are called, and how fast each takes audio."""
+"""The providers that are made by default, and what providers are called."""
 
 from __future__ import annotations
 
@@ -9,21 +9,8 @@ from typing import Any
 
 from livekit.agents import stt
 
-from .core.policy import Pace, Provider
 from .errors import ConfigurationError
 from .observe import logger
-
-# Cartesia drains bursts at about 1.5 times real time, Deepgram processes at about 1.25 times (seen
-# in production): more only queues there, so the rates stay low. The bursts are what the delay after
-# a drop hangs on: a drop near the end of a sentence of 5 s, replayed with 2 s at once and then at
-# 1.5x, comes (5 + 0.5 - 2) / 1.5 - 0.5 = 1.8 s later than without the drop. 8 s hold any sentence
-# said in one breath.
-_CARTESIA_PACE = Pace(burst=8.0, rate=1.5)
-_DEEPGRAM_PACE = Pace(burst=8.0, rate=2.0)
-
-_TURN_AFTER = 6.0
-"""Seconds that a recogniser which finds the ends of turns itself may keep a told turn open: ink-2's
-`turn_end_timeout_ms` is 5600 by default. Of others we do not know better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,40 +81,3 @@ def plugin_of(provider: stt.STT[Any]) -> str:
     if provider.provider != "unknown":
         return provider.provider.lower().replace(" ", "-")
     return type(provider).__name__.lower()
-
-
-def traits_of(name: str, provider: stt.STT[Any]) -> Provider:
-    """What the decisions know of a provider."""
-    plugin, kind = plugin_of(provider), type(provider).__name__
-    variable = next((d.variable for d in DEFAULTS if d.name == plugin), "")
-    interims = provider.capabilities.interim_results
-    if (plugin, kind) == ("cartesia", "STT"):
-        # its ink-2 streams ignore a flush
-        whisper = provider.model.startswith("ink-whisper")
-        return Provider(
-            name=name,
-            pace=_CARTESIA_PACE,
-            interims=interims,
-            flushes=whisper,
-            finalises_late=whisper,
-            final_after=1.6,
-            turn_after=0.0 if whisper else _TURN_AFTER,
-            key_variable=variable,
-        )
-    if (plugin, kind) == ("deepgram", "STT"):
-        return Provider(
-            name=name,
-            pace=_DEEPGRAM_PACE,
-            interims=interims,
-            flushes=True,
-            final_after=1.2,
-            key_variable=variable,
-        )
-    return Provider(
-        name=name,
-        interims=interims,
-        flushes=provider.capabilities.manual_flush,
-        final_after=2.5,
-        turn_after=_TURN_AFTER if interims else 0.0,
-        key_variable=variable,
-    )

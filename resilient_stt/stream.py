@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
-from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio
 
 from .core.commands import (
@@ -36,6 +36,7 @@ from .core.inputs import (
     Flushed,
     Input,
     InputEnded,
+    LanguageChanged,
     LegFailed,
     Opened,
     OptionsChanged,
@@ -71,7 +72,6 @@ class ResilientStream(stt.RecognizeStream):
         stt: ResilientSTT,
         session: Session,
         detector: SpeechDetector | None,
-        language: NotGivenOr[str],
         conn_options: APIConnectOptions,
     ) -> None:
         # LiveKit's own retry must not act beside ours
@@ -79,7 +79,6 @@ class ResilientStream(stt.RecognizeStream):
         self._resilient = stt
         self._session = session
         self._detector = detector
-        self._language = language
         self._frames = FrameStore()
         self._legs: dict[int, LegStream] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -131,6 +130,10 @@ class ResilientStream(stt.RecognizeStream):
     def options_changed(self, provider: str) -> None:
         """A provider's options changed: a leg on it is opened anew."""
         self._inbox.put_nowait(OptionsChanged(provider))
+
+    def language_changed(self, language: str) -> None:
+        """Another language is spoken from now on."""
+        self._inbox.put_nowait(LanguageChanged(language))
 
     def _check_open(self) -> None:
         if self._input_ch.closed:
@@ -203,8 +206,8 @@ class ResilientStream(stt.RecognizeStream):
 
     def _execute(self, command: Command) -> None:
         match command:
-            case OpenLeg(leg, provider, start):
-                self._open(leg, provider, start)
+            case OpenLeg():
+                self._open(command)
             case SendAudio(leg, start, end):
                 self._on_leg(leg, lambda stream: stream.push(self._frames.frame(start, end)))
             case FlushLeg(leg):
@@ -235,20 +238,20 @@ class ResilientStream(stt.RecognizeStream):
             case _:
                 raise AssertionError(f"unknown command {command!r}")
 
-    def _open(self, leg: int, provider: str, start: int) -> None:
+    def _open(self, order: OpenLeg) -> None:
         rate = self._frames.rate
         try:
-            self._legs[leg] = LegStream(
-                leg,
-                self._resilient.provider_named(provider),
+            self._legs[order.leg] = LegStream(
+                order.leg,
+                self._resilient.provider_named(order.provider),
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
                 connect_timeout=self._resilient.policies.retry.connect_timeout,
-                start_time_offset=self.start_time_offset + (start / rate if rate else 0.0),
-                language=self._language,
+                start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
+                language=order.language or NOT_GIVEN,
             )
         except Exception as error:
-            self._not_opened(leg, provider, error)
+            self._not_opened(order.leg, order.provider, error)
 
     def _not_opened(self, leg: int, provider: str, error: Exception) -> None:
         if lacks_http_session(error):

@@ -5,26 +5,31 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 from weakref import WeakSet
 
 import tenacity
-from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.stt import STT, StreamAdapter
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
 from .batch import Batch
+from .config import load
 from .core.breaker import Breaker
 from .core.health import Health, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
+from .core.routing import Routing
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
 from .observe import log_event, logger
-from .providers import from_environment, name_providers, traits_of
+from .options import fan_out
+from .plan import Plan
+from .providers import from_environment
 from .speech import BundledDetector, SpeechDetectorFactory
 from .stream import ResilientStream
 
@@ -45,6 +50,7 @@ EventName = Literal[
     "restored",
     "second_opinion",
     "recovered",
+    "language_routed",
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
 
@@ -59,6 +65,7 @@ class ResilientSTT(STT[EventName]):
         self,
         stt: Sequence[STT[Any]] | None = None,
         *,
+        language: NotGivenOr[str] = NOT_GIVEN,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
         policies: Policies | None = None,
         attempt_timeout: float | None = None,
@@ -70,6 +77,8 @@ class ResilientSTT(STT[EventName]):
         Args:
             stt: any LiveKit STTs. Without: Cartesia ink-whisper, then Deepgram nova-3, with
                 keys from `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY`.
+            language: a BCP 47 tag, for streams that are not given one. Without, each provider
+                hears in the language it was made with.
             vad: a LiveKit `VAD` wraps providers that cannot stream. A callable that makes a
                 `SpeechDetector` replaces the bundled voice activity model; `None` turns local voice
                 activity off, and with it what is decided from silence.
@@ -83,11 +92,55 @@ class ResilientSTT(STT[EventName]):
             ConfigurationError: no provider, one that is no LiveKit STT, one given twice, one that
                 cannot stream without a `vad`, no key in the environment, or an impossible number.
         """
-        given = from_environment() if stt is None else _checked(stt)
-        self.policies = _with_overrides(
-            policies or Policies(), attempt_timeout, max_retry_per_stt, retry_interval
-        )
-        self._originals = name_providers(given)
+        plan = Plan.of(from_environment() if stt is None else _checked(stt), policies)
+        retry = _with_overrides(plan.policies, attempt_timeout, max_retry_per_stt, retry_interval)
+        self._begin(replace(plan, policies=retry), language, vad, attempt_timeout)
+
+    @classmethod
+    def from_config(
+        cls,
+        source: str | Path | Mapping[str, Any] | None = None,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
+    ) -> Self:
+        """Make what a configuration says.
+
+        Args:
+            source: the path of a YAML or TOML file, or a dict; without, the path in the environment
+                variable `RESILIENT_STT_CONFIG`.
+            language: a BCP 47 tag, for streams that are not given one; chooses their route.
+            vad: as for `ResilientSTT`.
+
+        Raises:
+            ConfigurationError: names everything that is wrong.
+        """
+        return cls._planned(Plan.configured(load(source)), language=language, vad=vad)
+
+    @classmethod
+    def _planned(
+        cls,
+        plan: Plan,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
+    ) -> Self:
+        made = cls.__new__(cls)
+        made._begin(plan, language, vad, None)
+        return made
+
+    def _begin(
+        self,
+        plan: Plan,
+        language: NotGivenOr[str],
+        vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
+        attempt_timeout: float | None,
+    ) -> None:
+        self.policies = plan.policies
+        self._plan = plan
+        self._router = plan.router
+        self._language = _tag(language)
+        self._originals = plan.providers
         self._attempt_timeout = attempt_timeout
         self._wrapped: list[StreamAdapter] = []
         self._providers = {
@@ -101,8 +154,7 @@ class ResilientSTT(STT[EventName]):
         }
         watchdog = self.policies.watchdog
         self._budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        self._route = tuple(traits_of(name, provider) for name, provider in self._originals.items())
-        self._serving = self._route[0].name
+        self._serving = self._router.lookup(self._language).providers[0].name
         self._keyterms: list[str] = []
         self._streams: WeakSet[ResilientStream] = WeakSet()
         retry = self.policies.retry
@@ -151,24 +203,56 @@ class ResilientSTT(STT[EventName]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> ResilientStream:
-        """Open a stream. Connecting and retrying follow our policies, not `conn_options`."""
+        """Open a stream. Connecting and retrying follow our policies, not `conn_options`.
+
+        `language`: a BCP 47 tag, which chooses the route.
+
+        Raises:
+            ConfigurationError: `language` is no text.
+        """
         detector = self._detector() if self._detector else None
+        tag = _tag(language) if is_given(language) else self._language
+        routing = Routing(
+            self._router, self.policies.routing, tag, retranscribe=self._plan.retranscribe
+        )
         session = Session(
-            self._route, self._health, self.policies, self._budget, hears=detector is not None
+            routing, self._health, self.policies, self._budget, hears=detector is not None
         )
         stream = ResilientStream(
             stt=self,
             session=session,
             detector=detector,
-            language=language,
             conn_options=conn_options,
         )
         self._streams.add(stream)
         return stream
 
+    def update_options(
+        self, *, language: NotGivenOr[str] = NOT_GIVEN, provider: str = "", **options: Any
+    ) -> None:
+        """Change options of open streams and of those to come.
+
+        Args:
+            language: the BCP 47 tag of what is spoken from now on, which chooses the route; empty
+                if nobody knows. In mid-speech the change takes effect at once, and what is not
+                transcribed yet is heard again in the new language; else after the last final.
+            provider: the name of the only provider that `options` are for.
+            options: for every provider whose own `update_options` takes them.
+
+        Raises:
+            ConfigurationError: no provider takes an option, or none has that name.
+        """
+        if options:
+            for name in fan_out(self._originals, provider, options):
+                self._options_changed(name)
+        if is_given(language):
+            self._language = _tag(language)
+            for stream in self._streams:
+                stream.language_changed(self._language)
+
     def prewarm(self) -> None:
         """Pre-warm the preferred provider."""
-        self._providers[self._route[0].name].prewarm()
+        self._providers[self._router.lookup(self._language).providers[0].name].prewarm()
 
     async def aclose(self) -> None:
         """Let go of the providers. They stay the caller's to close, as with `FallbackAdapter`."""
@@ -234,7 +318,7 @@ class ResilientSTT(STT[EventName]):
 
     def report_failure(self, name: str, failure: Failure) -> None:
         """A provider failed at a whole buffer."""
-        provider = next(p for p in self._route if p.name == name)
+        provider = self._plan.traits[name]
         self.report(
             ProviderFailed(
                 at=0.0,
@@ -302,6 +386,21 @@ class ResilientSTT(STT[EventName]):
 
     def _forward_metrics(self, *args: Any) -> None:
         self.emit("metrics_collected", *args)
+
+
+def _tag(language: NotGivenOr[str]) -> str:
+    """A language in its normal form; empty if none is given.
+
+    Raises:
+        ConfigurationError: it is no text.
+    """
+    if not is_given(language) or language is None:
+        return ""
+    if not isinstance(language, str):
+        raise ConfigurationError(
+            f"language must be a BCP 47 tag such as 'es' or 'pt-BR', not {_described(language)}"
+        )
+    return str(LanguageCode(language))
 
 
 def _checked(providers: object) -> list[STT[Any]]:

@@ -11,6 +11,7 @@ from ..events import (
     AudioLost,
     Degraded,
     Event,
+    LanguageRouted,
     ProviderFailed,
     Recovered,
     Replayed,
@@ -156,6 +157,8 @@ class Narrator:
                 return _opinion(event)
             case Recovered(provider=provider):
                 return [_name(provider), (" hears again", "green"), " (tried in the background)"]
+            case LanguageRouted(language=language, route=route):
+                return [(f"speaks {language or 'any language'} from now on", "cyan"), f": {route}"]
             case AudioLost(seconds=seconds):
                 lost = f"{seconds:.1f} s of speech did not fit the buffer and are lost"
                 return [(lost, "bold red")]

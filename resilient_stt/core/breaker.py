@@ -156,9 +156,11 @@ class Breaker:
             self._for_slowness = True
 
     def in_time(self, now: float) -> None:
-        """A final came in time; the next text closes a breaker that is open for slowness."""
+        """A final came in time, which closes a breaker that is open for slowness."""
         self._slow = 0
-        self._for_slowness = False
+        if self._for_slowness:
+            self._for_slowness = False
+            self._prove(now)
 
     # --- probes: one at a time ---
 

@@ -23,11 +23,20 @@ class Choice:
             raise AssertionError("a session needs a provider")
         self._route = tuple(route)
         self._health = health
+        self._policy = policy
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._tried: set[str] = set()
         """Who has failed since one has worked."""
         self._unfit: set[str] = set()
         """Who refused this stream's request: that says nothing about anybody's health."""
+
+    def reroute(self, route: Sequence[Provider]) -> None:
+        """Others serve from now on, and another language: who refused the last may take this."""
+        self._route = tuple(route)
+        for provider in route:
+            self._budgets.setdefault(provider.name, RetryBudget(self._policy))
+        self._tried.clear()
+        self._unfit.clear()
 
     @property
     def names(self) -> list[str]:

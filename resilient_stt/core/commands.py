@@ -10,11 +10,15 @@ from .inputs import SaidKind, Word
 
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """Open a stream on `provider`; its first sample will be session sample `start`."""
+    """Open a stream on `provider`; its first sample will be session sample `start`.
+
+    `language`: a tag for it; empty if it is to use its own.
+    """
 
     leg: int
     provider: str
     start: int
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,13 @@ class OptionsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageChanged:
+    """The caller says that another language is spoken from now on; empty: nobody knows which."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegSaid:
     """A leg's stream gave an event."""
 
@@ -149,6 +156,7 @@ Input = (
     | SpeechStarted
     | SpeechEnded
     | OptionsChanged
+    | LanguageChanged
     | LegSaid
     | LegFailed
     | LegEnded

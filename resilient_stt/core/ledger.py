@@ -38,6 +38,9 @@ class Ledger:
         self.watermark = 0
         self.told = 0
         """The watermark as evidence has set it: what left the window was not told by that."""
+        self.needed: int | None = None
+        """What is settled is kept from here on: a second opinion that is sent it may not miss the
+        middle of a word."""
         self._marks: list[int] = []
         self._segments: list[Segment] = []
 
@@ -90,7 +93,8 @@ class Ledger:
         """Everything before `to` is finished with. Never moves back."""
         self.told = max(self.told, min(to, self.end))
         self.watermark = max(self.watermark, self.told)
-        self._forget(self.watermark - self.samples(self._policy.lookback))
+        before = self.watermark - self.samples(self._policy.lookback)
+        self._forget(before if self.needed is None else min(before, self.needed))
 
     def settle_silence(self, heard: int) -> None:
         """Settle what owes no words; `heard`: how far the active leg can have heard the audio.

@@ -56,6 +56,8 @@ class Leg:
     bucket: Bucket
     watch: Watch
     seam: Seam
+    language: str
+    """The tag that it was opened with; empty if it uses its own."""
     cursor: int
     """The session sample up to which it was sent audio, silence left out included."""
     mark: int
@@ -276,6 +278,7 @@ def open_leg(
     ledger: Ledger,
     transcript: Transcript,
     watch: Callable[[int], Watch],
+    language: str = "",
     start: int | None = None,
 ) -> Leg:
     """A new leg that replays what is not settled, or hears from `start` on."""
@@ -291,6 +294,7 @@ def open_leg(
         bucket=Bucket(provider.pace, now),
         watch=watch(start),
         seam=seam_at(start, ledger, transcript, torn=torn),
+        language=language,
         cursor=start,
         mark=ledger.watermark if ledger.end else -1,
         pause=start,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from ..events import AudioLost, Event, ProviderFailed
 from .choice import Choice
@@ -13,6 +13,7 @@ from .ledger import Ledger, Spans
 from .leg import Leg, Role, open_leg, seam_at
 from .loss import Loss
 from .policy import Policies, Provider
+from .routing import Routing
 from .transcript import Transcript
 from .watchdog import Watch
 
@@ -25,16 +26,17 @@ class Legs:
 
     def __init__(
         self,
-        route: Sequence[Provider],
+        routing: Routing,
         health: Mapping[str, Health],
         policies: Policies,
         *,
         hears: bool,
     ) -> None:
-        """`route`: providers in order of preference. `hears`: local voice activity is reported."""
+        """`hears`: local voice activity is reported."""
+        self.routing = routing
         self.policies = policies
         self.health = health
-        self.choice = Choice(route, health, policies.retry)
+        self.choice = Choice(routing.route.providers, health, policies.retry)
         self.ledger = Ledger(policies.replay, hears=hears)
         self.transcript = Transcript(policies.replay)
         self.input_ended = False
@@ -77,17 +79,23 @@ class Legs:
             self.ledger,
             self.transcript,
             lambda at: Watch(provider, latency, policy, at),
+            self.language_for(provider),
             start,
         )
         self._loss.opened(leg)
         flushed_late = provider.flushes and provider.finalises_late
         leg.flushes_pauses = flushed_late and policy.flush_at_end_of_speech
         self._legs[leg.id] = leg
+        self._keep()
         self._next += 1
-        self.out.append(OpenLeg(leg.id, provider.name, leg.start))
+        self.out.append(OpenLeg(leg.id, provider.name, leg.start, leg.language))
         if role is Role.ACTIVE:
             self._serves(leg)
         return leg
+
+    def language_for(self, provider: Provider) -> str:
+        """The language to open it with: none for one that finds out by itself."""
+        return "" if provider.detects else self.routing.language
 
     def promote(self, leg: Leg) -> None:
         """A leg that was not active becomes it; the seam is where things stand now."""
@@ -98,6 +106,7 @@ class Legs:
     def close(self, leg: Leg) -> None:
         """Nothing that the leg still says counts."""
         del self._legs[leg.id]
+        self._keep()
         self.out.append(CloseLeg(leg.id))
 
     def close_all(self) -> None:
@@ -138,11 +147,17 @@ class Legs:
     def pump(self, leg: Leg, now: float) -> bool:
         """Send what the pace allows and after the last of it the end; whether all is sent."""
         self.out += leg.send(self.ledger, now)
+        self._keep()
         if leg.cursor < self.ledger.end:
             return False
         if self.input_ended and leg.ended_at is None:
             self.out.append(leg.end(self.ledger, now))
         return True
+
+    def _keep(self) -> None:
+        """What a leg has still before it stays, settled or not; a probe's text is for nobody."""
+        cursors = [leg.cursor for leg in self if leg.role is not Role.PROBE]
+        self.ledger.needed = min(cursors, default=None)
 
     # -- loss
 

@@ -48,6 +48,12 @@ class Outage:
                 self._next[provider.name] = now + max(wait, self._retry.wait_max, LEAST_WAIT)
         return next((leg for leg in self._in_order() if self._works(leg, now)), None)
 
+    def rerouted(self) -> None:
+        """Others serve from now on, and are tried at once."""
+        for leg in self.attempts:
+            self._legs.close(leg)
+        self._next.clear()
+
     def deadlines(self, now: float) -> list[float]:
         """When `step` may have something to do without any input."""
         due = [self.limit_at]

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from typing import Annotated
+
+Seconds = Annotated[float, "s"]
+"""A duration; the configuration takes it with a unit, too."""
 
 
 class _Checked:
@@ -26,16 +30,16 @@ class _Checked:
 class RetryPolicy(_Checked):
     """When a provider is reopened, and how long an outage is endured."""
 
-    connect_timeout: float = 1.5
+    connect_timeout: Seconds = 1.5
     """Handed to each leg as `conn_options.timeout`: a handshake that hangs longer has failed."""
     reopenings: int = 3
     """Reopenings of one provider that may be spent before they are earned back."""
-    refill_after: float = 5.0
+    refill_after: Seconds = 5.0
     """Working time of one connection that earns a reopening back."""
-    outage_limit: float = 60.0
+    outage_limit: Seconds = 60.0
     """With no provider working for so long, the stream raises `APIConnectionError`."""
-    wait_min: float = 0.1
-    wait_max: float = 0.5
+    wait_min: Seconds = 0.1
+    wait_max: Seconds = 0.5
     """Bounds of the jittered exponential waits in an outage. Text has to come within 1 s after a
     provider is back: connecting takes up to 0.3 s, hearing 0.2 s, so that 2 s would be too long."""
     attempts: int = 3
@@ -49,26 +53,26 @@ class BreakerPolicy(_Checked):
 
     failures: int = 3
     """Failures in a row, within `window`, that open the breaker."""
-    window: float = 30.0
+    window: Seconds = 30.0
     outcomes: int = 5
     failed_share: float = 0.5
     """Of at least so many outcomes within `window`, the share of failures that opens it."""
-    success_every: float = 1.0
+    success_every: Seconds = 1.0
     """Text counts as one outcome in so long, however much of it comes from however many streams."""
     slow_finals: int = 3
     """Finals in a row that were slow, which open it."""
-    open_for: float = 5.0
-    open_max: float = 300.0
+    open_for: Seconds = 5.0
+    open_max: Seconds = 300.0
     """First and longest time a breaker stays open; doubles in between."""
     jitter: float = 0.2
     """Share by which a breaker's own times are longer or shorter than another's."""
-    retry_after_max: float = 3600.0
+    retry_after_max: Seconds = 3600.0
     """Longest wait that is believed when a server asks for one: it is asked again by then."""
-    forgive_after: float = 60.0
+    forgive_after: Seconds = 60.0
     """Healthy time that takes one doubling back."""
-    locked_for: float = 300.0
+    locked_for: Seconds = 300.0
     """Time between two attempts with credentials that were refused."""
-    lease: float = 15.0
+    lease: Seconds = 15.0
     """Time a probe has; the next one waits for its verdict, or for so long."""
     passes: int = 2
     """Probes in a row that must hear words in time to close it."""
@@ -83,31 +87,31 @@ class BreakerPolicy(_Checked):
 class ReplayPolicy(_Checked):
     """What is kept for a replay, and how it is sent."""
 
-    window: float = 60.0
+    window: Seconds = 60.0
     """Audio kept for replay; older unsettled speech is reported lost."""
-    lookback: float = 2.0
+    lookback: Seconds = 2.0
     """Settled audio kept before the watermark: two words must fit, so that a replay can begin
     before a whole one."""
-    hold_back: float = 0.5
+    hold_back: Seconds = 0.5
     """The newest silence is never cut: speech begins before a voice detector says so."""
-    cut_above: float = 0.4
-    cut_to: float = 0.3
+    cut_above: Seconds = 0.4
+    cut_to: Seconds = 0.3
     """Unsettled silence longer than the first is cut to the second inside a replay."""
-    rest_owes: float = 0.5
+    rest_owes: Seconds = 0.5
     """Voiced audio left in a speech segment after a final that still owes words."""
-    segment_owes: float = 0.25
+    segment_owes: Seconds = 0.25
     """Voiced audio of a speech segment of its own that owes words ("no" is a word)."""
-    settle_grace: float = 2.0
+    settle_grace: Seconds = 2.0
     """Audio a leg must have heard after silence, or after voice too short to owe words, before that
     is settled: the final of a short last word may still be under way, or of a whisper that local
     voice activity missed, and a connection that drops meanwhile would lose it."""
-    rest_grace: float = 10.0
+    rest_grace: Seconds = 10.0
     """The same after the rest of a segment that is long enough for a word, and too short to owe
     one: who has fallen silent there is found out by what is said next."""
-    speaks_for: float = 6.0
+    speaks_for: Seconds = 6.0
     """Audio after a segment that makes any final without times speak for it: a provider may tell
     several segments in one final, and none of them takes so long."""
-    tolerance: float = 0.3
+    tolerance: Seconds = 0.3
     """Disagreement in seconds between two providers about when the same word was spoken."""
 
     def __post_init__(self) -> None:
@@ -121,23 +125,23 @@ class ReplayPolicy(_Checked):
 class WatchdogPolicy(_Checked):
     """What silence from a leg means, while local voice activity hears speech."""
 
-    quiet: float = 2.5
+    quiet: Seconds = 2.5
     quiet_p99: float = 3.0
     """No text for the first, or for so many times the provider's own p99, whichever is longer, is
     no sign of life, where interim transcripts are expected."""
-    quiet_voiced: float = 0.8
+    quiet_voiced: Seconds = 0.8
     """Voiced audio without text, at least, before quiet means anything."""
-    final: float = 1.2
+    final: Seconds = 1.2
     final_p99: float = 2.0
     """A final is overdue after the first, or after so many times the provider's own p99."""
-    wordless: float = 15.0
+    wordless: Seconds = 15.0
     """Voiced audio without any text from a provider that gives finals only. A replay window that
     is shorter cannot tell."""
     empty_finals: int = 3
     """Finals without text in a row, while speech is heard locally."""
-    empty_voiced: float = 3.0
+    empty_voiced: Seconds = 3.0
     """Voiced audio that even one such final must not deny: no cough is so long."""
-    slow_final: float = 3.0
+    slow_final: Seconds = 3.0
     """A final that comes later than this is slow, whatever the provider's p99."""
     hedging: bool = True
     """Whether a silent leg gets a second opinion before it is convicted. Without, silence alone
@@ -149,22 +153,22 @@ class WatchdogPolicy(_Checked):
     later if its first word is long."""
     hedge_share: float = 0.05
     """Of the audio of the last hour: how much may be given to second opinions in vain."""
-    hedge_allowance: float = 60.0
+    hedge_allowance: Seconds = 60.0
     """Seconds of it that are always allowed: a process that has just begun has heard nothing yet of
     which to take a share, and must notice a second fault as fast as the first."""
-    hedge_interval: float = 30.0
+    hedge_interval: Seconds = 30.0
     """Beyond that, one second opinion of a stream in so many seconds: none would leave it deaf."""
     suspicion_max: float = 8.0
     """Most times that noise stretches a stream's deadlines; the next final resets them."""
     flush_at_end_of_speech: bool = True
     """Flush providers that finalise late by themselves at the local end of speech."""
-    working_after: float = 5.0
+    working_after: Seconds = 5.0
     """A leg that lived so long was working, also if it had nothing to say."""
-    settled_after: float = 0.5
+    settled_after: Seconds = 0.5
     """Seconds beyond the connect timeout after which a leg that did not fail is connected."""
-    drain_timeout: float = 3.0
+    drain_timeout: Seconds = 3.0
     """After the end of input: silence for so long from a leg that should finish."""
-    end_of_speech: float = 0.7
+    end_of_speech: Seconds = 0.7
     """Silence after which speech that a dead leg announced is ended in its place."""
 
     def __post_init__(self) -> None:
@@ -181,14 +185,27 @@ class FailbackPolicy(_Checked):
     """When a stream returns to a preferred provider that has recovered, at a turn boundary."""
 
     enabled: bool = True
-    dwell: float = 30.0
+    dwell: Seconds = 30.0
     """Time on the fallback, at least."""
-    interval: float = 120.0
+    interval: Seconds = 120.0
     """Time between two returns, at least."""
-    silence: float = 0.7
+    silence: Seconds = 0.7
     """Local silence, with nothing unsettled, that makes a turn boundary."""
-    drain: float = 0.5
+    drain: Seconds = 0.5
     """Time that the flushed old leg has for words that local voice activity missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingPolicy(_Checked):
+    """When the language that providers report is believed."""
+
+    finals: int = 2
+    """Finals in a row in another language, which change the route."""
+    words: int = 6
+    """Words of a final that changes it by itself."""
+    hold: Seconds = 1.5
+    """How long the final that reveals another language is held back at most, where the providers of
+    that language are to tell the sentence again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +217,7 @@ class Policies:
     replay: ReplayPolicy = field(default_factory=ReplayPolicy)
     watchdog: WatchdogPolicy = field(default_factory=WatchdogPolicy)
     failback: FailbackPolicy = field(default_factory=FailbackPolicy)
+    routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
 
 QUANTUM = 0.05
@@ -210,7 +228,7 @@ QUANTUM = 0.05
 class Pace(_Checked):
     """How fast a provider takes audio: `burst` seconds at once, then `rate` times real time."""
 
-    burst: float = 5.0
+    burst: Seconds = 5.0
     rate: float = 1.5
 
     def __post_init__(self) -> None:
@@ -233,10 +251,12 @@ class Provider:
     """A flush makes it answer with a final."""
     finalises_late: bool = False
     """Is flushed at the local end of speech, for it would wait long by itself."""
-    final_after: float = 1.2
+    final_after: Seconds = 1.2
     """Seconds after which a final is overdue, as long as its own p99 is not known."""
-    turn_after: float = 0.0
+    turn_after: Seconds = 0.0
     """The same once interim transcripts have covered the speech: it decides itself when a turn is
     over, and may wait."""
+    detects: bool = False
+    """Reports which language it heard, and is left to find out by itself."""
     key_variable: str = ""
     """The environment variable that holds its key by convention, for messages."""

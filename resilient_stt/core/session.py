@@ -6,9 +6,9 @@ inputs that the shell must not produce raises `AssertionError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ..events import Degraded, Replayed, Restored, Switched
+from ..events import Degraded, LanguageRouted, Replayed, Restored, Switched
 from .commands import Command, Emit, Finish, GiveUp, Release
 from .failback import Failback, Probe
 from .health import Health
@@ -19,6 +19,7 @@ from .inputs import (
     Flushed,
     Input,
     InputEnded,
+    LanguageChanged,
     LegEnded,
     LegFailed,
     LegSaid,
@@ -35,6 +36,8 @@ from .legs import Legs
 from .opinion import Opinion
 from .outage import Outage
 from .policy import QUANTUM, Policies, Provider
+from .retelling import Held, emitted
+from .routing import Routing
 from .speech import Speech
 from .transcript import Utterance
 from .watchdog import Alarm
@@ -45,19 +48,20 @@ class Session:
 
     def __init__(
         self,
-        route: Sequence[Provider],
+        routing: Routing,
         health: Mapping[str, Health],
         policies: Policies,
         budget: HedgeBudget,
         *,
         hears: bool,
     ) -> None:
-        """`route`: providers in order of preference. `hears`: local voice activity is reported.
+        """`routing`: its own. `hears`: local voice activity is reported.
 
         `health`, `budget`: shared with the other streams.
         """
         self._policies = policies
-        self._legs = Legs(route, health, policies, hears=hears)
+        self._routing = routing
+        self._legs = Legs(routing, health, policies, hears=hears)
         self._ledger = self._legs.ledger
         self._choice = self._legs.choice
         self._budget = budget
@@ -66,6 +70,7 @@ class Session:
         self._failback = Failback(self._legs)
         self._probe = Probe(self._legs)
         self._outage: Outage | None = None
+        self._held: Held | None = None
         self._tail: int | None = None
         """The watermark at which a leg had ended with a tail missing."""
         self._row = (0, 0)
@@ -78,7 +83,7 @@ class Session:
     def __repr__(self) -> str:
         return (
             f"Session({self._legs!r}, {self._speech!r}, {self._opinion!r}, {self._failback!r}, "
-            f"{self._probe!r}, outage={self._outage}, done={self.done})"
+            f"{self._probe!r}, {self._routing!r}, outage={self._outage}, done={self.done})"
         )
 
     def handle(self, event: Input, now: float) -> list[Command]:
@@ -99,6 +104,8 @@ class Session:
         due = [*self._probe.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
+        if self._held:
+            due.append(self._held.until)
         if active := self._legs.active:
             due += [*self._opinion.deadlines(active), *self._failback.deadlines]
             if (drained := self._legs.drained_at(active)) is not None:
@@ -118,6 +125,8 @@ class Session:
                 pass
             case OptionsChanged(provider):
                 self._renew(provider, now)
+            case LanguageChanged(language):
+                self._routing.asked(language)
             case _:
                 self._from_caller(event, now)
 
@@ -159,7 +168,10 @@ class Session:
 
     def _advance(self, now: float, wait: float) -> None:
         """What follows from any input: settle silence, doubt, return, feed, balance, release."""
+        if self._held and now >= self._held.until:
+            self._tell_held()
         self._settle_silence(now)
+        self._reroute(now)
         if self._outage:
             self._attempt(self._outage, now, wait)
         if active := self._legs.active:
@@ -262,20 +274,35 @@ class Session:
             self._works(leg, now)
         kept = leg.seam.trim(utterance)
         if kept is not None:
+            if said.kind is SaidKind.FINAL and self._waits(leg, said, utterance, kept, reach, now):
+                return
             self._legs.out += self._speech.told(leg)
-            self._legs.out.append(
-                Emit(
-                    said.kind,
-                    kept.text,
-                    kept.words,
-                    kept.start,
-                    kept.end,
-                    said.source,
-                    leg.provider.name,
-                )
-            )
+            self._legs.out.append(emitted(leg, said, kept))
         if said.kind is SaidKind.FINAL:
             self._settle(leg, utterance, kept, reach, now)
+
+    def _waits(
+        self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: int, now: float
+    ) -> bool:
+        """Whether new words in a FINAL are held back; what they say of the language is noted."""
+        held = self._held
+        if held is not None and held.leg is not leg and held.is_retold_by(kept):
+            self._held = None
+        self._tell_held()
+        if not leg.provider.detects or not self._routing.heard(utterance.language, kept.text):
+            return False
+        if not self._routing.retranscribe:
+            return False
+        until = now + self._policies.routing.hold
+        self._held = Held(leg, said, utterance, kept, reach, until)
+        return True
+
+    def _tell_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            if active := self._legs.active:
+                self._legs.out += self._speech.told(active)
+            self._legs.out.append(held.tell(self._legs))
 
     def _settle(
         self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: int, now: float
@@ -400,6 +427,41 @@ class Session:
         if active and active.provider.name == provider:
             self._move(active, active.provider, "options_changed", now)
 
+    def _reroute(self, now: float) -> None:
+        """Go over to another language: in mid-speech at once, else when nothing is owed."""
+        ledger, routing = self._ledger, self._routing
+        if routing.pending is None or not (self._held or ledger.speaking or not ledger.owes()):
+            return
+        before = routing.language
+        change = routing.change()
+        assert change is not None
+        providers = routing.route.providers
+        self._choice.reroute(providers)
+        self._legs.report(
+            LanguageRouted(
+                at=self._legs.at,
+                from_language=before,
+                language=change.language,
+                route=routing.route.key,
+                providers=tuple(p.name for p in providers),
+                reason=change.reason,
+            )
+        )
+        if self._outage:
+            self._outage.rerouted()
+        elif active := self._legs.active:
+            self._speak(active, now)
+
+    def _speak(self, active: Leg, now: float) -> None:
+        """Leave a leg that does not speak the language, or not as the first of its route."""
+        target = self._choice.first(now)
+        same = active.provider.name == target.name
+        if same and active.language == self._legs.language_for(target):
+            self._tell_held()
+        elif self._held or not active.finished:
+            self._probe.cancel(now)
+            self._move(active, target, "language", now)
+
     def _move(self, leg: Leg, target: Provider, reason: str, now: float) -> None:
         """Leave a leg that works; nobody has to be asked about it any more."""
         self._opinion.drop(now)
@@ -464,6 +526,7 @@ class Session:
 
     def _close(self, last: Finish | GiveUp) -> None:
         """Nothing follows: no leg, speech or loss may be left open."""
+        self._tell_held()
         self._probe.cancel(self._now)
         self._legs.close_all()
         self._legs.out += self._speech.end()

@@ -27,6 +27,7 @@ _MARKS = (  # written on letters, and no letters to `re`: accents, points, Indic
 )
 _LETTERS = rf"(?:(?![{_SPACELESS}_])[\w{_MARKS}])+"
 _TOKEN = re.compile(rf"[{_SPACELESS}]|{_LETTERS}(?:['’]{_LETTERS})*")
+_ALONE = re.compile(f"[{_SPACELESS}]")
 
 _NUMBER_WORDS = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve",
@@ -61,6 +62,11 @@ def tokens(text: str, language: str = "") -> list[Token]:
         norm = unicodedata.normalize("NFKC", match.group()).casefold().replace("’", "'")
         found.append(Token(digits.get(norm, norm), match.start(), match.end()))
     return found
+
+
+def written_with_spaces(token: str) -> bool:
+    """Whether a token is a word, and not one character of a script without spaces."""
+    return not _ALONE.fullmatch(token)
 
 
 LONGEST = 64

@@ -25,7 +25,9 @@ from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 
 from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
+from ..core.routing import DEFAULT
 from ..events import AudioLost, Event, ProviderFailed
+from ..plan import Plan
 from ..speech import SpeechEdge
 from ..stt import ResilientSTT
 from .clock import VirtualTimeLoop
@@ -158,14 +160,14 @@ def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
     policies = Policies(
         replay=ReplayPolicy(window=schedule.window), failback=FailbackPolicy(dwell=schedule.dwell)
     )
-    made = ResilientSTT(
-        [ScriptedSTT(n, s, call) for n, s in zip(names, schedule.scripts, strict=True)],
-        vad=_Voice,
+    scripts = dict(zip(names, schedule.scripts, strict=True))
+    plan = Plan(
+        providers={name: ScriptedSTT(name, script, call) for name, script in scripts.items()},
+        traits={name: _traits(name, script) for name, script in scripts.items()},
+        routes={DEFAULT: tuple(names)},
         policies=policies,
     )
-    # what is known of plugins cannot be known of scripted providers
-    made._route = tuple(_traits(n, s) for n, s in zip(names, schedule.scripts, strict=True))
-    return made
+    return ResilientSTT._planned(plan, vad=_Voice)
 
 
 def _traits(name: str, script: Script) -> Provider:

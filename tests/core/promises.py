@@ -30,6 +30,7 @@ from .simulator import (
     Slow,
     Spoken,
     Stalls,
+    routing,
     sentence,
     speak,
 )
@@ -187,4 +188,4 @@ def alone(count: int = 1, *, hears: bool = True) -> Session:
     policies = Policies()
     health = {name: Health(Breaker(policies.breaker)) for name in names}
     route = [Provider(name=name) for name in names]
-    return Session(route, health, policies, HedgeBudget(), hears=hears)
+    return Session(routing(route), health, policies, HedgeBudget(), hears=hears)

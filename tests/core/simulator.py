@@ -51,7 +51,8 @@ from resilient_stt.core.inputs import (
     Word,
 )
 from resilient_stt.core.leg import Role
-from resilient_stt.core.policy import Pace, Policies, Provider
+from resilient_stt.core.policy import Pace, Policies, Provider, RoutingPolicy
+from resilient_stt.core.routing import Router, Routing
 from resilient_stt.core.session import Session
 from resilient_stt.events import Event
 
@@ -440,6 +441,11 @@ class Connection:
         self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "down", wait=self.sim.wait))
 
 
+def routing(providers: Sequence[Provider]) -> Routing:
+    """The routing of a session that has one route."""
+    return Routing(Router({"default": providers}), RoutingPolicy())
+
+
 class Simulation:
     """Runs a session to its end and keeps what it did; checks every command on the way."""
 
@@ -467,8 +473,13 @@ class Simulation:
         self.health = {r.name: Health(Breaker(self.policies.breaker)) for r in recognisers}
         watchdog = self.policies.watchdog
         self.budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        route = [r.traits for r in recognisers]
-        self.session = Session(route, self.health, self.policies, self.budget, hears=hears)
+        self.session = Session(
+            routing([r.traits for r in recognisers]),
+            self.health,
+            self.policies,
+            self.budget,
+            hears=hears,
+        )
         self.hears = hears
         self.pad = pad
         self.rush = rush

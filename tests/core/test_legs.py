@@ -22,7 +22,18 @@ from resilient_stt.core.policy import (
 from resilient_stt.events import AudioLost, ProviderFailed
 
 from .promises import VOCABULARY, events
-from .simulator import DEAF, RATE, Drops, Recogniser, Refused, Simulation, Spoken, speak, voiced
+from .simulator import (
+    DEAF,
+    RATE,
+    Drops,
+    Recogniser,
+    Refused,
+    Simulation,
+    Spoken,
+    routing,
+    speak,
+    voiced,
+)
 
 LONGEST = 0.5
 """The word on the edge of a loss is lost in part, and not told."""
@@ -146,7 +157,7 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
 def legs_of(*names: str, window: float = 5.0) -> Legs:
     policies = Policies(replay=ReplayPolicy(window=window))
     health = {n: Health(Breaker(policies.breaker)) for n in names}
-    legs = Legs([Provider(name=n) for n in names], health, policies, hears=True)
+    legs = Legs(routing([Provider(name=n) for n in names]), health, policies, hears=True)
     legs.ledger.push(10 * 100, 100)
     return legs
 

@@ -67,6 +67,7 @@ from resilient_stt.core.text import similar
 from resilient_stt.events import AudioLost
 
 from .promises import alone
+from .simulator import routing
 
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
@@ -168,7 +169,7 @@ class AnyInput(RuleBasedStateMachine):
         self.health = {name: Health(Breaker(policies.breaker)) for name in self.route}
         watchdog = policies.watchdog
         budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        self.session = Session(traits, self.health, policies, budget, hears=hears)
+        self.session = Session(routing(traits), self.health, policies, budget, hears=hears)
         self.legs: dict[int, Fed] = {}
         self.closed: set[int] = set()
         self.sources: list[Source] = []
@@ -604,7 +605,7 @@ def test_a_stream_without_hedging_ends_although_its_provider_is_silent() -> None
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     health = {"a": Health(Breaker(policies.breaker))}
     route = [Provider(name="a", final_after=0.0)]
-    session = Session(route, health, policies, HedgeBudget(), hears=True)
+    session = Session(routing(route), health, policies, HedgeBudget(), hears=True)
     for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0), SpeechEnded(RATE)):
         session.handle(event, 0.0)
     session.handle(InputEnded(), 0.0)

@@ -83,6 +83,7 @@ from .simulator import (
     Simulation,
     Spoken,
     noise,
+    routing,
     sentence,
     speak,
 )
@@ -574,7 +575,7 @@ def test_unusable_times_are_not_used() -> None:
 def test_a_session_needs_a_provider() -> None:
     """A route without a provider is a mistake of the caller."""
     with pytest.raises(AssertionError, match="provider"):
-        Session([], {}, Policies(), HedgeBudget(), hears=True)
+        routing([])
 
 
 @pytest.mark.parametrize(
@@ -667,7 +668,7 @@ def test_who_greets_and_drops_is_not_asked_in_a_circle(kind: SaidKind) -> None:
     policies = Policies()
     route = [Provider(name="a"), Provider(name="b")]
     health = {p.name: Health(Breaker(policies.breaker)) for p in route}
-    session = Session(route, health, policies, HedgeBudget(), hears=True)
+    session = Session(routing(route), health, policies, HedgeBudget(), hears=True)
     commands = session.handle(Opened(), 0.0)
     opened = 0
     while legs := [c for c in commands if isinstance(c, OpenLeg)]:

@@ -1,0 +1,115 @@
+"""The typed configuration: from a YAML or TOML file, a dict, or the environment.
+
+`load` reads and checks without keys and without network; `Config.make_providers` needs the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from livekit.agents import stt
+
+from .. import plugins
+from ..core.policy import Policies, Provider
+from ..core.routing import DEFAULT
+from ..errors import ConfigurationError
+from ..traits import traits_of
+from .diagnosis import validated
+from .mistakes import Document, Mistake
+from .routes import RouteChecks
+from .source import VARIABLE, read
+from .specs import ProviderChecks, ProviderSpec
+
+__all__ = ["VARIABLE", "Config", "ProviderSpec", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration in which everything fits; none of its values is in its repr."""
+
+    document: Document = field(repr=False)
+    """What it was read from."""
+    providers: Mapping[str, ProviderSpec] = field(repr=False)
+    """All providers by name, as configured, in order; not made yet."""
+    routes: dict[str, tuple[str, ...]]
+    """Names of providers in order of preference, by BCP 47 tag in its normal form; `default` is
+    always there, `detect` if it was configured."""
+    policies: Policies = field(repr=False)
+    retranscribe: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: the path, or `the configuration`."""
+        return self.document.name
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the providers that a route names, in the order of `providers`."""
+        named = {name for chain in self.routes.values() for name in chain}
+        return [name for name in self.providers if name in named]
+
+    def make(self, name: str) -> stt.STT[Any]:
+        """Make one provider; takes its key from its options or from the environment, and connects
+        to nothing.
+
+        Raises:
+            NoKey: there is no key.
+            ConfigurationError: the plugin refuses its options.
+        """
+        spec = self.providers[name]
+        return plugins.make(spec.maker, spec.options, spec.variable, spec.hidden)
+
+    def make_providers(self) -> dict[str, stt.STT[Any]]:
+        """Make the providers that a route names, in the order in which they are configured.
+
+        Raises:
+            ConfigurationError: keys are missing, or plugins refuse their options; all of them.
+        """
+        made: dict[str, stt.STT[Any]] = {}
+        mistakes: list[Mistake] = []
+        for name in self.used:
+            try:
+                made[name] = self.make(name)
+            except ConfigurationError as error:
+                mistakes.append(Mistake(("providers", name), str(error)))
+        if mistakes:
+            raise self.document.error(mistakes)
+        return made
+
+    def traits(self, name: str, provider: stt.STT[Any]) -> Provider:
+        """What the decisions know of a provider that was made under this name."""
+        return traits_of(name, provider, self.providers[name].given)
+
+
+def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
+    """Read a configuration and check all of it; needs no keys and no network.
+
+    Args:
+        source: the path of a YAML or TOML file, or a dict; without, the path in the environment
+            variable `RESILIENT_STT_CONFIG`.
+
+    Raises:
+        ConfigurationError: names everything that is wrong, each with its place, and its line where
+            the format tells; holds no value that came from a variable, nor of an option.
+    """
+    document, unreadable = read(source)
+    model, mistakes = validated(document)
+    providers = ProviderChecks(document)
+    specs = providers.specs(model.given_providers())
+    routes = RouteChecks(document, specs)
+    chains = routes.routes(model.routes)
+    told = {mistake.place for mistake in unreadable}
+    found = (*mistakes, *providers.mistakes, *routes.mistakes)
+    later = [mistake for mistake in found if mistake.place not in told]
+    if unreadable or later:
+        raise document.error([*unreadable, *later])
+    return Config(
+        document=document,
+        providers=specs,
+        routes=chains or {DEFAULT: tuple(specs)},
+        policies=model.policies(),
+        retranscribe=model.retranscribe,
+    )

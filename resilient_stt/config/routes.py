@@ -1,0 +1,99 @@
+"""The routes of a configuration: who is in them, and whether they can speak the language."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from livekit.agents import LanguageCode
+
+from ..core.routing import DEFAULT, DETECT, UNKNOWN
+from ..wording import listed, nearest, quoted
+from .mistakes import Document, Mistake, Place
+from .specs import OTHERWISE, ProviderSpec, cannot_speak
+from .tags import tag_mistake
+
+
+class RouteChecks:
+    """Reads the routes; collects what is wrong."""
+
+    def __init__(self, document: Document, specs: Mapping[str, ProviderSpec]) -> None:
+        self.mistakes: list[Mistake] = []
+        self._specs = specs
+        self._document = document
+        self._names = _keys(document.data.get("providers"))  # also of those that are wrong
+        self._routes = _keys(document.data.get("routes"))
+
+    def routes(self, chains: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+        """The chains by the normal form of their language."""
+        normal: dict[str, tuple[str, ...]] = {}
+        for key, chain in chains.items():
+            place: Place = ("routes", key)
+            tag = self._tag(place, key)
+            if tag in normal:
+                self._wrong(place, f"a second route for {quoted(tag)}; keep one")
+            for number, name in enumerate(chain):
+                self._check((*place, number), tag, name, chain[:number])
+            if tag:
+                normal[tag] = tuple(chain)
+        if self._document.data.get("routes") is not None:
+            self._default_is_there()
+        return normal
+
+    def _wrong(self, place: Place, message: str) -> None:
+        self.mistakes.append(Mistake(place, message))
+
+    def _default_is_there(self) -> None:
+        if DEFAULT not in map(str.lower, self._routes):
+            self._wrong(
+                ("routes",),
+                f"{DEFAULT!r} is missing: the providers for a language without a route, such as "
+                f"{DEFAULT}: [{listed(self._names, 3)}]",
+            )
+
+    def _tag(self, place: Place, key: str) -> str | None:
+        if key.lower() in (DEFAULT, DETECT):
+            return key.lower()
+        mistake = tag_mistake(key, quoted(key))
+        special = nearest(key, (DEFAULT, DETECT))
+        if key.lower() in UNKNOWN:
+            mistake = f"is no language; the route while none is known is called {DETECT!r}"
+        elif not mistake:
+            return str(LanguageCode(key))
+        elif "did you mean" in special:
+            mistake = f"{quoted(key)} is no language tag{special}"
+        self._wrong(place, mistake)
+        return None
+
+    def _check(self, place: Place, tag: str | None, name: str, before: Collection[str]) -> None:
+        shown = self._document.shown(place, name)
+        if name in before:
+            self._wrong(
+                place,
+                f"{shown} is in this route twice; a provider is reopened by itself, the next one "
+                "has to be another",
+            )
+        elif name not in self._names and name in self._routes:
+            self._wrong(place, f"{shown} is a route; write out the providers that it names")
+        elif name not in self._names:
+            self._wrong(place, f"unknown provider {shown}{nearest(name, self._names)}")
+        elif tag and name in self._specs:
+            self._can(place, tag, self._specs[name])
+
+    def _can(self, place: Place, tag: str, spec: ProviderSpec) -> None:
+        if spec.unchecked or tag == DEFAULT:
+            return
+        if tag != DETECT:
+            if not spec.hearing.speaks(tag):
+                self._wrong(place, cannot_speak(spec, tag, tag))
+        elif spec.hearing.detects is False:
+            able = spec.maker.plugin == "deepgram"
+            advice = "give it" if able else "name one that does, such as Deepgram's nova-3 with"
+            self._wrong(
+                place,
+                f"{spec.title} does not find languages out by itself; {advice} "
+                f"`options: {{language: multi}}`, {OTHERWISE}",
+            )
+
+
+def _keys(value: object) -> list[str]:
+    return list(value) if isinstance(value, Mapping) else []

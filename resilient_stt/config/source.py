@@ -1,0 +1,198 @@
+"""From what the user gives to plain data: a YAML or TOML file, a dict, or the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..wording import is_unicode, kind_of, quoted
+from .mistakes import Document, Mistake, Place
+from .variables import Expansion
+from .yamlfile import DEEPEST, MOST, Reader, YAMLMistake
+
+VARIABLE = "RESILIENT_STT_CONFIG"
+"""Environment variable with the path of a configuration."""
+LARGEST = 1_000_000
+"""Bytes of a file, at most."""
+
+_FORMATS = {".yaml", ".yml", ".toml"}
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+def read(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, list[Mistake]]:
+    """The data of a configuration, its variables replaced, and what is wrong with them.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be read.
+    """
+    raw, mistakes = _read(source)
+    expansion = Expansion(os.environ)
+    data = expansion.expand(raw.data)
+    document = Document(raw.name, data, raw.lines, expansion.variables)
+    return document, [*mistakes, *expansion.mistakes]
+
+
+def _read(source: object) -> tuple[Document, list[Mistake]]:
+    if isinstance(source, Mapping):
+        return _from_mapping(source)
+    if source is None:
+        return _from_file(_path_in_environment())
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        if not isinstance(path, str) or "\n" in path:
+            raise ConfigurationError(
+                "a configuration is given by its path or as a dict, not as its text"
+            )
+        return _from_file(Path(path))
+    raise ConfigurationError(
+        f"a configuration is given by its path or as a dict, not as {kind_of(source)}"
+    )
+
+
+def _path_in_environment() -> Path:
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise ConfigurationError(
+            f"no configuration: give the path of a YAML or TOML file, or set {VARIABLE} to it"
+        )
+    return Path(path)
+
+
+def _from_file(path: Path) -> tuple[Document, list[Mistake]]:
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigurationError(
+            f"{path}: a configuration is a .yaml, .yml or .toml file{_near(path)}"
+        )
+    text = _text(path)
+    parse = _from_toml if path.suffix.lower() == ".toml" else _from_yaml
+    return parse(str(path), text)
+
+
+def _text(path: Path) -> str:
+    content = _content(path)
+    if b"\0" in content:
+        raise ConfigurationError(f"{path}: a binary file, no text; a configuration is UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            f"{path}: line {line}: not UTF-8; save the file as UTF-8"
+        ) from None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such file{_near(path)}") from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no valid path"
+        raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
+    if not stat.S_ISREG(mode):
+        what = "a directory; give the file in it" if stat.S_ISDIR(mode) else "no regular file"
+        raise ConfigurationError(f"{path}: {what}")
+    if len(content) > LARGEST:
+        raise ConfigurationError(f"{path}: larger than {LARGEST // 1_000_000} MB")
+    return content
+
+
+def _near(path: Path) -> str:
+    """The end of a sentence: a configuration beside the one that is missing."""
+    try:
+        beside = [f.name for f in path.parent.iterdir() if f.suffix.lower() in _FORMATS]
+    except (OSError, ValueError):
+        return ""
+    close = get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {str(path.parent / close[0])!r}?" if close else ""
+
+
+def _from_yaml(name: str, text: str) -> tuple[Document, list[Mistake]]:
+    reader = Reader()
+    try:
+        data = reader.read(text)
+    except YAMLMistake as error:
+        raise Document(name, {}).error([error.mistake]) from None
+    return Document(name, _top(name, data), reader.lines), reader.mistakes
+
+
+def _from_toml(name: str, text: str) -> tuple[Document, list[Mistake]]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        told = _TOML_PLACE.search(str(error))
+        line = int(told[1]) if told and told[1] else text.count("\n") + 1
+        message = f"no valid TOML: {_TOML_PLACE.sub('', str(error))}"
+        raise Document(name, {}).error([Mistake((), message, line)]) from None
+    except (RecursionError, ValueError):
+        message = f"nested more than {DEEPEST} levels deep, or with a number of thousands of digits"
+        raise Document(name, {}).error([Mistake((), message)]) from None
+    return _plain(name, data)
+
+
+def _from_mapping(source: Mapping[str, Any]) -> tuple[Document, list[Mistake]]:
+    return _plain("the configuration", source)
+
+
+def _plain(name: str, data: Mapping[str, Any]) -> tuple[Document, list[Mistake]]:
+    copy = _Copy(name)
+    return Document(name, _top(name, copy.of(data, ()))), copy.mistakes
+
+
+class _Copy:
+    """A copy of plain data, all keys text; not deeper or larger than a configuration can be."""
+
+    def __init__(self, name: str) -> None:
+        self.mistakes: list[Mistake] = []
+        self._name = name
+        self._values = 0
+
+    def of(self, value: Any, place: Place) -> Any:
+        """The copy; what is neither a mapping nor a list is the same object.
+
+        Raises:
+            ConfigurationError: too deep, or too large.
+        """
+        self._values += 1
+        if len(place) > DEEPEST or self._values > MOST:
+            raise ConfigurationError(
+                f"{self._name}: nested more than {DEEPEST} levels deep, or more than {MOST} values"
+            )
+        if isinstance(value, Mapping):
+            return {key: self.of(value[key], (*place, key)) for key in self._keys(value, place)}
+        if isinstance(value, list | tuple):
+            return [self.of(item, (*place, number)) for number, item in enumerate(value)]
+        return value
+
+    def _keys(self, value: Mapping[Any, Any], place: Place) -> list[str]:
+        keys = [key for key in value if isinstance(key, str) and is_unicode(key)]
+        for key in value:
+            if key not in keys:
+                boolean = "; YAML 1.1 reads an unquoted no, yes, on or off so"
+                hint = boolean if isinstance(key, bool) else ""
+                what = f"a key must be a text, not {quoted(key)}{hint}; put it in quotes"
+                self.mistakes.append(Mistake(place, what))
+        return keys
+
+
+def _top(name: str, data: Any) -> dict[str, Any]:
+    if data is None or data == {}:
+        raise ConfigurationError(
+            f"{name} is empty; it needs providers, such as "
+            "providers: {deepgram: {plugin: deepgram, options: {model: nova-3}}}"
+        )
+    if not isinstance(data, dict):
+        raise ConfigurationError(
+            f"{name} must be a mapping with the keys providers, routes, ...; it is {kind_of(data)}"
+        )
+    return data

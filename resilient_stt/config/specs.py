@@ -1,0 +1,159 @@
+"""The providers of a configuration against the plugins that are installed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from livekit.agents import LanguageCode
+
+from .. import plugins
+from ..plugins import Maker, NoProvider
+from ..traits import Hearing, hearing_of, key_variable, models_that_speak
+from ..wording import listed
+from .mistakes import Document, Mistake, Place
+from .tags import tag_mistake
+
+OTHERWISE = "or mark the provider `unchecked: true`"
+"""What a user can do who knows better than our table."""
+
+_SECRET = re.compile(r"key$|secret|token|password|credential|auth", re.IGNORECASE)
+_ADDRESS_WITH_SECRET = re.compile(r"//[^/]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A configured provider, checked but not made; the values of its options are not shown."""
+
+    name: str
+    maker: Maker
+    options: Mapping[str, Any] = field(repr=False)
+    hearing: Hearing = field(repr=False)
+    shown_model: str
+    """The model, or the variable that it came from."""
+    unchecked: bool
+    """Whether it may be sent any language."""
+    given: Mapping[str, Any] = field(repr=False)
+    """Traits that the user knows better."""
+    variable: str
+    """The environment variable that holds its key by convention; empty if unknown."""
+    hidden: frozenset[str] = field(repr=False)
+    """Texts that must not be repeated."""
+
+    @property
+    def title(self) -> str:
+        """Its name and model, for the user."""
+        return f"{self.name} ({self.shown_model})"
+
+
+class ProviderChecks:
+    """Looks up the plugins and their options; collects what is wrong."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.mistakes: list[Mistake] = []
+
+    def specs(self, entries: Mapping[str, Any]) -> dict[str, ProviderSpec]:
+        """The providers that can be made."""
+        if self._document.data.get("providers") == {}:
+            self._wrong(("providers",), "is empty; name at least one provider")
+        specs = {name: self._provider(name, entry) for name, entry in entries.items()}
+        return {name: spec for name, spec in specs.items() if spec}
+
+    def _wrong(self, place: Place, message: str) -> None:
+        self.mistakes.append(Mistake(place, message))
+
+    def _provider(self, name: str, entry: Any) -> ProviderSpec | None:
+        place: Place = ("providers", name)
+        maker = self._maker(place, entry)
+        if maker is None:
+            return None
+        options, wrong = plugins.checked(maker, entry.options)
+        for option, message in wrong.items():
+            self._wrong((*place, "options", option), message)
+        given = entry.given_traits()
+        hearing = self._hearing(place, maker, options, given)
+        given.pop("languages", None)
+        spec = ProviderSpec(
+            name=name,
+            maker=maker,
+            options=options,
+            hearing=hearing,
+            shown_model=self._document.shown_option(place, "model", hearing.model),
+            unchecked=entry.unchecked,
+            given=given,
+            variable=key_variable(maker.plugin),
+            hidden=frozenset(self._hidden((*place, "options"), options)),
+        )
+        self._own_language((*place, "options", "language"), spec)
+        return spec
+
+    def _hearing(
+        self, place: Place, maker: Maker, options: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> Hearing:
+        known = hearing_of(maker.plugin, maker.kind, options, _default_model(maker))
+        known = replace(known, detects=given.get("detects", known.detects))
+        languages = given.get("languages")
+        if languages is None:
+            return known
+        for number, language in enumerate(languages):
+            here = (*place, "traits", "languages", number)
+            what = tag_mistake(language, self._document.shown(here, language))
+            if what:
+                self._wrong(here, what)
+        return replace(known, languages=frozenset(languages))
+
+    def _own_language(self, place: Place, spec: ProviderSpec) -> None:
+        language = spec.options.get("language")
+        if language and isinstance(language, str) and not spec.unchecked:
+            tag = str(LanguageCode(language))
+            if not (spec.hearing.detects or spec.hearing.speaks(tag)):
+                shown = self._document.shown_option(("providers", spec.name), "language", tag)
+                self._wrong(place, cannot_speak(spec, tag, shown))
+
+    def _maker(self, place: Place, entry: Any) -> Maker | None:
+        try:
+            return plugins.find(entry.plugin, entry.kind)
+        except NoProvider as error:
+            where = (*place, error.key)
+            shown = self._document.shown(where, "")
+            if where in self._document.variables:  # what it holds may be anything, and is not told
+                self._wrong(where, f"{shown} names no {error.key} that is there")
+            else:
+                self._wrong(where, str(error))
+            return None
+
+    def _hidden(self, place: Place, value: Any) -> Iterator[str]:
+        """The texts in options that came from a variable, or look like secrets."""
+        if isinstance(value, str):
+            secret = any(isinstance(step, str) and _SECRET.search(step) for step in place)
+            if value and (
+                secret or place in self._document.variables or _ADDRESS_WITH_SECRET.search(value)
+            ):
+                yield value
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from self._hidden((*place, key), item)
+        elif isinstance(value, list | tuple):
+            for number, item in enumerate(value):
+                yield from self._hidden((*place, number), item)
+
+
+def cannot_speak(spec: ProviderSpec, tag: str, shown: str) -> str:
+    """That a model does not speak a language, which does, and what to do."""
+    spoken = listed(sorted(spec.hearing.languages or ()), 12)
+    others = models_that_speak(spec.maker.plugin, spec.maker.kind, tag)
+    advice = f"{' and '.join(others)} would" if others else "name one that does"
+    return f"{spec.title} does not speak {shown}, but {spoken}; {advice}, {OTHERWISE}"
+
+
+def _default_model(maker: Maker) -> str:
+    """The model that the constructor takes if none is given, where it tells."""
+    try:
+        parameter = inspect.signature(maker.make).parameters.get("model")
+    except (TypeError, ValueError):
+        return ""
+    return parameter.default if parameter and isinstance(parameter.default, str) else ""

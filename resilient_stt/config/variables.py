@@ -1,0 +1,68 @@
+"""`${VAR}` and `${VAR:-default}` in the texts of a configuration; `$${` is a plain `${`.
+
+What a variable holds is taken as it is: a `${` in it means nothing, so none can name itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .mistakes import Mistake, Place
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+_INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?", re.DOTALL)
+
+
+class Expansion:
+    """Replaces the variables in plain data, and remembers where there were any."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.variables: dict[Place, tuple[str, ...]] = {}
+        """Which variables a text came from."""
+        self.mistakes: list[Mistake] = []
+
+    def expand(self, value: Any, place: Place = ()) -> Any:
+        """The same data with each `${...}` in its values replaced; keys are left alone."""
+        match value:
+            case str():
+                return self._text(value, place)
+            case dict():
+                return {key: self.expand(item, (*place, key)) for key, item in value.items()}
+            case list():
+                return [self.expand(item, (*place, n)) for n, item in enumerate(value)]
+            case _:
+                return value
+
+    def _text(self, text: str, place: Place) -> str:
+        return _REFERENCE.sub(lambda match: self._one(match, place), text)
+
+    def _one(self, match: re.Match[str], place: Place) -> str:
+        if match[0] == "$${":
+            return "${"
+        inside = _INSIDE.fullmatch(match[1])
+        if not (inside and match[2]):
+            self.mistakes.append(
+                Mistake(
+                    place,
+                    "a '${' that is no ${NAME} or ${NAME:-default}; a default holds no other "
+                    "variable and no '}'; write '$${' for a plain '${'",
+                )
+            )
+            return ""
+        name, default = inside[1], inside[2]
+        self.variables[place] = (*self.variables.get(place, ()), name)
+        value = self._environment.get(name) or default
+        if value is None:
+            state = "empty" if name in self._environment else "not set"
+            self.mistakes.append(
+                Mistake(
+                    place,
+                    f"the environment variable {name} is {state}; set it, or give a default: "
+                    f"${{{name}:-default}}",
+                )
+            )
+            return ""
+        return value

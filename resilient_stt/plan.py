@@ -1,0 +1,58 @@
+"""What a `ResilientSTT` is made of, wherever that was told: in code, or in a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit.agents import stt
+
+from .config import Config
+from .core.policy import Policies, Provider
+from .core.routing import DEFAULT, Router
+from .providers import name_providers
+from .traits import traits_of
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Providers by name, what is known of each, and their routes by language."""
+
+    providers: dict[str, stt.STT[Any]]
+    traits: dict[str, Provider]
+    routes: dict[str, tuple[str, ...]]
+    policies: Policies = field(default_factory=Policies)
+    retranscribe: bool = False
+
+    @classmethod
+    def of(cls, providers: Sequence[stt.STT[Any]], policies: Policies | None) -> Plan:
+        """One route, in the order given."""
+        named = name_providers(providers)
+        return cls(
+            providers=named,
+            traits={name: traits_of(name, provider) for name, provider in named.items()},
+            routes={DEFAULT: tuple(named)},
+            policies=policies or Policies(),
+        )
+
+    @classmethod
+    def configured(cls, config: Config) -> Plan:
+        """As it was configured.
+
+        Raises:
+            ConfigurationError: keys are missing, or plugins refuse their options.
+        """
+        providers = config.make_providers()
+        return cls(
+            providers=providers,
+            traits={name: config.traits(name, made) for name, made in providers.items()},
+            routes=config.routes,
+            policies=config.policies,
+            retranscribe=config.retranscribe,
+        )
+
+    @property
+    def router(self) -> Router:
+        """The routes, with what is known of who serves them."""
+        return Router({key: [self.traits[n] for n in names] for key, names in self.routes.items()})
