@@ -7,6 +7,7 @@ from .core.policy import (
     Policies,
     ReplayPolicy,
     RetryPolicy,
+    RoutingPolicy,
     WatchdogPolicy,
 )
 from .errors import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
@@ -14,6 +15,7 @@ from .events import (
     AudioLost,
     Degraded,
     Event,
+    LanguageRouted,
     ProviderFailed,
     Recovered,
     Replayed,
@@ -24,6 +26,7 @@ from .events import (
 from .speech import SpeechDetector, SpeechEdge
 from .stream import ResilientStream
 from .stt import ResilientSTT
+from .usage import UsageMetadata
 
 __all__ = [
     "AudioFormatError",
@@ -33,6 +36,7 @@ __all__ = [
     "Degraded",
     "Event",
     "FailbackPolicy",
+    "LanguageRouted",
     "Pace",
     "Policies",
     "ProviderFailed",
@@ -44,10 +48,12 @@ __all__ = [
     "ResilientStream",
     "Restored",
     "RetryPolicy",
+    "RoutingPolicy",
     "SecondOpinion",
     "SpeechDetector",
     "SpeechEdge",
     "StreamClosedError",
     "Switched",
+    "UsageMetadata",
     "WatchdogPolicy",
 ]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
 from livekit import rtc
 from livekit.agents import APIConnectOptions, stt
-from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio, is_given
 
+from .core.commands import OpenLeg, Role
 from .core.inputs import LegEnded, LegFailed, LegSaid, Said, SaidKind, Word
 from .errors import classify
 from .observe import logger
+from .usage import Tag, current
 
 CLOSE_PATIENCE = 0.5
 """Seconds a provider's stream gets for a polite goodbye. aiohttp would wait 10 s for the closing
@@ -35,30 +38,40 @@ class LegStream:
 
     def __init__(
         self,
-        leg: int,
+        order: OpenLeg,
         provider: stt.STT[Any],
         *,
         inbox: Inbox,
         wait: Callable[[], float],
         connect_timeout: float,
         start_time_offset: float,
-        language: NotGivenOr[str] = NOT_GIVEN,
     ) -> None:
         """`start_time_offset`: seconds of session audio before the leg's first sample.
 
         Raises whatever the provider's `stream()` raises.
         """
-        self.leg = leg
+        self.leg = order.leg
         self._inbox = inbox
         self._wait = wait
-        self._stream = provider.stream(
-            language=language,
+        self._tag = Tag(order.provider, order.role)
+        self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
+        self._stream.start_time_offset = MARK + start_time_offset
+        self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.leg-{self.leg}")
+
+    def _open(
+        self, provider: stt.STT[Any], order: OpenLeg, connect_timeout: float
+    ) -> stt.RecognizeStream:
+        current.set(self._tag)
+        return provider.stream(
+            language=order.language or NOT_GIVEN,
             # LiveKit's own retry must not act beside ours, and with max_retry >= 1 it would retry
             # a hanging handshake forever (its budget refills on every timeout)
             conn_options=APIConnectOptions(max_retry=0, timeout=connect_timeout),
         )
-        self._stream.start_time_offset = MARK + start_time_offset
-        self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.leg-{leg}")
+
+    def serves(self) -> None:
+        """It is active from now on, whatever it was opened for."""
+        self._tag.role = Role.ACTIVE
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. A stream that takes no more has failed."""

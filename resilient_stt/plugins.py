@@ -27,7 +27,7 @@ from livekit.agents.types import NotGiven
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from .errors import ConfigurationError, NoKey
-from .wording import kind_of, nearest, quoted
+from .wording import key_told, kind_of, nearest, quoted
 
 GROUP = "resilient_stt.providers"
 """Entry points of this group are callables that return a LiveKit `stt.STT`."""
@@ -154,7 +154,7 @@ def checked(maker: Maker, options: Mapping[str, Any]) -> tuple[dict[str, Any], d
         elif parameters.open:
             fitting[name] = value
         else:
-            wrong[name] = f"{maker.title} has no option {quoted(name)}{nearest(name, offered)}"
+            wrong[name] = f"{maker.title} has no option {key_told(name)}{nearest(name, offered)}"
     for name in parameters.required:
         if name not in options:
             wrong[name] = f"{maker.title} needs the option {quoted(name)}"

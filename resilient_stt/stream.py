@@ -225,8 +225,9 @@ class ResilientStream(stt.RecognizeStream):
         match command:
             case Emit():
                 self._event_ch.send_nowait(self._event(command))
-            case Serve(provider):
+            case Serve(provider, leg):
                 self._resilient.serve(provider)
+                self._on_leg(leg, LegStream.serves)
             case Availability(provider, available):
                 self._resilient.report_availability(provider, available)
             case Report(event):
@@ -242,13 +243,12 @@ class ResilientStream(stt.RecognizeStream):
         rate = self._frames.rate
         try:
             self._legs[order.leg] = LegStream(
-                order.leg,
+                order,
                 self._resilient.provider_named(order.provider),
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
                 connect_timeout=self._resilient.policies.retry.connect_timeout,
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
-                language=order.language or NOT_GIVEN,
             )
         except Exception as error:
             self._not_opened(order.leg, order.provider, error)

@@ -32,6 +32,7 @@ from .plan import Plan
 from .providers import from_environment
 from .speech import BundledDetector, SpeechDetectorFactory
 from .stream import ResilientStream
+from .usage import labelled
 
 if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
@@ -385,7 +386,7 @@ class ResilientSTT(STT[EventName]):
         return await self._batch.recognize(buffer, language, timeout)
 
     def _forward_metrics(self, *args: Any) -> None:
-        self.emit("metrics_collected", *args)
+        self.emit("metrics_collected", *map(labelled, args))
 
 
 def _tag(language: NotGivenOr[str]) -> str:

@@ -23,6 +23,11 @@ def is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def key_told(key: str) -> str:
+    """A key that is not known; one that is no name may hold what should have been its value."""
+    return quoted(key) if key.isidentifier() else "that is no name (is a ':' missing?)"
+
+
 def kind_of(value: object) -> str:
     """What a value is, without telling it."""
     match value:

@@ -18,6 +18,7 @@ NAMES = {
     "Degraded",
     "Event",
     "FailbackPolicy",
+    "LanguageRouted",
     "Pace",
     "Policies",
     "ProviderFailed",
@@ -29,11 +30,13 @@ NAMES = {
     "ResilientStream",
     "Restored",
     "RetryPolicy",
+    "RoutingPolicy",
     "SecondOpinion",
     "SpeechDetector",
     "SpeechEdge",
     "StreamClosedError",
     "Switched",
+    "UsageMetadata",
     "WatchdogPolicy",
 }
 
@@ -51,6 +54,7 @@ def test_constructor() -> None:
     parameters = inspect.signature(resilient_stt.ResilientSTT).parameters
     assert list(parameters) == [
         "stt",
+        "language",
         "vad",
         "policies",
         "attempt_timeout",
@@ -70,6 +74,7 @@ def test_public_methods() -> None:
 
     assert added(resilient_stt.ResilientSTT) == {
         "draw_wait",
+        "from_config",
         "names",
         "provider_named",
         "providers",
@@ -77,8 +82,9 @@ def test_public_methods() -> None:
         "report_availability",
         "report_failure",
         "serve",
+        "update_options",
     }
-    assert added(resilient_stt.ResilientStream) == {"options_changed"}
+    assert added(resilient_stt.ResilientStream) == {"language_changed", "options_changed"}
 
 
 def test_every_event_is_exported_and_can_be_subscribed_to() -> None:

@@ -19,6 +19,7 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ResilientSTT
+from resilient_stt.core.commands import OpenLeg
 from resilient_stt.core.inputs import ErrorKind, LegEnded, LegFailed, LegSaid, SaidKind
 from resilient_stt.leg import MARK, LegStream
 
@@ -42,7 +43,7 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> LegStream:
     return LegStream(
-        7,
+        OpenLeg(7, "fake", 0),
         provider,
         inbox=inbox.append,
         wait=lambda: 0.25,

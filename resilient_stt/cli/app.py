@@ -10,15 +10,17 @@ from typer.core import TyperGroup
 
 from ..errors import ResilientSTTError
 from .chaos import chaos
+from .check import check
 from .demo import demo
 from .fakes import serve_fakes
 from .problems import Problem
+from .schema import schema
 from .serve import serve
 from .transcribe import transcribe
 
 
 class _Commands(TyperGroup):
-    """Turns the errors that a user can mend into one line; bugs keep their traceback."""
+    """Turns the errors that a user can mend into a line or a list; bugs keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -32,8 +34,8 @@ class _Commands(TyperGroup):
 
 
 def _complain(error: Exception) -> None:
-    line = " ".join(str(error).split())
-    typer.echo(f"resilient-stt: {line}", err=True)
+    lines = [" ".join(line.split()) for line in str(error).splitlines() or [""]]
+    typer.echo("\n  ".join([f"resilient-stt: {lines[0]}", *lines[1:]]), err=True)
 
 
 app = typer.Typer(
@@ -47,6 +49,8 @@ app.command()(demo)
 app.command()(transcribe)
 app.command()(chaos)
 app.command()(serve)
+app.command()(check)
+app.command()(schema)
 app.command(hidden=True)(serve_fakes)
 
 

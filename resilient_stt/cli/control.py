@@ -8,19 +8,20 @@ from typing import Any
 
 from aiohttp import web
 
-from ..testing.server import Connection, FakeServer
+from ..testing.server import Connection, FakeServer, Struck
 from .injection import fault_from
 
 PATH = "/faults"
 
-_SHOWN = 100  # connections of each provider: the latest
+_SHOWN = 100  # connections of each provider, and faults that struck: the latest
 
 
 def control(servers: Mapping[str, FakeServer]) -> web.Application:
     """Serve the faults and connections of some providers.
 
-    `GET` shows them, `POST` adds a fault, `DELETE` takes all faults away, those of one `?provider=`
-    if it is given. What cannot be done is answered with 400 and an `error` that says why.
+    `GET` shows them, `POST` adds a fault, with `only_open` to the connections that are open now
+    alone; `DELETE` takes all faults away, those of one `?provider=` if it is given. What cannot be
+    done is answered with 400 and an `error` that says why.
     """
     desk = _Desk(servers)
     app = web.Application(middlewares=[_explained])
@@ -42,8 +43,12 @@ class _Desk:
     async def add(self, request: web.Request) -> web.Response:
         asked = _parsed(await request.read())
         server = self._server(asked.pop("provider", None))
+        only_open = asked.pop("only_open", False)
+        if not isinstance(only_open, bool):
+            raise ValueError(f"only_open must be true or false; it is {only_open!r}")
         fault = fault_from(asked.pop("fault", None), asked, now=server.now)
-        server.inject(fault)
+        add = server.strike if only_open else server.inject
+        add(fault)
         return web.json_response({"added": repr(fault)}, status=201)
 
     async def clear(self, request: web.Request) -> web.Response:
@@ -86,8 +91,15 @@ def _state(server: FakeServer) -> dict[str, Any]:
     return {
         "now": round(server.now, 3),
         "faults": [repr(fault) for fault in server.faults],
+        "struck": [_told(struck) for struck in server.struck[-_SHOWN:]],
         "connections": [_shown(c) for c in server.connections[-_SHOWN:]],
     }
+
+
+def _told(struck: Struck) -> dict[str, Any]:
+    """What happened to which connection, and when, in seconds since the server's start."""
+    fault, number, at = struck
+    return {"fault": repr(fault), "connection": number, "at": round(at, 3)}
 
 
 def _shown(connection: Connection) -> dict[str, Any]:

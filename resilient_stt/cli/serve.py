@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import resources
 from typing import Annotated
 
@@ -17,20 +17,18 @@ from aiohttp import web
 from .. import testing
 from ..testing.cartesia import FakeCartesia
 from ..testing.deepgram import FakeDeepgram
-from ..testing.server import FakeServer
+from ..testing.server import LOOPBACK, FakeServer, url_of
 from .control import PATH, control
 from .problems import Problem
 
-_LOOPBACK = "127.0.0.1"
-
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address on which the providers listen.")] = _LOOPBACK,
+    host: Annotated[str, typer.Option(help="Address on which the providers listen.")] = LOOPBACK,
     cartesia_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8701,
     deepgram_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8702,
     control_host: Annotated[
         str, typer.Option(help="Address on which faults are injected.")
-    ] = _LOOPBACK,
+    ] = LOOPBACK,
     control_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8700,
 ) -> None:
     """Serve a fake Cartesia and a fake Deepgram, and make them fail by hand, until Ctrl-C.
@@ -44,23 +42,23 @@ def serve(
                 f"resilient-stt: {option} {address} lets other machines in; any key is accepted",
                 err=True,
             )
-    cartesia = FixedCartesia(host, cartesia_port)
-    deepgram = FixedDeepgram(host, deepgram_port)
-    asyncio.run(_serve(cartesia, deepgram, (control_host, control_port)))
+    ports = (cartesia_port, deepgram_port)
+    asyncio.run(_serve(host, ports, (control_host, control_port)))
 
 
-async def _serve(cartesia: FixedCartesia, deepgram: FixedDeepgram, desk: tuple[str, int]) -> None:
+async def _serve(host: str, ports: tuple[int, int], desk: tuple[str, int]) -> None:
+    cartesia, deepgram = FakeCartesia(), FakeDeepgram()
     async with (
         _ended_by_signal() as ended,
-        cartesia,
-        deepgram,
+        _started(cartesia, host, ports[0]),
+        _started(deepgram, host, ports[1]),
         _controlled(cartesia, deepgram, desk) as port,
     ):
-        _tell(cartesia, deepgram, _url(desk[0], port, PATH))
+        _tell(cartesia, deepgram, url_of(desk[0], port, PATH))
         await ended.wait()
 
 
-def _tell(cartesia: FixedCartesia, deepgram: FixedDeepgram, faults: str) -> None:
+def _tell(cartesia: FakeServer, deepgram: FakeServer, faults: str) -> None:
     """Say how to talk to the servers."""
     stall = """'{"provider": "cartesia", "fault": "stall", "after": 3}'"""
     data = resources.files(testing) / "data"
@@ -76,54 +74,19 @@ def _tell(cartesia: FixedCartesia, deepgram: FixedDeepgram, faults: str) -> None
         typer.echo(line)
 
 
-class _Fixed(FakeServer):
-    """A mixin: a server on an address of one's choice."""
+@contextlib.asynccontextmanager
+async def _started(server: FakeServer, host: str, port: int) -> AsyncIterator[None]:
+    """Run a server.
 
-    address: tuple[str, int]
-
-    async def start(self) -> None:
-        """Listen there, and on a free port of 127.0.0.1 as every fake does.
-
-        Raises:
-            Problem: It cannot.
-        """
-        await super().start()
-        assert self._runner is not None
-        try:
-            await _listen(self._runner, *self.address)
-        except Problem:
-            await self.stop()
-            raise
-
-    @property
-    def port(self) -> int:
-        """The port of the address."""
-        assert self._runner is not None
-        return int(self._runner.addresses[-1][1])
-
-
-class FixedCartesia(_Fixed, FakeCartesia):
-    """A fake Cartesia on an address of one's choice; port 0 is any free one."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self.address = host, port
-
-    @property
-    def url(self) -> str:
-        return _url(self.address[0], self.port)
-
-
-class FixedDeepgram(_Fixed, FakeDeepgram):
-    """A fake Deepgram on an address of one's choice; port 0 is any free one."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self.address = host, port
-
-    @property
-    def url(self) -> str:
-        return _url(self.address[0], self.port, self.path)
+    Raises:
+        Problem: It cannot listen there.
+    """
+    with _explained(host, port):
+        await server.start(host, port)
+    try:
+        yield
+    finally:
+        await server.stop()
 
 
 @contextlib.asynccontextmanager
@@ -139,15 +102,18 @@ async def _controlled(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await _listen(runner, *address)
+        with _explained(*address):
+            await web.TCPSite(runner, *address).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+@contextlib.contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
+    """Turn what prevents listening into a line for people."""
     try:
-        await web.TCPSite(runner, host, port).start()
+        yield
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise Problem(
@@ -176,14 +142,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _url(host: str, port: int, path: str = "") -> str:
-    """A URL for this machine."""
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if address.is_unspecified:
-            host = _LOOPBACK
-        elif address.version == 6:
-            host = f"[{host}]"
-    return f"http://{host}:{port}{path}"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from dotenv import load_dotenv
 from livekit.agents import NOT_GIVEN, APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import NotGivenOr
@@ -21,15 +20,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import StreamClosedError
 from ..events import AudioLost, Event
-from ..providers import DEFAULTS, from_environment, traits_of
+from ..providers import DEFAULTS, from_environment
 from ..stt import ResilientSTT
+from ..traits import traits_of
 from .audio import AudioFile, opened
+from .environment import read_env_files
 from .logs import routed
 from .narrate import Narrator
 from .problems import Problem
 from .run import EVENTS
-
-_ENV_FILES = (".env.local", ".env")  # as LiveKit's documentation has them; the first one wins
 
 
 def transcribe(
@@ -54,8 +53,7 @@ def transcribe(
     Keys come from CARTESIA_API_KEY and DEEPGRAM_API_KEY, in the environment or in .env.local or
     .env in the working directory. Exit status 1 if no provider could be reached for too long.
     """
-    for name in _ENV_FILES:
-        load_dotenv(name, override=False)
+    read_env_files()
     console = Console(stderr=True, highlight=False)
     with routed(console, verbose=verbose), opened(file) as audio:
         providers = from_environment({"cartesia": cartesia_url, "deepgram": deepgram_url})

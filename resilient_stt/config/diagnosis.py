@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..wording import nearest, quoted
+from ..wording import key_told, nearest, quoted
 from .mistakes import Document, Mistake, Place
 from .models import Configuration, Top
 
@@ -79,7 +79,9 @@ def _mistake(document: Document, error: ErrorDetails) -> Mistake:
             # the key itself is told in quotes, so the place is where it stands
             key = str(place[-1])
             hint = nearest(key, _keys(place[:-1]))
-            return Mistake(place[:-1], f"unknown key {quoted(key)}{hint}", document.line_of(place))
+            return Mistake(
+                place[:-1], f"unknown key {key_told(key)}{hint}", document.line_of(place)
+            )
         case "missing":
             return Mistake(place[:-1], f"{quoted(place[-1])} is missing")
         case "too_short":

@@ -175,13 +175,15 @@ class _Copy:
         return value
 
     def _keys(self, value: Mapping[Any, Any], place: Place) -> list[str]:
-        keys = [key for key in value if isinstance(key, str) and is_unicode(key)]
+        keys: list[str] = []
         for key in value:
-            if key not in keys:
-                boolean = "; YAML 1.1 reads an unquoted no, yes, on or off so"
-                hint = boolean if isinstance(key, bool) else ""
-                what = f"a key must be a text, not {quoted(key)}{hint}; put it in quotes"
-                self.mistakes.append(Mistake(place, what))
+            if isinstance(key, str) and is_unicode(key):
+                keys.append(key)
+                continue
+            boolean = "; YAML 1.1 reads an unquoted no, yes, on or off so"
+            hint = boolean if isinstance(key, bool) else ""
+            what = f"a key must be a text, not {quoted(key)}{hint}; put it in quotes"
+            self.mistakes.append(Mistake(place, what))
         return keys
 
 

@@ -73,7 +73,8 @@ class ProviderChecks:
             return None
         options, wrong = plugins.checked(maker, entry.options)
         for option, message in wrong.items():
-            self._wrong((*place, "options", option), message)
+            inner = (option,) if option.isidentifier() else ()
+            self._wrong((*place, "options", *inner), message)
         given = entry.given_traits()
         hearing = self._hearing(place, maker, options, given)
         given.pop("languages", None)

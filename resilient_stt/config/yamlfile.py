@@ -48,12 +48,15 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own, which are those of YAML 1.1
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
+        self.nodes += 1
+        if self.nodes > MOST:
+            raise _too_many(self.get_mark().line + 1)
         if self.depth > DEEPEST:
-            mark = self.get_mark()
-            raise _too_deep(mark.line + 1)
+            raise _too_deep(self.get_mark().line + 1)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -62,6 +65,13 @@ class _Loader(yaml.SafeLoader):
 for _name, (_pattern, _first) in _SCALARS.items():
     _Loader.add_implicit_resolver(
         f"{_PREFIX}{_name}", re.compile(f"(?:{_pattern.pattern})$"), _first
+    )
+
+
+def _too_many(line: int | None) -> YAMLMistake:
+    return YAMLMistake(
+        f"more than {MOST} values, with what aliases stand for; write it shorter, without aliases",
+        line,
     )
 
 
@@ -122,11 +132,7 @@ class Reader:
             raise _too_deep(line)
         self._values += 1
         if self._values > MOST:
-            raise YAMLMistake(
-                f"more than {MOST} values, with what its aliases stand for; write it without "
-                "aliases",
-                line,
-            )
+            raise _too_many(line)
         if not isinstance(node, ScalarNode) and node.tag not in _CONTAINERS:
             self._refuse_tag(node, place)
 
@@ -197,14 +203,9 @@ class Reader:
                 return text
 
     def _refuse_tag(self, node: Node, place: Place) -> None:
-        tag = node.tag.replace(_PREFIX, "!!")
-        self.mistakes.append(
-            Mistake(place, f"the tag {quoted(tag)} is not read; take it away", _line(node))
-        )
-
-
-def _line(node: Node) -> int:
-    return int(node.start_mark.line) + 1
+        # the tag is not repeated: it may be the beginning of a password
+        what = "tags ('!...') are not read; put what is a text in quotes"
+        self.mistakes.append(Mistake(place, what, node.start_mark.line + 1))
 
 
 def _of(error: yaml.MarkedYAMLError) -> YAMLMistake:
@@ -217,4 +218,6 @@ def _of(error: yaml.MarkedYAMLError) -> YAMLMistake:
     if problem == "but found another document":
         return YAMLMistake("a second document ('---'); a configuration is one", line)
     context = f" {error.context}" if error.context and "expected" not in problem else ""
-    return YAMLMistake(f"no valid YAML: {problem}{context}", line)
+    # names of aliases and anchors are not repeated: they may be the beginning of a password
+    told = re.sub(r" '[^']{2,}'", "", f"{problem}{context}")
+    return YAMLMistake(f"no valid YAML: {told}; put texts with special characters in quotes", line)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ..events import Event
 from .inputs import SaidKind, Word
 
 
+class Role(StrEnum):
+    """What a leg is for."""
+
+    ACTIVE = "active"
+    """Its text is emitted."""
+    HEDGE = "hedge"
+    """A second opinion on a silent active leg; its text is held back until the verdict."""
+    ATTEMPT = "attempt"
+    """One of those that are tried in an outage; the first that tells words becomes active."""
+    PROBE = "probe"
+    """The shadow of a recovering provider; its text is never emitted."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """Open a stream on `provider`; its first sample will be session sample `start`.
+    """Open a stream on `provider`, for `role`; its first sample will be session sample `start`.
 
     `language`: a tag for it; empty if it is to use its own.
     """
@@ -19,6 +33,7 @@ class OpenLeg:
     provider: str
     start: int
     language: str = ""
+    role: Role = Role.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +92,10 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """From now on `provider` serves the stream."""
+    """From now on a leg on `provider` serves the stream."""
 
     provider: str
+    leg: int
 
 
 @dataclass(frozen=True, slots=True)

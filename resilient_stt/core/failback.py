@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from ..events import Recovered
-from .commands import FlushLeg
+from .commands import FlushLeg, Role
 from .inputs import ErrorKind, LegFailed, Said, SaidKind
-from .leg import Leg, Role
+from .leg import Leg
 from .legs import Legs
 from .policy import Provider
 

@@ -93,8 +93,7 @@ class Ledger:
         """Everything before `to` is finished with. Never moves back."""
         self.told = max(self.told, min(to, self.end))
         self.watermark = max(self.watermark, self.told)
-        before = self.watermark - self.samples(self._policy.lookback)
-        self._forget(before if self.needed is None else min(before, self.needed))
+        self._trim()
 
     def settle_silence(self, heard: int) -> None:
         """Settle what owes no words; `heard`: how far the active leg can have heard the audio.
@@ -104,6 +103,7 @@ class Ledger:
         later words are owed: its word may come with theirs. What may be a word is kept for longer,
         in case that the leg turns out to have gone deaf.
         """
+        self._trim()
         if not self.hears:
             return
         until = heard - self.samples(self._policy.settle_grace)
@@ -283,6 +283,10 @@ class Ledger:
 
     def _after_watermark(self) -> list[Segment]:
         return [s for s in self._segments if s.end is None or s.end > self.watermark]
+
+    def _trim(self) -> None:
+        before = self.watermark - self.samples(self._policy.lookback)
+        self._forget(before if self.needed is None else min(before, self.needed))
 
     def _forget(self, before: int) -> None:
         self.start = max(self.start, before)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from ..events import Replayed
-from .commands import EndLeg, FlushLeg, SendAudio
+from .commands import EndLeg, FlushLeg, Role, SendAudio
 from .inputs import Said, SaidKind, Word
 from .ledger import Ledger, Spans
 from .pacing import Bucket
@@ -29,19 +28,6 @@ REWOUND = 1.0
 
 TAIL = 0.25
 """Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
-
-
-class Role(StrEnum):
-    """What a leg is for."""
-
-    ACTIVE = "active"
-    """Its text is emitted."""
-    HEDGE = "hedge"
-    """A second opinion on a silent active leg; its text is held back until the verdict."""
-    ATTEMPT = "attempt"
-    """One of those that are tried in an outage; the first that tells words becomes active."""
-    PROBE = "probe"
-    """The shadow of a recovering provider; its text is never emitted."""
 
 
 @dataclass(slots=True)

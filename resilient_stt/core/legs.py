@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from ..events import AudioLost, Event, ProviderFailed
 from .choice import Choice
-from .commands import CloseLeg, Command, OpenLeg, Report, Serve
+from .commands import CloseLeg, Command, OpenLeg, Report, Role, Serve
 from .health import Health, advice
 from .inputs import LegFailed
 from .ledger import Ledger, Spans
-from .leg import Leg, Role, open_leg, seam_at
+from .leg import Leg, open_leg, seam_at
 from .loss import Loss
 from .policy import Policies, Provider
 from .routing import Routing
@@ -88,7 +88,7 @@ class Legs:
         self._legs[leg.id] = leg
         self._keep()
         self._next += 1
-        self.out.append(OpenLeg(leg.id, provider.name, leg.start, leg.language))
+        self.out.append(OpenLeg(leg.id, provider.name, leg.start, leg.language, role))
         if role is Role.ACTIVE:
             self._serves(leg)
         return leg
@@ -116,7 +116,7 @@ class Legs:
         self.flush_loss()
 
     def _serves(self, leg: Leg) -> None:
-        self.out.append(Serve(leg.provider.name))
+        self.out.append(Serve(leg.provider.name, leg.id))
         self.flush_loss()
 
     def fail(self, leg: Leg, failure: LegFailed, now: float, *, known: bool = False) -> None:

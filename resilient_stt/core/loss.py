@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import reduce
 
+from .commands import Role
 from .ledger import Spans
-from .leg import Leg, Role
+from .leg import Leg
 
 
 class Loss:

@@ -6,9 +6,10 @@ import math
 from enum import StrEnum
 
 from ..events import SecondOpinion
+from .commands import Role
 from .hedging import HedgeBudget
 from .inputs import ErrorKind, LegFailed, SaidKind
-from .leg import Leg, Role, seam_at
+from .leg import Leg, seam_at
 from .legs import Legs
 from .policy import Provider
 from .watchdog import Alarm, Sign

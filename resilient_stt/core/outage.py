@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .commands import Role
 from .inputs import ErrorKind, LegFailed
-from .leg import Leg, Role
+from .leg import Leg
 from .legs import Legs
 from .policy import Provider
 

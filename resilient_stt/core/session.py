@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..events import Degraded, LanguageRouted, Replayed, Restored, Switched
-from .commands import Command, Emit, Finish, GiveUp, Release
+from .commands import Command, Emit, Finish, GiveUp, Release, Role
 from .failback import Failback, Probe
 from .health import Health
 from .hedging import HedgeBudget
@@ -31,7 +31,7 @@ from .inputs import (
     SpeechStarted,
     Woken,
 )
-from .leg import Leg, Role
+from .leg import Leg
 from .legs import Legs
 from .opinion import Opinion
 from .outage import Outage

@@ -18,7 +18,7 @@ def test_help_lists_the_commands(cli: Callable[..., Any]) -> None:
     """The commands for users are listed, the one for ourselves is not."""
     result = cli("--help")
     assert result.exit_code == 0
-    for command in ("demo", "transcribe", "chaos", "serve"):
+    for command in ("demo", "transcribe", "chaos", "serve", "check", "schema"):
         assert f" {command} " in result.stdout
     assert "serve-fakes" not in result.stdout
 

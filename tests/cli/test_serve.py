@@ -18,7 +18,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from resilient_stt.cli.control import PATH, control
 from resilient_stt.cli.injection import FAULTS, fault_from
 from resilient_stt.cli.matrix import KINDS, rows
-from resilient_stt.cli.serve import FixedCartesia, FixedDeepgram
+from resilient_stt.testing.cartesia import FakeCartesia
+from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
     Drop,
     DropAfterClose,
@@ -102,16 +103,16 @@ def test_what_is_wrong_with_a_fault_is_said(
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[tuple[TestClient[Any, Any], FixedCartesia]]:
+async def desk() -> AsyncIterator[tuple[TestClient[Any, Any], FakeCartesia]]:
     """A client of the control endpoint, and the Cartesia behind it."""
-    async with FixedCartesia(HOST, 0) as cartesia, FixedDeepgram(HOST, 0) as deepgram:
+    async with FakeCartesia() as cartesia, FakeDeepgram() as deepgram:
         app = control({"cartesia": cartesia, "deepgram": deepgram})
         async with TestClient(TestServer(app)) as client:
             yield client, cartesia
 
 
 @contextlib.asynccontextmanager
-async def connected(cartesia: FixedCartesia) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def connected(cartesia: FakeCartesia) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A connection to the fake."""
     headers = {"X-API-Key": SECRET}
     async with (
@@ -121,7 +122,7 @@ async def connected(cartesia: FixedCartesia) -> AsyncIterator[aiohttp.ClientWebS
         yield ws
 
 
-Desk = tuple[TestClient[Any, Any], FixedCartesia]
+Desk = tuple[TestClient[Any, Any], FakeCartesia]
 
 
 async def test_faults_by_hand(desk: Desk) -> None:
@@ -143,6 +144,24 @@ async def test_faults_by_hand(desk: Desk) -> None:
     assert [state["faults"] for state in (await cleared.json()).values()] == [[], []]
     async with connected(cartesia):
         pass
+
+
+async def test_faults_of_what_is_open(desk: Desk) -> None:
+    """A stall of the connections that are open now; another one is well. The log tells it."""
+    client, cartesia = desk
+    async with connected(cartesia) as websocket:
+        asked = {"provider": "cartesia", "fault": "stall", "only_open": True}
+        assert (await client.post(PATH, json=asked)).status == 201
+        await websocket.send_str("finalize")
+        async with connected(cartesia) as other:
+            await other.send_str("finalize")
+            answer = await other.receive_json(timeout=5)
+            assert answer["type"] == "flush_done"
+    told = (await (await client.get(PATH)).json())["cartesia"]
+    (struck,) = told["struck"]
+    assert struck["fault"].startswith("Stall(connections=frozenset({0}), at_time=")
+    assert struck["connection"] == 0
+    assert [connection["sent"] for connection in told["connections"]] == [0, 1]
 
 
 async def test_faults_of_one_provider_are_taken_away(desk: Desk) -> None:
@@ -182,6 +201,8 @@ async def test_connections_are_shown_without_secrets(desk: Desk) -> None:
         (b"{}", "the provider must be one of cartesia, deepgram; it is None"),
         (b'{"provider": "cartesia", "fault": "x"}', "the fault must be one of"),
         (b'{"provider": "cartesia", "fault": "stall", "at_word": 5000}', "no word 5000"),
+        (b'{"provider": "cartesia", "fault": "stall", "only_open": 1}', "only_open must be true"),
+        (b'{"provider": "cartesia", "fault": "refuse", "only_open": true}', "before they are open"),
     ],
 )
 async def test_a_bad_request_is_explained(desk: Desk, body: bytes, says: str) -> None:

@@ -49,10 +49,10 @@ async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixtu
         with opened(record("speech.wav", "pcm_s16le")) as audio:
             transcript = Transcript(Console(file=stderr, width=80), audio, as_json=False)
             target = ResilientSTT([first.stt(), second.stt()])
-            await transcript.make(target, language="es", pace=1.0)
+            await transcript.make(target, language="en-GB", pace=1.0)
             transcript.close()
-        assert first.connections[0].query["language"] == "es"
-        assert second.connections[0].query["language"] == "es"
+        assert first.connections[0].query["language"] == "en"
+        assert second.connections[0].query["language"] == "en-GB"
     assert capsys.readouterr().out == f"{SENTENCE}\n"
     assert "cartesia cannot be reached" in stderr.getvalue()
     assert "deepgram takes over" in stderr.getvalue()

@@ -28,6 +28,7 @@ from resilient_stt.core.commands import (
     OpenLeg,
     Release,
     Report,
+    Role,
     SendAudio,
     Serve,
 )
@@ -50,7 +51,6 @@ from resilient_stt.core.inputs import (
     Woken,
     Word,
 )
-from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import Pace, Policies, Provider, RoutingPolicy
 from resilient_stt.core.routing import Router, Routing
 from resilient_stt.core.session import Session

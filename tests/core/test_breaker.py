@@ -697,7 +697,10 @@ def test_no_provider_is_shut_out_for_ever(
 
 @given(scripts)
 def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
-    """Only text and passes heal, only failures and slowness harm, and only time half-opens."""
+    """Only text, finals in time and passes heal, only failures and slowness harm.
+
+    And only time half-opens.
+    """
     breaker, now = Breaker(POLICY), 0.0
     for later, call in script:
         now += later
@@ -706,7 +709,7 @@ def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
         after = breaker.state(now)
         assert breaker.admits(now) is (after is State.CLOSED)
         if BADNESS[after] < BADNESS[before] or (breaker.sound(now) and not sound):
-            assert call[0] in ("succeeded", "passed")
+            assert call[0] in ("succeeded", "in_time", "passed")
             assert breaker.sound(now)
         if BADNESS[after] > BADNESS[before] or (sound and not breaker.sound(now)):
             assert call[0] == "slow" or (call[0] == "failed" and call[1] is not BAD_REQUEST)

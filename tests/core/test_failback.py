@@ -8,9 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import State
-from resilient_stt.core.commands import Availability, CloseLeg, Emit, FlushLeg, OpenLeg, Report
+from resilient_stt.core.commands import (
+    Availability,
+    CloseLeg,
+    Emit,
+    FlushLeg,
+    OpenLeg,
+    Report,
+    Role,
+)
 from resilient_stt.core.inputs import ErrorKind, OptionsChanged
-from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies
 from resilient_stt.events import ProviderFailed, Recovered, Replayed, Switched
 

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from resilient_stt.core.commands import EndLeg, FlushLeg, SendAudio
+from resilient_stt.core.commands import EndLeg, FlushLeg, Role, SendAudio
 from resilient_stt.core.inputs import Said, SaidKind, Word
 from resilient_stt.core.latency import Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg, Role, open_leg, replay_start
+from resilient_stt.core.leg import Leg, open_leg, replay_start
 from resilient_stt.core.policy import Pace, Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Transcript, Utterance
 from resilient_stt.core.watchdog import Watch

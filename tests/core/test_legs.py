@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.commands import OpenLeg, Report
+from resilient_stt.core.commands import OpenLeg, Report, Role
 from resilient_stt.core.health import Health
 from resilient_stt.core.inputs import ErrorKind, LegFailed
-from resilient_stt.core.leg import Leg, Role
+from resilient_stt.core.leg import Leg
 from resilient_stt.core.legs import Legs
 from resilient_stt.core.policy import (
     Policies,

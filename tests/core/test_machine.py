@@ -29,6 +29,7 @@ from resilient_stt.core.commands import (
     OpenLeg,
     Release,
     Report,
+    Role,
     SendAudio,
     Serve,
 )
@@ -52,7 +53,6 @@ from resilient_stt.core.inputs import (
     Woken,
     Word,
 )
-from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import (
     FailbackPolicy,
     Pace,

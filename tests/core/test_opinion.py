@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Emit, OpenLeg
+from resilient_stt.core.commands import Emit, OpenLeg, Role
 from resilient_stt.core.inputs import (
     AudioPushed,
     ErrorKind,
@@ -21,7 +21,6 @@ from resilient_stt.core.inputs import (
     SpeechEnded,
     SpeechStarted,
 )
-from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import (
     BreakerPolicy,
     FailbackPolicy,
@@ -485,7 +484,7 @@ def test_options_of_a_doubted_provider() -> None:
     session.handle(AudioPushed(RATE, RATE), 2.0)
     session.handle(SpeechEnded(int(1.5 * RATE)), 2.0)
     out = session.handle(AudioPushed(RATE, RATE), 4.0)
-    assert [c for c in out if isinstance(c, OpenLeg)] == [OpenLeg(1, "b", 0)]
+    assert [c for c in out if isinstance(c, OpenLeg)] == [OpenLeg(1, "b", 0, role=Role.HEDGE)]
     assert "Opinion(hedge=1, scale=1.0)" in repr(session)
     session.handle(OptionsChanged("a"), 4.1)
     assert "Opinion(hedge=None" in repr(session)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Availability, CloseLeg, Emit, GiveUp, OpenLeg
+from resilient_stt.core.commands import Availability, CloseLeg, Emit, GiveUp, OpenLeg, Role
 from resilient_stt.core.inputs import ErrorKind, LegFailed, Opened, Woken
-from resilient_stt.core.leg import Role
 from resilient_stt.core.policy import Policies, RetryPolicy, WatchdogPolicy
 from resilient_stt.events import Degraded, ProviderFailed, Restored
 
@@ -290,5 +289,5 @@ def test_a_session_shows_its_outage() -> None:
     session.handle(LegFailed(0, ErrorKind.CONNECT, wait=0.2), 1.0)
     assert "outage=Outage(since=1.0, next={'a': 1.2})" in repr(session)
     assert session.deadline() == 1.2
-    assert OpenLeg(1, "a", 0) in session.handle(Woken(0.3), 1.2)
+    assert OpenLeg(1, "a", 0, role=Role.ATTEMPT) in session.handle(Woken(0.3), 1.2)
     assert session.deadline() == 1.7

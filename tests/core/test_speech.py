@@ -3,11 +3,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Emit
+from resilient_stt.core.commands import Emit, Role
 from resilient_stt.core.inputs import Said, SaidKind
 from resilient_stt.core.latency import Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg, Role, open_leg
+from resilient_stt.core.leg import Leg, open_leg
 from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.speech import Speech
 from resilient_stt.core.transcript import Transcript

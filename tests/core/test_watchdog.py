@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import EndLeg, FlushLeg
+from resilient_stt.core.commands import EndLeg, FlushLeg, Role
 from resilient_stt.core.inputs import Said, SaidKind
 from resilient_stt.core.latency import ENOUGH, Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import HEARS_AT, TAIL, Leg, Role, open_leg
+from resilient_stt.core.leg import HEARS_AT, TAIL, Leg, open_leg
 from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Transcript
 from resilient_stt.core.watchdog import ASKS, Alarm, Sign, Watch
