@@ -54,7 +54,6 @@ class Script:
     seed: int
     sentences: tuple[tuple[str, float], ...]
     readings: tuple[str, ...] = ()
-    separator: str = " "
     lead: float = 0.4
 
 
@@ -97,7 +96,6 @@ SCRIPTS = (
         speed=180,
         pitch=50,
         seed=3,
-        separator="",
         sentences=(
             ("你好， 我 想 预订 一张 桌子， 我 姓 王。", 0.7),
             ("我们 一共 四个 人， 星期六 晚上 七点 到。", 0.9),
@@ -247,7 +245,6 @@ def record(script: Script, synthesiser: Synthesiser) -> tuple[NDArray[np.int16],
         position += len(samples) + len(parts[-1])
     about = {
         "language": script.language,
-        "separator": script.separator,
         "sentences": sentences,
         "words": words,
     }

@@ -14,7 +14,8 @@ from aiohttp import web
 from .faults import ErrorShape, Fault, InBandError
 from .hearing import HeardWord
 from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
-from .server import Connection, Dialogue, FakeServer, Rejection, text_of
+from .languages import base, written
+from .server import Connection, Dialogue, FakeServer, Rejection
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _ERRORS = {
     429: ("concurrency_limited", "Too many concurrent requests"),
 }
 _SERVER_ERROR = ("internal_server_error", "Internal server error")
+_DEFAULT_LANGUAGE = "en"
 _INTERIM_EVERY = 1.0  # seconds of audio
 
 
@@ -37,7 +39,8 @@ class FakeCartesia(FakeServer):
     """Cartesia's streaming speech-to-text, transcribing what it hears.
 
     With ink-whisper a final comes after `finalize`, or once `endpoint_silence` without speech was
-    heard; interims are a setting. With ink-2, on a path of its own, there are turns.
+    heard; interims are a setting. It knows the `language` of the query, English without one. With
+    ink-2, on a path of its own, there are turns.
 
     Args:
         faults: What goes wrong; can be changed while the server runs.
@@ -54,6 +57,8 @@ class FakeCartesia(FakeServer):
         turn_end_silence: Seconds without speech after which a turn ends (ink-2).
         eager_end: Send `turn.eager_end` at half of that silence (ink-2).
         update_interval: Seconds of audio between a turn's events while its text grows (ink-2).
+        turn_languages: Those that ink-2 knows, without being told which is spoken. Cartesia's
+            newest page has `en fr hi ja es`; the plugin warns of all but English.
         concurrency: Open websockets at once, beyond which a request is answered with 429; those
             whose peer has vanished count. None: any number.
         idle_timeout: Seconds without audio or text, pings do not count, after which it closes with
@@ -87,6 +92,7 @@ class FakeCartesia(FakeServer):
         turn_end_silence: float = 0.6,
         eager_end: bool = True,
         update_interval: float = 0.5,
+        turn_languages: Sequence[str] = ("en",),
         concurrency: int | None = None,
         idle_timeout: float | None = 180.0,
         max_burst: float | None = None,
@@ -113,11 +119,7 @@ class FakeCartesia(FakeServer):
         self.turn_end_silence = turn_end_silence
         self.eager_end = eager_end
         self.update_interval = update_interval
-
-    @property
-    def url(self) -> str:
-        """The plugin's `base_url`; it appends the path itself."""
-        return f"http://127.0.0.1:{self.port}"
+        self.turn_languages = tuple(map(base, turn_languages))
 
     def stt(self, **options: Any) -> cartesia.STT:
         """The published plugin, pointed here: `options` are those of `cartesia.STT`."""
@@ -137,6 +139,11 @@ class FakeCartesia(FakeServer):
             raise Rejection(400, "The sample_rate must be a number.")
         if request.path == TURNS_PATH:
             check_turn_options(request.query)
+
+    def languages(self, connection: Connection) -> Sequence[str]:
+        if connection.path == TURNS_PATH:
+            return self.turn_languages
+        return (base(connection.query.get("language", _DEFAULT_LANGUAGE)),)
 
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         error_code, title = _error_of(status)
@@ -233,7 +240,7 @@ class _WhisperDialogue(Dialogue):
         self._until = self.hearing.position
 
     def _transcript(self, *, is_final: bool) -> None:
-        text = text_of(self._pending)
+        text = written(self._pending)
         self._told = self.hearing.position
         self._say(
             "transcript",
@@ -242,7 +249,7 @@ class _WhisperDialogue(Dialogue):
             is_final=is_final,
             # from the end of the last final, for the plugin adds up durations to get its times
             duration=round(self._told - self._until, 3),
-            language=self.connection.query.get("language", "en"),
+            language=self.connection.query.get("language", _DEFAULT_LANGUAGE),
             words=[
                 {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
                 for word in self._pending

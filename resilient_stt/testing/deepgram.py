@@ -14,6 +14,7 @@ import string
 import wave
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from aiohttp import web
 
 from .faults import Fault, InBandError, Latency
 from .hearing import HeardWord, Hearing
-from .server import Connection, Dialogue, FakeServer, Rejection, Sent, text_of
+from .languages import base, written
+from .server import Connection, Dialogue, FakeServer, Rejection, Sent
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -38,10 +40,18 @@ _ERRORS = {
 }
 _SERVER_ERROR = ("INTERNAL_SERVER_ERROR", "Internal server error.")
 
+_MULTI = "multi"
+# https://developers.deepgram.com/docs/multilingual-code-switching; the first is that in whose words
+# it hears any other
+_MULTILINGUAL = {
+    "nova-3": ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl"),
+    "nova-2": ("en", "es"),
+}
+_DEFAULT_LANGUAGE = "en"
 _RESULTS_EVERY = 1.0  # seconds of audio between two Results, in speech and in silence
 _LONGEST_SEGMENT = 4.0  # seconds of speech after which the words so far become final
 _PUNCTUATION = string.punctuation + "¿¡…。，、？！：；"
-_SURE, _UNSURE = 0.99, 0.62  # confidence in whole words and in fragments
+_SURE, _UNSURE = 0.99, 0.62  # confidence in right words, and in fragments and wrong ones
 # https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-errors
 _IDLE = "NET-0001: Deepgram did not receive audio data or a text message within the timeout window."
 _CORRUPT = "Bad Request: failed to process audio: corrupt or unsupported data"
@@ -51,8 +61,12 @@ _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 class FakeDeepgram(FakeServer):
     """Deepgram's speech-to-text, transcribing what it hears.
 
+    It knows the `language` of the query, English without one. With `multi` it knows those that the
+    model has in it (Chinese is not among them), and says of each word which it is in.
+
     A POST to the same path is the batch endpoint. `ConnectFault`s meet it, and `Latency` if it does
-    not wait for a place in the audio.
+    not wait for a place in the audio. With `detect_language` it knows the language of most of the
+    words, and that alone.
 
     Args:
         faults: What goes wrong; can be changed while the server runs.
@@ -76,7 +90,7 @@ class FakeDeepgram(FakeServer):
         ValueError: A fault waits for a word that the corpus does not have.
     """
 
-    path = "/v1/listen"
+    path = base_path = "/v1/listen"
     batch_paths = ("/v1/listen",)
     request_id_header = "dg-request-id"
 
@@ -107,21 +121,22 @@ class FakeDeepgram(FakeServer):
         )
         self.finalize_ends_speech = finalize_ends_speech
 
-    @property
-    def url(self) -> str:
-        """The plugin's `base_url`; it appends nothing to it."""
-        return f"http://127.0.0.1:{self.port}{self.path}"
-
     def stt(self, **options: Any) -> deepgram.STT:
         """The published plugin, pointed here: `options` are those of `deepgram.STT`."""
         from livekit.plugins import deepgram
 
         return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
 
+    def languages(self, connection: Connection) -> Sequence[str]:
+        language = connection.query.get("language", _DEFAULT_LANGUAGE)
+        return _multilingual(connection.query) if language == _MULTI else (base(language),)
+
     def check(self, request: web.Request) -> None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() not in ("token", "bearer") or not key:
             raise Rejection(401, "Invalid credentials.")
+        if request.query.get("language") == _MULTI and not _multilingual(request.query):
+            raise Rejection(400, "Bad Request: this model has no language=multi.")
         if request.method == "POST":
             return  # what it sends is known when it has been read
         # a raw stream of no known form is undecodable; the plugin always says what it sends
@@ -142,21 +157,33 @@ class FakeDeepgram(FakeServer):
     async def transcribed(self, request: web.Request, connection: Connection) -> web.Response:
         pcm, sample_rate = _audio_of(await request.read(), request.query)
         connection.audio = len(pcm) / 2 / sample_rate
-        hearing = Hearing(self.corpus, sample_rate=sample_rate)
-        words = hearing.feed(pcm) + hearing.finish()
+        detect = _asked(connection.query, "detect_language")
+        words = self._heard(pcm, sample_rate, None if detect else self.languages(connection))
+        detected = _languages_of(words)[:1] or [_DEFAULT_LANGUAGE]
+        if detect:
+            words = self._heard(pcm, sample_rate, detected)
         await asyncio.sleep(self.latency + self._batch_latency(connection))
         channel: dict[str, Any] = {"alternatives": [_alternative(words, connection.query)]}
-        if _asked(connection.query, "detect_language"):
-            channel |= {"detected_language": _language_of(words), "language_confidence": _SURE}
+        if detect:
+            channel |= {"detected_language": detected[0], "language_confidence": _SURE}
         metadata = _metadata(connection, connection.audio)
         body = {"metadata": metadata, "results": {"channels": [channel]}}
         connection.sent.append(Sent(self.now, body))
         connection.end("answered with 200")
         return web.json_response(body, headers={self.request_id_header: connection.request_id})
 
+    def _heard(
+        self, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
+    ) -> list[HeardWord]:
+        hearing = Hearing(self.corpus, sample_rate=sample_rate, languages=languages)
+        return hearing.feed(pcm) + hearing.finish()
+
     def _batch_latency(self, connection: Connection) -> float:
         faults = self.faults.of(Latency, connection.index)
-        return sum(f.seconds for f in faults if f.in_period(self.now) and not f.by_audio)
+        struck = [f for f in faults if f.in_period(self.now) and not f.by_audio]
+        for fault in struck:
+            self.note_struck(fault, connection)
+        return sum(fault.seconds for fault in struck)
 
     def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
         """Deepgram's error: its SDKs know `description`, `message` and `variant`, and no number."""
@@ -306,39 +333,45 @@ def _asked(query: Mapping[str, str], option: str) -> bool:
 def _alternative(heard: Sequence[HeardWord], query: Mapping[str, str]) -> dict[str, Any]:
     """What was heard, as a Results and a batch answer have it."""
     words = [_word(word, query) for word in heard]
-    text = text_of(heard)
     if not _asked(query, "punctuate"):
-        text = " ".join(word["word"] for word in words)
+        heard = [replace(word, text=_bare(word)) for word in heard]
     alternative: dict[str, Any] = {
-        "transcript": text,
+        "transcript": written(heard),
         "confidence": min((word["confidence"] for word in words), default=0.0),
         "words": words,
     }
-    if words and query.get("language") == "multi":
-        alternative["languages"] = list(dict.fromkeys(word["language"] for word in words))
+    if words and query.get("language") == _MULTI:
+        alternative["languages"] = _languages_of(heard)
     return alternative
 
 
 def _word(word: HeardWord, query: Mapping[str, str]) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "word": word.text.lower().strip(_PUNCTUATION),
+        "word": _bare(word),
         "start": round(word.start, 3),
         "end": round(word.end, 3),
-        "confidence": _SURE if word.whole else _UNSURE,
+        "confidence": _SURE if word.whole and word.known else _UNSURE,
     }
     if _asked(query, "punctuate"):
         entry["punctuated_word"] = word.text
-    if query.get("language") == "multi":
-        entry["language"] = _language_of([word])
+    if query.get("language") == _MULTI:
+        entry["language"] = word.language
     return entry
 
 
-def _language_of(words: Sequence[HeardWord]) -> str:
-    """The language of most of the words, without a region; English if there are none."""
-    speeches = Counter(word.speech for word in words).most_common(1)
-    if not speeches:
-        return "en"
-    return ReferenceSpeech.load(speeches[0][0]).language.partition("-")[0]
+def _bare(word: HeardWord) -> str:
+    return word.text.lower().strip(_PUNCTUATION)
+
+
+def _languages_of(words: Sequence[HeardWord]) -> list[str]:
+    """The languages of the words, that of most of them first."""
+    return [language for language, _ in Counter(word.language for word in words).most_common()]
+
+
+def _multilingual(query: Mapping[str, str]) -> tuple[str, ...]:
+    """The languages that the model knows at once; empty if it has no `multi`."""
+    model = query.get("model", "")
+    return next((known for family, known in _MULTILINGUAL.items() if model.startswith(family)), ())
 
 
 def _model_info(connection: Connection) -> dict[str, str]:

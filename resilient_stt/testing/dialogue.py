@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -38,7 +38,6 @@ from .faults import (
     is_transcript,
 )
 from .hearing import HeardWord, Hearing
-from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
     from .server import FakeServer
@@ -138,7 +137,9 @@ class Dialogue(ABC):
     ) -> None:
         self.connection = connection
         self.sample_rate = int(connection.query["sample_rate"])
-        self.hearing = Hearing(server.corpus, sample_rate=self.sample_rate)
+        self.hearing = Hearing(
+            server.corpus, sample_rate=self.sample_rate, languages=server.languages(connection)
+        )
         self._server = server
         self._websocket = websocket
         self._transport = transport
@@ -221,6 +222,7 @@ class Dialogue(ABC):
         if self._over or fault in self._struck:
             return
         self._struck.append(fault)
+        self._server.note_struck(fault, self.connection)
         match fault:
             case Drop(code=None) | DropAfterClose():
                 self._break_off("reset")
@@ -460,10 +462,3 @@ def reset(transport: asyncio.Transport) -> None:
     if (raw := transport.get_extra_info("socket")) is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
-
-
-def text_of(words: Sequence[HeardWord]) -> str:
-    """Words as their language writes them one after the other."""
-    if not words:
-        return ""
-    return ReferenceSpeech.load(words[0].speech).separator.join(word.text for word in words)

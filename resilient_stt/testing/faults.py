@@ -31,7 +31,9 @@ NO_CLOSE_FRAME = 1006
 ErrorShape = Literal["code", "status_code"]
 """What the number is called in Cartesia's in-band errors; newer versions send `status_code`."""
 _Then = Literal["silence", "close", "go_on"]
-_What = Literal["unparsable", "no_text", "wrong_types", "list", "binary", "unknown_type"]
+_What = Literal[
+    "unparsable", "no_text", "wrong_types", "list", "binary", "unknown_type", "no_languages"
+]
 
 # RFC 6455, 7.4: what an endpoint may not put into a close frame, besides 1006
 _NOT_ON_THE_WIRE = {1004, 1005, 1015}
@@ -76,7 +78,7 @@ class Fault:
     until: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.connections, set):
+        if isinstance(self.connections, set | list):  # neither has a hash
             object.__setattr__(self, "connections", frozenset(self.connections))
         if self.connections is not None and not isinstance(self.connections, Container):
             raise ValueError(f"connections must be a container such as {{0}}: {self.connections!r}")
@@ -128,7 +130,7 @@ class Status(ConnectFault):
 
     code: int
     body: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)  # a dict has no hash
 
     def __post_init__(self) -> None:
         ConnectFault.__post_init__(self)
@@ -285,7 +287,9 @@ class Garbage(StreamFault):
     Attributes:
         what: `unparsable` is half of the JSON; `no_text` lacks the text; `wrong_types` has a number
             for a text and strings for `words` and `is_final`; `list` is a JSON list; `binary` is
-            the JSON in a binary frame; `unknown_type` has a `type` that does not exist.
+            the JSON in a binary frame; `unknown_type` has a `type` that does not exist;
+            `no_languages` has an empty list of those, if it has one (Deepgram's `multi`), and the
+            plugin loses the transcript.
     """
 
     lasting: ClassVar[bool] = True
@@ -312,6 +316,8 @@ class Garbage(StreamFault):
                 return good.encode()
             case "unknown_type":
                 return json.dumps({**transcript, "type": "Gibberish"})
+            case "no_languages":
+                return json.dumps(_changed_deeply(transcript, {"languages": []}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -376,7 +382,7 @@ class FaultScript:
 _TEXTS = ("text", "transcript")
 _NOTHING = object()
 _WRONG_TYPES = {"text": 7, "transcript": 7, "words": "none", "is_final": "yes"}
-# `languages` goes with the words: an empty list of it would be another fault
+# `languages` goes with the words: an empty list of it is another fault
 _NO_WORDS = {"words": [], "confidence": 0.0, "languages": _NOTHING}
 
 

@@ -2,7 +2,8 @@
 
 A fake provider that feeds a `Hearing` with the bytes it receives can only say what really arrived:
 a lost word is missing, a replayed one comes again, and a word of which a part arrived is a wrong
-fragment, as a recogniser would make of it.
+fragment, as a recogniser would make of it. A word of a language that it does not know is a wrong
+word of one that it knows.
 
 Audio that went through another rate is recognised too, with cuts within about 10 ms. Below 16 kHz
 sibilants are missing: at 8 kHz a few words come as fragments.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from livekit import rtc
 
+from .languages import base, misheard, spaced
 from .locating import Locator, Run, Samples, atlas_of
 from .speech import SAMPLE_RATE, ReferenceSpeech, plain
 
@@ -31,15 +33,17 @@ _WRONG_LETTER, _WRONG_CHARACTER = "k", "咦"
 
 @dataclass(frozen=True, slots=True)
 class HeardWord:
-    """A word, or what a recogniser would make of a part of it.
+    """A word, or what a recogniser would make of a part of it, or of another language.
 
     Attributes:
         speech: Name of the recording.
         index: Of the word in the full recording.
-        text: As written in the recording, or the wrong spelling of a fragment.
+        text: As written in the recording, or the wrong spelling of a fragment, or a wrong word.
         start: Seconds of the connection's audio.
         end: Seconds of the connection's audio.
         whole: Not a fragment.
+        known: Of a language that the recogniser knows.
+        language: Base subtag of the one it was heard as, so that it is never unknown.
     """
 
     speech: str
@@ -48,6 +52,8 @@ class HeardWord:
     start: float
     end: float
     whole: bool
+    known: bool
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class _Place:
     speech: ReferenceSpeech
     index: int
     text: str
+    language: str
 
 
 class Hearing:
@@ -67,15 +74,22 @@ class Hearing:
     Args:
         corpus: Recordings it can recognise, by default all that are shipped.
         sample_rate: Of the bytes it is fed, in Hz.
+        languages: Base subtags of those that it knows; words of any other are wrong ones of the
+            first. None: it knows all.
     """
 
     def __init__(
-        self, corpus: Sequence[ReferenceSpeech] | None = None, *, sample_rate: int = SAMPLE_RATE
+        self,
+        corpus: Sequence[ReferenceSpeech] | None = None,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        languages: Sequence[str] | None = None,
     ) -> None:
         if corpus is None:
             corpus = [ReferenceSpeech.load(name) for name in ReferenceSpeech.names()]
         atlas = atlas_of(tuple(corpus))
         self._default = corpus[0].name
+        self._languages = languages
         self._places = _places(corpus, atlas.offsets)
         self._ends = [place.end for place in self._places]
         self._spelled = frozenset(plain(place.text) for place in self._places)
@@ -210,13 +224,20 @@ class Hearing:
         whole = self._word_from - place.start <= missing and place.end - until <= missing
         if not whole and heard < SHORTEST_FRAGMENT * SAMPLE_RATE:
             return None
+        text = place.text if whole else self._fragment(place, self._word_from, until)
+        known, language = True, place.language
+        if self._languages is not None and language not in self._languages:
+            known, language = False, self._languages[0]
+            text = misheard(plain(text), language, self._spelled)
         return HeardWord(
             place.speech.name,
             place.index,
-            place.text if whole else self._fragment(place, self._word_from, until),
+            text,
             (time - heard) / SAMPLE_RATE,
             time / SAMPLE_RATE,
             whole,
+            known,
+            language,
         )
 
     def _fragment(self, place: _Place, start: int, end: int) -> str:
@@ -225,7 +246,7 @@ class Hearing:
         share = len(letters) / (place.end - place.start)
         first = min(int((start - place.start) * share), len(letters) - 1)
         last = max(round((end - place.start) * share), first + 1)
-        if not place.speech.separator:  # without spaces, a right character would be a right word
+        if not spaced(place.language):  # without spaces, a right character would be a right word
             return _WRONG_CHARACTER * (last - first)
         text = letters[first:last]
         while text in self._spelled:
@@ -241,6 +262,7 @@ def _places(corpus: Sequence[ReferenceSpeech], offsets: Sequence[int]) -> list[_
             speech,
             speech.first_word + index,
             word.text,
+            base(word.language),
         )
         for speech, offset in zip(corpus, offsets, strict=True)
         for index, word in enumerate(speech.words)

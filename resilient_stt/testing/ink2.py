@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .dialogue import Connection, Dialogue, text_of
+from .dialogue import Connection, Dialogue
 from .hearing import HeardWord
+from .languages import written
 from .server import Rejection
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class TurnsDialogue(Dialogue):
 
     def _tell(self, kind: str) -> None:
         """Say an event that has the transcript of the turn."""
-        text = text_of(self._words)
+        text = written(self._words)
         self._say(kind, transcript=f" {text}" if text and self._said_anything else text)
         self._told, self._told_at = len(self._words), self.hearing.position
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .speech import SAMPLE_RATE, ReferenceSpeech, SpokenWord, read_only
+from .speech import SAMPLE_RATE, ReferenceSpeech, SpokenWord, language_of, read_only
 
 _Sound = NDArray[np.float64]
 
@@ -89,25 +89,26 @@ def join(*recordings: ReferenceSpeech) -> ReferenceSpeech:
 
     Excerpts that follow each other in one recording keep its name and its words' indices,
     whatever is between them. Any others become a recording of their own, counted from 0: played
-    to a fake provider, its words still have the indices of the recordings they are from.
+    to a fake provider, its words still have the indices of the recordings they are from. They may
+    be of several languages: every word knows its own.
 
     Raises:
-        ValueError: Nothing to join, samples that are not mono at `SAMPLE_RATE`, two languages.
+        ValueError: Nothing to join, samples that are not mono at `SAMPLE_RATE`.
     """
     if not recordings:
         raise ValueError("nothing to join")
     for recording in recordings:
         _check(recording)
     spoken = [recording for recording in recordings if recording.words]
-    if len({recording.language for recording in spoken}) > 1:
-        raise ValueError(f"cannot join languages: {', '.join(r.language for r in spoken)}")
     named = spoken or recordings
+    words = tuple(_shifted_words(recordings))
     goes_on = _goes_on(named)
     return replace(
         named[0],
         name=named[0].name if goes_on else "+".join(recording.name for recording in named),
+        language=language_of(words, named[0].language),
         samples=read_only(np.concatenate([recording.samples for recording in recordings])),
-        words=tuple(_shifted_words(recordings)),
+        words=words,
         sentences=tuple(_shifted_sentences(recordings)),
         first_word=named[0].first_word if goes_on else 0,
     )
@@ -134,7 +135,7 @@ def _shifted_words(recordings: Sequence[ReferenceSpeech]) -> Iterator[SpokenWord
     for recording in recordings:
         shift = begun / SAMPLE_RATE
         for word in recording.words:
-            yield SpokenWord(word.text, word.start + shift, word.end + shift)
+            yield replace(word, start=word.start + shift, end=word.end + shift)
         begun += len(recording.samples)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from livekit.agents import stt
 
 from .speech import SpokenWord, plain
 
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_PIECE = re.compile(f"[{_SPACELESS}]|[^{_SPACELESS}]+")  # what need not be divided any more
 _NEAR = 1.0
 """Seconds from where it was spoken up to which a word out of order is that word."""
 
@@ -156,17 +159,18 @@ def _letter_times(final: Final) -> list[SpokenWord]:
 
 
 def _split(token: str, vocabulary: Sequence[str]) -> Iterator[str]:
-    """Split a token of a script without spaces, longest words first; others are left whole."""
-    if not any(
-        "\u3040" <= letter <= "\u30ff" or "\u3400" <= letter <= "\u9fff" for letter in token
-    ):
-        if token:
-            yield token
-        return
+    """Split a token where its script has no spaces, longest words first; the rest stays whole."""
     while token:
-        text = next((word for word in vocabulary if token.startswith(word)), token[0])
+        fitting = (word for word in vocabulary if word and _begins(token, word))
+        text = next(fitting, None) or _PIECE.findall(token)[0]
         yield text
         token = token[len(text) :]
+
+
+def _begins(token: str, word: str) -> bool:
+    """Whether a token begins with a word, and the word can end there."""
+    rest = token[len(word) :]
+    return token.startswith(word) and (not rest or len(_PIECE.findall(word[-1] + rest[0])) == 2)
 
 
 def _aligned(

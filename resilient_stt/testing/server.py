@@ -10,13 +10,24 @@ import asyncio
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
-from .dialogue import Connection, Dialogue, Sent, reset, text_of
-from .faults import Fault, FaultScript, Hang, InBandError, Refuse, Status, StreamFault
+from .dialogue import Connection, Dialogue, Sent, reset
+from .faults import (
+    DropAfterClose,
+    Fault,
+    FaultScript,
+    Hang,
+    InBandError,
+    Refuse,
+    Status,
+    StreamFault,
+)
 from .hearing import Hearing
 from .speech import ReferenceSpeech
 
@@ -24,8 +35,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["REDACTED", "Connection", "Dialogue", "FakeServer", "Rejection", "Sent", "text_of"]
+__all__ = [
+    "LOOPBACK",
+    "REDACTED",
+    "Connection",
+    "Dialogue",
+    "FakeServer",
+    "Rejection",
+    "Sent",
+    "Struck",
+    "url_of",
+]
 
+LOOPBACK = "127.0.0.1"
 REDACTED = "<redacted>"
 
 _BIGGEST_BODY = 2 * 1024**3  # bytes: what Deepgram takes
@@ -40,6 +62,20 @@ class Rejection(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+class Struck(NamedTuple):
+    """A fault that has happened.
+
+    Attributes:
+        fault: As it is in the script.
+        connection: The number of the connection that it met or struck.
+        at: When, in seconds since the server's start; of a lasting one, when it began.
+    """
+
+    fault: Fault
+    connection: int
+    at: float
 
 
 class FakeServer(ABC):
@@ -62,11 +98,16 @@ class FakeServer(ABC):
         corpus: Recordings that it recognises; None: all that are shipped. The words of faults are
             those of the first.
 
+    Attributes:
+        connections: The log of all connections, in the order of their requests.
+        struck: The log of the faults that happened, in their order.
+
     Raises:
         ValueError: A fault waits for a word that the corpus does not have.
     """
 
     path: ClassVar[str]
+    base_path: ClassVar[str] = ""  # what the plugin is told, as far as it does not append it itself
     other_paths: ClassVar[tuple[str, ...]] = ()
     batch_paths: ClassVar[tuple[str, ...]] = ()
     request_id_header: ClassVar[str]
@@ -95,6 +136,7 @@ class FakeServer(ABC):
         self.max_message = max_message
         self.corpus = corpus
         self.connections: list[Connection] = []
+        self.struck: list[Struck] = []
         self._script = self._checked(FaultScript(faults))
         self._dialogues: list[Dialogue] = []
         self._taken = 0  # places of `concurrency`
@@ -102,6 +144,7 @@ class FakeServer(ABC):
         self._timers: list[asyncio.TimerHandle] = []
         self._refused: set[str] = set()  # handshake keys
         self._runner: web.AppRunner | None = None
+        self._host = LOOPBACK
         self._started = 0.0
 
     def __repr__(self) -> str:
@@ -122,8 +165,16 @@ class FakeServer(ABC):
     ) -> None:
         await self.stop()
 
-    async def start(self) -> None:
-        """Listen on a free port of 127.0.0.1. The server's clock starts here, at 0."""
+    async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
+        """Listen. The server's clock starts here, at 0. `async with` does it with the defaults.
+
+        Args:
+            host: Name or address. On another than loopback other machines get in, with any key.
+            port: 0 is any free one.
+
+        Raises:
+            OSError: It cannot listen there.
+        """
         app = web.Application(client_max_size=_BIGGEST_BODY)
         for path in (self.path, *self.other_paths):
             app.router.add_get(path, self._answer)
@@ -132,8 +183,12 @@ class FakeServer(ABC):
         # a hung request must end with its client, not with the server
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self._runner = runner
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner, self._host = runner, host
         self._started = asyncio.get_running_loop().time()
         self._arm(self._script)
 
@@ -157,7 +212,7 @@ class FakeServer(ABC):
 
     @property
     def port(self) -> int:
-        """The port on 127.0.0.1.
+        """The port that it listens on.
 
         Raises:
             RuntimeError: The server is not running.
@@ -167,9 +222,13 @@ class FakeServer(ABC):
         return int(self._runner.addresses[0][1])
 
     @property
-    @abstractmethod
     def url(self) -> str:
-        """The `base_url` for the provider's plugin."""
+        """The `base_url` for the provider's plugin.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        return url_of(self._host, self.port, self.base_path)
 
     @property
     def faults(self) -> FaultScript:
@@ -184,10 +243,44 @@ class FakeServer(ABC):
             self._arm(self._script)
 
     def inject(self, fault: Fault) -> None:
-        """Add a fault to the script. One without a trigger strikes the open connections now."""
+        """Add a fault to the script.
+
+        One without a trigger strikes the open connections now, and later ones when they open.
+        """
         self._script = self._checked(self._script + fault)
         if self._runner is not None:
             self._arm([fault])
+
+    def strike(self, fault: Fault) -> list[Connection]:
+        """Let a fault happen to connections that are open now, and to no later one.
+
+        One without a trigger happens before this returns. It is added to the script as one of these
+        connections alone, so that assigning `faults` ends it.
+
+        Returns:
+            The connections: those that are open, and in the fault's own `connections`.
+
+        Raises:
+            ValueError: It is one that meets connections before they are open, its time is over, or
+                it waits for a word that the corpus does not have.
+        """
+        if not isinstance(fault, StreamFault):
+            raise ValueError(f"{fault!r} meets connections before they are open: inject it")
+        dialogues = [d for d in self._dialogues if d.connection.ended is None]
+        met = [d.connection for d in dialogues if fault.meets(d.connection.index)]
+        fault = replace(fault, connections=frozenset(connection.index for connection in met))
+        if fault.by_audio or fault.at_time is not None or isinstance(fault, DropAfterClose):
+            self.inject(fault)
+            return met
+        # the next one like it has another time: it is another one, and happens, too
+        fault = replace(fault, at_time=self.now)
+        self._script = self._checked(self._script + fault)
+        self._strike_all(fault)
+        return met
+
+    def note_struck(self, fault: Fault, connection: Connection) -> None:
+        """Log that a fault happens to a connection."""
+        self.struck.append(Struck(fault, connection.index, self.now))
 
     def _checked(self, script: FaultScript) -> FaultScript:
         hearing = Hearing(self.corpus)
@@ -249,7 +342,10 @@ class FakeServer(ABC):
     async def _met(self, request: web.Request, connection: Connection) -> web.StreamResponse:
         """Meet a request with a connect fault, or else serve it. Kinds of faults hook in here."""
         assert request.transport is not None
-        match self._script.at_connect(connection.index, self.now):
+        fault = self._script.at_connect(connection.index, self.now)
+        if fault is not None:
+            self.note_struck(fault, connection)
+        match fault:
             case Refuse():
                 connection.end("refused")
                 self._refused.add(request.headers.get("Sec-WebSocket-Key", ""))
@@ -316,6 +412,13 @@ class FakeServer(ABC):
         """
 
     @abstractmethod
+    def languages(self, connection: Connection) -> Sequence[str]:
+        """The base subtags of the languages that it knows on a connection.
+
+        Words of any other come as wrong words of the first.
+        """
+
+    @abstractmethod
     def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         """The provider's answer to a request that it does not take."""
 
@@ -328,6 +431,19 @@ class FakeServer(ABC):
         self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
     ) -> Dialogue:
         """What the provider does on a connection that it has taken."""
+
+
+def url_of(host: str, port: int, path: str = "") -> str:
+    """The URL of what listens on a name or an address, for clients on this machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}{path}"
+    if address.is_unspecified:
+        host = LOOPBACK
+    elif address.version == 6:
+        host = f"[{host}]"
+    return f"http://{host}:{port}{path}"
 
 
 def _redacted_query(request: web.Request) -> MultiDict[str]:

@@ -10,7 +10,7 @@ import functools
 import io
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -18,6 +18,8 @@ import av
 import numpy as np
 from livekit import rtc
 from numpy.typing import NDArray
+
+from .languages import MULTIPLE, written
 
 SAMPLE_RATE = 16_000
 """Samples per second of every recording."""
@@ -29,11 +31,19 @@ _PADDING_SEED = 7_001  # unlike the recordings' own, so that padding is never ta
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A word and when it is spoken, in seconds; `text` keeps its case and punctuation."""
+    """A word and when it is spoken.
+
+    Attributes:
+        text: With its case and punctuation.
+        start: Seconds.
+        end: Seconds.
+        language: BCP 47 tag; empty if it is not known. In a recording it is.
+    """
 
     text: str
     start: float
     end: float
+    language: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +52,11 @@ class ReferenceSpeech:
 
     Attributes:
         name: Of the recording, as `load` takes it.
-        language: BCP 47 tag.
+        language: BCP 47 tag; `mul` if its words are in more than one language.
         samples: Mono at `SAMPLE_RATE`, read-only.
-        words: In the order spoken, in seconds from the start of `samples`.
+        words: In the order spoken, in seconds from the start of `samples`. Those that come without
+            a language get that of the recording.
         sentences: Ranges of indices into `words`.
-        separator: What the language writes between two words.
         first_word: Index of `words[0]` in the full recording.
     """
 
@@ -55,8 +65,12 @@ class ReferenceSpeech:
     samples: NDArray[np.int16]
     words: tuple[SpokenWord, ...]
     sentences: tuple[range, ...]
-    separator: str = " "
     first_word: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(word.language for word in self.words):
+            known = (replace(w, language=w.language or self.language) for w in self.words)
+            object.__setattr__(self, "words", tuple(known))
 
     def __repr__(self) -> str:
         last = self.first_word + len(self.words) - 1
@@ -86,8 +100,8 @@ class ReferenceSpeech:
 
     @property
     def text(self) -> str:
-        """All that is said, as the language writes it."""
-        return self.separator.join(word.text for word in self.words)
+        """All that is said, as its languages write it."""
+        return written(self.words)
 
     def excerpt(self, first_sentence: int, last_sentence: int) -> ReferenceSpeech:
         """Return whole sentences, both ends inclusive, cut in the middle of the pauses.
@@ -106,8 +120,9 @@ class ReferenceSpeech:
         shift = begin / SAMPLE_RATE
         return replace(
             self,
+            language=language_of(words, self.language),
             samples=self.samples[begin:end],
-            words=tuple(SpokenWord(w.text, w.start - shift, w.end - shift) for w in words),
+            words=tuple(replace(w, start=w.start - shift, end=w.end - shift) for w in words),
             sentences=tuple(range(s.start - first, s.stop - first) for s in chosen),
             first_word=self.first_word + first,
         )
@@ -146,6 +161,12 @@ class ReferenceSpeech:
         return round(middle * SAMPLE_RATE)
 
 
+def language_of(words: Sequence[SpokenWord], silent: str) -> str:
+    """Return the language of words: `mul` of several ones, `silent` of none."""
+    languages = {word.language for word in words}
+    return MULTIPLE if len(languages) > 1 else next(iter(languages), silent)
+
+
 def plain(text: str) -> str:
     """Return a word or text without case, spaces and punctuation: what two spellings share."""
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -162,7 +183,6 @@ def _load(name: str) -> ReferenceSpeech:
         samples=_decoded((data / f"{name}.flac").read_bytes()),
         words=tuple(SpokenWord(**word) for word in about["words"]),
         sentences=tuple(range(*bounds) for bounds in about["sentences"]),
-        separator=about["separator"],
     )
 
 

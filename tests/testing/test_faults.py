@@ -206,3 +206,30 @@ def test_transcripts_are_told_from_other_messages() -> None:
     assert all(is_transcript(message) for message in (TRANSCRIPT, RESULTS, TURN_END))
     for kind in ("flush_done", "done", "Metadata", "SpeechStarted", "turn.start", "error"):
         assert not is_transcript({"type": kind, "message": "Hi"})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Status(429, headers={"Retry-After": "3"}),
+        Drop(connections=[0, 2]),
+        Refuse(connections={1}),
+        Latency(1.0, connections=from_(2)),
+    ],
+    ids=repr,
+)
+def test_equal_faults_have_one_hash(fault: Fault) -> None:
+    """Whatever their fields are, so that they can be counted."""
+    again = dataclasses.replace(fault)
+    assert (again, hash(again)) == (fault, hash(fault))
+    assert {fault, again} == {fault}
+    assert Status(429) != Status(429, headers={"Retry-After": "3"})
+
+
+def test_no_languages_empties_their_list_alone() -> None:
+    """Deepgram's `multi` with an empty list; what has none is as it was."""
+    told = {"type": "Results", "channel": {"alternatives": [{"languages": ["es"], "words": [1]}]}}
+    fault = Garbage("no_languages")
+    (alternative,) = json.loads(fault.of(told))["channel"]["alternatives"]
+    assert alternative == {"languages": [], "words": [1]}
+    assert json.loads(fault.of(TRANSCRIPT)) == TRANSCRIPT

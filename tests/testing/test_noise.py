@@ -181,12 +181,21 @@ class TestJoin:
         with pytest.raises(ValueError, match="nothing to join"):
             join()
 
-    def test_refuses_two_languages(self) -> None:
-        """A recording has one language; noise has none and goes with each."""
-        spanish = ReferenceSpeech.load("spanish")
+    def test_languages_may_change(self) -> None:
+        """Every word keeps its language, and is written in its way; noise has none."""
+        spanish, mandarin = ReferenceSpeech.load("spanish"), ReferenceSpeech.load("mandarin")
         assert join(coughs(1), spanish).language == spanish.language
-        with pytest.raises(ValueError, match="cannot join languages: en-US, es"):
-            join(ENGLISH, coughs(1), spanish)
+        whole = join(
+            ENGLISH.excerpt(7, 7), spanish.excerpt(2, 2), coughs(1), mandarin.excerpt(2, 2)
+        )
+        assert (whole.name, whole.language) == ("english+spanish+mandarin", "mul")
+        assert [word.language for word in whole.words] == ["en-US"] * 5 + ["es"] * 7 + ["zh"] * 6
+        assert whole.text == (
+            "Thank you very much, goodbye. No no, mejor el sábado, muchas gracias. "
+            "请安排安静的座位，谢谢。"
+        )
+        assert [len(sentence) for sentence in whole.sentences] == [5, 7, 6]
+        assert [whole.excerpt(0, last).language for last in range(2)] == ["en-US", "mul"]
 
     def test_refuses_samples_that_are_no_recording(self) -> None:
         """What is not 16-bit mono would be noise or an error much later."""

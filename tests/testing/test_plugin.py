@@ -262,7 +262,7 @@ def test_faults_by_hand(suite: Suite) -> None:
         target = make([fake_cartesia.stt(), fake_deepgram.stt()])
         playing = asyncio.create_task(play_speech(target))
         await asyncio.sleep(2.0)
-        fake_cartesia.inject(Drop(at_time=fake_cartesia.now))
+        fake_cartesia.strike(Drop())
         played = await playing
         assert fake_cartesia.connections[0].ended == "reset"
         assert all(c.ended != "reset" for c in fake_cartesia.connections[1:])

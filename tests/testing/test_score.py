@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from livekit.agents import LanguageCode, stt
 from livekit.agents.types import TimedString
 
+from resilient_stt.testing.languages import written
+from resilient_stt.testing.noise import join
 from resilient_stt.testing.score import Final, score
 from resilient_stt.testing.speech import ReferenceSpeech, SpokenWord
 
@@ -154,6 +156,36 @@ class TestWithoutSpaces:
         assert result.lost_words == ("想",)
         assert result.twice_words == ("我",)
         assert result.fragment_words == ("咦",)
+
+    def test_the_rest_is_right_whatever_is_lost(self) -> None:
+        """Of a call that goes from English to Mandarin, any words in a row may be missing."""
+        spoken = join(ENGLISH.excerpt(7, 7), MANDARIN).words
+        for first in range(len(spoken)):
+            for last in range(first, len(spoken)):
+                kept = [*spoken[:first], *spoken[last + 1 :]]
+                result = score(spoken, [Final(written(kept), tuple(kept), 99.0)])
+                lost = tuple(word.text for word in spoken[first : last + 1])
+                assert result.lost_words == lost
+                assert (result.twice, result.fragments, result.in_order) == (0, 0, True)
+                assert not result.ts_err_max_s
+
+    @pytest.mark.parametrize(
+        ("text", "lost", "fragments"),
+        [
+            ("much, goodbye.你好，我", (), ()),
+            ("much goodbye你好我", (), ()),
+            ("much 咦你好goodbyes我", ("goodbye.",), ("咦", "goodbyes")),
+            ("much goodbyek你我", ("goodbye.", "你好，"), ("goodbyek", "你")),
+        ],
+    )
+    def test_scripts_need_no_space_between_them(
+        self, text: str, lost: tuple[str, ...], fragments: tuple[str, ...]
+    ) -> None:
+        """A word with letters ends where Chinese begins, and never in the middle of letters."""
+        spoken = join(ENGLISH.excerpt(7, 7), MANDARIN).words[3:7]
+        result = score(spoken, [untimed(text)])
+        assert (result.lost_words, result.fragment_words) == (lost, fragments)
+        assert result.twice == 0
 
     def test_times_may_be_of_single_characters(self) -> None:
         """A provider that times characters times the words of them."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 
 import aiohttp
 import pytest
@@ -15,8 +16,10 @@ from resilient_stt.testing.faults import (
     DropAfterClose,
     EndCleanly,
     Hang,
+    InBandError,
     Latency,
     Refuse,
+    Stall,
     Status,
     StreamFault,
     from_,
@@ -341,6 +344,134 @@ async def test_faults_can_be_injected_while_running(provider: Provider) -> None:
         assert outcome.error is not None
         assert outcome.ended == pytest.approx(2, abs=0.05)
         assert (await listen(server)).error is None
+
+
+@both
+async def test_what_is_open_can_be_struck(provider: Provider) -> None:
+    """A blow meets who is connected, before `strike` returns, and spares who comes later."""
+    async with provider() as server:
+        task = asyncio.create_task(listen(server, patience=20))
+        await asyncio.sleep(2)
+        (connection,) = server.strike(Drop())
+        assert (connection.index, connection.ended) == (0, "reset")
+        assert server.strike(Drop()) == []
+        assert (await task).ended == pytest.approx(2, abs=0.05)
+        assert (await listen(server, patience=20)).error is None
+
+
+@both
+async def test_a_state_may_strike_what_is_open_alone(provider: Provider) -> None:
+    """A stall by hand stalls the open connections, until it is over or taken away."""
+    async with provider() as server:
+        first = asyncio.create_task(listen(server, patience=20))
+        await asyncio.sleep(1)
+        server.strike(Stall())
+        second = asyncio.create_task(listen(server, patience=20))
+        assert (await second).words() == ENGLISH.excerpt(0, 1).text.split()
+        assert (await first).hung
+        third = asyncio.create_task(listen(server, patience=20))
+        await asyncio.sleep(0.3)
+        server.strike(Stall())
+        server.faults = []
+        assert (await third).words()
+
+
+async def test_each_strike_happens() -> None:
+    """The same fault once more is another one."""
+    error = InBandError(400, then="go_on")
+    async with FakeCartesia() as server:
+        task = asyncio.create_task(listen(server))
+        for _ in range(3):
+            await asyncio.sleep(1)
+            server.strike(error)
+        await task
+        said = [sent.message["type"] for sent in server.connections[0].sent]
+        assert said.count("error") == 3
+        assert [struck.at for struck in server.struck] == pytest.approx([1, 2, 3], abs=0.01)
+
+
+async def test_a_strike_may_wait_for_its_place() -> None:
+    """With a trigger it is for the open connections, too; `connections` chooses among them."""
+    async with FakeCartesia() as server:
+        tasks = [asyncio.create_task(listen(server)) for _ in range(2)]
+        await asyncio.sleep(0.5)
+        (met,) = server.strike(Drop(at_word=4, connections={1, 2}))
+        assert met.ended is None
+        assert [(await task).error is None for task in tasks] == [True, False]
+        assert (await listen(server)).error is None
+
+
+async def test_what_cannot_strike_is_said() -> None:
+    """What meets connections before they are open, and what is over."""
+    async with FakeCartesia() as server:
+        with pytest.raises(ValueError, match=r"Refuse\(\) meets connections before.*inject it"):
+            server.strike(Refuse())
+        await asyncio.sleep(3)
+        with pytest.raises(ValueError, match="until=2 is not after"):
+            server.strike(Stall(until=2))
+        with pytest.raises(ValueError, match="no word 999"):
+            server.strike(Drop(at_word=999))
+        assert list(server.faults) == []
+
+
+@both
+async def test_the_log_tells_which_faults_struck(provider: Provider) -> None:
+    """What happened to which connection and when; what waits for its place in vain is not in it."""
+    faults = [
+        Status(503, connections={0}),
+        Drop(at_audio=1.0, connections={1}),
+        Stall(at_word=69),
+        Latency(0.1, at_time=3.0),
+    ]
+    async with provider(faults=faults) as server:
+        for _ in range(3):
+            await listen(server)
+            await asyncio.sleep(1)
+    assert [(struck.fault, struck.connection) for struck in server.struck[:2]] == [
+        (faults[0], 0),
+        (faults[1], 1),
+    ]
+    (last,) = server.struck[2:]
+    assert (last.fault, last.connection) == (faults[3], 2)
+    assert last.at == pytest.approx(3.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("localhost", "localhost"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")]
+)
+async def test_a_server_may_listen_elsewhere(host: str, shown: str) -> None:
+    """On any address, as far as the machine has it; the URL is for clients on this machine."""
+    server = FakeCartesia()
+    port = free_port(host)
+    await server.start(host, port)
+    try:
+        assert server.url == f"http://{shown}:{port}"
+        assert (await listen(server)).error is None
+    finally:
+        await server.stop()
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    """The server has not started then, and leaves nothing."""
+    async with FakeCartesia() as first:
+        second = FakeDeepgram()
+        with pytest.raises(OSError, match="in use"):
+            await second.start("127.0.0.1", first.port)
+        assert "stopped" in repr(second)
+        await second.start()
+        assert second.port != first.port
+        await second.stop()
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        return int(probe.getsockname()[1])
 
 
 @both
