@@ -165,11 +165,14 @@ class Ledger:
         return max((s.end for s in self._segments if s.end and s.end <= position), default=0)
 
     def voiced_until(self, position: int) -> int:
-        """Where the last voice before `position` ends, at the latest; 0 if there was none."""
-        if not self.hears or position < self.start:  # what is forgotten may have been voice
+        """Where the last voice before `position` ends, at the latest.
+
+        What is forgotten may have been voice.
+        """
+        if not self.hears:
             return position
         ends = [min(self._until(s), position) for s in self._segments if s.start < position]
-        return ends[-1] if ends else 0
+        return ends[-1] if ends else min(position, self.start)
 
     # -- what to send
 

@@ -170,6 +170,7 @@ class Opinion:
         # what was spoken later the suspect may still tell in time
         if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)
+            self._stretch()  # who takes over may need longer to tell the same
             return alarm
         denied = self._denied_to(hedge, active, now)
         if denied is not None:

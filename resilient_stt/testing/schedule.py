@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 Point = Literal[
@@ -37,6 +38,9 @@ _SILENT_WAYS: tuple[Way, ...] = ("hang", "stall", "stall", "empty")
 _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
 _FOR_GOOD = ("401", "402", "400")
 """After these nobody asks again for long: whoever is the only honest one must not say so."""
+
+APART = 0.6
+"""Seconds of silence between noise and words that make two stretches of voice."""
 
 _VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
 """Words that no two of are similar."""
@@ -189,6 +193,8 @@ def draw(seed: int) -> Schedule:
         scripts = [replace(s, drift=0.0) for s in scripts]
     if liar is not None:
         scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
+        if scripts[liar].times == "none":
+            pieces = _apart(pieces)
     elif dice.random() < 0.4:
         scripts = _all_down(dice, scripts, length)
     return Schedule(
@@ -219,6 +225,15 @@ def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
         noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
         pieces.insert(dice.randrange(len(pieces) + 1), noise)
     return tuple(pieces)
+
+
+def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The same with pauses around noise, as far as needed."""
+    apart = [*pieces[:1]]
+    for piece in pieces[1:]:
+        beside = "" in (piece.text, apart[-1].text)
+        apart.append(replace(piece, before=max(piece.before, APART)) if beside else piece)
+    return tuple(apart)
 
 
 def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) -> Script:
@@ -311,8 +326,12 @@ def _times(
 
 def promised(schedule: Schedule) -> bool:
     """Whether the promises hold for it, as `draw` says."""
-    if any(s.times == "none" and _tells_parts(s) for s in schedule.scripts):
+    untimed = [s for s in schedule.scripts if s.times == "none"]
+    if any(map(_tells_parts, untimed)):
         return False
+    lying = any(_is_lie(m) for s in untimed for m in s.mishaps)
+    if lying and _noise_beside_words(schedule.pieces):
+        return False  # of one stretch of voice it tells a part, and lies about the rest
     lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
     if not any(lies):
         return True
@@ -325,6 +344,14 @@ def promised(schedule: Schedule) -> bool:
 def _tells_parts(script: Script) -> bool:
     """Whether its finals may hold less than a stretch of voice."""
     return script.most < 99 or script.endpointing < 0.4
+
+
+def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
+    """Whether noise joins two words to one stretch of voice, of which a final may tell half."""
+    return any(
+        first.text != second.text and "" in (first.text, second.text) and second.before < APART
+        for first, second in pairwise(pieces)
+    )
 
 
 def _is_lie(mishap: Mishap | None) -> bool:

@@ -20,7 +20,6 @@ HELLO = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(Script(),))
 def test_what_once_failed(path: Path) -> None:
     """No call that ever broke a promise breaks one again."""
     schedule = Schedule.from_json(path.read_text())
-    assert promised(schedule)
     assert simulate(schedule).broken == []
 
 
