@@ -100,8 +100,12 @@ class Legs:
     def promote(self, leg: Leg) -> None:
         """A leg that was not active becomes it; the seam is where things stand now."""
         leg.role = Role.ACTIVE
-        leg.seam = seam_at(leg.start, self.ledger, self.transcript, torn=leg.torn)
+        self.reseam(leg)
         self._serves(leg)
+
+    def reseam(self, leg: Leg) -> None:
+        """The seam of a leg is where things stand now."""
+        leg.seam = seam_at(leg.start, self.ledger, self.transcript, torn=leg.torn)
 
     def close(self, leg: Leg) -> None:
         """Nothing that the leg still says counts."""

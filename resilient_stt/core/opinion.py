@@ -45,6 +45,10 @@ class Opinion:
         """Who was asked since the suspicion began."""
         self._again = False
         """At the end of all, the others were asked once more."""
+        self._chances = legs.policies.retry.reopenings
+        """How often somebody who broke is asked once more at the end of all, however unwell."""
+        self._dead: tuple[Leg, int] | None = None
+        """A hedge that told words in a FINAL and broke, and the watermark then."""
         self._last = -math.inf
         """When the last hedge was opened."""
 
@@ -59,6 +63,13 @@ class Opinion:
     def reset(self) -> None:
         """The active leg told words in a FINAL: deadlines are what they were."""
         self._scale = 1.0
+
+    def testimony(self) -> Leg | None:
+        """A hedge that told what is still owed, before it broke: better than nothing at the end."""
+        dead, self._dead = self._dead, None
+        if dead is None or dead[1] != self._legs.ledger.watermark or not self._legs.owes_words():
+            return None
+        return dead[0]
 
     def take(self) -> Leg | None:
         """The hedge, for it becomes active."""
@@ -78,8 +89,9 @@ class Opinion:
         self._budget.spent(hedge.sent, now)
         self._legs.fail(hedge, failure, now)
         told = any(said.text.strip() for said, _ in hedge.held)
-        if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):
-            # it hears, and what it told is gone with it; or this is the last chance to ask it
+        if any(said.kind is SaidKind.FINAL and said.text.strip() for said, _ in hedge.held):
+            self._dead = hedge, self._legs.ledger.watermark
+        if self._may_ask_again(hedge, active, now, told=told):
             self._asked.discard(hedge.provider.name)
         same = hedge.provider.name == active.provider.name
         if same and failure.kind is ErrorKind.RATE_LIMITED and not active.finished:
@@ -87,6 +99,14 @@ class Opinion:
             active.watch.acquitted(active.cursor)
             self._stretch()
             self._acquit()
+
+    def _may_ask_again(self, hedge: Leg, active: Leg, now: float, *, told: bool) -> bool:
+        """Who broke may be asked once more: it hears, and what it told is gone with it; or there
+        will be no later chance."""
+        if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):
+            return True
+        self._chances -= active.finished
+        return active.finished and self._chances >= 0
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""

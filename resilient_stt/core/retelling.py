@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .commands import Emit
 from .inputs import Said
-from .leg import Leg, seam_at
+from .leg import Leg
 from .legs import Legs
 from .transcript import Utterance
 
@@ -40,7 +40,7 @@ class Held:
             ledger.settle(min(ledger.samples(self.utterance.end), self.reach))
         legs.covered(self.leg)
         for leg in legs:
-            leg.seam = seam_at(leg.start, ledger, legs.transcript, torn=leg.torn)
+            legs.reseam(leg)
         return emitted(self.leg, self.said, self.kept)
 
 
