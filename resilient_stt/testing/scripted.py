@@ -161,6 +161,8 @@ class ScriptedStream(stt.RecognizeStream):
         self._hung_up = False
         self._counts: dict[Point, int] = {}
         self._heard = Heard(of.call, of.script, seed=len(of.call.streams))
+        self.name = of.name
+        self.closing = False
         self.closed = False
         of.call.streams.append(self)
 
@@ -216,6 +218,7 @@ class ScriptedStream(stt.RecognizeStream):
 
     async def aclose(self) -> None:
         """Close it; one that refuses takes its time, cancelled or not."""
+        self.closing = True
         mishap = self._happens("close")
         if mishap:
             await _whatever_happens(mishap.seconds)

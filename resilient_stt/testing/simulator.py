@@ -26,16 +26,18 @@ from livekit.agents.stt import SpeechEventType
 
 from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
 from ..core.routing import DEFAULT
-from ..events import AudioLost, Event, ProviderFailed
+from ..events import AudioLost, Event, ProviderFailed, SecondOpinion
 from ..plan import Plan
 from ..speech import SpeechEdge
 from ..stt import ResilientSTT
 from .clock import VirtualTimeLoop
 from .schedule import Schedule, Script, smaller
-from .scripted import NOISE, RATE, Call, ScriptedSTT, audio, runs, sounds
+from .scripted import NOISE, RATE, Call, ScriptedStream, ScriptedSTT, audio, runs, sounds
 
 PATIENCE = 130.0
 """Seconds after the end of input within which a call must end: two outages of a minute."""
+DISMISSED = 0.2
+"""Seconds after which a second opinion that was heard must be closing."""
 AFTERWARDS = 8.0
 """Seconds in which whatever was closed must be gone; a provider may refuse that for five."""
 EXACT = 0.1
@@ -253,7 +255,15 @@ class _Listener:
             self._lost += event.seconds
         if isinstance(event, ProviderFailed):
             self._failed[event.provider] = self._call.now
+        if isinstance(event, SecondOpinion) and event.verdict != "convicted":
+            opened = [s for s in self._call.streams if s.name == event.asked and not s.closing]
+            asyncio.get_running_loop().call_later(DISMISSED, self._dismissed, opened)
         self._note(repr(event))
+
+    def _dismissed(self, opened: list[ScriptedStream]) -> None:
+        """One of these was only asked, and is needed no more."""
+        if not any(stream.closing for stream in opened):
+            self._outcome.broken.append(f"{opened} hear on, although they were dismissed")
 
     def _note(self, what: str) -> None:
         self._outcome.log.append(f"{self._call.now:.6f} {what}")
