@@ -3,29 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
-from livekit.agents.types import NotGivenOr
-from livekit.agents.utils import AudioBuffer, is_given
+import tenacity
+from livekit import rtc
+from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
+from .buffers import checked, joined, recognize_by_streaming
 from .core.breaker import State
+from .core.commands import Role
 from .core.health import Health
+from .core.inputs import CREDENTIALS, ErrorKind
+from .core.policy import Provider
+from .core.routing import Router
 from .errors import Failure, classify, lacks_http_session, no_http_session
-from .frames import mono
-from .leg import CLOSE_PATIENCE, close_for_good
+from .leg import CLOSE_PATIENCE
 from .observe import logger
+from .usage import Tag, current
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT
 
-_FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
-
 RECOVERY_ATTEMPTS = 5
 """Tries at a buffer that a provider failed on, in the background, before it is left alone."""
+
+PERMANENT = (*CREDENTIALS, ErrorKind.BAD_REQUEST)
+"""Failures that the same buffer would meet again."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A buffer that is to be recognised, by whom, and what came of it so far."""
+
+    buffer: AudioBuffer
+    frames: list[rtc.AudioFrame]
+    language: str
+    timeout: float
+    providers: tuple[Provider, ...]
+    seconds: float = 0.0
+    """How long the buffer is."""
+    until: float | None = None
+    """When the outage has lasted too long; none in the first round."""
+    asked: list[str] = field(default_factory=list)
+    """By name, in the order of the first round."""
+    refused: set[str] = field(default_factory=set)
+    """Who failed in a way that does not pass."""
+    told: set[tuple[str, ErrorKind, str]] = field(default_factory=set)
+    """Failures that were told: of those that are alike only the first is."""
+    pauses: list[float] = field(default_factory=list)
+    """How long each that failed in this round asked to be left alone."""
+
+    def __post_init__(self) -> None:
+        self.seconds = calculate_audio_duration(self.buffer)
+
+    def language_for(self, provider: Provider) -> NotGivenOr[str]:
+        """None for one that finds out by itself, as for a leg."""
+        return NOT_GIVEN if provider.detects or not self.language else self.language
+
+    def left(self) -> float:
+        """Seconds that a provider may take now, beside the time that the audio takes."""
+        if self.until is None:
+            return self.timeout
+        return min(self.timeout, self.until - asyncio.get_running_loop().time())
 
 
 class Batch:
@@ -36,38 +80,42 @@ class Batch:
         owner: ResilientSTT,
         providers: Mapping[str, stt.STT[Any]],
         health: Mapping[str, Health],
+        router: Router,
     ) -> None:
         self._owner = owner
         self._providers = providers
         self._health = health
+        self._router = router
         self._recovering: dict[str, asyncio.Task[None]] = {}
 
     async def recognize(
-        self, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+        self, buffer: AudioBuffer, language: str, timeout: float
     ) -> stt.SpeechEvent:
-        """Try the providers in order, those whose breaker is open last.
+        """Ask the providers of a language's route in order, those whose breaker is open last.
+
+        With none answering, and one failing in a way that may pass, all but the hopeless are asked
+        again: `RetryPolicy.reopenings` times at most, and until `outage_limit` after the first
+        round. An empty buffer is theirs to judge, as with LiveKit's adapter; who can only stream
+        hears nothing in it.
+
+        Args:
+            buffer: a frame or a list of frames of one format, of any length.
+            language: a BCP 47 tag; empty if none is known.
+            timeout: seconds that a provider has to answer, beyond the length of the buffer.
 
         Raises:
             APIConnectionError: all of them failed.
+            AudioFormatError: `buffer` is no audio, or of several formats.
         """
-        names = sorted(self._usable(), key=lambda n: not self._healthy(n))
-        for name in names:
-            if not self._health[name].available:
-                self._recover(name, buffer, language, timeout)
-        sessionless = 0
-        for name in names:
-            try:
-                event = await self._attempt(name, buffer, language, timeout)
-            except Exception as error:
-                sessionless += lacks_http_session(error)
-                if sessionless == len(names):
-                    raise no_http_session() from None
-                self._failed(name, error)
-                self._recover(name, buffer, language, timeout)
-            else:
-                self._owner.serve(name)
-                return event
-        raise APIConnectionError(f"all STTs failed ({', '.join(names)})")
+        frames = checked(buffer)
+        providers = self._router.lookup(language).providers
+        request = _Request(buffer, frames, language, timeout, providers)
+        try:
+            return await self._rounds(request)(self._round, request)
+        finally:
+            for provider in providers:
+                if not self._health[provider.name].available:
+                    self._recover(provider, request)
 
     async def aclose(self) -> None:
         """Stop recoveries that are under way, within `CLOSE_PATIENCE` whatever a provider does."""
@@ -78,35 +126,102 @@ class Batch:
             for task in alive:
                 logger.error("provider cannot be stopped", task=task.get_name())
 
+    # -- rounds
+
+    def _rounds(self, request: _Request) -> tenacity.AsyncRetrying:
+        retry = self._owner.policies.retry
+        loop = asyncio.get_running_loop()
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(self._owner.draw_wait(state.attempt_number), min(request.pauses))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            # tenacity's own stops read a clock that is not the loop's
+            if request.until is None:
+                request.until = loop.time() + retry.outage_limit
+            too_late = loop.time() + state.upcoming_sleep >= request.until
+            return too_late or state.attempt_number > retry.reopenings
+
+        return tenacity.AsyncRetrying(
+            sleep=asyncio.sleep,
+            wait=wait,
+            stop=stop,
+            retry=tenacity.retry_if_exception(_may_pass),
+            reraise=True,
+        )
+
+    async def _round(self, request: _Request) -> stt.SpeechEvent:
+        request.pauses.clear()
+        sessionless = 0
+        for provider in (asked := self._in_order(request)):
+            timeout = request.left()
+            if request.until is not None and timeout <= 0:
+                break
+            if request.until is None:
+                request.asked.append(provider.name)
+            if not self._is_asked(provider, request):
+                return joined([], request.language_for(provider))
+            try:
+                event = await self._attempt(provider, request, timeout, Role.ACTIVE)
+            except Exception as error:
+                sessionless += lacks_http_session(error)
+                if sessionless == len(asked):
+                    raise no_http_session() from None
+                self._failed(provider.name, error, request)
+            else:
+                self._owner.serve(provider.name)
+                return event
+        raise APIConnectionError(
+            f"all STTs failed ({', '.join(request.asked)})", retryable=bool(request.pauses)
+        )
+
+    def _in_order(self, request: _Request) -> list[Provider]:
+        """The route without the hopeless, the healthy first; without refused credentials, too, if
+        not all were."""
+        now = asyncio.get_running_loop().time()
+        of = [p for p in request.providers if p.name not in request.refused]
+        unlocked = [p for p in of if self._health[p.name].breaker.state(now) is not State.LOCKED]
+        return sorted(unlocked or of, key=lambda p: not self._healthy(p.name))
+
+    def _is_asked(self, provider: Provider, request: _Request) -> bool:
+        """An empty stream would tell nothing: plugins may not even connect for it."""
+        return request.seconds > 0 or self._by_itself(provider)
+
+    def _by_itself(self, provider: Provider) -> bool:
+        return self._providers[provider.name].capabilities.offline_recognize
+
     def _admitted(self, name: str) -> bool:
         return self._health[name].breaker.admits(asyncio.get_running_loop().time())
-
-    def _usable(self) -> list[str]:
-        """All but those whose credentials were refused, if not all were."""
-        now = asyncio.get_running_loop().time()
-        locked = {n for n, h in self._health.items() if h.breaker.state(now) is State.LOCKED}
-        return [n for n in self._providers if n not in locked] or list(self._providers)
 
     def _healthy(self, name: str) -> bool:
         return self._health[name].available and self._admitted(name)
 
     async def _attempt(
-        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
+        self, provider: Provider, request: _Request, timeout: float, role: Role
     ) -> stt.SpeechEvent:
-        provider = self._providers[name]
+        name, made = provider.name, self._providers[provider.name]
+        language = request.language_for(provider)
         options = APIConnectOptions(max_retry=0, timeout=timeout)
-        by_itself = provider.capabilities.offline_recognize
-        # plugins apply `timeout` to connecting only; recognisers hear faster than in real time
-        async with asyncio.timeout(timeout + calculate_audio_duration(buffer)):
-            event = await (
-                provider.recognize(buffer, language=language, conn_options=options)
-                if by_itself
-                else _by_streaming(provider, buffer, language, options)
-            )
+        tag = current.set(Tag(name, role))
+        try:
+            # plugins apply `timeout` to connecting only; who is streamed it is sent it no slower
+            # than in real time, and recognisers hear as fast
+            async with asyncio.timeout(timeout + request.seconds):
+                event = await (
+                    made.recognize(request.buffer, language=language, conn_options=options)
+                    if self._by_itself(provider)
+                    else recognize_by_streaming(
+                        made, request.frames, provider.pace, language, options
+                    )
+                )
+        finally:
+            current.reset(tag)
         self._health[name].breaker.succeeded(asyncio.get_running_loop().time())
         self._health[name].refused = False
         self._available(name, True)
         return event
+
+    # -- failures
 
     def _counted(self, name: str, error: Exception) -> Failure:
         """What a failure means, counted against the provider's health."""
@@ -115,10 +230,16 @@ class Batch:
         self._health[name].breaker.failed(failure.kind, now, failure.retry_after)
         return failure
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _failed(self, name: str, error: Exception, request: _Request) -> None:
         failure = self._counted(name, error)
-        if self._health[name].is_news(failure.kind):
+        if failure.kind in PERMANENT:
+            request.refused.add(name)
+        else:
+            request.pauses.append(failure.retry_after or 0.0)
+        news = (name, failure.kind, failure.detail)
+        if news not in request.told and self._health[name].is_news(failure.kind):
             self._owner.report_failure(name, failure)
+        request.told.add(news)
         self._available(name, False)
 
     def _available(self, name: str, available: bool) -> None:
@@ -126,65 +247,31 @@ class Batch:
             self._health[name].available = available
             self._owner.report_availability(name, available)
 
-    def _recover(
-        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
-    ) -> None:
+    # -- recovery
+
+    def _recover(self, provider: Provider, request: _Request) -> None:
         """Find out in the background when the provider is back, as LiveKit's adapter does."""
+        name = provider.name
         task = self._recovering.get(name)
-        if (task is None or task.done()) and self._admitted(name):
+        if task is not None and not task.done():
+            return
+        if self._admitted(name) and self._is_asked(provider, request):
             self._recovering[name] = asyncio.create_task(
-                self._try_again(name, buffer, language, timeout),
-                name=f"resilient_stt.recover-{name}",
+                self._try_again(provider, request), name=f"resilient_stt.recover-{name}"
             )
 
-    async def _try_again(
-        self, name: str, buffer: AudioBuffer, language: NotGivenOr[str], timeout: float
-    ) -> None:
+    async def _try_again(self, provider: Provider, request: _Request) -> None:
         for attempt in range(RECOVERY_ATTEMPTS):
             await asyncio.sleep(self._owner.draw_wait(attempt))
-            if not self._admitted(name):
+            if not self._admitted(provider.name):
                 return
             try:
-                await self._attempt(name, buffer, language, timeout)
+                await self._attempt(provider, request, request.timeout, Role.PROBE)
             except Exception as error:
-                self._counted(name, error)
+                self._counted(provider.name, error)
             else:
                 return
 
 
-async def _by_streaming(
-    provider: stt.STT[Any],
-    buffer: AudioBuffer,
-    language: NotGivenOr[str],
-    options: APIConnectOptions,
-) -> stt.SpeechEvent:
-    """Recognise a buffer with a provider that can only stream."""
-    stream = provider.stream(language=language, conn_options=options)
-    try:
-        await asyncio.sleep(0)  # a stream whose input ends before it ran may never connect
-        for frame in buffer if isinstance(buffer, list) else [buffer]:
-            stream.push_frame(mono(frame))
-        stream.end_input()
-        events = [event async for event in stream]
-    finally:
-        await close_for_good(stream)
-    finals = [e for e in events if e.type is _FINAL and e.alternatives]
-    return _joined(finals, language)
-
-
-def _joined(finals: list[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:
-    """Several finals as one; an empty one if nothing was said."""
-    if not finals:
-        code = LanguageCode(language if is_given(language) else "")
-        return stt.SpeechEvent(
-            type=stt.SpeechEventType.FINAL_TRANSCRIPT,
-            alternatives=[stt.SpeechData(language=code, text="")],
-        )
-    parts = [event.alternatives[0] for event in finals]
-    whole = dataclasses.replace(
-        parts[0],
-        text=" ".join(p.text.strip() for p in parts if p.text.strip()),
-        end_time=parts[-1].end_time,
-        words=[word for p in parts for word in p.words or []] or None,
-    )
-    return dataclasses.replace(finals[-1], alternatives=[whole])
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, APIConnectionError) and error.retryable

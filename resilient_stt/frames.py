@@ -52,15 +52,15 @@ class FrameStore:
 
 
 def pieces(frame: rtc.AudioFrame) -> Iterator[rtc.AudioFrame]:
-    """A mono frame in pieces of `PIECE` at most."""
+    """A frame in pieces of `PIECE` at most."""
     size = max(1, round(PIECE * frame.sample_rate))
     if frame.samples_per_channel <= size:
         yield frame
         return
-    data = frame.data.cast("B")
+    data, step = frame.data.cast("B"), BYTES * frame.num_channels
     for at in range(0, frame.samples_per_channel, size):
-        part = data[at * BYTES : (at + size) * BYTES]
-        yield rtc.AudioFrame(bytes(part), frame.sample_rate, 1, len(part) // BYTES)
+        part = bytes(data[at * step : (at + size) * step])
+        yield rtc.AudioFrame(part, frame.sample_rate, frame.num_channels, len(part) // step)
 
 
 def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:

@@ -162,7 +162,7 @@ class ResilientSTT(STT[EventName]):
         self._wait = tenacity.wait_random_exponential(
             multiplier=retry.wait_min, max=retry.wait_max, min=min(LEAST_WAIT, retry.wait_max / 2)
         )
-        self._batch = Batch(self, self._providers, self._health)
+        self._batch = Batch(self, self._providers, self._health, self._router)
         self._recognize_metrics_needed = False
         for provider in self._providers.values():
             provider.on("metrics_collected", self._forward_metrics)
@@ -212,9 +212,11 @@ class ResilientSTT(STT[EventName]):
             ConfigurationError: `language` is no text.
         """
         detector = self._detector() if self._detector else None
-        tag = _tag(language) if is_given(language) else self._language
         routing = Routing(
-            self._router, self.policies.routing, tag, retranscribe=self._plan.retranscribe
+            self._router,
+            self.policies.routing,
+            self._spoken(language),
+            retranscribe=self._plan.retranscribe,
         )
         session = Session(
             routing, self._health, self.policies, self._budget, hears=detector is not None
@@ -273,6 +275,10 @@ class ResilientSTT(STT[EventName]):
             if provider.capabilities.keyterms:
                 provider._update_session_keyterms(keyterms)
                 self._options_changed(name)
+
+    def _spoken(self, language: NotGivenOr[str]) -> str:
+        """The language that a caller gave, else our own; empty if none is known."""
+        return _tag(language) if is_given(language) else self._language
 
     def _options_changed(self, name: str) -> None:
         for stream in self._streams:
@@ -368,8 +374,16 @@ class ResilientSTT(STT[EventName]):
     ) -> stt.SpeechEvent:
         """Recognise a whole buffer with the first provider that answers.
 
+        Args:
+            buffer: a frame or a list of frames of one format, of any length.
+            language: a BCP 47 tag, which chooses the route.
+            conn_options: of it `timeout` alone, seconds that a provider has to answer beyond the
+                length of the buffer, and only without an `attempt_timeout` of ours.
+
         Raises:
-            APIConnectionError: none did.
+            APIConnectionError: none did, however often it was tried; see `RetryPolicy`.
+            AudioFormatError: `buffer` is no audio, or of several formats.
+            ConfigurationError: `language` is no text.
         """
         # LiveKit's own retry must not act beside ours
         options = replace(conn_options, max_retry=0)
@@ -383,7 +397,7 @@ class ResilientSTT(STT[EventName]):
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
         timeout = self._attempt_timeout or conn_options.timeout
-        return await self._batch.recognize(buffer, language, timeout)
+        return await self._batch.recognize(buffer, self._spoken(language), timeout)
 
     def _forward_metrics(self, *args: Any) -> None:
         self.emit("metrics_collected", *map(labelled, args))

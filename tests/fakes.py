@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -15,11 +15,13 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
 
-from resilient_stt import Event, ResilientSTT
+from resilient_stt import Event, Policies, ResilientSTT
+from resilient_stt.plan import Plan
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Fault
 from resilient_stt.testing.hearing import HeardWord, Hearing
+from resilient_stt.traits import traits_of
 
 EVENTS = tuple(e.name for e in get_args(Event))
 
@@ -98,6 +100,7 @@ class FakeSTT(stt.STT[str]):
         self.text, self.error, self.delay = text, error, delay
         self.streams: list[FakeStream] = []
         self.recognized: list[APIConnectOptions] = []
+        self.languages: list[str] = []
         self.keyterms: list[str] = []
         self.items: list[object] = []
         self.prewarmed = 0
@@ -130,6 +133,7 @@ class FakeSTT(stt.STT[str]):
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
         self.recognized.append(conn_options)
+        self.languages.append(language if is_given(language) else "")
         await asyncio.sleep(self.delay)
         if self.error:
             raise self.error
@@ -148,6 +152,25 @@ class FakeSTT(stt.STT[str]):
 
     def prewarm(self) -> None:
         self.prewarmed += 1
+
+
+def routed(
+    providers: Mapping[str, stt.STT[Any]],
+    routes: Mapping[str, Sequence[str]],
+    *,
+    traits: Mapping[str, Mapping[str, Any]] | None = None,
+    policies: Policies | None = None,
+    **options: Any,
+) -> ResilientSTT:
+    """A `ResilientSTT` with routes; `traits` of a provider by its name, `options` ours."""
+    given = traits or {}
+    plan = Plan(
+        providers=dict(providers),
+        traits={name: traits_of(name, made, given.get(name)) for name, made in providers.items()},
+        routes={key: tuple(names) for key, names in routes.items()},
+        policies=policies or Policies(),
+    )
+    return ResilientSTT._planned(plan, **options)
 
 
 def says(text: str, **data: Any) -> Behaviour:

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import asdict
 from typing import Any
 
+import aiohttp
+import numpy as np
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError
 from livekit.agents.stt import AvailabilityChangedEvent, SpeechEventType, STTError
+from livekit.agents.types import NOT_GIVEN
 
-from resilient_stt import Policies, ProviderFailed, ResilientSTT, RetryPolicy, Switched
+from resilient_stt import (
+    AudioFormatError,
+    ConfigurationError,
+    Policies,
+    ProviderFailed,
+    ResilientSTT,
+    RetryPolicy,
+    Switched,
+)
+from resilient_stt.core.policy import Pace
+from resilient_stt.frames import PIECE, mono
+from resilient_stt.stt import LEAST_WAIT
+from resilient_stt.testing.cartesia import FakeCartesia
+from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Hang, Refuse
 from resilient_stt.testing.speech import ReferenceSpeech, plain
 
 from .fakes import (
+    Behaviour,
     FakeStream,
     FakeSTT,
     arena,
     collect,
     fails,
     frames,
+    hangs,
     listen,
+    routed,
     says,
     texts,
     transcribes,
@@ -30,6 +51,8 @@ from .fakes import (
 pytestmark = pytest.mark.virtual_time
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
+
+PACE = Pace()
 
 
 def down() -> APIConnectionError:
@@ -56,9 +79,10 @@ async def test_the_language() -> None:
 
 
 async def test_nobody_answers() -> None:
-    """With nobody answering the error is raised at once, with the names, and told once as final."""
+    """With nobody answering in any round the error has the names, and is told once as final."""
     loop = asyncio.get_running_loop()
-    made = ResilientSTT([FakeSTT(error=down()), FakeSTT(error=down(), provider="Other")])
+    providers = FakeSTT(error=down()), FakeSTT(error=down(), provider="Other")
+    made = ResilientSTT(providers)
     errors: list[STTError] = []
     failures: list[ProviderFailed] = []
     made.on("error", errors.append)
@@ -66,8 +90,10 @@ async def test_nobody_answers() -> None:
     begun = loop.time()
     with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, other\)"):
         await made.recognize(frames(), conn_options=APIConnectOptions(max_retry=3))
-    assert loop.time() - begun < 0.1
-    assert [e.recoverable for e in errors] == [True, True, False]
+    assert [len(p.recognized) for p in providers] == [4, 4]  # once, and `reopenings` times more
+    retry = made.policies.retry
+    assert 3 * LEAST_WAIT <= loop.time() - begun <= 3 * retry.wait_max + 0.1
+    assert [e.recoverable for e in errors] == [True, True, False], "of failures alike, the first"
     assert [(f.provider, f.reason) for f in failures] == [("fake", "dropped"), ("other", "dropped")]
     await made.aclose()
 
@@ -188,6 +214,204 @@ async def test_a_hanging_provider_is_left() -> None:
     await made.aclose()
 
 
+# -- rounds
+
+
+def limited(retry_after: float) -> APIStatusError:
+    return APIStatusError("no", status_code=429, body={"retry-after": retry_after})
+
+
+REFUSED = APIStatusError("no", status_code=401)
+BAD = APIStatusError("no", status_code=400)
+
+
+async def test_asks_again_until_one_answers() -> None:
+    """What may pass is waited for: who is back in the next round answers, and it is told once."""
+    first, second = FakeSTT(error=down()), FakeSTT(error=down(), provider="Second")
+    made = ResilientSTT([first, second])
+    told = Told(made)
+    asyncio.get_running_loop().call_later(0.2, setattr, second, "error", None)
+    second.text = "hi"
+    event = await made.recognize(frames())
+    assert event.alternatives[0].text == "hi"
+    assert (len(first.recognized), len(second.recognized)) == (2, 2)
+    assert told.changes == [("Fake", False), ("Second", False), ("Second", True)]
+    assert made.provider == "Second"
+    await made.aclose()
+
+
+async def test_no_retries() -> None:
+    """`max_retry_per_stt=0` is one round, and no wait."""
+    loop = asyncio.get_running_loop()
+    providers = FakeSTT(error=down()), FakeSTT(error=down())
+    made = ResilientSTT(providers, max_retry_per_stt=0)
+    begun = loop.time()
+    with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, fake-2\)"):
+        await made.recognize(frames())
+    assert [len(p.recognized) for p in providers] == [1, 1]
+    assert loop.time() - begun < LEAST_WAIT
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked"),
+    [((REFUSED, BAD), [1, 1]), ((BAD, down()), [1, 4]), ((down(), REFUSED), [4, 1])],
+    ids=["none", "second", "first"],
+)
+async def test_what_does_not_pass_is_not_asked_again(
+    errors: tuple[Exception, Exception], asked: list[int]
+) -> None:
+    """A refused key and a bad request are the same in the next round; the error names all."""
+    providers = [FakeSTT(error=error) for error in errors]
+    made = ResilientSTT(providers)
+    with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, fake-2\)"):
+        await made.recognize(frames())
+    assert [len(p.recognized) for p in providers] == asked
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("errors", "waited", "asked"),
+    [
+        ((limited(7.0), limited(9.0)), 7.0, 4),
+        ((limited(7.0), down()), LEAST_WAIT, 4),
+        ((limited(99.0),), 0.0, 1),
+    ],
+    ids=["soonest", "one did not ask", "too long"],
+)
+async def test_waits_as_long_as_it_is_asked_to(
+    errors: tuple[Exception, ...], waited: float, asked: int
+) -> None:
+    """All asking to be left alone: the soonest is waited for, if the outage limit allows it."""
+    loop = asyncio.get_running_loop()
+    providers = [FakeSTT(error=error) for error in errors]
+    made = ResilientSTT(providers)
+    begun = loop.time()
+    with pytest.raises(APIConnectionError):
+        await made.recognize(frames())
+    rounds = asked - 1
+    assert waited * rounds <= loop.time() - begun <= (waited + 0.5) * rounds + 0.1
+    assert len(providers[0].recognized) == asked
+    await made.aclose()
+
+
+@pytest.mark.parametrize("limit", [0.0, 3.0, 6.0])
+async def test_the_outage_limit(limit: float) -> None:
+    """Rounds among hanging providers end with the limit, beside the time that the audio takes."""
+    loop = asyncio.get_running_loop()
+    providers = FakeSTT(delay=10_000.0), FakeSTT(delay=10_000.0)
+    made = ResilientSTT(providers, policies=Policies(retry=RetryPolicy(outage_limit=limit)))
+    begun = loop.time()
+    with pytest.raises(APIConnectionError):
+        await made.recognize(frames(1.0), conn_options=APIConnectOptions(timeout=4.0))
+    first_round = 2 * (4.0 + 1.0)
+    lasted = loop.time() - begun - first_round
+    assert limit - LEAST_WAIT <= lasted <= limit + 1.0 + 0.1
+    assert max(o.timeout for p in providers for o in p.recognized) == 4.0
+    await made.aclose()
+
+
+# -- routes
+
+
+def spanish(**providers: FakeSTT) -> ResilientSTT:
+    """`es` goes the other way round; `detect` is for the third alone."""
+    routes = {"default": ["a", "b"], "es": ["b", "a"], "detect": ["multi"]}
+    traits = {"multi": {"detects": True}}
+    return routed({"multi": FakeSTT(text="?"), **providers}, routes, traits=traits)
+
+
+@pytest.mark.parametrize(
+    ("language", "served", "heard_in"),
+    [
+        ("es", "b", "es"),
+        ("es-MX", "b", "es-MX"),
+        ("spanish", "b", "es"),
+        ("fr", "a", "fr"),
+        ("", "multi", ""),
+        (None, "multi", ""),
+        ("multi", "multi", ""),
+    ],
+)
+async def test_the_route_of_a_language(language: str | None, served: str, heard_in: str) -> None:
+    """`language=` chooses the route; each is told the tag, but who finds it out by itself."""
+    fakes = {"a": FakeSTT(text="a"), "b": FakeSTT(text="b"), "multi": FakeSTT(text="multi")}
+    made = spanish(**fakes)
+    given = NOT_GIVEN if language is None else language
+    event = await made.recognize(frames(), language=given)
+    assert event.alternatives[0].text == served
+    assert {name: fake.languages for name, fake in fakes.items() if fake.languages} == {
+        served: [heard_in]
+    }
+
+
+async def test_our_own_language() -> None:
+    """Without `language=` it is the constructor's, or what `update_options` said since."""
+    a, b = FakeSTT(text="a"), FakeSTT(text="b")
+    made = spanish(a=a, b=b)
+    made.update_options(language="es")
+    await made.recognize(frames())
+    assert (a.languages, b.languages) == ([], ["es"])
+    await made.recognize(frames(), language="de")
+    assert (a.languages, b.languages) == (["de"], ["es"])
+
+
+async def test_fails_over_within_the_route() -> None:
+    """The others of the route are asked, who failed last of all, and nobody else."""
+    a, b, multi = FakeSTT(text="a"), FakeSTT(error=down()), FakeSTT(text="?")
+    made = spanish(a=a, b=b, multi=multi)
+    event = await made.recognize(frames(), language="es")
+    assert event.alternatives[0].text == "a"
+    a.error = down()
+    with pytest.raises(APIConnectionError, match=r"all STTs failed \(a, b\)"):
+        await made.recognize(frames(), language="es")
+    assert not multi.recognized
+    await made.aclose()
+
+
+async def test_without_a_language() -> None:
+    """With none known and no route for that, each provider hears in its own."""
+    fake = FakeSTT(text="hi")
+    await ResilientSTT([fake]).recognize(frames())
+    assert fake.languages == [""]
+
+
+async def test_a_language_that_is_no_text() -> None:
+    """Is refused before anybody is asked."""
+    fake = FakeSTT(text="hi")
+    wrong: Any = 7
+    with pytest.raises(ConfigurationError, match="language must be a BCP 47 tag"):
+        await ResilientSTT([fake]).recognize(frames(), language=wrong)
+    assert not fake.recognized
+
+
+SPANISH = ReferenceSpeech.load("spanish").excerpt(0, 1)
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["streamed", "posted"])
+async def test_the_real_plugins_in_spanish(down: bool) -> None:
+    """By its route: Cartesia's plugin is streamed the buffer, Deepgram's posts it."""
+    async with (
+        FakeCartesia(faults=[Refuse()] if down else []) as c,
+        FakeDeepgram() as d,
+        aiohttp.ClientSession() as http,
+    ):
+        plugins = {
+            "deepgram": d.stt(http_session=http),
+            "cartesia": c.stt(model="ink-whisper", http_session=http),
+        }
+        routes = {"default": ["deepgram"], "es": ["cartesia", "deepgram"]}
+        made = routed(plugins, routes)
+        event = await made.recognize(list(SPANISH.frames()), language="es")
+        data = event.alternatives[0]
+        assert [plain(w) for w in data.text.split()] == [plain(w.text) for w in SPANISH.words]
+        assert data.language == "es"
+        assert made.provider == ("Deepgram" if down else "Cartesia")
+        assert [x.query["language"] for x in c.connections] == ["es"]
+        assert [x.query["language"] for x in d.connections] == (["es"] if down else [])
+        await made.aclose()
+
+
 # -- providers that can only stream
 
 
@@ -213,6 +437,16 @@ async def test_the_real_plugin(faults: list[Any]) -> None:
         else:
             with pytest.raises(APIConnectionError):
                 await a.stt.recognize(list(SPEECH.frames()))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+async def test_the_real_plugin_with_all_of_a_recording(rate: int) -> None:
+    """Longer than the burst: every word once and in order, at any rate, in several finals."""
+    speech = ReferenceSpeech.load("english")
+    async with arena(only=("cartesia",)) as a:
+        event = await a.stt.recognize(list(speech.frames(sample_rate=rate, channels=2)))
+    said = event.alternatives[0].text.split()
+    assert [plain(w) for w in said] == [plain(w.text) for w in speech.words]
 
 
 async def test_nothing_said() -> None:
@@ -352,3 +586,216 @@ async def test_a_cut_buffer_is_asked_for_elsewhere() -> None:
     event = await made.recognize(list(SPEECH.padded(0.5).frames()))
     assert event.alternatives[0].text == SPEECH.text
     await made.aclose()
+
+
+# -- how a buffer is streamed
+
+
+class Fed:
+    """What a stream was given, and when."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[float, rtc.AudioFrame]] = []
+
+    async def __call__(self, stream: FakeStream) -> None:
+        loop = asyncio.get_running_loop()
+        async for frame in stream.heard():
+            if frame is not None:
+                self.pieces.append((loop.time(), frame))
+        stream.final("done")
+
+    @property
+    def samples(self) -> bytes:
+        return b"".join(bytes(frame.data.cast("B")) for _, frame in self.pieces)
+
+
+def noise(seconds: float, rate: int = 16_000, channels: int = 1) -> rtc.AudioFrame:
+    """One frame."""
+    count = round(seconds * rate)
+    drawn = np.random.default_rng(1).integers(-999, 999, count * channels).astype(np.int16)
+    return rtc.AudioFrame(drawn.tobytes(), rate, channels, count)
+
+
+def streamed_by(behaviour: Behaviour, pace: Pace = PACE) -> ResilientSTT:
+    fake = FakeSTT(behaviour, offline_recognize=False)
+    return routed({"fake": fake}, {"default": ["fake"]}, traits={"fake": {"pace": asdict(pace)}})
+
+
+@pytest.mark.parametrize("pace", [PACE, Pace(burst=0.05, rate=1.0), Pace(burst=20.0, rate=3.0)])
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+async def test_a_buffer_is_paced(pace: Pace, rate: int) -> None:
+    """It goes out as a burst and then at the provider's rate, no faster and no slower."""
+    fed, loop = Fed(), asyncio.get_running_loop()
+    begun = loop.time()
+    event = await streamed_by(fed, pace).recognize(noise(30.0, rate))
+    assert event.alternatives[0].text == "done"
+    sent = 0.0
+    for at, frame in fed.pieces:
+        sent += frame.duration
+        assert sent <= pace.burst + pace.rate * (at - begun) + PIECE
+    assert loop.time() - begun == pytest.approx((30.0 - pace.burst) / pace.rate, abs=2 * PIECE)
+
+
+async def test_ten_minutes() -> None:
+    """A long buffer has the time that it takes, however short the timeout."""
+    loop = asyncio.get_running_loop()
+    fed, begun = Fed(), loop.time()
+    buffer = noise(600.0, 8_000)
+    event = await streamed_by(fed).recognize(buffer, conn_options=APIConnectOptions(timeout=1.0))
+    assert event.alternatives[0].text == "done"
+    assert fed.samples == bytes(buffer.data.cast("B"))
+    assert loop.time() - begun == pytest.approx((600.0 - PACE.burst) / PACE.rate, abs=1.0)
+
+
+LENGTHS = [0.01, 0.35, 0.0, 1.0, 0.1, 0.0001]
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("lengths", [[2.0], LENGTHS], ids=["one", "several"])
+async def test_any_format(rate: int, channels: int, lengths: list[float]) -> None:
+    """Frames of any length, rate and channels go out whole, mono and in short pieces."""
+    fed = Fed()
+    parts = [noise(seconds, rate, channels) for seconds in lengths]
+    await streamed_by(fed).recognize(parts if len(parts) > 1 else parts[0])
+    assert fed.samples == b"".join(bytes(mono(part).data.cast("B")) for part in parts)
+    for _, piece in fed.pieces:
+        assert 0 < piece.samples_per_channel <= PIECE * rate
+        assert (piece.num_channels, piece.sample_rate) == (1, rate)
+
+
+NOTHING: list[Any] = [[], noise(0.0), [noise(0.0), noise(0.0)]]
+
+
+@pytest.mark.parametrize("buffer", NOTHING, ids=["empty list", "no samples", "frames without"])
+async def test_no_audio(buffer: Any) -> None:
+    """Who can only stream hears nothing in it, unasked; others judge for themselves."""
+    streams, posts = FakeSTT(offline_recognize=False), FakeSTT(text="?")
+    event = await ResilientSTT([streams, posts]).recognize(buffer, language="es")
+    assert event.type is SpeechEventType.FINAL_TRANSCRIPT
+    assert [(a.text, a.language) for a in event.alternatives] == [("", "es")]
+    assert not streams.streams
+    assert not posts.recognized
+    event = await ResilientSTT([posts]).recognize(buffer)
+    assert event.alternatives[0].text == "?"
+
+
+async def test_no_audio_proves_nothing() -> None:
+    """A provider that failed is not taken for recovered because it heard nothing in nothing."""
+    first = FakeSTT(fails(down()), offline_recognize=False, provider="First")
+    second = FakeSTT(text="hi", provider="Second")
+    made = ResilientSTT([first, second])
+    told = Told(made)
+    await made.recognize(frames())
+    await made.recognize([])
+    assert told.changes == [("First", False)]
+    assert made.provider == "Second"
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("buffer", "message"),
+    [
+        (b"\0\0", r"takes a livekit.rtc.AudioFrame or a list of them, not a bytes"),
+        ([noise(0.1), None], r"not a list with a NoneType"),
+        ((noise(0.1),), r"not a tuple"),
+        ([noise(0.1), noise(0.1, 8_000)], r"several: 8000 Hz with 1 channels, 16000 Hz with 1"),
+        ([noise(0.1), noise(0.1, channels=2)], r"16000 Hz with 1 channels, 16000 Hz with 2"),
+        (rtc.AudioFrame(b"", 0, 1, 0), r"1 channels at 0 Hz holds no audio"),
+    ],
+)
+async def test_what_is_no_buffer(buffer: Any, message: str) -> None:
+    """Is the caller's mistake, and no provider is blamed for it."""
+    fake = FakeSTT(text="hi")
+    made = ResilientSTT([fake])
+    told: list[Any] = []
+    listen(made, told.append)
+    with pytest.raises(AudioFormatError, match=message):
+        await made.recognize(buffer)
+    assert not fake.recognized
+    assert not told
+
+
+async def test_the_next_hears_the_whole_buffer() -> None:
+    """One that dies in the middle of a paced buffer has its reason told; the next begins anew."""
+    loop = asyncio.get_running_loop()
+    fed = Fed()
+
+    async def dies(stream: FakeStream) -> None:
+        async for frame in stream.heard():
+            if frame is not None and stream.audio > 12.0:
+                raise APIStatusError("gone", status_code=1011)
+
+    first = FakeSTT(dies, offline_recognize=False)
+    made = ResilientSTT([first, FakeSTT(fed, offline_recognize=False)])
+    failures: list[ProviderFailed] = []
+    made.on("provider_failed", failures.append)
+    begun, buffer = loop.time(), noise(20.0)
+    event = await made.recognize(buffer)
+    assert event.alternatives[0].text == "done"
+    assert fed.samples == bytes(buffer.data.cast("B"))
+    assert fed.pieces[0][0] - begun == pytest.approx((12.0 - PACE.burst) / PACE.rate, abs=0.2)
+    assert [f.detail for f in failures] == ["APIStatusError 1011"]
+    await made.aclose()
+
+
+async def test_a_stream_that_ends_too_early() -> None:
+    """What it did not hear is lost with it: the next one is asked for everything."""
+
+    async def leaves(stream: FakeStream) -> None:
+        stream.final("half")
+
+    first = FakeSTT(leaves, offline_recognize=False)
+    made = ResilientSTT([first, FakeSTT(text="whole")])
+    assert (await made.recognize(noise(20.0))).alternatives[0].text == "whole"
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "detail"),
+    [
+        (hangs, "RuntimeError"),
+        (fails(APIStatusError("gone", status_code=1011), after=0.01), "APIStatusError 1011"),
+    ],
+    ids=["hangs", "dies"],
+)
+async def test_a_stream_that_takes_no_audio(behaviour: Behaviour, detail: str) -> None:
+    """One that refuses frames is left at once, for the reason that it has itself, if any."""
+
+    class Refusing(FakeStream):
+        def push_frame(self, frame: rtc.AudioFrame) -> None:
+            raise RuntimeError("broken")
+
+    class RefusingSTT(FakeSTT):
+        kind = Refusing
+
+    loop = asyncio.get_running_loop()
+    made = ResilientSTT([RefusingSTT(behaviour, offline_recognize=False), FakeSTT(text="hi")])
+    failures: list[ProviderFailed] = []
+    made.on("provider_failed", failures.append)
+    begun = loop.time()
+    assert (await made.recognize(noise(20.0))).alternatives[0].text == "hi"
+    assert loop.time() - begun < 1.0
+    assert [f.detail for f in failures] == [detail]
+    await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("finals", "text"),
+    [
+        (["one", " two ", ""], "one two"),
+        (["你好。", "世界"], "你好。世界"),
+        (["你好", "Bob", "再见"], "你好 Bob 再见"),
+        ([], ""),
+    ],
+)
+async def test_finals_are_joined(finals: list[str], text: str) -> None:
+    """With spaces between words, and none in a script that has none."""
+
+    async def tells(stream: FakeStream) -> None:
+        await stream.listen()
+        for final in finals:
+            stream.final(final)
+
+    event = await streamed_by(tells).recognize(noise(1.0))
+    assert event.alternatives[0].text == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ async def call(
         made.on("switched", switched.append)
         loop = asyncio.get_running_loop()
         timers = [
-            loop.call_later(at, lambda tag=tag: made.update_options(language=tag))
+            loop.call_later(at, partial(made.update_options, language=tag))
             for at, tag in (changes or {}).items()
         ]
         played = await play(made, speech)

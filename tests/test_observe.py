@@ -20,6 +20,7 @@ from resilient_stt import (
     Degraded,
     Event,
     FailbackPolicy,
+    LanguageRouted,
     Policies,
     ProviderFailed,
     Recovered,
@@ -102,6 +103,18 @@ EVENTS: list[tuple[Event, int, str]] = [
         for v in ("convicted", "answered", "noise")
     ),
     (Recovered(at=1.0, provider="a"), 20, "recovered"),
+    (
+        LanguageRouted(
+            at=1.0,
+            from_language="en",
+            language="es",
+            route="es",
+            providers=("b", "a"),
+            reason="asked",
+        ),
+        20,
+        "language routed",
+    ),
 ]
 
 
