@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Annotated
@@ -22,18 +22,33 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..testing.clock import run_virtual
-from ..testing.rehearsal import breaches, run, side_by_side
+from ..testing.rehearsal import WHISPER, AnyChain, breaches, run, side_by_side
 from . import outcomes
+from .configured import configured, recording_in
 from .logs import routed
 from .matrix import KINDS, Case, Row, kinds_named, rows, speech_of
 from .outcomes import Outcome, Result
 from .problems import Problem
 
 _PATIENCE = 90.0  # seconds after the end of the speech: the outage, the stream's end, closing
+Work = Callable[[Row], list[Outcome]]
+"""What is done to a row."""
+
 _WIDTH = 140  # columns of a table that is not for a terminal
 
 
 def chaos(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A YAML or TOML file, whose chain is tried; by default Cartesia, then Deepgram.",
+            show_default=False,
+        ),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(help="What is spoken, and the route that is tried: en, es or zh.")
+    ] = "en",
     only: Annotated[
         list[str] | None,
         typer.Option("--only", metavar="NAME", help=f"One fault; repeatable: {', '.join(KINDS)}."),
@@ -49,14 +64,18 @@ def chaos(
 ) -> None:
     """Try every fault on the primary, on the fallback and on both, at many moments.
 
-    The chain is Cartesia ink-whisper, then Deepgram nova-3: the published plugins, against fakes on
-    loopback that transcribe what they hear, on a virtual clock. Exit status 1 if a promise was
+    The chain is that of the language in the configuration, or Cartesia ink-whisper, then Deepgram
+    nova-3: the published plugins, against fakes on loopback that transcribe what they hear, on a
+    virtual clock. No key is needed. Exit status 1 if a promise was
     broken: a word lost, said twice, torn, out of order or mistimed, speech events out of balance,
     a stream that does not end.
     """
     begun = time.monotonic()
-    matrix = rows(kinds_named(only or []), moments)
-    done = _all_done(matrix, jobs or os.cpu_count() or 1)
+    recording = recording_in(language)
+    chain = WHISPER if config is None and language == "en" else configured(config, language)
+    matrix = rows(kinds_named(only or []), moments, recording)
+    work = functools.partial(perform, chain=chain, recording=recording)
+    done = _all_done(matrix, jobs or os.cpu_count() or 1, work)
     found = outcomes.results(matrix, done)
     if as_json:
         typer.echo(json.dumps(outcomes.as_json(found, moments=moments)))
@@ -81,7 +100,7 @@ def _print(found: Sequence[Result], seconds: float) -> None:
     console.print(f"{runs} runs in {seconds:.0f} s: {verdict}")
 
 
-def _all_done(matrix: Sequence[Row], jobs: int) -> list[list[Outcome]]:
+def _all_done(matrix: Sequence[Row], jobs: int, work: Work) -> list[list[Outcome]]:
     """Run the matrix with a progress bar, if stderr is a terminal."""
     console = Console(stderr=True)
     progress = Progress(
@@ -97,22 +116,22 @@ def _all_done(matrix: Sequence[Row], jobs: int) -> list[list[Outcome]]:
     done: list[list[Outcome]] = [[] for _ in matrix]
     with progress:
         task = progress.add_task("runs", total=sum(len(row.cases) for row in matrix))
-        for number, came in performed(matrix, min(jobs, len(matrix))):
+        for number, came in performed(matrix, min(jobs, len(matrix)), work):
             done[number] = came
             progress.update(task, advance=len(came))
     return done
 
 
-def performed(matrix: Sequence[Row], jobs: int) -> Iterator[tuple[int, list[Outcome]]]:
+def performed(matrix: Sequence[Row], jobs: int, work: Work) -> Iterator[tuple[int, list[Outcome]]]:
     """The numbers of rows and what came of them, as they are done."""
     if jobs == 1:
-        yield from enumerate(map(perform, matrix))
+        yield from enumerate(map(work, matrix))
         return
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_end_with_parent)
     try:
         with _ctrl_c_held_back():  # the processes that this starts inherit it
-            numbers = {pool.submit(perform, row): number for number, row in enumerate(matrix)}
+            numbers = {pool.submit(work, row): number for number, row in enumerate(matrix)}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
     except BrokenProcessPool:
@@ -150,22 +169,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def perform(row: Row) -> list[Outcome]:
+def perform(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> list[Outcome]:
     """Run the cases of a row side by side, in one loop with a virtual clock.
 
     A row is the same alone as in the whole matrix, for the draws of its waits are its own.
     """
     random.seed(0)
     with routed(Console(stderr=True), verbose=False):
-        return run_virtual(side_by_side(functools.partial(_outcome, case) for case in row.cases))
+        works = (functools.partial(_outcome, case, chain, recording) for case in row.cases)
+        return run_virtual(side_by_side(works))
 
 
-async def _outcome(case: Case) -> Outcome:
-    speech = speech_of(case.hang_up)
+async def _outcome(case: Case, chain: AnyChain, recording: str) -> Outcome:
+    speech = speech_of(case.hang_up, recording)
     try:
         async with asyncio.timeout(speech.duration + _PATIENCE):
-            done = await run(case.script, speech)
+            done = await run(case.script, speech, chain)
     except TimeoutError:
         return Outcome({"unended": 1}, (), "")
     score = done.played.score
-    return Outcome(breaches(done.played), score.late_s, done.served)
+    return Outcome(breaches(done.played, accurate=done.timed), score.late_s, done.served)

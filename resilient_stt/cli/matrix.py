@@ -1,7 +1,7 @@
 """What `chaos` tries: every fault x every place x some moments, as scripts of faults.
 
 The places are the chain's first provider, its second once the first has failed, and both for some
-seconds. The moments are words of an excerpt of the English reference speech.
+seconds. The moments are words of an excerpt of a reference recording.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OUTAGE = 6.0
 NONE = "none"
 """The name of the row of healthy runs, against which delays are measured."""
 
-_SENTENCES = 1, 3  # of the reference speech, both inclusive: 10 s
+_SENTENCES = {"english": (1, 3), "spanish": (0, 2), "mandarin": (0, 2)}  # both inclusive: 10 s
 _PAUSE = 1.0  # seconds of silence after the last word
 _TAIL = 0.04  # seconds after the last word at which the caller hangs up
 _EARLY = 0.1  # seconds; a timer may be early by the clock's resolution
@@ -178,13 +178,13 @@ def kinds_named(names: Iterable[str]) -> dict[str, Kind]:
     return {name: kind for name, kind in KINDS.items() if name in wanted}
 
 
-def rows(kinds: dict[str, Kind], count: int) -> list[Row]:
+def rows(kinds: dict[str, Kind], count: int, recording: str = "english") -> list[Row]:
     """The matrix: the healthy runs that it is measured against, then three rows for each fault."""
-    moments = _moments(count)
+    moments = _moments(count, recording)
     faulty = [
         Row(name, where, tuple(cases), promised=not (kind.silent and where == "both"))
         for name, kind in kinds.items()
-        for where, cases in _places(kind, moments).items()
+        for where, cases in _places(kind, moments, recording).items()
     ]
     endings = dict.fromkeys(case.hang_up for row in faulty for case in row.cases)
     healthy = (Case(script, end) for end in endings for script in (HEALTHY, FALLBACK_ONLY))
@@ -192,9 +192,9 @@ def rows(kinds: dict[str, Kind], count: int) -> list[Row]:
 
 
 @functools.cache
-def speech_of(hang_up: int | None) -> ReferenceSpeech:
+def speech_of(hang_up: int | None, recording: str = "english") -> ReferenceSpeech:
     """What is played in a case."""
-    speech = ReferenceSpeech.load("english").excerpt(*_SENTENCES)
+    speech = ReferenceSpeech.load(recording).excerpt(*_SENTENCES[recording])
     if hang_up is None:
         return speech.padded(_PAUSE)
     words = speech.words[: hang_up - speech.first_word + 1]
@@ -202,9 +202,9 @@ def speech_of(hang_up: int | None) -> ReferenceSpeech:
     return replace(speech, samples=speech.samples[:end], words=words)
 
 
-def _moments(count: int) -> list[Moment]:
+def _moments(count: int, recording: str) -> list[Moment]:
     """So many words from the first to the last, in turn their start and their middle."""
-    speech = speech_of(None)
+    speech = speech_of(None, recording)
     last = len(speech.words) - 1
     moments = []
     for number in range(count):
@@ -215,14 +215,14 @@ def _moments(count: int) -> list[Moment]:
     return moments
 
 
-def _places(kind: Kind, moments: list[Moment]) -> dict[str, list[Case]]:
+def _places(kind: Kind, moments: list[Moment], recording: str) -> dict[str, list[Case]]:
     """The cases of a fault, by place."""
     cases: dict[str, list[Case]] = {"primary": [], "fallback": [], "both": []}
     if kind.from_start:
         cases["primary"].append(Case(Script(kind.from_start)))
     for moment in moments:
         hang_up = moment.word if kind.at_end else None
-        at = speech_of(hang_up).duration if kind.at_end else moment.at
+        at = speech_of(hang_up, recording).duration if kind.at_end else moment.at
         for where, script in _scripts(kind, moment, at):
             cases[where].append(Case(script, hang_up))
     return cases

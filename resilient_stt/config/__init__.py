@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from livekit.agents import stt
 
 from .. import plugins
 from ..core.policy import Policies, Provider
-from ..core.routing import DEFAULT
+from ..core.routing import DEFAULT, Router
 from ..errors import ConfigurationError
 from ..traits import traits_of
 from .diagnosis import validated
@@ -44,6 +44,23 @@ class Config:
     def name(self) -> str:
         """What the user calls it: the path, or `the configuration`."""
         return self.document.name
+
+    def having(self, options: Mapping[str, Mapping[str, Any]]) -> Config:
+        """The same with other options of some providers, by name; they are not checked."""
+        specs = {
+            name: replace(spec, options={**spec.options, **options.get(name, {})})
+            for name, spec in self.providers.items()
+        }
+        return replace(self, providers=specs)
+
+    def routed(self, routes: Mapping[str, tuple[str, ...]]) -> Config:
+        """The same with other routes, which are not checked."""
+        return replace(self, routes=dict(routes))
+
+    def chain(self, language: str) -> tuple[str, ...]:
+        """The names of the providers that serve a language, in order of preference."""
+        router = Router({key: [Provider(name=n) for n in c] for key, c in self.routes.items()})
+        return tuple(p.name for p in router.lookup(language).providers)
 
     @property
     def used(self) -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args
+from typing import Protocol, TypeVar, get_args
 
 import aiohttp
 
@@ -26,6 +27,15 @@ from .speech import ReferenceSpeech
 
 E = TypeVar("E")
 T = TypeVar("T")
+
+Corpus = Sequence[ReferenceSpeech] | None
+"""The recordings that servers know; None: all that are shipped."""
+Fake = FakeCartesia | FakeDeepgram
+FAKES: dict[str, type[FakeCartesia] | type[FakeDeepgram]] = {
+    "cartesia": FakeCartesia,
+    "deepgram": FakeDeepgram,
+}
+"""By plugin."""
 
 CONCURRENT = 12
 """Runs side by side in one event loop."""
@@ -46,6 +56,28 @@ class Chain:
         names = {"cartesia": self.model, "deepgram": "Deepgram"}
         return ", ".join(names[name] for name in self.order)
 
+    def servers(self, script: Script, corpus: Corpus) -> dict[str, Fake]:
+        """A fake for each provider, in order."""
+        faults = (script.first, script.second)
+        return {
+            name: FAKES[name](faults=theirs, corpus=corpus)
+            for name, theirs in zip(self.order, faults, strict=False)
+        }
+
+    def stt(
+        self,
+        servers: Mapping[str, Fake],
+        http: aiohttp.ClientSession,
+        policies: Policies | None,
+    ) -> ResilientSTT:
+        """The chain, over running fakes."""
+        models = {"cartesia": {"model": self.model}}
+        made = [
+            server.stt(http_session=http, **models.get(name, {}))
+            for name, server in servers.items()
+        ]
+        return ResilientSTT(made, policies=policies)
+
 
 @dataclass(frozen=True)
 class Script:
@@ -53,6 +85,21 @@ class Script:
 
     first: tuple[Fault, ...] = ()
     second: tuple[Fault, ...] = ()
+
+
+class AnyChain(Protocol):
+    """A chain of providers, and the fakes that it needs; as `Chain`."""
+
+    def servers(self, script: Script, corpus: Corpus) -> dict[str, Fake]:
+        """A fake for each provider by name, in order."""
+
+    def stt(
+        self,
+        servers: Mapping[str, Fake],
+        http: aiohttp.ClientSession,
+        policies: Policies | None,
+    ) -> ResilientSTT:
+        """The chain, over running fakes."""
 
 
 WHISPER = Chain()
@@ -67,12 +114,14 @@ class Run:
     Attributes:
         served: The provider that served in the end; empty if none did.
         servers: In the chain's order.
+        timed: Whether whoever serves tells the times of words.
     """
 
     played: Played
     served: str
     events: list[tuple[float, Event]] = field(default_factory=list)
     servers: list[FakeServer] = field(default_factory=list)
+    timed: bool = True
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind, in order."""
@@ -87,26 +136,20 @@ class Run:
 async def run(
     script: Script,
     speech: ReferenceSpeech,
-    chain: Chain = WHISPER,
+    chain: AnyChain = WHISPER,
     policies: Policies | None = None,
-    corpus: Sequence[ReferenceSpeech] | None = None,
+    corpus: Corpus = None,
 ) -> Run:
     """Play speech to the chain with these faults.
 
     `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
     """
-    faults = dict(zip(chain.order, (script.first, script.second), strict=False))
-    async with (
-        FakeCartesia(faults=faults.get("cartesia", ()), corpus=corpus) as cartesia,
-        FakeDeepgram(faults=faults.get("deepgram", ()), corpus=corpus) as deepgram,
-        aiohttp.ClientSession() as http,
-    ):
-        plugins: dict[str, Callable[[], Any]] = {
-            "cartesia": lambda: cartesia.stt(http_session=http, model=chain.model),
-            "deepgram": lambda: deepgram.stt(http_session=http),
-        }
-        servers: dict[str, FakeServer] = {"cartesia": cartesia, "deepgram": deepgram}
-        stt = ResilientSTT([plugins[name]() for name in chain.order], policies=policies)
+    servers = chain.servers(script, corpus)
+    async with AsyncExitStack() as stack:
+        for server in servers.values():
+            await stack.enter_async_context(server)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        stt = chain.stt(servers, http, policies)
         loop = asyncio.get_running_loop()
         begun, events = loop.time(), list[tuple[float, Event]]()
         for kind in get_args(Event):
@@ -115,7 +158,8 @@ async def run(
             played = await play(stt, speech)
         finally:
             await stt.aclose()
-        return Run(played, stt.provider, events, [servers[name] for name in chain.order])
+        timed = stt.capabilities.aligned_transcript == "word"
+        return Run(played, stt.provider, events, list(servers.values()), timed)
 
 
 async def run_all(

@@ -31,7 +31,6 @@ from resilient_stt.testing.rehearsal import (
     FALLBACK_ONLY,
     HEALTHY,
     Run,
-    Script,
     breaches,
     extra_delay,
     run,
@@ -196,7 +195,7 @@ def test_delay_is_that_beyond_the_slower_provider() -> None:
 def test_a_run_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where not the stream hangs, but closing it."""
 
-    async def endless(script: Script, speech: ReferenceSpeech) -> Run:
+    async def endless(*_: object) -> Run:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
@@ -227,7 +226,7 @@ def test_json_of_kept_promises(cli: Cli) -> None:
 def test_processes_make_no_difference() -> None:
     """A row is the same wherever it runs."""
     matrix = [Row(NONE, "", (Case(script, 15),)) for script in (HEALTHY, FALLBACK_ONLY)]
-    alone, shared = (dict(chaos.performed(matrix, jobs)) for jobs in (1, 2))
+    alone, shared = (dict(chaos.performed(matrix, jobs, chaos.perform)) for jobs in (1, 2))
     assert alone == shared
     assert [outcome.served for (outcome,) in alone.values()] == ["Cartesia", "Deepgram"]
 
@@ -237,7 +236,7 @@ def test_a_broken_promise_is_told_and_is_the_exit_status(
 ) -> None:
     """What broke, and the faults that show it again; not the words."""
 
-    def perform(row: Row) -> list[Outcome]:
+    def perform(row: Row, **_: object) -> list[Outcome]:
         broken = {"lost": 2, "mistimed": 1} if row.where == "fallback" else {}
         return [Outcome(broken, (1.0, math.inf), "Cartesia") for _ in row.cases]
 
@@ -288,3 +287,64 @@ def test_ctrl_c_ends_it_at_once() -> None:
         os.killpg(process.pid, signal.SIGINT)
         told = process.communicate(timeout=60)
     assert (process.returncode, *told) == (130, "", "")
+
+
+# --- a configured chain
+
+CONFIG = """
+providers:
+  cartesia: {plugin: cartesia, options: {model: ink-whisper, language: en}}
+  deepgram: {plugin: deepgram, options: {model: nova-3}}
+  multi: {plugin: deepgram, options: {model: nova-3, language: multi}}
+routes:
+  default: [cartesia, deepgram]
+  es: [deepgram, multi]
+  zh: [cartesia]
+"""
+
+
+@pytest.fixture
+def stt_yaml(tmp_path: Path) -> str:
+    """A configuration of three providers, and routes."""
+    path = tmp_path / "stt.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("language", "served"), [("en", {"Cartesia": 1, "Deepgram": 1}), ("es", {"Deepgram": 2})]
+)
+def test_the_configured_chain(
+    cli: Cli, stt_yaml: str, language: str, served: dict[str, int]
+) -> None:
+    """The route of the language is tried, in that language, against fakes and without keys."""
+    done = cli(
+        *("chaos", stt_yaml, "--language", language, "--only", "drop", "--moments", "1"),
+        *("--jobs", "1", "--json"),
+    )
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["kept"]) == (0, True), done.stdout
+    assert told["rows"][0]["served"] == served
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--language", "zh"], "the route of 'zh' is cartesia alone; chaos needs a fallback"),
+        (["--language", "fr"], "nobody speaks 'fr' here; choose from: en"),
+    ],
+)
+def test_what_cannot_be_tried(cli: Cli, stt_yaml: str, arguments: list[str], message: str) -> None:
+    """Is told before anything runs."""
+    done = cli("chaos", stt_yaml, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr.replace("\n", " ")
+
+
+def test_a_broken_configuration(cli: Cli, tmp_path: Path) -> None:
+    """Exit status 2, and all its mistakes."""
+    path = tmp_path / "stt.yaml"
+    path.write_text(CONFIG.replace("deepgram, multi", "deepgrm, multi"))
+    done = cli("chaos", str(path))
+    assert done.exit_code == 2
+    assert "did you mean 'deepgram'" in done.stderr.replace("\n", " ")
