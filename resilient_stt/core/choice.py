@@ -150,7 +150,9 @@ class Choice:
         return [Availability(name, available)]
 
     def _before(self, active: Provider) -> Sequence[Provider]:
-        return self._route[: self.names.index(active.name)]
+        """All, if it is not of this route any more."""
+        names = self.names
+        return self._route[: names.index(active.name) if active.name in names else None]
 
     def _fit(self, provider: Provider, now: float) -> bool:
         name = provider.name

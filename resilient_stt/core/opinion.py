@@ -47,8 +47,6 @@ class Opinion:
         """At the end of all, the others were asked once more."""
         self._chances = legs.policies.retry.reopenings
         """How often somebody who broke is asked once more at the end of all, however unwell."""
-        self._dead: tuple[Leg, int] | None = None
-        """A hedge that told words in a FINAL and broke, and the watermark then."""
         self._last = -math.inf
         """When the last hedge was opened."""
 
@@ -63,13 +61,6 @@ class Opinion:
     def reset(self) -> None:
         """The active leg told words in a FINAL: deadlines are what they were."""
         self._scale = 1.0
-
-    def testimony(self) -> Leg | None:
-        """A hedge that told what is still owed, before it broke: better than nothing at the end."""
-        dead, self._dead = self._dead, None
-        if dead is None or dead[1] != self._legs.ledger.watermark or not self._legs.owes_words():
-            return None
-        return dead[0]
 
     def take(self) -> Leg | None:
         """The hedge, for it becomes active."""
@@ -89,8 +80,6 @@ class Opinion:
         self._budget.spent(hedge.sent, now)
         self._legs.fail(hedge, failure, now)
         told = any(said.text.strip() for said, _ in hedge.held)
-        if any(said.kind is SaidKind.FINAL and said.text.strip() for said, _ in hedge.held):
-            self._dead = hedge, self._legs.ledger.watermark
         if self._may_ask_again(hedge, active, now, told=told):
             self._asked.discard(hedge.provider.name)
         same = hedge.provider.name == active.provider.name

@@ -39,8 +39,10 @@ class Held:
         if self.utterance.end is not None:
             ledger.settle(min(ledger.samples(self.utterance.end), self.reach))
         legs.covered(self.leg)
+        self.leg.seam.passed(self.utterance, self.kept)
         for leg in legs:
-            legs.reseam(leg)
+            if leg is not self.leg:  # who repeats himself repeats no leg
+                legs.reseam(leg)
         return emitted(self.leg, self.said, self.kept)
 
 

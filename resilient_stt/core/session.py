@@ -525,10 +525,7 @@ class Session:
         self._close(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
 
     def _close(self, last: Finish | GiveUp) -> None:
-        """Nothing follows: no word, leg, speech or loss may be left open."""
-        if witness := self._opinion.testimony():
-            self._legs.reseam(witness)
-            self._retell(witness, self._now)
+        """Nothing follows: no leg, speech or loss may be left open."""
         self._tell_held()
         self._probe.cancel(self._now)
         self._legs.close_all()

@@ -83,6 +83,7 @@ class Script:
         times: of words, of finals only (`end`), or none at all.
         most: words after which it finalises without a pause.
         speed: times real time at which it hears.
+        detects: whether it reports the language that it hears, and is told none.
         drift: seconds by which its words' times are wrong, up and down.
         burst, rate: the pace at which it is sent a replay.
     """
@@ -102,6 +103,7 @@ class Script:
     drift: float = 0.0
     capitals: bool = False
     offset: bool = True
+    detects: bool = False
     burst: float = 5.0
     rate: float = 2.0
 
@@ -119,7 +121,9 @@ class Schedule:
         tail: silence before the end of input.
         closed_at: second of the call at which the caller closes the stream, if it does.
         window: seconds of audio kept for replays.
-        hears: whether there is local voice activity.
+        changes: (second of the call, language) at which the caller tells a language.
+        turns: second of audio from which Spanish is spoken, if it is.
+        retranscribe: whether the sentence that reveals a language is told again.
     """
 
     pieces: tuple[Piece, ...]
@@ -132,6 +136,9 @@ class Schedule:
     closed_at: float | None = None
     window: float = 60.0
     dwell: float = 5.0
+    changes: tuple[tuple[float, str], ...] = ()
+    turns: float | None = None
+    retranscribe: bool = False
     seed: int = 0
 
     def to_json(self) -> str:
@@ -151,6 +158,7 @@ class Schedule:
             pieces = tuple(Piece(**p) for p in data.pop("pieces"))
             pairs = tuple((a, b) for a, b in data.pop("gaps"))
             flushes = tuple(data.pop("flushes"))
+            data["changes"] = tuple((at, tag) for at, tag in data.get("changes", ()))
             return cls(pieces=pieces, scripts=scripts, gaps=pairs, flushes=flushes, **data)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"no schedule: {error}") from None
@@ -159,6 +167,16 @@ class Schedule:
     def words(self) -> list[str]:
         """What is said."""
         return [p.text for p in self.pieces if p.text]
+
+    @property
+    def lies(self) -> bool:
+        """Whether a provider leaves words out without an exception."""
+        return any(_is_lie(m) for s in self.scripts for m in s.mishaps)
+
+    @property
+    def routed(self) -> bool:
+        """Whether languages have routes of their own in it."""
+        return bool(self.changes) or any(s.detects for s in self.scripts)
 
     @property
     def length(self) -> float:
@@ -197,7 +215,7 @@ def draw(seed: int) -> Schedule:
             pieces = _apart(pieces)
     elif dice.random() < 0.4:
         scripts = _all_down(dice, scripts, length)
-    return Schedule(
+    drawn = Schedule(
         pieces=pieces,
         scripts=tuple(scripts),
         frame=dice.choice([0.02, 0.05, 0.1, 0.1, 0.1, 0.5]),
@@ -209,6 +227,7 @@ def draw(seed: int) -> Schedule:
         dwell=dice.choice([1.0, 5.0, 30.0]),
         seed=seed,
     )
+    return _in_languages(random.Random(f"languages {seed}"), drawn, length)
 
 
 def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
@@ -225,6 +244,21 @@ def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
         noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
         pieces.insert(dice.randrange(len(pieces) + 1), noise)
     return tuple(pieces)
+
+
+def _in_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedule:
+    """Of some calls the language changes, is told, or is found out."""
+    if dice.random() < 0.7:
+        return drawn
+    scripts = [replace(s, detects=dice.random() < 0.4) for s in drawn.scripts]
+    times = sorted(round(dice.uniform(0, length), 2) for _ in range(dice.choice([0, 1, 2])))
+    return replace(
+        drawn,
+        scripts=tuple(scripts),
+        changes=tuple((at, dice.choice(["es", "en", "fr", ""])) for at in times),
+        turns=round(dice.uniform(0, length), 2) if dice.random() < 0.7 else None,
+        retranscribe=dice.random() < 0.5,
+    )
 
 
 def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
@@ -363,6 +397,12 @@ def _is_lie(mishap: Mishap | None) -> bool:
 
 # -- making smaller
 
+_SIMPLE = (
+    *("changes", "turns", "retranscribe", "gaps", "flushes"),
+    *("frame", "rush", "tail", "closed_at", "window", "dwell"),
+)
+"""What is simplest as it is by default."""
+
 
 def smaller(schedule: Schedule) -> Iterator[Schedule]:
     """Schedules that are simpler by one step each, the boldest steps first."""
@@ -372,7 +412,7 @@ def smaller(schedule: Schedule) -> Iterator[Schedule]:
 def _steps(schedule: Schedule) -> Iterator[Schedule]:
     plain = Schedule(pieces=schedule.pieces, scripts=schedule.scripts, seed=schedule.seed)
     yield from _without(schedule, "scripts", least=1)
-    for name in ("gaps", "flushes", "frame", "rush", "tail", "closed_at", "window", "dwell"):
+    for name in _SIMPLE:
         if getattr(schedule, name) != getattr(plain, name):
             yield _changed(schedule, **{name: getattr(plain, name)})
     half = len(schedule.pieces) // 2

@@ -80,6 +80,12 @@ class Call:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.texts = dict(enumerate(schedule.words, start=1))
+        turns = schedule.turns
+        self.languages = {
+            s.value: "es" if turns is not None and s.start >= turns * RATE else "en"
+            for s in sounds(schedule)
+        }
+        """What each word is said in."""
         self.lengths = {s.value: s.end - s.start for s in sounds(schedule) if s.value != NOISE}
         self.begun = asyncio.get_running_loop().time()
         self.streams: list[ScriptedStream] = []
@@ -127,7 +133,7 @@ class ScriptedSTT(stt.STT[str]):
         mishap = next(self._mishaps, None)
         if mishap and mishap.at == "stream":
             raise failure(mishap.kind)
-        return ScriptedStream(self, mishap, conn_options)
+        return ScriptedStream(self, mishap, conn_options, language)
 
     async def _recognize_impl(
         self,
@@ -143,12 +149,17 @@ class ScriptedStream(stt.RecognizeStream):
     """One connection of a scripted provider."""
 
     def __init__(
-        self, of: ScriptedSTT, mishap: Mishap | None, conn_options: APIConnectOptions
+        self,
+        of: ScriptedSTT,
+        mishap: Mishap | None,
+        conn_options: APIConnectOptions,
+        language: NotGivenOr[str],
     ) -> None:
         super().__init__(stt=of, conn_options=conn_options)
         self._of = of
         self._script = of.script
         self._mishap = mishap
+        self._language = language if is_given(language) else "en"
         self._patience = conn_options.timeout
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._busy = 0.0
@@ -350,7 +361,8 @@ class ScriptedStream(stt.RecognizeStream):
         text = " ".join(w.text for w in words)
         if script.capitals and text:
             text = f"{text[0].upper()}{text[1:]}."
-        data = stt.SpeechData(LanguageCode("en"), text)
+        found = words[-1].language if words and script.detects else self._language
+        data = stt.SpeechData(LanguageCode(found), text)
         if words and script.times != "none":
             offset = self.start_time_offset if script.offset else 0.0
             data.start_time = words[0].start + offset
@@ -376,6 +388,7 @@ class HeardWord:
     text: str
     start: float
     end: float
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,7 +464,7 @@ class Heard:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(HeardWord(text, start, end))
+        self._pending.append(HeardWord(text, start, end, self._call.languages[value]))
         if len(self._pending) >= self._script.most:
             return [*said, *self.finalise()]
         if self._script.interims:

@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 from unittest import mock
 
@@ -25,7 +26,7 @@ from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 
 from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
-from ..core.routing import DEFAULT
+from ..core.routing import DEFAULT, DETECT
 from ..events import AudioLost, Event, ProviderFailed, SecondOpinion
 from ..plan import Plan
 from ..speech import SpeechEdge
@@ -166,10 +167,22 @@ def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
     plan = Plan(
         providers={name: ScriptedSTT(name, script, call) for name, script in scripts.items()},
         traits={name: _traits(name, script) for name, script in scripts.items()},
-        routes={DEFAULT: tuple(names)},
+        routes=_routes(schedule, names) if schedule.routed else {DEFAULT: tuple(names)},
         policies=policies,
+        retranscribe=schedule.retranscribe,
     )
     return ResilientSTT._planned(plan, vad=_Voice)
+
+
+def _routes(schedule: Schedule, names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Another order for each language; for English one provider less, if nobody lies."""
+    others = tuple(names if schedule.lies else names[1:] or names)
+    return {
+        DEFAULT: tuple(names),
+        "es": tuple(reversed(names)),
+        "en": others,
+        DETECT: tuple(names[1:] + names[:1]),
+    }
 
 
 def _traits(name: str, script: Script) -> Provider:
@@ -179,6 +192,7 @@ def _traits(name: str, script: Script) -> Provider:
         interims=script.interims,
         flushes=script.flushes,
         finalises_late=script.late,
+        detects=script.detects,
     )
 
 
@@ -210,6 +224,9 @@ class _Listener:
         caller = asyncio.create_task(self._speak(stream), name="caller")
         consumer = asyncio.create_task(self._consume(stream), name="consumer")
         schedule = self._schedule
+        for at, language in schedule.changes:
+            tell = partial(made.update_options, language=language)
+            asyncio.get_running_loop().call_later(at, tell)
         limit = schedule.closed_at
         if limit is None:
             limit = schedule.length + sum(s for _, s in schedule.gaps) + PATIENCE

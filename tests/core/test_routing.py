@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import Breaker
+from resilient_stt.core.choice import Choice
 from resilient_stt.core.commands import CloseLeg, Command, Emit, Finish, OpenLeg, Report
 from resilient_stt.core.health import Health
 from resilient_stt.core.hedging import HedgeBudget
@@ -148,14 +149,17 @@ def test_asking_for_the_language_that_is_spoken_changes_nothing() -> None:
 class Call:
     """A session that is told what happens, and what came of it."""
 
-    def __init__(self, language: str = "", *, retranscribe: bool = False) -> None:
+    def __init__(
+        self, language: str = "", *, retranscribe: bool = False, begun: bool = True
+    ) -> None:
         policies = Policies()
         health = {p.name: Health(Breaker(policies.breaker)) for p in (A, B, C, MULTI)}
         routing = Routing(Router(ROUTES), policies.routing, language, retranscribe=retranscribe)
         self.session = Session(routing, health, policies, HedgeBudget(), hears=True)
         self.out: list[Command] = []
         self.now = 0.0
-        self.do(Opened())
+        if begun:
+            self.do(Opened())
 
     def do(self, event: Input, now: float | None = None) -> list[Command]:
         self.now = self.now if now is None else now
@@ -360,3 +364,58 @@ def test_it_is_told_at_once_where_nobody_speaks_it_better() -> None:
     call.speak()
     call.say(0, LONG, "fr", 0.0, 1.0)
     assert call.told == [LONG]
+
+
+def test_it_is_told_in_an_outage() -> None:
+    """Nobody can be reached who speaks the language: it is told as it was, in time."""
+    call = revealed()
+    for leg in (1, 2):
+        call.do(LegFailed(leg, ErrorKind.CONNECT, wait=60.0))
+    call.do(Woken(60.0), call.now + 1.5)
+    assert call.told == [LONG]
+
+
+def test_without_times_it_is_known_by_its_words() -> None:
+    """When it is told again after all."""
+    call = Call(retranscribe=True)
+    call.speak()
+    call.do(LegSaid(0, Said(SaidKind.FINAL, LONG, language="es")))
+    call.do(Woken(), call.now + 1.5)
+    assert call.told == [LONG]
+    call.do(LegSaid(1, Said(SaidKind.FINAL, LONG + " siete", language="es")))
+    assert call.told == [LONG, "siete"]
+
+
+def test_who_repeats_himself_is_told_twice() -> None:
+    """A leg that stays has no seam: "sí sí" is speech."""
+    call = Call(retranscribe=True)
+    call.speak(2.0)
+    call.say(0, LONG, "fr", 0.0, 1.0)
+    call.say(0, LONG, "fr", 1.0, 2.0)
+    assert call.told == [LONG, LONG]
+
+
+def test_a_language_that_is_told_before_the_call_begins() -> None:
+    call = Call(begun=False)
+    call.do(LanguageChanged("es"))
+    call.do(Opened())
+    assert call.opened == [("b", "es")]
+
+
+def test_a_leg_that_has_ended_is_not_left() -> None:
+    """Nobody speaks any more: those who are asked for missing words go on."""
+    call = Call("en")
+    call.speak()
+    call.do(InputEnded())
+    call.do(LegEnded(0))
+    call.do(LanguageChanged("es"))
+    assert [e.language for e in call.routed] == ["es"]
+    assert not any(isinstance(c, CloseLeg) and c.leg == 0 for c in call.out)
+
+
+def test_a_provider_of_another_route_gives_way_to_any_of_this() -> None:
+    """It may still serve, as a second opinion of before: all others are preferred to it."""
+    policies = Policies()
+    health = {p.name: Health(Breaker(policies.breaker)) for p in (A, B)}
+    choice = Choice([A], health, policies.retry)
+    assert choice.preferred(B, 0.0) is A
