@@ -323,6 +323,15 @@ def test_a_hedge_is_judged_by_what_it_has_heard(names: str) -> None:
     assert_promises(Simulation(words, route, tail=1.5).run(within=20))
 
 
+def test_an_empty_final_denies_what_was_asked_for() -> None:
+    """A second opinion whose finals are empty in noise says so sooner than by its silence."""
+    words = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.4))
+    route = [Recogniser("a"), Recogniser("b", empties=True, finalises_late=True)]
+    sim = Simulation(words, route, tail=1.0).run(within=3)
+    assert_promises(sim)
+    assert verdicts(sim)[0] == ("a", "b", "noise")
+
+
 # --- noise falls off
 
 
