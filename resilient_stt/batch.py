@@ -62,8 +62,8 @@ class _Request:
         self.seconds = calculate_audio_duration(self.buffer)
 
     def language_for(self, provider: Provider) -> NotGivenOr[str]:
-        """None for one that finds out by itself, as for a leg."""
-        return NOT_GIVEN if provider.detects or not self.language else self.language
+        """As it is given to the plugin."""
+        return provider.told(self.language) or NOT_GIVEN
 
     def left(self) -> float:
         """Seconds that a provider may take now, beside the time that the audio takes."""

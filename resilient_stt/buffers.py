@@ -17,7 +17,7 @@ from .core.pacing import Bucket
 from .core.policy import Pace
 from .core.text import written_with_spaces
 from .errors import AudioFormatError
-from .frames import mono, pieces
+from .frames import check, mono, pieces
 from .leg import READER_PATIENCE, close_for_good
 
 _FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
@@ -36,10 +36,7 @@ def checked(buffer: AudioBuffer) -> list[rtc.AudioFrame]:
                 "recognize() takes a livekit.rtc.AudioFrame or a list of them, not "
                 f"{'a list with ' if isinstance(buffer, list) else ''}a {type(frame).__name__}"
             )
-        if frame.num_channels < 1 or frame.sample_rate < 1:
-            raise AudioFormatError(
-                f"a frame of {frame.num_channels} channels at {frame.sample_rate} Hz holds no audio"
-            )
+        check(frame)
     formats = {(frame.sample_rate, frame.num_channels) for frame in frames}
     if len(formats) > 1:
         told = ", ".join(

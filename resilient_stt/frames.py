@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from livekit import rtc
 
+from .errors import AudioFormatError
+
 BYTES = 2
 """Bytes of a sample (signed 16 bit)."""
 
@@ -49,6 +51,18 @@ class FrameStore:
         if len(data) != (end - start) * BYTES:
             raise AssertionError(f"span {start}..{end} is not held any more")
         return rtc.AudioFrame(data, self.rate, 1, end - start)
+
+
+def check(frame: rtc.AudioFrame) -> None:
+    """Refuse a frame that can hold no audio.
+
+    Raises:
+        AudioFormatError: no channels, or no rate.
+    """
+    if frame.num_channels < 1 or frame.sample_rate < 1:
+        raise AudioFormatError(
+            f"a frame of {frame.num_channels} channels at {frame.sample_rate} Hz holds no audio"
+        )
 
 
 def pieces(frame: rtc.AudioFrame) -> Iterator[rtc.AudioFrame]:

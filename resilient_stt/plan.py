@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livekit.agents import stt
 
-from .config import Config
 from .core.policy import Policies, Provider
 from .core.routing import DEFAULT, Router
 from .providers import name_providers
 from .traits import traits_of
+
+if TYPE_CHECKING:
+    from .config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ from .errors import (
     lacks_http_session,
     no_http_session,
 )
-from .frames import FrameStore, mono, pieces
+from .frames import FrameStore, check, mono, pieces
 from .leg import LegStream
 from .observe import logger
 
@@ -101,10 +101,7 @@ class ResilientStream(stt.RecognizeStream):
             AudioFormatError: the sample rate is not that of the frames before.
         """
         self._check_open()
-        if frame.num_channels < 1 or frame.sample_rate < 1:
-            raise AudioFormatError(
-                f"a frame of {frame.num_channels} channels at {frame.sample_rate} Hz holds no audio"
-            )
+        check(frame)
         if self._pushed_sr and frame.sample_rate != self._pushed_sr:
             raise AudioFormatError(
                 f"the sample rate changed from {self._pushed_sr} to {frame.sample_rate} Hz in the "

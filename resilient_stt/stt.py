@@ -17,7 +17,6 @@ from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
 from .batch import Batch
-from .config import load
 from .core.breaker import Breaker
 from .core.health import Health, advice
 from .core.hedging import HedgeBudget
@@ -116,6 +115,8 @@ class ResilientSTT(STT[EventName]):
         Raises:
             ConfigurationError: names everything that is wrong.
         """
+        from .config import load  # a YAML reader takes 0.1 s to import, and most have no file
+
         return cls._planned(Plan.configured(load(source)), language=language, vad=vad)
 
     @classmethod
@@ -155,7 +156,7 @@ class ResilientSTT(STT[EventName]):
         }
         watchdog = self.policies.watchdog
         self._budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        self._serving = self._router.lookup(self._language).providers[0].name
+        self._serving = self._preferred
         self._keyterms: list[str] = []
         self._streams: WeakSet[ResilientStream] = WeakSet()
         retry = self.policies.retry
@@ -255,7 +256,7 @@ class ResilientSTT(STT[EventName]):
 
     def prewarm(self) -> None:
         """Pre-warm the preferred provider."""
-        self._providers[self._router.lookup(self._language).providers[0].name].prewarm()
+        self._providers[self._preferred].prewarm()
 
     async def aclose(self) -> None:
         """Let go of the providers. They stay the caller's to close, as with `FallbackAdapter`."""
@@ -275,6 +276,11 @@ class ResilientSTT(STT[EventName]):
             if provider.capabilities.keyterms:
                 provider._update_session_keyterms(keyterms)
                 self._options_changed(name)
+
+    @property
+    def _preferred(self) -> str:
+        """Who serves first in our own language."""
+        return self._router.lookup(self._language).providers[0].name
 
     def _spoken(self, language: NotGivenOr[str]) -> str:
         """The language that a caller gave, else our own; empty if none is known."""

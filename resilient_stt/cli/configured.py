@@ -11,9 +11,10 @@ from livekit.agents import LanguageCode
 
 from ..config import Config, load
 from ..core.policy import Policies
+from ..core.routing import DEFAULT
 from ..plan import Plan
 from ..stt import ResilientSTT
-from ..testing.rehearsal import FAKES, Corpus, Fake, Script
+from ..testing.rehearsal import FAKES, Fake
 from ..testing.speech import ReferenceSpeech
 from .problems import Problem
 
@@ -39,14 +40,11 @@ class ConfiguredChain:
     language: str
     names: tuple[str, ...]
 
-    def servers(self, script: Script, corpus: Corpus) -> dict[str, Fake]:
-        """A fake for each provider of the route, in order; the first two have the faults."""
-        faults = [script.first, script.second, *[()] * len(self.names)]
-        config = _loaded(self.source)
-        return {
-            name: FAKES[config.providers[name].maker.plugin](faults=theirs, corpus=corpus)
-            for name, theirs in zip(self.names, faults, strict=False)
-        }
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The plugin of each provider of the route by name, in order."""
+        providers = _loaded(self.source).providers
+        return {name: providers[name].maker.plugin for name in self.names}
 
     def stt(
         self,
@@ -59,8 +57,9 @@ class ConfiguredChain:
             name: {"base_url": server.url, "api_key": "fake-key", "http_session": http}
             for name, server in servers.items()
         }
-        config = _of_one_route(_loaded(self.source), self.names).having(options)
-        plan = Plan.configured(config)
+        # of other routes no provider has to be made
+        config = _loaded(self.source).routed({DEFAULT: self.names})
+        plan = Plan.configured(config.having(options))
         if policies:
             plan = replace(plan, policies=policies)
         return ResilientSTT._planned(plan, language=self.language)
@@ -106,8 +105,3 @@ def recording_in(language: str) -> str:
 @functools.cache
 def _loaded(source: str | None) -> Config:
     return load(_DEFAULT if source is None else source)
-
-
-def _of_one_route(config: Config, names: tuple[str, ...]) -> Config:
-    """The same with one route: of the others no provider has to be made."""
-    return config.routed({"default": names})

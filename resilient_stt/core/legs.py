@@ -79,7 +79,7 @@ class Legs:
             self.ledger,
             self.transcript,
             lambda at: Watch(provider, latency, policy, at),
-            self.language_for(provider),
+            provider.told(self.routing.language),
             start,
         )
         self._loss.opened(leg)
@@ -92,10 +92,6 @@ class Legs:
         if role is Role.ACTIVE:
             self._serves(leg)
         return leg
-
-    def language_for(self, provider: Provider) -> str:
-        """The language to open it with: none for one that finds out by itself."""
-        return "" if provider.detects else self.routing.language
 
     def promote(self, leg: Leg) -> None:
         """A leg that was not active becomes it; the seam is where things stand now."""

@@ -94,8 +94,10 @@ class Opinion:
         will be no later chance."""
         if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):
             return True
-        self._chances -= active.finished
-        return active.finished and self._chances >= 0
+        if not active.finished:
+            return False
+        self._chances -= 1
+        return self._chances >= 0
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""

@@ -456,7 +456,7 @@ class Session:
         """Leave a leg that does not speak the language, or not as the first of its route."""
         target = self._choice.first(now)
         same = active.provider.name == target.name
-        if same and active.language == self._legs.language_for(target):
+        if same and active.language == target.told(self._routing.language):
             self._tell_held()
         elif self._held or not active.finished:
             self._probe.cancel(now)

@@ -56,13 +56,10 @@ class Chain:
         names = {"cartesia": self.model, "deepgram": "Deepgram"}
         return ", ".join(names[name] for name in self.order)
 
-    def servers(self, script: Script, corpus: Corpus) -> dict[str, Fake]:
-        """A fake for each provider, in order."""
-        faults = (script.first, script.second)
-        return {
-            name: FAKES[name](faults=theirs, corpus=corpus)
-            for name, theirs in zip(self.order, faults, strict=False)
-        }
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The plugin of each provider by name, in order."""
+        return {name: name for name in self.order}
 
     def stt(
         self,
@@ -88,10 +85,11 @@ class Script:
 
 
 class AnyChain(Protocol):
-    """A chain of providers, and the fakes that it needs; as `Chain`."""
+    """A chain of providers over fakes; as `Chain`."""
 
-    def servers(self, script: Script, corpus: Corpus) -> dict[str, Fake]:
-        """A fake for each provider by name, in order."""
+    @property
+    def plugins(self) -> Mapping[str, str]:
+        """The plugin of each provider by name, in order."""
 
     def stt(
         self,
@@ -140,11 +138,15 @@ async def run(
     policies: Policies | None = None,
     corpus: Corpus = None,
 ) -> Run:
-    """Play speech to the chain with these faults.
+    """Play speech to the chain with these faults, of its first two providers.
 
     `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
     """
-    servers = chain.servers(script, corpus)
+    faults = [script.first, script.second, *[()] * len(chain.plugins)]
+    servers = {
+        name: FAKES[plugin](faults=theirs, corpus=corpus)
+        for (name, plugin), theirs in zip(chain.plugins.items(), faults, strict=False)
+    }
     async with AsyncExitStack() as stack:
         for server in servers.values():
             await stack.enter_async_context(server)
