@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,34 +23,37 @@ class FrameStore:
     """Mono audio by session position (samples)."""
 
     def __init__(self) -> None:
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._starts: list[int] = []
+        self._chunks: list[bytes] = []
         self._end = 0
         self.rate = 0
 
     def append(self, frame: rtc.AudioFrame) -> None:
         """Copy a frame in: the caller may reuse its buffer."""
         self.rate = frame.sample_rate
-        self._chunks.append((self._end, bytes(frame.data.cast("B"))))
+        self._starts.append(self._end)
+        self._chunks.append(bytes(frame.data.cast("B")))
         self._end += frame.samples_per_channel
 
     def release(self, before: int) -> None:
         """Forget what lies wholly before a position."""
-        chunks = self._chunks
-        while chunks and chunks[0][0] + len(chunks[0][1]) // BYTES <= before:
-            chunks.popleft()
+        gone = len(self._starts) if before >= self._end else self._index(before)
+        if gone > 0:
+            del self._starts[:gone], self._chunks[:gone]
 
     def frame(self, start: int, end: int) -> rtc.AudioFrame:
         """The samples of a span as one frame."""
-        parts = []
-        for at, data in reversed(self._chunks):
-            if at < end:
-                parts.append(data[max(0, start - at) * BYTES : (end - at) * BYTES])
-            if at <= start:
-                break
-        data = b"".join(reversed(parts))
-        if len(data) != (end - start) * BYTES:
+        first = max(0, self._index(start))
+        chunks = self._chunks[first : max(first, self._index(end - 1)) + 1]
+        skipped = (start - self._starts[first]) * BYTES if chunks else 0
+        data = b"".join(chunks)[max(0, skipped) :][: (end - start) * BYTES]
+        if skipped < 0 or len(data) != (end - start) * BYTES:
             raise AssertionError(f"span {start}..{end} is not held any more")
         return rtc.AudioFrame(data, self.rate, 1, end - start)
+
+    def _index(self, position: int) -> int:
+        """The chunk that holds a position, or the last before it; -1 if there is none."""
+        return bisect_right(self._starts, position) - 1
 
 
 def check(frame: rtc.AudioFrame) -> None:

@@ -7,6 +7,7 @@ the shell keeps the frames from `start` on.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -198,20 +199,13 @@ class Ledger:
                 return place
         return None
 
-    def skip_silence(self, position: int) -> int:
-        """Where a replay that has come to `position` goes on: later, if there is silence to cut."""
-        if not self.hears:
-            return position
-        half = self.samples(self._policy.cut_to / 2)
-        before = [s for s in self._segments if s.start <= position]
-        if before and (before[-1].end is None or position < before[-1].end + half):
-            return position
-        after = next((s.start for s in self._segments if s.start > position), None)
-        until = after - half if after is not None else self.hold_back_at
-        since = (before[-1].end or 0) if before else 0
-        if until - max(since, self.watermark) <= self.samples(self._policy.cut_above) - half:
-            return position
-        return max(position, until)
+    def next_cut(self, position: int) -> tuple[int, int]:
+        """The first silence that a replay from `position` on leaves out: from where, to where.
+
+        Both are the live edge, if there is none.
+        """
+        edge = self.end, self.end
+        return next((cut for cut in self._cuts() if cut[1] > position), edge)
 
     @property
     def hold_back_at(self) -> int:
@@ -266,6 +260,21 @@ class Ledger:
         return self._policy.window
 
     # -- inside
+
+    def _cuts(self) -> Iterator[tuple[int, int]]:
+        """All silence that is long enough to be cut, without what is kept around speech."""
+        if not self.hears:
+            return
+        half = self.samples(self._policy.cut_to / 2)
+        since = begin = 0
+        for segment in (*self._segments, None):
+            until = segment.start - half if segment else self.hold_back_at
+            unsettled = until - max(since, self.watermark)
+            if unsettled > self.samples(self._policy.cut_above) - half:
+                yield begin, until
+            if segment is None or segment.end is None:
+                return
+            since, begin = segment.end, segment.end + half
 
     def _grace(self, segment: Segment) -> int:
         """How much a leg must have heard after voice that owes nothing, before that is settled."""

@@ -26,6 +26,10 @@ EDGE = 0.15
 REWOUND = 1.0
 """Seconds before the end of the last FINAL at which words begin only if a clock has begun anew."""
 
+CHUNK = 0.2
+"""Seconds of audio that a replay sends at a time, at most: each piece costs a decision and a frame,
+and some services refuse messages of more than 25 kB."""
+
 TAIL = 0.25
 """Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
 
@@ -128,7 +132,11 @@ class Leg:
             until = min(p for p in (ledger.end, mark, pause) if p is not None)
             self.cursor = max(self.cursor, ledger.start)  # what fell out of the window is gone
             if not self.caught_up:
-                self.cursor = max(self.cursor, min(ledger.skip_silence(self.cursor), until))
+                cut, after = ledger.next_cut(self.cursor)
+                if cut <= self.cursor:
+                    self.cursor = max(self.cursor, min(after, until))
+                else:
+                    until = min(until, cut)
             if mark is not None and mark <= self.cursor:
                 self.mark = mark
                 if self.provider.flushes:
@@ -161,8 +169,8 @@ class Leg:
     def _audio(self, ledger: Ledger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
         piece = min(waiting, _piece(ledger))
-        # a replay looks for silence to cut after every piece
-        count = min(self.bucket.granted(now, ledger.rate), waiting if self.caught_up else piece)
+        most = waiting if self.caught_up else min(waiting, ledger.samples(CHUNK))
+        count = min(self.bucket.granted(now, ledger.rate), most)
         if not piece or count < piece:
             return None
         start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate

@@ -133,11 +133,23 @@ def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float)
     for step in script:
         apply(ledger, voice, *step)
     position = ledger.start + round(share * (ledger.end - ledger.start))
-    onward = ledger.skip_silence(position)
+    cut, onward = ledger.next_cut(position)
     assert position <= onward <= ledger.end
-    assert ledger.voiced(position, onward) == 0
-    if onward > position:
-        assert onward - max(position, ledger.watermark) >= 0
+    assert cut <= onward
+    assert ledger.voiced(max(cut, position), onward) == 0
+
+
+@given(steps, st.floats(0, 1))
+def test_the_next_cut_is_the_next(script: list[tuple[str, int]], share: float) -> None:
+    """Wherever a replay stands before a cut, it is told of the same one."""
+    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
+    for step in script:
+        apply(ledger, voice, *step)
+    position = ledger.start + round(share * (ledger.end - ledger.start))
+    cut, onward = ledger.next_cut(position)
+    if position < cut < onward:
+        assert ledger.next_cut(cut) == ledger.next_cut(onward - 1) == (cut, onward)
+        assert ledger.next_cut(onward) != (cut, onward)
 
 
 @given(st.floats(0.1, 5), st.floats(0.0, 5.0), st.floats(0, 3))
@@ -150,8 +162,8 @@ def test_silence_in_a_replay_is_cut_to_what_it_may_be(
     assume(ledger.start <= at(1))
     position, sent = at(1.0), 0
     while position < at(second):
-        onward = ledger.skip_silence(position)
-        if onward > position:
+        cut, onward = ledger.next_cut(position)
+        if cut <= position < onward:
             position = onward
             continue
         position += 1
@@ -183,7 +195,7 @@ def test_without_voice_activity_all_audio_may_be_speech() -> None:
     ledger.settle_silence(ledger.end)
     assert ledger.watermark == 0
     assert not ledger.owes()
-    assert ledger.skip_silence(5) == 5
+    assert ledger.next_cut(5) == (at(20), at(20))
     assert ledger.voiced_until(at(3)) == at(3)
     assert ledger.push(at(4), RATE) == ((0, at(4)),)
 

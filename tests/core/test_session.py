@@ -525,7 +525,7 @@ def test_changed_options_renew_the_leg() -> None:
     assert not [c for c in session.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenLeg)]
     out = session.handle(OptionsChanged("a"), 1.0)
     assert out[:2] == [CloseLeg(0), OpenLeg(1, "a", 0)]
-    assert SendAudio(1, 0, RATE // 20) in out
+    assert SendAudio(1, 0, RATE // 5) in out
     assert session.failures == 0
 
 
