@@ -42,7 +42,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "watermark a word too far",
-        "core/session.py",
+        "core/telling.py",
         "ledger.settle(min(ledger.samples(utterance.end), reach))",
         "ledger.settle(min(ledger.samples(utterance.end + 0.6), reach))",
     ),
@@ -54,7 +54,7 @@ MUTANTS = (
     ),
     Mutant(
         "what was told is forgotten",
-        "core/session.py",
+        "core/telling.py",
         "self._legs.transcript.commit(kept, ledger.seconds(reach))",
         "pass",
     ),
@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "replay cuts into the next word",
         "core/ledger.py",
-        "until = after - half if after is not None else self.hold_back_at",
-        "until = after + half if after is not None else self.hold_back_at",
+        "until = segment.start - half if segment else self.hold_back_at",
+        "until = segment.start + half if segment else self.hold_back_at",
     ),
     Mutant(
         "times of a replay without its cuts",

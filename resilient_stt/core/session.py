@@ -35,11 +35,9 @@ from .leg import Leg
 from .legs import Legs
 from .opinion import Opinion
 from .outage import Outage
-from .policy import QUANTUM, Policies, Provider
-from .retelling import Held, emitted
+from .policy import Policies, Provider
 from .routing import Routing
-from .speech import Speech
-from .transcript import Utterance
+from .telling import Telling
 from .watchdog import Alarm
 
 
@@ -65,12 +63,11 @@ class Session:
         self._ledger = self._legs.ledger
         self._choice = self._legs.choice
         self._budget = budget
-        self._speech = Speech()
         self._opinion = Opinion(self._legs, budget)
         self._failback = Failback(self._legs)
         self._probe = Probe(self._legs)
+        self._telling = Telling(self._legs, routing, self._opinion, self._probe)
         self._outage: Outage | None = None
-        self._held: Held | None = None
         self._tail: int | None = None
         """The watermark at which a leg had ended with a tail missing."""
         self._row = (0, 0)
@@ -82,7 +79,7 @@ class Session:
 
     def __repr__(self) -> str:
         return (
-            f"Session({self._legs!r}, {self._speech!r}, {self._opinion!r}, {self._failback!r}, "
+            f"Session({self._legs!r}, {self._telling!r}, {self._opinion!r}, {self._failback!r}, "
             f"{self._probe!r}, {self._routing!r}, outage={self._outage}, done={self.done})"
         )
 
@@ -101,11 +98,9 @@ class Session:
         """When to send `Woken`, on the clock of `now`; `None` if nothing is due."""
         if self.done:
             return None
-        due = [*self._probe.deadlines]
+        due = [*self._probe.deadlines, *self._telling.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
-        if self._held:
-            due.append(self._held.until)
         if active := self._legs.active:
             due += [*self._opinion.deadlines(active), *self._failback.deadlines]
             if (drained := self._legs.drained_at(active)) is not None:
@@ -168,8 +163,7 @@ class Session:
 
     def _advance(self, now: float, wait: float) -> None:
         """What follows from any input: settle silence, doubt, return, feed, balance, release."""
-        if self._held and now >= self._held.until:
-            self._tell_held()
+        self._telling.step(now)
         self._settle_silence(now)
         self._reroute(now)
         if self._outage:
@@ -180,7 +174,7 @@ class Session:
             return
         for leg in self._legs:
             self._pump(leg, now)
-        self._end_orphaned_speech()
+        self._telling.end_orphaned_speech()
         self._legs.out.append(Release(self._ledger.start))
 
     def _settle_silence(self, now: float) -> None:
@@ -266,94 +260,9 @@ class Session:
                     self._win(leg, now)
 
     def _tell(self, leg: Leg, said: Said, reach: int, now: float) -> None:
-        if said.kind in (SaidKind.START, SaidKind.END):
-            self._legs.out += self._speech.said(leg, said)
-            return
-        utterance = leg.understood(said)
         if said.text.strip():
-            self._works(leg, now)
-        kept = leg.seam.trim(utterance)
-        if kept is not None:
-            if said.kind is SaidKind.FINAL and self._waits(leg, said, utterance, kept, reach, now):
-                return
-            self._legs.out += self._speech.told(leg)
-            self._legs.out.append(emitted(leg, said, kept))
-        if said.kind is SaidKind.FINAL:
-            self._settle(leg, utterance, kept, reach, now)
-
-    def _waits(
-        self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: int, now: float
-    ) -> bool:
-        """Whether new words in a FINAL are held back; what they say of the language is noted."""
-        held = self._held
-        if held is not None and held.leg is not leg and held.is_retold_by(kept):
-            self._held = None
-        self._tell_held()
-        if not leg.provider.detects or not self._routing.heard(utterance.language, kept.text):
-            return False
-        if not self._routing.retranscribe:
-            return False
-        until = now + self._policies.routing.hold
-        self._held = Held(leg, said, utterance, kept, reach, until)
-        return True
-
-    def _tell_held(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            if active := self._legs.active:
-                self._legs.out += self._speech.told(active)
-            self._legs.out.append(held.tell(self._legs))
-
-    def _settle(
-        self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: int, now: float
-    ) -> None:
-        """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
-        ledger = self._ledger
-        if kept is not None:
-            self._legs.transcript.commit(kept, ledger.seconds(reach))
-        again = leg.seam.passed(utterance, kept)
-        if not utterance.text.strip():
-            return
-        if utterance.end is not None:
-            ledger.settle(min(ledger.samples(utterance.end), reach))
-        else:
-            late = ledger.samples(self._policies.replay.speaks_for)
-            owed = ledger.first_owed()
-            heard = min(reach, leg.heard(ledger, now))
-            ledger.settle(ledger.ended_by(heard - late))
-            if again:  # it may speak for the rest of the voice that it has told, and no more
-                reach = min(reach, ledger.rest_until())
-            if leg.provider.turn_after or ledger.first_owed() is owed:
-                leg.claims.append(reach)
-        self._legs.covered(leg)
-        self._opinion.reset()
-        self._probe.rival_told()
-        since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
-        delay = leg.watch.answered(ledger, now, since)
-        if utterance.end is not None:
-            delay = ledger.seconds(reach) - utterance.end  # every final says it, asked for or not
-        if delay is not None and leg.backlog(now) < QUANTUM:
-            self._count_delay(leg, max(0.0, delay), now)
-
-    def _count_delay(self, leg: Leg, seconds: float, now: float) -> None:
-        """Whether a final came in time: three slow ones in a row, and the provider is left."""
-        policy, health = self._policies.watchdog, self._legs.health[leg.provider.name]
-        p99 = health.latency.p99
-        usual = policy.slow_final if p99 is None else max(policy.final, policy.final_p99 * p99)
-        health.latency.add(seconds)
-        if seconds <= min(policy.slow_final, usual):
-            health.breaker.in_time(now)
-            return
-        health.breaker.slow(now)
-        leg.slow = leg.slow or not health.breaker.admits(now)
-
-    def _works(self, leg: Leg, now: float) -> None:
-        """The active leg gave text: its provider is well."""
-        self.failures = 0
-        self._legs.out += self._choice.works(leg.provider.name, now)
-        if leg.replayed:
-            self._legs.report(leg.replayed)
-            leg.replayed = None
+            self.failures = 0
+        self._telling.said(leg, said, reach, now)
 
     # -- how a leg ends
 
@@ -430,7 +339,9 @@ class Session:
     def _reroute(self, now: float) -> None:
         """Go over to another language: in mid-speech at once, else when nothing is owed."""
         ledger, routing = self._ledger, self._routing
-        if routing.pending is None or not (self._held or ledger.speaking or not ledger.owes()):
+        if routing.pending is None or not (
+            self._telling.holding or ledger.speaking or not ledger.owes()
+        ):
             return
         before = routing.language
         change = routing.change()
@@ -457,8 +368,8 @@ class Session:
         target = self._choice.first(now)
         same = active.provider.name == target.name
         if same and active.language == target.told(self._routing.language):
-            self._tell_held()
-        elif self._held or not active.finished:
+            self._telling.tell_held()
+        elif self._telling.holding or not active.finished:
             self._probe.cancel(now)
             self._move(active, target, "language", now)
 
@@ -526,19 +437,9 @@ class Session:
 
     def _close(self, last: Finish | GiveUp) -> None:
         """Nothing follows: no leg, speech or loss may be left open."""
-        self._tell_held()
+        self._telling.tell_held()
         self._probe.cancel(self._now)
         self._legs.close_all()
-        self._legs.out += self._speech.end()
+        self._telling.end_speech()
         self.done = True
         self._legs.out.append(last)
-
-    # -- small things
-
-    def _end_orphaned_speech(self) -> None:
-        """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
-        ledger = self._ledger
-        quiet = ledger.silent_for >= self._policies.watchdog.end_of_speech
-        orphaned = self._speech.orphaned(self._legs.active)
-        if orphaned and ledger.hears and quiet and not ledger.owes():
-            self._legs.out += self._speech.end()

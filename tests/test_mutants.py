@@ -1,0 +1,19 @@
+"""The mutants of `scripts/mutants.py` are changes of the code as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .scripts import ROOT, load
+
+mutants = load("scripts/mutants.py")
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_changes_one_place_and_compiles(mutant: Any) -> None:
+    """What a mutant replaces stands once in its file, and what comes of it is Python."""
+    source = (ROOT / mutants.PACKAGE / mutant.file).read_text()
+    assert source.count(mutant.old) == 1
+    compile(source.replace(mutant.old, mutant.new), mutant.file, "exec")
