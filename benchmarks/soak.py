@@ -91,9 +91,11 @@ PHASES: tuple[tuple[Trouble, Trouble, Trouble], ...] = (
     ("out", "out", "out"),
     ("none", "hangs", "none"),
     ("silent", "none", "none"),
+    ("hangs", "slow", "none"),
 )
 """What is wrong with each of three providers. One at most is silent, and the others are up then:
-more is not promised."""
+more is not promised. All of them together divide the time between two samples: those of different
+troubles could not be compared."""
 
 
 @dataclass(frozen=True)
