@@ -266,7 +266,6 @@ def test_traits_are_told_over_the_table() -> None:
         ({"plugin": "deepgram"}, "es-419"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "es"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "detect"),
-        ({"plugin": "deepgram", "options": {"detect_language": True}}, "detect"),
         ({"plugin": "deepgram", "traits": {"detects": True}}, "detect"),
         ({"plugin": "deepgram", "unchecked": True}, "detect"),
         ({"plugin": "deepgram", "unchecked": True}, "sw"),

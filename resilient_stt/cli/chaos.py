@@ -41,7 +41,7 @@ def chaos(
     config: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONFIG]",
+            metavar="CONFIG",
             help="A YAML or TOML file, whose chain is tried; by default Cartesia, then Deepgram.",
             show_default=False,
         ),

@@ -113,7 +113,7 @@ def _traits() -> type[Strict]:
     entries: dict[str, Any] = {
         name: (_TYPES[hint] | None, None) for name, hint in hints.items() if hint in _TYPES
     }
-    entries["languages"] = (list[str] | None, None)
+    entries["languages"] = (Annotated[list[str], Entry(min_length=1)] | None, None)
     doc = "What is known of the provider; what is left out is as our table has it."
     return create_model("Traits", __base__=Strict, __doc__=doc, **entries)
 

@@ -35,7 +35,7 @@ class RouteChecks:
                 self._check((*place, number), tag, name, chain[:number])
             if tag:
                 normal[tag] = tuple(chain)
-        if self._document.data.get("routes") is not None:
+        if isinstance(self._document.data.get("routes"), Mapping):
             self._default_is_there()
         return normal
 

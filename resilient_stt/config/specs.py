@@ -12,8 +12,8 @@ from livekit.agents import LanguageCode
 
 from .. import plugins
 from ..plugins import Maker, NoProvider
-from ..traits import Hearing, hearing_of, key_variable, models_that_speak
-from ..wording import listed
+from ..traits import MULTI, Hearing, batch_only, hearing_of, key_variable, models_that_speak
+from ..wording import listed, nearest
 from .mistakes import Document, Mistake, Place
 from .tags import tag_mistake
 
@@ -75,6 +75,9 @@ class ProviderChecks:
         for option, message in wrong.items():
             inner = (option,) if option.isidentifier() else ()
             self._wrong((*place, "options", *inner), message)
+        for option in batch_only(maker.plugin, maker.kind, options):
+            told = f"{maker.title} cannot stream with {option}; `language: {MULTI}` can"
+            self._wrong((*place, "options", option), told)
         given = entry.given_traits()
         hearing = self._hearing(place, maker, options, given)
         given.pop("languages", None)
@@ -122,7 +125,8 @@ class ProviderChecks:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
             if where in self._document.variables:  # what it holds may be anything, and is not told
-                self._wrong(where, f"{shown} names no {error.key} that is there")
+                there = nearest("", error.there)
+                self._wrong(where, f"{shown} names no {error.key} that can be used{there}")
             else:
                 self._wrong(where, str(error))
             return None

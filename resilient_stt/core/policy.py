@@ -46,6 +46,13 @@ class RetryPolicy(_Checked):
     """Connections that may be tried at once on one provider in an outage: one that hangs must not
     keep the next from being tried."""
 
+    def __post_init__(self) -> None:
+        super(RetryPolicy, self).__post_init__()
+        if self.connect_timeout == 0:
+            raise ValueError("RetryPolicy.connect_timeout must be more than 0: nobody could connect")
+        if self.attempts < 1:
+            raise ValueError("RetryPolicy.attempts must be 1 or more: no outage would end")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy(_Checked):
