@@ -21,7 +21,7 @@ from .core.breaker import Breaker
 from .core.health import Health, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
-from .core.routing import Routing
+from .core.routing import NAMELESS, Routing
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
@@ -410,7 +410,7 @@ class ResilientSTT(STT[EventName]):
 
 
 def _tag(language: NotGivenOr[str]) -> str:
-    """A language in its normal form; empty if none is given.
+    """A language in its normal form; empty if none is given, or one that says that it is unknown.
 
     Raises:
         ConfigurationError: it is no text.
@@ -421,7 +421,8 @@ def _tag(language: NotGivenOr[str]) -> str:
         raise ConfigurationError(
             f"language must be a BCP 47 tag such as 'es' or 'pt-BR', not {_described(language)}"
         )
-    return str(LanguageCode(language))
+    tag = str(LanguageCode(language))
+    return "" if tag in NAMELESS else tag
 
 
 def _checked(providers: object) -> list[STT[Any]]:

@@ -271,7 +271,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-that-cannot-stream": _yaml(
         _of_provider("{plugin: deepgram, options: {detect_language: true}}"),
-        "providers.d.options.detect_language: deepgram.STT cannot stream with detect_language; `lan",
+        "providers.d.options.detect_language: deepgram.STT cannot stream with detect_language; `",
     ),
     "options-list": _yaml(
         _of_provider("{plugin: deepgram, options: [model]}"), "providers.d.options: must be a"
