@@ -49,9 +49,7 @@ class RetryPolicy(_Checked):
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
         if self.connect_timeout == 0:
-            raise ValueError(
-                "RetryPolicy.connect_timeout must be more than 0, or nobody connects"
-            )
+            raise ValueError("RetryPolicy.connect_timeout must be more than 0, or nobody connects")
         if self.attempts < 1:
             raise ValueError("RetryPolicy.attempts must be 1 or more, or no outage ends")
 
