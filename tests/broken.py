@@ -81,6 +81,13 @@ BROKEN: dict[str, Broken] = {
     "scalar-tag": _yaml(
         P + "retry: {attempts: !!binary aGk=}\n", "retry.attempts: tags ('!...') are not read"
     ),
+    "variable-unquoted": _yaml(
+        _of_provider("{plugin: deepgram, options: {api_key: ${SECRET_VALUE}}}"),
+        "line 2: a '{' within a text; inside of {...} and [...], quote '${VAR}'",
+    ),
+    "variable-unquoted-in-a-list": _yaml(
+        P + "routes: {default: [${SECRET_VALUE}]}\n", "line 2: a '{' within a text"
+    ),
     "goes-on": _yaml(
         '[providers.d]\nplugin = "deepgram"\n', "line 2: the value of the whole file has ended"
     ),

@@ -79,6 +79,34 @@ def test_env_files_are_read(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert "s3cr3t" not in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"A=\xff\n", ".env: not UTF-8; save the file as UTF-8"),
+        (None, ".env: cannot be read: Permission denied"),
+    ],
+)
+def test_env_files_that_cannot_be_read(
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    told: str,
+) -> None:
+    """Are mistakes of the user's, not tracebacks."""
+    (tmp_path / "stt.yaml").write_text(RIGHT)
+    (tmp_path / ".env").write_bytes(content or b"")
+    if content is None:
+
+        def refuse(*args: object, **options: object) -> None:
+            raise PermissionError(13, "Permission denied", ".env")
+
+        monkeypatch.setattr("dotenv.main.open", refuse, raising=False)
+    result = cli("check", "stt.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"resilient-stt: {told}\n"
+
+
 def batch_stt() -> FakeSTT:
     """Somebody's own provider that takes whole buffers only."""
     return FakeSTT(streaming=False)
