@@ -244,15 +244,17 @@ class ResilientSTT(STT[EventName]):
             options: for every provider whose own `update_options` takes them.
 
         Raises:
-            ConfigurationError: no provider takes an option, or none has that name.
+            ConfigurationError: no provider takes an option, or none has that name, or `language`
+                is no text, and nothing was changed; or a provider refuses what it is given.
         """
+        spoken = _tag(language)
         if options:
             for name in fan_out(self._originals, provider, options):
                 self._options_changed(name)
         if is_given(language):
-            self._language = _tag(language)
+            self._language = spoken
             for stream in self._streams:
-                stream.language_changed(self._language)
+                stream.language_changed(spoken)
 
     def prewarm(self) -> None:
         """Pre-warm the preferred provider."""
