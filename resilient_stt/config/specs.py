@@ -37,9 +37,10 @@ class ProviderSpec:
     unchecked: bool
     """Whether it may be sent any language."""
     given: Mapping[str, Any] = field(repr=False)
-    """Traits that the user knows better."""
+    """Traits that the user knows better, or that follow from the options."""
     variable: str
-    """The environment variable that holds its key by convention; empty if unknown."""
+    """The environment variable that holds its key, named by the options or by convention; empty if
+    unknown."""
     hidden: frozenset[str] = field(repr=False)
     """Texts that must not be repeated."""
 
@@ -81,6 +82,9 @@ class ProviderChecks:
         given = entry.given_traits()
         hearing = self._hearing(place, maker, options, given)
         given.pop("languages", None)
+        if options.get("api_key"):
+            named = self._document.variables.get((*place, "options", "api_key"), ())
+            given["key_variable"] = " and ".join(named)
         spec = ProviderSpec(
             name=name,
             maker=maker,
@@ -89,7 +93,7 @@ class ProviderChecks:
             shown_model=self._document.shown_option(place, "model", hearing.model),
             unchecked=entry.unchecked,
             given=given,
-            variable=key_variable(maker.plugin),
+            variable=given.get("key_variable", key_variable(maker.plugin)),
             hidden=frozenset(self._hidden((*place, "options"), options)),
         )
         self._own_language((*place, "options", "language"), spec)

@@ -266,7 +266,7 @@ class Provider:
     detects: bool = False
     """Reports which language it heard, and is left to find out by itself."""
     key_variable: str = ""
-    """The environment variable that holds its key by convention, for messages."""
+    """The environment variable that holds its key, for messages."""
 
     def told(self, language: str) -> str:
         """The tag that it is told for a language: none, if it finds out by itself."""
