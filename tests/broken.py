@@ -268,6 +268,14 @@ BROKEN: dict[str, Broken] = {
     "option-number-as-text": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: 3}}"), "should be a valid string"
     ),
+    "key-with-line-break": _yaml(
+        "providers:\n  d:\n    plugin: deepgram\n    options:\n      api_key: |\n        s3cr3t\n",
+        "line 5: providers.d.options.api_key: begins or ends with white space; was a line break",
+    ),
+    "variable-with-line-break": _yaml(
+        _of_provider("{plugin: cartesia, options: {api_key: '${SECRET_LINE}'}}"),
+        "providers.d.options.api_key: begins or ends with white space",
+    ),
     "option-incomplete": _yaml(
         _of_provider("{plugin: deepgram, options: {keywords: [[s3cr3t]]}}"),
         "providers.d.options.keywords: deepgram.STT's keywords does not fit: Field required",
@@ -442,6 +450,7 @@ BROKEN: dict[str, Broken] = {
 }
 ENVIRONMENT = {
     "SECRET_VALUE": "s3cr3t-of-the-environment",
+    "SECRET_LINE": "s3cr3t-of-a-file\n",
     "EMPTY": "",
     "ITSELF": "${ITSELF}",
     "INK": "ink-2",

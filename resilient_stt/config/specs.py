@@ -20,6 +20,7 @@ from .tags import tag_mistake
 OTHERWISE = "or mark the provider `unchecked: true`"
 """What a user can do who knows better than our table."""
 
+_KEY = "api_key"
 _SECRET = re.compile(r"key$|secret|token|password|credential|auth", re.IGNORECASE)
 _ADDRESS_WITH_SECRET = re.compile(r"//[^/]*@")
 
@@ -72,18 +73,12 @@ class ProviderChecks:
         maker = self._maker(place, entry)
         if maker is None:
             return None
-        options, wrong = plugins.checked(maker, entry.options)
-        for option, message in wrong.items():
-            inner = (option,) if option.isidentifier() else ()
-            self._wrong((*place, "options", *inner), message)
-        for option in batch_only(maker.plugin, maker.kind, options):
-            told = f"{maker.title} cannot stream with {option}; `language: {MULTI}` can"
-            self._wrong((*place, "options", option), told)
+        options = self._options((*place, "options"), maker, entry.options)
         given = entry.given_traits()
         hearing = self._hearing(place, maker, options, given)
         given.pop("languages", None)
-        if options.get("api_key"):
-            named = self._document.variables.get((*place, "options", "api_key"), ())
+        if options.get(_KEY):
+            named = self._document.variables.get((*place, "options", _KEY), ())
             given["key_variable"] = " and ".join(named)
         spec = ProviderSpec(
             name=name,
@@ -98,6 +93,20 @@ class ProviderChecks:
         )
         self._own_language((*place, "options", "language"), spec)
         return spec
+
+    def _options(self, place: Place, maker: Maker, given: Mapping[str, Any]) -> dict[str, Any]:
+        options, wrong = plugins.checked(maker, given)
+        for option, message in wrong.items():
+            inner = (option,) if option.isidentifier() else ()
+            self._wrong((*place, *inner), message)
+        for option in batch_only(maker.plugin, maker.kind, options):
+            told = f"{maker.title} cannot stream with {option}; `language: {MULTI}` can"
+            self._wrong((*place, option), told)
+        key = options.get(_KEY)
+        if isinstance(key, str) and key != key.strip():
+            # in a header it is refused before it is sent, and nobody would say why
+            self._wrong((*place, _KEY), "begins or ends with white space; was a line break copied?")
+        return options
 
     def _hearing(
         self, place: Place, maker: Maker, options: Mapping[str, Any], given: Mapping[str, Any]
