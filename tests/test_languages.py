@@ -135,6 +135,20 @@ async def test_a_route_that_is_down(fault: Fault, *, retranscribe: bool) -> None
     ]
 
 
+async def test_a_call_that_comes_back_to_english() -> None:
+    """Followed by who serves in the place of a Spanish provider; he is in the route of neither."""
+    speech = join(CALL, ENGLISH.excerpt(2, 3)).padded(1.0)
+    routes = {"default": ["deepgram"], "es": ["cartesia"], "detect": ["dg-multi"]}
+    run = await call(speech, cartesia_faults=[Refuse()], routes=routes)
+    check(run.played, "English, Spanish, English")
+    assert wrong(run) == []
+    assert [(e.language, e.route) for e in run.routed] == [
+        ("en", "detect"),
+        ("es", "es"),
+        ("en", "detect"),
+    ]
+
+
 async def test_a_call_whose_language_is_told() -> None:
     """Its route serves from the start, and nobody asks for another language."""
     run = await call(SPANISH.excerpt(0, 2).padded(1.0), language="es-MX")

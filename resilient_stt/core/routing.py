@@ -17,6 +17,9 @@ DEFAULT = "default"
 DETECT = "detect"
 """The route as long as no language is known."""
 
+SHARED = (DEFAULT, DETECT)
+"""Routes of more than one language."""
+
 NAMELESS = frozenset({"", "mul", "und"})
 """BCP 47's own tags of no certain language; no provider is told them."""
 
@@ -63,7 +66,7 @@ class Router:
 
     def has_own(self, tag: str) -> bool:
         """Whether a language has a route of its own, by the same lookup."""
-        return self.lookup(tag).key not in (DEFAULT, DETECT)
+        return self.lookup(tag).key not in SHARED
 
 
 def shortened(tag: str) -> Iterator[str]:
@@ -154,17 +157,20 @@ class Routing:
     def change(self) -> Change | None:
         """Make the pending change, if there is one; returns it.
 
-        A language that was discovered and has no route of its own stays where it was discovered:
-        only there a caller who changes it again is followed. In a route of its own, too, who
-        discovered it can hear it, and serves if nobody else there does.
+        A language that was discovered and has no route of its own stays where none is known: only
+        there a caller who changes it again is followed. In any other route, too, who discovered it
+        can hear it, and serves if nobody else there does.
         """
         change, self.pending = self.pending, None
-        if change is not None:
-            self.language = change.language
-            if change.finder is None:
-                self.route = self._router.lookup(change.language)
-            elif self._router.has_own(change.language):
-                self.route = self._router.lookup(change.language).then(change.finder)
+        if change is None:
+            return None
+        self.language = change.language
+        if change.finder is None:
+            self.route = self._router.lookup(change.language)
+        elif self._router.has_own(change.language):
+            self.route = self._router.lookup(change.language).then(change.finder)
+        elif self.route.key not in SHARED:
+            self.route = self._router.lookup("").then(change.finder)
         return change
 
     def _forget(self) -> None:

@@ -136,6 +136,18 @@ def test_a_discovered_language_without_a_route_stays_where_it_was_found() -> Non
     assert (routing.language, routing.route.key) == ("fr-CA", "default")
 
 
+def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
+    """Who serves Spanish need not speak French."""
+    routing = heard(("fr", LONG), language="es")
+    assert routing.change()
+    assert (routing.language, routing.route.key) == ("fr", "detect")
+    routing = Routing(Router({"default": [A], "es": [MULTI]}), RoutingPolicy(), "es")
+    routing.heard("fr", LONG, MULTI)
+    assert routing.change()
+    assert routing.route.key == "default"
+    assert [*routing.route.providers] == [A, MULTI]
+
+
 def test_who_found_a_language_out_serves_if_nobody_else_does() -> None:
     """The last of its route, unless he is in it anyway; who asks for it has no such provider."""
     routing = heard(("es", LONG), language="")
