@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from livekit.agents import stt
@@ -14,13 +14,14 @@ from .wording import nearest
 
 def fan_out(
     providers: Mapping[str, stt.STT[Any]], only: str, options: Mapping[str, Any]
-) -> list[str]:
-    """Give each provider the options that its `update_options` takes; returns whose changed.
+) -> Iterator[str]:
+    """Give each provider the options that its `update_options` takes; yields whose changed.
 
     `only`: the name of the one that they are for; empty for all.
 
     Raises:
-        ConfigurationError: nobody takes one of them, and nothing was changed; or no such name.
+        ConfigurationError: nobody takes one of them, or no such name, and nothing was changed; or,
+            after all others were changed, providers that refuse what they are given.
     """
     if only and only not in providers:
         raise ConfigurationError(f"there is no provider {only!r}{nearest(only, providers)}")
@@ -33,13 +34,19 @@ def fan_out(
                 f"update_options() of {', '.join(asked)} takes no {option!r}"
                 f"{nearest(option, known)}"
             )
-    changed = []
+    refused = []
     for name, provider in asked.items():
         theirs = {option: value for option, value in options.items() if option in taken[name]}
-        if theirs:
+        if not theirs:
+            continue
+        try:
             provider.update_options(**theirs)  # type: ignore[attr-defined]
-            changed.append(name)
-    return changed
+        except Exception as error:
+            refused.append(f"{name} ({error})")
+        else:
+            yield name
+    if refused:
+        raise ConfigurationError(f"update_options() was refused by {', '.join(refused)}")
 
 
 def _taken(provider: stt.STT[Any]) -> frozenset[str]:

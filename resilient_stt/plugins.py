@@ -33,18 +33,22 @@ GROUP = "resilient_stt.providers"
 """Entry points of this group are callables that return a LiveKit `stt.STT`."""
 
 _PACKAGE = "livekit.plugins"
+_PREFIX = re.compile(r"livekit[._-]plugins[._-]")
+"""Before the name of a plugin in that of its module or package."""
 _CLASS = "STT"
 _LONGEST = 300  # characters of a provider's own words
-_WANTED = re.compile(r"^Input should be |, (?:unable to|got a number) .*$")
+_WANTED = re.compile(r"Input should be (.*?)(?:, (?:unable to|got a number) .*)?")
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN|SECRET|CREDENTIALS)\b")
 
 
 class NoProvider(ConfigurationError):
-    """A name that leads to no provider; `key` says which: `plugin` or `class`."""
+    """A name that leads to no provider; `key` says which: `plugin` or `class`; `there`: those
+    that would."""
 
-    def __init__(self, message: str, key: str = "plugin") -> None:
+    def __init__(self, message: str, key: str = "plugin", there: Collection[str] = ()) -> None:
         super().__init__(message)
         self.key = key
+        self.there = there
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,16 @@ def find(plugin: str, kind: str | None = None) -> Maker:
     if plugin in own:
         if kind:
             raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
-        return Maker(plugin, "", _loaded(plugin, own[plugin].load))
-    raise NoProvider(_missing(plugin, [*plugins, *own]))
+        return Maker(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
+    there = [*plugins, *own]
+    raise NoProvider(_missing(plugin, there), there=there)
 
 
 def _missing(plugin: str, there: list[str]) -> str:
-    hint = nearest(plugin, there)
-    if "did you mean" not in hint and re.fullmatch(r"[a-z][a-z0-9_-]*", plugin):
-        package = f"livekit-plugins-{plugin.replace('_', '-')}"
+    short = _PREFIX.sub("", plugin)
+    hint = nearest(short, there)
+    if "did you mean" not in hint and re.fullmatch(r"[a-z][a-z0-9_-]*", short):
+        package = f"livekit-plugins-{short.replace('_', '-')}"
         return f"no plugin {quoted(plugin)} is installed: pip install {package}{hint}"
     return f"no plugin {quoted(plugin)} is installed{hint}"
 
@@ -113,20 +119,31 @@ def _of_plugin(plugin: str, kind: str) -> Maker:
         raise NoProvider(f"the plugin {quoted(plugin)} has no speech-to-text")
     if kind not in classes:
         hint = nearest(kind, classes)
-        raise NoProvider(f"the plugin {quoted(plugin)} has no class {quoted(kind)}{hint}", "class")
+        what = f"the plugin {quoted(plugin)} has no class {quoted(kind)}{hint}"
+        raise NoProvider(what, "class", classes)
     return Maker(plugin, kind, classes[kind])
 
 
 def _loaded(plugin: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # its text may be anything; a module that is missing is what mostly happens
         missing = f" (no module {error.name})" if isinstance(error, ModuleNotFoundError) else ""
         raise NoProvider(
             f"the plugin {quoted(plugin)} is installed, but cannot be imported: "
             f"{type(error).__name__}{missing}"
         ) from None
+
+
+def _callable(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise NoProvider(
+            f"the entry point {quoted(name)} is {kind_of(value)}, not a callable that returns a "
+            "livekit.agents.stt.STT"
+        )
+    made: Callable[..., Any] = value
+    return made
 
 
 # -- options
@@ -241,7 +258,9 @@ def _fitted(kind: Any, value: Any) -> Any:
         errors = error.errors(include_input=False, include_context=False, include_url=False)
     # beside `str`, the names that are known are only examples
     told = [e for e in errors if e["type"] != "literal_error"] or errors
-    wanted = dict.fromkeys(_WANTED.sub("", e["msg"]) for e in told)
+    wanted = dict.fromkeys(found[1] for e in told if (found := _WANTED.fullmatch(e["msg"])))
+    if not wanted:
+        raise ValueError(f"does not fit: {', '.join(e['msg'] for e in told)}"[:_LONGEST])
     raise ValueError(f"should be {' or '.join(wanted)}"[:_LONGEST])
 
 
@@ -272,7 +291,7 @@ def make(
         raise NoKey(variable)
     try:
         made = maker.make(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _refusal(maker, error, hidden) from None
     if not isinstance(made, stt.STT):
         raise ConfigurationError(
@@ -281,7 +300,7 @@ def make(
     return made
 
 
-def _refusal(maker: Maker, error: Exception, hidden: Collection[str]) -> ConfigurationError:
+def _refusal(maker: Maker, error: BaseException, hidden: Collection[str]) -> ConfigurationError:
     words = " ".join(str(error).split())
     named = _VARIABLE.search(words)
     if named and not os.environ.get(named[0]):

@@ -21,7 +21,7 @@ from .core.breaker import Breaker
 from .core.health import Health, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
-from .core.routing import Routing
+from .core.routing import NAMELESS, Routing
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
@@ -244,15 +244,17 @@ class ResilientSTT(STT[EventName]):
             options: for every provider whose own `update_options` takes them.
 
         Raises:
-            ConfigurationError: no provider takes an option, or none has that name.
+            ConfigurationError: no provider takes an option, or none has that name, or `language`
+                is no text, and nothing was changed; or a provider refuses what it is given.
         """
+        spoken = _tag(language)
         if options:
             for name in fan_out(self._originals, provider, options):
                 self._options_changed(name)
         if is_given(language):
-            self._language = _tag(language)
+            self._language = spoken
             for stream in self._streams:
-                stream.language_changed(self._language)
+                stream.language_changed(spoken)
 
     def prewarm(self) -> None:
         """Pre-warm the preferred provider."""
@@ -410,7 +412,7 @@ class ResilientSTT(STT[EventName]):
 
 
 def _tag(language: NotGivenOr[str]) -> str:
-    """A language in its normal form; empty if none is given.
+    """A language in its normal form; empty if none is given, or one that says that it is unknown.
 
     Raises:
         ConfigurationError: it is no text.
@@ -421,7 +423,8 @@ def _tag(language: NotGivenOr[str]) -> str:
         raise ConfigurationError(
             f"language must be a BCP 47 tag such as 'es' or 'pt-BR', not {_described(language)}"
         )
-    return str(LanguageCode(language))
+    tag = str(LanguageCode(language))
+    return "" if tag in NAMELESS else tag
 
 
 def _checked(providers: object) -> list[STT[Any]]:

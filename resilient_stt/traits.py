@@ -30,6 +30,9 @@ _TURN_AFTER = 6.0
 """Seconds that a recogniser which finds the ends of turns itself may keep a told turn open: ink-2's
 `turn_end_timeout_ms` is 5600 by default. Of others we do not know better."""
 
+_BATCH_ONLY = {("deepgram", "STT"): ("detect_language",)}
+"""By class of a plugin: its stream() raises (1.8.9)."""
+
 MULTI = "multi"
 """The `language` with which Deepgram's models tell several languages apart."""
 
@@ -165,8 +168,7 @@ def _detects(provider: stt.STT[Any]) -> bool:
     """Whether it was made to find languages out, which LiveKit's interface does not tell: so look
     at where Deepgram's plugin (1.8.9) keeps it."""
     options = getattr(provider, "_opts", None)
-    language = str(getattr(options, "language", None) or "")
-    return language.lower() == MULTI or getattr(options, "detect_language", False) is True
+    return str(getattr(options, "language", None) or "").lower() == MULTI
 
 
 def _told(known: Model) -> dict[str, Any]:
@@ -222,9 +224,15 @@ def hearing_of(plugin: str, kind: str, options: Mapping[str, Any], default: str)
     if known is None:
         return Hearing(model, None, None)
     is_multi = language.lower() == MULTI
-    languages = known.multi if is_multi and known.multi else known.languages
-    detects = is_multi or bool(options.get("detect_language"))
-    return Hearing(model, languages, detects)
+    if known.languages is None:
+        return Hearing(model, None, is_multi)
+    detects = is_multi and bool(known.multi)
+    return Hearing(model, known.multi if detects else known.languages, detects)
+
+
+def batch_only(plugin: str, kind: str, options: Mapping[str, Any]) -> list[str]:
+    """Which of the options that are set let a class recognise buffers, and never stream."""
+    return [o for o in _BATCH_ONLY.get((plugin, kind), ()) if options.get(o)]
 
 
 def speaks(languages: Collection[str], tag: str) -> bool:

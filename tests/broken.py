@@ -81,6 +81,16 @@ BROKEN: dict[str, Broken] = {
     "scalar-tag": _yaml(
         P + "retry: {attempts: !!binary aGk=}\n", "retry.attempts: tags ('!...') are not read"
     ),
+    "variable-unquoted": _yaml(
+        _of_provider("{plugin: deepgram, options: {api_key: ${SECRET_VALUE}}}"),
+        "line 2: a '{' within a text; inside of {...} and [...], quote '${VAR}'",
+    ),
+    "variable-unquoted-in-a-list": _yaml(
+        P + "routes: {default: [${SECRET_VALUE}]}\n", "line 2: a '{' within a text"
+    ),
+    "goes-on": _yaml(
+        '[providers.d]\nplugin = "deepgram"\n', "line 2: the value of the whole file has ended"
+    ),
     "wrong-tag": _yaml(
         P + "retry: {attempts: !!int three}\n", "retry.attempts: tags ('!...') are not read"
     ),
@@ -122,6 +132,16 @@ BROKEN: dict[str, Broken] = {
     "providers-empty": _yaml("providers: {}\n", "line 1: providers: is empty; name at least one"),
     "providers-null": _yaml("providers:\n", "providers: must be a mapping, not nothing"),
     "providers-list": _yaml("providers: [d]\n", "providers: must be a mapping, not a list"),
+    "providers-text": _yaml("providers: s3cr3t\n", "providers: must be a mapping, not a text"),
+    "provider-text": _yaml(
+        "providers:\n  deepgram: s3cr3t\n", "line 2: providers.deepgram: must be a mapping, not a"
+    ),
+    "provider-without-space": _yaml(
+        "providers:\n  d:\n    api_key:s3cr3t\n", "line 2: providers.d: must be a mapping, not a"
+    ),
+    "provider-variable": _yaml(
+        "providers:\n  d: ${SECRET_VALUE}\n", "providers.d: must be a mapping, not ${SECRET_VALUE}"
+    ),
     "unknown-section": _yaml(
         P + "provders: {}\n", "line 2: unknown key 'provders'; did you mean 'providers'?"
     ),
@@ -175,6 +195,10 @@ BROKEN: dict[str, Broken] = {
     ),
     "flag-number": _yaml(P + "retranscribe: 3\n", "retranscribe: must be true or false, not 3"),
     "flag-word": _yaml(P + "failback: {enabled: maybe}\n", "failback.enabled: must be true or"),
+    "no-time-to-connect": _yaml(
+        P + "retry: {connect_timeout: 0s}\n", "retry.connect_timeout: must be more than 0"
+    ),
+    "no-attempts": _yaml(P + "retry: {attempts: 0}\n", "retry.attempts: must be 1 or more"),
     "share-of-all": _yaml(P + "breaker: {jitter: 1.5}\n", "breaker.jitter: must be less than 1"),
     "window": _yaml(P + "replay: {window: 200ms}\n", "replay.window: must be 1 s or more"),
     "hedge": _yaml(P + "watchdog: {hedge_at: 2}\n", "line 2: watchdog: suspicion_max must be 1"),
@@ -203,6 +227,13 @@ BROKEN: dict[str, Broken] = {
     ),
     "plugin-module": _yaml(
         _of_provider("{plugin: deepgram.stt}"), "no plugin 'deepgram.stt' is installed"
+    ),
+    "plugin-package": _yaml(
+        _of_provider("{plugin: livekit-plugins-cartesia}"), "did you mean 'cartesia'?"
+    ),
+    "plugin-package-missing": _yaml(
+        _of_provider("{plugin: livekit.plugins.some_vendor}"),
+        "is installed: pip install livekit-plugins-some-vendor; there is",
     ),
     "plugin-number": _yaml(
         _of_provider("{plugin: 3}"), "providers.d.plugin: must be a text, not 3"
@@ -237,12 +268,36 @@ BROKEN: dict[str, Broken] = {
     "option-number-as-text": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: 3}}"), "should be a valid string"
     ),
+    "key-with-line-break": _yaml(
+        "providers:\n  d:\n    plugin: deepgram\n    options:\n      api_key: |\n        s3cr3t\n",
+        "line 5: providers.d.options.api_key: begins or ends with white space; was a line break",
+    ),
+    "variable-with-line-break": _yaml(
+        _of_provider("{plugin: cartesia, options: {api_key: '${SECRET_LINE}'}}"),
+        "providers.d.options.api_key: begins or ends with white space",
+    ),
+    "option-incomplete": _yaml(
+        _of_provider("{plugin: deepgram, options: {keywords: [[s3cr3t]]}}"),
+        "providers.d.options.keywords: deepgram.STT's keywords does not fit: Field required",
+    ),
+    "option-huge": _yaml(
+        _of_provider("{plugin: deepgram, options: {sample_rate: 1e99}}"),
+        "deepgram.STT's sample_rate does not fit: Unable to parse",
+    ),
+    "option-that-cannot-stream": _yaml(
+        _of_provider("{plugin: deepgram, options: {detect_language: true}}"),
+        "providers.d.options.detect_language: deepgram.STT cannot stream with detect_language; `",
+    ),
     "options-list": _yaml(
         _of_provider("{plugin: deepgram, options: [model]}"), "providers.d.options: must be a"
     ),
     "option-language": _yaml(
         "providers:\n  c: {plugin: cartesia, options: {model: ink-2, language: fr}}\n",
         "providers.c.options.language: c (ink-2) does not speak fr, but en; ink-whisper would",
+    ),
+    "option-multi": _yaml(
+        "providers: {c: {plugin: cartesia, options: {language: multi}}}\n",
+        "providers.c.options.language: c (ink-whisper) does not speak multi, but af, am,",
     ),
     "option-without-colon": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key s3cr3t}}"),
@@ -303,6 +358,10 @@ BROKEN: dict[str, Broken] = {
         P + "routes: {default: [d], es-mx: [d], es-MX: [d]}\n",
         "routes.es-MX: a second route for 'es-MX'; keep one",
     ),
+    "traits-no-language": _yaml(
+        _of_provider("{plugin: deepgram, traits: {languages: []}}"),
+        "providers.d.traits.languages: is empty",
+    ),
     "traits-language": _yaml(
         _of_provider("{plugin: deepgram, traits: {languages: [en, french]}}"),
         "providers.d.traits.languages[1]: 'french' is no language tag (BCP 47); did you mean 'fr'?",
@@ -349,11 +408,12 @@ BROKEN: dict[str, Broken] = {
         _of_provider("{plugin: '${ITSELF}'}"), "providers.d.plugin: ${ITSELF} names no plugin"
     ),
     "variable-as-plugin": _yaml(
-        _of_provider("{plugin: '${SECRET_VALUE}'}"), "${SECRET_VALUE} names no plugin that is there"
+        _of_provider("{plugin: '${SECRET_VALUE}'}"),
+        "${SECRET_VALUE} names no plugin that can be used; there is cartesia, deepgram",
     ),
     "variable-as-class": _yaml(
         _of_provider("{plugin: deepgram, class: '${SECRET_VALUE}'}"),
-        "${SECRET_VALUE} names no class that is there",
+        "${SECRET_VALUE} names no class that can be used; there is STT, STTv2",
     ),
     "variable-as-provider": _yaml(
         P + "routes: {default: ['${SECRET_VALUE}']}\n", "unknown provider ${SECRET_VALUE}; there is"
@@ -390,6 +450,7 @@ BROKEN: dict[str, Broken] = {
 }
 ENVIRONMENT = {
     "SECRET_VALUE": "s3cr3t-of-the-environment",
+    "SECRET_LINE": "s3cr3t-of-a-file\n",
     "EMPTY": "",
     "ITSELF": "${ITSELF}",
     "INK": "ink-2",

@@ -257,7 +257,21 @@ def test_traits_are_told_over_the_table() -> None:
     told = config.traits("d", config.make_providers()["d"])
     assert told.pace == Pace(burst=2, rate=2.0)
     assert (told.interims, told.flushes, told.final_after) == (False, False, 2)
-    assert (told.name, told.key_variable, told.turn_after) == ("d", "DEEPGRAM_API_KEY", 0)
+    assert (told.name, told.turn_after) == ("d", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "variable"),
+    [({}, "DEEPGRAM_API_KEY"), ({"api_key": "${SECOND}"}, "SECOND"), ({"api_key": "k"}, "")],
+)
+def test_where_the_key_comes_from(
+    options: dict[str, str], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose key is refused is told to check that variable, and no other."""
+    monkeypatch.setenv("SECOND", "k")
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
+    config = load({"providers": {"d": {"plugin": "deepgram", "options": options}}})
+    assert config.traits("d", config.make_providers()["d"]).key_variable == variable
 
 
 @pytest.mark.parametrize(
@@ -266,7 +280,6 @@ def test_traits_are_told_over_the_table() -> None:
         ({"plugin": "deepgram"}, "es-419"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "es"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "detect"),
-        ({"plugin": "deepgram", "options": {"detect_language": True}}, "detect"),
         ({"plugin": "deepgram", "traits": {"detects": True}}, "detect"),
         ({"plugin": "deepgram", "unchecked": True}, "detect"),
         ({"plugin": "deepgram", "unchecked": True}, "sw"),
@@ -330,6 +343,10 @@ def test_the_schema_knows_durations(value: object) -> None:
         {"providers": ONE, "breaker": {"failures": "3s"}},
         {"providers": ONE, "breaker": {"failures": 2.5}},
         {"providers": ONE, "routes": {"default": []}},
+        {"providers": ONE, "routes": {"en": ["d"]}},
+        {"providers": ONE, "routes": {}},
+        {"providers": {"my own": {"plugin": "deepgram"}}},
+        {"providers": {"d": {"plugin": "deepgram", "traits": {"languages": []}}}},
         {"providers": ONE, "health": {"store": "redis://"}},
         {"providers": {"d": {"plugin": "deepgram", "kind": "STT"}}},
         {"providers": {"d": {"plugin": "deepgram", "traits": {"pace": {"brust": 1}}}}},

@@ -17,6 +17,7 @@ from livekit.agents.stt import (
     SpeechEvent,
     SpeechEventType,
 )
+from livekit.agents.types import NOT_GIVEN
 
 from resilient_stt import ResilientSTT
 from resilient_stt.testing.play import play
@@ -298,3 +299,16 @@ async def test_the_language_reaches_the_provider() -> None:
         stream.end_input()
         await collect(stream)
     assert [s.language for s in bad.streams + good.streams] == ["es", "es"]
+
+
+@pytest.mark.parametrize("language", ["und", "MUL", "", None])
+async def test_a_language_that_is_unknown_is_told_to_nobody(language: Any) -> None:
+    """No plugin takes the tags that say so; each hears in the language it was made with."""
+    fake = FakeSTT(says("hola"), text="hola")
+    resilient = made_of(fake)
+    async with resilient.stream(language=language) as stream:
+        stream.end_input()
+        await collect(stream)
+    await resilient.recognize(frames(), language=language)
+    assert [s.language for s in fake.streams] == [NOT_GIVEN]
+    assert fake.languages == [""]

@@ -13,7 +13,7 @@ from livekit.agents.utils import http_context
 
 from resilient_stt import LanguageRouted, ResilientSTT, Switched
 from resilient_stt.testing import FakeCartesia, FakeDeepgram, Fault, ReferenceSpeech, join, play
-from resilient_stt.testing.faults import Drop
+from resilient_stt.testing.faults import Drop, Hang, Refuse, Stall, Status
 from resilient_stt.testing.play import Played
 from resilient_stt.testing.speech import plain
 
@@ -54,12 +54,15 @@ def configuration(cartesia: FakeCartesia, deepgram: FakeDeepgram, **options: Any
 
 @asynccontextmanager
 async def resilient(
-    faults: Sequence[Fault] = (), language: str = "", **options: Any
+    faults: Sequence[Fault] = (),
+    language: str = "",
+    cartesia_faults: Sequence[Fault] = (),
+    **options: Any,
 ) -> AsyncIterator[ResilientSTT]:
     """What the configuration makes, over fakes; `faults` are Deepgram's."""
     async with (
         http_context.open(),
-        FakeCartesia() as cartesia,
+        FakeCartesia(faults=cartesia_faults) as cartesia,
         FakeDeepgram(faults=faults) as deepgram,
     ):
         made = ResilientSTT.from_config(
@@ -116,6 +119,34 @@ async def test_a_drop_while_the_language_changes(retranscribe: bool) -> None:
     run = await call(CALL, faults, retranscribe=retranscribe)
     check(run.played, "mixed call over drops")
     assert wrong(run) == []
+
+
+@pytest.mark.parametrize("retranscribe", [False, True])
+@pytest.mark.parametrize("fault", [Refuse(), Hang(), Status(401), Stall(at_time=0)], ids=repr)
+async def test_a_route_that_is_down(fault: Fault, *, retranscribe: bool) -> None:
+    """Who found the language out goes on, for he hears it."""
+    routes = {"default": ["deepgram"], "es": ["cartesia"], "detect": ["dg-multi"]}
+    run = await call(CALL, cartesia_faults=[fault], routes=routes, retranscribe=retranscribe)
+    check(run.played, f"mixed call, {fault!r} in Spanish")
+    assert wrong(run) == []
+    assert [(e.language, e.providers) for e in run.routed] == [
+        ("en", ("dg-multi",)),
+        ("es", ("cartesia", "dg-multi")),
+    ]
+
+
+async def test_a_call_that_comes_back_to_english() -> None:
+    """Followed by who serves in the place of a Spanish provider; he is in the route of neither."""
+    speech = join(CALL, ENGLISH.excerpt(2, 3)).padded(1.0)
+    routes = {"default": ["deepgram"], "es": ["cartesia"], "detect": ["dg-multi"]}
+    run = await call(speech, cartesia_faults=[Refuse()], routes=routes)
+    check(run.played, "English, Spanish, English")
+    assert wrong(run) == []
+    assert [(e.language, e.route) for e in run.routed] == [
+        ("en", "detect"),
+        ("es", "es"),
+        ("en", "detect"),
+    ]
 
 
 async def test_a_call_whose_language_is_told() -> None:

@@ -407,6 +407,29 @@ async def test_options_reach_who_takes_them() -> None:
     assert (one.options, two.options) == ({"endpointing_ms": 25}, {"endpointing_ms": 100})
 
 
+class Refusing(FakeSTT):
+    """One that takes no option as it is given."""
+
+    def update_options(self, *, endpointing_ms: int) -> None:
+        raise ValueError(f"{endpointing_ms} ms is too long")
+
+
+async def test_options_that_one_refuses() -> None:
+    """The others have them, also in their open legs, and it is told who has not."""
+    one, two = Adjustable(), Adjustable()
+    providers = {"one": one, "bad": Refusing(), "two": two}
+    made = routed(providers, {"default": [*providers]})
+    async with made.stream() as stream:
+        await asyncio.sleep(1.0)
+        with pytest.raises(ConfigurationError, match=r"refused by bad \(9 ms is too long\)"):
+            made.update_options(endpointing_ms=9)
+        await asyncio.sleep(1.0)
+        stream.end_input()
+        await collect(stream)
+    assert one.options == two.options == {"endpointing_ms": 9}
+    assert len(one.streams) == 2
+
+
 async def test_options_of_legs_opened_later() -> None:
     """A leg that is opened after the change has them, without a word from anybody."""
     seen: list[dict[str, Any]] = []
@@ -432,7 +455,7 @@ async def test_options_of_legs_opened_later() -> None:
         ({"endpointing_ms": 1, "x": 1}, "takes no 'x'"),
         ({"provider": "tow", "endpointing_ms": 1}, "no provider 'tow'; did you mean 'two'"),
         ({"provider": "plain", "endpointing_ms": 1}, "of plain takes no 'endpointing_ms'"),
-        ({"language": 7}, "language must be a BCP 47 tag"),
+        ({"language": 7, "endpointing_ms": 1}, "language must be a BCP 47 tag"),
     ],
 )
 async def test_an_unknown_option(options: dict[str, Any], message: str) -> None:

@@ -89,6 +89,15 @@ def test_an_entry_point(points: Points) -> None:
         find("my-onw")
 
 
+def test_an_entry_point_that_is_no_callable(points: Points) -> None:
+    """Is told as what it is, not as options that are refused."""
+    points(own=f"{__name__}:GROUP", mine=__name__)
+    with pytest.raises(NoProvider, match="the entry point 'own' is a text, not a callable that"):
+        find("own")
+    with pytest.raises(NoProvider, match="the entry point 'mine' is a module, not a callable"):
+        find("mine")
+
+
 def test_an_entry_point_with_the_name_of_a_plugin(points: Points) -> None:
     """Nobody could tell which one is meant."""
     points(deepgram=f"{__name__}:own_stt")
@@ -108,6 +117,9 @@ def test_a_plugin_that_cannot_be_imported(plugin: Callable[[str, str], None]) ->
     plugin("raising", "raise RuntimeError('s3cr3t')")
     with pytest.raises(NoProvider, match="cannot be imported: RuntimeError"):
         find("raising")
+    plugin("leaving", "raise SystemExit('s3cr3t')")
+    with pytest.raises(NoProvider, match="cannot be imported: SystemExit"):
+        find("leaving")
 
 
 def test_a_plugin_without_speech_to_text(plugin: Callable[[str, str], None]) -> None:
@@ -215,7 +227,7 @@ def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what is hidden, nor keys of the environment, nor the words of unexpected errors."""
     monkeypatch.setenv("SOME_API_KEY", "k3y-of-the-environment")
 
-    def refuse(error: Exception) -> str:
+    def refuse(error: BaseException) -> str:
         def own() -> NoReturn:
             raise error
 
@@ -226,6 +238,7 @@ def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "no: s3cr3t, k3y-of-the-environment"
     assert refuse(ValueError(words)) == "own refuses its options: no: ***, ***"
     assert refuse(RuntimeError(words)) == "own cannot be made: RuntimeError"
+    assert refuse(SystemExit(words)) == "own cannot be made: SystemExit"
     assert refuse(RuntimeError(f"{words} or OWN_API_KEY")) == "no key: set OWN_API_KEY"
     assert len(refuse(ValueError("x" * 9999))) < 400
 

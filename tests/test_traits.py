@@ -13,7 +13,7 @@ from resilient_stt import Pace, ResilientSTT
 from resilient_stt.config.tags import is_tag
 from resilient_stt.core.policy import Provider
 from resilient_stt.providers import plugin_of
-from resilient_stt.traits import TABLE, hearing_of, model_of, speaks, traits_of
+from resilient_stt.traits import TABLE, batch_only, hearing_of, model_of, speaks, traits_of
 
 from .fakes import FakeSTT
 
@@ -160,12 +160,29 @@ def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "detects"),
-    [({"language": "multi"}, True), ({"detect_language": True}, True), ({"language": "es"}, False)],
+    [({"language": "multi"}, True), ({"language": "es"}, False)],
 )
 def test_who_finds_languages_out(options: dict[str, Any], detects: bool) -> None:
     """Is known before the provider is made, and after."""
     assert hearing_of("deepgram", "STT", options, "nova-3").detects is detects
     assert traits_of("d", deepgram.STT(api_key="k", **options)).detects is detects
+
+
+def test_what_the_stream_of_a_plugin_refuses() -> None:
+    """Deepgram's finds no language out by `detect_language`: it raises."""
+    options = {"detect_language": True, "model": "nova-3"}
+    assert batch_only("deepgram", "STT", options) == ["detect_language"]
+    assert batch_only("deepgram", "STT", {"detect_language": False}) == []
+    assert batch_only("deepgram", "STTv2", options) == []
+    assert not traits_of("d", deepgram.STT(api_key="k", detect_language=True)).detects
+
+
+@pytest.mark.parametrize("model", ["ink-whisper", "ink-2"])
+def test_only_who_tells_languages_apart_takes_multi(model: str) -> None:
+    """Cartesia's models hear in one language; of models that nobody knows it is believed."""
+    hearing = hearing_of("cartesia", "STT", {"model": model, "language": "multi"}, "")
+    assert (hearing.detects, hearing.speaks("multi")) == (False, False)
+    assert hearing_of("deepgram", "STT", {"model": "nova-9", "language": "multi"}, "").detects
 
 
 def test_what_is_told_is_believed() -> None:

@@ -25,6 +25,7 @@ from ..testing.clock import run_virtual
 from ..testing.rehearsal import WHISPER, AnyChain, breaches, run, side_by_side
 from . import outcomes
 from .configured import configured, recording_in
+from .environment import read_env_files
 from .logs import routed
 from .matrix import KINDS, Case, Row, kinds_named, rows, speech_of
 from .outcomes import Outcome, Result
@@ -41,7 +42,7 @@ def chaos(
     config: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONFIG]",
+            metavar="CONFIG",
             help="A YAML or TOML file, whose chain is tried; by default Cartesia, then Deepgram.",
             show_default=False,
         ),
@@ -66,11 +67,12 @@ def chaos(
 
     The chain is that of the language in the configuration, or Cartesia ink-whisper, then Deepgram
     nova-3: the published plugins, against fakes on loopback that transcribe what they hear, on a
-    virtual clock. No key is needed. Exit status 1 if a promise was
-    broken: a word lost, said twice, torn, out of order or mistimed, speech events out of balance,
-    a stream that does not end.
+    virtual clock. No key is needed; a configuration's variables come from the environment,
+    .env.local and .env. Exit status 1 if a promise was broken: a word lost, said twice, torn, out
+    of order or mistimed, speech events out of balance, a stream that does not end.
     """
     begun = time.monotonic()
+    read_env_files()
     recording = recording_in(language)
     chain = WHISPER if config is None and language == "en" else configured(config, language)
     matrix = rows(kinds_named(only or []), moments, recording)

@@ -26,7 +26,7 @@ def check(
     config: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONFIG]",
+            metavar="CONFIG",
             help=f"A YAML or TOML file; by default the one that {VARIABLE} names.",
             show_default=False,
         ),
@@ -40,41 +40,42 @@ def check(
     """
     read_env_files()
     checked = load(config)
-    lacking = asyncio.run(_tried(checked))
+    notes = asyncio.run(_tried(checked))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
-    console.print(_providers(checked, lacking), _routes(checked))
+    console.print(_providers(checked, notes), _routes(checked))
     console.print(Text(f"{checked.name}: no mistakes"), soft_wrap=True)
 
 
 async def _tried(config: Config) -> dict[str, str]:
-    """Make all providers, with a running loop, as an agent does; by name what keys they lack.
+    """Make all providers, with a running loop, as an agent does; by name what they lack.
 
     Raises:
         ConfigurationError: plugins refuse their options; all of them.
     """
-    lacking: dict[str, str] = {}
+    notes: dict[str, str] = {}
     mistakes: list[Mistake] = []
     for name in config.providers:
         try:
-            config.make(name)
+            if not config.make(name).capabilities.streaming:
+                notes[name] = "cannot stream: give from_config() a vad"
         except NoKey as error:
-            lacking[name] = str(error)
+            notes[name] = str(error)
         except ConfigurationError as error:
             mistakes.append(Mistake(("providers", name), str(error)))
     if mistakes:
         raise config.document.error(mistakes)
-    return lacking
+    return notes
 
 
-def _providers(config: Config, lacking: dict[str, str]) -> Table:
+def _providers(config: Config, lacks: dict[str, str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("provider", no_wrap=True)
     for column in ("class", "model", "languages", ""):
         table.add_column(column)
     for name, spec in config.providers.items():
-        notes = [lacking[name]] if name in lacking else []
+        notes = [lacks[name]] if name in lacks else []
         if name not in config.used:
             notes.append("not used by any route")
         cells = (name, spec.maker.title, spec.shown_model, _languages(spec))

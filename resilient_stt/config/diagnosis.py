@@ -9,15 +9,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..wording import key_told, nearest, quoted
+from ..wording import key_told, kind_of, nearest, quoted
 from .mistakes import Document, Mistake, Place
 from .models import Configuration, Top
 
+_MAPPINGS = ("dict_type", "model_type")
 _WANTED = {
     "string_type": "a text",
     "list_type": "a list, such as [one, two]",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
+    **dict.fromkeys(_MAPPINGS, "a mapping"),
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "int_type": "a whole number",
@@ -98,7 +98,11 @@ def _mistake(document: Document, error: ErrorDetails) -> Mistake:
 
 
 def _given(document: Document, place: Place, error: ErrorDetails) -> str:
-    return document.shown(place, error["input"])
+    value = error["input"]
+    is_text = isinstance(value, str) and place not in document.variables
+    if is_text and error["type"] in _MAPPINGS:
+        return kind_of(value)  # what should be in the mapping may stand in its place: a key
+    return document.shown(place, value)
 
 
 def _disagreement(place: Place, message: str) -> Mistake:

@@ -19,6 +19,7 @@ from pydantic import Field as Entry
 from pydantic_core import PydanticCustomError
 
 from ..core.policy import Pace, Policies, Provider, Seconds
+from ..core.routing import DEFAULT
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")
@@ -113,7 +114,7 @@ def _traits() -> type[Strict]:
     entries: dict[str, Any] = {
         name: (_TYPES[hint] | None, None) for name, hint in hints.items() if hint in _TYPES
     }
-    entries["languages"] = (list[str] | None, None)
+    entries["languages"] = (Annotated[list[str], Entry(min_length=1)] | None, None)
     doc = "What is known of the provider; what is left out is as our table has it."
     return create_model("Traits", __base__=Strict, __doc__=doc, **entries)
 
@@ -169,7 +170,10 @@ class Top(Strict):
 
     providers: Any
     """The providers by name, in order of preference."""
-    routes: dict[str, Annotated[list[str], Entry(min_length=1)]] = {}
+    routes: Annotated[
+        dict[str, Annotated[list[str], Entry(min_length=1)]],
+        Entry(json_schema_extra={"required": [DEFAULT]}),
+    ] = {}
     """Names of providers in order of preference, by the language that is spoken (BCP-47); `default`
     for all other languages, `detect` while none is known. Left out: all providers, in order."""
     retranscribe: _Flag = False
@@ -193,7 +197,8 @@ def _configuration() -> type[Top]:
     entries: dict[str, Any] = {name: (model, model()) for name, model in models.items()}
     entries["providers"] = (
         providers,
-        Entry(json_schema_extra={"minProperties": 1}),
+        # other names than those of the pattern are errors
+        Entry(json_schema_extra={"minProperties": 1, "additionalProperties": False}),
     )
     doc = "The providers of a ResilientSTT, their routes by language, and its policies."
     return create_model("Configuration", __base__=Top, __doc__=doc, **entries)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from livekit.agents import LanguageCode
 
-from ..core.routing import DEFAULT, DETECT, UNKNOWN
+from ..core.routing import DEFAULT, DETECT, SHARED, UNKNOWN
 from ..wording import listed, nearest, quoted
 from .mistakes import Document, Mistake, Place
 from .specs import OTHERWISE, ProviderSpec, cannot_speak
@@ -35,7 +35,7 @@ class RouteChecks:
                 self._check((*place, number), tag, name, chain[:number])
             if tag:
                 normal[tag] = tuple(chain)
-        if self._document.data.get("routes") is not None:
+        if isinstance(self._document.data.get("routes"), Mapping):
             self._default_is_there()
         return normal
 
@@ -51,10 +51,10 @@ class RouteChecks:
             )
 
     def _tag(self, place: Place, key: str) -> str | None:
-        if key.lower() in (DEFAULT, DETECT):
+        if key.lower() in SHARED:
             return key.lower()
         mistake = tag_mistake(key, quoted(key))
-        special = nearest(key, (DEFAULT, DETECT))
+        special = nearest(key, SHARED)
         if key.lower() in UNKNOWN:
             mistake = f"is no language; the route while none is known is called {DETECT!r}"
         elif not mistake:

@@ -12,14 +12,15 @@ from livekit.agents import LanguageCode
 
 from .. import plugins
 from ..plugins import Maker, NoProvider
-from ..traits import Hearing, hearing_of, key_variable, models_that_speak
-from ..wording import listed
+from ..traits import MULTI, Hearing, batch_only, hearing_of, key_variable, models_that_speak
+from ..wording import listed, nearest
 from .mistakes import Document, Mistake, Place
 from .tags import tag_mistake
 
 OTHERWISE = "or mark the provider `unchecked: true`"
 """What a user can do who knows better than our table."""
 
+_KEY = "api_key"
 _SECRET = re.compile(r"key$|secret|token|password|credential|auth", re.IGNORECASE)
 _ADDRESS_WITH_SECRET = re.compile(r"//[^/]*@")
 
@@ -37,9 +38,10 @@ class ProviderSpec:
     unchecked: bool
     """Whether it may be sent any language."""
     given: Mapping[str, Any] = field(repr=False)
-    """Traits that the user knows better."""
+    """Traits that the user knows better, or that follow from the options."""
     variable: str
-    """The environment variable that holds its key by convention; empty if unknown."""
+    """The environment variable that holds its key, named by the options or by convention; empty if
+    unknown."""
     hidden: frozenset[str] = field(repr=False)
     """Texts that must not be repeated."""
 
@@ -71,13 +73,13 @@ class ProviderChecks:
         maker = self._maker(place, entry)
         if maker is None:
             return None
-        options, wrong = plugins.checked(maker, entry.options)
-        for option, message in wrong.items():
-            inner = (option,) if option.isidentifier() else ()
-            self._wrong((*place, "options", *inner), message)
+        options = self._options((*place, "options"), maker, entry.options)
         given = entry.given_traits()
         hearing = self._hearing(place, maker, options, given)
         given.pop("languages", None)
+        if options.get(_KEY):
+            named = self._document.variables.get((*place, "options", _KEY), ())
+            given["key_variable"] = " and ".join(named)
         spec = ProviderSpec(
             name=name,
             maker=maker,
@@ -86,11 +88,25 @@ class ProviderChecks:
             shown_model=self._document.shown_option(place, "model", hearing.model),
             unchecked=entry.unchecked,
             given=given,
-            variable=key_variable(maker.plugin),
+            variable=given.get("key_variable", key_variable(maker.plugin)),
             hidden=frozenset(self._hidden((*place, "options"), options)),
         )
         self._own_language((*place, "options", "language"), spec)
         return spec
+
+    def _options(self, place: Place, maker: Maker, given: Mapping[str, Any]) -> dict[str, Any]:
+        options, wrong = plugins.checked(maker, given)
+        for option, message in wrong.items():
+            inner = (option,) if option.isidentifier() else ()
+            self._wrong((*place, *inner), message)
+        for option in batch_only(maker.plugin, maker.kind, options):
+            told = f"{maker.title} cannot stream with {option}; `language: {MULTI}` can"
+            self._wrong((*place, option), told)
+        key = options.get(_KEY)
+        if isinstance(key, str) and key != key.strip():
+            # in a header it is refused before it is sent, and nobody would say why
+            self._wrong((*place, _KEY), "begins or ends with white space; was a line break copied?")
+        return options
 
     def _hearing(
         self, place: Place, maker: Maker, options: Mapping[str, Any], given: Mapping[str, Any]
@@ -122,7 +138,8 @@ class ProviderChecks:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
             if where in self._document.variables:  # what it holds may be anything, and is not told
-                self._wrong(where, f"{shown} names no {error.key} that is there")
+                there = nearest("", error.there)
+                self._wrong(where, f"{shown} names no {error.key} that can be used{there}")
             else:
                 self._wrong(where, str(error))
             return None

@@ -217,6 +217,10 @@ def _of(error: yaml.MarkedYAMLError) -> YAMLMistake:
         return YAMLMistake("a tab; YAML is indented with spaces", line)
     if problem == "but found another document":
         return YAMLMistake("a second document ('---'); a configuration is one", line)
+    if problem.endswith("but got '{'"):
+        return YAMLMistake("a '{' within a text; inside of {...} and [...], quote '${VAR}'", line)
+    if problem.startswith("expected '<document start>'"):
+        return YAMLMistake("the value of the whole file has ended, and more follows", line)
     context = f" {error.context}" if error.context and "expected" not in problem else ""
     # names of aliases and anchors are not repeated: they may be the beginning of a password
     told = re.sub(r" '[^']{2,}'", "", f"{problem}{context}")

@@ -46,6 +46,13 @@ class RetryPolicy(_Checked):
     """Connections that may be tried at once on one provider in an outage: one that hangs must not
     keep the next from being tried."""
 
+    def __post_init__(self) -> None:
+        super(RetryPolicy, self).__post_init__()
+        if self.connect_timeout == 0:
+            raise ValueError("RetryPolicy.connect_timeout must be more than 0, or nobody connects")
+        if self.attempts < 1:
+            raise ValueError("RetryPolicy.attempts must be 1 or more, or no outage ends")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy(_Checked):
@@ -259,7 +266,7 @@ class Provider:
     detects: bool = False
     """Reports which language it heard, and is left to find out by itself."""
     key_variable: str = ""
-    """The environment variable that holds its key by convention, for messages."""
+    """The environment variable that holds its key, for messages."""
 
     def told(self, language: str) -> str:
         """The tag that it is told for a language: none, if it finds out by itself."""

@@ -17,8 +17,14 @@ DEFAULT = "default"
 DETECT = "detect"
 """The route as long as no language is known."""
 
-UNKNOWN = frozenset({"", "multi", "mul", "und"})
-"""Tags that name no language: Deepgram's "any of several", and BCP 47's own."""
+SHARED = (DEFAULT, DETECT)
+"""Routes of more than one language."""
+
+NAMELESS = frozenset({"", "mul", "und"})
+"""BCP 47's own tags of no certain language; no provider is told them."""
+
+UNKNOWN = NAMELESS | {"multi"}
+"""Tags that name no language, also Deepgram's "any of several"."""
 
 LETTERS = 1.5
 """Characters of a word in a script that is written without spaces, about."""
@@ -30,6 +36,10 @@ class Route:
 
     key: str
     providers: tuple[Provider, ...]
+
+    def then(self, last: Provider) -> Route:
+        """The same, with a provider after all others."""
+        return self if last in self.providers else Route(self.key, (*self.providers, last))
 
 
 class Router:
@@ -56,7 +66,7 @@ class Router:
 
     def has_own(self, tag: str) -> bool:
         """Whether a language has a route of its own, by the same lookup."""
-        return self.lookup(tag).key not in (DEFAULT, DETECT)
+        return self.lookup(tag).key not in SHARED
 
 
 def shortened(tag: str) -> Iterator[str]:
@@ -83,6 +93,8 @@ class Change:
 
     language: str
     reason: str
+    finder: Provider | None = None
+    """Who found it out; None if it was asked for."""
 
 
 class Routing:
@@ -119,7 +131,7 @@ class Routing:
         self._forget()
         self.pending = Change(language, "asked") if language != self.language else None
 
-    def heard(self, language: str, text: str) -> bool:
+    def heard(self, language: str, text: str, finder: Provider) -> bool:
         """A provider that reports languages told new words in a FINAL.
 
         Whether that reveals a change: two finals in a row do, and a long one by itself.
@@ -139,20 +151,26 @@ class Routing:
         else:
             return False
         self._forget()
-        self.pending = Change(language, reason)
+        self.pending = Change(language, reason, finder)
         return True
 
     def change(self) -> Change | None:
         """Make the pending change, if there is one; returns it.
 
-        A language that was discovered and has no route of its own stays where it was discovered:
-        only there a caller who changes it again is followed.
+        A language that was discovered and has no route of its own stays where none is known: only
+        there a caller who changes it again is followed. In any other route, too, who discovered it
+        can hear it, and serves if nobody else there does.
         """
         change, self.pending = self.pending, None
-        if change is not None:
-            self.language = change.language
-            if change.reason == "asked" or self._router.has_own(change.language):
-                self.route = self._router.lookup(change.language)
+        if change is None:
+            return None
+        self.language = change.language
+        if change.finder is None:
+            self.route = self._router.lookup(change.language)
+        elif self._router.has_own(change.language):
+            self.route = self._router.lookup(change.language).then(change.finder)
+        elif self.route.key not in SHARED:
+            self.route = self._router.lookup("").then(change.finder)
         return change
 
     def _forget(self) -> None:

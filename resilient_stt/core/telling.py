@@ -94,7 +94,8 @@ class Telling:
         if held is not None and held.leg is not leg and held.is_retold_by(kept):
             self._held = None
         self.tell_held()
-        if not leg.provider.detects or not self._routing.heard(utterance.language, kept.text):
+        finder = leg.provider
+        if not finder.detects or not self._routing.heard(utterance.language, kept.text, finder):
             return False
         if not self._routing.retranscribe:
             return False

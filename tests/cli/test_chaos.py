@@ -341,6 +341,19 @@ def test_what_cannot_be_tried(cli: Cli, stt_yaml: str, arguments: list[str], mes
     assert message in done.stderr.replace("\n", " ")
 
 
+def test_variables_of_a_configuration(
+    cli: Cli, stt_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Come from .env files, too, as for `check`."""
+    monkeypatch.setenv("INK", "")  # and is deleted afterwards, what the file sets, too
+    monkeypatch.delenv("INK")
+    text = Path(stt_yaml).read_text().replace("ink-whisper", "'${INK}'")
+    Path(stt_yaml).write_text(text)
+    (tmp_path / ".env").write_text("INK=ink-whisper\n")
+    done = cli("chaos", stt_yaml, "--language", "zh")
+    assert "the route of 'zh' is cartesia alone" in done.stderr.replace("\n", " ")
+
+
 def test_a_broken_configuration(cli: Cli, tmp_path: Path) -> None:
     """Exit status 2, and all its mistakes."""
     path = tmp_path / "stt.yaml"

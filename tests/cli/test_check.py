@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 
 from resilient_stt.config import VARIABLE
 from resilient_stt.config.schema import json_schema
+from resilient_stt.plugins import GROUP
+
+from ..fakes import FakeSTT
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stt.yaml"
 RIGHT = "providers: {d: {plugin: deepgram}, spare: {plugin: cartesia}}\nroutes: {default: [d]}\n"
@@ -73,6 +77,54 @@ def test_env_files_are_read(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "${DEEPGRAM_MODEL}" in result.stdout
     assert "s3cr3t" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"A=\xff\n", ".env: not UTF-8; save the file as UTF-8"),
+        (None, ".env: cannot be read: Permission denied"),
+    ],
+)
+def test_env_files_that_cannot_be_read(
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    told: str,
+) -> None:
+    """Are mistakes of the user's, not tracebacks."""
+    (tmp_path / "stt.yaml").write_text(RIGHT)
+    (tmp_path / ".env").write_bytes(content or b"")
+    if content is None:
+
+        def refuse(*args: object, **options: object) -> None:
+            raise PermissionError(13, "Permission denied", ".env")
+
+        monkeypatch.setattr("dotenv.main.open", refuse, raising=False)
+    result = cli("check", "stt.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"resilient-stt: {told}\n"
+
+
+def batch_stt() -> FakeSTT:
+    """Somebody's own provider that takes whole buffers only."""
+    return FakeSTT(streaming=False)
+
+
+def test_who_cannot_stream(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told: `from_config()` refuses it without a `vad`, which no file can hold."""
+    points = EntryPoints([EntryPoint("own", f"{__name__}:batch_stt", GROUP)])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    Path("stt.yaml").write_text("providers: {o: {plugin: own}}\n")
+    result = cli("check", "stt.yaml")
+    assert result.exit_code == 0
+    assert "cannot stream: give from_config() a vad" in result.stdout
+
+
+def test_how_it_is_called(cli: Callable[..., Any]) -> None:
+    """The argument is optional, and stands in one pair of brackets."""
+    assert "check [OPTIONS] [CONFIG] " in cli("check", "--help").stdout
 
 
 @pytest.mark.usefixtures("keys")

@@ -14,6 +14,7 @@ from resilient_stt.core.policy import (
     Provider,
     ReplayPolicy,
     RetryPolicy,
+    RoutingPolicy,
     WatchdogPolicy,
 )
 
@@ -23,6 +24,7 @@ CHECKED: list[type[Any]] = [
     ReplayPolicy,
     WatchdogPolicy,
     FailbackPolicy,
+    RoutingPolicy,
     Pace,
 ]
 
@@ -58,6 +60,13 @@ def test_doubts_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"WatchdogPolicy: suspicion_max must be 1 or more"):
         WatchdogPolicy(**wrong)
     assert WatchdogPolicy(suspicion_max=1, hedge_at=1, quiet_hedge_at=1, hedge_share=1).final == 1.2
+
+
+@pytest.mark.parametrize("wrong", [{"connect_timeout": 0}, {"attempts": 0}])
+def test_retries_that_reach_nobody_are_refused(wrong: dict[str, Any]) -> None:
+    """Without time to connect, or without an attempt in an outage, a stream would stay deaf."""
+    with pytest.raises(ValueError, match=rf"RetryPolicy\.{next(iter(wrong))} must be"):
+        RetryPolicy(**wrong)
 
 
 def test_jitter_that_takes_all_is_refused() -> None:

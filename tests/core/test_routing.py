@@ -32,7 +32,7 @@ from resilient_stt.core.inputs import (
 from resilient_stt.core.policy import Policies, Provider, RoutingPolicy
 from resilient_stt.core.routing import Router, Routing, same_language, shortened
 from resilient_stt.core.session import Session
-from resilient_stt.events import LanguageRouted, Switched
+from resilient_stt.events import Degraded, LanguageRouted, Switched
 
 RATE = 1000
 A, B, C, MULTI = (Provider(name=n) for n in "abcm")
@@ -102,7 +102,7 @@ LONG = "uno dos tres cuatro cinco seis"
 def heard(*finals: tuple[str, str], language: str = "en") -> Routing:
     routing = Routing(Router(ROUTES), RoutingPolicy(), language)
     for tag, text in finals:
-        routing.heard(tag, text)
+        routing.heard(tag, text, MULTI)
     return routing
 
 
@@ -134,6 +134,29 @@ def test_a_discovered_language_without_a_route_stays_where_it_was_found() -> Non
     routing.asked("fr-CA")
     assert routing.change()
     assert (routing.language, routing.route.key) == ("fr-CA", "default")
+
+
+def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
+    """Who serves Spanish need not speak French."""
+    routing = heard(("fr", LONG), language="es")
+    assert routing.change()
+    assert (routing.language, routing.route.key) == ("fr", "detect")
+    routing = Routing(Router({"default": [A], "es": [MULTI]}), RoutingPolicy(), "es")
+    routing.heard("fr", LONG, MULTI)
+    assert routing.change()
+    assert routing.route.key == "default"
+    assert [*routing.route.providers] == [A, MULTI]
+
+
+def test_who_found_a_language_out_serves_if_nobody_else_does() -> None:
+    """The last of its route, unless he is in it anyway; who asks for it has no such provider."""
+    routing = heard(("es", LONG), language="")
+    assert routing.change()
+    assert [*routing.route.providers] == [B, A, MULTI]
+    assert routing.route.then(B) is routing.route
+    routing.asked("es-MX")
+    assert routing.change()
+    assert [*routing.route.providers] == [B, A]
 
 
 def test_asking_for_the_language_that_is_spoken_changes_nothing() -> None:
@@ -299,6 +322,17 @@ def test_a_discovered_language_is_kept_by_who_found_it() -> None:
     call.say(0, LONG, "fr", 0.0, 1.0)
     assert call.opened == [("m", "")]
     assert [(e.language, e.route) for e in call.routed] == [("fr", "detect")]
+
+
+def test_a_discovered_route_that_is_down_goes_back_to_who_found_it() -> None:
+    """He hears the language, and nobody has to be waited for."""
+    call = Call()
+    call.speak()
+    call.say(0, LONG, "es", 0.0, 1.0)
+    for leg in (1, 2):
+        call.do(LegFailed(leg, ErrorKind.CONNECT, "refused", None, 0.1))
+    assert call.opened == [("m", ""), ("b", "es"), ("a", "es"), ("m", "")]
+    assert not [c for c in call.out if isinstance(c, Report) and isinstance(c.event, Degraded)]
 
 
 # --- told again
