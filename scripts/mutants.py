@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "replay cuts into the next word",
         "core/ledger.py",
-        "until = segment.start - half if segment else self.hold_back_at",
-        "until = segment.start + half if segment else self.hold_back_at",
+        "starts = [*(s.start - half for s in self._segments), self.hold_back_at]",
+        "starts = [*(s.start + half for s in self._segments), self.hold_back_at]",
     ),
     Mutant(
         "times of a replay without its cuts",

@@ -266,15 +266,13 @@ class Ledger:
         if not self.hears:
             return
         half = self.samples(self._policy.cut_to / 2)
-        since = begin = 0
-        for segment in (*self._segments, None):
-            until = segment.start - half if segment else self.hold_back_at
-            unsettled = until - max(since, self.watermark)
-            if unsettled > self.samples(self._policy.cut_above) - half:
-                yield begin, until
-            if segment is None or segment.end is None:
-                return
-            since, begin = segment.end, segment.end + half
+        least = self.samples(self._policy.cut_above) - half
+        ends = [0, *(s.end for s in self._segments if s.end is not None)]
+        starts = [*(s.start - half for s in self._segments), self.hold_back_at]
+        # while somebody speaks there is an end less
+        for since, until in zip(ends, starts, strict=False):
+            if until - max(since, self.watermark) > least:
+                yield (since + half if since else 0), until
 
     def _grace(self, segment: Segment) -> int:
         """How much a leg must have heard after voice that owes nothing, before that is settled."""

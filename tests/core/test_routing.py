@@ -403,7 +403,7 @@ def test_it_is_told_at_once_where_nobody_speaks_it_better() -> None:
 def test_it_is_told_in_an_outage() -> None:
     """Nobody can be reached who speaks the language: it is told as it was, in time."""
     call = revealed()
-    for leg in (1, 2):
+    for leg in (1, 2, 3):
         call.do(LegFailed(leg, ErrorKind.CONNECT, wait=60.0))
     call.do(Woken(60.0), call.now + 1.5)
     assert call.told == [LONG]
