@@ -26,6 +26,9 @@ EDGE = 0.15
 REWOUND = 1.0
 """Seconds before the end of the last FINAL at which words begin only if a clock has begun anew."""
 
+HELD = 1000
+"""Events of a leg that is not active which are kept: ten times what Deepgram says in a minute."""
+
 CHUNK = 0.2
 """Seconds of audio that a replay sends at a time, at most: each piece costs a decision and a frame,
 and some services refuse messages of more than 25 kB."""
@@ -64,7 +67,7 @@ class Leg:
     """Unsettled speech that was gone before it could be sent to it."""
     flushes_pauses: bool = False
     """It is flushed where speech ends."""
-    held: list[tuple[Said, int]] = field(default_factory=list)
+    held: deque[tuple[Said, int]] = field(default_factory=lambda: deque(maxlen=HELD))
     """What it said before it became active, each with what it can have heard of it."""
     told_to: float = 0.0
     """Seconds of its own audio at which its last timed FINAL ends."""

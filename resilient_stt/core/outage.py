@@ -15,12 +15,12 @@ LEAST_WAIT = 0.1
 class Outage:
     """From the moment nobody was left to try until one gives text or proves to be connected."""
 
-    def __init__(self, legs: Legs, now: float, wait: float) -> None:
-        """`wait`: seconds before the first attempts."""
+    def __init__(self, legs: Legs, since: float, now: float, wait: float) -> None:
+        """`since`: when it began; `wait`: seconds before the first attempts."""
         self._legs = legs
         self._retry = legs.policies.retry
         self._connected_after = self._retry.connect_timeout + legs.policies.watchdog.settled_after
-        self.since = now
+        self.since = since
         self._next: dict[str, float] = {}
         self._told: set[tuple[str, ErrorKind, str]] = set()
         for provider in legs.choice.attempts(now):

@@ -72,6 +72,8 @@ class Session:
         """The watermark at which a leg had ended with a tail missing."""
         self._row = (0, 0)
         """The watermark, and how many active legs have failed since it last moved."""
+        self._out = (-1, 0.0)
+        """The watermark at the last outage, and since when that lasted."""
         self._now = 0.0
         self.done = False
         self.failures = 0
@@ -307,7 +309,7 @@ class Session:
             self._legs.out += self._choice.lost(name)
         if target is None:
             self._probe.cancel(now)
-            self._outage = Outage(self._legs, now, failure.wait)
+            self._outage = Outage(self._legs, self._out_since(now), now, failure.wait)
             self._legs.report(Degraded(at=self._legs.at))
         elif hedge is None:
             self._switch(name, self._open(target, now), failure.kind.value)
@@ -322,6 +324,15 @@ class Session:
         watermark = self._ledger.watermark
         self._row = (watermark, row + 1 if watermark == mark else 1)
         return self._row[1] > self._policies.retry.reopenings + 2 * len(self._choice.names)
+
+    def _out_since(self, now: float) -> float:
+        """Since when nobody works. Once no more audio comes, outages between which nothing gets
+        settled are one: who connects and stays silent must not keep the stream for ever."""
+        mark, since = self._out
+        watermark = self._ledger.watermark
+        since = since if self._legs.input_ended and watermark == mark else now
+        self._out = (watermark, since)
+        return since
 
     def _worked(self, leg: Leg, now: float) -> float | None:
         """For how long a leg had been working, if it had."""
@@ -406,7 +417,7 @@ class Session:
         """What a leg said before it became active is told now."""
         for said, reach in leg.held:
             self._tell(leg, said, reach, now)
-        leg.held = []
+        leg.held.clear()
 
     # -- outage
 

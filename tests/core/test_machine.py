@@ -92,6 +92,7 @@ POLICIES = [
         failback=FailbackPolicy(dwell=1.0, interval=2.0),
     ),
     Policies(replay=ReplayPolicy(window=1.0)),
+    Policies(watchdog=WatchdogPolicy(hedging=False)),
 ]
 DELAYS = st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.7, 3.0, 31.0, 400.0])
 """Seconds until the next input; the long ones are a process that was stopped, or slept."""
@@ -596,10 +597,6 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
     assert max(compared) <= 100 * 100
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="where finals are overdue at once, each conviction begins an outage of its own",
-)
 def test_a_stream_without_hedging_ends_although_its_provider_is_silent() -> None:
     """After the end of the input no leg says anything: the stream ends all the same."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))

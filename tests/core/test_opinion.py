@@ -20,7 +20,9 @@ from resilient_stt.core.inputs import (
     SaidKind,
     SpeechEnded,
     SpeechStarted,
+    Woken,
 )
+from resilient_stt.core.leg import HELD
 from resilient_stt.core.policy import (
     BreakerPolicy,
     FailbackPolicy,
@@ -28,6 +30,7 @@ from resilient_stt.core.policy import (
     Policies,
     WatchdogPolicy,
 )
+from resilient_stt.core.session import Session
 from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
 
 from .promises import (
@@ -484,14 +487,20 @@ def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
 # --- and the rest
 
 
-def test_options_of_a_doubted_provider() -> None:
-    """A suspect that is opened anew is doubted no more: its hedge is closed."""
+def spoken_to() -> Session:
+    """A second and a half of speech, and half a second of silence; one more opens a hedge."""
     session = alone(2)
     session.handle(Opened(), 0.0)
     session.handle(AudioPushed(RATE, RATE), 1.0)
     session.handle(SpeechStarted(0), 1.0)
     session.handle(AudioPushed(RATE, RATE), 2.0)
     session.handle(SpeechEnded(int(1.5 * RATE)), 2.0)
+    return session
+
+
+def test_options_of_a_doubted_provider() -> None:
+    """A suspect that is opened anew is doubted no more: its hedge is closed."""
+    session = spoken_to()
     out = session.handle(AudioPushed(RATE, RATE), 4.0)
     assert [c for c in out if isinstance(c, OpenLeg)] == [OpenLeg(1, "b", 0, role=Role.HEDGE)]
     assert "Opinion(hedge=1, scale=1.0)" in repr(session)
@@ -519,15 +528,22 @@ def test_a_hedge_tells_what_it_heard_in_its_order() -> None:
 
 def test_usage_of_a_hedge_is_passed_on() -> None:
     """What a hedge is charged for reaches the consumer, though its text does not."""
-    session = alone(2)
-    session.handle(Opened(), 0.0)
-    session.handle(AudioPushed(RATE, RATE), 1.0)
-    session.handle(SpeechStarted(0), 1.0)
-    session.handle(AudioPushed(RATE, RATE), 2.0)
-    session.handle(SpeechEnded(int(1.5 * RATE)), 2.0)
+    session = spoken_to()
     session.handle(AudioPushed(RATE, RATE), 4.0)
     source = object()
     out = session.handle(LegSaid(1, Said(SaidKind.USAGE, source=source)), 4.1)
     assert Emit(SaidKind.USAGE, source=source) in out
     out = session.handle(LegSaid(1, Said(SaidKind.START)), 4.1)
     assert not [c for c in out if isinstance(c, Emit)]
+
+
+def test_a_flood_of_a_hedge_is_bounded() -> None:
+    """Of what a hedge says before it is believed no more is kept than any provider says."""
+    session = spoken_to()
+    session.handle(AudioPushed(RATE // 2, RATE), 2.8)
+    session.handle(Woken(), 3.5)
+    for number in range(3 * HELD):
+        session.handle(LegSaid(1, Said(SaidKind.INTERIM, f"word {number}")), 3.6)
+    hedge = session._legs.get(1)
+    assert hedge is not None
+    assert len(hedge.held) == HELD
