@@ -201,16 +201,19 @@ class Breaker:
 
     # --- what other processes found ---
 
-    def adopt(self, verdict: Verdict, now: float) -> None:
-        """Take over what another process found, but for what this one has seen otherwise since."""
+    def adopt(self, verdict: Verdict, now: float) -> bool:
+        """Take over what another process found.
+
+        Returns whether it is newer than what this one has seen otherwise; else nothing changes.
+        """
         if self.seen.denies(verdict):
-            return
+            return False
         if verdict.well:
             # as of text from here: text alone does not close one that is open for slowness
             if verdict.slow or self.state(now) is not State.OPEN or not self._for_slowness:
                 self.seen.verdict = None
                 self._close(now)
-            return
+            return True
         self.seen.verdict = None
         self._failed_at = verdict.at
         self._healthy_since = None
@@ -218,6 +221,7 @@ class Breaker:
         self._open(Signal.LOCK if verdict.locked else Signal.TRIP, verdict.until)
         self._passes = verdict.passes
         self._for_slowness = verdict.slow
+        return True
 
     # --- what follows ---
 

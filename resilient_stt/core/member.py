@@ -61,13 +61,17 @@ class Member:
             self._told = verdict
 
     def read(self, stored: Stored | None, now: float) -> None:
-        """What the store says; each verdict is taken over once at most."""
+        """What the store says; each verdict of others is taken over once at most.
+
+        One that seems too old is looked at again: the next answer may date it better.
+        """
         self._stored = stored
-        if stored is None or self._is_old(stored):
+        if stored is None:
+            self._told = None  # it has forgotten what it was told: it was restarted, unnoticed
+        if stored is None or stored.origin == self.origin or self._is_old(stored):
             return
-        self._stamp = stored.stamp
-        if stored.origin != self.origin:
-            self.health.breaker.adopt(stored.verdict, now)
+        if self.health.breaker.adopt(stored.verdict, now):
+            self._stamp = stored.stamp
 
     def together(self) -> None:
         """The store answers."""

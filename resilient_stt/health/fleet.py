@@ -25,7 +25,6 @@ _WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10.0, min=0.1)
 
 _ADVICE = {
     "AuthenticationError": "check the user and the password in its URL",
-    "AuthenticationWrongNumberOfArgsError": "check the user and the password in its URL",
     "NoPermissionError": "its user needs all commands on the keys resilient_stt:*",
     "OutOfMemoryError": "it is full: raise its maxmemory, or let it evict",
     "ReadOnlyError": "its URL is that of a replica, which takes no writes: give the primary",
@@ -58,6 +57,7 @@ class Fleet(Keeper):
         """While somebody is inside, it works; after the last one left, nothing of it is left."""
         self._users += 1
         if self._task is None:
+            self._wake, self._answered = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._run(), name="resilient_stt.health")
         try:
             yield
@@ -90,7 +90,6 @@ class Fleet(Keeper):
     # -- the task
 
     async def _run(self) -> None:
-        self._wake, self._answered = asyncio.Event(), asyncio.Event()
         link = self._connect()
         trying = tenacity.AsyncRetrying(
             sleep=asyncio.sleep,
@@ -112,7 +111,12 @@ class Fleet(Keeper):
         self._wake.clear()
         for member in self._members:
             member.health.breaker.tell = self._wake.set
-        await link.exchange()
+        try:
+            await link.exchange()
+        finally:
+            task = asyncio.current_task()
+            if task and task.cancelling():  # redis-py loses a cancellation while it connects
+                raise asyncio.CancelledError
 
     def _with(self) -> None:
         self._answered.set()

@@ -15,7 +15,15 @@ from livekit.agents.utils import is_given
 from ..providers import plugin_of
 
 _KEYS = ("api_key", "auth_token", "token", "access_token", "credentials_info", "credentials_file")
-_ADDRESSES = ("base_url", "endpoint_url", "api_url", "http_url", "region", "location")
+_ADDRESSES = (
+    "base_url",
+    "endpoint_url",
+    "ws_base_url",
+    "api_url",
+    "http_url",
+    "region",
+    "location",
+)
 
 
 def provider_key(provider: stt.STT[Any], options: Mapping[str, Any], variable: str) -> str:
@@ -26,7 +34,7 @@ def provider_key(provider: stt.STT[Any], options: Mapping[str, Any], variable: s
 
     Args:
         provider: the object that was made; plugins keep what they were given.
-        options: what it was configured with; goes before what the object tells.
+        options: what it was configured with, where the object does not tell.
         variable: the environment variable that holds its key by convention; may be empty.
     """
     plugin, model = plugin_of(provider), provider.model
@@ -48,9 +56,9 @@ def _known(provider: stt.STT[Any], options: Mapping[str, Any], names: tuple[str,
     kept = getattr(provider, "_opts", None)
     for name in names:
         for value in (
-            options.get(name),
             getattr(provider, f"_{name}", None),
             getattr(kept, name, None),
+            options.get(name),
         ):
             if value and is_given(value):
                 return str(value)
