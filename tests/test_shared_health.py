@@ -134,6 +134,19 @@ async def test_text_closes_it_for_all_and_who_works_goes_on(redis_server: Server
     await stream.aclose()
 
 
+async def test_a_verdict_is_told_by_who_found_it(redis_server: Server) -> None:
+    """Who has taken it over does not say it again, however long it lasts."""
+    a, b, c = (Host(redis_server.url) for _ in range(3))
+    async with sharing(a, b, c):
+        a.trip(AUTH)
+        await until(lambda: b.state is c.state is State.LOCKED)
+        told = redis_server.everything()[key(a, "verdict")][0]
+        rounds = calls(redis_server, "time")
+        await until(lambda: calls(redis_server, "time") > rounds + 6)
+        assert redis_server.everything()[key(a, "verdict")][0] == told
+        assert calls(redis_server, "eval") == 1
+
+
 async def echoes(stream: FakeStream) -> None:
     """A final for every frame."""
     async for _ in stream.heard():
