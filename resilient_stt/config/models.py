@@ -170,7 +170,7 @@ class Health(Strict):
         str,
         BeforeValidator(_store),
         _schema(
-            {"const": "memory"}, {"type": "string", "pattern": r"^(rediss?://[^/]|unix:///).*"}
+            {"const": "memory"}, {"type": "string", "pattern": r"^(rediss?://[^/]|unix://[^/]*/.)"}
         ),
     ] = "memory"
     """`memory`: in this process, for all its streams. `redis://HOST:PORT/DB`, `rediss://...` or
