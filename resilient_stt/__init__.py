@@ -23,6 +23,7 @@ from .events import (
     SecondOpinion,
     Switched,
 )
+from .health import HealthStore, MemoryHealth, RedisHealth
 from .speech import SpeechDetector, SpeechEdge
 from .stream import ResilientStream
 from .stt import ResilientSTT
@@ -36,11 +37,14 @@ __all__ = [
     "Degraded",
     "Event",
     "FailbackPolicy",
+    "HealthStore",
     "LanguageRouted",
+    "MemoryHealth",
     "Pace",
     "Policies",
     "ProviderFailed",
     "Recovered",
+    "RedisHealth",
     "ReplayPolicy",
     "Replayed",
     "ResilientSTT",

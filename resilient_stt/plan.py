@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from livekit.agents import stt
 
 from .core.policy import Policies, Provider
 from .core.routing import DEFAULT, Router
+from .health import HealthStore, MemoryHealth
+from .health.identity import provider_key
 from .providers import name_providers
 from .traits import traits_of
 
@@ -26,9 +28,17 @@ class Plan:
     routes: dict[str, tuple[str, ...]]
     policies: Policies = field(default_factory=Policies)
     retranscribe: bool = False
+    store: HealthStore = field(default_factory=MemoryHealth)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """What providers were configured with, by their names."""
 
     @classmethod
-    def of(cls, providers: Sequence[stt.STT[Any]], policies: Policies | None) -> Plan:
+    def of(
+        cls,
+        providers: Sequence[stt.STT[Any]],
+        policies: Policies | None,
+        store: HealthStore | None = None,
+    ) -> Plan:
         """One route, in the order given."""
         named = name_providers(providers)
         return cls(
@@ -36,6 +46,7 @@ class Plan:
             traits={name: traits_of(name, provider) for name, provider in named.items()},
             routes={DEFAULT: tuple(named)},
             policies=policies or Policies(),
+            store=store or MemoryHealth(),
         )
 
     @classmethod
@@ -52,7 +63,14 @@ class Plan:
             routes=config.routes,
             policies=config.policies,
             retranscribe=config.retranscribe,
+            store=config.store,
+            options={name: config.providers[name].options for name in providers},
         )
+
+    def key(self, name: str) -> str:
+        """What a provider is called in every process, for a health store."""
+        variable = self.traits[name].key_variable
+        return provider_key(self.providers[name], self.options.get(name, {}), variable)
 
     @property
     def router(self) -> Router:

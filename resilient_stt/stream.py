@@ -146,6 +146,10 @@ class ResilientStream(stt.RecognizeStream):
     # -- the pump
 
     async def _run(self) -> None:
+        async with self._resilient.sharing():
+            await self._pump()
+
+    async def _pump(self) -> None:
         reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
         try:
             self._handle(Opened())

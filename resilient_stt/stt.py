@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,6 +26,7 @@ from .core.routing import NAMELESS, Routing
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
+from .health import HealthStore
 from .observe import log_event, logger
 from .options import fan_out
 from .plan import Plan
@@ -68,6 +70,7 @@ class ResilientSTT(STT[EventName]):
         language: NotGivenOr[str] = NOT_GIVEN,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
         policies: Policies | None = None,
+        health: HealthStore | None = None,
         attempt_timeout: float | None = None,
         max_retry_per_stt: int | None = None,
         retry_interval: float | None = None,
@@ -83,6 +86,8 @@ class ResilientSTT(STT[EventName]):
                 `SpeechDetector` replaces the bundled voice activity model; `None` turns local voice
                 activity off, and with it what is decided from silence.
             policies: the constants that steer the decisions.
+            health: where it is kept who is healthy; `RedisHealth("redis://...")` shares it with a
+                fleet. Without, in this object alone.
             attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect, and in
                 `recognize()` to answer; overrides `RetryPolicy.connect_timeout`.
             max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reopenings`.
@@ -90,9 +95,11 @@ class ResilientSTT(STT[EventName]):
 
         Raises:
             ConfigurationError: no provider, one that is no LiveKit STT, one given twice, one that
-                cannot stream without a `vad`, no key in the environment, or an impossible number.
+                cannot stream without a `vad`, no key in the environment, a `health` that is no
+                store, or an impossible number.
         """
-        plan = Plan.of(from_environment() if stt is None else _checked(stt), policies)
+        store = _store(health)
+        plan = Plan.of(from_environment() if stt is None else _checked(stt), policies, store)
         retry = _with_overrides(plan.policies, attempt_timeout, max_retry_per_stt, retry_interval)
         self._begin(replace(plan, policies=retry), language, vad, attempt_timeout)
 
@@ -154,6 +161,7 @@ class ResilientSTT(STT[EventName]):
             name: Health(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
             for name in self._providers
         }
+        self._keeper = plan.store.keep([(plan.key(n), one) for n, one in self._health.items()])
         watchdog = self.policies.watchdog
         self._budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
         self._serving = self._preferred
@@ -257,12 +265,14 @@ class ResilientSTT(STT[EventName]):
                 stream.language_changed(spoken)
 
     def prewarm(self) -> None:
-        """Pre-warm the preferred provider."""
+        """Pre-warm the preferred provider, and ask who else knows which are well."""
+        self._keeper.glance()
         self._providers[self._preferred].prewarm()
 
     async def aclose(self) -> None:
         """Let go of the providers. They stay the caller's to close, as with `FallbackAdapter`."""
         await self._batch.aclose()
+        await self._keeper.aclose()
         for provider in self._providers.values():
             provider.off("metrics_collected", self._forward_metrics)
         for adapter in self._wrapped:
@@ -305,6 +315,10 @@ class ResilientSTT(STT[EventName]):
     def names(self) -> frozenset[str]:
         """The names of all providers."""
         return frozenset(self._providers)
+
+    def sharing(self) -> AbstractAsyncContextManager[None]:
+        """While a stream is inside, health is shared with whom the health store knows."""
+        return self._keeper.used()
 
     def provider_named(self, name: str) -> STT[Any]:
         """The provider behind a name of the route."""
@@ -405,7 +419,8 @@ class ResilientSTT(STT[EventName]):
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
         timeout = self._attempt_timeout or conn_options.timeout
-        return await self._batch.recognize(buffer, self._spoken(language), timeout)
+        async with self.sharing():
+            return await self._batch.recognize(buffer, self._spoken(language), timeout)
 
     def _forward_metrics(self, *args: Any) -> None:
         self.emit("metrics_collected", *map(labelled, args))
@@ -455,6 +470,20 @@ def _checked(providers: object) -> list[STT[Any]]:
                 "by itself, a fallback has to be another object"
             )
     return list(providers)
+
+
+def _store(health: object) -> HealthStore | None:
+    """What was given as a health store.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if health is None or isinstance(health, HealthStore):
+        return health
+    raise ConfigurationError(
+        'health is a health store, such as RedisHealth("redis://localhost:6379/0"), not '
+        f"{_described(health)}"
+    )
 
 
 def _described(value: object) -> str:

@@ -206,11 +206,43 @@ BROKEN: dict[str, Broken] = {
         _of_provider("{plugin: deepgram, traits: {pace: {rate: 0.5}}}"),
         "providers.d.traits.pace: needs a burst of 0.05 s or more and a rate of at least 1 x",
     ),
-    "redis": _yaml(
-        P + "health: {store: 'redis://:s3cr3t@host'}\n",
-        "line 2: health.store: the health of a fleet, shared by Redis, is not in this version",
+    "store": _yaml(
+        P + "health: {store: disk}\n",
+        "line 2: health.store: must be memory, or the URL of a Redis: redis://HOST:PORT/DB, "
+        "not 'disk'",
     ),
-    "store": _yaml(P + "health: {store: disk}\n", "health.store: must be memory, not 'disk'"),
+    "store-number": _yaml(P + "health: {store: 7}\n", "health.store: must be memory, or the URL"),
+    "redis-scheme": _yaml(
+        P + "health: {store: 'reds://:s3cr3t@host'}\n",
+        "line 2: health.store: the URL of a Redis begins with redis://, rediss:// or unix://",
+    ),
+    "redis-host": _yaml(
+        P + "health: {store: 'redis://:s3cr3t@'}\n",
+        "health.store: the URL of a Redis needs its host: redis://HOST:PORT/DB",
+    ),
+    "redis-port": _yaml(
+        P + "health: {store: 'redis://:s3cr3t/word@host'}\n",
+        "health.store: no valid URL of a Redis: it is redis://HOST:PORT/DB",
+        "special characters in a user or password are written as %40 for @",
+    ),
+    "redis-fragment": _yaml(
+        P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "no valid URL of a Redis"
+    ),
+    "redis-database": _yaml(
+        P + "health: {store: 'redis://:s3cr3t@host/one'}\n", "URL of a Redis ends with a number"
+    ),
+    "redis-option": _yaml(
+        P + "health: {store: 'redis://:s3cr3t@host?tiemout=3'}\n", "has options (behind the ?)"
+    ),
+    "redis-space": _yaml(
+        P + "health: {store: 'redis://:s3cr3t word@host'}\n", "the URL of a Redis has no spaces"
+    ),
+    "redis-socket": _yaml(
+        P + "health: {store: 'unix://:s3cr3t@'}\n", "needs its path: unix:///PATH"
+    ),
+    "redis-variable": _yaml(
+        P + "health: {store: 'redis://:${SECRET_VALUE}@host:port/0'}\n", "no valid URL of a Redis"
+    ),
     # -- plugins
     "no-plugin": _yaml(_of_provider("{options: {}}"), "providers.d: 'plugin' is missing"),
     "provider-null": _yaml(_of_provider(""), "providers.d: must be a mapping, not nothing"),
@@ -445,7 +477,7 @@ BROKEN: dict[str, Broken] = {
         "${SECRET_VALUE} is no language tag",
     ),
     "variable-as-store": _yaml(
-        P + "health: {store: '${SECRET_VALUE}'}\n", "must be memory, not ${SECRET_VALUE}"
+        P + "health: {store: '${SECRET_VALUE}'}\n", "must be memory, or", "not ${SECRET_VALUE}"
     ),
 }
 ENVIRONMENT = {

@@ -244,7 +244,12 @@ def test_nothing_secret_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     for shown in (config, config.providers, config.document, [config], {"c": config}):
         assert "s3cr3t" not in repr(shown)
         assert "s3cr3t" not in str(shown)
-    assert repr(config) == "Config(routes={'default': ('d',)}, retranscribe=False)"
+    routes = "routes={'default': ('d',)}"
+    assert repr(config) == f"Config({routes}, retranscribe=False, store=MemoryHealth())"
+    with_redis = {"store": "redis://s3cr3t:s3cr3t@host:6379/0"}
+    config = load({"providers": {"d": {"plugin": "deepgram"}}, "health": with_redis})
+    assert repr(config.store) == "RedisHealth('redis://host:6379/0')"
+    assert "s3cr3t" not in repr(config)
 
 
 def test_traits_are_told_over_the_table() -> None:

@@ -12,6 +12,7 @@ from livekit.agents import LanguageCode
 from ..config import Config, load
 from ..core.policy import Policies
 from ..core.routing import DEFAULT
+from ..health import MemoryHealth
 from ..plan import Plan
 from ..stt import ResilientSTT
 from ..testing.rehearsal import FAKES, Fake
@@ -59,7 +60,8 @@ class ConfiguredChain:
         }
         # of other routes no provider has to be made
         config = _loaded(self.source).routed({DEFAULT: self.names})
-        plan = Plan.configured(config.having(options))
+        # what fakes do is nothing that a fleet should know
+        plan = replace(Plan.configured(config.having(options)), store=MemoryHealth())
         if policies:
             plan = replace(plan, policies=policies)
         return ResilientSTT._planned(plan, language=self.language)

@@ -16,6 +16,7 @@ from .. import plugins
 from ..core.policy import Policies, Provider
 from ..core.routing import DEFAULT, Router
 from ..errors import ConfigurationError
+from ..health import HealthStore, MemoryHealth, named
 from ..traits import traits_of
 from .diagnosis import validated
 from .mistakes import Document, Mistake
@@ -39,6 +40,7 @@ class Config:
     always there, `detect` if it was configured."""
     policies: Policies = field(repr=False)
     retranscribe: bool = False
+    store: HealthStore = field(default_factory=MemoryHealth)
 
     @property
     def name(self) -> str:
@@ -129,4 +131,5 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         routes=chains or {DEFAULT: tuple(specs)},
         policies=model.policies(),
         retranscribe=model.retranscribe,
+        store=named(model.health.store),
     )

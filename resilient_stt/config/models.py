@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,8 @@ from pydantic_core import PydanticCustomError
 
 from ..core.policy import Pace, Policies, Provider, Seconds
 from ..core.routing import DEFAULT
+from ..errors import ConfigurationError
+from ..health import named
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")
@@ -145,24 +147,35 @@ ProviderEntry = create_model(
 )
 
 
-def _memory(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("redis:", "rediss:", "unix:")):
-        raise PydanticCustomError(  # its address is not repeated: it may hold a password
-            "redis",
-            "the health of a fleet, shared by Redis, is not in this version; write memory",
-        )
-    if value != "memory":
-        raise ValueError("must be memory")
+_STORE = "memory, or the URL of a Redis: redis://HOST:PORT/DB"
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+def _store(value: Any) -> Any:
+    """A store that can be made; no address is repeated, for it may hold a password."""
+    if not isinstance(value, str) or _WORD.fullmatch(value):
+        if value != "memory":
+            raise ValueError(f"must be {_STORE}")
+        return value
+    try:
+        named(value)
+    except ConfigurationError as error:
+        raise PydanticCustomError("store", "{told}", {"told": str(error)}) from None
     return value
 
 
 class Health(Strict):
     """Where it is kept who is healthy."""
 
-    store: Annotated[Literal["memory"], BeforeValidator(_memory), _schema({"const": "memory"})] = (
-        "memory"
-    )
-    """`memory`: in this process, for all its streams."""
+    store: Annotated[
+        str,
+        BeforeValidator(_store),
+        _schema(
+            {"const": "memory"}, {"type": "string", "pattern": r"^(rediss?://[^/]|unix://[^/]*/.)"}
+        ),
+    ] = "memory"
+    """`memory`: in this process, for all its streams. `redis://HOST:PORT/DB`, `rediss://...` or
+    `unix:///PATH`: in Redis, for all processes that have the same."""
 
 
 class Top(Strict):

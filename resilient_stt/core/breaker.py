@@ -8,11 +8,14 @@ only. Counting, times and thresholds are the methods' business.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 
 from .inputs import ErrorKind
+from .lease import Lease
+from .outcomes import Outcomes
 from .policy import BreakerPolicy
+from .verdict import Seen, Verdict
 
 
 class State(StrEnum):
@@ -55,9 +58,6 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2, State.LOCKED: 3}
 """The order in which providers are preferred; within it, the route's."""
 
-MOST_OUTCOMES = 256
-"""Outcomes that are remembered, whatever the policy: the defaults need 61."""
-
 LEAST_WAIT = 1.0
 """`Retry-After` is in whole seconds; who answers a thousandth would be probed without a pause."""
 
@@ -76,7 +76,7 @@ class Breaker:
         self._state = State.CLOSED
         self._until = -math.inf
         self._trips = 0
-        self._outcomes = _Outcomes(policy)
+        self._outcomes = Outcomes(policy)
         self._slow = 0
         """Slow finals in a row, while closed."""
         self._for_slowness = False
@@ -86,7 +86,10 @@ class Breaker:
         self._healthy_since: float | None = None
         self._passes = 0
         """Probes that passed since the last failure."""
-        self._lease_until = -math.inf
+        self.seen = Seen()
+        self.probes = Lease(policy.lease)
+        self.tell: Callable[[], None] = lambda: None
+        """Called when there is something that other processes are to know, or to grant, at once."""
 
     def __repr__(self) -> str:
         return f"Breaker({self._state.value}, trips={self._trips}, until={self._until})"
@@ -114,7 +117,7 @@ class Breaker:
         due = self._until  # of a half-open one: gone by
         if self._state is State.CLOSED:
             due = self._failed_at + self._jittered(self._policy.open_for)
-        return max(now, due, self._lease_until)
+        return max(now, due, self.probes.until)
 
     # --- what traffic showed ---
 
@@ -140,8 +143,10 @@ class Breaker:
         if kind in _CREDENTIALS:
             # never earlier: that is what the owner was told
             self._open(Signal.LOCK, now + self._policy.locked_for * (1 + abs(self._jitter)))
+            self._declare(now)
         elif kind is ErrorKind.RATE_LIMITED:
             self._open(Signal.TRIP, now + self._rate_limit(retry_after))
+            self._declare(now)
         elif state is State.HALF_OPEN or (state is State.CLOSED and self._outcomes.failure(now)):
             self._trip(now)
 
@@ -152,12 +157,12 @@ class Breaker:
         self._slow += 1
         if self._slow >= self._policy.slow_finals:
             self._doubt(now)
-            self._trip(now)
-            self._for_slowness = True
+            self._trip(now, slow=True)
 
     def in_time(self, now: float) -> None:
         """A final came in time, which closes a breaker that is open for slowness."""
         self._slow = 0
+        self.seen.in_time = now
         if self._for_slowness:
             self._for_slowness = False
             self._prove(now)
@@ -165,45 +170,102 @@ class Breaker:
     # --- probes: one at a time ---
 
     def lease(self, now: float) -> bool:
-        """Take the lease to make a probe, if one may be made."""
+        """Take the lease to make a probe, if one may be made.
+
+        Where other processes have a say, the first to ask is told no: ask again.
+        """
         at = self.probe_at(now)
         if at is None or at > now:
             return False
-        self._lease_until = now + self._policy.lease
-        return True
+        known = self.probes.wanted
+        taken = self.probes.take(now)
+        if self.probes.wanted and not known:
+            self.tell()
+        return taken
 
     def release(self, now: float) -> None:
         """A probe ended without a verdict."""
-        self._lease_until = -math.inf
+        self.probes.release()
+        if self.probes.surplus(now):
+            self.tell()
 
     def passed(self, now: float) -> None:
         """A probe heard words in time; enough of them are as good as text from traffic."""
         self.release(now)
+        self.seen.in_time = now
         self._passes += 1
         if self._passes >= self._policy.passes:
             self._prove(now)
+        elif self._state is not State.CLOSED:
+            self._declare(now)
+
+    # --- what other processes found ---
+
+    def adopt(self, verdict: Verdict, now: float) -> bool:
+        """Take over what another process found.
+
+        Returns whether it is newer than what this one has seen otherwise; else nothing changes.
+        """
+        if self.seen.denies(verdict):
+            return False
+        if verdict.well:
+            # as of text from here: text alone does not close one that is open for slowness
+            if verdict.slow or self.state(now) is not State.OPEN or not self._for_slowness:
+                self.seen.verdict = None
+                self._close(now)
+            return True
+        self.seen.verdict = None
+        self._failed_at = verdict.at
+        self._healthy_since = None
+        self._trips = max(self._trips, verdict.trips)
+        self._open(Signal.LOCK if verdict.locked else Signal.TRIP, verdict.until)
+        self._passes = verdict.passes
+        self._for_slowness = verdict.slow
+        return True
 
     # --- what follows ---
 
     def _prove(self, now: float) -> None:
         """Health is proved."""
+        was = self._state
+        self._close(now)
+        self.seen.proved(now)
+        if was is not State.CLOSED:
+            self.tell()
+
+    def _close(self, now: float) -> None:
         self._go(Signal.SUCCESS)
         self._outcomes.success(now)
         self._failed_at = None
         self._forgive(now)
 
+    def _declare(self, now: float) -> None:
+        """What this process has found is for others, too."""
+        self.seen.verdict = Verdict(
+            at=now,
+            well=False,
+            until=self._until,
+            locked=self._state is State.LOCKED,
+            trips=self._trips,
+            passes=self._passes,
+            slow=self._for_slowness,
+        )
+        self.tell()
+
     def _doubt(self, now: float) -> None:
         """Health must be proved again."""
-        self._failed_at = now
+        self._failed_at = self.seen.failure = now
         self._healthy_since = None
         self._passes = 0
         self.release(now)
 
-    def _trip(self, now: float) -> None:
+    def _trip(self, now: float, *, slow: bool = False) -> None:
         open_for = math.ldexp(self._policy.open_for, self._trips)
         if open_for < self._policy.open_max:
             self._trips += 1
         self._open(Signal.TRIP, now + self._jittered(min(open_for, self._policy.open_max)))
+        self._for_slowness = slow
+        self._declare(now)
 
     def _open(self, signal: Signal, until: float) -> None:
         """Open or lock, never for shorter than it already is; what led here counts no more."""
@@ -211,7 +273,7 @@ class Breaker:
             until = max(until, self._until)
         self._go(signal)
         self._until = until
-        self._outcomes = _Outcomes(self._policy)
+        self._outcomes = Outcomes(self._policy)
         self._slow = 0
         self._for_slowness = False
 
@@ -234,41 +296,3 @@ class Breaker:
 
     def _go(self, signal: Signal) -> None:
         self._state = TRANSITIONS[self._state, signal]
-
-
-class _Outcomes:
-    """What traffic showed within the window while the breaker was closed.
-
-    Text comes many times a second from every stream: were it all counted, no number of failures
-    would ever be half. So a second with text is one success, and "half" means as many failures as
-    there were seconds with text, be it one stream that flaps or one of a hundred that all speak.
-    """
-
-    def __init__(self, policy: BreakerPolicy) -> None:
-        self._policy = policy
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MOST_OUTCOMES)
-        """When, and whether it was a failure."""
-        self._row: list[float] = []
-        """Failures since the last text."""
-        self._success_at = -math.inf
-
-    def success(self, now: float) -> None:
-        """Text ends a row of failures, whether it counts or not."""
-        self._row.clear()
-        if now >= self._success_at + self._policy.success_every:
-            self._success_at = now
-            self._outcomes.append((now, False))
-
-    def failure(self, now: float) -> bool:
-        """Whether this one is one too many."""
-        horizon = now - self._policy.window
-        self._row = [at for at in self._row if at > horizon] + [now]
-        while self._outcomes and self._outcomes[0][0] <= horizon:
-            self._outcomes.popleft()
-        self._outcomes.append((now, True))
-        return len(self._row) >= self._policy.failures or self._too_many()
-
-    def _too_many(self) -> bool:
-        failures = sum(failed for _, failed in self._outcomes)
-        share = failures / len(self._outcomes)
-        return len(self._outcomes) >= self._policy.outcomes and share >= self._policy.failed_share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterable
 
 SAMPLES = 100
 """Finals that are remembered: old ones say nothing about a provider's load now."""
@@ -18,6 +19,9 @@ class Latency:
     def __init__(self) -> None:
         self._samples: deque[float] = deque()
         self._sorted: list[float] = []
+        self._fleet: list[float] = []
+        """What all processes found, in order of size."""
+        self._news: deque[float] = deque(maxlen=SAMPLES)
 
     def __repr__(self) -> str:
         return f"Latency(samples={len(self._samples)}, p99={self.p99})"
@@ -29,10 +33,31 @@ class Latency:
         if len(self._samples) == SAMPLES:
             del self._sorted[bisect_left(self._sorted, self._samples.popleft())]
         self._samples.append(seconds)
+        self._news.append(seconds)
         insort(self._sorted, seconds)
 
     @property
     def p99(self) -> float | None:
-        """The least sample that 99 % of them do not exceed; `None` while there are too few."""
-        count = len(self._sorted)
-        return self._sorted[-(-99 * count // 100) - 1] if count >= ENOUGH else None
+        """The least sample that 99 % of them do not exceed; `None` while there are too few.
+
+        Of those of all processes, where they are more than this one's own.
+        """
+        known = max(self._fleet, self._sorted, key=len)
+        count = len(known)
+        return known[-(-99 * count // 100) - 1] if count >= ENOUGH else None
+
+    # --- other processes ---
+
+    @property
+    def news(self) -> list[float]:
+        """The samples that other processes were not told, oldest first."""
+        return list(self._news)
+
+    def told(self, count: int) -> None:
+        """The first of them were."""
+        for _ in range(min(count, len(self._news))):
+            self._news.popleft()
+
+    def share(self, samples: Iterable[float]) -> None:
+        """The last samples of all processes, ours among them; none if they are not known."""
+        self._fleet = sorted([s for s in samples if 0 <= s < math.inf][-SAMPLES:])

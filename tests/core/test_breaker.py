@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import BADNESS, MOST_OUTCOMES, TRANSITIONS, Breaker, Signal, State
+from resilient_stt.core.breaker import BADNESS, TRANSITIONS, Breaker, Signal, State
 from resilient_stt.core.inputs import ErrorKind
+from resilient_stt.core.outcomes import MOST_OUTCOMES
 from resilient_stt.core.policy import BreakerPolicy
 
 POLICY = BreakerPolicy()
