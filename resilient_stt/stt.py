@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from weakref import WeakSet
 
 import tenacity
-from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
+from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.stt import STT, StreamAdapter
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
+from .arguments import checked, detector_factory, store, tag, with_overrides
 from .batch import Batch
 from .core.breaker import Breaker
 from .core.health import Health, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
-from .core.routing import NAMELESS, Routing
+from .core.routing import Routing
 from .core.session import Session
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
@@ -31,7 +32,7 @@ from .observe import log_event, logger
 from .options import fan_out
 from .plan import Plan
 from .providers import from_environment
-from .speech import BundledDetector, SpeechDetectorFactory
+from .speech import SpeechDetectorFactory
 from .stream import ResilientStream
 from .usage import labelled
 
@@ -98,9 +99,9 @@ class ResilientSTT(STT[EventName]):
                 cannot stream without a `vad`, no key in the environment, a `health` that is no
                 store, or an impossible number.
         """
-        store = _store(health)
-        plan = Plan.of(from_environment() if stt is None else _checked(stt), policies, store)
-        retry = _with_overrides(plan.policies, attempt_timeout, max_retry_per_stt, retry_interval)
+        providers = from_environment() if stt is None else checked(stt)
+        plan = Plan.of(providers, policies, store(health))
+        retry = with_overrides(plan.policies, attempt_timeout, max_retry_per_stt, retry_interval)
         self._begin(replace(plan, policies=retry), language, vad, attempt_timeout)
 
     @classmethod
@@ -148,7 +149,7 @@ class ResilientSTT(STT[EventName]):
         self.policies = plan.policies
         self._plan = plan
         self._router = plan.router
-        self._language = _tag(language)
+        self._language = tag(language)
         self._originals = plan.providers
         self._attempt_timeout = attempt_timeout
         self._wrapped: list[StreamAdapter] = []
@@ -156,7 +157,7 @@ class ResilientSTT(STT[EventName]):
             name: self._streaming(provider, vad) for name, provider in self._originals.items()
         }
         super().__init__(capabilities=_capabilities(list(self._providers.values())))
-        self._detector = _detector_factory(vad)
+        self._detector = detector_factory(vad)
         self._health = {
             name: Health(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
             for name in self._providers
@@ -255,7 +256,7 @@ class ResilientSTT(STT[EventName]):
             ConfigurationError: no provider takes an option, or none has that name, or `language`
                 is no text, and nothing was changed; or a provider refuses what it is given.
         """
-        spoken = _tag(language)
+        spoken = tag(language)
         if options:
             for name in fan_out(self._originals, provider, options):
                 self._options_changed(name)
@@ -296,7 +297,7 @@ class ResilientSTT(STT[EventName]):
 
     def _spoken(self, language: NotGivenOr[str]) -> str:
         """The language that a caller gave, else our own; empty if none is known."""
-        return _tag(language) if is_given(language) else self._language
+        return tag(language) if is_given(language) else self._language
 
     def _options_changed(self, name: str) -> None:
         for stream in self._streams:
@@ -424,100 +425,6 @@ class ResilientSTT(STT[EventName]):
 
     def _forward_metrics(self, *args: Any) -> None:
         self.emit("metrics_collected", *map(labelled, args))
-
-
-def _tag(language: NotGivenOr[str]) -> str:
-    """A language in its normal form; empty if none is given, or one that says that it is unknown.
-
-    Raises:
-        ConfigurationError: it is no text.
-    """
-    if not is_given(language) or language is None:
-        return ""
-    if not isinstance(language, str):
-        raise ConfigurationError(
-            f"language must be a BCP 47 tag such as 'es' or 'pt-BR', not {_described(language)}"
-        )
-    tag = str(LanguageCode(language))
-    return "" if tag in NAMELESS else tag
-
-
-def _checked(providers: object) -> list[STT[Any]]:
-    """The providers, if they can be used.
-
-    Raises:
-        ConfigurationError: none, not a list, not LiveKit STTs, or one given twice.
-    """
-    if isinstance(providers, STT | str | Mapping) or not isinstance(providers, Sequence):
-        raise ConfigurationError(
-            "providers must be a list of LiveKit STTs in order of preference, such as "
-            f"[cartesia.STT(model='ink-whisper'), deepgram.STT()]; got {type(providers).__name__}"
-        )
-    if not providers:
-        raise ConfigurationError(
-            "the list of providers is empty: give at least one LiveKit STT, or none at all "
-            "(ResilientSTT()) to use Cartesia and Deepgram with keys from the environment"
-        )
-    for index, provider in enumerate(providers):
-        if not isinstance(provider, STT):
-            hint = "; call the class" if isinstance(provider, type) else ""
-            raise ConfigurationError(
-                f"provider {index} is no livekit.agents.stt.STT but {_described(provider)}{hint}"
-            )
-        if any(provider is other for other in providers[:index]):
-            raise ConfigurationError(
-                f"provider {index} ({provider.label}) is in the list twice: a provider is reopened "
-                "by itself, a fallback has to be another object"
-            )
-    return list(providers)
-
-
-def _store(health: object) -> HealthStore | None:
-    """What was given as a health store.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if health is None or isinstance(health, HealthStore):
-        return health
-    raise ConfigurationError(
-        'health is a health store, such as RedisHealth("redis://localhost:6379/0"), not '
-        f"{_described(health)}"
-    )
-
-
-def _described(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-
-
-def _with_overrides(
-    policies: Policies,
-    attempt_timeout: float | None,
-    max_retry_per_stt: int | None,
-    retry_interval: float | None,
-) -> Policies:
-    options = {
-        "attempt_timeout": ("connect_timeout", attempt_timeout),
-        "max_retry_per_stt": ("reopenings", max_retry_per_stt),
-        "retry_interval": ("wait_max", retry_interval),
-    }
-    retry = policies.retry
-    for option, (name, value) in options.items():
-        if value is not None:
-            changes: dict[str, Any] = {name: value}
-            try:
-                retry = replace(retry, **changes)
-            except ValueError as error:
-                raise ConfigurationError(f"{option} cannot be {value!r}: {error}") from None
-    return replace(policies, retry=retry)
-
-
-def _detector_factory(
-    vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
-) -> SpeechDetectorFactory | None:
-    if isinstance(vad, VAD) or not is_given(vad):
-        return BundledDetector
-    return vad
 
 
 def _capabilities(providers: Sequence[STT[Any]]) -> stt.STTCapabilities:
