@@ -161,6 +161,7 @@ KINDS: dict[str, Kind] = {
     "garbage-list": _state(functools.partial(Garbage, "list"), silent=False),
     "garbage-binary": _state(functools.partial(Garbage, "binary")),
     "garbage-type": _state(functools.partial(Garbage, "unknown_type")),
+    "garbage-no-languages": _state(functools.partial(Garbage, "no_languages")),
     "empty-finals": _state(EmptyFinals),
     "ignore-close": _IGNORE_CLOSE,
 }
