@@ -340,10 +340,12 @@ class _Listener:
     def _breakers(self) -> Iterator[str]:
         """Whoever told words since he failed may be given traffic."""
         now = asyncio.get_running_loop().time()
+        # a final that is held back may be told when its provider has long failed
+        held = self._made.policies.routing.hold if self._schedule.retranscribe else 0.0
         for name, at in self._told.items():
             breaker = self._made._health[name].breaker
             slow = breaker._for_slowness
-            if at > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
+            if at - held > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
                 yield f"{name} serves, and is left alone: {breaker!r}"
 
     def _balance(self, *, whole: bool) -> Iterator[str]:
