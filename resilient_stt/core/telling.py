@@ -116,14 +116,7 @@ class Telling:
         if utterance.end is not None:
             ledger.settle(min(ledger.samples(utterance.end), reach))
         else:
-            late = ledger.samples(self._legs.policies.replay.speaks_for)
-            owed = ledger.first_owed()
-            heard = min(reach, leg.heard(ledger, now))
-            ledger.settle(ledger.ended_by(heard - late))
-            if again:  # it may speak for the rest of the voice that it has told, and no more
-                reach = min(reach, ledger.rest_until())
-            if leg.provider.turn_after or ledger.first_owed() is owed:
-                leg.claims.append(reach)
+            self._claim(leg, reach, now, again=again)
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()
@@ -133,6 +126,23 @@ class Telling:
             delay = ledger.seconds(reach) - utterance.end  # every final says it, asked for or not
         if delay is not None and leg.backlog(now) < QUANTUM:
             self._count_delay(leg, max(0.0, delay), now)
+
+    def _claim(self, leg: Leg, reach: int, now: float, *, again: bool) -> None:
+        """A FINAL without times speaks for voice that was over when it was said, or flushed.
+
+        `again`: it only tells again what is settled.
+        """
+        ledger = self._ledger
+        late = ledger.samples(self._legs.policies.replay.speaks_for)
+        owed = ledger.first_owed()
+        if (flushed := leg.watch.flushed) is not None:
+            reach = min(reach, flushed)
+        heard = min(reach, leg.heard(ledger, now))
+        ledger.settle(ledger.ended_by(heard - late))
+        if again:  # it may speak for the rest of the voice that it has told, and no more
+            reach = min(reach, ledger.rest_until())
+        if leg.provider.turn_after or ledger.first_owed() is owed:
+            leg.claims.append(reach)
 
     def _count_delay(self, leg: Leg, seconds: float, now: float) -> None:
         """Whether a final came in time: three slow ones in a row, and the provider is left."""

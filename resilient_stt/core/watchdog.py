@@ -182,6 +182,11 @@ class Watch:
         """The session sample up to which it owes finals."""
         return max((ask.to for ask in self._asks), default=0)
 
+    @property
+    def flushed(self) -> int | None:
+        """The session sample up to which its next final can tell: a flush ends it there."""
+        return min((ask.to for ask in self._asks if ask.flushed), default=None)
+
     def heard_by(self, to: int) -> float | None:
         """When it had time enough to tell the words before `to`; `None` if it was not asked."""
         asked = [a.at + self._final_limit(a) for a in self._asks if a.to <= to]
