@@ -74,7 +74,7 @@ class Leg:
     told: str = ""
     """The text of that."""
     interim: tuple[str, int] = ("", 0)
-    """Its last interim text, and what it had been sent by then."""
+    """Its last interim text since its last FINAL, and what it had been sent by then."""
     timeline: Timeline | None = None
     replayed: Replayed | None = None
     """To be reported with its first text: what was only queued for it has not been replayed."""
@@ -241,8 +241,10 @@ class Leg:
         text, cursor = said.text.strip(), self.cursor
         if said.kind is SaidKind.INTERIM:
             self.interim = text, cursor
-        elif said.kind is SaidKind.FINAL and self.provider.turn_after and text == self.interim[0]:
-            return min(cursor, self.interim[1])
+        elif said.kind is SaidKind.FINAL:
+            (interim, heard), self.interim = self.interim, ("", 0)
+            if self.provider.turn_after and text == interim:
+                return min(cursor, heard)
         return cursor
 
     def settle_claims(self, ledger: Ledger, heard: int, *, input_ended: bool) -> None:
@@ -260,7 +262,8 @@ class Leg:
                     end = ledger.end
                 if end is None or end > heard:
                     return
-                if end <= claim + ledger.samples(EDGE):
+                # what it tells by now may have begun before the edge
+                if end <= claim + (0 if self.interim[0] else ledger.samples(EDGE)):
                     ledger.settle(end)
                     if self.provider.turn_after:
                         continue
