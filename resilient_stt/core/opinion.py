@@ -121,8 +121,11 @@ class Opinion:
         alarm = self._alarm(active)
         if alarm is None:
             return []
-        over = self._over_at(self._hedge, active) if self._hedge else None
-        return [alarm.early, alarm.due, *([] if over is None else [over])]
+        due = [alarm.early, alarm.due]
+        if self._hedge:
+            judged = self._over_at(self._hedge, active), self._answers_by(active)
+            due += [at for at in judged if at is not None]
+        return due
 
     # -- inside
 
@@ -184,7 +187,7 @@ class Opinion:
             self._stretch()  # who takes over may need longer to tell the same
             return alarm
         denied = self._denied_to(hedge, active, now)
-        if denied is not None:
+        if denied is not None and now >= (self._answers_by(active) or now):
             self._noise(hedge, active, alarm, news_at, denied, now)
         return None
 
@@ -215,6 +218,10 @@ class Opinion:
             return None
         own = None if active.finished else watch.alarm(self._legs.ledger, hedge.cursor)
         return own.to if own else hedge.cursor
+
+    def _answers_by(self, active: Leg) -> float | None:
+        """By when the suspect may still tell what it owed when the hedge was opened."""
+        return None if active.finished else active.watch.heard_by(self._until)
 
     def _over_at(self, hedge: Leg, active: Leg) -> float | None:
         """When the hedge had time enough as well, to connect too if it has said nothing yet."""
