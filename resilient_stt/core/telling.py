@@ -116,7 +116,7 @@ class Telling:
         if utterance.end is not None:
             ledger.settle(min(ledger.samples(utterance.end), reach))
         else:
-            self._claim(leg, reach, now, again=again)
+            self._claim(leg, reach, now, again=again, new=kept is not None)
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()
@@ -127,10 +127,11 @@ class Telling:
         if delay is not None and leg.backlog(now) < QUANTUM:
             self._count_delay(leg, max(0.0, delay), now)
 
-    def _claim(self, leg: Leg, reach: int, now: float, *, again: bool) -> None:
+    def _claim(self, leg: Leg, reach: int, now: float, *, again: bool, new: bool) -> None:
         """A FINAL without times speaks for voice that was over when it was said, or flushed.
 
-        `again`: it only tells again what is settled.
+        `again`: it begins with what is settled; `new`: it tells more. Then it speaks for the rest
+        of that voice, and no more; if there is no rest, new words may be those of the next.
         """
         ledger = self._ledger
         late = ledger.samples(self._legs.policies.replay.speaks_for)
@@ -139,8 +140,9 @@ class Telling:
             reach = min(reach, flushed)
         heard = min(reach, leg.heard(ledger, now))
         ledger.settle(ledger.ended_by(heard - late))
-        if again:  # it may speak for the rest of the voice that it has told, and no more
-            reach = min(reach, ledger.rest_until())
+        rest = ledger.rest_until()
+        if again and not (new and (leg.provider.turn_after or rest == ledger.watermark)):
+            reach = min(reach, rest)
         if leg.provider.turn_after or ledger.first_owed() is owed:
             leg.claims.append(reach)
 

@@ -145,20 +145,25 @@ class Seam:
         return _without_tokens(utterance, self._by_text(found)[0], found)
 
     def passed(self, utterance: Utterance, kept: Utterance | None) -> bool:
-        """A FINAL went through: `kept` of it was new. Whether it told what is settled, only."""
+        """A FINAL went through: `kept` of it was new. Whether it began with what is settled."""
         found = tokens(utterance.text, utterance.language)
-        if kept is not None:
-            self.open = False
-            return False
-        if not found:
+        if not (self.open and found):
+            self.open = self.open and kept is None
             return False
         used = self._by_text(found)[1]
         again = self._told[:used]
+        if kept is not None:
+            self.open = False
+            return self._settled(again)
         del self._told[:used]
         self._first = False
         if used and not self._told:
             self.open = False  # all is told again: a clock that is early must not cost the next
-        return bool(again) and all(c.end <= self._boundary + ROUNDING for c in again)
+        return self._settled(again)
+
+    def _settled(self, told: list[Committed]) -> bool:
+        """Whether all of these, and there are some, lie before the boundary."""
+        return bool(told) and all(c.end <= self._boundary + ROUNDING for c in told)
 
     def _by_text(self, found: list[Token]) -> tuple[int, int]:
         """How many leading tokens are re-told, and how many of the told ones that uses up.
