@@ -217,7 +217,12 @@ class Opinion:
         if over is None or now < over:
             return None
         own = None if active.finished else watch.alarm(self._legs.ledger, hedge.cursor)
-        return own.to if own else hedge.cursor
+        if own is None:
+            return hedge.cursor
+        if own.sign is Sign.QUIET:
+            # what it has heard just now may still be told
+            return min(own.to, hedge.heard(self._legs.ledger, now - self._policy.quiet / 2))
+        return own.to
 
     def _answers_by(self, active: Leg) -> float | None:
         """By when the suspect may still tell what it owed when the hedge was opened."""
@@ -253,7 +258,7 @@ class Opinion:
             to = min(to, ledger.samples(news_at))
         if alarm.sign not in (Sign.OVERDUE, Sign.MISSING):
             # what was said just now may still be told
-            to = min(to, active.cursor - ledger.samples(self._policy.quiet))
+            to = min(to, active.heard(ledger, now - self._policy.quiet))
         if hedge.provider.name != active.provider.name:
             ledger.settle(to)
         if news_at is None and denied < owed and alarm.sign is not Sign.QUIET:
