@@ -262,8 +262,9 @@ class Leg:
                     end = ledger.end
                 if end is None or end > heard:
                     return
-                # what it tells by now may have begun before the edge
-                if end <= claim + (0 if self.interim[0] else ledger.samples(EDGE)):
+                # what it has begun to tell since, and not called final, is of the last voice it has
+                begun = self.interim[0] and not ledger.voiced(end, self.cursor)
+                if end <= claim + ledger.samples(EDGE) and not begun:
                     ledger.settle(end)
                     if self.provider.turn_after:
                         continue
