@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 SIMILAR = 0.75
 """Similarity from which two longer tokens are taken for the same word: "reserv" and "reserve" are,
@@ -52,6 +56,8 @@ class Token:
     norm: str
     start: int
     end: int
+    written: str
+    """The same, with number words as they are: a word may be none in the other's language."""
 
 
 def tokens(text: str, language: str = "") -> list[Token]:
@@ -59,8 +65,9 @@ def tokens(text: str, language: str = "") -> list[Token]:
     digits = _DIGITS.get(language.split("-")[0].lower() or "en", {})
     found = []
     for match in _TOKEN.finditer(text):
-        norm = unicodedata.normalize("NFKC", match.group()).casefold().replace("’", "'")
-        found.append(Token(digits.get(norm, norm), match.start(), match.end()))
+        written = unicodedata.normalize("NFKC", match.group()).casefold().replace("’", "'")
+        norm = digits.get(written, written)
+        found.append(Token(norm, match.start(), match.end(), written))
     return found
 
 
@@ -82,7 +89,7 @@ def similar(a: str, b: str) -> bool:
     return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILAR
 
 
-def retold(told: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+def retold(told: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]) -> tuple[int, int]:
     """How many leading tokens of `new` tell `told` again, and how many of `told` that uses up.
 
     The longest run of `told` that `new` begins with, if it goes on to the end of `told` (then new
@@ -90,17 +97,17 @@ def retold(told: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
     """
     best = (0, 0)
     for at in range(len(told)):
-        length = _run(told, at, new)
+        length = _run(told, at, new, same)
         if length > best[0] and (at + length == len(told) or length == len(new)):
             best = (length, at + length)
     return best
 
 
-def _run(told: Sequence[str], at: int, new: Sequence[str]) -> int:
+def _run(told: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]) -> int:
     """How many tokens of `told` from `at` on are those that `new` begins with."""
     length = 0
     for ours, theirs in zip(islice(told, at, None), new, strict=False):
-        if not similar(ours, theirs):
+        if not same(ours, theirs):
             break
         length += 1
     return length

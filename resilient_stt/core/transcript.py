@@ -34,6 +34,7 @@ class Committed:
     """A token that was given to the consumer, and its times; without `start` it ended by `end`."""
 
     norm: str
+    written: str
     start: float | None
     end: float
 
@@ -54,11 +55,12 @@ class Transcript:
         if utterance.words:
             for word in utterance.words:
                 for token in tokens(word.text, language):
-                    self._committed.append(Committed(token.norm, word.start, word.end))
+                    norm, written = token.norm, token.written
+                    self._committed.append(Committed(norm, written, word.start, word.end))
         else:
             end = heard if utterance.end is None else min(heard, utterance.end)
             for token in tokens(utterance.text, language):
-                self._committed.append(Committed(token.norm, None, end))
+                self._committed.append(Committed(token.norm, token.written, None, end))
 
     def clean_start(self, watermark: float, oldest: float) -> float | None:
         """The best place between words to begin a replay: before the last settled word or two.
@@ -170,11 +172,10 @@ class Seam:
 
         The first token of a leg may be the torn rest of a word.
         """
-        norms, told = [t.norm for t in found], [c.norm for c in self._told]
-        count, used = retold(told, norms)
+        count, used = retold(self._told, found, _same)
         if count or not self._first:
             return count, used
-        count, used = retold(told, norms[1:])
+        count, used = retold(self._told, found[1:], _same)
         return (count + 1, used) if count or self._torn else (0, 0)
 
     def _by_time(self, utterance: Utterance) -> int:
@@ -184,9 +185,9 @@ class Seam:
         possible = _leading(words, self._boundary + self._tolerance)
         middle = _leading(words, self._boundary)
         language = utterance.language
-        norms = [" ".join(t.norm for t in tokens(w.text, language)) for w in words[:possible]]
+        found = [tokens(w.text, language) for w in words[:possible]]
         ranked = [
-            (self._agreement(norms[:k]), -abs(k - middle), k) for k in range(certain, possible + 1)
+            (self._agreement(found[:k]), -abs(k - middle), k) for k in range(certain, possible + 1)
         ]
         agreement, _, count = max(ranked)
         if agreement:
@@ -203,19 +204,23 @@ class Seam:
             for w in words
         )
 
-    def _agreement(self, norms: list[str]) -> int:
-        """How many words at the end of `norms` are the last ones told, going backwards."""
+    def _agreement(self, words: list[list[Token]]) -> int:
+        """How many words at the end of `words` are the last ones told, going backwards."""
         count = 0
-        told = [c.norm for c in self._told]
-        for word in reversed(norms):
-            parts = word.split()
+        told = list(self._told)
+        for parts in reversed(words):
             if not parts or len(told) < len(parts):
                 break
-            if not all(map(similar, told[-len(parts) :], parts)):
+            if not all(map(_same, told[-len(parts) :], parts)):
                 break
             del told[-len(parts) :]
             count += 1
         return count
+
+
+def _same(told: Committed, new: Token) -> bool:
+    """Whether a leg writes the same word again, give or take a spelling."""
+    return told.written == new.written or similar(told.norm, new.norm)
 
 
 def usable(words: tuple[Word, ...], sent: float) -> bool:

@@ -87,7 +87,7 @@ def test_similar(a: str, b: str, same: bool) -> None:
 )
 def test_retold(told: str, new: str, expected: tuple[int, int]) -> None:
     """The longest re-telling counts that reaches the end of either text."""
-    assert retold(told.split(), new.split()) == expected
+    assert retold(told.split(), new.split(), similar) == expected
 
 
 words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
@@ -98,7 +98,7 @@ def test_retold_in_pieces(told: list[str], start: int, cut: int) -> None:
     """A re-telling in two pieces, followed by new words, uses up what was told and no more."""
     again = told[start:]
     first, second = again[:cut], [*again[cut:], "new"]
-    count, used = retold(told, first)
+    count, used = retold(told, first, similar)
     assert count == len(first)
-    count, _ = retold(told[used:], second)
+    count, _ = retold(told[used:], second, similar)
     assert second[count:] == ["new"]

@@ -454,6 +454,20 @@ def test_a_final_that_tells_what_is_settled_says_so() -> None:
     transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
     transcript.commit(Utterance("brave"), 4.0)
     seam = transcript.seam(1.5, 1.0, float, torn=False)
+    assert seam.passed(Utterance("alpha charlie"), Utterance("charlie"))
+    assert not seam.passed(Utterance("alpha"), Utterance("alpha"))  # that is no seam any more
+    seam = transcript.seam(1.5, 1.0, float, torn=False)
     assert seam.passed(Utterance("alpha"), None)
     assert not seam.passed(Utterance("brave"), None)
     assert not seam.open
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "es"), ("es", ""), ("en", "fr"), ("fr", "en")])
+def test_a_number_is_told_again_in_another_language(before: str, after: str) -> None:
+    """A word that is a number in one language only is still the same word."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("ten cuatro", language=before), 2.0)
+    seam = transcript.seam(1.0, 1.0, lambda end: end, torn=False)
+    kept = seam.trim(Utterance("ten cuatro five", language=after))
+    assert kept is not None
+    assert kept.text == "five"
