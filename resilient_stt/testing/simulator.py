@@ -279,7 +279,7 @@ class _Listener:
 
     def _dismissed(self, opened: list[ScriptedStream]) -> None:
         """One of these was only asked, and is needed no more."""
-        if not any(stream.closing for stream in opened):
+        if opened and not any(stream.closing for stream in opened):  # none: it was refused
             self._outcome.broken.append(f"{opened} hear on, although they were dismissed")
 
     def _note(self, what: str) -> None:

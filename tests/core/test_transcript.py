@@ -454,9 +454,6 @@ def test_a_final_that_tells_what_is_settled_says_so() -> None:
     transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
     transcript.commit(Utterance("brave"), 4.0)
     seam = transcript.seam(1.5, 1.0, float, torn=False)
-    assert seam.passed(Utterance("alpha charlie"), Utterance("charlie"))
-    assert not seam.passed(Utterance("alpha"), Utterance("alpha"))  # that is no seam any more
-    seam = transcript.seam(1.5, 1.0, float, torn=False)
     assert seam.passed(Utterance("alpha"), None)
     assert not seam.passed(Utterance("brave"), None)
     assert not seam.open
@@ -471,3 +468,12 @@ def test_a_number_is_told_again_in_another_language(before: str, after: str) -> 
     kept = seam.trim(Utterance("ten cuatro five", language=after))
     assert kept is not None
     assert kept.text == "five"
+
+
+def test_a_final_that_begins_with_what_is_settled_says_so() -> None:
+    """And after it there is no seam any more: what is said again is said twice."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    seam = transcript.seam(1.5, 1.0, float, torn=False)
+    assert seam.passed(Utterance("alpha brave"), Utterance("brave"))
+    assert not seam.passed(Utterance("alpha"), Utterance("alpha"))
