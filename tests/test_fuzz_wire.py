@@ -18,7 +18,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from livekit.agents.stt import SpeechEventType
 
@@ -349,6 +349,7 @@ class FromThen:
     st.builds(FromThen, st.integers(0, 6), st.lists(wrecks, min_size=1, max_size=4).map(tuple)),
     st.sampled_from([1, 2, ALL]),
 )
+@example("ink-2", FromThen(1, (instead('{"type": "turn.resume"}'),)), 1)  # says its last once more
 @fuzzed(20)
 def test_transcripts_that_cannot_be_read_cost_no_word(
     chain: str, tampers: FromThen, connections: int

@@ -73,6 +73,8 @@ class Watch:
         """Voice after it is unanswered by any text."""
         self._text_at = 0
         """What the leg had been sent when its last text came."""
+        self._interim = ""
+        """Its last text that is not final."""
         self.told_at = -math.inf
         """When that was."""
         self._voice_since: float | None = None
@@ -131,10 +133,14 @@ class Watch:
     def said(self, said: Said, cursor: int, now: float) -> None:
         """The leg said something at `now`, when it had been sent audio up to `cursor`."""
         if said.text.strip():
+            is_final = said.kind is SaidKind.FINAL
+            again, self._interim = said.text == self._interim, "" if is_final else said.text
+            if not is_final:
+                self._text_at = cursor
+                if again:
+                    return  # no new word: one that goes on so while somebody speaks may be deaf
             self._from = cursor
             self.told_at = now
-            if said.kind is not SaidKind.FINAL:
-                self._text_at = cursor
             self._voice_since = None
             self._wordless_at.clear()
             self._empty = self._denials = 0

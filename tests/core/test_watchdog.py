@@ -197,6 +197,20 @@ def test_any_text_is_a_sign_of_life(kind: SaidKind) -> None:
     assert due(alarm_of(watch, ledger, 3.8)) == pytest.approx(3.05 + 2.5)
 
 
+def test_the_same_text_again_is_no_sign_of_life() -> None:
+    """A leg that tells what it has told, and no more, may be deaf to all that followed."""
+    ledger = ledger_of(9.0, (1.0, None))
+    watch = watch_of(LIVE)
+    hear(watch, ledger, 3.0)
+    watch.said(Said(SaidKind.INTERIM, "so"), at(3.0), 3.0)
+    hear(watch, ledger, 4.0, since=3.0)
+    expected = alarm_of(watch, ledger, 4.0)
+    watch.said(Said(SaidKind.INTERIM, "so"), at(4.0), 4.0)
+    assert alarm_of(watch, ledger, 4.0) == expected is not None
+    watch.said(Said(SaidKind.INTERIM, "so it"), at(4.0), 4.0)
+    assert alarm_of(watch, ledger, 4.0) is None
+
+
 @pytest.mark.parametrize("kind", [k for k in SaidKind if k is not SaidKind.FINAL])
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_no_words_are_no_sign_of_life(kind: SaidKind, text: str) -> None:
@@ -1185,7 +1199,7 @@ class Call:
         assert not self._timed or (delay or 0.0) <= self.final + VAD + STEP
 
     def _say(self, kind: SaidKind, leg: Leg) -> None:
-        self._watch.said(Said(kind, "a word"), leg.cursor, self.now)
+        self._watch.said(Said(kind, f"words up to {leg.cursor}"), leg.cursor, self.now)
 
 
 @pytest.mark.parametrize(("stop", "asked"), [(1.2, 0), (1.3, 2.0)])
