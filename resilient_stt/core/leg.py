@@ -172,7 +172,7 @@ class Leg:
     def _audio(self, ledger: Ledger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
         piece = min(waiting, _piece(ledger))
-        most = waiting if self.caught_up else min(waiting, ledger.samples(CHUNK))
+        most = waiting if self.caught_up else min(waiting, max(piece, ledger.samples(CHUNK)))
         count = min(self.bucket.granted(now, ledger.rate), most)
         if not piece or count < piece:
             return None

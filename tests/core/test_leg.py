@@ -95,6 +95,17 @@ def test_a_replay_is_sent_in_pieces_that_any_service_takes() -> None:
     assert spans(leg, ledger) == [(4.0, 4.5)]
 
 
+def test_a_replay_of_hardly_any_samples_goes_on() -> None:
+    """However low the rate, a piece holds a sample."""
+    ledger = Ledger(POLICY, hears=False)
+    ledger.push(4, 1)
+    leg = a_leg(ledger)
+    assert [(c.start, c.end) for c in leg.send(ledger, 10.0) if isinstance(c, SendAudio)][-1] == (
+        3,
+        4,
+    )
+
+
 def test_backlog() -> None:
     """What a leg was sent faster than a provider hears is still before it."""
     ledger = ledger_of(4.0, (0.0, 4.0))
