@@ -467,7 +467,7 @@ def grown(samples: Sequence[Sample]) -> list[str]:
     for name in sorted((first | last).keys() - {HOURLY}):
         spare = SPARE_BLOCKS if name == "blocks" else SPARE
         if last[name] > first[name] * SHARE + spare:
-            told.append(f"{name}: {first[name]:.0f} -> {last[name]:.0f}")
+            told.append(f"{name}: {first[name]} -> {last[name]}")
     return told
 
 

@@ -75,6 +75,14 @@ def apply(ledger: Ledger, voice: list[tuple[int, int | None]], what: str, number
     return 0.0
 
 
+def after(script: list[tuple[str, int]]) -> Ledger:
+    """A ledger after all steps of a script, with local voice activity."""
+    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
+    for step in script:
+        apply(ledger, voice, *step)
+    return ledger
+
+
 @given(steps, st.booleans())
 def test_the_watermark_never_moves_back(script: list[tuple[str, int]], hears: bool) -> None:
     """Start, watermark and end keep their order, never go back, and the window is never passed."""
@@ -115,9 +123,7 @@ def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], hears: 
 @given(steps)
 def test_silence_settles_no_voice_that_owes_words(script: list[tuple[str, int]]) -> None:
     """Settling silence stops before the first segment that owes words, and before the newest."""
-    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
-    for step in script:
-        apply(ledger, voice, *step)
+    ledger = after(script)
     watermark, owed = ledger.watermark, ledger.first_owed()
     ledger.settle_silence(ledger.end)
     assert ledger.watermark <= max(watermark, ledger.end - at(POLICY.hold_back))
@@ -129,9 +135,7 @@ def test_silence_settles_no_voice_that_owes_words(script: list[tuple[str, int]])
 @given(steps, st.floats(0, 1))
 def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float) -> None:
     """Wherever a replay stands, it goes on at the next voice or before it, and never goes back."""
-    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
-    for step in script:
-        apply(ledger, voice, *step)
+    ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
     cut, onward = ledger.next_cut(position)
     assert position <= onward <= ledger.end
@@ -142,9 +146,7 @@ def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float)
 @given(steps, st.floats(0, 1))
 def test_the_next_cut_is_the_next(script: list[tuple[str, int]], share: float) -> None:
     """Wherever a replay stands before a cut, it is told of the same one."""
-    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
-    for step in script:
-        apply(ledger, voice, *step)
+    ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
     cut, onward = ledger.next_cut(position)
     if position < cut < onward:
