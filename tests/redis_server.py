@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ REQUIRED = "CI_REQUIRES_REDIS"
 """Set to 1, a machine without Redis fails; else it skips."""
 MISSING = "there is no redis-server on this machine: apt-get install redis-server"
 PATIENCE = 10.0  # seconds for a process to start, on a busy machine
+SHORT = "/tmp"
+"""Where its socket lies, whose path may have 107 characters: nox sets a TMPDIR with more."""
 
 
 class Server:
@@ -43,12 +46,16 @@ class Server:
         """Start it, and wait until it answers; it has forgotten what it knew."""
         keeps_nothing = ("--save", "", "--appendonly", "no", "--dir", str(self._folder))
         reached = ("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self._path))
-        self._process = subprocess.Popen(
-            ["redis-server", *keeps_nothing, *reached, *options], stdout=subprocess.DEVNULL
-        )
+        says = self._folder / "log"
+        with says.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["redis-server", *keeps_nothing, *reached, *options], stdout=log, stderr=log
+            )
         until = time.monotonic() + PATIENCE
         while not self._answers():
-            assert time.monotonic() < until, "redis-server does not start"
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                pytest.fail(f"redis-server does not start:\n{says.read_text()}", pytrace=False)
             time.sleep(0.005)
 
     def kill(self) -> None:
@@ -93,13 +100,14 @@ class Server:
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[Server]:
+def redis_server() -> Iterator[Server]:
     """One that runs."""
     if shutil.which("redis-server") is None:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(MISSING, pytrace=False)
         pytest.skip(MISSING)
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with tempfile.TemporaryDirectory(dir=SHORT) as folder:
+        server = Server(Path(folder))
+        server.start()
+        yield server
+        server.kill()
