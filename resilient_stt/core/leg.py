@@ -75,6 +75,8 @@ class Leg:
     """The text of that."""
     interim: tuple[str, int] = ("", 0)
     """Its last interim text since its last FINAL, and what it had been sent by then."""
+    began: bool = False
+    """It announced speech since its last FINAL, and has told neither its words nor its end."""
     timeline: Timeline | None = None
     replayed: Replayed | None = None
     """To be reported with its first text: what was only queued for it has not been replayed."""
@@ -239,6 +241,8 @@ class Leg:
         the half of one that a dying plugin passes off as whole.
         """
         text, cursor = said.text.strip(), self.cursor
+        if said.kind in (SaidKind.START, SaidKind.FINAL, SaidKind.END):
+            self.began = said.kind is SaidKind.START
         if said.kind is SaidKind.INTERIM:
             self.interim = text, cursor
         elif said.kind is SaidKind.FINAL:
@@ -263,7 +267,7 @@ class Leg:
                 if end is None or end > heard:
                     return
                 # what it has begun to tell since, and not called final, is of the last voice it has
-                begun = self.interim[0] and not ledger.voiced(end, self.cursor)
+                begun = (self.began or self.interim[0]) and not ledger.voiced(end, self.cursor)
                 if end <= claim + ledger.samples(EDGE) and not begun:
                     ledger.settle(end)
                     if self.provider.turn_after:

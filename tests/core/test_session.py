@@ -429,6 +429,14 @@ def test_an_empty_final_settles_nothing() -> None:
     assert OpenLeg(1, "a", 0) in out
 
 
+def test_what_a_leg_announced_and_never_told_is_asked_for_again() -> None:
+    """Of one breath it tells a word without times, announces another, and ends."""
+    words = speak(("bab", 0.4, 0.25), ("bad", 1.0, 0.25), ("baf", 0.0, 0.25))
+    one_by_one = Recogniser("a", times="none", latency=0.9, endpointing=0.1, speed=1.25, most=1)
+    mute = replace(one_by_one, faults=[EndsEarly(3.0)], interims=False, flushes=False)
+    assert_promises(Simulation(words, [mute]).run(within=60))
+
+
 def test_an_untimed_final_in_the_middle_of_speech_settles_nothing() -> None:
     """A final without times speaks for no segment that went on after it."""
     session = alone()
