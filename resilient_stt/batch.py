@@ -14,16 +14,19 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .buffers import checked, joined, recognize_by_streaming
+from .buffers import checked, joined, recognize_by_streaming, voice
+from .core import whole
 from .core.breaker import State
 from .core.commands import Role
 from .core.health import Health
+from .core.hedging import HedgeBudget
 from .core.inputs import CREDENTIALS, ErrorKind
 from .core.policy import Provider
 from .core.routing import Router
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .leg import CLOSE_PATIENCE
 from .observe import logger
+from .said import said
 from .usage import Tag, current
 
 if TYPE_CHECKING:
@@ -34,6 +37,15 @@ RECOVERY_ATTEMPTS = 5
 
 PERMANENT = (*CREDENTIALS, ErrorKind.BAD_REQUEST)
 """Failures that the same buffer would meet again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a provider made of a buffer, and how many seconds of speech it left untold."""
+
+    provider: str
+    event: stt.SpeechEvent
+    untold: float
 
 
 @dataclass(slots=True)
@@ -57,6 +69,10 @@ class _Request:
     """Failures that were told: of those that are alike only the first is."""
     pauses: list[float] = field(default_factory=list)
     """How long each that failed in this round asked to be left alone."""
+    answers: list[_Answer] = field(default_factory=list)
+    """Of all rounds; the first is doubtful if there is a second."""
+    voice: list[whole.Stretch] | None = None
+    """Where local voice activity hears speech, once that was asked."""
 
     def __post_init__(self) -> None:
         self.seconds = calculate_audio_duration(self.buffer)
@@ -81,8 +97,11 @@ class Batch:
         providers: Mapping[str, stt.STT[Any]],
         health: Mapping[str, Health],
         router: Router,
+        budget: HedgeBudget,
     ) -> None:
+        """`budget`: what second opinions may cost, of batch and streams together."""
         self._owner = owner
+        self._budget = budget
         self._providers = providers
         self._health = health
         self._router = router
@@ -95,8 +114,9 @@ class Batch:
 
         With none answering, and one failing in a way that may pass, all but the hopeless are asked
         again: `RetryPolicy.reopenings` times at most, and until `outage_limit` after the first
-        round. An empty buffer is theirs to judge, as with LiveKit's adapter; who can only stream
-        hears nothing in it.
+        round. An answer that leaves speech untold is doubted: another one is asked for, within
+        what second opinions may cost, and the better is returned. An empty buffer is theirs to
+        judge, as with LiveKit's adapter; who can only stream hears nothing in it.
 
         Args:
             buffer: a frame or a list of frames of one format, of any length.
@@ -110,8 +130,13 @@ class Batch:
         frames = checked(buffer)
         providers = self._router.lookup(language).providers
         request = _Request(buffer, frames, language, timeout, providers)
+        self._budget.heard(request.seconds, asyncio.get_running_loop().time())
         try:
             return await self._rounds(request)(self._round, request)
+        except APIConnectionError:
+            if not request.answers:
+                raise
+            return self._believe(request.answers[0], request)  # there is no second opinion
         finally:
             for provider in providers:
                 if not self._health[provider.name].available:
@@ -162,15 +187,18 @@ class Batch:
             if not self._is_asked(provider, request):
                 return joined([], request.language_for(provider))
             try:
-                event = await self._attempt(provider, request, timeout, Role.ACTIVE)
+                answer = await self._attempt(provider, request, timeout, Role.ACTIVE)
             except Exception as error:
                 sessionless += lacks_http_session(error)
                 if sessionless == len(asked):
                     raise no_http_session() from None
-                self._failed(provider.name, error, request)
+                self._blame(provider.name, classify(error), request)
             else:
-                self._owner.serve(provider.name)
-                return event
+                request.answers.append(answer)
+                best = whole.believed([a.untold for a in request.answers])
+                if best is not None:
+                    return self._believe(request.answers[best], request)
+                request.pauses.append(0.0)
         raise APIConnectionError(
             f"all STTs failed ({', '.join(request.asked)})", retryable=bool(request.pauses)
         )
@@ -198,7 +226,7 @@ class Batch:
 
     async def _attempt(
         self, provider: Provider, request: _Request, timeout: float, role: Role
-    ) -> stt.SpeechEvent:
+    ) -> _Answer:
         name, made = provider.name, self._providers[provider.name]
         language = request.language_for(provider)
         options = APIConnectOptions(max_retry=0, timeout=timeout)
@@ -207,31 +235,55 @@ class Batch:
             # plugins apply `timeout` to connecting only; who is streamed it is sent it no slower
             # than in real time, and recognisers hear as fast
             async with asyncio.timeout(timeout + request.seconds):
-                event = await (
-                    made.recognize(request.buffer, language=language, conn_options=options)
-                    if self._by_itself(provider)
-                    else recognize_by_streaming(
+                if self._by_itself(provider):
+                    event = await made.recognize(
+                        request.buffer, language=language, conn_options=options
+                    )
+                    finals = [event]
+                else:
+                    finals = await recognize_by_streaming(
                         made, request.frames, provider.pace, language, options
                     )
-                )
+                    event = joined(finals, language)
         finally:
             current.reset(tag)
+        untold = await self._untold(finals, request)
         self._health[name].breaker.succeeded(asyncio.get_running_loop().time())
         self._health[name].refused = False
         self._available(name, True)
-        return event
+        return _Answer(name, event, untold)
+
+    async def _untold(self, finals: list[stt.SpeechEvent], request: _Request) -> float:
+        """Seconds of speech that finals leave untold; 0 if nobody may have a second opinion."""
+        detector, policies = self._owner.detector(), self._owner.policies
+        now = asyncio.get_running_loop().time()
+        if detector is None or not (policies.watchdog.hedging and self._budget.allows(now)):
+            return 0.0
+        if request.voice is None:
+            request.voice = await voice(request.frames, detector)
+        told = [said(event) for event in finals]
+        return whole.untold(request.voice, told, request.seconds, policies.replay)
+
+    def _believe(self, answer: _Answer, request: _Request) -> stt.SpeechEvent:
+        """Return an answer, and blame who left untold what it tells."""
+        wrong = [other for other in request.answers if other.untold > answer.untold]
+        for other in wrong:
+            detail = f"{other.untold:.1f} s of speech untold"
+            self._blame(other.provider, Failure(ErrorKind.STALLED, detail), request)
+        if len(request.answers) > 1 and not wrong:
+            self._budget.spent(request.seconds, asyncio.get_running_loop().time())
+        self._owner.serve(answer.provider)
+        return answer.event
 
     # -- failures
 
-    def _counted(self, name: str, error: Exception) -> Failure:
-        """What a failure means, counted against the provider's health."""
-        failure = classify(error)
+    def _count(self, name: str, failure: Failure) -> None:
+        """A failure counts against the provider's health."""
         now = asyncio.get_running_loop().time()
         self._health[name].breaker.failed(failure.kind, now, failure.retry_after)
-        return failure
 
-    def _failed(self, name: str, error: Exception, request: _Request) -> None:
-        failure = self._counted(name, error)
+    def _blame(self, name: str, failure: Failure, request: _Request) -> None:
+        self._count(name, failure)
         if failure.kind in PERMANENT:
             request.refused.add(name)
         else:
@@ -268,7 +320,7 @@ class Batch:
             try:
                 await self._attempt(provider, request, request.timeout, Role.PROBE)
             except Exception as error:
-                self._counted(provider.name, error)
+                self._count(provider.name, classify(error))
             else:
                 return
 

@@ -19,6 +19,7 @@ from .core.text import written_with_spaces
 from .errors import AudioFormatError
 from .frames import check, mono, pieces
 from .leg import READER_PATIENCE, close_for_good
+from .speech import SpeechDetector, SpeechEdge
 
 _FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 
@@ -55,8 +56,8 @@ async def recognize_by_streaming(
     pace: Pace,
     language: NotGivenOr[str],
     options: APIConnectOptions,
-) -> stt.SpeechEvent:
-    """Stream the frames and join the finals; raises what the stream raises.
+) -> list[stt.SpeechEvent]:
+    """Stream the frames and return the finals; raises what the stream raises.
 
     Raises:
         APIConnectionError: the stream ended before it was given everything.
@@ -65,7 +66,7 @@ async def recognize_by_streaming(
     feeder = asyncio.create_task(_feed(stream, frames, pace), name="resilient_stt.buffer-feeder")
     reader = asyncio.create_task(_finals(stream), name="resilient_stt.buffer-reader")
     try:
-        return joined(await _heard(feeder, reader), language)
+        return await _heard(feeder, reader)
     finally:
         await aio.cancel_and_wait(feeder, reader)
         await close_for_good(stream)
@@ -97,6 +98,24 @@ async def _feed(stream: stt.RecognizeStream, frames: Sequence[rtc.AudioFrame], p
         bucket.take(piece.duration)
         stream.push_frame(piece)
     stream.end_input()
+
+
+async def voice(
+    frames: Sequence[rtc.AudioFrame], detector: SpeechDetector
+) -> list[tuple[float, float]]:
+    """Where local voice activity hears speech, in seconds of the buffer.
+
+    A minute takes some 30 ms of computing; it lets others run in between.
+    """
+    edges: list[SpeechEdge] = []
+    rate = 0
+    for piece in _mono_pieces(frames):
+        rate = piece.sample_rate
+        edges += detector.push(piece)
+        await asyncio.sleep(0)
+    edges += detector.finish()
+    times = [edge.at / rate for edge in edges]
+    return list(zip(times[::2], times[1::2], strict=True))
 
 
 def _mono_pieces(frames: Sequence[rtc.AudioFrame]) -> Iterator[rtc.AudioFrame]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from livekit import rtc
 from livekit.agents import APIConnectOptions, stt
-from livekit.agents.types import NOT_GIVEN, TimedString
-from livekit.agents.utils import aio, is_given
+from livekit.agents.types import NOT_GIVEN
+from livekit.agents.utils import aio
 
 from .core.commands import OpenLeg, Role
-from .core.inputs import LegEnded, LegFailed, LegSaid, Said, SaidKind, Word
+from .core.inputs import LegEnded, LegFailed, LegSaid
 from .errors import classify
 from .observe import logger
+from .said import said
 from .usage import Tag, current
 
 CLOSE_PATIENCE = 0.5
@@ -108,7 +109,7 @@ class LegStream:
     async def _read(self) -> None:
         try:
             async for event in self._stream:
-                self._inbox(LegSaid(self.leg, self._said(event)))
+                self._inbox(LegSaid(self.leg, said(event, self._own)))
         except Exception as error:
             failure = classify(error)
             self._inbox(
@@ -116,35 +117,6 @@ class LegStream:
             )
         else:
             self._inbox(LegEnded(self.leg, wait=self._wait()))
-
-    def _said(self, event: stt.SpeechEvent) -> Said:
-        """The event as the core takes it: plain values, times of the leg's own audio."""
-        kind = SaidKind(event.type.value)
-        if not event.alternatives:
-            return Said(kind, source=event)
-        data = event.alternatives[0]
-        if not isinstance(data.text or "", str):  # ink-2's plugin passes on what the server sent
-            raise TypeError(f"a text of type {type(data.text).__name__}")
-        words = [self._word(word) for word in data.words or []]
-        timed = tuple(word for word in words if word is not None)
-        end = self._own(data.end_time)
-        return Said(
-            kind,
-            data.text or "",
-            timed if len(timed) == len(words) else (),
-            self._own(data.start_time) if end else None,
-            end or None,
-            str(data.language or ""),
-            event,
-        )
-
-    def _word(self, word: TimedString) -> Word | None:
-        """A word of the provider's; `None` if it has no times."""
-        start = getattr(word, "start_time", NOT_GIVEN)
-        end = getattr(word, "end_time", NOT_GIVEN)
-        if not (is_given(start) and is_given(end)):
-            return None
-        return Word(str(word), self._own(start), self._own(end))
 
     def _own(self, time: float) -> float:
         """A provider's time as seconds of the audio that this leg was sent."""

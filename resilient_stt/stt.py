@@ -32,7 +32,7 @@ from .observe import log_event, logger
 from .options import fan_out
 from .plan import Plan
 from .providers import from_environment
-from .speech import SpeechDetectorFactory
+from .speech import SpeechDetector, SpeechDetectorFactory
 from .stream import ResilientStream
 from .usage import labelled
 
@@ -172,7 +172,7 @@ class ResilientSTT(STT[EventName]):
         self._wait = tenacity.wait_random_exponential(
             multiplier=retry.wait_min, max=retry.wait_max, min=min(LEAST_WAIT, retry.wait_max / 2)
         )
-        self._batch = Batch(self, self._providers, self._health, self._router)
+        self._batch = Batch(self, self._providers, self._health, self._router, self._budget)
         self._recognize_metrics_needed = False
         for provider in self._providers.values():
             provider.on("metrics_collected", self._forward_metrics)
@@ -221,7 +221,7 @@ class ResilientSTT(STT[EventName]):
         Raises:
             ConfigurationError: `language` is no text.
         """
-        detector = self._detector() if self._detector else None
+        detector = self.detector()
         routing = Routing(
             self._router,
             self.policies.routing,
@@ -330,6 +330,10 @@ class ResilientSTT(STT[EventName]):
         state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
         state.attempt_number = max(1, failures)
         return self._wait(state)
+
+    def detector(self) -> SpeechDetector | None:
+        """A new one of local voice activity; none if that is turned off."""
+        return self._detector() if self._detector else None
 
     def serve(self, name: str) -> None:
         """A stream is served by this provider from now on."""
