@@ -187,7 +187,8 @@ class Batch:
             if not self._is_asked(provider, request):
                 return joined([], request.language_for(provider))
             try:
-                answer = await self._attempt(provider, request, timeout, Role.ACTIVE)
+                role = Role.HEDGE if request.answers else Role.ACTIVE
+                answer = await self._attempt(provider, request, timeout, role)
             except Exception as error:
                 sessionless += lacks_http_session(error)
                 if sessionless == len(asked):

@@ -92,10 +92,14 @@ async def test_an_honest_answer_is_not_doubted(kind: str) -> None:
 
 
 async def test_who_recognises_by_itself_is_doubted_as_well() -> None:
-    """An empty answer to speech is none."""
+    """An empty answer to speech is none; usage tells that another one was asked for."""
     deaf, hears = FakeSTT(text=""), FakeSTT(text="hi")
     made = ResilientSTT([deaf, hears], vad=HEARS)
+    used: list[Any] = []
+    made.on("metrics_collected", used.append)
     assert (await made.recognize(frames(2.0))).alternatives[0].text == "hi"
+    told = [(m.metadata.provider, m.metadata.role) for m in used]
+    assert told == [("fake", "active"), ("fake-2", "hedge")]
     await made.aclose()
 
 
