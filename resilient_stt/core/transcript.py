@@ -144,7 +144,7 @@ class Seam:
                 return _without_words(utterance, self._by_time(utterance), found)
             if utterance.end <= self._boundary:
                 return None
-        return _without_tokens(utterance, self._by_text(found)[0], found)
+        return _without_tokens(utterance, self._by_text(utterance, found)[0], found)
 
     def passed(self, utterance: Utterance, kept: Utterance | None) -> bool:
         """A FINAL went through: `kept` of it was new. Whether it began with what is settled."""
@@ -152,7 +152,7 @@ class Seam:
         if not (self.open and found):
             self.open = self.open and kept is None
             return False
-        used = self._by_text(found)[1]
+        used = self._by_text(utterance, found)[1]
         again = self._told[:used]
         if kept is not None:
             self.open = False
@@ -167,13 +167,14 @@ class Seam:
         """Whether all of these, and there are some, lie before the boundary."""
         return bool(told) and all(c.end <= self._boundary + ROUNDING for c in told)
 
-    def _by_text(self, found: list[Token]) -> tuple[int, int]:
+    def _by_text(self, utterance: Utterance, found: list[Token]) -> tuple[int, int]:
         """How many leading tokens are re-told, and how many of the told ones that uses up.
 
-        The first token of a leg may be the torn rest of a word.
+        The first token of a leg may be the torn rest of a word, where its audio begins.
         """
         count, used = retold(self._told, found, _same)
-        if count or not self._first:
+        start = self._replay_from if utterance.start is None else utterance.start
+        if count or not self._first or start > self._replay_from + self._tolerance:
             return count, used
         count, used = retold(self._told, found[1:], _same)
         return (count + 1, used) if count or self._torn else (0, 0)

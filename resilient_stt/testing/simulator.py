@@ -1,8 +1,8 @@
 """Simulated calls: the real `ResilientSTT` and its streams on virtual time, over providers in
 process that fail as a seed says. After each call every promise is checked.
 
-    python -m resilient_stt.testing.simulator --schedules 1000 --seed 0
-    python -m resilient_stt.testing.simulator --replay FILE
+    python -m resilient_stt.testing.simulate --schedules 1000 --seed 0
+    python -m resilient_stt.testing.simulate --replay FILE
 
 The same seed gives the same call, to the byte of its log.
 """

@@ -305,6 +305,14 @@ def test_a_torn_word_alone_is_dropped_by_text() -> None:
     assert seam.trim(Utterance("fa")) == Utterance("fa")
 
 
+def test_a_word_that_begins_later_is_not_the_torn_one() -> None:
+    """A torn word is where the leg's audio begins; of what begins later nothing is dropped."""
+    for start, is_new in ((None, False), (0.2, False), (2.0, True)):
+        seam = seam_after("alpha", since=0.1, torn=True)
+        utterance = Utterance("new", (), start, 2.6)
+        assert seam.trim(utterance) == (utterance if is_new else None)
+
+
 def test_a_final_that_ends_before_the_boundary_is_settled() -> None:
     """A final without words that ends before the boundary is not new, whatever it says."""
     seam = seam_after("alpha", "brave")
