@@ -77,6 +77,7 @@ def test_public_methods() -> None:
         return {n for n in vars(cls) if not n.startswith("_")} - inherited
 
     assert added(resilient_stt.ResilientSTT) == {
+        "detector",
         "draw_wait",
         "from_config",
         "names",
