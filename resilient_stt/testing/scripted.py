@@ -310,9 +310,17 @@ class ScriptedStream(stt.RecognizeStream):
         if not self._suffer("end"):
             return
         self._say_all(self._heard.finalise())
-        if not (self._deaf or self._happens("ended")):
-            at = max(self._at, self._mute_until) + _ENDED_AFTER
-            asyncio.get_running_loop().call_at(at, self._finish)
+        if not self._happens("ended"):
+            asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
+
+    def _end(self) -> None:
+        """End the stream as it should, once all is said; one that hangs does not."""
+        if self._deaf:
+            return
+        if self._mute_until:
+            asyncio.get_running_loop().call_at(self._mute_until + _ENDED_AFTER, self._end)
+        else:
+            self._finish()
 
     # -- saying
 
