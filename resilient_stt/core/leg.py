@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..events import Replayed
 from .commands import EndLeg, FlushLeg, Role, SendAudio
@@ -37,6 +38,14 @@ TAIL = 0.25
 """Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
 
 
+class Reach(NamedTuple):
+    """How far a leg can have heard the session's audio when it said something, in samples."""
+
+    audio: int
+    words: int
+    """The same for the words that it said: not further than when it first said them."""
+
+
 @dataclass(slots=True)
 class Leg:
     """A stream on a provider. `start`: the session sample from which on it hears the audio."""
@@ -67,7 +76,7 @@ class Leg:
     """Unsettled speech that was gone before it could be sent to it."""
     flushes_pauses: bool = False
     """It is flushed where speech ends."""
-    held: deque[tuple[Said, int]] = field(default_factory=lambda: deque(maxlen=HELD))
+    held: deque[tuple[Said, Reach]] = field(default_factory=lambda: deque(maxlen=HELD))
     """What it said before it became active, each with what it can have heard of it."""
     told_to: float = 0.0
     """Seconds of its own audio at which its last timed FINAL ends."""
@@ -236,22 +245,22 @@ class Leg:
             self.told_to, self.told = said.words[-1].end, said.text
         return False
 
-    def reach(self, said: Said) -> int:
-        """The session sample up to which it can have heard what it says now.
+    def reach(self, said: Said) -> Reach:
+        """How far it can have heard what it says now.
 
         A turn that ends with its last interim's words was heard no further than those: it may be
         the half of one that a dying plugin passes off as whole.
         """
-        text, cursor = said.text.strip(), self.cursor
+        text, words = said.text.strip(), self.cursor
         if said.kind in (SaidKind.START, SaidKind.FINAL, SaidKind.END):
             self.began = said.kind is SaidKind.START
         if said.kind is SaidKind.INTERIM:
-            self.interim = text, cursor
+            self.interim = text, words
         elif said.kind is SaidKind.FINAL:
             (interim, heard), self.interim = self.interim, ("", 0)
-            if self.provider.turn_after and text == interim:
-                return min(cursor, heard)
-        return cursor
+            if text == interim:
+                words = min(words, heard)
+        return Reach(words if self.provider.turn_after else self.cursor, words)
 
     def settle_claims(self, ledger: Ledger, heard: int, *, input_ended: bool) -> None:
         """Settle what finals without times speak for, of the audio before `heard`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .commands import Emit
 from .inputs import Said
-from .leg import Leg
+from .leg import Leg, Reach
 from .legs import Legs
 from .transcript import Utterance
 
@@ -24,7 +24,7 @@ class Held:
     utterance: Utterance
     kept: Utterance
     """What of it is new."""
-    reach: int
+    reach: Reach
     until: float
 
     def is_retold_by(self, new: Utterance) -> bool:
@@ -35,9 +35,9 @@ class Held:
     def tell(self, legs: Legs) -> Emit:
         """Settle it: who hears it now tells it a second time. Returns what is to be told."""
         ledger = legs.ledger
-        legs.transcript.commit(self.kept, ledger.seconds(self.reach))
+        legs.transcript.commit(self.kept, ledger.seconds(self.reach.words))
         if self.utterance.end is not None:
-            ledger.settle(min(ledger.samples(self.utterance.end), self.reach))
+            ledger.settle(min(ledger.samples(self.utterance.end), self.reach.audio))
         legs.covered(self.leg)
         self.leg.seam.passed(self.utterance, self.kept)
         for leg in legs:

@@ -31,7 +31,7 @@ from .inputs import (
     SpeechStarted,
     Woken,
 )
-from .leg import Leg
+from .leg import Leg, Reach
 from .legs import Legs
 from .opinion import Opinion
 from .outage import Outage
@@ -261,7 +261,7 @@ class Session:
                 if leg.role is Role.ATTEMPT and said.text.strip():
                     self._win(leg, now)
 
-    def _tell(self, leg: Leg, said: Said, reach: int, now: float) -> None:
+    def _tell(self, leg: Leg, said: Said, reach: Reach, now: float) -> None:
         if said.text.strip():
             self.failures = 0
         self._telling.said(leg, said, reach, now)

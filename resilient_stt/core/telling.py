@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .failback import Probe
 from .inputs import Said, SaidKind
-from .leg import Leg
+from .leg import Leg, Reach
 from .legs import Legs
 from .opinion import Opinion
 from .policy import QUANTUM
@@ -44,10 +44,10 @@ class Telling:
         if self._held and now >= self._held.until:
             self.tell_held()
 
-    def said(self, leg: Leg, said: Said, reach: int, now: float) -> None:
+    def said(self, leg: Leg, said: Said, reach: Reach, now: float) -> None:
         """The active leg says something, or said it before it became active.
 
-        `reach`: the session sample up to which it can have heard.
+        `reach`: how far it can have heard.
         """
         if said.kind in (SaidKind.START, SaidKind.END):
             self._legs.out += self._speech.said(leg, said)
@@ -87,7 +87,7 @@ class Telling:
     # -- inside
 
     def _waits(
-        self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: int, now: float
+        self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: Reach, now: float
     ) -> bool:
         """Whether new words in a FINAL are held back; what they say of the language is noted."""
         held = self._held
@@ -104,26 +104,28 @@ class Telling:
         return True
 
     def _settle(
-        self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: int, now: float
+        self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: Reach, now: float
     ) -> None:
         """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
         ledger = self._ledger
         if kept is not None:
-            self._legs.transcript.commit(kept, ledger.seconds(reach))
+            self._legs.transcript.commit(kept, ledger.seconds(reach.words))
         again = leg.seam.passed(utterance, kept)
         if not utterance.text.strip():
             return
         if utterance.end is not None:
-            ledger.settle(min(ledger.samples(utterance.end), reach))
+            ledger.settle(min(ledger.samples(utterance.end), reach.audio))
         else:
-            self._claim(leg, reach, now, again=again, new=kept is not None)
+            self._claim(leg, reach.audio, now, again=again, new=kept is not None)
         self._legs.covered(leg)
         self._opinion.reset()
         self._probe.rival_told()
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
         delay = leg.watch.answered(ledger, now, since)
         if utterance.end is not None:
-            delay = ledger.seconds(reach) - utterance.end  # every final says it, asked for or not
+            delay = (
+                ledger.seconds(reach.audio) - utterance.end
+            )  # every final says it, asked for or not
         if delay is not None and leg.backlog(now) < QUANTUM:
             self._count_delay(leg, max(0.0, delay), now)
 

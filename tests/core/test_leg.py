@@ -9,7 +9,7 @@ from resilient_stt.core.commands import EndLeg, FlushLeg, Role, SendAudio
 from resilient_stt.core.inputs import Said, SaidKind, Word
 from resilient_stt.core.latency import Latency
 from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg, open_leg, replay_start
+from resilient_stt.core.leg import Leg, Reach, open_leg, replay_start
 from resilient_stt.core.policy import Pace, Provider, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Transcript, Utterance
 from resilient_stt.core.watchdog import Watch
@@ -351,3 +351,17 @@ def test_a_claim_on_speech_that_is_not_over() -> None:
     assert ledger.watermark == 0
     leg.settle_claims(ledger, 3 * RATE, input_ended=True)
     assert ledger.watermark == 3 * RATE
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_words_were_heard_when_they_were_first_said(turns: bool) -> None:
+    """A final with an interim's words was heard no further; one with others may have been."""
+    provider = Provider(name="a", pace=Pace(), turn_after=float(turns))
+    leg = opened(provider, ledger_of(1.0))
+    for final, expected in (("so", 100), ("so it", 300)):
+        leg.cursor = 100
+        assert leg.reach(Said(SaidKind.INTERIM, "so")) == Reach(100, 100)
+        leg.cursor = 300
+        heard = leg.reach(Said(FINAL, final))
+        assert heard == Reach(expected if turns else 300, expected)
+    assert leg.reach(Said(FINAL, "so")) == Reach(300, 300)
