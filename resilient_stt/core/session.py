@@ -230,8 +230,7 @@ class Session:
             self._tail = self._ledger.watermark
         kind, sign = ErrorKind.STALLED, alarm.sign.value
         self._failed(active, LegFailed(active.id, kind, sign, None, wait), now)
-        successor = self._legs.active
-        if successor and successor.finished:  # it was a hedge, and may have ended meanwhile
+        if successor := self._legs.active:  # it was a hedge, and may be done or silent by now
             self._judge(successor, now, wait)
 
     # -- what a leg says
