@@ -126,7 +126,7 @@ class Drops:
 
 @dataclass(frozen=True)
 class EndsEarly:
-    """It ends without an error while it is still fed."""
+    """It ends without an error while it is still fed; it drops, if that is over."""
 
     after: float
 
@@ -435,7 +435,11 @@ class Connection:
         self._tell(LegFailed(self.leg, self.fault.kind, "drop", wait=self.sim.wait))
 
     def _end_early(self) -> None:
-        self._tell(LegEnded(self.leg, wait=self.sim.wait))
+        wait = self.sim.wait
+        if self.ended:  # a clean end would pass for an answer
+            self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "drop", wait=wait))
+        else:
+            self._tell(LegEnded(self.leg, wait=wait))
 
     def go_down(self) -> None:
         self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "down", wait=self.sim.wait))
