@@ -43,8 +43,8 @@ MUTANTS = (
     Mutant(
         "watermark a word too far",
         "core/telling.py",
-        "ledger.settle(min(ledger.samples(utterance.end), reach))",
-        "ledger.settle(min(ledger.samples(utterance.end + 0.6), reach))",
+        "ledger.settle(min(ledger.samples(utterance.end), reach.audio))",
+        "ledger.settle(min(ledger.samples(utterance.end + 0.6), reach.audio))",
     ),
     Mutant(
         "seam off",
@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant(
         "what was told is forgotten",
         "core/telling.py",
-        "self._legs.transcript.commit(kept, ledger.seconds(reach))",
+        "self._legs.transcript.commit(kept, ledger.seconds(reach.words))",
         "pass",
     ),
     Mutant(
