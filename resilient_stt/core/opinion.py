@@ -188,6 +188,10 @@ class Opinion:
             return alarm
         denied = self._denied_to(hedge, active, now)
         if denied is not None and now >= (self._answers_by(active) or now):
+            if active.finished and _knows_nothing(hedge):
+                missing = LegFailed(hedge.id, ErrorKind.STALLED, alarm.sign.value)
+                self.failed(hedge, missing, active, now)
+                return self._ask(active, alarm, now)
             self._noise(hedge, active, alarm, news_at, denied, now)
         return None
 
@@ -299,3 +303,9 @@ class Opinion:
                 seconds=hedge.sent,
             )
         )
+
+
+def _knows_nothing(hedge: Leg) -> bool:
+    """Whether it did not tell again even what others told: its connection may have been cut, too,
+    and its plugin taken that for the end."""
+    return hedge.seam.expects and not any(said.text.strip() for said, _ in hedge.held)

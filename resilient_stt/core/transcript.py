@@ -132,6 +132,11 @@ class Seam:
     def __repr__(self) -> str:
         return f"Seam(boundary={self._boundary:.3f}, told={len(self._told)}, open={self.open})"
 
+    @property
+    def expects(self) -> bool:
+        """Whether words that were told are in what the leg hears, and it has still to tell them."""
+        return bool(self._told) and not self._torn
+
     def trim(self, utterance: Utterance) -> Utterance | None:
         """What of it is new; `None` if nothing is."""
         found = tokens(utterance.text, utterance.language)

@@ -472,6 +472,18 @@ def test_who_has_told_the_missing_tail_is_found_by_asking() -> None:
     assert [(e.provider, e.detail) for e in events(sim, ProviderFailed)] == [("a", "words_missing")]
 
 
+def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
+    """Two connections are cut in a row at the end: the second had words to tell again, and told
+    none, so it is not believed that there are no more."""
+    first = Recogniser("a", [LosesTail()], most=2, interims=False)
+    second = Recogniser("b", [LosesTail()], endpointing=9.0, interims=False)
+    words = speak(*sentence("one two three four five"))
+    sim = Simulation(words, [first, second], tail=0.1).run(within=9)
+    assert_promises(sim)
+    failed = [(e.provider, e.detail) for e in events(sim, ProviderFailed)]
+    assert failed == [("b", "words_missing"), ("a", "words_missing")]
+
+
 def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     """A doubt whose deadline is over is not dropped because the user speaks on."""
     words = speak(*[(w, 1.6 if i else 0.6, 0.35) for i, w in enumerate(VOCABULARY[:8])])
