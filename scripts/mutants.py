@@ -145,7 +145,7 @@ MUTANTS = (
     Mutant(
         "a missing tail is believed",
         "core/opinion.py",
-        "if not self._legs.owes_words(active):",
+        "if not self._legs.owes_words():",
         "if True:",
     ),
     Mutant(

@@ -93,8 +93,6 @@ class Leg:
     """When it was told that the input has ended."""
     finished: bool = False
     """Its stream has ended after that, and it will say no more."""
-    hung: bool = False
-    """Its stream has not: it has been silent for too long."""
     slow: bool = False
     """Its finals come too late: it is left between two words."""
     heard_at: float | None = None

@@ -10,7 +10,7 @@ from .commands import CloseLeg, Command, OpenLeg, Report, Role, Serve
 from .health import Health, advice
 from .inputs import LegFailed
 from .ledger import Ledger, Spans
-from .leg import EDGE, Leg, open_leg, seam_at
+from .leg import Leg, open_leg, seam_at
 from .loss import Loss
 from .policy import Policies, Provider
 from .routing import Routing
@@ -191,14 +191,9 @@ class Legs:
         at_last = leg.ended_at + self.policies.retry.outage_limit
         return min(silent, at_last) + leg.backlog(leg.ended_at)
 
-    def owes_words(self, ended: Leg | None = None) -> bool:
-        """Whether speech is not settled, give or take the edges of a segment.
-
-        `ended`: a leg that should have told it. One that has ended as it should is believed if a
-        short word is about as long as what its times may be wrong by; one that hangs is not.
-        """
-        hung = ended is not None and ended.hung
-        return self.ledger.owes(at_least=EDGE if hung else self.policies.replay.segment_owes)
+    def owes_words(self) -> bool:
+        """Whether speech is not settled, give or take the edges of a segment."""
+        return self.ledger.owes(at_least=self.policies.replay.segment_owes)
 
     @property
     def at(self) -> float:

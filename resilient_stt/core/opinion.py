@@ -147,7 +147,7 @@ class Opinion:
 
     def _missing(self, active: Leg) -> Alarm | None:
         """It will say no more, and owes words; no deadline has to be waited for."""
-        if not self._legs.owes_words(active):
+        if not self._legs.owes_words():
             return None
         return Alarm(Sign.MISSING, active.opened_at, active.opened_at, active.cursor)
 

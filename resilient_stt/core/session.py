@@ -204,7 +204,7 @@ class Session:
     def _judge(self, active: Leg, now: float, wait: float) -> None:
         """A healthy active leg may be doubted, or left for a better one, or have done its work."""
         if (due := self._legs.drained_at(active)) is not None and now >= due:
-            active.finished = active.hung = True
+            active.finished = True
         alarm = self._opinion.step(active, now)
         if alarm is not None:
             self._convict(active, alarm, now, wait)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from ..core.policy import ReplayPolicy
+
 Point = Literal[
     "stream", "connect", "hear", "flush", "interim", "final", "told", "end", "ended", "close"
 ]
@@ -39,6 +41,7 @@ _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
 _FOR_GOOD = ("401", "402", "400")
 """After these nobody asks again for long: whoever is the only honest one must not say so."""
 
+OWES = ReplayPolicy().segment_owes
 APART = 0.6
 """Seconds of silence between noise and words that make two stretches of voice."""
 
@@ -213,6 +216,7 @@ def draw(seed: int) -> Schedule:
         scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
         if scripts[liar].times == "none":
             pieces = _apart(pieces)
+        pieces = _with_last_word(pieces, _least(scripts))
     elif dice.random() < 0.4:
         scripts = _all_down(dice, scripts, length)
     drawn = Schedule(
@@ -244,6 +248,13 @@ def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
         noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
         pieces.insert(dice.randrange(len(pieces) + 1), noise)
     return tuple(pieces)
+
+
+def _with_last_word(pieces: tuple[Piece, ...], least: float) -> tuple[Piece, ...]:
+    """The same, with a last word of so many seconds at least."""
+    last = max(n for n, piece in enumerate(pieces) if piece.text)
+    longer = replace(pieces[last], length=max(pieces[last].length, least))
+    return (*pieces[:last], longer, *pieces[last + 1 :])
 
 
 def _in_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedule:
@@ -369,10 +380,19 @@ def promised(schedule: Schedule) -> bool:
     lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
     if not any(lies):
         return True
+    last = next((p for p in reversed(schedule.pieces) if p.text), None)
+    if last and last.length < _least(schedule.scripts):
+        return False
     alone = len(lies) == 1
     return not any(s.down for s in schedule.scripts) and (
         lies == [1] if alone else lies.count(0) >= len(lies) - 1
     )
+
+
+def _least(scripts: Sequence[Script]) -> float:
+    """Seconds of a last word that is missed if somebody leaves it out at the end: behind a final
+    whose time is late, a shorter rest of voice is taken for the edge of that."""
+    return round(OWES + max(s.drift for s in scripts), 3)
 
 
 def _tells_parts(script: Script) -> bool:
