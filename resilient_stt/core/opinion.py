@@ -188,7 +188,7 @@ class Opinion:
             return alarm
         denied = self._denied_to(hedge, active, now)
         if denied is not None and now >= (self._answers_by(active) or now):
-            if active.finished and _knows_nothing(hedge):
+            if _knows_nothing(hedge):
                 missing = LegFailed(hedge.id, ErrorKind.STALLED, alarm.sign.value)
                 self.failed(hedge, missing, active, now)
                 return self._ask(active, alarm, now)
@@ -306,6 +306,6 @@ class Opinion:
 
 
 def _knows_nothing(hedge: Leg) -> bool:
-    """Whether it did not tell again even what others told: its connection may have been cut, too,
-    and its plugin taken that for the end."""
+    """Whether it did not tell again even what others told: it may have fallen silent, too, or its
+    connection been cut and its plugin taken that for the end."""
     return hedge.seam.expects and not any(said.text.strip() for said, _ in hedge.held)

@@ -484,6 +484,16 @@ def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
     assert failed == [("b", "words_missing"), ("a", "words_missing")]
 
 
+def test_a_hedge_that_is_deaf_as_well_is_no_witness() -> None:
+    """It was sent words that were told before, and did not tell them: what follows is no noise."""
+    first = Recogniser("a", [Stalls(after=2.6)], most=2)
+    second = Recogniser("b", [Stalls(after=0.0)])
+    words = speak(*sentence("one two three four five six seven"), ("eight", 6.0, 0.4))
+    sim = Simulation(words, [first, second], tail=0.1).run(within=9)
+    assert_promises(sim)
+    assert "b" in [e.provider for e in events(sim, ProviderFailed)]
+
+
 def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     """A doubt whose deadline is over is not dropped because the user speaks on."""
     words = speak(*[(w, 1.6 if i else 0.6, 0.35) for i, w in enumerate(VOCABULARY[:8])])
