@@ -87,9 +87,9 @@ class SecondOpinion:
 
     `verdict`: `convicted` (`asked` heard words, and takes over), `answered` (the doubted one did,
     after all), `noise` (nobody heard any). `sign`: what made it suspect, `no_sign_of_life`,
-    `final_overdue`, `no_text`, `empty_finals` or `words_missing` (it ended without words for what
-    was heard locally); empty if it answered. `seconds` of audio were
-    given to `asked`.
+    `final_overdue`, `no_text`, `empty_finals`, `words_missing` (it ended without words for what was
+    heard locally) or `words_skipped` (a final passed over words); empty if it answered. `seconds`
+    of audio were given to `asked`.
     """
 
     name: ClassVar[Literal["second_opinion"]] = "second_opinion"

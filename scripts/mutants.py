@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant(
         "what a second opinion heard is not told",
         "core/session.py",
-        "for said, reach in leg.held:",
+        "for said, reach in waiting:",
         "for said, reach in ():",
     ),
     Mutant(
@@ -146,6 +146,12 @@ MUTANTS = (
         "a missing tail is believed",
         "core/opinion.py",
         "if not self._legs.owes_words():",
+        "if True:",
+    ),
+    Mutant(
+        "a final that was left out is not missed",
+        "core/gap.py",
+        "if new.start is None or new.end is None or not ledger.hears:",
         "if True:",
     ),
     Mutant(

@@ -41,6 +41,7 @@ _SIGNS = {
     "no_text": "no text for all that was said",
     "empty_finals": "empty finals",
     "words_missing": "words are missing at its end",
+    "words_skipped": "a final was left out",
     "heard nothing": "no words for what another heard",
 }
 

@@ -94,7 +94,7 @@ class Ledger:
         """Everything before `to` is finished with. Never moves back."""
         self.told = max(self.told, min(to, self.end))
         self.watermark = max(self.watermark, self.told)
-        self._trim()
+        self.trim()
 
     def settle_silence(self, heard: int) -> None:
         """Settle what owes no words; `heard`: how far the active leg can have heard the audio.
@@ -104,7 +104,7 @@ class Ledger:
         later words are owed: its word may come with theirs. What may be a word is kept for longer,
         in case that the leg turns out to have gone deaf.
         """
-        self._trim()
+        self.trim()
         if not self.hears:
             return
         until = heard - self.samples(self._policy.settle_grace)
@@ -117,6 +117,11 @@ class Ledger:
             until = min(until, self.watermark if self._inside(first) else first.start - pad)
         if until > self.watermark:
             self.settle(until)
+
+    def trim(self) -> None:
+        """Forget what is settled, and before nobody who is still to be sent it."""
+        before = self.watermark - self.samples(self._policy.lookback)
+        self._forget(before if self.needed is None else min(before, self.needed))
 
     def owes(self, *, at_least: float | None = None) -> bool:
         """Whether audio after the watermark owes words.
@@ -293,10 +298,6 @@ class Ledger:
 
     def _after_watermark(self) -> list[Segment]:
         return [s for s in self._segments if s.end is None or s.end > self.watermark]
-
-    def _trim(self) -> None:
-        before = self.watermark - self.samples(self._policy.lookback)
-        self._forget(before if self.needed is None else min(before, self.needed))
 
     def _forget(self, before: int) -> None:
         self.start = max(self.start, before)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..events import Replayed
 from .commands import EndLeg, FlushLeg, Role, SendAudio
+from .gap import Drafts
 from .inputs import Said, SaidKind, Word
 from .ledger import Ledger, Spans
 from .pacing import Bucket
@@ -44,6 +45,8 @@ class Reach(NamedTuple):
     audio: int
     words: int
     """The same for the words that it said: not further than when it first said them."""
+    skipped: tuple[Word, ...] = ()
+    """What it had told in interim transcripts before the words of this FINAL."""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,8 @@ class Leg:
     """The text of that."""
     interim: tuple[str, int] = ("", 0)
     """Its last interim text since its last FINAL, and what it had been sent by then."""
+    drafts: Drafts = field(default_factory=Drafts)
+    """What it told in interim transcripts since then."""
     began: bool = False
     """It announced speech since its last FINAL, and has told neither its words nor its end."""
     timeline: Timeline | None = None
@@ -252,13 +257,16 @@ class Leg:
         text, words = said.text.strip(), self.cursor
         if said.kind in (SaidKind.START, SaidKind.FINAL, SaidKind.END):
             self.began = said.kind is SaidKind.START
+        skipped: tuple[Word, ...] = ()
         if said.kind is SaidKind.INTERIM:
             self.interim = text, words
+            self.drafts.interim(self.understood(said))
         elif said.kind is SaidKind.FINAL:
             (interim, heard), self.interim = self.interim, ("", 0)
             if text == interim:
                 words = min(words, heard)
-        return Reach(words if self.provider.turn_after else self.cursor, words)
+            skipped = self.drafts.final(self.understood(said))
+        return Reach(words if self.provider.turn_after else self.cursor, words, skipped)
 
     def settle_claims(self, ledger: Ledger, heard: int, *, input_ended: bool) -> None:
         """Settle what finals without times speak for, of the audio before `heard`.

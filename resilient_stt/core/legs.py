@@ -113,6 +113,7 @@ class Legs:
         """Close every leg, and report what is lost with the last."""
         for leg in self:
             self.close(leg)
+        self.ledger.trim()
         self.flush_loss()
 
     def _serves(self, leg: Leg) -> None:

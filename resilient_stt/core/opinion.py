@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import StrEnum
 
 from ..events import SecondOpinion
 from .commands import Role
+from .gap import Gap, find
 from .hedging import HedgeBudget
-from .inputs import ErrorKind, LegFailed, SaidKind
-from .leg import Leg, seam_at
+from .inputs import ErrorKind, LegFailed
+from .leg import Leg, Reach
 from .legs import Legs
 from .policy import Provider
+from .transcript import Utterance
 from .watchdog import Alarm, Sign
+from .witness import (
+    connects,
+    first_news,
+    first_news_at,
+    has_heard,
+    knows_nothing,
+    patience,
+)
 
 
 class Verdict(StrEnum):
@@ -49,6 +60,12 @@ class Opinion:
         """How often somebody who broke is asked once more at the end of all, however unwell."""
         self._last = -math.inf
         """When the last hedge was opened."""
+        self._gap: Gap | None = None
+        """What a FINAL of the active leg passed over, and is looked into."""
+        self._passed = -1
+        """The session sample before which no gap is looked into again."""
+        self._gap_scale = 1.0
+        """How much noise between words has stretched what is taken for a gap."""
 
     def __repr__(self) -> str:
         return f"Opinion(hedge={self._hedge and self._hedge.id}, scale={self._scale})"
@@ -57,6 +74,27 @@ class Opinion:
     def asking(self) -> bool:
         """Whether a hedge listens."""
         return self._hedge is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a FINAL of the active leg waits for a second opinion, and all that it says."""
+        return self._gap is not None
+
+    def doubts(self, new: Utterance, reach: Reach, now: float) -> bool:
+        """Whether a FINAL of the active leg has to wait: it passes over voice that may hold words.
+
+        `new`: what is new of it.
+        """
+        legs = self._legs
+        gap = find(legs.ledger, self._policy, new, reach.skipped, now, self._gap_scale)
+        if gap is None or gap.to <= self._passed + legs.ledger.samples(self._tolerance):
+            return False
+        self._gap, self._passed = gap, gap.to
+        return True
+
+    def believe(self) -> None:
+        """What a FINAL passed over is taken for noise."""
+        self._gap = None
 
     def reset(self) -> None:
         """The active leg told words in a FINAL: deadlines are what they were."""
@@ -83,7 +121,7 @@ class Opinion:
         if self._may_ask_again(hedge, active, now, told=told):
             self._asked.discard(hedge.provider.name)
         same = hedge.provider.name == active.provider.name
-        if same and failure.kind is ErrorKind.RATE_LIMITED and not active.finished:
+        if same and failure.kind is ErrorKind.RATE_LIMITED and not (active.finished or self._gap):
             # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
             active.watch.acquitted(active.cursor)
             self._stretch()
@@ -92,15 +130,18 @@ class Opinion:
     def _may_ask_again(self, hedge: Leg, active: Leg, now: float, *, told: bool) -> bool:
         """Who broke may be asked once more: it hears, and what it told is gone with it; or there
         will be no later chance."""
-        if (told or active.finished) and self._legs.choice.may_reopen(hedge.provider.name, now):
+        last = active.finished or self.waiting
+        if (told or last) and self._legs.choice.may_reopen(hedge.provider.name, now):
             return True
-        if not active.finished:
+        if not last:
             return False
         self._chances -= 1
         return self._chances >= 0
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
+        if self._gap:
+            return self._look_into(self._gap, active, now)
         alarm = self._alarm(active)
         if alarm is None or (now < alarm.early and not self._in_doubt(active)):
             self.drop(now)
@@ -118,6 +159,8 @@ class Opinion:
 
     def deadlines(self, active: Leg) -> list[float]:
         """When `step` may have something to do without any input."""
+        if self._gap and self._hedge:
+            return [self._hedge.heard_by + patience(self._hedge, self._legs)]
         alarm = self._alarm(active)
         if alarm is None:
             return []
@@ -129,9 +172,39 @@ class Opinion:
 
     # -- inside
 
+    @property
+    def _tolerance(self) -> float:
+        return self._legs.policies.replay.tolerance
+
     def _acquit(self) -> None:
         self._asked.clear()
         self._overdue = None
+        self._gap = None
+
+    def _look_into(self, gap: Gap, active: Leg, now: float) -> Alarm | None:
+        """Ask one after the other, until somebody hears words in the gap, or what follows it."""
+        alarm = Alarm(Sign.SKIPPED, gap.at, gap.at, gap.to)
+        while True:
+            if self._hedge is None and self._policy.hedging:
+                self._ask(active, alarm, now)
+            if (hedge := self._hedge) is None:
+                self._acquit()
+                return alarm if gap.drafted else None  # its own word against its final
+            news = first_news(hedge, self._legs)
+            told = gap.is_told_by(news, self._tolerance) if news else None
+            if told:
+                self._gap_scale = 1.0
+                self._report(hedge, alarm, Verdict.CONVICTED)
+                return alarm
+            if told is None and not has_heard(hedge, gap.end, self._legs, now):
+                return None
+            self._dismiss(Verdict.NOISE, now, alarm)
+            if told is False:
+                self._gap_scale = min(self._policy.suspicion_max, 2 * self._gap_scale)
+                self._acquit()
+                return None
+            # nobody may have told anything at all: then there is nobody to turn to
+            self._gap = gap = replace(gap, drafted=False)
 
     def _in_doubt(self, active: Leg) -> bool:
         """Whether it has said nothing since the hedge was opened, and still owes words."""
@@ -180,7 +253,7 @@ class Opinion:
         return now >= self._last + self._policy.hedge_interval or self._budget.allows(now)
 
     def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
-        news_at = self._news_at(hedge)
+        news_at = first_news_at(hedge, self._legs)
         # what was spoken later the suspect may still tell in time
         if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)
@@ -188,26 +261,11 @@ class Opinion:
             return alarm
         denied = self._denied_to(hedge, active, now)
         if denied is not None and now >= (self._answers_by(active) or now):
-            if _knows_nothing(hedge):
+            if knows_nothing(hedge):
                 missing = LegFailed(hedge.id, ErrorKind.STALLED, alarm.sign.value)
                 self.failed(hedge, missing, active, now)
                 return self._ask(active, alarm, now)
             self._noise(hedge, active, alarm, news_at, denied, now)
-        return None
-
-    def _news_at(self, hedge: Leg) -> float | None:
-        """The session time of the first new word that the hedge told, 0 without times."""
-        legs = self._legs
-        seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
-        for said, _ in hedge.held:
-            if not said.text.strip():
-                continue
-            utterance = hedge.understood(said)
-            kept = seam.trim(utterance)
-            if kept is not None:
-                return kept.start or 0.0
-            if said.kind is SaidKind.FINAL:
-                seam.passed(utterance, kept)
         return None
 
     def _denied_to(self, hedge: Leg, active: Leg, now: float) -> int | None:
@@ -239,8 +297,8 @@ class Opinion:
         alarm = hedge.watch.alarm(self._legs.ledger, hedge.cursor)
         if alarm is None:
             return None
-        connects = self._legs.policies.retry.connect_timeout if hedge.heard_at is None else 0.0
-        return max(alarm.due, hedge.watch.heard_by(self._until) or 0.0) + connects
+        over = max(alarm.due, hedge.watch.heard_by(self._until) or 0.0)
+        return over + connects(hedge, self._legs)
 
     def _noise(
         self,
@@ -303,9 +361,3 @@ class Opinion:
                 seconds=hedge.sent,
             )
         )
-
-
-def _knows_nothing(hedge: Leg) -> bool:
-    """Whether it did not tell again even what others told: it may have fallen silent, too, or its
-    connection been cut and its plugin taken that for the end."""
-    return hedge.seam.expects and not any(said.text.strip() for said, _ in hedge.held)

@@ -148,6 +148,11 @@ class WatchdogPolicy(_Checked):
     """Finals without text in a row, while speech is heard locally."""
     empty_voiced: Seconds = 3.0
     """Voiced audio that even one such final must not deny: no cough is so long."""
+    skipped_voiced: Seconds = 1.5
+    """Voiced audio that a final must not pass over: the one before it may be lost. People say "um"
+    for less, and providers leave that out."""
+    skipped_drafted: Seconds = 0.25
+    """The same where interim transcripts had told words of it."""
     slow_final: Seconds = 3.0
     """A final that comes later than this is slow, whatever the provider's p99."""
     hedging: bool = True

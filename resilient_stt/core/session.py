@@ -209,6 +209,10 @@ class Session:
         if alarm is not None:
             self._convict(active, alarm, now, wait)
             return
+        if active.held and not self._opinion.waiting:
+            self._retell(active, now)
+            self._judge(active, now, wait)  # there may be another gap in it
+            return
         if active.finished:
             if not self._opinion.asking:
                 self._close(Finish())
@@ -413,10 +417,11 @@ class Session:
         self._legs.promote(leg)
 
     def _retell(self, leg: Leg, now: float) -> None:
-        """What a leg said before it became active is told now."""
-        for said, reach in leg.held:
-            self._tell(leg, said, reach, now)
+        """What a leg said before it became active, or while it was doubted, is told now."""
+        waiting = list(leg.held)
         leg.held.clear()
+        for said, reach in waiting:
+            self._tell(leg, said, reach, now)
 
     # -- outage
 
@@ -446,7 +451,11 @@ class Session:
         self._close(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
 
     def _close(self, last: Finish | GiveUp) -> None:
-        """Nothing follows: no leg, speech or loss may be left open."""
+        """Nothing follows: no leg, speech or loss may be left open, and nothing untold."""
+        self._opinion.believe()
+        while (active := self._legs.active) and active.held:
+            self._retell(active, self._now)
+            self._opinion.believe()
         self._telling.tell_held()
         self._probe.cancel(self._now)
         self._legs.close_all()

@@ -47,15 +47,21 @@ class Telling:
     def said(self, leg: Leg, said: Said, reach: Reach, now: float) -> None:
         """The active leg says something, or said it before it became active.
 
-        `reach`: how far it can have heard.
+        `reach`: how far it can have heard. While a gap is looked into, it is kept for later.
         """
+        if self._opinion.waiting:
+            leg.held.append((said, reach))
+            return
         if said.kind in (SaidKind.START, SaidKind.END):
             self._legs.out += self._speech.said(leg, said)
             return
         utterance = leg.understood(said)
+        kept = leg.seam.trim(utterance)
+        if said.kind is SaidKind.FINAL and self._passes_over(kept, reach, now):
+            leg.held.append((said, reach))
+            return
         if said.text.strip():
             self._works(leg, now)
-        kept = leg.seam.trim(utterance)
         if kept is not None:
             if said.kind is SaidKind.FINAL and self._waits(leg, said, utterance, kept, reach, now):
                 return
@@ -85,6 +91,12 @@ class Telling:
         self._legs.out += self._speech.end()
 
     # -- inside
+
+    def _passes_over(self, kept: Utterance | None, reach: Reach, now: float) -> bool:
+        """Whether a FINAL passes over voice that is looked into before it is told."""
+        if kept is None or self.holding:  # what is held back is not settled, and no gap
+            return False
+        return self._opinion.doubts(kept, reach, now)
 
     def _waits(
         self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: Reach, now: float

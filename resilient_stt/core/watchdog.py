@@ -28,6 +28,7 @@ class Sign(StrEnum):
     WORDLESS = "no_text"
     EMPTY = "empty_finals"
     MISSING = "words_missing"
+    SKIPPED = "words_skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +263,16 @@ class Watch:
             return None
         return Alarm(Sign.EMPTY, self._empty_since, self._empty_since, self._empty_to)
 
-    def _final_limit(self, ask: _Ask) -> float:
+    @property
+    def final_limit(self) -> float:
+        """Seconds within which it has to tell what it has heard, and been asked for."""
         p99 = self._latency.p99
-        limit = self._provider.final_after
-        if p99 is not None:
-            limit = max(self._policy.final, self._policy.final_p99 * p99)
+        if p99 is None:
+            return self._provider.final_after
+        return max(self._policy.final, self._policy.final_p99 * p99)
+
+    def _final_limit(self, ask: _Ask) -> float:
+        limit = self.final_limit
         return max(limit, self._provider.turn_after) if self._turn_undecided(ask) else limit
 
     def _turn_undecided(self, ask: _Ask) -> bool:

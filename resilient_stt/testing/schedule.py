@@ -21,9 +21,9 @@ Point = Literal[
 interim or final transcript, after it told a final, when told the end, once it has told all, while
 it is closed."""
 
-Way = Literal["raise", "end", "hang", "stall", "empty", "refuse_close"]
+Way = Literal["raise", "end", "hang", "stall", "empty", "lose", "refuse_close"]
 """How: by an exception, a clean end, reading and saying nothing any more, saying nothing for a
-while, saying finals without text, not letting itself be closed."""
+while, saying finals without text, leaving one final out, not letting itself be closed."""
 
 Times = Literal["words", "end", "none"]
 
@@ -200,7 +200,8 @@ def draw(seed: int) -> Schedule:
     """The schedule of a seed: any speech, pace and faults for which the promises hold.
 
     They hold for one provider that lies or falls silent, as long as the others, if they fail, say
-    so; a sole provider may lie once. Nothing is promised where nobody hears.
+    so; a sole provider may lie once. Nothing is promised where nobody hears. One that leaves a
+    final out is found out by the interim transcripts that had told its words.
     """
     dice = random.Random(seed)
     count = dice.choice([1, 2, 2, 2, 3])
@@ -214,6 +215,9 @@ def draw(seed: int) -> Schedule:
         scripts = [replace(s, drift=0.0) for s in scripts]
     if liar is not None:
         scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
+        losing = _losing(dice, scripts[liar])
+        if _drafts(losing) and not _repeats(pieces) and dice.random() < 0.3:
+            scripts[liar] = losing
         if scripts[liar].times == "none":
             pieces = _apart(pieces)
         pieces = _with_last_word(pieces, _least(scripts))
@@ -334,6 +338,13 @@ def _lying(dice: random.Random, script: Script, length: float, *, alone: bool) -
     return replace(script, mishaps=(*lies, *script.mishaps))
 
 
+def _losing(dice: random.Random, script: Script) -> Script:
+    """The same provider, which tells all in interim transcripts, its first connection leaving one
+    final out."""
+    lost = Mishap("final", "lose", nth=dice.choice([0, 0, 1, 2, 4]))
+    return replace(script, mishaps=(lost, *script.mishaps[1:]), interims=True, most=99)
+
+
 def _silent(dice: random.Random, length: float) -> Mishap:
     at = dice.choice(_SILENT_AT)
     if at == "end":
@@ -380,6 +391,9 @@ def promised(schedule: Schedule) -> bool:
     lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
     if not any(lies):
         return True
+    losing = [s for s in schedule.scripts if any(m and m.way == "lose" for m in s.mishaps)]
+    if losing and (_repeats(schedule.pieces) or not all(map(_drafts, losing))):
+        return False  # a draft of a word that is said again is taken for that
     last = next((p for p in reversed(schedule.pieces) if p.text), None)
     if last and last.length < _least(schedule.scripts):
         return False
@@ -393,6 +407,18 @@ def _least(scripts: Sequence[Script]) -> float:
     """Seconds of a last word that is missed if somebody leaves it out at the end: behind a final
     whose time is late, a shorter rest of voice is taken for the edge of that."""
     return round(OWES + max(s.drift for s in scripts), 3)
+
+
+def _repeats(pieces: Sequence[Piece]) -> bool:
+    """Whether a word is said twice."""
+    words = [p.text for p in pieces if p.text]
+    return len(set(words)) < len(words)
+
+
+def _drafts(script: Script) -> bool:
+    """Whether it has told the words of any final before, and exactly where."""
+    timed = script.times == "words" and script.drift == 0.0
+    return timed and script.interims and script.most == 99
 
 
 def _tells_parts(script: Script) -> bool:
@@ -412,7 +438,8 @@ def _is_lie(mishap: Mishap | None) -> bool:
     """Whether it leaves words out without an exception."""
     if mishap is None or mishap.at in ("connect", "ended"):
         return False
-    return mishap.way in ("hang", "stall", "empty") or (mishap.at, mishap.way) == ("end", "end")
+    silent = mishap.way in ("hang", "stall", "empty", "lose")
+    return silent or (mishap.at, mishap.way) == ("end", "end")
 
 
 # -- making smaller

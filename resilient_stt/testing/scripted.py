@@ -169,6 +169,8 @@ class ScriptedStream(stt.RecognizeStream):
         self._due: deque[Utterance] = deque()
         """What it is about to say: timers of one moment come in any order."""
         self._lies = False
+        self._loses = False
+        """Its next final is left out."""
         self._hung_up = False
         self._counts: dict[Point, int] = {}
         self._heard = Heard(of.call, of.script, seed=len(of.call.streams))
@@ -268,6 +270,8 @@ class ScriptedStream(stt.RecognizeStream):
                 self._mute(mishap.seconds)
             case "empty":
                 self._lies = True
+            case "lose":
+                self._loses = True
         return not self._over.done()
 
     def _mute(self, seconds: float) -> None:
@@ -343,6 +347,9 @@ class ScriptedStream(stt.RecognizeStream):
         elif kind is SpeechEventType.INTERIM_TRANSCRIPT:
             point = "interim"
         if self._over.done() or (point and not self._suffer(point)):
+            return
+        if point == "final" and self._loses:
+            self._loses = False
             return
         if self._lies and point == "interim":
             return

@@ -181,7 +181,29 @@ class Slow:
     seconds: float
 
 
-Fault = Refused | Drops | EndsEarly | DropsAtEnd | LosesTail | NeverEnds | Stalls | SaysEmpty | Slow
+@dataclass(frozen=True)
+class LosesFinal:
+    """One of its finals, the `nth` from 0, is never told; `drafted`: what interims told of it is.
+
+    It goes on as if nothing had happened.
+    """
+
+    nth: int = 0
+    drafted: bool = True
+
+
+Fault = (
+    Refused
+    | Drops
+    | EndsEarly
+    | DropsAtEnd
+    | LosesTail
+    | NeverEnds
+    | Stalls
+    | SaysEmpty
+    | Slow
+    | LosesFinal
+)
 
 
 @dataclass
@@ -266,6 +288,7 @@ class Connection:
         self._pending: list[Word] = []
         self._started = False
         self._edges = itertools.count()
+        self._finals = 0
         self._schedule_fault()
 
     # -- from the session
@@ -386,7 +409,15 @@ class Connection:
             if said.kind is SaidKind.INTERIM:
                 return
             said = Said(said.kind)
+        if isinstance(fault, LosesFinal) and said.text and self._loses(said, fault):
+            return
         self._say_at(self._heard_at, LegSaid(self.leg, said))
+
+    def _loses(self, said: Said, fault: LosesFinal) -> bool:
+        """Whether this is of the final that gets lost."""
+        number = self._finals
+        self._finals += said.kind is SaidKind.FINAL
+        return number == fault.nth and (said.kind is SaidKind.FINAL or not fault.drafted)
 
     def _say_at(self, at: float, event: Input) -> None:
         self.sim.at(at, lambda: self._tell(event))

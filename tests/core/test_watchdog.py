@@ -933,6 +933,7 @@ def test_signs_are_told_by_name() -> None:
         "no_text",
         "empty_finals",
         "words_missing",
+        "words_skipped",
     ]
 
 

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilient_stt.core.commands import Emit, Role
+from resilient_stt.core.gap import DRAFTED, Drafts, Gap, find
+from resilient_stt.core.inputs import SaidKind, Word
+from resilient_stt.core.ledger import Ledger
+from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
+from resilient_stt.core.transcript import Utterance
+from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
+
+from .promises import (
+    around,
+    assert_balance,
+    assert_promises,
+    assert_times,
+    events,
+    recognisers,
+    speeches,
+)
+from .simulator import (
+    DEAF,
+    RATE,
+    Drops,
+    Fault,
+    LosesFinal,
+    Recogniser,
+    Refused,
+    Simulation,
+    Slow,
+    Stalls,
+    noise,
+    sentence,
+    speak,
+)
+
+NEAR = speak(
+    *sentence("one two three four"),
+    *sentence("five six seven eight", before=0.6),
+    *sentence("nine ten eleven twelve", before=0.6),
+    *sentence("alpha bravo", before=0.6),
+)
+"""Sentences that follow each other so soon that each final comes before the last is overdue."""
+
+
+# --- the promise, over random speech
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_a_lost_final_costs_no_word(data: st.DataObject) -> None:
+    """Who loses one final and goes on is found out by what he had told in interim transcripts."""
+    words = data.draw(speeches(noisy=data.draw(st.booleans())))
+    loses = st.builds(LosesFinal, st.integers(0, 3))
+    first = replace(data.draw(recognisers("a", faults=loses, most=2)), interims=True)
+    first = replace(first, most=data.draw(st.sampled_from([2, 3, 99])))
+    rest = [data.draw(recognisers(n, most=0)) for n in "bc"[: data.draw(st.integers(0, 2))]]
+    rest = [replace(r, latency=min(r.latency, 0.5), endpointing=0.3) for r in rest]
+    if not rest:  # a second one that loses a final as well would be believed
+        first = replace(first, faults=first.faults[:1])
+    sim = data.draw(around(words, [first, *rest]))
+    sim.run(within=60)
+    assert_promises(sim)
+    assert_times(sim, within=0.001)
+
+
+@pytest.mark.parametrize("nth", [0, 1, 2])
+@pytest.mark.parametrize("times", ["words", "end"])
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
+    """Whichever it is, and whoever else there is, if anybody."""
+    route = [Recogniser("a", [LosesFinal(nth)], times=times)]
+    route += [Recogniser(name, times=times) for name in "bc"[:others]]
+    sim = Simulation(NEAR, route).run()
+    assert_promises(sim)
+    assert [e.detail for e in events(sim, ProviderFailed)] == ["words_skipped"]
+    assert sim.served == (["a", "b"] if others else ["a", "a"])
+
+
+@pytest.mark.parametrize("interims", [False, True])
+def test_a_lost_final_without_interims(interims: bool) -> None:
+    """So much voice is nothing that a recogniser passes over: somebody else is asked."""
+    liar = Recogniser("a", [LosesFinal(1, drafted=False)], interims=interims)
+    words = speak(
+        *sentence("one two three four"),
+        *sentence("five six seven eight nine", before=0.6, gap=0.05),
+        *sentence("ten eleven", before=0.6),
+    )
+    sim = Simulation(words, [liar, Recogniser("b")]).run()
+    assert_promises(sim)
+    assert sim.served == ["a", "b"]
+
+
+def test_untimed_hedge_tells_by_its_words() -> None:
+    """Who gives no times is compared by his text."""
+    route = [Recogniser("a", [LosesFinal(1)]), Recogniser("b", times="none", endpointing=0.4)]
+    assert_promises(Simulation(NEAR, route).run())
+
+
+@pytest.mark.parametrize("fault", [DEAF, Refused(), Drops(0.3), LosesFinal(0), Stalls(0.5)])
+def test_who_was_asked_is_no_better(fault: Fault) -> None:
+    """Whoever is asked first fails or is deaf: the next one is."""
+    route = [Recogniser("a", [LosesFinal(1)]), Recogniser("b", [fault]), Recogniser("c")]
+    assert_promises(Simulation(NEAR, route).run())
+
+
+def test_a_second_gap_behind_the_first() -> None:
+    """What waits for a verdict is looked into in its turn."""
+    words = speak(
+        *sentence("one two three"),
+        noise(0.6, 2.0),
+        *sentence("four five six", before=0.6),
+        *sentence("seven eight nine", before=0.6),
+        *sentence("ten eleven twelve", before=0.6),
+    )
+    slow = Recogniser("b", latency=0.9, endpointing=0.3)
+    sim = Simulation(words, [Recogniser("a", [LosesFinal(2)]), slow], tail=2.0).run()
+    assert_promises(sim)
+    assert [e.verdict for e in events(sim, SecondOpinion)][-1] == "convicted"
+
+
+# --- and what it may not cost
+
+
+def test_a_cough_between_two_finals_costs_nothing() -> None:
+    """Nobody is asked, and nothing waits, for voice that people and providers pass over."""
+    words = speak(*sentence("one two three"), noise(0.6, 1.0), *sentence("four five", before=0.6))
+    quick = Simulation(words, [Recogniser("a", endpointing=0.1), Recogniser("b")]).run()
+    alone = Simulation(words, [Recogniser("a", endpointing=0.1)]).run()
+    assert_promises(quick)
+    told = [
+        [at for at, c in sim.commands if isinstance(c, Emit) and c.kind is SaidKind.FINAL]
+        for sim in (quick, alone)
+    ]
+    assert told[0] == told[1]
+    assert not [e for e in events(quick, SecondOpinion) if e.sign == "words_skipped"]
+
+
+def test_noise_between_two_finals_is_settled_by_a_second_opinion() -> None:
+    """Long noise delays what follows until somebody else has heard none in it, and nobody is left.
+
+    The next such noise has to be longer to be taken for lost words.
+    """
+    parts = [
+        [noise(0.5, 2.0), *sentence(text, before=0.5)] for text in ("four five", "six", "seven")
+    ]
+    words = speak(*sentence("one two three"), *[piece for part in parts for piece in part])
+    sim = Simulation(words, [Recogniser("a"), Recogniser("b")], tail=2.0).run()
+    assert_promises(sim)
+    assert not events(sim, Switched)
+    skipped = [e for e in events(sim, SecondOpinion) if e.sign == "words_skipped"]
+    assert [e.verdict for e in skipped] == ["noise"]
+
+
+def test_without_second_opinions_a_gap_convicts_once() -> None:
+    """The next provider is believed, for somebody has to be."""
+    policies = Policies(watchdog=WatchdogPolicy(hedging=False, final=9.0))
+    liars = [("a", 1), ("b", 0)]
+    route = [Recogniser(n, [LosesFinal(k)], final_after=9.0, most=4) for n, k in liars]
+    sim = Simulation(NEAR, route, policies=policies).run()
+    assert_balance(sim)
+    assert sim.served == ["a", "b"]
+    assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
+
+
+def test_without_second_opinions_noise_convicts_nobody() -> None:
+    """Long voice alone is no word of the leg against its final."""
+    words = speak(*sentence("one two"), noise(0.5, 2.0), *sentence("four five", before=0.5))
+    policies = Policies(watchdog=WatchdogPolicy(hedging=False, final=9.0, quiet=9.0))
+    route = [Recogniser(n, final_after=9.0, endpointing=0.1) for n in "ab"]
+    sim = Simulation(words, route, policies=policies).run()
+    assert_promises(sim)
+    assert sim.served == ["a"]
+
+
+def test_all_who_can_be_asked_are_deaf() -> None:
+    """What there is, is told in the end."""
+    route = [Recogniser("a", [LosesFinal(1), DEAF]), Recogniser("b", [DEAF] * 9)]
+    sim = Simulation(NEAR, route, tail=8.0).run()
+    assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
+    assert sim.opened_as(Role.HEDGE)
+
+
+@pytest.mark.parametrize("after", [5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0])
+def test_who_breaks_while_he_is_doubted_is_left(after: float) -> None:
+    """What waited is told by whoever takes over, once."""
+    liar = Recogniser("a", [LosesFinal(1)], down=[(after, after + 0.3)])
+    sim = Simulation(NEAR, [liar, Recogniser("b", [Slow(2.0)])], tail=4.0)
+    assert_promises(sim.run())
+
+
+# --- what interim transcripts had told
+
+
+def words(*spans: tuple[str, float, float]) -> tuple[Word, ...]:
+    return tuple(Word(*span) for span in spans)
+
+
+def said(*spans: tuple[str, float, float]) -> Utterance:
+    found = words(*spans)
+    return Utterance(" ".join(w.text for w in found), found, found[0].start, found[-1].end)
+
+
+HELLO, THERE = ("hello", 1.0, 1.3), ("there", 1.4, 1.7)
+HOW, ARE = ("how", 2.0, 2.2), ("are", 2.3, 2.5)
+
+
+def test_drafts_that_a_final_tells_are_not_passed_over() -> None:
+    drafts = Drafts()
+    drafts.interim(said(HELLO))
+    drafts.interim(said(HELLO, THERE))
+    assert drafts.final(said(HELLO, THERE)) == ()
+    assert drafts.final(said(HOW, ARE)) == ()
+
+
+def test_drafts_that_the_next_final_does_not_tell_are() -> None:
+    drafts = Drafts()
+    drafts.interim(said(HELLO, THERE))
+    drafts.interim(said(HOW))
+    assert drafts.final(said(HOW, ARE)) == words(HELLO, THERE)
+    assert drafts.final(said(HOW, ARE)) == ()
+
+
+def test_a_revised_draft_is_replaced() -> None:
+    drafts = Drafts()
+    drafts.interim(said(("yellow", 1.0, 1.2)))
+    drafts.interim(said(("hell", 0.95, 1.2), ("oh", 1.2, 1.3)))
+    assert drafts.final(said(HELLO)) == ()
+
+
+def test_a_word_that_moved_is_the_same() -> None:
+    drafts = Drafts()
+    drafts.interim(said(("Hello,", 0.7, 0.9)))
+    assert drafts.final(said(HELLO, THERE)) == ()
+    drafts.interim(said(("hello", 0.1, 0.3)))
+    assert drafts.final(said(HELLO, THERE)) == words(("hello", 0.1, 0.3))
+
+
+def test_drafts_without_word_times_are_one() -> None:
+    drafts = Drafts()
+    drafts.interim(Utterance("hello there", (), 1.0, 1.7))
+    assert drafts.final(Utterance("how are", (), 2.0, 2.5)) == words(("hello there", 1.0, 1.7))
+
+
+def test_without_any_times_nothing_is_known() -> None:
+    drafts = Drafts()
+    drafts.interim(Utterance("hello there"))
+    assert drafts.final(said(HOW)) == ()
+    drafts.interim(said(HELLO))
+    assert drafts.final(Utterance("how are")) == ()
+    drafts.interim(Utterance("", (), 1.0, 1.7))
+    assert drafts.final(said(HOW)) == ()
+
+
+def test_drafts_are_bounded() -> None:
+    drafts = Drafts()
+    for n in range(1000):
+        drafts.interim(said((f"w{n}", float(n), n + 0.5)))
+    assert len(drafts.final(said(("end", 2000.0, 2000.5)))) == DRAFTED
+    assert repr(drafts) == "Drafts(0)"
+
+
+# --- what is a gap
+
+
+def ledger(*voice: tuple[float, float], to: float = 20.0, hears: bool = True) -> Ledger:
+    made = Ledger(ReplayPolicy(), hears=hears)
+    made.push(round(to * RATE), RATE)
+    for start, end in voice if hears else ():
+        made.speech_started(round(start * RATE))
+        made.speech_ended(round(end * RATE))
+    return made
+
+
+POLICY = WatchdogPolicy()
+
+
+@pytest.mark.parametrize(
+    ("voice", "passed", "scale", "gap"),
+    [
+        (((1.0, 2.6), (4.0, 4.5)), (), 1.0, True),
+        (((1.0, 2.4), (4.0, 4.5)), (), 1.0, False),
+        (((1.0, 2.6), (4.0, 4.5)), (), 2.0, False),
+        (((1.0, 2.6), (4.0, 4.5)), words(HELLO), 8.0, True),
+        (((1.0, 1.3), (4.0, 4.5)), words(HELLO), 1.0, True),
+        (((1.0, 1.2), (4.0, 4.5)), words(HELLO), 1.0, False),
+        (((2.4, 4.5),), (), 1.0, True),
+        (((4.0, 4.5),), words(HELLO), 1.0, False),
+    ],
+)
+def test_what_is_a_gap(
+    voice: tuple[tuple[float, float], ...], passed: tuple[Word, ...], scale: float, gap: bool
+) -> None:
+    found = find(ledger(*voice), POLICY, said(("so", 4.0, 4.5)), passed, 9.0, scale)
+    assert (found is not None) is gap
+    if found:
+        assert (found.at, found.to, found.end) == (9.0, 4 * RATE, 4.5 * RATE)
+        assert found.drafted is bool(passed)
+
+
+def test_words_that_were_settled_are_no_gap() -> None:
+    heard = ledger((1.0, 2.6), (4.0, 4.5))
+    heard.settle(round(1.8 * RATE))
+    assert find(heard, POLICY, said(("so", 4.0, 4.5)), words(HELLO, THERE), 0.0, 1.0) is None
+
+
+@pytest.mark.parametrize("new", [Utterance("so"), Utterance("so", (), None, 4.5)])
+def test_without_times_there_is_no_gap(new: Utterance) -> None:
+    assert find(ledger((1.0, 3.0)), POLICY, new, (), 0.0, 1.0) is None
+
+
+def test_without_local_voice_activity_there_is_no_gap() -> None:
+    assert find(ledger(hears=False), POLICY, said(("so", 4.0, 4.5)), (), 0.0, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("news", "told"),
+    [
+        (said(HELLO), True),
+        (said(("how", 1.8, 2.0)), False),
+        (said(("so", 1.8, 2.0)), True),
+        (said(("ever", 3.0, 3.2)), False),
+        (Utterance("hello there"), True),
+        (Utterance("how"), None),
+        (Utterance("How are"), False),
+        (Utterance("how were"), True),
+        (Utterance(""), None),
+        (Utterance("how", (), None, 2.2), None),
+    ],
+)
+def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None) -> None:
+    gap = Gap(0.0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), drafted=True)
+    assert gap.is_told_by(news, 0.3) is told
+
+
+def test_times_that_are_far_off_are_cut() -> None:
+    heard = ledger((1.0, 3.0))
+    found = find(heard, POLICY, said(("so", 1e6, 1e9)), (), 0.0, 1.0)
+    assert found is None or found.end <= heard.end
