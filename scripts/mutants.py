@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "a final that was left out is not missed",
         "core/gap.py",
-        "if new.start is None or new.end is None or not ledger.hears:",
-        "if True:",
+        "    if not ledger.hears or voice <",
+        "    if True or voice <",
     ),
     Mutant(
         "a leg is left open",

@@ -18,6 +18,7 @@ from resilient_stt.testing.faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Stall,
 )
 from resilient_stt.testing.noise import babble, coughs, join, music, reversed_speech, silence
@@ -120,6 +121,16 @@ async def test_other_silences_and_lies(chain: str, name: str) -> None:
     if chain == "ink-whisper":
         moments += [(words[0], 0.0), (words[-1], 0.9)]
     await check_all(CHAINS[chain], LIES[name], 4, moments)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+async def test_one_final_is_lost(chain: str) -> None:
+    """A provider that leaves one final out, and goes on as if it had not."""
+    moments = [words[0] for words in SPEECH.sentences]
+    scripts = [Script((LostFinal(at_word=word, connections={0}),)) for word in moments]
+    runs = await run_all(scripts, SPEECH.padded(1.0), CHAINS[chain])
+    for word, done in zip(moments, runs, strict=True):
+        check(done.played, f"the final lost of word {word}", accurate=chain != "ink-2")
 
 
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])

@@ -27,6 +27,7 @@ from ..testing.faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Refuse,
     Stall,
     Status,
@@ -52,6 +53,7 @@ FAULTS: dict[str, type[Fault]] = {
         Latency,
         Garbage,
         EmptyFinals,
+        LostFinal,
         IgnoreClose,
     )
 }

@@ -22,6 +22,7 @@ from ..testing.faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Refuse,
     Stall,
     Status,
@@ -135,6 +136,11 @@ _AFTER_CLOSE = Kind(
     ),
     at_end=True,
 )
+_LOST_FINAL = Kind(
+    lambda m: (_at(LostFinal, m, connections={0}),),
+    lambda begin, _: (LostFinal(at_time=begin),),
+    silent=True,
+)
 _IGNORE_CLOSE = Kind(
     lambda m: (IgnoreClose(),), lambda begin, end: (IgnoreClose(until=end),), at_end=True
 )
@@ -163,6 +169,7 @@ KINDS: dict[str, Kind] = {
     "garbage-type": _state(functools.partial(Garbage, "unknown_type")),
     "garbage-no-languages": _state(functools.partial(Garbage, "no_languages")),
     "empty-finals": _state(EmptyFinals),
+    "lost-final": _LOST_FINAL,
     "ignore-close": _IGNORE_CLOSE,
 }
 

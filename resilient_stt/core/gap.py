@@ -6,6 +6,7 @@ reason to wait: so either the leg itself had told words there, or the voice is l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,25 +35,47 @@ class Drafts:
 
     def __init__(self) -> None:
         self._words: list[Word] = []
+        self._turn = Utterance("")
+        """The last without times."""
+        self._left: list[Word] = []
+        """The same that another did not go on with."""
 
     def __repr__(self) -> str:
-        return f"Drafts({len(self._words)})"
+        return f"Drafts({len(self._words) + len(self._left)})"
 
     def interim(self, said: Utterance) -> None:
-        """An interim transcript tells anew what comes after its first word, and nothing before."""
+        """An interim transcript tells anew what comes after its first word, and nothing before.
+
+        One without times tells all anew.
+        """
         if words := _timed(said):
             self._words = [*self._before(words[0]), *words][-DRAFTED:]
+        elif said.text.strip():
+            self._goes_on(said)
 
     def final(self, said: Utterance) -> tuple[Word, ...]:
-        """A FINAL ends them all; returns those that it passes over."""
+        """A FINAL ends them all; returns those that it passes over, those without times at
+        infinity."""
         words = _timed(said)
         passed = self._before(words[0]) if words else []
-        self._words = []
+        if not words:
+            self._goes_on(said)
+        left, self._words, self._left, self._turn = self._left, [], [], Utterance("")
         found = [t.norm for t in tokens(said.text, said.language)]
-        return tuple(w for w in passed if not _moved(w, words[0].start, found, said.language))
+        moved = [w for w in passed if _moved(w, words[0].start, found, said.language)]
+        return (*left, *(w for w in passed if w not in moved))
 
     def _before(self, first: Word) -> list[Word]:
         return [w for w in self._words if (w.start + w.end) / 2 < first.start - WAVERS]
+
+    def _goes_on(self, said: Utterance) -> None:
+        """Take a text without times, which may be of another turn than the one before."""
+        before = [t.norm for t in tokens(self._turn.text, self._turn.language)]
+        found = [t.norm for t in tokens(said.text, said.language)]
+        again = sum(any(similar(b, f) for f in found) for b in before)
+        if len(before) >= COMPARED and again < len(before) / 2:
+            self._left = [Word(self._turn.text, math.inf, math.inf)]
+        self._turn = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +85,9 @@ class Gap:
     at: float
     """Since when it is looked into."""
     to: int
-    """The session sample at which that word begins."""
+    """The session sample at which that word begins, at the latest."""
     end: int
-    """The session sample at which the FINAL ends."""
+    """The session sample at which the FINAL ends, at the latest."""
     final: Utterance
     """What is new of it."""
     drafted: bool
@@ -75,14 +98,14 @@ class Gap:
 
         `tolerance`: seconds by which two providers disagree about a word's time.
         """
-        begins = self.final.start or 0.0
-        if news.start is not None and abs(news.start - begins) > tolerance:
-            return news.start < begins
+        begins, told = self.final.start, news.start
+        timed = begins is not None and told is not None
+        if begins is not None and told is not None and abs(told - begins) > tolerance:
+            return told < begins
         mine = tokens(self.final.text, self.final.language)[:COMPARED]
         theirs = tokens(news.text, news.language)[:COMPARED]
         if any(not similar(a.norm, b.norm) for a, b in zip(mine, theirs, strict=False)):
             return True
-        timed = news.start is not None
         return False if timed or len(theirs) >= len(mine) else None
 
 
@@ -91,23 +114,28 @@ def find(
     policy: WatchdogPolicy,
     new: Utterance,
     passed: Sequence[Word],
+    heard: int,
     now: float,
     scale: float,
 ) -> Gap | None:
     """The gap before the new words of a FINAL, if it may hold others.
 
-    `passed`: the leg's own words that the FINAL passes over. `scale` stretches how much voice
-    without any is suspect.
+    `passed`: the leg's own words that the FINAL passes over. `heard`: how far it had heard the
+    session. `scale` stretches how much voice without any is suspect.
     """
-    if new.start is None or new.end is None or not ledger.hears:
-        return None
-    to = min(ledger.samples(new.start), ledger.end)
-    voice = ledger.seconds(ledger.voiced(ledger.watermark, to))
     watermark = ledger.seconds(ledger.watermark)
     drafted = any((w.start + w.end) / 2 > watermark for w in passed)
-    if voice < (policy.skipped_drafted if drafted else scale * policy.skipped_voiced):
+    to = end = heard
+    if new.start is not None and new.end is not None:
+        to, end = min(ledger.samples(new.start), heard), min(ledger.samples(new.end), heard)
+    elif not drafted:
         return None
-    return Gap(now, to, min(ledger.samples(new.end), ledger.end), new, drafted)
+    voice = ledger.seconds(ledger.voiced(ledger.watermark, to))
+    if not ledger.hears or voice < (
+        policy.skipped_drafted if drafted else scale * policy.skipped_voiced
+    ):
+        return None
+    return Gap(now, to, end, new, drafted)
 
 
 def _timed(said: Utterance) -> tuple[Word, ...]:

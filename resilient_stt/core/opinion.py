@@ -86,7 +86,8 @@ class Opinion:
         `new`: what is new of it.
         """
         legs = self._legs
-        gap = find(legs.ledger, self._policy, new, reach.skipped, now, self._gap_scale)
+        scale = self._gap_scale
+        gap = find(legs.ledger, self._policy, new, reach.skipped, reach.audio, now, scale)
         if gap is None or gap.to <= self._passed + legs.ledger.samples(self._tolerance):
             return False
         self._gap, self._passed = gap, gap.to

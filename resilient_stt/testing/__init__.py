@@ -7,10 +7,11 @@ Any LiveKit STT can be put under it. It has four parts, each a value or an objec
   as a fragment; one that they did not hear, not at all; one of a language that the connection does
   not know, as a wrong word of one that it knows. `connections` and `struck` tell what happened.
 * Faults: `Refuse`, `Hang` and `Status` meet a connection before it is open; `Drop`, `EndCleanly`,
-  `DropAfterClose`, `Stall`, `HalfOpen`, `InBandError`, `Garbage`, `EmptyFinals`, `Latency` and
-  `IgnoreClose` strike one that is. When they do is in their fields: at a word, after some audio, at
-  a time; see `resilient_stt.testing.faults`. A server takes them when it is made, by its `faults`,
-  and while it runs by `inject`, or by `strike` for the connections that are open now alone.
+  `DropAfterClose`, `Stall`, `HalfOpen`, `InBandError`, `Garbage`, `EmptyFinals`, `LostFinal`,
+  `Latency` and `IgnoreClose` strike one that is. When they do is in their fields: at a word, after
+  some audio, at a time; see `resilient_stt.testing.faults`. A server takes them when it is made, by
+  its `faults`, and while it runs by `inject`, or by `strike` for the connections that are open now
+  alone.
 * `ReferenceSpeech`: recordings in three languages whose every word and time is known. `silence`,
   `babble`, `coughs`, `music` and `reversed_speech` are noise to `join` with it; joined recordings
   may change their language in the middle of the call.
@@ -48,6 +49,7 @@ from .faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Refuse,
     Stall,
     Status,
@@ -75,6 +77,7 @@ __all__ = [
     "IgnoreClose",
     "InBandError",
     "Latency",
+    "LostFinal",
     "PlaySpeech",
     "Played",
     "ReferenceSpeech",

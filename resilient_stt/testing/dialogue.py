@@ -32,10 +32,12 @@ from .faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Stall,
     StreamFault,
     is_final,
     is_transcript,
+    says_words,
 )
 from .hearing import HeardWord, Hearing
 
@@ -159,6 +161,7 @@ class Dialogue(ABC):
         self._over = False
         self._vanished = False  # half-open
         self._must_forget = False  # has stalled since it was last awake
+        self._lost: list[LostFinal] = []  # those that have taken their final
 
     @abstractmethod
     def heard(self, words: list[HeardWord]) -> None:
@@ -181,6 +184,8 @@ class Dialogue(ABC):
         if self._stalled:
             return
         garbage = None
+        if is_final(message) and says_words(message) and self._is_lost():
+            return
         if is_transcript(message):
             for empty in self._in_force(EmptyFinals)[:1]:
                 if (emptied := empty.of(message)) is None:
@@ -190,6 +195,12 @@ class Dialogue(ABC):
         delay = self._server.latency if after is None else after
         due = asyncio.get_running_loop().time() + delay + self._extra_latency(message)
         self._outbox.put_nowait(_Outgoing(due, message, garbage))
+
+    def _is_lost(self) -> bool:
+        """Whether a final is the one that a fault takes."""
+        taking = [fault for fault in self._in_force(LostFinal) if fault not in self._lost][:1]
+        self._lost += taking
+        return bool(taking)
 
     def hang_up(self, last: Mapping[str, Any] | None = None) -> None:
         """Answer the client's closing message by a `last` message and a close with 1000."""
@@ -242,7 +253,7 @@ class Dialogue(ABC):
                 self._fail(fault)
             case Stall():
                 self._fall_silent()
-            case Latency() | Garbage() | EmptyFinals() | IgnoreClose():
+            case Latency() | Garbage() | EmptyFinals() | LostFinal() | IgnoreClose():
                 pass  # states: looked up where they matter
             case _:
                 raise AssertionError(f"no hook for {fault!r}")

@@ -336,6 +336,11 @@ class EmptyFinals(StreamFault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LostFinal(StreamFault):
+    """The next final with words is never sent, and all goes on as if it had been."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class IgnoreClose(StreamFault):
     """The client's closing message gets its last transcript, but no end: it hangs forever."""
 
@@ -394,6 +399,13 @@ def is_transcript(message: Mapping[str, Any]) -> bool:
 def is_final(message: Mapping[str, Any]) -> bool:
     """Whether a provider's message is a transcript that will not change."""
     return bool(message.get("is_final")) or message["type"] == "turn.end"
+
+
+def says_words(message: object) -> bool:
+    """Whether any text in a transcript is not empty."""
+    if isinstance(message, Mapping):
+        return any((k in _TEXTS and bool(v)) or says_words(v) for k, v in message.items())
+    return isinstance(message, list) and any(map(says_words, message))
 
 
 def _changed_deeply(value: object, changes: Mapping[str, object]) -> object:

@@ -247,7 +247,29 @@ def test_drafts_without_word_times_are_one() -> None:
     assert drafts.final(Utterance("how are", (), 2.0, 2.5)) == words(("hello there", 1.0, 1.7))
 
 
-def test_without_any_times_nothing_is_known() -> None:
+@pytest.mark.parametrize(
+    ("interims", "final", "passed"),
+    [
+        (["Hello", "Hello there", "Hello there Joe"], "Hello there, Joe.", ""),
+        (["Hello there Joe", "How", "How are"], "How are you?", "Hello there Joe"),
+        (["Hello there Joe"], "How are you?", "Hello there Joe"),
+        (["Hello there Joe", "How are you", "Hello there Joe"], "Hello there Joe", "How are you"),
+        (["Yellow fair go", "Hello there Joe"], "Hello there Joe", "Yellow fair go"),
+        (["Hell there though", "Hello there Joe"], "Hello there Joe", ""),
+        (["Hello there", "How"], "How are you?", ""),
+        (["Hello there Joe", " "], "Hello there Joe", ""),
+    ],
+)
+def test_drafts_without_times_go_on_or_not(interims: list[str], final: str, passed: str) -> None:
+    """Three words at least, most of which are not told again, are of another turn."""
+    drafts = Drafts()
+    for text in interims:
+        drafts.interim(Utterance(text))
+    assert [w.text for w in drafts.final(Utterance(final))] == ([passed] if passed else [])
+    assert drafts.final(Utterance("something else entirely")) == ()
+
+
+def test_some_have_times_and_some_do_not() -> None:
     drafts = Drafts()
     drafts.interim(Utterance("hello there"))
     assert drafts.final(said(HOW)) == ()
@@ -296,7 +318,7 @@ POLICY = WatchdogPolicy()
 def test_what_is_a_gap(
     voice: tuple[tuple[float, float], ...], passed: tuple[Word, ...], scale: float, gap: bool
 ) -> None:
-    found = find(ledger(*voice), POLICY, said(("so", 4.0, 4.5)), passed, 9.0, scale)
+    found = find(ledger(*voice), POLICY, said(("so", 4.0, 4.5)), passed, 20 * RATE, 9.0, scale)
     assert (found is not None) is gap
     if found:
         assert (found.at, found.to, found.end) == (9.0, 4 * RATE, 4.5 * RATE)
@@ -306,16 +328,32 @@ def test_what_is_a_gap(
 def test_words_that_were_settled_are_no_gap() -> None:
     heard = ledger((1.0, 2.6), (4.0, 4.5))
     heard.settle(round(1.8 * RATE))
-    assert find(heard, POLICY, said(("so", 4.0, 4.5)), words(HELLO, THERE), 0.0, 1.0) is None
+    assert (
+        find(heard, POLICY, said(("so", 4.0, 4.5)), words(HELLO, THERE), 20 * RATE, 0.0, 1.0)
+        is None
+    )
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("turn_after", [0.0, 4.0])
+def test_a_lost_turn_without_times(turn_after: float, others: int) -> None:
+    """Its interim transcripts told three words of it, and then others."""
+    liar = Recogniser("a", [LosesFinal(1)], times="none", endpointing=0.5, turn_after=turn_after)
+    route = [liar, Recogniser("b", endpointing=0.5)][: 1 + others]
+    sim = Simulation(NEAR, route).run()
+    assert_promises(sim)
+    assert [e.detail for e in events(sim, ProviderFailed)] == ["words_skipped"]
 
 
 @pytest.mark.parametrize("new", [Utterance("so"), Utterance("so", (), None, 4.5)])
 def test_without_times_there_is_no_gap(new: Utterance) -> None:
-    assert find(ledger((1.0, 3.0)), POLICY, new, (), 0.0, 1.0) is None
+    assert find(ledger((1.0, 3.0)), POLICY, new, (), 20 * RATE, 0.0, 1.0) is None
 
 
 def test_without_local_voice_activity_there_is_no_gap() -> None:
-    assert find(ledger(hears=False), POLICY, said(("so", 4.0, 4.5)), (), 0.0, 1.0) is None
+    assert (
+        find(ledger(hears=False), POLICY, said(("so", 4.0, 4.5)), (), 20 * RATE, 0.0, 1.0) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,5 +378,5 @@ def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None
 
 def test_times_that_are_far_off_are_cut() -> None:
     heard = ledger((1.0, 3.0))
-    found = find(heard, POLICY, said(("so", 1e6, 1e9)), (), 0.0, 1.0)
+    found = find(heard, POLICY, said(("so", 1e6, 1e9)), (), 20 * RATE, 0.0, 1.0)
     assert found is None or found.end <= heard.end

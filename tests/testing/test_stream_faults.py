@@ -20,6 +20,7 @@ from resilient_stt.testing.faults import (
     IgnoreClose,
     InBandError,
     Latency,
+    LostFinal,
     Stall,
 )
 
@@ -370,6 +371,24 @@ async def test_empty_finals(provider: Provider) -> None:
         assert outcome.balance() == healthy.balance() != []
     assert INTERIM not in kinds
     assert all(m.get("is_final", True) for _, m, _ in server.connections[0].sent)
+
+
+# --- LostFinal ---
+
+
+@both
+async def test_a_lost_final(provider: Provider) -> None:
+    """One final is missing, and nothing tells so."""
+    fault = LostFinal(at_word=SECOND_SENTENCE[0])
+    speech = ENGLISH.excerpt(0, 3)
+    healthy, _ = await outcome_of(provider, [], speech)
+    outcome, server = await outcome_of(provider, [fault], speech)
+    assert outcome.error is None
+    lost = {f.text for f in healthy.finals()} - {f.text for f in outcome.finals()}
+    assert len(lost) == 1
+    assert len(outcome.finals()) == len(healthy.finals()) - 1
+    assert lost.pop().strip().startswith(texts(SECOND_SENTENCE)[0])
+    assert [struck.fault for struck in server.struck] == [fault]
 
 
 # --- IgnoreClose ---
