@@ -25,19 +25,20 @@ class FrameStore:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._chunks: list[bytes] = []
-        self._end = 0
+        self.end = 0
+        """Samples that were ever held."""
         self.rate = 0
 
     def append(self, frame: rtc.AudioFrame) -> None:
         """Copy a frame in: the caller may reuse its buffer."""
         self.rate = frame.sample_rate
-        self._starts.append(self._end)
+        self._starts.append(self.end)
         self._chunks.append(bytes(frame.data.cast("B")))
-        self._end += frame.samples_per_channel
+        self.end += frame.samples_per_channel
 
     def release(self, before: int) -> None:
         """Forget what lies wholly before a position."""
-        gone = len(self._starts) if before >= self._end else self._index(before)
+        gone = len(self._starts) if before >= self.end else self._index(before)
         if gone > 0:
             del self._starts[:gone], self._chunks[:gone]
 

@@ -6,9 +6,11 @@ an executor that LiveKit's own wrapper makes.
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from livekit import rtc
@@ -18,12 +20,23 @@ MODEL_RATE = 16_000
 """Hz; what the bundled model was trained on."""
 
 
+FLOOR = 10.0
+"""RMS of 16-bit samples (-70 dBFS) below which nothing is louder than anything else."""
+
+_Window = np.ndarray[Any, np.dtype[np.int16]]
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Speech started (or, `started=False`, ended) at a sample of the audio pushed so far."""
+    """Speech started (or, `started=False`, ended) at a sample of the audio pushed so far.
+
+    `told_at`: the sample up to which it was listened to when that became certain; by default the
+    end of the frame. Who is flushed at an end is sent no more before.
+    """
 
     started: bool
     at: int
+    told_at: int | None = None
 
 
 class SpeechDetector(Protocol):
@@ -54,6 +67,12 @@ class DetectorOptions:
     """Time below `end_below` that ends speech: streaming pauses inside a word are shorter."""
     pad: float = 0.1
     """Speech reaches this much beyond the windows that were voiced: soft onsets and releases."""
+    rise: float = 2.0
+    """Times the level of a pause so far at which the next word may begin, which the model hears up
+    to three windows late: nobody should be flushed in it. Of 153 ends in pauses of 0.3 to 0.6 s, 15
+    were told in a word without that, and 5 with it, in its first 40 ms."""
+    rise_wait: float = 0.1
+    """Seconds by which that delays an end at most."""
 
 
 class BundledDetector:
@@ -70,6 +89,8 @@ class BundledDetector:
         """Windows up to and including the last voiced one."""
         self._speaking = False
         self._ended_at = 0
+        self._levels: list[float] = []
+        """RMS of the windows since the last voiced one."""
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
         """Take the next mono frame of any rate."""
@@ -82,7 +103,7 @@ class BundledDetector:
                 self._pending[VAD_WINDOW_SAMPLES:],
             )
             self._windows += 1
-            if (edge := self._judge(self._model.predict(window))) is not None:
+            if (edge := self._judge(self._model.predict(window), window)) is not None:
                 yield edge
 
     def finish(self) -> Iterator[SpeechEdge]:
@@ -99,28 +120,41 @@ class BundledDetector:
                 )
         return self._resampler.push(frame) if self._resampler else [frame]
 
-    def _judge(self, probability: float) -> SpeechEdge | None:
+    def _judge(self, probability: float, window: _Window) -> SpeechEdge | None:
         options = self._options
         if self._speaking:
             if probability >= options.end_below:
-                self._last_voiced = self._windows
-            elif self._seconds(self._windows - self._last_voiced) >= options.silence:
+                self._voiced()
+                return None
+            self._levels.append(math.sqrt(np.mean(np.square(window, dtype=np.float64))))
+            silence = self._seconds(self._windows - self._last_voiced)
+            if silence >= options.silence + (options.rise_wait if self._rises() else 0.0):
                 return self._end()
         elif probability >= options.start_above:
             self._speaking = True
-            self._last_voiced = self._windows
+            self._voiced()
             start = self._position(self._windows - 1, -options.pad)
-            return SpeechEdge(True, max(self._ended_at, start, 0))
+            return SpeechEdge(True, max(self._ended_at, start, 0), self._position(self._windows))
         return None
+
+    def _voiced(self) -> None:
+        self._last_voiced = self._windows
+        self._levels.clear()
+
+    def _rises(self) -> bool:
+        """Whether the last window is louder than the pause before it, its edges apart."""
+        before = self._levels[1:-2] or self._levels[:-1]
+        floor = max(FLOOR, statistics.median(before)) if before else FLOOR
+        return self._levels[-1] > self._options.rise * floor
 
     def _end(self) -> SpeechEdge:
         self._speaking = False
-        padded = self._position(self._last_voiced, self._options.pad)
-        self._ended_at = min(padded, self._position(self._windows, 0.0))
-        return SpeechEdge(False, self._ended_at)
+        heard = self._position(self._windows)
+        self._ended_at = min(self._position(self._last_voiced, self._options.pad), heard)
+        return SpeechEdge(False, self._ended_at, heard)
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE
 
-    def _position(self, windows: int, pad: float) -> int:
+    def _position(self, windows: int, pad: float = 0.0) -> int:
         return round((self._seconds(windows) + pad) * self._rate)

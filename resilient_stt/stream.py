@@ -80,6 +80,8 @@ class ResilientStream(stt.RecognizeStream):
         self._session = session
         self._detector = detector
         self._frames = FrameStore()
+        self._pushed = 0
+        """Samples of it that the session knows of."""
         self._legs: dict[int, LegStream] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
@@ -170,17 +172,24 @@ class ResilientStream(stt.RecognizeStream):
         if isinstance(item, rtc.AudioFrame):
             for piece in pieces(item):
                 self._frames.append(piece)
-                edges = list(self._detector.push(piece)) if self._detector else []
-                self._handle(AudioPushed(piece.samples_per_channel, piece.sample_rate))
-                self._voice(edges)
+                self._voice(self._detector.push(piece) if self._detector else ())
+                self._push_to(self._frames.end)
             return
         if isinstance(item, InputEnded) and self._detector:
             self._voice(self._detector.finish())
         self._handle(item)
 
     def _voice(self, edges: Iterable[SpeechEdge]) -> None:
+        """Tell the session of speech where it was heard: the rest of the frame comes later."""
         for edge in edges:
+            self._push_to(self._frames.end if edge.told_at is None else edge.told_at)
             self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+
+    def _push_to(self, position: int) -> None:
+        samples = min(position, self._frames.end) - self._pushed
+        if samples > 0:
+            self._pushed += samples
+            self._handle(AudioPushed(samples, self._frames.rate))
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()

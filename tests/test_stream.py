@@ -23,6 +23,7 @@ from resilient_stt import (
     ResilientSTT,
     Restored,
     RetryPolicy,
+    SpeechEdge,
     StreamClosedError,
     Switched,
 )
@@ -45,6 +46,7 @@ from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
 from .fakes import (
     Arena,
     Behaviour,
+    FakeStream,
     FakeSTT,
     arena,
     collect,
@@ -52,6 +54,7 @@ from .fakes import (
     fails_at_end,
     frames,
     hangs,
+    routed,
     says,
     stt_error,
     texts,
@@ -66,6 +69,9 @@ MIDDLE = 5
 CUT = Drop(at_word=MIDDLE, part=0.5, connections={0})
 UNPROBED = Policies(failback=FailbackPolicy(enabled=False))
 """For counting connections: no failed provider is tried in the background."""
+
+
+RATE = 16_000
 
 
 def check(played: Played) -> None:
@@ -232,6 +238,43 @@ async def test_flush_reaches_the_provider() -> None:
         assert fake.streams[0].audio == pytest.approx(0.02)
         stream.end_input()
         await collect(stream)
+
+
+class _Ends:
+    """Hears voice from the first frame on, and its end in the middle of the one of a second."""
+
+    def __init__(self, told_at: int | None) -> None:
+        self._told_at = told_at
+        self._samples = 0
+
+    def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
+        self._samples += frame.samples_per_channel
+        if self._samples == frame.samples_per_channel:
+            yield SpeechEdge(True, 0)
+        if self._samples == RATE:
+            yield SpeechEdge(False, RATE // 2, self._told_at)
+
+    def finish(self) -> Iterator[SpeechEdge]:
+        return iter(())
+
+
+@pytest.mark.parametrize(("told_at", "audio"), [(None, 1.0), (RATE - 700, 1.0 - 700 / RATE)])
+async def test_a_pause_is_flushed_where_it_was_told(told_at: int | None, audio: float) -> None:
+    """Not at the end of a frame that may hold the beginning of the next word."""
+    heard: list[float] = []
+
+    async def listens(stream: FakeStream) -> None:
+        heard.extend([stream.audio async for item in stream.heard() if item is None])
+
+    provider = FakeSTT(listens, manual_flush=True)
+    late = {"a": {"finalises_late": True, "flushes": True}}
+    made = routed({"a": provider}, {"default": ["a"]}, traits=late, vad=lambda: _Ends(told_at))
+    async with made.stream() as stream:
+        for _ in range(20):
+            stream.push_frame(rtc.AudioFrame(bytes(RATE // 10), RATE, 1, RATE // 20))
+        stream.end_input()
+        await collect(stream)
+    assert heard[:1] == [pytest.approx(audio)]
 
 
 # -- faults, through the real plugins
