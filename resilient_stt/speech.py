@@ -67,7 +67,7 @@ class DetectorOptions:
     """Time below `end_below` that ends speech: streaming pauses inside a word are shorter."""
     pad: float = 0.1
     """Speech reaches this much beyond the windows that were voiced: soft onsets and releases."""
-    rise: float = 2.0
+    rise: float = 1.4
     """Times the level of a pause so far at which the next word may begin, which the model hears up
     to three windows late: nobody should be flushed in it. Of 153 ends in pauses of 0.3 to 0.6 s, 15
     were told in a word without that, and 5 with it, in its first 40 ms."""
