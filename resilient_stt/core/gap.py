@@ -43,15 +43,18 @@ class Drafts:
     def __repr__(self) -> str:
         return f"Drafts({len(self._words) + len(self._left)})"
 
-    def interim(self, said: Utterance) -> None:
+    def interim(self, said: Utterance) -> float | None:
         """An interim transcript tells anew what comes after its first word, and nothing before.
 
-        One without times tells all anew.
+        One without times tells all anew. Returns where it begins, if that passes over others.
         """
         if words := _timed(said):
-            self._words = [*self._before(words[0]), *words][-DRAFTED:]
-        elif said.text.strip():
+            passed = self._before(words[0])
+            self._words = [*passed, *words][-DRAFTED:]
+            return words[0].start if passed else None
+        if said.text.strip():
             self._goes_on(said)
+        return None
 
     def final(self, said: Utterance) -> tuple[Word, ...]:
         """A FINAL ends them all; returns those that it passes over, those without times at

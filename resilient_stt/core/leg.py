@@ -260,7 +260,7 @@ class Leg:
         skipped: tuple[Word, ...] = ()
         if said.kind is SaidKind.INTERIM:
             self.interim = text, words
-            self.drafts.interim(self.understood(said))
+            self.watch.went_on(self.drafts.interim(self.understood(said)))
         elif said.kind is SaidKind.FINAL:
             (interim, heard), self.interim = self.interim, ("", 0)
             if text == interim:

@@ -88,6 +88,9 @@ class Watch:
         """Requests that finals without text have answered since the last text."""
         self.denied_to = 0
         """The session sample before which the last of them said that there are no words."""
+        self._anew = 0.0
+        """The session time from which on interim transcripts are of what follows a final that the
+        leg has not told."""
         self._empty = 0
         self._empty_since = 0.0
         self._empty_to = 0
@@ -168,6 +171,11 @@ class Watch:
                 delay = max(0.0, now - ask.spoken)
         return delay
 
+    def went_on(self, at: float | None) -> None:
+        """Its interim transcripts begin anew at `at` (session seconds), a final being due before."""
+        if at is not None:
+            self._anew = at
+
     def acquitted(self, to: int) -> None:
         """There was nothing to be heard before `to`."""
         self._from = max(self._from, to)
@@ -234,12 +242,17 @@ class Watch:
     def _overdue(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         alarms = []
         for ask in self._asks:
-            if ledger.owes_before(ask.to) and (ask.flushed or not ledger.goes_on(ask.to, cursor)):
+            if ledger.owes_before(ask.to) and self._is_over(ask, ledger, cursor):
                 limit = self._final_limit(ask)
                 due = ask.at + scale * limit
                 lead = (1 - self._policy.hedge_at) * limit
                 alarms.append(Alarm(Sign.OVERDUE, due - lead, due, ask.to))
         return min(alarms, key=lambda a: a.due, default=None)
+
+    def _is_over(self, ask: _Ask, ledger: Ledger, cursor: int) -> bool:
+        """Whether a final is due although speech may go on: it was flushed, or left behind."""
+        left = ask.words_to < ledger.samples(self._anew)
+        return ask.flushed or left or not ledger.goes_on(ask.to, cursor)
 
     def _wordless(self, ledger: Ledger, cursor: int, scale: float) -> Alarm | None:
         limit = max(1.0, self._policy.wordless)

@@ -185,11 +185,12 @@ class Slow:
 class LosesFinal:
     """One of its finals, the `nth` from 0, is never told; `drafted`: what interims told of it is.
 
-    It goes on as if nothing had happened.
+    It goes on as if nothing had happened. `on`: none is told from then on.
     """
 
     nth: int = 0
     drafted: bool = True
+    on: bool = False
 
 
 Fault = (
@@ -417,7 +418,8 @@ class Connection:
         """Whether this is of the final that gets lost."""
         number = self._finals
         self._finals += said.kind is SaidKind.FINAL
-        return number == fault.nth and (said.kind is SaidKind.FINAL or not fault.drafted)
+        lost = number >= fault.nth if fault.on else number == fault.nth
+        return lost and (said.kind is SaidKind.FINAL or not fault.drafted)
 
     def _say_at(self, at: float, event: Input) -> None:
         self.sim.at(at, lambda: self._tell(event))

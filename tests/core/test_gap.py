@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Emit, Role
+from resilient_stt.core.commands import Emit, Role, Serve
 from resilient_stt.core.gap import DRAFTED, Drafts, Gap, find
 from resilient_stt.core.inputs import SaidKind, Word
 from resilient_stt.core.ledger import Ledger
@@ -78,7 +78,8 @@ def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
     route += [Recogniser(name, times=times) for name in "bc"[:others]]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
-    assert [e.detail for e in events(sim, ProviderFailed)] == ["words_skipped"]
+    (failed,) = events(sim, ProviderFailed)
+    assert failed.detail in ("words_skipped", "final_overdue")
     assert sim.served == (["a", "b"] if others else ["a", "a"])
 
 
@@ -94,6 +95,20 @@ def test_a_lost_final_without_interims(interims: bool) -> None:
     sim = Simulation(words, [liar, Recogniser("b")]).run()
     assert_promises(sim)
     assert sim.served == ["a", "b"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_interims_that_no_final_follows(others: int) -> None:
+    """Who begins anew in interim transcripts, and tells no finals, is doubted while speech goes
+    on."""
+    words = speak(*[piece for n in range(9) for piece in sentence(f"a{n} b{n} c{n} d{n}")])
+    route = [Recogniser(name) for name in "ab"[: 1 + others]]
+    route[0] = replace(route[0], faults=[LosesFinal(2, on=True)])
+    sim = Simulation(words, route).run()
+    assert_promises(sim)
+    [at] = [at for at, c in sim.commands if isinstance(c, Serve)][1:]
+    lost = next(w for w in sim.words if w.text == "d2")
+    assert at - sim.base - lost.end < 3.0
 
 
 def test_untimed_hedge_tells_by_its_words() -> None:
