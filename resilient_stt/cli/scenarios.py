@@ -17,6 +17,7 @@ from ..testing.faults import (
     Hang,
     InBandError,
     Latency,
+    LostFinal,
     Refuse,
     Stall,
     Status,
@@ -126,6 +127,11 @@ SCENARIOS: dict[str, Scenario] = {
             name="garbage",
             summary="Cartesia sends half of each message from the middle of a sentence on",
             cartesia=(Garbage(at_word=_THURSDAY, part=0.5, connections={0}),),
+        ),
+        Scenario(
+            name="lost-final",
+            summary="Cartesia leaves one transcript out, and goes on with the next",
+            cartesia=(LostFinal(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="slow",
