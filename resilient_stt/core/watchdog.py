@@ -172,7 +172,7 @@ class Watch:
         return delay
 
     def went_on(self, at: float | None) -> None:
-        """Its interim transcripts begin anew at `at` (session seconds), a final being due before."""
+        """Its interim transcripts begin anew at `at` (session seconds), a final being due."""
         if at is not None:
             self._anew = at
 

@@ -320,6 +320,18 @@ def test_speech_that_goes_on_is_no_end() -> None:
     assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 5.0, 5.6, 4.15)
 
 
+def test_who_begins_anew_has_left_the_final_behind() -> None:
+    """It listens to what goes on, and no more to what its final is of."""
+    ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
+    watch = watch_of(LIVE)
+    watch.ask(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    watch.went_on(None)
+    watch.went_on(1.8)
+    assert alarm_of(watch, ledger, 3.5) is None
+    watch.went_on(3.0)
+    assert alarm_of(watch, ledger, 3.5) == about(Sign.OVERDUE, 3.0, 3.6, 2.15)
+
+
 def test_a_flush_is_an_end() -> None:
     """A flush must be answered though speech goes on."""
     ledger = ledger_of(3.5, (1.0, None))
