@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .inputs import Word
 from .ledger import Ledger
 from .policy import WatchdogPolicy
-from .text import similar, tokens
+from .text import similar, tokens, written_with_spaces
 from .transcript import Utterance
 
 DRAFTED = 64
@@ -27,7 +27,11 @@ REVISED = 0.5
 """Seconds by which it moves one at most, and still means the same word."""
 
 COMPARED = 3
-"""Words from which on two beginnings without times are the same."""
+"""Words that a beginning without times has at least, to be told from another; of scripts without
+spaces twice as many characters."""
+
+BEGINNING = 8
+"""Words of it that are looked at."""
 
 
 class Drafts:
@@ -59,24 +63,23 @@ class Drafts:
     def final(self, said: Utterance) -> tuple[Word, ...]:
         """A FINAL ends them all; returns those that it passes over, those without times at
         infinity."""
-        words = _timed(said)
-        passed = self._before(words[0]) if words else []
-        if not words:
+        passed: list[Word] = []
+        if not (words := _timed(said)):
             self._goes_on(said)
-        left, self._words, self._left, self._turn = self._left, [], [], Utterance("")
-        found = [t.norm for t in tokens(said.text, said.language)]
-        moved = [w for w in passed if _moved(w, words[0].start, found, said.language)]
-        return (*left, *(w for w in passed if w not in moved))
+        elif before := self._before(words[0]):
+            found = [t.norm for t in tokens(said.text, said.language)]
+            passed = [w for w in before if not _moved(w, words[0].start, found, said.language)]
+        passed = [*self._left, *passed]
+        self._words, self._left, self._turn = [], [], Utterance("")
+        return tuple(passed)
 
     def _before(self, first: Word) -> list[Word]:
         return [w for w in self._words if (w.start + w.end) / 2 < first.start - WAVERS]
 
     def _goes_on(self, said: Utterance) -> None:
         """Take a text without times, which may be of another turn than the one before."""
-        before = [t.norm for t in tokens(self._turn.text, self._turn.language)]
-        found = [t.norm for t in tokens(said.text, said.language)]
-        again = sum(any(similar(b, f) for f in found) for b in before)
-        if len(before) >= COMPARED and again < len(before) / 2:
+        before, found = _beginning(self._turn), _beginning(said, 2 * BEGINNING)
+        if len(before) >= _least(before) and _found(before, found) < len(before) / 2:
             self._left = [Word(self._turn.text, math.inf, math.inf)]
         self._turn = said
 
@@ -101,15 +104,16 @@ class Gap:
 
         `tolerance`: seconds by which two providers disagree about a word's time.
         """
+        mine, theirs = _beginning(self.final), _beginning(news)
         begins, told = self.final.start, news.start
-        timed = begins is not None and told is not None
-        if begins is not None and told is not None and abs(told - begins) > tolerance:
-            return told < begins
-        mine = tokens(self.final.text, self.final.language)[:COMPARED]
-        theirs = tokens(news.text, news.language)[:COMPARED]
-        if any(not similar(a.norm, b.norm) for a, b in zip(mine, theirs, strict=False)):
-            return True
-        return False if timed or len(theirs) >= len(mine) else None
+        if begins is not None and told is not None:
+            if abs(told - begins) <= tolerance and _found(mine[:1], theirs[:1]):
+                return False
+            return told < begins - tolerance / 2
+        mine = mine[: _least(mine)]
+        if len(theirs) < len(mine):
+            return None
+        return _found(mine, theirs[: len(mine) + 1]) < len(mine) / 2
 
 
 def find(
@@ -141,6 +145,22 @@ def find(
     return Gap(now, to, end, new, drafted)
 
 
+def _beginning(said: Utterance, most: int = BEGINNING) -> list[str]:
+    """Its first words, as far as they are compared; a word has no more letters than a dozen."""
+    return [t.norm for t in tokens(said.text[: 12 * most], said.language)[:most]]
+
+
+def _least(beginning: Sequence[str]) -> int:
+    """How many of its words tell it from another."""
+    spaced = not beginning or written_with_spaces(beginning[0])
+    return COMPARED if spaced else 2 * COMPARED
+
+
+def _found(words: Sequence[str], among: Sequence[str]) -> int:
+    """How many of the words are among others, in any order."""
+    return sum(any(similar(word, other) for other in among) for word in words)
+
+
 def _timed(said: Utterance) -> tuple[Word, ...]:
     """Its words; all of it as one, where only that has times."""
     if said.words or said.start is None or said.end is None or not said.text.strip():
@@ -152,5 +172,5 @@ def _moved(word: Word, begins: float, found: Sequence[str], language: str) -> bo
     """Whether a FINAL that begins there tells the word all the same, a little later."""
     if word.end < begins - REVISED:
         return False
-    own = tokens(word.text, language)
-    return all(any(similar(t.norm, other) for other in found) for t in own)
+    own = [t.norm for t in tokens(word.text, language)]
+    return _found(own, found) == len(own)

@@ -18,10 +18,10 @@ from .transcript import Utterance
 from .watchdog import Alarm, Sign
 from .witness import (
     connects,
-    first_news,
-    first_news_at,
     has_heard,
     knows_nothing,
+    news,
+    news_since,
     patience,
 )
 
@@ -185,14 +185,9 @@ class Opinion:
     def _look_into(self, gap: Gap, active: Leg, now: float) -> Alarm | None:
         """Ask one after the other, until somebody hears words in the gap, or what follows it."""
         alarm = Alarm(Sign.SKIPPED, gap.at, gap.at, gap.to)
-        while True:
-            if self._hedge is None and self._policy.hedging:
-                self._ask(active, alarm, now)
-            if (hedge := self._hedge) is None:
-                self._acquit()
-                return alarm if gap.drafted else None  # its own word against its final
-            news = first_news(hedge, self._legs)
-            told = gap.is_told_by(news, self._tolerance) if news else None
+        while (hedge := self._asked_about(alarm, active, now)) is not None:
+            found = list(news(hedge, self._legs))
+            told = gap.is_told_by(found[-1], self._tolerance) if found else None
             if told:
                 self._gap_scale = 1.0
                 self._report(hedge, alarm, Verdict.CONVICTED)
@@ -204,8 +199,16 @@ class Opinion:
                 self._gap_scale = min(self._policy.suspicion_max, 2 * self._gap_scale)
                 self._acquit()
                 return None
-            # nobody may have told anything at all: then there is nobody to turn to
+            # it told nothing at all: if nobody does, there is nobody to turn to
             self._gap = gap = replace(gap, drafted=False)
+        self._acquit()
+        return alarm if gap.drafted else None  # its own word against its final
+
+    def _asked_about(self, alarm: Alarm, active: Leg, now: float) -> Leg | None:
+        """Who listens, or is asked now; `None` if nobody can be."""
+        if self._hedge is None and self._policy.hedging:
+            self._ask(active, alarm, now)
+        return self._hedge
 
     def _in_doubt(self, active: Leg) -> bool:
         """Whether it has said nothing since the hedge was opened, and still owes words."""
@@ -254,7 +257,7 @@ class Opinion:
         return now >= self._last + self._policy.hedge_interval or self._budget.allows(now)
 
     def _judge(self, hedge: Leg, active: Leg, alarm: Alarm, now: float) -> Alarm | None:
-        news_at = first_news_at(hedge, self._legs)
+        news_at = news_since(hedge, self._legs)
         # what was spoken later the suspect may still tell in time
         if news_at is not None and news_at < self._legs.ledger.seconds(alarm.to):
             self._report(hedge, alarm, Verdict.CONVICTED)

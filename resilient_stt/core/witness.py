@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .inputs import SaidKind
 from .leg import Leg, seam_at
 from .legs import Legs
 from .transcript import Utterance
 
 
-def first_news(hedge: Leg, legs: Legs) -> Utterance | None:
-    """The first that it told which is new."""
+def news(hedge: Leg, legs: Legs) -> Iterator[Utterance]:
+    """What it told first that is new, and each revision of it up to its FINAL."""
     seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
     for said, _ in hedge.held:
         if not said.text.strip():
@@ -17,16 +19,17 @@ def first_news(hedge: Leg, legs: Legs) -> Utterance | None:
         utterance = hedge.understood(said)
         kept = seam.trim(utterance)
         if kept is not None:
-            return kept
+            yield kept
         if said.kind is SaidKind.FINAL:
+            if kept is not None:
+                return
             seam.passed(utterance, kept)
-    return None
 
 
-def first_news_at(hedge: Leg, legs: Legs) -> float | None:
-    """The session time of that, 0 without times."""
-    found = first_news(hedge, legs)
-    return None if found is None else found.start or 0.0
+def news_since(hedge: Leg, legs: Legs) -> float | None:
+    """The session time of the first that it told which is new, 0 without times."""
+    first = next(news(hedge, legs), None)
+    return None if first is None else first.start or 0.0
 
 
 def knows_nothing(hedge: Leg) -> bool:
