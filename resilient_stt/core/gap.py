@@ -113,7 +113,7 @@ class Gap:
         mine = mine[: _least(mine)]
         if len(theirs) < len(mine):
             return None
-        return _found(mine, theirs[: len(mine) + 1]) < len(mine) / 2
+        return _words_before(mine, theirs) != 0
 
 
 def find(
@@ -154,6 +154,15 @@ def _least(beginning: Sequence[str]) -> int:
     """How many of its words tell it from another."""
     spaced = not beginning or written_with_spaces(beginning[0])
     return COMPARED if spaced else 2 * COMPARED
+
+
+def _words_before(mine: Sequence[str], theirs: Sequence[str]) -> int | None:
+    """How many words the second has before those that both have; `None` if they have none."""
+    for place, word in enumerate(mine):
+        for other, told in enumerate(theirs):
+            if similar(word, told):
+                return max(0, other - place)
+    return None
 
 
 def _found(words: Sequence[str], among: Sequence[str]) -> int:

@@ -261,7 +261,7 @@ class Leg:
         if said.kind is SaidKind.INTERIM:
             self.interim = text, words
             self.watch.went_on(self.drafts.interim(self.understood(said)))
-        elif said.kind is SaidKind.FINAL:
+        elif said.kind is SaidKind.FINAL and text:  # an empty one takes back no word
             (interim, heard), self.interim = self.interim, ("", 0)
             if text == interim:
                 words = min(words, heard)
@@ -284,7 +284,8 @@ class Leg:
                 if end is None or end > heard:
                     return
                 # what it has begun to tell since, and not called final, is of the last voice it has
-                begun = (self.began or self.interim[0]) and not ledger.voiced(end, self.cursor)
+                text, seen = self.interim if self.interim[0] else ("", self.cursor)
+                begun = (self.began or text) and not ledger.voiced(end, seen)
                 if end <= claim + ledger.samples(EDGE) and not begun:
                     ledger.settle(end)
                     if self.provider.turn_after:
