@@ -91,6 +91,8 @@ class Opinion:
         if gap is None or gap.to <= self._passed + legs.ledger.samples(self._tolerance):
             return False
         self._gap, self._passed = gap, gap.to
+        # who failed when the final was only overdue may be asked again
+        self._asked &= {self._hedge.provider.name} if self._hedge else set()
         return True
 
     def believe(self) -> None:
