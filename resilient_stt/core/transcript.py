@@ -198,6 +198,8 @@ class Seam:
         agreement, _, count = max(ranked)
         if agreement:
             return count
+        if not middle and self._first and self._is_torn(words[0]):
+            return 1
         return middle - 1 if self._told and self._straddles(words[middle - 1 : middle]) else middle
 
     def _straddles(self, words: tuple[Word, ...]) -> bool:
@@ -209,6 +211,13 @@ class Seam:
             w.end > self._boundary + 0.05 and w.start > self._replay_from + self._tolerance
             for w in words
         )
+
+    def _is_torn(self, word: Word) -> bool:
+        """Whether a word with which the leg's audio begins lies over most of the last one told."""
+        if not self._told or word.start > self._replay_from + self._tolerance:
+            return False
+        start, end = self._told[-1].start, self._told[-1].end
+        return start is not None and min(word.end, end) - max(word.start, start) > (end - start) / 2
 
     def _agreement(self, words: list[list[Token]]) -> int:
         """How many words at the end of `words` are the last ones told, going backwards."""

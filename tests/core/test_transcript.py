@@ -288,6 +288,22 @@ def test_a_torn_word_is_dropped() -> None:
     assert kept.text == "new"
 
 
+@pytest.mark.parametrize(
+    ("torn", "kept"),
+    [((1.1, 1.5), None), ((1.2, 1.6), "vation"), ((1.34, 1.4), "vation"), ((1.8, 2.2), "vation")],
+)
+def test_a_torn_word_whose_time_is_late_is_dropped(
+    torn: tuple[float, float], kept: str | None
+) -> None:
+    """Its middle lies behind the watermark by clocks that disagree: it lies over the last word."""
+    transcript = Transcript(POLICY)
+    told = (Word("reservation", 0.95, 1.28),)
+    transcript.commit(Utterance("reservation", told, 0.95, 1.28), 1.5)
+    seam = transcript.seam(1.28, 0.9, float, torn=False)
+    found = seam.trim(Utterance("vation", (Word("vation", *torn),), *torn))
+    assert (found.text if found else None) == kept
+
+
 def test_a_torn_word_is_dropped_by_text() -> None:
     """Without times, a torn word is known by the re-told words after it."""
     seam = seam_after("alpha", "brave", since=0.0)
