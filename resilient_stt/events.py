@@ -43,7 +43,8 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioLost:
-    """`seconds` of unsettled speech were older than the replay window and are gone."""
+    """`seconds` of unsettled speech are gone: older than the replay window; or passed over by a
+    final that left out what interim transcripts had told, while nobody else could be asked."""
 
     name: ClassVar[Literal["audio_lost"]] = "audio_lost"
     at: float

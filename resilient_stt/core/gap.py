@@ -96,6 +96,8 @@ class Gap:
     """The session sample at which the FINAL ends, at the latest."""
     final: Utterance
     """What is new of it."""
+    voice: float
+    """Seconds of voice in it."""
     drafted: bool
     """The leg itself had told words of it in interim transcripts."""
 
@@ -142,7 +144,7 @@ def find(
         policy.skipped_drafted if drafted else scale * policy.skipped_voiced
     ):
         return None
-    return Gap(now, to, end, new, drafted)
+    return Gap(now, to, end, new, voice, drafted)
 
 
 def _beginning(said: Utterance, most: int = BEGINNING) -> list[str]:

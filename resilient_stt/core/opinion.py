@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from enum import StrEnum
 
-from ..events import SecondOpinion
+from ..events import AudioLost, SecondOpinion
 from .commands import Role
 from .gap import Gap, find
 from .hedging import HedgeBudget
@@ -133,13 +132,18 @@ class Opinion:
     def _may_ask_again(self, hedge: Leg, active: Leg, now: float, *, told: bool) -> bool:
         """Who broke may be asked once more: it hears, and what it told is gone with it; or there
         will be no later chance."""
-        last = active.finished or self.waiting
+        last = active.finished or self._waits_for_more(now)
         if (told or last) and self._legs.choice.may_reopen(hedge.provider.name, now):
             return True
         if not last:
             return False
         self._chances -= 1
         return self._chances >= 0
+
+    def _waits_for_more(self, now: float) -> bool:
+        """Whether a FINAL has not waited for so long that it should be told as it is."""
+        connect = self._legs.policies.retry.connect_timeout
+        return self._gap is not None and now < self._gap.at + 2 * connect
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
@@ -167,7 +171,7 @@ class Opinion:
         alarm = self._alarm(active)
         if alarm is None:
             return []
-        due = [alarm.early, alarm.due]
+        due = [alarm.early, alarm.due, self._speaks_until(active)]
         if self._hedge:
             judged = self._over_at(self._hedge, active), self._answers_by(active)
             due += [at for at in judged if at is not None]
@@ -201,10 +205,14 @@ class Opinion:
                 self._gap_scale = min(self._policy.suspicion_max, 2 * self._gap_scale)
                 self._acquit()
                 return None
-            # it told nothing at all: if nobody does, there is nobody to turn to
-            self._gap = gap = replace(gap, drafted=False)
         self._acquit()
-        return alarm if gap.drafted else None  # its own word against its final
+        if not gap.drafted:
+            return None
+        if not self._policy.hedging:
+            return alarm
+        # its own word against its final, and nobody to turn to: it hears at least
+        self._legs.report(AudioLost(at=self._legs.at, seconds=gap.voice))
+        return None
 
     def _asked_about(self, alarm: Alarm, active: Leg, now: float) -> Leg | None:
         """Who listens, or is asked now; `None` if nobody can be."""
@@ -244,7 +252,13 @@ class Opinion:
             self._until = active.watch.asked
             return None
         # nobody can be asked, not even on a connection of its own
-        return alarm if due and not self._again else None
+        spared = self._again or now < self._speaks_until(active)
+        return alarm if due and not spared else None
+
+    def _speaks_until(self, active: Leg) -> float:
+        """Until when it tells words all the while, and is not left only because a final is due."""
+        speaks = active.provider.interims and not active.finished
+        return active.watch.told_at + self._policy.quiet if speaks else -math.inf
 
     def _next(self, active: Leg, now: float, *, due: bool) -> Provider | None:
         """Before the deadline a healthy other provider, then anyone, at last the same again."""

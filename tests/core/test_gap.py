@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.commands import Emit, Role, Serve
 from resilient_stt.core.gap import DRAFTED, Drafts, Gap, find
-from resilient_stt.core.inputs import SaidKind, Word
+from resilient_stt.core.inputs import ErrorKind, SaidKind, Word
 from resilient_stt.core.ledger import Ledger
 from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Utterance
-from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
+from resilient_stt.events import AudioLost, ProviderFailed, SecondOpinion, Switched
 
 from .promises import (
     around,
@@ -25,6 +25,7 @@ from .promises import (
 )
 from .simulator import (
     DEAF,
+    HANGS,
     RATE,
     Drops,
     Fault,
@@ -199,6 +200,16 @@ def test_all_who_can_be_asked_are_deaf() -> None:
     sim = Simulation(NEAR, route, tail=8.0).run()
     assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
     assert sim.opened_as(Role.HEDGE)
+    assert [round(e.seconds, 1) for e in events(sim, AudioLost)] == [1.4]
+
+
+@pytest.mark.parametrize("fault", [Refused(), Refused(ErrorKind.RATE_LIMITED), HANGS])
+def test_nobody_can_be_asked(fault: Fault) -> None:
+    """A provider alone that takes no second connection is not left: it hears, at least."""
+    sim = Simulation(NEAR, [Recogniser("a", [LosesFinal(1), *[fault] * 99])], tail=8.0).run()
+    assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
+    assert sim.served == ["a"]
+    assert [round(e.seconds, 1) for e in events(sim, AudioLost)] == [1.4]
 
 
 @pytest.mark.parametrize("after", [5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0])
@@ -394,7 +405,7 @@ def test_without_local_voice_activity_there_is_no_gap() -> None:
     ],
 )
 def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None) -> None:
-    gap = Gap(0.0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), drafted=True)
+    gap = Gap(0.0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), 0.7, drafted=True)
     assert gap.is_told_by(news, 0.3) is told
 
 
