@@ -94,10 +94,6 @@ class Opinion:
         self._asked &= {self._hedge.provider.name} if self._hedge else set()
         return True
 
-    def believe(self) -> None:
-        """What a FINAL passed over is taken for noise."""
-        self._gap = None
-
     def reset(self) -> None:
         """The active leg told words in a FINAL: deadlines are what they were."""
         self._scale = 1.0

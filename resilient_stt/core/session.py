@@ -38,7 +38,7 @@ from .outage import Outage
 from .policy import Policies, Provider
 from .routing import Routing
 from .telling import Telling
-from .watchdog import Alarm
+from .watchdog import Alarm, Sign
 
 
 class Session:
@@ -226,7 +226,7 @@ class Session:
         """Leave a silent leg. Where two have ended without the same words, there are none, unless
         a hedge has told them: one that only begins to, again and again, is not believed for ever.
         """
-        if active.finished:
+        if active.finished and alarm.sign is not Sign.SKIPPED:
             known = self._tail == self._ledger.watermark
             if known and (not self._opinion.asking or self._goes_nowhere()):
                 self._close(Finish())
@@ -451,11 +451,7 @@ class Session:
         self._close(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
 
     def _close(self, last: Finish | GiveUp) -> None:
-        """Nothing follows: no leg, speech or loss may be left open, and nothing untold."""
-        self._opinion.believe()
-        while (active := self._legs.active) and active.held:
-            self._retell(active, self._now)
-            self._opinion.believe()
+        """Nothing follows: no leg, speech or loss may be left open."""
         self._telling.tell_held()
         self._probe.cancel(self._now)
         self._legs.close_all()
