@@ -65,7 +65,7 @@ class Drafts:
         infinity."""
         passed: list[Word] = []
         if not (words := _timed(said)):
-            self._goes_on(said)
+            self._goes_on(said, final=True)
         elif before := self._before(words[0]):
             found = [t.norm for t in tokens(said.text, said.language)]
             passed = [w for w in before if not _moved(w, words[0].start, found, said.language)]
@@ -76,10 +76,17 @@ class Drafts:
     def _before(self, first: Word) -> list[Word]:
         return [w for w in self._words if (w.start + w.end) / 2 < first.start - WAVERS]
 
-    def _goes_on(self, said: Utterance) -> None:
-        """Take a text without times, which may be of another turn than the one before."""
+    def _goes_on(self, said: Utterance, *, final: bool = False) -> None:
+        """Take a text without times, which may be of another turn than the one before.
+
+        A turn only grows before its FINAL, and that has a word in common with what was told of it,
+        if it is not for the numbers that are written in digits.
+        """
         before, found = _beginning(self._turn), _beginning(said, 2 * BEGINNING)
-        if len(before) >= _least(before) and _found(before, found) < len(before) / 2:
+        again = _found(before, found)
+        other = not again if final else again < len(before) / 2 and len(found) < len(before)
+        digits = any(map(str.isdigit, said.text)) and not any(map(str.isdigit, self._turn.text))
+        if len(before) >= _least(before) and other and not digits:
             self._left = [Word(self._turn.text, math.inf, math.inf)]
         self._turn = said
 
@@ -101,10 +108,11 @@ class Gap:
     drafted: bool
     """The leg itself had told words of it in interim transcripts."""
 
-    def is_told_by(self, news: Utterance, tolerance: float) -> bool | None:
+    def is_told_by(self, news: Utterance, tolerance: float, *, final: bool) -> bool | None:
         """Whether another leg's first new words are of the gap; `None` as long as it is open.
 
-        `tolerance`: seconds by which two providers disagree about a word's time.
+        `tolerance`: seconds by which two providers disagree about a word's time. `final`: it has
+        told all of them.
         """
         mine, theirs = _beginning(self.final), _beginning(news)
         begins, told = self.final.start, news.start
@@ -112,8 +120,11 @@ class Gap:
             if abs(told - begins) <= tolerance and _found(mine[:1], theirs[:1]):
                 return False
             return told < begins - tolerance / 2
+        few = len(mine) < _least(mine)  # so few words anything may begin with
+        if few and len(theirs) > 2 * len(mine) + 1:
+            return True
         mine = mine[: _least(mine)]
-        if len(theirs) < len(mine):
+        if len(theirs) < len(mine) or (few and not final):
             return None
         return _words_before(mine, theirs) != 0
 

@@ -9,7 +9,7 @@ from ..events import AudioLost, SecondOpinion
 from .commands import Role
 from .gap import Gap, find
 from .hedging import HedgeBudget
-from .inputs import ErrorKind, LegFailed
+from .inputs import ErrorKind, LegFailed, SaidKind
 from .leg import Leg, Reach
 from .legs import Legs
 from .policy import Provider
@@ -17,6 +17,7 @@ from .transcript import Utterance
 from .watchdog import Alarm, Sign
 from .witness import (
     connects,
+    dead_at,
     has_heard,
     knows_nothing,
     news,
@@ -137,9 +138,9 @@ class Opinion:
         return self._chances >= 0
 
     def _waits_for_more(self, now: float) -> bool:
-        """Whether a FINAL has not waited for so long that it should be told as it is."""
-        connect = self._legs.policies.retry.connect_timeout
-        return self._gap is not None and now < self._gap.at + 2 * connect
+        """Whether a FINAL waits that may wait for yet another answer."""
+        gap = self._gap
+        return gap is not None and now < (gap.at + self._waits_until(gap)) / 2
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
@@ -163,7 +164,8 @@ class Opinion:
     def deadlines(self, active: Leg) -> list[float]:
         """When `step` may have something to do without any input."""
         if self._gap and self._hedge:
-            return [self._hedge.heard_by + patience(self._hedge, self._legs)]
+            heard_at = self._hedge.heard_by + patience(self._hedge, self._legs)
+            return [heard_at, self._waits_until(self._gap), dead_at(self._hedge, self._legs)]
         alarm = self._alarm(active)
         if alarm is None:
             return []
@@ -187,15 +189,16 @@ class Opinion:
     def _look_into(self, gap: Gap, active: Leg, now: float) -> Alarm | None:
         """Ask one after the other, until somebody hears words in the gap, or what follows it."""
         alarm = Alarm(Sign.SKIPPED, gap.at, gap.at, gap.to)
-        while (hedge := self._asked_about(alarm, active, now)) is not None:
-            found = list(news(hedge, self._legs))
-            told = gap.is_told_by(found[-1], self._tolerance) if found else None
+        while (hedge := self._asked_about(gap, alarm, active, now)) is not None:
+            told, decided = self._tells(hedge, gap)
+            late = now >= min(self._waits_until(gap), dead_at(hedge, self._legs))
+            if not (decided or late or has_heard(hedge, gap.end, self._legs, now)):
+                return None
             if told:
                 self._gap_scale = 1.0
+                self._passed = self._legs.ledger.watermark if decided else gap.to
                 self._report(hedge, alarm, Verdict.CONVICTED)
                 return alarm
-            if told is None and not has_heard(hedge, gap.end, self._legs, now):
-                return None
             self._dismiss(Verdict.NOISE, now, alarm)
             if told is False:
                 self._gap_scale = min(self._policy.suspicion_max, 2 * self._gap_scale)
@@ -204,15 +207,28 @@ class Opinion:
         self._acquit()
         if not gap.drafted:
             return None
-        if not self._policy.hedging:
-            return alarm
+        if not self._policy.hedging:  # "um" may be drafted, and no word
+            return alarm if gap.voice >= self._policy.skipped_voiced else None
         # its own word against its final, and nobody to turn to: it hears at least
         self._legs.report(AudioLost(at=self._legs.at, seconds=gap.voice))
         return None
 
-    def _asked_about(self, alarm: Alarm, active: Leg, now: float) -> Leg | None:
+    def _tells(self, hedge: Leg, gap: Gap) -> tuple[bool | None, bool]:
+        """Whether it tells of the gap, and whether it will not think better of it."""
+        found = list(news(hedge, self._legs))
+        if not found:
+            return None, False
+        kind, latest = found[-1]
+        final = kind is SaidKind.FINAL
+        told = gap.is_told_by(latest, self._tolerance, final=final)
+        return told, told is False or (final and told is True)
+
+    def _waits_until(self, gap: Gap) -> float:
+        return gap.at + self._policy.skipped_wait * (2 if gap.drafted else 1)
+
+    def _asked_about(self, gap: Gap, alarm: Alarm, active: Leg, now: float) -> Leg | None:
         """Who listens, or is asked now; `None` if nobody can be."""
-        if self._hedge is None and self._policy.hedging:
+        if self._hedge is None and self._policy.hedging and self._waits_for_more(now):
             self._ask(active, alarm, now)
         return self._hedge
 

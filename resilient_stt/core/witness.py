@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .inputs import SaidKind
@@ -10,7 +11,7 @@ from .legs import Legs
 from .transcript import Utterance
 
 
-def news(hedge: Leg, legs: Legs) -> Iterator[Utterance]:
+def news(hedge: Leg, legs: Legs) -> Iterator[tuple[SaidKind, Utterance]]:
     """What it told first that is new, and each revision of it up to its FINAL."""
     seam = seam_at(hedge.start, legs.ledger, legs.transcript, torn=hedge.torn)
     for said, _ in hedge.held:
@@ -19,7 +20,7 @@ def news(hedge: Leg, legs: Legs) -> Iterator[Utterance]:
         utterance = hedge.understood(said)
         kept = seam.trim(utterance)
         if kept is not None:
-            yield kept
+            yield said.kind, kept
         if said.kind is SaidKind.FINAL:
             if kept is not None:
                 return
@@ -29,7 +30,7 @@ def news(hedge: Leg, legs: Legs) -> Iterator[Utterance]:
 def news_since(hedge: Leg, legs: Legs) -> float | None:
     """The session time of the first that it told which is new, 0 without times."""
     first = next(news(hedge, legs), None)
-    return None if first is None else first.start or 0.0
+    return None if first is None else first[1].start or 0.0
 
 
 def knows_nothing(hedge: Leg) -> bool:
@@ -41,6 +42,14 @@ def knows_nothing(hedge: Leg) -> bool:
 def has_heard(hedge: Leg, to: int, legs: Legs, now: float) -> bool:
     """Whether it had time enough to tell what was spoken before session sample `to`."""
     return hedge.finished or hedge.heard(legs.ledger, now - patience(hedge, legs)) >= to
+
+
+def dead_at(hedge: Leg, legs: Legs) -> float:
+    """When it counts as dead, if it does not tell finals alone, and has given no sign of life."""
+    if hedge.heard_at is not None or not hedge.provider.interims:
+        return math.inf
+    policies = legs.policies
+    return hedge.opened_at + policies.retry.connect_timeout + policies.watchdog.quiet
 
 
 def patience(hedge: Leg, legs: Legs) -> float:
