@@ -417,6 +417,23 @@ def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None
     assert gap.is_told_by(news, 0.3, final=True) is told
 
 
+@pytest.mark.parametrize(
+    ("news", "final", "told"),
+    [
+        ("no", False, None),
+        ("no", True, False),
+        ("no no", True, False),
+        ("no i said", True, False),
+        ("no i said train", False, True),
+        ("yes", True, True),
+    ],
+)
+def test_one_word_begins_anything(news: str, final: bool, told: bool | None) -> None:
+    """A FINAL of one word without times: another's must end as soon, or go on for much longer."""
+    gap = Gap(0.0, 2 * RATE, 3 * RATE, Utterance("no"), 0.7, drafted=True)
+    assert gap.is_told_by(Utterance(news), 0.3, final=final) is told
+
+
 def test_times_that_are_far_off_are_cut() -> None:
     heard = ledger((1.0, 3.0))
     found = find(heard, POLICY, said(("so", 1e6, 1e9)), (), 20 * RATE, 0.0, 1.0)
