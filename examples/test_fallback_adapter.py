@@ -1,6 +1,6 @@
 """Put your own speech-to-text under test: which failures of its providers does it survive?
 
-    pip install "resilient-stt[pytest]"
+    pip install ".[pytest]"
     pytest -rx test_fallback_adapter.py
 
 The plugins are the real ones, over real sockets; the providers are fakes that transcribe exactly

@@ -80,7 +80,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     example = '{"provider": "cartesia", "fault": "stall", "after": 3.0}'
     try:
         asked = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"this is no JSON ({error}); send an object such as {example}") from None
     if not isinstance(asked, dict):
         raise ValueError(f"send a JSON object such as {example}")

@@ -156,10 +156,10 @@ def _served(served: Counter[str]) -> str:
 
 
 def _verdict(breaches: Mapping[str, int], *, promised: bool) -> Text:
-    if not promised:
-        return Text("nobody hears", style="dim")
     if not breaches:
         return Text("kept", style="green")
+    if not promised:
+        return Text("nobody hears", style="dim")
     return Text(_listed(breaches), style="bold red")
 
 

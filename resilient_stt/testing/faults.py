@@ -19,6 +19,7 @@ Times are seconds of the event loop's clock since the server started.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -431,7 +432,11 @@ def _is_close_code(code: int) -> bool:
 
 
 def _not_negative(name: str, value: float | None) -> None:
-    if value is not None and value < 0:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if value < 0:
         raise ValueError(f"{name} must not be negative, got {value}")
 
 

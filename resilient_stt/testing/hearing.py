@@ -88,7 +88,6 @@ class Hearing:
         if corpus is None:
             corpus = [ReferenceSpeech.load(name) for name in ReferenceSpeech.names()]
         atlas = atlas_of(tuple(corpus))
-        self._default = corpus[0].name
         self._languages = languages
         self._places = _places(corpus, atlas.offsets)
         self._ends = [place.end for place in self._places]
@@ -156,14 +155,20 @@ class Hearing:
         Args:
             index: Of the word in the full recording.
             part: 0 is its first sample, 1 its last.
-            speech: Name of the recording, by default the first of the corpus.
+            speech: Name of the recording, by default any.
+
+        Raises:
+            ValueError: there is no such word.
         """
-        name = self._default if speech is None else speech
-        for place in self._places:
-            if place.index == index and place.speech.name == name:
-                moment = place.start + part * (place.end - 1 - place.start)
-                return any(start <= moment < end for start, end in self._intervals)
-        raise ValueError(f"no word {index} of {name!r} in the corpus")
+        places = [
+            place
+            for place in self._places
+            if place.index == index and speech in (None, place.speech.name)
+        ]
+        if not places:
+            raise ValueError(f"no word {index} of {speech or 'any recording'} in the corpus")
+        moments = [p.start + part * (p.end - 1 - p.start) for p in places]
+        return any(start <= m < end for m in moments for start, end in self._intervals)
 
     def _at_own_rate(self, samples: Samples) -> Samples:
         if self._resampler is None or not len(samples):

@@ -82,17 +82,24 @@ async def play(
         channels: Of the frames pushed.
         frame_duration: Seconds of a frame.
         patience: Seconds after the end of the speech before a stream that has not ended is left.
-        on_event: Called with each event and its time.
+        on_event: Called with each event and its time. What it raises is raised.
+
+    Raises:
+        TypeError: `speech` is none.
+        ValueError: There are no such frames.
     """
+    if not isinstance(speech, ReferenceSpeech):
+        raise TypeError(f"speech must be a ReferenceSpeech, as load() gives it, not {speech!r}")
     played = Played(speech)
     loop = asyncio.get_running_loop()
     begun = loop.time()
+    frames = speech.frames(
+        sample_rate=sample_rate, channels=channels, frame_duration=frame_duration
+    )
+    mistakes: list[Exception] = []
 
     async def push(stream: stt.RecognizeStream) -> None:
         position = 0.0
-        frames = speech.frames(
-            sample_rate=sample_rate, channels=channels, frame_duration=frame_duration
-        )
         for frame in frames:
             position += frame.duration
             await asyncio.sleep(begun + position - loop.time())
@@ -104,7 +111,11 @@ async def play(
             at = loop.time() - begun
             played.events.append((at, event))
             if on_event:
-                on_event(at, event)
+                try:
+                    on_event(at, event)
+                except Exception as mistake:
+                    mistakes.append(mistake)
+                    return
 
     async with target.stream() as stream:
         pushing = asyncio.create_task(push(stream))
@@ -116,4 +127,6 @@ async def play(
         finally:
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)
+    if mistakes:
+        raise mistakes[0]
     return played

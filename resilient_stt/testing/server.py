@@ -96,7 +96,7 @@ class FakeServer(ABC):
             of the connections that open from then on.
         max_message: Bytes of a message beyond which the connection is closed with 1009.
         corpus: Recordings that it recognises; None: all that are shipped. The words of faults are
-            those of the first.
+            those of whichever is heard.
 
     Attributes:
         connections: The log of all connections, in the order of their requests.
@@ -174,7 +174,10 @@ class FakeServer(ABC):
 
         Raises:
             OSError: It cannot listen there.
+            RuntimeError: It does so already.
         """
+        if self._runner is not None:
+            raise RuntimeError(f"{type(self).__name__} listens already, at {self.url}")
         app = web.Application(client_max_size=_BIGGEST_BODY)
         for path in (self.path, *self.other_paths):
             app.router.add_get(path, self._answer)

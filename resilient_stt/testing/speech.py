@@ -143,12 +143,21 @@ class ReferenceSpeech:
             sample_rate: Of the frames, in Hz; resampled with LiveKit's resampler if it differs.
             channels: Every channel carries the same.
             frame_duration: In seconds.
+
+        Raises:
+            ValueError: A number is not positive, or a frame would hold no sample.
         """
+        length = round(frame_duration * sample_rate)
+        if sample_rate < 1 or channels < 1 or length < 1:
+            raise ValueError(
+                f"no frames of {frame_duration} s, {channels} channels at {sample_rate} Hz"
+            )
         samples = np.repeat(_resampled(self.samples, sample_rate), channels)
-        size = round(frame_duration * sample_rate) * channels
-        for start in range(0, len(samples), size):
-            part = samples[start : start + size]
-            yield rtc.AudioFrame(part.tobytes(), sample_rate, channels, len(part) // channels)
+        size = length * channels
+        return (
+            rtc.AudioFrame(part.tobytes(), sample_rate, channels, len(part) // channels)
+            for part in (samples[start : start + size] for start in range(0, len(samples), size))
+        )
 
     def _pause_before(self, sentence: int) -> int:
         """Return the sample in the middle of the pause before a sentence; the ends are whole."""

@@ -64,6 +64,15 @@ ROW_KEYS = {
 # --- the matrix ---
 
 
+@pytest.mark.parametrize("recording", ReferenceSpeech.names())
+def test_faults_strike_in_every_recording(recording: str) -> None:
+    """A fault that waits for a word waits for one of what is played."""
+    (primary,) = [r for r in rows(kinds_named(["drop"]), 3, recording) if r.where == "primary"]
+    for case in primary.cases:
+        done = run_virtual(run(case.script, speech_of(None, recording)))
+        assert [struck.fault for struck in done.servers[0].struck][:1] == [case.script.first[0]]
+
+
 def test_every_fault_of_the_kit_is_in_every_place() -> None:
     """The first provider, the second and both meet each class of fault that there is."""
     bases = {Fault, faults.ConnectFault, StreamFault}

@@ -196,6 +196,7 @@ async def test_connections_are_shown_without_secrets(desk: Desk) -> None:
     ("body", "says"),
     [
         (b"stall", "this is no JSON"),
+        (b"[" * 200_000, "this is no JSON"),
         (b"\xff\xfe", "this is no JSON"),
         (b"[]", "send a JSON object such as"),
         (b"{}", "the provider must be one of cartesia, deepgram; it is None"),

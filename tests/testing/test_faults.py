@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,10 @@ from resilient_stt.testing.faults import (
         (lambda: Drop(at_word=-1), "at_word must not be negative"),
         (lambda: Drop(at_audio=-0.1), "at_audio must not be negative"),
         (lambda: Drop(at_time=-1), "at_time must not be negative"),
+        (lambda: Drop(at_time=math.nan), "at_time must be a number, got nan"),
+        (lambda: Drop(at_audio=math.inf), "at_audio must be a number, got inf"),
+        (lambda: Drop(at_word=True), "at_word must be a number, got True"),
+        (lambda: Drop(at_time="5"), "at_time must be a number, got '5'"),  # type: ignore[arg-type]
         (lambda: Drop(at_word=1, part=1.5), "part must be from 0 to 1"),
         (lambda: Drop(part=0.5), "part means nothing without at_word"),
         (lambda: Drop(at_word=1, at_audio=2), "only one trigger can be given, not at_word and"),

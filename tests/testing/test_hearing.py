@@ -273,11 +273,21 @@ class TestState:
         assert hearing.reached(5, 1.0)
         assert hearing.reached(7, 0.5)
         assert not hearing.reached(3, 0.0, speech="spanish")
+        assert hearing.reached(3, 0.0, speech="english")
+
+    def test_reached_is_of_the_recording_that_is_heard(self) -> None:
+        """A fault's word is one of whatever is played."""
+        hearing = Hearing()
+        spanish = ReferenceSpeech.load("spanish")
+        word = spanish.words[5]
+        hearing.feed(spanish.samples[: round(word.end * 16_000)].tobytes())
+        assert hearing.reached(5, 0.5)
+        assert not hearing.reached(6, 0.0)
 
     def test_reached_refuses_words_that_are_not_there(self) -> None:
         """Asking for a word of no recording is an error."""
-        with pytest.raises(ValueError, match="no word 70 of 'english'"):
-            Hearing().reached(70, 0.0)
+        with pytest.raises(ValueError, match="no word 170 of any recording"):
+            Hearing().reached(170, 0.0)
 
     def test_repr_shows_what_is_going_on(self) -> None:
         """The state can be read in a failed assertion."""

@@ -540,11 +540,14 @@ async def test_stopping_ends_everything(provider: Provider) -> None:
 
 
 async def test_a_server_that_is_not_running_has_no_address() -> None:
-    """Without `start` there is no port, and `stop` does nothing."""
+    """Without `start` there is no port, and `stop` does nothing; twice, it would listen twice."""
     server: FakeServer = FakeCartesia()
     await server.stop()
     with pytest.raises(RuntimeError, match="FakeCartesia is not running"):
         _ = server.url
+    async with server:
+        with pytest.raises(RuntimeError, match="FakeCartesia listens already, at http://"):
+            await server.start()
 
 
 @both

@@ -1,0 +1,49 @@
+"""What `play` says of its user's mistakes: they are not the STT's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from resilient_stt.testing.play import play
+from resilient_stt.testing.speech import ReferenceSpeech
+
+from ..fakes import FakeSTT, says
+
+pytestmark = pytest.mark.virtual_time
+
+SPEECH = ReferenceSpeech.load().excerpt(0, 0)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"sample_rate": 0},
+        {"channels": 0},
+        {"frame_duration": 0.0},
+        {"frame_duration": -1.0},
+        {"frame_duration": 1e-9},
+    ],
+    ids=str,
+)
+async def test_there_are_no_such_frames(form: dict[str, Any]) -> None:
+    """Nothing is played, and nothing counted as lost."""
+    with pytest.raises(ValueError, match=r"no frames of .* s, \d channels at \d+ Hz"):
+        await play(FakeSTT(), SPEECH, **form)
+
+
+async def test_a_name_is_no_speech() -> None:
+    """The name of a recording has to be loaded."""
+    with pytest.raises(TypeError, match=r"must be a ReferenceSpeech, .* not 'spanish'"):
+        await play(FakeSTT(), "spanish")  # type: ignore[arg-type]
+
+
+async def test_a_listener_that_raises() -> None:
+    """Its own error, not one of the stream."""
+
+    def fail(at: float, event: object) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await play(FakeSTT(says("hello")), SPEECH, on_event=fail)
