@@ -69,7 +69,8 @@ def chaos(
     nova-3: the published plugins, against fakes on loopback that transcribe what they hear, on a
     virtual clock. No key is needed; a configuration's variables come from the environment,
     .env.local and .env. Exit status 1 if a promise was broken: a word lost, said twice, torn, out
-    of order or mistimed, speech events out of balance, a stream that does not end.
+    of order or mistimed, or 6 s later than usual while one provider is well; speech events out of
+    balance, a stream that does not end.
     """
     begun = time.monotonic()
     read_env_files()

@@ -34,6 +34,8 @@ from .problems import Problem
 
 OUTAGE = 6.0
 """Seconds for which both providers have a fault."""
+BOTH = "both"
+"""Where a fault is that leaves no provider well."""
 NONE = "none"
 """The name of the row of healthy runs, against which delays are measured."""
 
@@ -190,7 +192,7 @@ def rows(kinds: dict[str, Kind], count: int, recording: str = "english") -> list
     """The matrix: the healthy runs that it is measured against, then three rows for each fault."""
     moments = _moments(count, recording)
     faulty = [
-        Row(name, where, tuple(cases), promised=not (kind.silent and where == "both"))
+        Row(name, where, tuple(cases), promised=not (kind.silent and where == BOTH))
         for name, kind in kinds.items()
         for where, cases in _places(kind, moments, recording).items()
     ]
@@ -225,7 +227,7 @@ def _moments(count: int, recording: str) -> list[Moment]:
 
 def _places(kind: Kind, moments: list[Moment], recording: str) -> dict[str, list[Case]]:
     """The cases of a fault, by place."""
-    cases: dict[str, list[Case]] = {"primary": [], "fallback": [], "both": []}
+    cases: dict[str, list[Case]] = {"primary": [], "fallback": [], BOTH: []}
     if kind.from_start:
         cases["primary"].append(Case(Script(kind.from_start)))
     for moment in moments:
@@ -241,7 +243,7 @@ def _scripts(kind: Kind, moment: Moment, at: float) -> Iterator[tuple[str, Scrip
     yield "primary", Script(struck)
     # the first provider can be reached again when the second fails: somebody must be left
     yield "fallback", Script((Refuse(until=at),), struck)
-    yield "both", Script(out, out)
+    yield BOTH, Script(out, out)
 
 
 def _at(make: _Make, moment: Moment, **fields: object) -> Fault:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from ..testing.rehearsal import extra_delay, slowest
-from .matrix import NONE, Case, Row
+from .matrix import BOTH, NONE, Case, Row
 
 _TITLES = {
     "lost": "lost",
@@ -21,7 +22,11 @@ _TITLES = {
     "unbalanced": "START/END unbalanced",
     "unended": "did not end",
     "mistimed": "times off",
+    "late": "late",
 }
+LATE = 6.0
+"""Seconds that no word comes later than usual, as long as one of two providers is well: twice what
+the deadlines give a silent one."""
 _COLUMNS = ("lost", "twice", "torn", "disordered")
 
 
@@ -82,16 +87,35 @@ def results(rows: Sequence[Row], done: Sequence[Sequence[Outcome]]) -> list[Resu
                 late.setdefault(case.hang_up, []).append(outcome.late)
     usual = {hang_up: slowest(delays) for hang_up, delays in late.items()}
     return [
-        Result(row, tuple(outcomes), _extra(row, outcomes, usual))
+        Result(row, _judged(row, outcomes, usual), _extra(row, outcomes, usual))
         for row, outcomes in zip(rows, done, strict=True)
     ]
+
+
+def _judged(
+    row: Row, outcomes: Sequence[Outcome], usual: Mapping[int | None, Sequence[float]]
+) -> tuple[Outcome, ...]:
+    """The outcomes, with the words that came too late where one provider was well."""
+    if row.where == BOTH:
+        return tuple(outcomes)
+    return tuple(
+        _with_late(outcome, usual[case.hang_up])
+        for case, outcome in zip(row.cases, outcomes, strict=True)
+    )
+
+
+def _with_late(outcome: Outcome, usual: Sequence[float]) -> Outcome:
+    pairs = zip(outcome.late, usual, strict=bool(outcome.late))
+    late = sum(LATE < a - b < math.inf for a, b in pairs)
+    return replace(outcome, breaches={**outcome.breaches, "late": late}) if late else outcome
 
 
 def _extra(
     row: Row, outcomes: Iterable[Outcome], usual: Mapping[int | None, Sequence[float]]
 ) -> float:
-    pairs = zip(row.cases, outcomes, strict=True)
-    return max(extra_delay(outcome.late, usual[case.hang_up]) for case, outcome in pairs)
+    pairs = [p for p in zip(row.cases, outcomes, strict=True) if p[1].late]  # or it never ended
+    delays = (extra_delay(outcome.late, usual[case.hang_up]) for case, outcome in pairs)
+    return max(delays, default=0.0)
 
 
 def table(found: Iterable[Result]) -> Table:

@@ -20,7 +20,7 @@ import pytest
 from livekit.agents import LanguageCode
 from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
 
-from resilient_stt.cli import chaos
+from resilient_stt.cli import chaos, outcomes
 from resilient_stt.cli.matrix import KINDS, NONE, OUTAGE, Case, Row, kinds_named, rows, speech_of
 from resilient_stt.cli.outcomes import Outcome
 from resilient_stt.testing import faults
@@ -53,6 +53,7 @@ ROW_KEYS = {
     "unbalanced",
     "unended",
     "mistimed",
+    "late",
     "extra_delay_s",
     "served",
     "promised",
@@ -199,6 +200,29 @@ def test_delay_is_that_beyond_the_slower_provider() -> None:
     usual = slowest([[1.0, 2.0, 1.0], [2.0, 1.0, 1.0]])
     assert extra_delay([2.5, 1.0, math.inf], usual) == 0.5
     assert extra_delay([1.0, 1.0, 1.0], usual) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("where", "late", "broken"),
+    [
+        ("primary", (1.0, 8.5), {"late": 1}),
+        ("fallback", (1.0, 6.9), {}),
+        ("both", (1.0, 8.5), {}),
+        ("primary", (math.inf, 1.0), {}),
+        ("primary", (), {"unended": 1}),
+    ],
+)
+def test_late_is_what_one_provider_costs_in_vain(
+    where: str, late: tuple[float, ...], broken: dict[str, int]
+) -> None:
+    """Six seconds, where the other one is well."""
+    case = Case(HEALTHY)
+    healthy = Outcome({}, (1.0, 1.0), "a")
+    given = Outcome({} if late else {"unended": 1}, late, "a")
+    matrix = [Row(NONE, "", (case,)), Row("stall", where, (case,))]
+    _, found = outcomes.results(matrix, [[healthy], [given]])
+    assert dict(found.breaches) == broken
+    assert [o.breaches for _, o in found.broken] == ([broken] if broken else [])
 
 
 def test_a_run_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
