@@ -97,6 +97,10 @@ class Gap:
 
     at: float
     """Since when it is looked into."""
+    since: int
+    """The session sample up to which all was settled then."""
+    told_to: int
+    """The session sample up to which the leg itself had told words of it, or `end`."""
     to: int
     """The session sample at which that word begins, at the latest."""
     end: int
@@ -144,7 +148,8 @@ def find(
     session. `scale` stretches how much voice without any is suspect.
     """
     watermark = ledger.seconds(ledger.watermark)
-    drafted = any((w.start + w.end) / 2 > watermark for w in passed)
+    drafts = [w.end for w in passed if (w.start + w.end) / 2 > watermark]
+    drafted = bool(drafts)
     to = end = heard
     if new.start is not None and new.end is not None:
         to, end = min(ledger.samples(new.start), heard), min(ledger.samples(new.end), heard)
@@ -155,7 +160,9 @@ def find(
         policy.skipped_drafted if drafted else scale * policy.skipped_voiced
     ):
         return None
-    return Gap(now, to, end, new, voice, drafted)
+    last = max(drafts, default=math.inf)
+    told_to = end if math.isinf(last) else min(ledger.samples(last), end)
+    return Gap(now, ledger.watermark, told_to, to, end, new, voice, drafted)
 
 
 def _beginning(said: Utterance, most: int = BEGINNING) -> list[str]:

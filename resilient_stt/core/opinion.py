@@ -10,14 +10,13 @@ from .commands import Role
 from .gap import Gap, find
 from .hedging import HedgeBudget
 from .inputs import ErrorKind, LegFailed, SaidKind
-from .leg import Leg, Reach
+from .leg import HEARS_AT, Leg, Reach
 from .legs import Legs
 from .policy import Provider
 from .transcript import Utterance
 from .watchdog import Alarm, Sign
 from .witness import (
     connects,
-    dead_at,
     has_heard,
     knows_nothing,
     news,
@@ -139,8 +138,7 @@ class Opinion:
 
     def _waits_for_more(self, now: float) -> bool:
         """Whether a FINAL waits that may wait for yet another answer."""
-        gap = self._gap
-        return gap is not None and now < (gap.at + self._waits_until(gap)) / 2
+        return self._gap is not None and now < self._waits_until(self._gap)
 
     def step(self, active: Leg, now: float) -> Alarm | None:
         """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
@@ -165,7 +163,7 @@ class Opinion:
         """When `step` may have something to do without any input."""
         if self._gap and self._hedge:
             heard_at = self._hedge.heard_by + patience(self._hedge, self._legs)
-            return [heard_at, self._waits_until(self._gap), dead_at(self._hedge, self._legs)]
+            return [heard_at, self._waits_until(self._gap)]
         alarm = self._alarm(active)
         if alarm is None:
             return []
@@ -191,8 +189,10 @@ class Opinion:
         alarm = Alarm(Sign.SKIPPED, gap.at, gap.at, gap.to)
         while (hedge := self._asked_about(gap, alarm, active, now)) is not None:
             told, decided = self._tells(hedge, gap)
-            late = now >= min(self._waits_until(gap), dead_at(hedge, self._legs))
-            if not (decided or late or has_heard(hedge, gap.end, self._legs, now)):
+            # who gives interim transcripts tells a word soon after he heard it
+            to = gap.told_to if hedge.provider.interims else gap.end
+            heard = has_heard(hedge, to, self._legs, now)
+            if not (decided or heard or now >= self._waits_until(gap)):
                 return None
             if told:
                 self._gap_scale = 1.0
@@ -224,7 +224,10 @@ class Opinion:
         return told, told is False or (final and told is True)
 
     def _waits_until(self, gap: Gap) -> float:
-        return gap.at + self._policy.skipped_wait * (2 if gap.drafted else 1)
+        wait = self._policy.skipped_wait
+        if gap.drafted:
+            wait += 2 * self._legs.ledger.seconds(gap.end - gap.since) / HEARS_AT
+        return gap.at + wait
 
     def _asked_about(self, gap: Gap, alarm: Alarm, active: Leg, now: float) -> Leg | None:
         """Who listens, or is asked now; `None` if nobody can be."""

@@ -154,8 +154,8 @@ class WatchdogPolicy(_Checked):
     skipped_drafted: Seconds = 0.25
     """The same where interim transcripts had told words of it."""
     skipped_wait: Seconds = 4.0
-    """How long such a final waits at most for a second opinion; twice as long where there were
-    words in interim transcripts. Who hears 1.25 times as fast as it is spoken needs 4 s for 5 s."""
+    """How long such a final waits at most for a second opinion; where there were words in interim
+    transcripts, for so much longer as two others take to hear all of it."""
     slow_final: Seconds = 3.0
     """A final that comes later than this is slow, whatever the provider's p99."""
     hedging: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from .inputs import SaidKind
@@ -42,14 +41,6 @@ def knows_nothing(hedge: Leg) -> bool:
 def has_heard(hedge: Leg, to: int, legs: Legs, now: float) -> bool:
     """Whether it had time enough to tell what was spoken before session sample `to`."""
     return hedge.finished or hedge.heard(legs.ledger, now - patience(hedge, legs)) >= to
-
-
-def dead_at(hedge: Leg, legs: Legs) -> float:
-    """When it counts as dead, if it does not tell finals alone, and has given no sign of life."""
-    if hedge.heard_at is not None or not hedge.provider.interims:
-        return math.inf
-    policies = legs.policies
-    return hedge.opened_at + policies.retry.connect_timeout + policies.watchdog.quiet
 
 
 def patience(hedge: Leg, legs: Legs) -> float:

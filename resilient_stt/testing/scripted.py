@@ -36,8 +36,9 @@ RATE = 1000
 NOISE = -1
 NOTICED = 0.1
 """Seconds of a clipped word from which a recogniser writes something."""
-_ENDED_AFTER = 0.05
-"""Seconds from the last transcript to the end of a stream."""
+_ENDED_AFTER = 0.05037
+"""Seconds from the last transcript to the end of a stream: at a moment at which nothing else is, or
+its end and the caller's own would cross unseen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,7 +357,8 @@ def test_what_is_a_gap(
     found = find(ledger(*voice), POLICY, said(("so", 4.0, 4.5)), passed, 20 * RATE, 9.0, scale)
     assert (found is not None) is gap
     if found:
-        assert (found.at, found.to, found.end) == (9.0, 4 * RATE, 4.5 * RATE)
+        assert (found.at, found.since, found.to, found.end) == (9.0, 0, 4 * RATE, 4.5 * RATE)
+        assert found.told_to == (1.3 if passed else 4.5) * RATE
         assert found.drafted is bool(passed)
 
 
@@ -413,7 +414,7 @@ def test_without_local_voice_activity_there_is_no_gap() -> None:
     ],
 )
 def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None) -> None:
-    gap = Gap(0.0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), 0.7, drafted=True)
+    gap = Gap(0.0, 0, 0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), 0.7, drafted=True)
     assert gap.is_told_by(news, 0.3, final=True) is told
 
 
@@ -430,7 +431,7 @@ def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None
 )
 def test_one_word_begins_anything(news: str, final: bool, told: bool | None) -> None:
     """A FINAL of one word without times: another's must end as soon, or go on for much longer."""
-    gap = Gap(0.0, 2 * RATE, 3 * RATE, Utterance("no"), 0.7, drafted=True)
+    gap = Gap(0.0, 0, 0, 2 * RATE, 3 * RATE, Utterance("no"), 0.7, drafted=True)
     assert gap.is_told_by(Utterance(news), 0.3, final=final) is told
 
 
