@@ -149,6 +149,12 @@ MUTANTS = (
         "if True:",
     ),
     Mutant(
+        "silence is doubted at the end only",
+        "core/watchdog.py",
+        "        if not ledger.hears:\n            return None\n        alarms",
+        "        if True:\n            return None\n        alarms",
+    ),
+    Mutant(
         "a final that was left out is not missed",
         "core/gap.py",
         "    if not ledger.hears or voice <",
