@@ -159,6 +159,9 @@ class Seam:
             return False
         used = self._by_text(utterance, found)[1]
         again = self._told[:used]
+        for told in again:  # without times it was known only by when it had been heard
+            if told.start is None and utterance.end is not None:
+                told.end = min(told.end, utterance.end)
         if kept is not None:
             self.open = False
             return self._settled(again)

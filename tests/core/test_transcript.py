@@ -501,3 +501,16 @@ def test_a_final_that_begins_with_what_is_settled_says_so() -> None:
     seam = transcript.seam(1.5, 1.0, float, torn=False)
     assert seam.passed(Utterance("alpha brave"), Utterance("brave"))
     assert not seam.passed(Utterance("alpha"), Utterance("alpha"))
+
+
+def test_words_without_times_have_those_of_who_tells_them_again() -> None:
+    """What was known only by when it had been heard is settled with the audio that it was."""
+    transcript = Transcript(POLICY)
+    transcript.commit(Utterance("alpha"), 3.0)
+    timed = Utterance("alpha", (Word("alpha", 0.4, 0.65),), 0.4, 0.65)
+    first = transcript.seam(0.0, 0.0, float, torn=False)
+    assert first.trim(timed) is None
+    first.passed(timed, None)
+    second = transcript.seam(0.65, 0.3, float, torn=False)
+    assert second.trim(Utterance("alpha")) is None
+    assert second.passed(Utterance("alpha"), None)
