@@ -204,7 +204,9 @@ class FakeServer(ABC):
             if connection.closed is None:
                 connection.end("server stopped")
         for transport in self._transports:
-            transport.abort()
+            # asyncio raises for one that has closed itself after its last byte
+            if transport.get_extra_info("socket").fileno() >= 0:
+                transport.abort()
         await self._runner.cleanup()
         self._runner = None
 
