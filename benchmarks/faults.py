@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
 
-from resilient_stt import Event, SecondOpinion, Switched
+from resilient_stt import Event, HedgeFinished, Switched
 from resilient_stt.testing import (
     Drop,
     EmptyFinals,
@@ -43,13 +43,13 @@ from resilient_stt.testing import (
 from resilient_stt.testing.rehearsal import (
     WHISPER,
     Chain,
-    Run,
-    Script,
-    breaches,
+    FaultPlan,
+    Trial,
     extra_delay,
     slowest,
+    violations,
 )
-from resilient_stt.testing.rehearsal import run as rehearse
+from resilient_stt.testing.rehearsal import run_trial as rehearse
 
 PROCESSES = 2
 """Runs side by side, each in a loop of its own: no run's draws depend on another's."""
@@ -135,13 +135,13 @@ def perform(job: Job) -> Figures:
 async def perform_async(job: Job) -> Figures:
     """Play the speech to a chain of fake providers with faults."""
     corpus = [ReferenceSpeech.load("english")]  # the less they know, the faster noise is no speech
-    script = Script(job.first, job.second)
+    script = FaultPlan(job.first, job.second)
     return figures(await rehearse(script, speech_named(job.speech), job.chain, corpus=corpus))
 
 
-def figures(done: Run) -> Figures:
+def figures(done: Trial) -> Figures:
     """What is kept of a run."""
-    found = breaches(done.played, accurate=False)
+    found = violations(done.played, accurate=False)
     texts = (at for at, e in done.played.events if e.alternatives and e.alternatives[0].text)
     return Figures(
         lost=found.pop("lost", 0),
@@ -275,17 +275,17 @@ def noises(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
     )
     for job, done in runs.items():
         switches = sum(isinstance(e, Switched) for _, e in done.events)
-        told = [(at, e) for at, e in done.events if isinstance(e, SecondOpinion)]
-        convictions = sum(e.verdict == "convicted" for _, e in told)
+        told = [(at, e) for at, e in done.events if isinstance(e, HedgeFinished)]
+        convictions = sum(e.outcome == "promoted" for _, e in told)
         numbers = (done.lost, done.twice, switches, convictions)
         yield row([job.speech, job.chain.title, *map(str, numbers), opinions(told)])
 
 
-def opinions(told: Sequence[tuple[float, SecondOpinion]]) -> str:
+def opinions(told: Sequence[tuple[float, HedgeFinished]]) -> str:
     """Second opinions, in a few words."""
     if not told:
         return "none"
-    listed = ", ".join(f"{at - noise_begins():.1f} {e.verdict}" for at, e in told)
+    listed = ", ".join(f"{at - noise_begins():.1f} {e.outcome}" for at, e in told)
     return f"{len(told)}: {listed} ({sum(e.seconds for _, e in told):.1f} s)"
 
 

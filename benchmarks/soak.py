@@ -41,7 +41,7 @@ from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import Event, ResilientSTT
 from resilient_stt.testing.clock import VirtualTimeLoop
-from resilient_stt.testing.schedule import Mishap, Piece, Point, Schedule, Script, Way
+from resilient_stt.testing.schedule import FaultSpec, Piece, Point, ProviderScript, Schedule, Way
 from resilient_stt.testing.scripted import RATE, Call, ScriptedStream, ScriptedSTT
 from resilient_stt.testing.simulator import _Voice
 
@@ -236,11 +236,11 @@ def _dictionary(seed: int) -> Schedule:
 class _Provider(ScriptedSTT):
     """A scripted provider whose trouble changes while it has connections."""
 
-    def __init__(self, name: str, script: Script, call: Call, seed: int) -> None:
+    def __init__(self, name: str, script: ProviderScript, call: Call, seed: int) -> None:
         super().__init__(name, script, call)
         self._healthy = script
         self._dice = random.Random(f"{seed} {name}")
-        self._draw: Callable[[], Mishap | None] = lambda: None
+        self._draw: Callable[[], FaultSpec | None] = lambda: None
         self._opened = 0
         self._open: WeakValueDictionary[int, ScriptedStream] = WeakValueDictionary()
 
@@ -269,20 +269,20 @@ class _Provider(ScriptedSTT):
         self._open[self._opened] = stream
         return stream
 
-    def _silent(self) -> Mishap:
+    def _silent(self) -> FaultSpec:
         dice = self._dice
         way = dice.choice(_SILENT_WAYS)
         at: Point = "final" if way == "empty" else dice.choice(_SILENT_AT)
-        return Mishap(at, way, seconds=dice.choice((2.0, 5.0, 1000.0)))
+        return FaultSpec(at, way, seconds=dice.choice((2.0, 5.0, 1000.0)))
 
-    def _loud(self) -> Mishap | None:
+    def _loud(self) -> FaultSpec | None:
         dice = self._dice
         at = dice.choice(_LOUD_AT)
         if at == "close":
-            return Mishap(at, "refuse_close", seconds=dice.choice((0.1, 1.0, 5.0)))
+            return FaultSpec(at, "refuse_close", seconds=dice.choice((0.1, 1.0, 5.0)))
         nth = dice.uniform(0, 10) if at == "hear" else dice.choice((0, 1, 2))
         way: Way = dice.choice(("raise", "end")) if at == "hear" else "raise"
-        found = Mishap(at, way, nth=nth, kind=dice.choice(_KINDS))
+        found = FaultSpec(at, way, nth=nth, kind=dice.choice(_KINDS))
         return found if dice.random() < 0.5 else None
 
 
@@ -332,9 +332,9 @@ class _Hour:
 
     def _group(self, number: int) -> list[_Provider]:
         scripts = (
-            Script(endpointing=0.3, latency=0.2),
-            Script(endpointing=0.5, latency=0.3, interims=False),
-            Script(endpointing=0.3, latency=0.1, most=4),
+            ProviderScript(endpointing=0.3, latency=0.2),
+            ProviderScript(endpointing=0.5, latency=0.3, interim_results=False),
+            ProviderScript(endpointing=0.3, latency=0.1, most=4),
         )
         seed = self._plan.seed
         return [_Provider(f"{number}-{n}", s, self._call, seed) for n, s in enumerate(scripts)]

@@ -13,7 +13,7 @@ import logging
 from dotenv import load_dotenv
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
 
-from resilient_stt import Degraded, ResilientSTT, Switched
+from resilient_stt import OutageStarted, ResilientSTT, Switched
 
 logger = logging.getLogger("agent")
 server = AgentServer()
@@ -25,11 +25,11 @@ def watched(stt: ResilientSTT) -> ResilientSTT:
     def on_switched(event: Switched) -> None:
         logger.info("%s took over from %s", event.to_provider, event.from_provider)
 
-    def on_degraded(event: Degraded) -> None:
+    def on_degraded(event: OutageStarted) -> None:
         logger.error("no speech-to-text provider works; audio is kept until one does")
 
     stt.on("switched", on_switched)
-    stt.on("degraded", on_degraded)
+    stt.on("outage_started", on_degraded)
     return stt
 
 

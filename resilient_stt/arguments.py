@@ -13,13 +13,13 @@ from livekit.agents.utils import is_given
 from livekit.agents.vad import VAD
 
 from .core.policy import Policies
-from .core.routing import NAMELESS
+from .core.routing import UNDETERMINED
 from .errors import ConfigurationError
 from .health import HealthStore
 from .speech import BundledDetector, SpeechDetectorFactory
 
 
-def tag(language: NotGivenOr[str]) -> str:
+def validate_language(language: NotGivenOr[str]) -> str:
     """A language in its normal form; empty if none is given, or one that says that it is unknown.
 
     Raises:
@@ -32,10 +32,10 @@ def tag(language: NotGivenOr[str]) -> str:
             f"language must be a BCP 47 tag such as 'es' or 'pt-BR', not {_described(language)}"
         )
     normal = str(LanguageCode(language))
-    return "" if normal in NAMELESS else normal
+    return "" if normal in UNDETERMINED else normal
 
 
-def checked(providers: object) -> list[STT[Any]]:
+def validate_providers(providers: object) -> list[STT[Any]]:
     """The providers, if they can be used.
 
     Raises:
@@ -65,7 +65,7 @@ def checked(providers: object) -> list[STT[Any]]:
     return list(providers)
 
 
-def store(health: object) -> HealthStore | None:
+def validate_store(health: object) -> HealthStore | None:
     """What was given as a health store.
 
     Raises:

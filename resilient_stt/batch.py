@@ -14,20 +14,20 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .buffers import checked, joined, recognize_by_streaming, voice
+from .buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
 from .core import whole
-from .core.breaker import State
+from .core.breaker import BreakerState
 from .core.commands import Role
-from .core.health import Health
+from .core.health import ProviderHealth
 from .core.hedging import HedgeBudget
-from .core.inputs import CREDENTIALS, ErrorKind
-from .core.policy import Provider
+from .core.inputs import ACCOUNT_ERRORS, ErrorKind
+from .core.policy import ProviderTraits
 from .core.routing import Router
 from .errors import Failure, classify, lacks_http_session, no_http_session
-from .leg import CLOSE_PATIENCE
+from .leg import CLOSE_TIMEOUT
 from .observe import logger
-from .said import said
-from .usage import Tag, current
+from .said import normalize
+from .usage import UsageTag, current
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RECOVERY_ATTEMPTS = 5
 """Tries at a buffer that a provider failed on, in the background, before it is left alone."""
 
-PERMANENT = (*CREDENTIALS, ErrorKind.BAD_REQUEST)
+PERMANENT = (*ACCOUNT_ERRORS, ErrorKind.BAD_REQUEST)
 """Failures that the same buffer would meet again."""
 
 
@@ -45,7 +45,7 @@ class _Answer:
 
     provider: str
     event: stt.SpeechEvent
-    untold: float
+    missing: float
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class _Request:
     frames: list[rtc.AudioFrame]
     language: str
     timeout: float
-    providers: tuple[Provider, ...]
+    providers: tuple[ProviderTraits, ...]
     seconds: float = 0.0
     """How long the buffer is."""
     until: float | None = None
@@ -65,7 +65,7 @@ class _Request:
     """By name, in the order of the first round."""
     refused: set[str] = field(default_factory=set)
     """Who failed in a way that does not pass."""
-    told: set[tuple[str, ErrorKind, str]] = field(default_factory=set)
+    reported: set[tuple[str, ErrorKind, str]] = field(default_factory=set)
     """Failures that were told: of those that are alike only the first is."""
     pauses: list[float] = field(default_factory=list)
     """How long each that failed in this round asked to be left alone."""
@@ -77,9 +77,9 @@ class _Request:
     def __post_init__(self) -> None:
         self.seconds = calculate_audio_duration(self.buffer)
 
-    def language_for(self, provider: Provider) -> NotGivenOr[str]:
+    def language_for(self, provider: ProviderTraits) -> NotGivenOr[str]:
         """As it is given to the plugin."""
-        return provider.told(self.language) or NOT_GIVEN
+        return provider.language_hint(self.language) or NOT_GIVEN
 
     def left(self) -> float:
         """Seconds that a provider may take now, beside the time that the audio takes."""
@@ -95,7 +95,7 @@ class Batch:
         self,
         owner: ResilientSTT,
         providers: Mapping[str, stt.STT[Any]],
-        health: Mapping[str, Health],
+        health: Mapping[str, ProviderHealth],
         router: Router,
         budget: HedgeBudget,
     ) -> None:
@@ -113,7 +113,7 @@ class Batch:
         """Ask the providers of a language's route in order, those whose breaker is open last.
 
         With none answering, and one failing in a way that may pass, all but the hopeless are asked
-        again: `RetryPolicy.reopenings` times at most, and until `outage_limit` after the first
+        again: `RetryPolicy.reconnect_budget` times at most, and until `outage_limit` after the first
         round. An answer that leaves speech untold is doubted: another one is asked for, within
         what second opinions may cost, and the better is returned. An empty buffer is theirs to
         judge, as with LiveKit's adapter; who can only stream hears nothing in it.
@@ -127,27 +127,27 @@ class Batch:
             APIConnectionError: all of them failed.
             AudioFormatError: `buffer` is no audio, or of several formats.
         """
-        frames = checked(buffer)
+        frames = validate_frames(buffer)
         providers = self._router.lookup(language).providers
         request = _Request(buffer, frames, language, timeout, providers)
-        self._budget.heard(request.seconds, asyncio.get_running_loop().time())
+        self._budget.record_pushed(request.seconds, asyncio.get_running_loop().time())
         try:
             return await self._rounds(request)(self._round, request)
         except APIConnectionError:
             if not request.answers:
                 raise
-            return self._believe(request.answers[0], request)  # there is no second opinion
+            return self._accept(request.answers[0], request)  # there is no second opinion
         finally:
             for provider in providers:
                 if not self._health[provider.name].available:
                     self._recover(provider, request)
 
     async def aclose(self) -> None:
-        """Stop recoveries that are under way, within `CLOSE_PATIENCE` whatever a provider does."""
+        """Stop recoveries that are under way, within `CLOSE_TIMEOUT` whatever a provider does."""
         for task in (tasks := list(self._recovering.values())):
             task.cancel()
         if tasks:
-            _, alive = await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+            _, alive = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
             for task in alive:
                 logger.error("provider cannot be stopped", task=task.get_name())
 
@@ -165,7 +165,7 @@ class Batch:
             if request.until is None:
                 request.until = loop.time() + retry.outage_limit
             too_late = loop.time() + state.upcoming_sleep >= request.until
-            return too_late or state.attempt_number > retry.reopenings
+            return too_late or state.attempt_number > retry.reconnect_budget
 
         return tenacity.AsyncRetrying(
             sleep=asyncio.sleep,
@@ -185,7 +185,7 @@ class Batch:
             if request.until is None:
                 request.asked.append(provider.name)
             if not self._is_asked(provider, request):
-                return joined([], request.language_for(provider))
+                return join_finals([], request.language_for(provider))
             try:
                 role = Role.HEDGE if request.answers else Role.ACTIVE
                 answer = await self._attempt(provider, request, timeout, role)
@@ -193,30 +193,32 @@ class Batch:
                 sessionless += lacks_http_session(error)
                 if sessionless == len(asked):
                     raise no_http_session() from None
-                self._blame(provider.name, classify(error), request)
+                self._record_failure(provider.name, classify(error), request)
             else:
                 request.answers.append(answer)
-                best = whole.believed([a.untold for a in request.answers])
+                best = whole.best_answer([a.missing for a in request.answers])
                 if best is not None:
-                    return self._believe(request.answers[best], request)
+                    return self._accept(request.answers[best], request)
                 request.pauses.append(0.0)
         raise APIConnectionError(
             f"all STTs failed ({', '.join(request.asked)})", retryable=bool(request.pauses)
         )
 
-    def _in_order(self, request: _Request) -> list[Provider]:
+    def _in_order(self, request: _Request) -> list[ProviderTraits]:
         """The route without the hopeless, the healthy first; without refused credentials, too, if
         not all were."""
         now = asyncio.get_running_loop().time()
         of = [p for p in request.providers if p.name not in request.refused]
-        unlocked = [p for p in of if self._health[p.name].breaker.state(now) is not State.LOCKED]
+        unlocked = [
+            p for p in of if self._health[p.name].breaker.state(now) is not BreakerState.LOCKED
+        ]
         return sorted(unlocked or of, key=lambda p: not self._healthy(p.name))
 
-    def _is_asked(self, provider: Provider, request: _Request) -> bool:
+    def _is_asked(self, provider: ProviderTraits, request: _Request) -> bool:
         """An empty stream would tell nothing: plugins may not even connect for it."""
         return request.seconds > 0 or self._by_itself(provider)
 
-    def _by_itself(self, provider: Provider) -> bool:
+    def _by_itself(self, provider: ProviderTraits) -> bool:
         return self._providers[provider.name].capabilities.offline_recognize
 
     def _admitted(self, name: str) -> bool:
@@ -226,12 +228,12 @@ class Batch:
         return self._health[name].available and self._admitted(name)
 
     async def _attempt(
-        self, provider: Provider, request: _Request, timeout: float, role: Role
+        self, provider: ProviderTraits, request: _Request, timeout: float, role: Role
     ) -> _Answer:
         name, made = provider.name, self._providers[provider.name]
         language = request.language_for(provider)
         options = APIConnectOptions(max_retry=0, timeout=timeout)
-        tag = current.set(Tag(name, role))
+        tag = current.set(UsageTag(name, role))
         try:
             # plugins apply `timeout` to connecting only; who is streamed it is sent it no slower
             # than in real time, and recognisers hear as fast
@@ -245,54 +247,54 @@ class Batch:
                     finals = await recognize_by_streaming(
                         made, request.frames, provider.pace, language, options
                     )
-                    event = joined(finals, language)
+                    event = join_finals(finals, language)
         finally:
             current.reset(tag)
-        untold = await self._untold(finals, request)
-        self._health[name].breaker.succeeded(asyncio.get_running_loop().time())
-        self._health[name].refused = False
+        untold = await self._missing_speech(finals, request)
+        self._health[name].breaker.record_text(asyncio.get_running_loop().time())
+        self._health[name].credentials_reported = False
         self._available(name, True)
         return _Answer(name, event, untold)
 
-    async def _untold(self, finals: list[stt.SpeechEvent], request: _Request) -> float:
+    async def _missing_speech(self, finals: list[stt.SpeechEvent], request: _Request) -> float:
         """Seconds of speech that finals leave untold; 0 if nobody may have a second opinion."""
         detector, policies = self._owner.detector(), self._owner.policies
         now = asyncio.get_running_loop().time()
         if detector is None or not (policies.watchdog.hedging and self._budget.allows(now)):
             return 0.0
         if request.voice is None:
-            request.voice = await voice(request.frames, detector)
-        told = [said(event) for event in finals]
-        return whole.untold(request.voice, told, request.seconds, policies.replay)
+            request.voice = await voice_spans(request.frames, detector)
+        told = [normalize(event) for event in finals]
+        return whole.missing_speech(request.voice, told, request.seconds, policies.replay)
 
-    def _believe(self, answer: _Answer, request: _Request) -> stt.SpeechEvent:
+    def _accept(self, answer: _Answer, request: _Request) -> stt.SpeechEvent:
         """Return an answer, and blame who left untold what it tells."""
-        wrong = [other for other in request.answers if other.untold > answer.untold]
+        wrong = [other for other in request.answers if other.missing > answer.missing]
         for other in wrong:
-            detail = f"{other.untold:.1f} s of speech untold"
-            self._blame(other.provider, Failure(ErrorKind.STALLED, detail), request)
+            detail = f"{other.missing:.1f} s of speech untold"
+            self._record_failure(other.provider, Failure(ErrorKind.STALLED, detail), request)
         if len(request.answers) > 1 and not wrong:
-            self._budget.spent(request.seconds, asyncio.get_running_loop().time())
+            self._budget.record_hedged(request.seconds, asyncio.get_running_loop().time())
         self._owner.serve(answer.provider)
         return answer.event
 
     # -- failures
 
-    def _count(self, name: str, failure: Failure) -> None:
+    def _count_failure(self, name: str, failure: Failure) -> None:
         """A failure counts against the provider's health."""
         now = asyncio.get_running_loop().time()
-        self._health[name].breaker.failed(failure.kind, now, failure.retry_after)
+        self._health[name].breaker.record_failure(failure.kind, now, failure.retry_after)
 
-    def _blame(self, name: str, failure: Failure, request: _Request) -> None:
-        self._count(name, failure)
+    def _record_failure(self, name: str, failure: Failure, request: _Request) -> None:
+        self._count_failure(name, failure)
         if failure.kind in PERMANENT:
             request.refused.add(name)
         else:
             request.pauses.append(failure.retry_after or 0.0)
         news = (name, failure.kind, failure.detail)
-        if news not in request.told and self._health[name].is_news(failure.kind):
+        if news not in request.reported and self._health[name].note_failure(failure.kind):
             self._owner.report_failure(name, failure)
-        request.told.add(news)
+        request.reported.add(news)
         self._available(name, False)
 
     def _available(self, name: str, available: bool) -> None:
@@ -302,7 +304,7 @@ class Batch:
 
     # -- recovery
 
-    def _recover(self, provider: Provider, request: _Request) -> None:
+    def _recover(self, provider: ProviderTraits, request: _Request) -> None:
         """Find out in the background when the provider is back, as LiveKit's adapter does."""
         name = provider.name
         task = self._recovering.get(name)
@@ -313,7 +315,7 @@ class Batch:
                 self._try_again(provider, request), name=f"resilient_stt.recover-{name}"
             )
 
-    async def _try_again(self, provider: Provider, request: _Request) -> None:
+    async def _try_again(self, provider: ProviderTraits, request: _Request) -> None:
         for attempt in range(RECOVERY_ATTEMPTS):
             await asyncio.sleep(self._owner.draw_wait(attempt))
             if not self._admitted(provider.name):
@@ -321,7 +323,7 @@ class Batch:
             try:
                 await self._attempt(provider, request, request.timeout, Role.PROBE)
             except Exception as error:
-                self._count(provider.name, classify(error))
+                self._count_failure(provider.name, classify(error))
             else:
                 return
 

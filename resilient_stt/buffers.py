@@ -13,18 +13,18 @@ from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, 
 from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
-from .core.pacing import Bucket
+from .core.pacing import TokenBucket
 from .core.policy import Pace
-from .core.text import written_with_spaces
+from .core.text import is_spaced
 from .errors import AudioFormatError
 from .frames import check, mono, pieces
-from .leg import READER_PATIENCE, close_for_good
+from .leg import READER_GRACE, close_for_good
 from .speech import SpeechDetector, SpeechEdge
 
 _FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 
 
-def checked(buffer: AudioBuffer) -> list[rtc.AudioFrame]:
+def validate_frames(buffer: AudioBuffer) -> list[rtc.AudioFrame]:
     """The frames of a buffer, perhaps none.
 
     Raises:
@@ -66,19 +66,19 @@ async def recognize_by_streaming(
     feeder = asyncio.create_task(_feed(stream, frames, pace), name="resilient_stt.buffer-feeder")
     reader = asyncio.create_task(_finals(stream), name="resilient_stt.buffer-reader")
     try:
-        return await _heard(feeder, reader)
+        return await _collect(feeder, reader)
     finally:
         await aio.cancel_and_wait(feeder, reader)
         await close_for_good(stream)
 
 
-async def _heard(
+async def _collect(
     feeder: asyncio.Task[None], reader: asyncio.Task[list[stt.SpeechEvent]]
 ) -> list[stt.SpeechEvent]:
     await asyncio.wait({feeder, reader}, return_when=asyncio.FIRST_COMPLETED)
     if feeder.done() and feeder.exception():
         # a stream that died takes no more audio, and is about to tell its own reason
-        await asyncio.wait({reader}, timeout=READER_PATIENCE)
+        await asyncio.wait({reader}, timeout=READER_GRACE)
         if not reader.done():
             feeder.result()
     finals = await reader
@@ -90,17 +90,17 @@ async def _heard(
 async def _feed(stream: stt.RecognizeStream, frames: Sequence[rtc.AudioFrame], pace: Pace) -> None:
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)  # a stream whose input ends before it ran may never connect
-    bucket = Bucket(pace, loop.time())
+    bucket = TokenBucket(pace, loop.time())
     for piece in _mono_pieces(frames):
-        if (wait := bucket.when(piece.duration) - loop.time()) > 0:
+        if (wait := bucket.available_at(piece.duration) - loop.time()) > 0:
             await asyncio.sleep(wait)
-        bucket.granted(loop.time(), piece.sample_rate)  # fills up; a piece is never divided
+        bucket.available(loop.time(), piece.sample_rate)  # fills up; a piece is never divided
         bucket.take(piece.duration)
         stream.push_frame(piece)
     stream.end_input()
 
 
-async def voice(
+async def voice_spans(
     frames: Sequence[rtc.AudioFrame], detector: SpeechDetector
 ) -> list[tuple[float, float]]:
     """Where local voice activity hears speech, in seconds of the buffer.
@@ -129,7 +129,7 @@ async def _finals(stream: stt.RecognizeStream) -> list[stt.SpeechEvent]:
     return [event async for event in stream if event.type is _FINAL and event.alternatives]
 
 
-def joined(finals: Sequence[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:
+def join_finals(finals: Sequence[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:
     """Several finals as one; an empty one in that language if nothing was said."""
     if not finals:
         code = LanguageCode(language if is_given(language) else "")
@@ -156,6 +156,4 @@ def _text(parts: Iterable[str]) -> str:
 
 def _runs_on(last: str, first: str) -> bool:
     """Whether a text without spaces goes on; its full stop is wide, too."""
-    return all(
-        not written_with_spaces(c) or unicodedata.east_asian_width(c) == "W" for c in (last, first)
-    )
+    return all(not is_spaced(c) or unicodedata.east_asian_width(c) == "W" for c in (last, first))

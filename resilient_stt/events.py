@@ -37,8 +37,8 @@ class Replayed:
     at: float
     provider: str
     seconds: float
-    cut: float
-    took: float
+    silence_trimmed: float
+    duration: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +65,25 @@ class ProviderFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Degraded:
+class OutageStarted:
     """No provider works; audio is buffered and all that are not locked are tried."""
 
-    name: ClassVar[Literal["degraded"]] = "degraded"
+    name: ClassVar[Literal["outage_started"]] = "outage_started"
     at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class OutageEnded:
     """A provider answers again, `after` seconds of outage."""
 
-    name: ClassVar[Literal["restored"]] = "restored"
+    name: ClassVar[Literal["outage_ended"]] = "outage_ended"
     at: float
     provider: str
-    after: float
+    duration: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondOpinion:
+class HedgeFinished:
     """A silent leg on `provider` was doubted, and `asked` was given the same audio.
 
     `verdict`: `convicted` (`asked` heard words, and takes over), `answered` (the doubted one did,
@@ -93,20 +93,20 @@ class SecondOpinion:
     of audio were given to `asked`.
     """
 
-    name: ClassVar[Literal["second_opinion"]] = "second_opinion"
+    name: ClassVar[Literal["hedge_finished"]] = "hedge_finished"
     at: float
     provider: str
-    asked: str
-    sign: str
-    verdict: str
+    hedge_provider: str
+    trigger: str
+    outcome: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
+class ProviderRecovered:
     """A provider that had failed has proven in the background that it hears again."""
 
-    name: ClassVar[Literal["recovered"]] = "recovered"
+    name: ClassVar[Literal["provider_recovered"]] = "provider_recovered"
     at: float
     provider: str
 
@@ -134,9 +134,9 @@ Event = (
     | Replayed
     | AudioLost
     | ProviderFailed
-    | Degraded
-    | Restored
-    | SecondOpinion
-    | Recovered
+    | OutageStarted
+    | OutageEnded
+    | HedgeFinished
+    | ProviderRecovered
     | LanguageRouted
 )

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import structlog
 
-from .core.inputs import CREDENTIALS
-from .events import AudioLost, Degraded, Event, ProviderFailed
+from .core.inputs import ACCOUNT_ERRORS
+from .events import AudioLost, Event, OutageStarted, ProviderFailed
 
 logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
     logging.getLogger("livekit.resilient_stt"),
@@ -20,7 +20,7 @@ logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
 
 _LEVELS: dict[type[Event], int] = {
     ProviderFailed: logging.WARNING,
-    Degraded: logging.ERROR,
+    OutageStarted: logging.ERROR,
     AudioLost: logging.ERROR,
 }
 
@@ -30,7 +30,7 @@ def log_event(event: Event) -> None:
     fields = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(event).items()}
     level, message = _LEVELS.get(type(event), logging.INFO), event.name.replace("_", " ")
     if isinstance(event, ProviderFailed):
-        if event.reason in CREDENTIALS:
+        if event.reason in ACCOUNT_ERRORS:
             level = logging.ERROR  # only a human can mend it
         if event.advice:
             # in the message as well: formatters other than LiveKit's leave the fields out

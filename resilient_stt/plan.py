@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import stt
 
-from .core.policy import Policies, Provider
+from .core.policy import Policies, ProviderTraits
 from .core.routing import DEFAULT, Router
 from .health import HealthStore, MemoryHealth
 from .health.identity import provider_key
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Setup:
     """Providers by name, what is known of each, and their routes by language."""
 
     providers: dict[str, stt.STT[Any]]
-    traits: dict[str, Provider]
+    traits: dict[str, ProviderTraits]
     routes: dict[str, tuple[str, ...]]
     policies: Policies = field(default_factory=Policies)
     retranscribe: bool = False
-    store: HealthStore = field(default_factory=MemoryHealth)
+    health_store: HealthStore = field(default_factory=MemoryHealth)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """What providers were configured with, by their names."""
 
     @classmethod
-    def of(
+    def from_objects(
         cls,
         providers: Sequence[stt.STT[Any]],
         policies: Policies | None,
         store: HealthStore | None = None,
-    ) -> Plan:
+    ) -> Setup:
         """One route, in the order given."""
         named = name_providers(providers)
         return cls(
@@ -46,11 +46,11 @@ class Plan:
             traits={name: traits_of(name, provider) for name, provider in named.items()},
             routes={DEFAULT: tuple(named)},
             policies=policies or Policies(),
-            store=store or MemoryHealth(),
+            health_store=store or MemoryHealth(),
         )
 
     @classmethod
-    def configured(cls, config: Config) -> Plan:
+    def from_config(cls, config: Config) -> Setup:
         """As it was configured.
 
         Raises:
@@ -63,7 +63,7 @@ class Plan:
             routes=config.routes,
             policies=config.policies,
             retranscribe=config.retranscribe,
-            store=config.store,
+            health_store=config.store,
             options={name: config.providers[name].options for name in providers},
         )
 

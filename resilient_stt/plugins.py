@@ -52,7 +52,7 @@ class NoProvider(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class ProviderFactory:
     """What makes a provider: a class of a plugin, or an entry point."""
 
     plugin: str
@@ -76,7 +76,7 @@ def installed() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
 
 
-def find(plugin: str, kind: str | None = None) -> Maker:
+def find(plugin: str, kind: str | None = None) -> ProviderFactory:
     """The class of an installed plugin, `STT` by default, or an entry point.
 
     Raises:
@@ -94,7 +94,7 @@ def find(plugin: str, kind: str | None = None) -> Maker:
     if plugin in own:
         if kind:
             raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
-        return Maker(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
+        return ProviderFactory(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
     there = [*plugins, *own]
     raise NoProvider(_missing(plugin, there), there=there)
 
@@ -108,7 +108,7 @@ def _missing(plugin: str, there: list[str]) -> str:
     return f"no plugin {quoted(plugin)} is installed{hint}"
 
 
-def _of_plugin(plugin: str, kind: str) -> Maker:
+def _of_plugin(plugin: str, kind: str) -> ProviderFactory:
     module = _loaded(plugin, lambda: importlib.import_module(f"{_PACKAGE}.{plugin}"))
     classes = {
         name: member
@@ -121,7 +121,7 @@ def _of_plugin(plugin: str, kind: str) -> Maker:
         hint = nearest(kind, classes)
         what = f"the plugin {quoted(plugin)} has no class {quoted(kind)}{hint}"
         raise NoProvider(what, "class", classes)
-    return Maker(plugin, kind, classes[kind])
+    return ProviderFactory(plugin, kind, classes[kind])
 
 
 def _loaded(plugin: str, load: Callable[[], Any]) -> Any:
@@ -149,7 +149,9 @@ def _callable(name: str, value: Any) -> Callable[..., Any]:
 # -- options
 
 
-def checked(maker: Maker, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def checked(
+    maker: ProviderFactory, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Options in the types of the constructor, and by option what is wrong with it.
 
     What is missing is told under its name, too. No value is repeated.
@@ -273,7 +275,7 @@ def missing_key(variable: str, options: Mapping[str, Any]) -> bool:
 
 
 def make(
-    maker: Maker, options: Mapping[str, Any], variable: str, hidden: Collection[str] = ()
+    maker: ProviderFactory, options: Mapping[str, Any], variable: str, hidden: Collection[str] = ()
 ) -> stt.STT[Any]:
     """Make the provider.
 
@@ -300,7 +302,9 @@ def make(
     return made
 
 
-def _refusal(maker: Maker, error: BaseException, hidden: Collection[str]) -> ConfigurationError:
+def _refusal(
+    maker: ProviderFactory, error: BaseException, hidden: Collection[str]
+) -> ConfigurationError:
     words = " ".join(str(error).split())
     named = _VARIABLE.search(words)
     if named and not os.environ.get(named[0]):

@@ -8,10 +8,12 @@ from livekit.agents import stt
 from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import is_given
 
-from .core.inputs import Said, SaidKind, Word
+from .core.inputs import EventKind, TranscriptEvent, Word
 
 
-def said(event: stt.SpeechEvent, own: Callable[[float], float] = float) -> Said:
+def normalize(
+    event: stt.SpeechEvent, to_connection_time: Callable[[float], float] = float
+) -> TranscriptEvent:
     """Plain values, and times as seconds of the audio that the provider was sent.
 
     Args:
@@ -21,27 +23,27 @@ def said(event: stt.SpeechEvent, own: Callable[[float], float] = float) -> Said:
     Raises:
         Exception: of any type; the event is not what LiveKit's types say.
     """
-    kind = SaidKind(event.type.value)
+    kind = EventKind(event.type.value)
     if not event.alternatives:
-        return Said(kind, source=event)
+        return TranscriptEvent(kind, source=event)
     data = event.alternatives[0]
     if not isinstance(data.text or "", str):  # ink-2's plugin passes on what the server sent
         raise TypeError(f"a text of type {type(data.text).__name__}")
-    words = [_word(word, own) for word in data.words or []]
+    words = [_timed_word(word, to_connection_time) for word in data.words or []]
     timed = tuple(word for word in words if word is not None)
-    end = own(data.end_time)
-    return Said(
+    end = to_connection_time(data.end_time)
+    return TranscriptEvent(
         kind,
         data.text or "",
         timed if len(timed) == len(words) else (),
-        own(data.start_time) if end else None,
+        to_connection_time(data.start_time) if end else None,
         end or None,
         str(data.language or ""),
         event,
     )
 
 
-def _word(word: TimedString, own: Callable[[float], float]) -> Word | None:
+def _timed_word(word: TimedString, own: Callable[[float], float]) -> Word | None:
     """A word of the provider's; `None` if it has no times."""
     start = getattr(word, "start_time", NOT_GIVEN)
     end = getattr(word, "end_time", NOT_GIVEN)

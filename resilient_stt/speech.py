@@ -20,7 +20,7 @@ MODEL_RATE = 16_000
 """Hz; what the bundled model was trained on."""
 
 
-FLOOR = 10.0
+NOISE_FLOOR = 10.0
 """RMS of 16-bit samples (-70 dBFS) below which nothing is louder than anything else."""
 
 _Window = np.ndarray[Any, np.dtype[np.int16]]
@@ -36,7 +36,7 @@ class SpeechEdge:
 
     started: bool
     at: int
-    told_at: int | None = None
+    known_at: int | None = None
 
 
 class SpeechDetector(Protocol):
@@ -67,11 +67,11 @@ class DetectorOptions:
     """Time below `end_below` that ends speech: streaming pauses inside a word are shorter."""
     pad: float = 0.1
     """Speech reaches this much beyond the windows that were voiced: soft onsets and releases."""
-    rise: float = 1.4
+    onset_rise: float = 1.4
     """Times the level of a pause so far at which the next word may begin, which the model hears up
     to three windows late: nobody should be flushed in it. Of 153 ends in pauses of 0.3 to 0.6 s, 15
     were told in a word without that, and 5 with it, in its first 40 ms."""
-    rise_wait: float = 0.1
+    onset_wait: float = 0.1
     """Seconds by which that delays an end at most."""
 
 
@@ -128,7 +128,7 @@ class BundledDetector:
                 return None
             self._levels.append(math.sqrt(np.mean(np.square(window, dtype=np.float64))))
             silence = self._seconds(self._windows - self._last_voiced)
-            if silence >= options.silence + (options.rise_wait if self._rises() else 0.0):
+            if silence >= options.silence + (options.onset_wait if self._rises() else 0.0):
                 return self._end()
         elif probability >= options.start_above:
             self._speaking = True
@@ -144,8 +144,8 @@ class BundledDetector:
     def _rises(self) -> bool:
         """Whether the last window is louder than the pause before it, its edges apart."""
         before = self._levels[1:-2] or self._levels[:-1]
-        floor = max(FLOOR, statistics.median(before)) if before else FLOOR
-        return self._levels[-1] > self._options.rise * floor
+        floor = max(NOISE_FLOOR, statistics.median(before)) if before else NOISE_FLOOR
+        return self._levels[-1] > self._options.onset_rise * floor
 
     def _end(self) -> SpeechEdge:
         self._speaking = False

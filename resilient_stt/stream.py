@@ -17,36 +17,36 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio
 
 from .core.commands import (
-    Availability,
-    CloseLeg,
+    CloseConnection,
     Command,
     Emit,
-    EndLeg,
+    EndInput,
     Finish,
-    FlushLeg,
+    FlushConnection,
     GiveUp,
-    OpenLeg,
-    Release,
-    Report,
+    OpenConnection,
+    ReleaseAudio,
+    ReportAvailability,
+    ReportEvent,
     SendAudio,
-    Serve,
+    SetServing,
 )
 from .core.inputs import (
     AudioPushed,
-    Flushed,
+    ConnectionFailed,
+    DeadlineReached,
+    EventKind,
+    FlushRequested,
     Input,
     InputEnded,
     LanguageChanged,
-    LegFailed,
-    Opened,
     OptionsChanged,
-    SaidKind,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
     Word,
 )
-from .core.session import Session
+from .core.session import FailoverEngine
 from .errors import (
     AudioFormatError,
     StreamClosedError,
@@ -55,7 +55,7 @@ from .errors import (
     no_http_session,
 )
 from .frames import FrameStore, check, mono, pieces
-from .leg import LegStream
+from .leg import ProviderConnection
 from .observe import logger
 
 if TYPE_CHECKING:
@@ -70,28 +70,28 @@ class ResilientStream(stt.RecognizeStream):
         self,
         *,
         stt: ResilientSTT,
-        session: Session,
+        session: FailoverEngine,
         detector: SpeechDetector | None,
         conn_options: APIConnectOptions,
     ) -> None:
         # LiveKit's own retry must not act beside ours
         super().__init__(stt=stt, conn_options=dataclasses.replace(conn_options, max_retry=0))
         self._resilient = stt
-        self._session = session
+        self._engine = session
         self._detector = detector
         self._frames = FrameStore()
         self._pushed = 0
         """Samples of it that the session knows of."""
-        self._legs: dict[int, LegStream] = {}
+        self._connections: dict[int, ProviderConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
-        self._sessionless: set[str] = set()
+        self._without_http_session: set[str] = set()
         """Providers that could not be opened for want of an HTTP session."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
-        return f"ResilientStream({self._session!r})"
+        return f"ResilientStream({self._engine!r})"
 
     # -- what callers do
 
@@ -154,35 +154,35 @@ class ResilientStream(stt.RecognizeStream):
     async def _pump(self) -> None:
         reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
         try:
-            self._handle(Opened())
-            while not self._session.done:
-                self._take(await self._inbox.get())
+            self._handle(StreamOpened())
+            while not self._engine.done:
+                self._process(await self._inbox.get())
         finally:
             if self._timer:
                 self._timer.cancel()
             await aio.cancel_and_wait(reader)
-            await self._close_legs()
+            await self._close_connections()
 
     async def _read_input(self) -> None:
         async for item in self._input_ch:
-            self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else Flushed())
+            self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else FlushRequested())
         self._inbox.put_nowait(InputEnded())
 
-    def _take(self, item: Input | rtc.AudioFrame) -> None:
+    def _process(self, item: Input | rtc.AudioFrame) -> None:
         if isinstance(item, rtc.AudioFrame):
             for piece in pieces(item):
                 self._frames.append(piece)
-                self._voice(self._detector.push(piece) if self._detector else ())
+                self._report_voice(self._detector.push(piece) if self._detector else ())
                 self._push_to(self._frames.end)
             return
         if isinstance(item, InputEnded) and self._detector:
-            self._voice(self._detector.finish())
+            self._report_voice(self._detector.finish())
         self._handle(item)
 
-    def _voice(self, edges: Iterable[SpeechEdge]) -> None:
+    def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:
         """Tell the session of speech where it was heard: the rest of the frame comes later."""
         for edge in edges:
-            self._push_to(self._frames.end if edge.told_at is None else edge.told_at)
+            self._push_to(self._frames.end if edge.known_at is None else edge.known_at)
             self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
 
     def _push_to(self, position: int) -> None:
@@ -193,12 +193,12 @@ class ResilientStream(stt.RecognizeStream):
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()
-        for command in self._session.handle(item, loop.time()):
+        for command in self._engine.handle(item, loop.time()):
             self._execute(command)
         self._arm(loop)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        deadline = self._session.deadline()
+        deadline = self._engine.deadline()
         if self._timer:
             if self._timer.when() == deadline:
                 return
@@ -207,40 +207,42 @@ class ResilientStream(stt.RecognizeStream):
 
     def _wake(self) -> None:
         self._timer = None
-        self._inbox.put_nowait(Woken(self._draw_wait()))
+        self._inbox.put_nowait(DeadlineReached(self._draw_wait()))
 
     def _draw_wait(self) -> float:
-        return self._resilient.draw_wait(self._session.failures)
+        return self._resilient.draw_wait(self._engine.failures_in_a_row)
 
     # -- commands
 
     def _execute(self, command: Command) -> None:
         match command:
-            case OpenLeg():
+            case OpenConnection():
                 self._open(command)
-            case SendAudio(leg, start, end):
-                self._on_leg(leg, lambda stream: stream.push(self._frames.frame(start, end)))
-            case FlushLeg(leg):
-                self._on_leg(leg, LegStream.flush)
-            case EndLeg(leg):
-                self._on_leg(leg, LegStream.end_input)
-            case CloseLeg(leg):
-                self._close(leg)
-            case Release(before):
+            case SendAudio(connection, start, end):
+                self._with_connection(
+                    connection, lambda stream: stream.push(self._frames.frame(start, end))
+                )
+            case FlushConnection(connection):
+                self._with_connection(connection, ProviderConnection.flush)
+            case EndInput(connection):
+                self._with_connection(connection, ProviderConnection.end_input)
+            case CloseConnection(connection):
+                self._close(connection)
+            case ReleaseAudio(before):
                 self._frames.release(before)
             case _:
-                self._tell(command)
+                self._report(command)
 
-    def _tell(self, command: Command) -> None:
+    def _report(self, command: Command) -> None:
         match command:
             case Emit():
                 self._event_ch.send_nowait(self._event(command))
-            case Serve(provider, leg):
+            case SetServing(provider, connection):
                 self._resilient.serve(provider)
-                self._on_leg(leg, LegStream.serves)
-            case Availability(provider, available):
+                self._with_connection(connection, ProviderConnection.set_serving)
+            case ReportAvailability(provider, available):
                 self._resilient.report_availability(provider, available)
-            case Report(event):
+            case ReportEvent(event):
                 self._resilient.report(event)
             case GiveUp(message):
                 raise APIConnectionError(message, retryable=False)
@@ -249,10 +251,10 @@ class ResilientStream(stt.RecognizeStream):
             case _:
                 raise AssertionError(f"unknown command {command!r}")
 
-    def _open(self, order: OpenLeg) -> None:
+    def _open(self, order: OpenConnection) -> None:
         rate = self._frames.rate
         try:
-            self._legs[order.leg] = LegStream(
+            self._connections[order.connection] = ProviderConnection(
                 order,
                 self._resilient.provider_named(order.provider),
                 inbox=self._inbox.put_nowait,
@@ -261,34 +263,40 @@ class ResilientStream(stt.RecognizeStream):
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:
-            self._not_opened(order.leg, order.provider, error)
+            self._not_opened(order.connection, order.provider, error)
 
-    def _not_opened(self, leg: int, provider: str, error: Exception) -> None:
+    def _not_opened(self, connection: int, provider: str, error: Exception) -> None:
         if lacks_http_session(error):
-            self._sessionless.add(provider)
-            if self._sessionless >= self._resilient.names:
+            self._without_http_session.add(provider)
+            if self._without_http_session >= self._resilient.names:
                 raise no_http_session() from None
         failure = classify(error)
         self._inbox.put_nowait(
-            LegFailed(leg, failure.kind, failure.detail, failure.retry_after, self._draw_wait())
+            ConnectionFailed(
+                connection, failure.kind, failure.detail, failure.retry_after, self._draw_wait()
+            )
         )
 
-    def _on_leg(self, leg: int, action: Callable[[LegStream], None]) -> None:
+    def _with_connection(
+        self, connection: int, action: Callable[[ProviderConnection], None]
+    ) -> None:
         """A leg that could not be opened is absent until the session has heard of it."""
-        if (stream := self._legs.get(leg)) is not None:
+        if (stream := self._connections.get(connection)) is not None:
             action(stream)
 
-    def _close(self, leg: int) -> None:
-        stream = self._legs.pop(leg, None)
+    def _close(self, connection: int) -> None:
+        stream = self._connections.pop(connection, None)
         if stream is None:
             return
-        task = asyncio.create_task(stream.aclose(), name=f"resilient_stt.close-leg-{leg}")
+        task = asyncio.create_task(
+            stream.aclose(), name=f"resilient_stt.close-connection-{connection}"
+        )
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _close_legs(self) -> None:
-        for leg in list(self._legs):
-            self._close(leg)
+    async def _close_connections(self) -> None:
+        for connection in list(self._connections):
+            self._close(connection)
         if self._closing:
             await asyncio.wait(list(self._closing))
 
@@ -299,7 +307,7 @@ class ResilientStream(stt.RecognizeStream):
         source = emit.source
         if not isinstance(source, stt.SpeechEvent):
             return stt.SpeechEvent(type=stt.SpeechEventType(emit.kind.value))
-        if emit.kind in (SaidKind.START, SaidKind.END, SaidKind.USAGE):
+        if emit.kind in (EventKind.START, EventKind.END, EventKind.USAGE):
             return source
         offset = self.start_time_offset
         data = source.alternatives[0]

@@ -17,24 +17,30 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
-from .arguments import checked, detector_factory, store, tag, with_overrides
+from .arguments import (
+    detector_factory,
+    validate_language,
+    validate_providers,
+    validate_store,
+    with_overrides,
+)
 from .batch import Batch
 from .core.breaker import Breaker
-from .core.health import Health, advice
+from .core.health import ProviderHealth, advice
 from .core.hedging import HedgeBudget
 from .core.policy import Policies
-from .core.routing import Routing
-from .core.session import Session
+from .core.routing import LanguageTracker
+from .core.session import FailoverEngine
 from .errors import ConfigurationError, Failure
 from .events import Event, ProviderFailed
 from .health import HealthStore
 from .observe import log_event, logger
 from .options import fan_out
-from .plan import Plan
+from .plan import Setup
 from .providers import from_environment
 from .speech import SpeechDetector, SpeechDetectorFactory
 from .stream import ResilientStream
-from .usage import labelled
+from .usage import with_role
 
 if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
@@ -49,10 +55,10 @@ EventName = Literal[
     "replayed",
     "audio_lost",
     "provider_failed",
-    "degraded",
-    "restored",
-    "second_opinion",
-    "recovered",
+    "outage_started",
+    "outage_ended",
+    "hedge_finished",
+    "provider_recovered",
     "language_routed",
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
@@ -91,7 +97,7 @@ class ResilientSTT(STT[EventName]):
                 fleet. Without, in this object alone.
             attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect, and in
                 `recognize()` to answer; overrides `RetryPolicy.connect_timeout`.
-            max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reopenings`.
+            max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reconnect_budget`.
             retry_interval: as in `FallbackAdapter`; overrides `RetryPolicy.wait_max`.
 
         Raises:
@@ -99,8 +105,8 @@ class ResilientSTT(STT[EventName]):
                 cannot stream without a `vad`, no key in the environment, a `health` that is no
                 store, or an impossible number.
         """
-        providers = from_environment() if stt is None else checked(stt)
-        plan = Plan.of(providers, policies, store(health))
+        providers = from_environment() if stt is None else validate_providers(stt)
+        plan = Setup.from_objects(providers, policies, validate_store(health))
         retry = with_overrides(plan.policies, attempt_timeout, max_retry_per_stt, retry_interval)
         self._begin(replace(plan, policies=retry), language, vad, attempt_timeout)
 
@@ -125,12 +131,12 @@ class ResilientSTT(STT[EventName]):
         """
         from .config import load  # a YAML reader takes 0.1 s to import, and most have no file
 
-        return cls._planned(Plan.configured(load(source)), language=language, vad=vad)
+        return cls._planned(Setup.from_config(load(source)), language=language, vad=vad)
 
     @classmethod
     def _planned(
         cls,
-        plan: Plan,
+        plan: Setup,
         *,
         language: NotGivenOr[str] = NOT_GIVEN,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
@@ -141,15 +147,15 @@ class ResilientSTT(STT[EventName]):
 
     def _begin(
         self,
-        plan: Plan,
+        plan: Setup,
         language: NotGivenOr[str],
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
         attempt_timeout: float | None,
     ) -> None:
         self.policies = plan.policies
-        self._plan = plan
+        self._setup = plan
         self._router = plan.router
-        self._language = tag(language)
+        self._language = validate_language(language)
         self._originals = plan.providers
         self._attempt_timeout = attempt_timeout
         self._wrapped: list[StreamAdapter] = []
@@ -159,12 +165,14 @@ class ResilientSTT(STT[EventName]):
         super().__init__(capabilities=_capabilities(list(self._providers.values())))
         self._detector = detector_factory(vad)
         self._health = {
-            name: Health(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
+            name: ProviderHealth(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
             for name in self._providers
         }
-        self._keeper = plan.store.keep([(plan.key(n), one) for n, one in self._health.items()])
+        self._health_sync = plan.health_store.sync(
+            [(plan.key(n), one) for n, one in self._health.items()]
+        )
         watchdog = self.policies.watchdog
-        self._budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
+        self._budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
         self._serving = self._preferred
         self._keyterms: list[str] = []
         self._streams: WeakSet[ResilientStream] = WeakSet()
@@ -222,14 +230,14 @@ class ResilientSTT(STT[EventName]):
             ConfigurationError: `language` is no text.
         """
         detector = self.detector()
-        routing = Routing(
+        routing = LanguageTracker(
             self._router,
             self.policies.routing,
             self._spoken(language),
-            retranscribe=self._plan.retranscribe,
+            retranscribe=self._setup.retranscribe,
         )
-        session = Session(
-            routing, self._health, self.policies, self._budget, hears=detector is not None
+        session = FailoverEngine(
+            routing, self._health, self.policies, self._budget, vad_enabled=detector is not None
         )
         stream = ResilientStream(
             stt=self,
@@ -256,7 +264,7 @@ class ResilientSTT(STT[EventName]):
             ConfigurationError: no provider takes an option, or none has that name, or `language`
                 is no text, and nothing was changed; or a provider refuses what it is given.
         """
-        spoken = tag(language)
+        spoken = validate_language(language)
         if options:
             for name in fan_out(self._originals, provider, options):
                 self._options_changed(name)
@@ -267,13 +275,13 @@ class ResilientSTT(STT[EventName]):
 
     def prewarm(self) -> None:
         """Pre-warm the preferred provider, and ask who else knows which are well."""
-        self._keeper.glance()
+        self._health_sync.refresh()
         self._providers[self._preferred].prewarm()
 
     async def aclose(self) -> None:
         """Let go of the providers. They stay the caller's to close, as with `FallbackAdapter`."""
         await self._batch.aclose()
-        await self._keeper.aclose()
+        await self._health_sync.aclose()
         for provider in self._providers.values():
             provider.off("metrics_collected", self._forward_metrics)
         for adapter in self._wrapped:
@@ -297,7 +305,7 @@ class ResilientSTT(STT[EventName]):
 
     def _spoken(self, language: NotGivenOr[str]) -> str:
         """The language that a caller gave, else our own; empty if none is known."""
-        return tag(language) if is_given(language) else self._language
+        return validate_language(language) if is_given(language) else self._language
 
     def _options_changed(self, name: str) -> None:
         for stream in self._streams:
@@ -319,7 +327,7 @@ class ResilientSTT(STT[EventName]):
 
     def sharing(self) -> AbstractAsyncContextManager[None]:
         """While a stream is inside, health is shared with whom the health store knows."""
-        return self._keeper.used()
+        return self._health_sync.running()
 
     def provider_named(self, name: str) -> STT[Any]:
         """The provider behind a name of the route."""
@@ -352,7 +360,7 @@ class ResilientSTT(STT[EventName]):
 
     def report_failure(self, name: str, failure: Failure) -> None:
         """A provider failed at a whole buffer."""
-        provider = self._plan.traits[name]
+        provider = self._setup.traits[name]
         self.report(
             ProviderFailed(
                 at=0.0,
@@ -428,7 +436,7 @@ class ResilientSTT(STT[EventName]):
             return await self._batch.recognize(buffer, self._spoken(language), timeout)
 
     def _forward_metrics(self, *args: Any) -> None:
-        self.emit("metrics_collected", *map(labelled, args))
+        self.emit("metrics_collected", *map(with_role, args))
 
 
 def _capabilities(providers: Sequence[STT[Any]]) -> stt.STTCapabilities:

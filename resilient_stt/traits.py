@@ -14,7 +14,7 @@ from typing import Any
 
 from livekit.agents import LanguageCode, stt
 
-from .core.policy import Pace, Provider
+from .core.policy import Pace, ProviderTraits
 from .core.routing import shortened
 from .providers import DEFAULTS, plugin_of
 
@@ -52,10 +52,10 @@ class Model:
     multi: frozenset[str] = frozenset()
     """Those it tells apart with `language: multi`."""
     pace: Pace
-    flushes: bool
-    finalises_late: bool = False
-    final_after: float
-    turn_after: float = 0.0
+    manual_flush: bool
+    slow_endpointing: bool = False
+    final_timeout: float
+    end_of_turn_timeout: float = 0.0
 
 
 def _tags(text: str) -> frozenset[str]:
@@ -84,9 +84,9 @@ TABLE = (
         variants=".*",  # so the plugin tells it, too
         languages=_WHISPER,
         pace=_CARTESIA_PACE,
-        flushes=True,
-        finalises_late=True,
-        final_after=1.6,
+        manual_flush=True,
+        slow_endpointing=True,
+        final_timeout=1.6,
     ),
     Model(
         plugin="cartesia",
@@ -94,16 +94,16 @@ TABLE = (
         # a newer page says en fr hi ja es, too; the plugin (1.8.9) sends none, and warns
         languages=_tags("en"),
         pace=_CARTESIA_PACE,
-        flushes=False,
-        final_after=1.6,
-        turn_after=_TURN_AFTER,
+        manual_flush=False,
+        final_timeout=1.6,
+        end_of_turn_timeout=_TURN_AFTER,
     ),
     Model(
         plugin="cartesia",
         pace=_CARTESIA_PACE,
-        flushes=False,
-        final_after=1.6,
-        turn_after=_TURN_AFTER,
+        manual_flush=False,
+        final_timeout=1.6,
+        end_of_turn_timeout=_TURN_AFTER,
     ),
     Model(
         plugin="deepgram",
@@ -111,8 +111,8 @@ TABLE = (
         languages=_NOVA_3,
         multi=_tags("en es fr de hi ru pt ja it nl"),
         pace=_DEEPGRAM_PACE,
-        flushes=True,
-        final_after=1.2,
+        manual_flush=True,
+        final_timeout=1.2,
     ),
     Model(
         plugin="deepgram",
@@ -120,10 +120,10 @@ TABLE = (
         languages=_NOVA_2,
         multi=_tags("es en"),
         pace=_DEEPGRAM_PACE,
-        flushes=True,
-        final_after=1.2,
+        manual_flush=True,
+        final_timeout=1.2,
     ),
-    Model(plugin="deepgram", pace=_DEEPGRAM_PACE, flushes=True, final_after=1.2),
+    Model(plugin="deepgram", pace=_DEEPGRAM_PACE, manual_flush=True, final_timeout=1.2),
 )
 """Of several that fit, the first."""
 
@@ -140,7 +140,7 @@ def _is_of(entry: Model, model: str) -> bool:
 
 def traits_of(
     name: str, provider: stt.STT[Any], given: Mapping[str, Any] | None = None
-) -> Provider:
+) -> ProviderTraits:
     """What the decisions know of a provider.
 
     Args:
@@ -151,12 +151,12 @@ def traits_of(
     plugin = plugin_of(provider)
     known = model_of(plugin, type(provider).__name__, provider.model)
     interims = provider.capabilities.interim_results
-    traits = Provider(
+    traits = ProviderTraits(
         name=name,
-        interims=interims,
-        detects=_detects(provider),
+        interim_results=interims,
+        language_detection=_detects_language(provider),
         key_variable=key_variable(plugin),
-        **(_told(known) if known else _careful(provider)),
+        **(_known_traits(known) if known else _default_traits(provider)),
     )
     own = dict(given or {})
     if "pace" in own:
@@ -164,28 +164,32 @@ def traits_of(
     return replace(traits, **own)
 
 
-def _detects(provider: stt.STT[Any]) -> bool:
+def _detects_language(provider: stt.STT[Any]) -> bool:
     """Whether it was made to find languages out, which LiveKit's interface does not tell: so look
     at where Deepgram's plugin (1.8.9) keeps it."""
     options = getattr(provider, "_opts", None)
     return str(getattr(options, "language", None) or "").lower() == MULTI
 
 
-def _told(known: Model) -> dict[str, Any]:
+def _known_traits(known: Model) -> dict[str, Any]:
     return {
         "pace": known.pace,
-        "flushes": known.flushes,
-        "finalises_late": known.finalises_late,
-        "final_after": known.final_after,
-        "turn_after": known.turn_after,
+        "manual_flush": known.manual_flush,
+        "slow_endpointing": known.slow_endpointing,
+        "final_timeout": known.final_timeout,
+        "end_of_turn_timeout": known.end_of_turn_timeout,
     }
 
 
-def _careful(provider: stt.STT[Any]) -> dict[str, Any]:
+def _default_traits(provider: stt.STT[Any]) -> dict[str, Any]:
     """Of an unknown class: nothing is flushed unasked, and it is given time."""
     able = provider.capabilities
     turn_after = _TURN_AFTER if able.interim_results else 0.0
-    return {"flushes": able.manual_flush, "final_after": 2.5, "turn_after": turn_after}
+    return {
+        "manual_flush": able.manual_flush,
+        "final_timeout": 2.5,
+        "end_of_turn_timeout": turn_after,
+    }
 
 
 def key_variable(plugin: str) -> str:
@@ -197,22 +201,24 @@ def key_variable(plugin: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class LanguageSupport:
     """What a configured provider can be sent, as far as it is known."""
 
     model: str
     """The model, as given or as the plugin picks it; empty if unknown."""
     languages: frozenset[str] | None
-    detects: bool | None
+    language_detection: bool | None
     """Whether it finds the language out by itself."""
 
-    def speaks(self, tag: str) -> bool:
+    def supports(self, tag: str) -> bool:
         """Whether a language may be sent: it or one that it is a kind of (RFC 4647, lookup), or
         nothing is known."""
-        return self.languages is None or speaks(self.languages, tag)
+        return self.languages is None or supports(self.languages, tag)
 
 
-def hearing_of(plugin: str, kind: str, options: Mapping[str, Any], default: str) -> Hearing:
+def language_support(
+    plugin: str, kind: str, options: Mapping[str, Any], default: str
+) -> LanguageSupport:
     """What a provider will hear with these options; `default` is its constructor's model."""
     language = str(options.get("language") or "")
     model = str(options.get("model") or default)
@@ -222,12 +228,12 @@ def hearing_of(plugin: str, kind: str, options: Mapping[str, Any], default: str)
         model = "ink-2" if english else "ink-whisper"
     known = model_of(plugin, kind, model)
     if known is None:
-        return Hearing(model, None, None)
+        return LanguageSupport(model, None, None)
     is_multi = language.lower() == MULTI
     if known.languages is None:
-        return Hearing(model, None, is_multi)
+        return LanguageSupport(model, None, is_multi)
     detects = is_multi and bool(known.multi)
-    return Hearing(model, known.multi if detects else known.languages, detects)
+    return LanguageSupport(model, known.multi if detects else known.languages, detects)
 
 
 def batch_only(plugin: str, kind: str, options: Mapping[str, Any]) -> list[str]:
@@ -235,13 +241,13 @@ def batch_only(plugin: str, kind: str, options: Mapping[str, Any]) -> list[str]:
     return [o for o in _BATCH_ONLY.get((plugin, kind), ()) if options.get(o)]
 
 
-def speaks(languages: Collection[str], tag: str) -> bool:
+def supports(languages: Collection[str], tag: str) -> bool:
     """Whether a list of languages has a tag or, by RFC 4647 lookup, one that it is a kind of."""
     known = {language.lower() for language in languages}
     return any(shorter in known for shorter in shortened(tag))
 
 
-def models_that_speak(plugin: str, kind: str, tag: str) -> list[str]:
+def models_supporting(plugin: str, kind: str, tag: str) -> list[str]:
     """Models of the same class that are known to speak a language."""
     of = [m for m in TABLE if (m.plugin, m.kind) == (plugin, kind) and m.languages]
-    return [m.family for m in of if speaks(m.languages or (), tag)]
+    return [m.family for m in of if supports(m.languages or (), tag)]

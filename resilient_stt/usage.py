@@ -17,21 +17,21 @@ from .core.commands import Role
 
 
 @dataclass(slots=True)
-class Tag:
+class UsageTag:
     """A leg's provider by name, and what the leg is for, now."""
 
     provider: str
     role: Role
 
 
-current: ContextVar[Tag] = ContextVar("resilient_stt.leg")
+current: ContextVar[UsageTag] = ContextVar("resilient_stt.leg")
 """The leg whose task runs; none outside of one."""
 
 
 class UsageMetadata(Metadata):
     """LiveKit's labels, and ours.
 
-    `provider`: its name in the configuration. `role`: `active`, or `hedge`, `probe` and `attempt`
+    `provider`: its name in the configuration. `role`: `active`, or `hedge`, `probe` and `reconnect`
     for audio that was heard beside the leg that served, or in an outage; see `core.commands.Role`.
     """
 
@@ -39,7 +39,7 @@ class UsageMetadata(Metadata):
     role: str
 
 
-def labelled(metrics: Any) -> Any:
+def with_role(metrics: Any) -> Any:
     """A leg's `STTMetrics` with `UsageMetadata`; anything else as it is."""
     tag = current.get(None)
     if tag is None or not isinstance(metrics, STTMetrics):

@@ -183,7 +183,7 @@ BROKEN: dict[str, Broken] = {
     "duration-boolean": _yaml(P + "replay: {window: true}\n", "replay.window: must be a number"),
     "duration-list": _yaml(P + "replay: {window: [1]}\n", "must be a number, not a list"),
     "count-with-unit": _yaml(
-        P + "breaker: {failures: 3s}\n",
+        P + "breaker: {consecutive_failures: 3s}\n",
         "breaker.failures: must be a whole number, not '3s'",
     ),
     "count-broken": _yaml(P + "breaker: {failures: 2.5}\n", "breaker.failures: must be a whole"),
@@ -191,7 +191,8 @@ BROKEN: dict[str, Broken] = {
     "count-true": _yaml(P + "breaker: {failures: true}\n", "breaker.failures: must be a number"),
     "count-huge": _yaml(P + f"breaker: {{failures: {'9' * 30}}}\n", "breaker.failures: must be"),
     "share-with-unit": _yaml(
-        P + "breaker: {failed_share: 50ms}\n", "breaker.failed_share: must be a number, not '50ms'"
+        P + "breaker: {failure_rate_threshold: 50ms}\n",
+        "breaker.failure_rate_threshold: must be a number, not '50ms'",
     ),
     "flag-number": _yaml(P + "retranscribe: 3\n", "retranscribe: must be true or false, not 3"),
     "flag-word": _yaml(P + "failback: {enabled: maybe}\n", "failback.enabled: must be true or"),
@@ -201,7 +202,10 @@ BROKEN: dict[str, Broken] = {
     "no-attempts": _yaml(P + "retry: {attempts: 0}\n", "retry.attempts: must be 1 or more"),
     "share-of-all": _yaml(P + "breaker: {jitter: 1.5}\n", "breaker.jitter: must be less than 1"),
     "window": _yaml(P + "replay: {window: 200ms}\n", "replay.window: must be 1 s or more"),
-    "hedge": _yaml(P + "watchdog: {hedge_at: 2}\n", "line 2: watchdog: suspicion_max must be 1"),
+    "hedge": _yaml(
+        P + "watchdog: {final_hedge_fraction: 2}\n",
+        "line 2: watchdog: max_deadline_multiplier must be 1",
+    ),
     "pace": _yaml(
         _of_provider("{plugin: deepgram, traits: {pace: {rate: 0.5}}}"),
         "providers.d.traits.pace: needs a burst of 0.05 s or more and a rate of at least 1 x",

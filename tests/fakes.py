@@ -16,11 +16,11 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 from livekit.agents.utils import AudioBuffer, is_given
 
 from resilient_stt import Event, Policies, ResilientSTT
-from resilient_stt.plan import Plan
+from resilient_stt.plan import Setup
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Fault
-from resilient_stt.testing.hearing import HeardWord, Hearing
+from resilient_stt.testing.hearing import AudioRecognizer, HeardWord
 from resilient_stt.traits import traits_of
 
 EVENTS = tuple(e.name for e in get_args(Event))
@@ -93,7 +93,7 @@ class FakeSTT(stt.STT[str]):
         provider: str = "Fake",
         **capabilities: Any,
     ) -> None:
-        """`text`, `error`, `delay`: what `recognize` answers, and after how many seconds."""
+        """`text`, `configuration_error`, `delay`: what `recognize` answers, and after how many seconds."""
         offered = {"streaming": True, "interim_results": False, **capabilities}
         super().__init__(capabilities=stt.STTCapabilities(**offered))
         self.behaviour = behaviour
@@ -164,7 +164,7 @@ def routed(
 ) -> ResilientSTT:
     """A `ResilientSTT` with routes; `traits` of a provider by its name, `options` ours."""
     given = traits or {}
-    plan = Plan(
+    plan = Setup(
         providers=dict(providers),
         traits={name: traits_of(name, made, given.get(name)) for name, made in providers.items()},
         routes={key: tuple(names) for key, names in routes.items()},
@@ -218,7 +218,7 @@ def transcribes(
     """
 
     async def behave(stream: FakeStream) -> None:
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         pending: list[HeardWord] = []
 
         def tell() -> None:

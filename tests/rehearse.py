@@ -8,12 +8,12 @@ from resilient_stt.testing.rehearsal import (
     HEALTHY,
     WHISPER,
     Chain,
-    Run,
-    Script,
-    breaches,
-    run,
-    run_all,
+    FaultPlan,
+    Trial,
+    run_trial,
+    run_trials,
     slowest,
+    violations,
 )
 from resilient_stt.testing.speech import ReferenceSpeech
 
@@ -23,12 +23,12 @@ __all__ = [
     "INK2",
     "WHISPER",
     "Chain",
-    "Run",
-    "Script",
+    "FaultPlan",
+    "Trial",
     "check",
     "check_delay",
-    "run",
-    "run_all",
+    "run_trial",
+    "run_trials",
     "slowest_healthy",
 ]
 
@@ -39,7 +39,7 @@ DEEPGRAM = Chain(("deepgram", "cartesia"))
 def check(played: Played, where: str, *, accurate: bool = True) -> None:
     """Nothing lost, twice, torn, disordered or unbalanced; `accurate`: and nothing mistimed."""
     assert played.error is None, where
-    assert not breaches(played, accurate=accurate), f"{where}: {played.score}"
+    assert not violations(played, accurate=accurate), f"{where}: {played.score}"
 
 
 def check_delay(played: Played, slowest: list[float], allowed: float, where: str) -> None:
@@ -50,6 +50,6 @@ def check_delay(played: Played, slowest: list[float], allowed: float, where: str
 
 async def slowest_healthy(speech: ReferenceSpeech, chain: Chain = WHISPER) -> list[float]:
     """Each word's delay in a healthy run, of the provider that takes longer for it."""
-    runs = await run_all([HEALTHY, FALLBACK_ONLY], speech, chain)
+    runs = await run_trials([HEALTHY, FALLBACK_ONLY], speech, chain)
     assert all(r.played.score.ok for r in runs)
     return slowest(r.played.score.late_s for r in runs)

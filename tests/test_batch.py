@@ -90,7 +90,10 @@ async def test_nobody_answers() -> None:
     begun = loop.time()
     with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, other\)"):
         await made.recognize(frames(), conn_options=APIConnectOptions(max_retry=3))
-    assert [len(p.recognized) for p in providers] == [4, 4]  # once, and `reopenings` times more
+    assert [len(p.recognized) for p in providers] == [
+        4,
+        4,
+    ]  # once, and `reconnect_budget` times more
     retry = made.policies.retry
     assert 3 * LEAST_WAIT <= loop.time() - begun <= 3 * retry.wait_max + 0.1
     assert [e.recoverable for e in errors] == [True, True, False], "of failures alike, the first"
@@ -317,7 +320,7 @@ async def test_the_outage_limit(limit: float) -> None:
 def spanish(**providers: FakeSTT) -> ResilientSTT:
     """`es` goes the other way round; `detect` is for the third alone."""
     routes = {"default": ["a", "b"], "es": ["b", "a"], "detect": ["multi"]}
-    traits = {"multi": {"detects": True}}
+    traits = {"multi": {"language_detection": True}}
     return routed({"multi": FakeSTT(text="?"), **providers}, routes, traits=traits)
 
 

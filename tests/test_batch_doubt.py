@@ -93,8 +93,8 @@ async def test_an_honest_answer_is_not_doubted(kind: str) -> None:
 
 async def test_who_recognises_by_itself_is_doubted_as_well() -> None:
     """An empty answer to speech is none; usage tells that another one was asked for."""
-    deaf, hears = FakeSTT(text=""), FakeSTT(text="hi")
-    made = ResilientSTT([deaf, hears], vad=HEARS)
+    deaf, vad_enabled = FakeSTT(text=""), FakeSTT(text="hi")
+    made = ResilientSTT([deaf, vad_enabled], vad=HEARS)
     used: list[Any] = []
     made.on("metrics_collected", used.append)
     assert (await made.recognize(frames(2.0))).alternatives[0].text == "hi"
@@ -154,7 +154,7 @@ async def test_without_second_opinions(vad: Any, watchdog: WatchdogPolicy) -> No
 
 async def test_second_opinions_have_a_budget() -> None:
     """Those that find nothing wrong may cost a share of the audio, as those of streams."""
-    mean = replace(WatchdogPolicy(), hedge_share=0.5, hedge_allowance=0.0)
+    mean = replace(WatchdogPolicy(), hedge_audio_share=0.5, hedge_audio_allowance=0.0)
     first, second = streams(""), streams("")
     made = ResilientSTT([first, second], vad=HEARS, policies=Policies(watchdog=mean))
     for _ in range(8):

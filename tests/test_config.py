@@ -37,7 +37,7 @@ def yaml_of(text: str, folder: Path) -> Config:
 
 def same(first: Config, second: Config) -> bool:
     def essence(config: Config) -> tuple[Any, ...]:
-        specs = {name: (s.maker, s.options, s.given) for name, s in config.providers.items()}
+        specs = {name: (s.factory, s.options, s.given) for name, s in config.providers.items()}
         return specs, config.routes, config.policies, config.retranscribe
 
     return essence(first) == essence(second)
@@ -49,7 +49,7 @@ providers:
   d:
     plugin: deepgram
     options: {language: multi, keyterm: [a, "b"]}
-    traits: {pace: {burst: 2s}, final_after: 500ms}
+    traits: {pace: {burst: 2s}, final_timeout: 500ms}
 routes: {default: [c, d], es-mx: [d], no: [c], DETECT: [d]}
 retranscribe: true
 replay: {window: 1.5m}
@@ -64,7 +64,7 @@ options = {model = "ink-whisper", sample_rate = 8000}
 [providers.d]
 plugin = "deepgram"
 options = {language = "multi", keyterm = ["a", "b"]}
-traits = {pace = {burst = "2s"}, final_after = "500ms"}
+traits = {pace = {burst = "2s"}, final_timeout = "500ms"}
 [routes]
 default = ["c", "d"]
 es-mx = ["d"]
@@ -96,7 +96,7 @@ def test_every_source_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "detect": ("d",),
     }
     assert of_yaml.policies.replay == ReplayPolicy(window=90)
-    assert of_yaml.policies.retry == RetryPolicy(reopenings=2, connect_timeout=0.2)
+    assert of_yaml.policies.retry == RetryPolicy(reconnect_budget=2, connect_timeout=0.2)
     assert not of_yaml.policies.failback.enabled
     assert of_yaml.retranscribe
 
@@ -189,7 +189,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "tags": ["${RATE} $${ }", "${RATE}", "abc", "$", "a:-b"],
     }
     assert config.retranscribe
-    assert config.policies.retry == RetryPolicy(reopenings=7, connect_timeout=2)
+    assert config.policies.retry == RetryPolicy(reconnect_budget=7, connect_timeout=2)
 
 
 def test_providers_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,15 +254,20 @@ def test_nothing_secret_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_traits_are_told_over_the_table() -> None:
     """What is left out is as the table has it."""
-    traits = {"pace": {"burst": "2s"}, "interims": False, "flushes": False, "final_after": "2s"}
+    traits = {
+        "pace": {"burst": "2s"},
+        "interim_results": False,
+        "manual_flush": False,
+        "final_timeout": "2s",
+    }
     options = {"api_key": "k"}
     config = load(
         {"providers": {"d": {"plugin": "deepgram", "options": options, "traits": traits}}}
     )
     told = config.traits("d", config.make_providers()["d"])
     assert told.pace == Pace(burst=2, rate=2.0)
-    assert (told.interims, told.flushes, told.final_after) == (False, False, 2)
-    assert (told.name, told.turn_after) == ("d", 0)
+    assert (told.interim_results, told.manual_flush, told.final_timeout) == (False, False, 2)
+    assert (told.name, told.end_of_turn_timeout) == ("d", 0)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +290,9 @@ def test_where_the_key_comes_from(
         ({"plugin": "deepgram"}, "es-419"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "es"),
         ({"plugin": "deepgram", "options": {"language": "multi"}}, "detect"),
-        ({"plugin": "deepgram", "traits": {"detects": True}}, "detect"),
-        ({"plugin": "deepgram", "unchecked": True}, "detect"),
-        ({"plugin": "deepgram", "unchecked": True}, "sw"),
+        ({"plugin": "deepgram", "traits": {"language_detection": True}}, "detect"),
+        ({"plugin": "deepgram", "skip_language_check": True}, "detect"),
+        ({"plugin": "deepgram", "skip_language_check": True}, "sw"),
         ({"plugin": "deepgram", "options": {"model": "nova-9"}}, "sw"),
         ({"plugin": "deepgram", "options": {"model": "nova-3-2025-01-01"}}, "uk"),
         ({"plugin": "deepgram", "class": "STTv2"}, "detect"),
@@ -299,7 +304,7 @@ def test_where_the_key_comes_from(
             {
                 "plugin": "cartesia",
                 "options": {"model": "ink-2", "language": "fr"},
-                "unchecked": True,
+                "skip_language_check": True,
             },
             "fr",
         ),
@@ -345,8 +350,8 @@ def test_the_schema_knows_durations(value: object) -> None:
         {"providers": ONE, "replay": {"window": "60x"}},
         {"providers": ONE, "replay": {"window": -1}},
         {"providers": ONE, "replay": {"windw": 1}},
-        {"providers": ONE, "breaker": {"failures": "3s"}},
-        {"providers": ONE, "breaker": {"failures": 2.5}},
+        {"providers": ONE, "breaker": {"consecutive_failures": "3s"}},
+        {"providers": ONE, "breaker": {"consecutive_failures": 2.5}},
         {"providers": ONE, "routes": {"default": []}},
         {"providers": ONE, "routes": {"en": ["d"]}},
         {"providers": ONE, "routes": {}},

@@ -97,7 +97,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "routes:\n"
         "  default: [a, b, d]\n"
         "  es: [c]\n"
-        "breaker: {jitter: 2, failures: 3s}\n"
+        "breaker: {jitter: 2, consecutive_failures: 3s}\n"
         "retyr: {}\n"
     )
     message = mistake(path)
@@ -217,7 +217,7 @@ names = st.text(st.characters(), max_size=3)
 words = st.sampled_from(
     [
         *("providers", "routes", "d", "plugin", "class", "options", "traits", "pace", "model"),
-        *("language", "default", "detect", "es", "health", "store", "retranscribe", "unchecked"),
+        *("language", "default", "detect", "es", "health", "store", "retranscribe", "skip_language_check"),
         *Policies.__dataclass_fields__,
     ]
 )
@@ -231,16 +231,16 @@ GOOD: dict[str, Any] = {
         "d": {
             "plugin": "deepgram",
             "options": {"model": "nova-3", "language": "multi", "api_key": "k"},
-            "traits": {"languages": ["en"], "pace": {"burst": "2s"}, "final_after": "2s"},
+            "traits": {"languages": ["en"], "pace": {"burst": "2s"}, "final_timeout": "2s"},
         },
-        "e": {"plugin": "deepgram", "class": "STTv2", "unchecked": True},
+        "e": {"plugin": "deepgram", "class": "STTv2", "skip_language_check": True},
     },
     "routes": {"default": ["d", "e"], "en": ["d"], "detect": ["d"]},
-    "retry": {"outage_limit": "5m", "reopenings": 2},
+    "retry": {"outage_limit": "5m", "reconnect_budget": 2},
     "breaker": {"jitter": 0.1},
     "replay": {"window": "30s"},
     "watchdog": {"hedging": False},
-    "failback": {"dwell": 3},
+    "failback": {"min_dwell": 3},
     "health": {"store": "memory"},
     "retranscribe": True,
 }

@@ -31,7 +31,7 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from resilient_stt import ResilientSTT
 from resilient_stt.errors import classify
 from resilient_stt.testing.clock import run_virtual
-from resilient_stt.testing.hearing import HeardWord, Hearing
+from resilient_stt.testing.hearing import AudioRecognizer, HeardWord
 from resilient_stt.testing.speech import ReferenceSpeech
 
 from .fakes import Behaviour, FakeStream, FakeSTT, transcribes
@@ -178,7 +178,7 @@ def recognises(acts: Sequence[Act], *, connections: int, **how: bool) -> Behavio
         if len(stream.fake.streams) > connections:
             await healthy(stream)
             return
-        hearing, pending = Hearing(), list[HeardWord]()
+        hearing, pending = AudioRecognizer(), list[HeardWord]()
         waiting = sorted(acts, key=lambda act: act.at)
         async for frame in stream.heard():
             if frame is None:

@@ -26,7 +26,7 @@ from resilient_stt import ResilientSTT
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.clock import run_virtual
 from resilient_stt.testing.deepgram import FakeDeepgram
-from resilient_stt.testing.dialogue import Connection, Dialogue
+from resilient_stt.testing.dialogue import Dialogue, ServerConnection
 from resilient_stt.testing.faults import is_final, is_transcript
 from resilient_stt.testing.play import Played, play
 from resilient_stt.testing.speech import ReferenceSpeech
@@ -87,7 +87,9 @@ class Odd:
     tampers: Callable[[], Tamper]
     connections: int
 
-    def of(self, connection: Connection, websocket: web.WebSocketResponse) -> web.WebSocketResponse:
+    def of(
+        self, connection: ServerConnection, websocket: web.WebSocketResponse
+    ) -> web.WebSocketResponse:
         if connection.index >= self.connections:
             return websocket
         return cast(web.WebSocketResponse, Tampered(websocket, self.tampers()))
@@ -99,7 +101,10 @@ class OddCartesia(FakeCartesia):
     odd: Odd
 
     def dialogue(
-        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
     ) -> Dialogue:
         return super().dialogue(connection, self.odd.of(connection, websocket), transport)
 
@@ -110,7 +115,10 @@ class OddDeepgram(FakeDeepgram):
     odd: Odd
 
     def dialogue(
-        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
     ) -> Dialogue:
         return super().dialogue(connection, self.odd.of(connection, websocket), transport)
 

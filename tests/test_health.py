@@ -13,7 +13,7 @@ from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ConfigurationError, MemoryHealth, RedisHealth, ResilientSTT
 from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.health import Health
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.policy import BreakerPolicy
 from resilient_stt.health.identity import provider_key
 
@@ -98,9 +98,9 @@ async def test_what_is_no_store_is_refused(wrong: Any) -> None:
 
 async def test_in_memory_nothing_is_to_be_done() -> None:
     """The default: no task, nobody to be asked."""
-    keeper = MemoryHealth().keep([("k", Health(Breaker(BreakerPolicy())))])
-    async with keeper.used():
-        keeper.glance()
+    keeper = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    async with keeper.running():
+        keeper.refresh()
         assert len(asyncio.all_tasks()) == 1
     await keeper.aclose()
     assert repr(MemoryHealth()) == "MemoryHealth()"
@@ -108,9 +108,11 @@ async def test_in_memory_nothing_is_to_be_done() -> None:
 
 def test_before_there_is_a_loop_nobody_looks() -> None:
     """`prewarm` may be called where a worker starts."""
-    keeper = RedisHealth("redis://localhost").keep([("k", Health(Breaker(BreakerPolicy())))])
-    keeper.glance()
-    assert repr(keeper) == "Fleet('redis://localhost', users=0, lost=False)"
+    keeper = RedisHealth("redis://localhost").sync(
+        [("k", ProviderHealth(Breaker(BreakerPolicy())))]
+    )
+    keeper.refresh()
+    assert repr(keeper) == "FleetSync('redis://localhost', users=0, lost=False)"
 
 
 # -- what providers are called

@@ -19,9 +19,15 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ResilientSTT
-from resilient_stt.core.commands import OpenLeg
-from resilient_stt.core.inputs import ErrorKind, LegEnded, LegFailed, LegSaid, SaidKind
-from resilient_stt.leg import MARK, LegStream
+from resilient_stt.core.commands import OpenConnection
+from resilient_stt.core.inputs import (
+    ConnectionEnded,
+    ConnectionFailed,
+    ErrorKind,
+    EventKind,
+    ProviderEvent,
+)
+from resilient_stt.leg import CLOCK_OFFSET_SENTINEL, ProviderConnection
 
 from .fakes import (
     Behaviour,
@@ -37,13 +43,13 @@ from .fakes import (
 
 pytestmark = pytest.mark.virtual_time
 
-Report = LegSaid | LegFailed | LegEnded
+Report = ProviderEvent | ConnectionFailed | ConnectionEnded
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
-def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> LegStream:
-    return LegStream(
-        OpenLeg(7, "fake", 0),
+def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> ProviderConnection:
+    return ProviderConnection(
+        OpenConnection(7, "fake", 0),
         provider,
         inbox=inbox.append,
         wait=lambda: 0.25,
@@ -55,11 +61,11 @@ def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> L
 async def told(behaviour: Behaviour, *, offset: float = 0.0) -> list[Report]:
     """What a leg reports of a provider that behaves so, once it is over."""
     inbox: list[Report] = []
-    leg = opened(FakeSTT(behaviour), inbox, offset=offset)
-    leg.push(frames(4.0, duration=4.0)[0])
-    leg.end_input()
+    connection = opened(FakeSTT(behaviour), inbox, offset=offset)
+    connection.push(frames(4.0, duration=4.0)[0])
+    connection.end_input()
     await asyncio.sleep(1.0)
-    await leg.aclose()
+    await connection.aclose()
     return inbox
 
 
@@ -69,26 +75,26 @@ async def told(behaviour: Behaviour, *, offset: float = 0.0) -> list[Report]:
 async def test_tags_what_is_said() -> None:
     """A provider's event carries the leg's id, plain values, and the event itself."""
     said, ended = await told(says("hello", start_time=0.5, end_time=1.0))
-    assert isinstance(said, LegSaid)
-    assert said.leg == 7
-    assert (said.said.kind, said.said.text) == (SaidKind.FINAL, "hello")
+    assert isinstance(said, ProviderEvent)
+    assert said.connection == 7
+    assert (said.event.kind, said.event.text) == (EventKind.FINAL, "hello")
     # LiveKit adds the time that a stream's task took to start, some microseconds, to its offset
-    assert (said.said.start, said.said.end) == pytest.approx((0.5, 1.0), abs=0.01)
-    assert said.said.language == "en"
-    assert ended == LegEnded(7, wait=0.25)
+    assert (said.event.start, said.event.end) == pytest.approx((0.5, 1.0), abs=0.01)
+    assert said.event.language == "en"
+    assert ended == ConnectionEnded(7, backoff=0.25)
 
 
 async def test_translates_an_exception() -> None:
     """What a stream raises is its kind, never its text; the wait is drawn with it."""
     [failed] = await told(fails(APIStatusError("key abc is wrong", status_code=401)))
-    assert failed == LegFailed(7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25)
+    assert failed == ConnectionFailed(7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25)
 
 
 @pytest.mark.parametrize("error", [KeyError("text"), TypeError(), AttributeError(), ValueError()])
 async def test_translates_a_crash(error: Exception) -> None:
     """A plugin that stumbles over a message has failed like any other."""
     [failed] = await told(fails(error))
-    assert failed == LegFailed(7, ErrorKind.PROTOCOL, type(error).__name__, None, 0.25)
+    assert failed == ConnectionFailed(7, ErrorKind.PROTOCOL, type(error).__name__, None, 0.25)
 
 
 async def test_an_event_without_alternatives() -> None:
@@ -100,9 +106,9 @@ async def test_an_event_without_alternatives() -> None:
                 stream.say(kind)
 
     reports = await told(behave)
-    kinds = [r.said.kind for r in reports if isinstance(r, LegSaid)]
+    kinds = [r.event.kind for r in reports if isinstance(r, ProviderEvent)]
     assert len(kinds) == len(SpeechEventType) - 1
-    assert all(not r.said.text for r in reports if isinstance(r, LegSaid))
+    assert all(not r.event.text for r in reports if isinstance(r, ProviderEvent))
 
 
 async def test_words_without_times_are_left_out() -> None:
@@ -113,9 +119,9 @@ async def test_words_without_times_are_left_out() -> None:
         stream.final("a b", words=words)
 
     said = (await told(behave))[0]
-    assert isinstance(said, LegSaid)
-    assert said.said.text == "a b"
-    assert said.said.words == ()
+    assert isinstance(said, ProviderEvent)
+    assert said.event.text == "a b"
+    assert said.event.words == ()
 
 
 @pytest.mark.parametrize(
@@ -131,12 +137,12 @@ async def test_times_are_the_legs_own(adds: bool, at: float) -> None:
         stream.final("hello", words=[word], start_time=start, end_time=start + 0.25)
 
     said = (await told(behave, offset=30.0))[0]
-    assert isinstance(said, LegSaid)
-    [word] = said.said.words
+    assert isinstance(said, ProviderEvent)
+    [word] = said.event.words
     assert word.text == "hello"
     times = (at, at + 0.25)
     assert (word.start, word.end) == pytest.approx(times, abs=0.01)
-    assert (said.said.start, said.said.end) == pytest.approx(times, abs=0.01)
+    assert (said.event.start, said.event.end) == pytest.approx(times, abs=0.01)
 
 
 # -- how it feeds
@@ -146,16 +152,16 @@ async def test_passes_audio_and_flush() -> None:
     """Frames and flushes reach the provider's stream in their order."""
     fake = FakeSTT()
     inbox: list[Report] = []
-    leg = opened(fake, inbox)
-    leg.push(frames()[0])
-    leg.flush()
-    leg.push(frames()[0])
-    leg.end_input()
+    connection = opened(fake, inbox)
+    connection.push(frames()[0])
+    connection.flush()
+    connection.push(frames()[0])
+    connection.end_input()
     await asyncio.sleep(0.1)
     assert fake.streams[0].audio == pytest.approx(0.04)
     assert fake.streams[0].flushes == 2  # `end_input()` is a flush, too
-    assert inbox == [LegEnded(7, wait=0.25)]
-    await leg.aclose()
+    assert inbox == [ConnectionEnded(7, backoff=0.25)]
+    await connection.aclose()
 
 
 async def test_the_input_ends_after_the_stream_began() -> None:
@@ -165,21 +171,21 @@ async def test_the_input_ends_after_the_stream_began() -> None:
         stream.final("late" if stream._input_ch.closed else "open")
 
     said = (await told(behave))[0]
-    assert isinstance(said, LegSaid)
-    assert said.said.text == "open"
+    assert isinstance(said, ProviderEvent)
+    assert said.event.text == "open"
 
 
 async def test_a_dead_stream_takes_no_audio() -> None:
     """Audio for a stream that has died raises nothing; its own error is what is told, once."""
     inbox: list[Report] = []
-    leg = opened(FakeSTT(fails(stt_error())), inbox)
+    connection = opened(FakeSTT(fails(stt_error())), inbox)
     await asyncio.sleep(0.01)
-    leg.push(frames()[0])
-    leg.flush()
-    leg.end_input()
+    connection.push(frames()[0])
+    connection.flush()
+    connection.end_input()
     await asyncio.sleep(1.0)
-    assert [type(r) for r in inbox] == [LegFailed]
-    await leg.aclose()
+    assert [type(r) for r in inbox] == [ConnectionFailed]
+    await connection.aclose()
 
 
 async def test_a_stream_that_refuses_audio_has_ended() -> None:
@@ -193,21 +199,21 @@ async def test_a_stream_that_refuses_audio_has_ended() -> None:
         kind = Refusing
 
     inbox: list[Report] = []
-    leg = opened(Broken(hangs), inbox)
-    leg.push(frames()[0])
+    connection = opened(Broken(hangs), inbox)
+    connection.push(frames()[0])
     await asyncio.sleep(1.0)
-    assert inbox == [LegEnded(7, wait=0.25)]
-    await leg.aclose()
+    assert inbox == [ConnectionEnded(7, backoff=0.25)]
+    await connection.aclose()
 
 
 async def test_options_of_the_providers_stream() -> None:
     """A leg connects once, within our timeout, and knows where its audio begins."""
     fake = FakeSTT()
-    leg = opened(fake, [], offset=12.5)
+    connection = opened(fake, [], offset=12.5)
     stream = fake.streams[0]
     assert (stream.conn_options.max_retry, stream.conn_options.timeout) == (0, 1.5)
-    assert stream.start_time_offset == MARK + 12.5
-    await leg.aclose()
+    assert stream.start_time_offset == CLOCK_OFFSET_SENTINEL + 12.5
+    await connection.aclose()
 
 
 # -- how it closes
@@ -256,14 +262,14 @@ async def test_closes_though_the_server_is_mute(which: int, ended: bool) -> None
     """A server that never answers the closing handshake holds a leg up for a bounded time."""
     loop = asyncio.get_running_loop()
     async with mute_websocket() as port, aiohttp.ClientSession() as http:
-        leg = opened(plugins(port, http)[which], [])
-        leg.push(frames(1.0, duration=1.0)[0])
+        connection = opened(plugins(port, http)[which], [])
+        connection.push(frames(1.0, duration=1.0)[0])
         await asyncio.sleep(0.5)
         if ended:
-            leg.end_input()
+            connection.end_input()
             await asyncio.sleep(0.5)
         begun = loop.time()
-        await leg.aclose()
+        await connection.aclose()
         assert loop.time() - begun <= 1.1
 
 
@@ -300,10 +306,10 @@ async def test_a_stream_that_cannot_be_closed(caplog: pytest.LogCaptureFixture) 
                 continue
 
     loop = asyncio.get_running_loop()
-    leg = opened(FakeSTT(stubborn), [])
+    connection = opened(FakeSTT(stubborn), [])
     await asyncio.sleep(0.1)
     begun = loop.time()
-    await leg.aclose()
+    await connection.aclose()
     assert loop.time() - begun <= 2.0
     [record] = caplog.records
     assert record.levelno == logging.ERROR
@@ -322,8 +328,8 @@ async def test_closing_is_silent_about_errors() -> None:
             raise ZeroDivisionError
 
     inbox: list[Report] = []
-    leg = opened(FakeSTT(behave), inbox)
+    connection = opened(FakeSTT(behave), inbox)
     await asyncio.sleep(0.1)
-    await leg.aclose()
-    await leg.aclose()
+    await connection.aclose()
+    await connection.aclose()
     assert inbox == []

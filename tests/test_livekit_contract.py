@@ -251,7 +251,7 @@ async def test_usage_of_a_probe() -> None:
 
     made = ResilientSTT(
         [FakeSTT(comes_back, provider="First"), FakeSTT(transcribes(), provider="Second")],
-        policies=Policies(failback=FailbackPolicy(dwell=5.0)),
+        policies=Policies(failback=FailbackPolicy(min_dwell=5.0)),
     )
     told = usage_of(made)
     played = await play(made, SPEECH.padded(1.0))
@@ -361,7 +361,7 @@ async def test_capabilities_change(name: str) -> None:
     assert made.capabilities.offline_recognize
 
 
-# -- "`model`, `provider`, `metrics_metadata` tell who serves now"
+# -- "`model`, `traits`, `metrics_metadata` tell who serves now"
 
 
 async def test_labels_follow_buffers() -> None:

@@ -17,18 +17,18 @@ from livekit.agents.stt import STTError
 from resilient_stt import (
     AudioLost,
     BreakerPolicy,
-    Degraded,
     Event,
     FailbackPolicy,
+    HedgeFinished,
     LanguageRouted,
+    OutageEnded,
+    OutageStarted,
     Policies,
     ProviderFailed,
-    Recovered,
+    ProviderRecovered,
     Replayed,
     ResilientSTT,
-    Restored,
     RetryPolicy,
-    SecondOpinion,
     Switched,
 )
 from resilient_stt.observe import log_event
@@ -89,21 +89,30 @@ EVENTS: list[tuple[Event, int, str]] = [
         20,
         "switched",
     ),
-    (Replayed(at=1.0, provider="b", seconds=0.5, cut=0.0, took=0.1), 20, "replayed"),
-    (Degraded(at=1.0), 40, "degraded"),
-    (Restored(at=1.0, provider="a", after=2.0), 20, "restored"),
+    (
+        Replayed(at=1.0, provider="b", seconds=0.5, silence_trimmed=0.0, duration=0.1),
+        20,
+        "replayed",
+    ),
+    (OutageStarted(at=1.0), 40, "outage_started"),
+    (OutageEnded(at=1.0, provider="a", duration=2.0), 20, "outage_ended"),
     (AudioLost(at=1.0, seconds=3.0), 40, "audio lost"),
     *(
         (
-            SecondOpinion(
-                at=1.0, provider="a", asked="b", sign="final_overdue", verdict=v, seconds=2.0
+            HedgeFinished(
+                at=1.0,
+                provider="a",
+                hedge_provider="b",
+                trigger="final_overdue",
+                outcome=v,
+                seconds=2.0,
             ),
             20,
             "second opinion",
         )
-        for v in ("convicted", "answered", "noise")
+        for v in ("promoted", "primary_recovered", "no_speech")
     ),
-    (Recovered(at=1.0, provider="a"), 20, "recovered"),
+    (ProviderRecovered(at=1.0, provider="a"), 20, "provider_recovered"),
     (
         LanguageRouted(
             at=1.0,
@@ -313,20 +322,22 @@ async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.Mon
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
     revoked = fails(APIStatusError("no", status_code=401))
     first = FakeSTT(revoked, provider="First")
-    policies = Policies(breaker=BreakerPolicy(locked_for=5.0), failback=FailbackPolicy(dwell=0.0))
+    policies = Policies(
+        breaker=BreakerPolicy(auth_cooldown=5.0), failback=FailbackPolicy(min_dwell=0.0)
+    )
     made = ResilientSTT([first, FakeSTT(transcribes(), provider="Second")], policies=policies)
     events: list[Event] = []
     listen(made, events.append)
 
-    def recovered(event: Recovered) -> None:
+    def recovered(event: ProviderRecovered) -> None:
         first.behaviour = revoked
 
-    made.on("recovered", recovered)
+    made.on("provider_recovered", recovered)
     first_stream = asyncio.create_task(play(made, ReferenceSpeech.load("english").padded(1.0)))
     await asyncio.sleep(1.0)
     first.behaviour = transcribes()
     assert (await first_stream).score.ok
-    assert [e.name for e in events].count("recovered") >= 1
+    assert [e.name for e in events].count("provider_recovered") >= 1
     failures = [e for e in events if isinstance(e, ProviderFailed) and e.provider == "first"]
     await made.aclose()
     assert [e.reason for e in failures] == ["auth", "auth"]

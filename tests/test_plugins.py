@@ -15,8 +15,8 @@ from resilient_stt import ConfigurationError
 from resilient_stt.errors import NoKey
 from resilient_stt.plugins import (
     GROUP,
-    Maker,
     NoProvider,
+    ProviderFactory,
     checked,
     find,
     installed,
@@ -70,8 +70,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
 def test_plugins_that_are_installed() -> None:
     """Found without importing them; STT is the class unless another is named."""
     assert {"cartesia", "deepgram"} <= set(installed())
-    assert find("cartesia") == Maker("cartesia", "STT", cartesia.STT)
-    assert find("deepgram", "STTv2") == Maker("deepgram", "STTv2", deepgram.STTv2)
+    assert find("cartesia") == ProviderFactory("cartesia", "STT", cartesia.STT)
+    assert find("deepgram", "STTv2") == ProviderFactory("deepgram", "STTv2", deepgram.STTv2)
     assert find("deepgram", "STTv2").title == "deepgram.STTv2"
 
 
@@ -181,7 +181,7 @@ def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
 
 def test_an_option_that_is_needed() -> None:
     """Told before anything is called."""
-    needed = Maker("own", "", own_stt)
+    needed = ProviderFactory("own", "", own_stt)
     assert checked(needed, {}) == ({}, {"model": "own needs the option 'model'"})
 
 
@@ -192,8 +192,8 @@ def test_what_cannot_be_known_is_let_through() -> None:
         raise AssertionError
 
     given = {"a": 1, "b": [2], "c": 3, "d": 4}
-    assert checked(Maker("own", "", odd), given) == (given, {})
-    assert checked(Maker("own", "", dict), {"a": 1})[1] == {}
+    assert checked(ProviderFactory("own", "", odd), given) == (given, {})
+    assert checked(ProviderFactory("own", "", dict), {"a": 1})[1] == {}
 
 
 # -- making
@@ -232,7 +232,7 @@ def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
             raise error
 
         with pytest.raises(ConfigurationError) as raised:
-            make(Maker("own", "", own), {}, "", {"s3cr3t"})
+            make(ProviderFactory("own", "", own), {}, "", {"s3cr3t"})
         return str(raised.value)
 
     words = "no: s3cr3t, k3y-of-the-environment"
@@ -248,4 +248,4 @@ def test_what_is_no_stt() -> None:
     with pytest.raises(
         ConfigurationError, match=r"own gives a number, which is no livekit\.agents"
     ):
-        make(Maker("own", "", lambda: 3), {}, "")
+        make(ProviderFactory("own", "", lambda: 3), {}, "")

@@ -8,13 +8,20 @@ import pytest
 from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import FailbackPolicy, Policies, ReplayPolicy
-from resilient_stt.events import AudioLost, Degraded, ProviderFailed, Recovered, Restored, Switched
+from resilient_stt.events import (
+    AudioLost,
+    OutageEnded,
+    OutageStarted,
+    ProviderFailed,
+    ProviderRecovered,
+    Switched,
+)
 from resilient_stt.speech import BundledDetector
 from resilient_stt.testing.faults import ConnectFault, Drop, Hang, Refuse, Stall, Status
 from resilient_stt.testing.noise import join, silence
 from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
 
-from .rehearse import DEEPGRAM, INK2, WHISPER, Run, Script, check, run
+from .rehearse import DEEPGRAM, INK2, WHISPER, FaultPlan, Trial, check, run_trial
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 
@@ -22,19 +29,19 @@ SPEECH = ReferenceSpeech.load("english")
 CHAINS = {"ink-whisper": WHISPER, "ink-2": INK2, "deepgram": DEEPGRAM}
 FAULTS: dict[str, type[ConnectFault]] = {"refuse": Refuse, "hang": Hang}
 BEGINS = 4.0
-SOON = Policies(failback=FailbackPolicy(dwell=5.0))
+SOON = Policies(failback=FailbackPolicy(min_dwell=5.0))
 
 
-def outage(kind: type[ConnectFault], seconds: float) -> Script:
+def outage(kind: type[ConnectFault], seconds: float) -> FaultPlan:
     """Both providers are gone, in the middle of a sentence."""
     until = BEGINS + seconds
-    return Script(
+    return FaultPlan(
         (Drop(at_time=BEGINS), kind(at_time=BEGINS, until=until)),
         (Refuse(until=until),),
     )
 
 
-def text_after(done: Run, at: float) -> float:
+def text_after(done: Trial, at: float) -> float:
     """When the first text came after a moment."""
     return min(
         (t for t, e in done.played.events if t >= at and e.alternatives and e.alternatives[0].text),
@@ -47,11 +54,11 @@ def text_after(done: Run, at: float) -> float:
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_both_down_in_mid_sentence(kind: str, seconds: float, chain: str) -> None:
     """Nothing is lost, and text comes within a second after the first provider is back."""
-    done = await run(outage(FAULTS[kind], seconds), SPEECH.padded(1.0), CHAINS[chain])
+    done = await run_trial(outage(FAULTS[kind], seconds), SPEECH.padded(1.0), CHAINS[chain])
     check(done.played, kind, accurate=chain != "ink-2")
     back = BEGINS + seconds
     assert text_after(done, back) - back <= 1.0
-    assert len(done.of(Degraded)) == len(done.of(Restored)) == 1
+    assert len(done.of(OutageStarted)) == len(done.of(OutageEnded)) == 1
     assert max(done.connections) <= 10 + 4 * seconds  # no more than 4 connections a second
 
 
@@ -60,7 +67,7 @@ async def test_down_for_longer_than_the_window(window: float, seconds: float) ->
     """Exactly the overflow is lost, and reported to a tenth of a second."""
     speech = join(SPEECH, SPEECH).padded(1.0)
     policies = Policies(replay=ReplayPolicy(window=window))
-    done = await run(outage(Refuse, seconds), speech, policies=policies)
+    done = await run_trial(outage(Refuse, seconds), speech, policies=policies)
     assert done.played.finished
     assert done.played.balanced
     served = [c for s in done.servers for c in s.connections if c.sent and c.opened > BEGINS]
@@ -88,7 +95,7 @@ def voiced(speech: ReferenceSpeech) -> list[tuple[float, float]]:
 async def test_flapping(chain: str) -> None:
     """A connection that drops every three seconds loses nothing, and is left for the fallback."""
     speech = join(SPEECH, SPEECH).padded(1.0)
-    done = await run(Script((Drop(at_audio=3.0),)), speech, CHAINS[chain])
+    done = await run_trial(FaultPlan((Drop(at_audio=3.0),)), speech, CHAINS[chain])
     check(done.played, "flapping", accurate=chain != "ink-2")
     first, second = CHAINS[chain].order
     served = [switch.to_provider for switch in done.of(Switched)]
@@ -101,13 +108,13 @@ async def test_back_on_the_primary_at_a_turn_boundary(chain: str) -> None:
     """Down for 12 s, then well: probes find out, and the call returns between two turns."""
     speech = join(SPEECH, silence(1.0), SPEECH, silence(1.0), SPEECH).padded(1.0)
     until = BEGINS + 12
-    script = Script((Drop(at_time=BEGINS), Refuse(at_time=BEGINS, until=until)))
-    done = await run(script, speech, CHAINS[chain], SOON)
+    script = FaultPlan((Drop(at_time=BEGINS), Refuse(at_time=BEGINS, until=until)))
+    done = await run_trial(script, speech, CHAINS[chain], SOON)
     check(done.played, "failback", accurate=chain != "ink-2")
     first, _ = CHAINS[chain].order
     assert done.of(Switched)[-1].reason == "failback"
     assert done.of(Switched)[-1].to_provider == first
-    (recovered,) = done.of(Recovered)
+    (recovered,) = done.of(ProviderRecovered)
     assert until < recovered.at < done.of(Switched)[-1].at
     assert boundary(speech, done.of(Switched)[-1].at)
 
@@ -121,10 +128,10 @@ def boundary(speech: ReferenceSpeech, at: float) -> bool:
 async def test_a_deaf_primary_never_gets_the_call_back(fault: Stall | Status) -> None:
     """An open socket proves nothing."""
     speech = join(SPEECH, silence(1.0), SPEECH, silence(1.0), SPEECH).padded(1.0)
-    done = await run(Script((Drop(at_time=BEGINS), fault)), speech, policies=SOON)
+    done = await run_trial(FaultPlan((Drop(at_time=BEGINS), fault)), speech, policies=SOON)
     check(done.played, "deaf")
     assert done.of(Switched)[-1].to_provider == "deepgram"
-    assert not done.of(Recovered)
+    assert not done.of(ProviderRecovered)
     assert len(done.of(ProviderFailed)) <= 8
     ends = [e for _, e in done.played.events if e.type is SpeechEventType.END_OF_SPEECH]
     assert ends

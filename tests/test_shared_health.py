@@ -13,7 +13,7 @@ from livekit.agents import APIStatusError
 
 from resilient_stt import BreakerPolicy, Policies, RedisHealth, ResilientSTT
 from resilient_stt.core import lease
-from resilient_stt.core.breaker import Breaker, State
+from resilient_stt.core.breaker import Breaker, BreakerState
 from resilient_stt.core.inputs import ErrorKind
 from resilient_stt.health import fleet, redis
 from resilient_stt.health.wire import KEEP, NEWEST, PREFIX
@@ -51,13 +51,13 @@ class Host:
         return self.stt._health["first"].breaker
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         return self.breaker.state(now())
 
     def trip(self, kind: ErrorKind = SERVER) -> None:
         """Three failures of the first provider."""
         for _ in range(3):
-            self.breaker.failed(kind, now())
+            self.breaker.record_failure(kind, now())
 
 
 def now() -> float:
@@ -77,7 +77,7 @@ async def sharing(*hosts: Host) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for host in hosts:
             await stack.enter_async_context(host.stt.sharing())
-        await until(lambda: all(host.breaker.probes.shared for host in hosts))
+        await until(lambda: all(host.breaker.probe_lease.shared for host in hosts))
         yield
 
 
@@ -104,7 +104,7 @@ async def test_a_new_stream_begins_with_who_is_well(redis_server: Server) -> Non
     stream.push_frame(frames(0.02)[0])
     await until(lambda: redis_server.ask("KEYS", "*first*verdict"))
     b.stt.prewarm()  # as AgentSession does before it opens its stream
-    await until(lambda: b.state is State.LOCKED)
+    await until(lambda: b.state is BreakerState.LOCKED)
     other = b.stt.stream()
     other.push_frame(frames(0.02)[0])
     await until(lambda: b.second.streams)
@@ -119,12 +119,12 @@ async def test_text_closes_it_for_all_and_who_works_goes_on(redis_server: Server
     stream = b.stt.stream()
     async with sharing(a, b):
         stream.push_frame(frames(0.02)[0])
-        await until(lambda: b.breaker.seen.text > 0)
+        await until(lambda: b.breaker.observations.text_at > 0)
         a.trip()
-        await until(lambda: b.state is State.OPEN)
-        assert a.state is State.OPEN
+        await until(lambda: b.state is BreakerState.OPEN)
+        assert a.state is BreakerState.OPEN
         stream.push_frame(frames(0.02)[0])
-        await until(lambda: a.breaker.sound(now()))
+        await until(lambda: a.breaker.is_proven(now()))
         assert (len(b.first.streams), len(b.second.streams)) == (1, 0)
         await until(lambda: b"true" in redis_server.everything()[key(a, "verdict")][0])
         told = redis_server.everything()[key(a, "verdict")]
@@ -139,7 +139,7 @@ async def test_a_verdict_is_told_by_who_found_it(redis_server: Server) -> None:
     a, b, c = (Host(redis_server.url) for _ in range(3))
     async with sharing(a, b, c):
         a.trip(AUTH)
-        await until(lambda: b.state is c.state is State.LOCKED)
+        await until(lambda: b.state is c.state is BreakerState.LOCKED)
         told = redis_server.everything()[key(a, "verdict")][0]
         rounds = calls(redis_server, "time")
         await until(lambda: calls(redis_server, "time") > rounds + 6)
@@ -155,7 +155,7 @@ async def echoes(stream: FakeStream) -> None:
 
 def key(host: Host, what: str) -> str:
     """Of the first provider."""
-    return f"{PREFIX}{host.stt._plan.key('first')}:{what}"
+    return f"{PREFIX}{host.stt._setup.key('first')}:{what}"
 
 
 def calls(server: Server, command: str) -> int:
@@ -171,7 +171,7 @@ async def test_batches_share_too(redis_server: Server) -> None:
     assert event.alternatives[0].text == "from the second"
     assert redis_server.everything()[key(a, "verdict")][1] > KEEP * 1000
     async with sharing(b):
-        assert b.state is State.LOCKED
+        assert b.state is BreakerState.LOCKED
     await a.stt.aclose()
 
 
@@ -190,7 +190,7 @@ async def test_latency_is_known_to_all(redis_server: Server) -> None:
 
 # -- one probe at a time
 
-SOON = Policies(breaker=BreakerPolicy(open_for=0.05))
+SOON = Policies(breaker=BreakerPolicy(break_duration=0.05))
 
 
 async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
@@ -198,11 +198,11 @@ async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
     hosts = [Host(redis_server.url, policies=SOON) for _ in range(6)]
     async with sharing(*hosts):
         hosts[0].trip()
-        await until(lambda: all(h.state is State.HALF_OPEN for h in hosts))
+        await until(lambda: all(h.state is BreakerState.HALF_OPEN for h in hosts))
         leased: list[Host] = []
 
         def ask() -> bool:
-            leased.extend(h for h in hosts if h.breaker.lease(now()))
+            leased.extend(h for h in hosts if h.breaker.acquire_probe(now()))
             return bool(leased)
 
         await until(ask)
@@ -211,7 +211,7 @@ async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
         tries = calls(redis_server, "set")
         await until(lambda: (ask(), calls(redis_server, "set") > tries + 5)[1])
         assert len(leased) == 1
-        leased[0].breaker.passed(now())
+        leased[0].breaker.probe_passed(now())
         await until(lambda: (ask(), len(leased) > 1)[1])
         assert (
             redis_server.everything()[key(hosts[0], "lease")][0] != held or leased[0] is leased[1]
@@ -223,15 +223,15 @@ async def test_a_grant_that_nobody_takes_is_given_back(redis_server: Server) -> 
     a = Host(redis_server.url, policies=SOON)
     async with sharing(a):
         a.trip()
-        await until(lambda: a.state is State.HALF_OPEN)
-        assert not a.breaker.lease(now())
-        await until(lambda: not a.breaker.probes.wanted)
+        await until(lambda: a.state is BreakerState.HALF_OPEN)
+        assert not a.breaker.acquire_probe(now())
+        await until(lambda: not a.breaker.probe_lease.wanted)
         assert key(a, "lease") in redis_server.everything()
         await until(lambda: key(a, "lease") not in redis_server.everything())
-        assert not a.breaker.lease(now())
+        assert not a.breaker.acquire_probe(now())
         await until(lambda: key(a, "lease") in redis_server.everything())
         redis_server.ask("SET", key(a, "lease"), "somebody else", "PX", 60_000)
-        await until(lambda: not a.breaker.probes.surplus(now() + 1.0))
+        await until(lambda: not a.breaker.probe_lease.surplus(now() + 1.0))
     assert redis_server.everything()[key(a, "lease")][0] == b"somebody else"
 
 
@@ -240,7 +240,7 @@ async def test_a_lease_ends_with_the_last_stream(redis_server: Server) -> None:
     a = Host(redis_server.url, policies=SOON)
     async with sharing(a):
         a.trip()
-        await until(lambda: a.breaker.lease(now()))
+        await until(lambda: a.breaker.acquire_probe(now()))
         assert key(a, "lease") in redis_server.everything()
     assert key(a, "lease") not in redis_server.everything()
 
@@ -261,11 +261,11 @@ async def test_redis_dies_in_mid_call(
         stream.end_input()
         assert texts(await collect(stream)) == ["word"]
         a.trip()
-        await until(lambda: a.breaker.lease(now()))
+        await until(lambda: a.breaker.acquire_probe(now()))
         redis_server.start()
         await until(lambda: len(warnings()) == 2)
         await until(lambda: key(a, "verdict") in redis_server.everything())
-        assert a.breaker.probes.shared
+        assert a.breaker.probe_lease.shared
     lost, back = warnings()
     assert f"health is not shared: Redis at {redis_server.url} (ConnectionError): check" in lost
     assert back == "health is shared again"
@@ -280,7 +280,7 @@ async def test_redis_restarts_unnoticed(redis_server: Server) -> None:
         redis_server.kill()
         redis_server.start()
         async with sharing(b):
-            await until(lambda: b.state is State.LOCKED)
+            await until(lambda: b.state is BreakerState.LOCKED)
 
 
 async def test_redis_hangs(
@@ -320,8 +320,8 @@ async def test_redis_refuses(
     async with a.stt.sharing():
         a.trip()
         await until(warnings)
-        assert a.state is State.OPEN
-        assert not a.breaker.probes.shared
+        assert a.state is BreakerState.OPEN
+        assert not a.breaker.probe_lease.shared
     assert [told in warning for warning in warnings()] == [True]
 
 
@@ -334,14 +334,14 @@ async def test_strangers_under_our_keys(
     redis_server.ask("SET", key(a, "samples"), "x")
     redis_server.ask("RPUSH", key(a, "lease"), "x")
     async with sharing(a, b):
-        assert a.breaker.sound(now())
+        assert a.breaker.is_proven(now())
         a.stt._health["first"].latency.add(0.5)
         a.trip()
-        await until(lambda: b.state is State.HALF_OPEN)
-        await until(lambda: not b.breaker.lease(now()) and b.breaker.probes.until > 0)
+        await until(lambda: b.state is BreakerState.HALF_OPEN)
+        await until(lambda: not b.breaker.acquire_probe(now()) and b.breaker.probe_lease.until > 0)
         assert 0 < redis_server.ask("PTTL", key(a, "lease")) <= 15_500
         redis_server.ask("DEL", key(a, "lease"))
-        await until(lambda: b.breaker.lease(now()))
+        await until(lambda: b.breaker.acquire_probe(now()))
         await until(lambda: redis_server.everything()[key(a, "samples")][0] == [b"0.5000"])
     assert not warnings()
 
@@ -369,9 +369,9 @@ async def test_garbage_in_our_keys(redis_server: Server, warnings: Callable[[], 
             redis_server.ask("RPUSH", key(a, "samples"), "x", "nan", "-1", "1e999")
             rounds = calls(redis_server, "time")
             await until(lambda: calls(redis_server, "time") > rounds + 3)  # noqa: B023
-            assert a.breaker.sound(now())
+            assert a.breaker.is_proven(now())
         a.trip(AUTH)
-        await until(lambda: b.state is State.LOCKED)
+        await until(lambda: b.state is BreakerState.LOCKED)
     assert not warnings()
 
 
@@ -408,10 +408,10 @@ async def test_every_key_has_an_end(redis_server: Server) -> None:
     async with sharing(a, b):
         a.stt._health["first"].latency.add(0.5)
         a.trip()
-        await until(lambda: a.state is State.HALF_OPEN)
-        await until(lambda: a.breaker.lease(now()))
+        await until(lambda: a.state is BreakerState.HALF_OPEN)
+        await until(lambda: a.breaker.acquire_probe(now()))
         await until(lambda: len(redis_server.everything()) == 3)
-        a.stt._health["second"].breaker.failed(AUTH, now())
+        a.stt._health["second"].breaker.record_failure(AUTH, now())
         await until(lambda: len(redis_server.everything()) == 4)
         found = redis_server.everything()
     assert all(name.startswith(PREFIX) for name in found)
@@ -445,7 +445,7 @@ async def test_many_streams_have_one_connection(redis_server: Server) -> None:
     """And the last of them, whichever it is, ends it."""
     a = Host(redis_server.url)
     streams = [a.stt.stream() for _ in range(20)]
-    await until(lambda: a.breaker.probes.shared)
+    await until(lambda: a.breaker.probe_lease.shared)
     assert redis_server.connections() == 1
     for stream in streams[:-1]:
         await stream.aclose()
@@ -473,10 +473,12 @@ async def test_nothing_secret_leaves_the_process(
     )
     async with made.sharing():
         for health in made._health.values():
-            health.breaker.failed(AUTH, now())
+            health.breaker.record_failure(AUTH, now())
             health.latency.add(0.5)
         await until(lambda: len(redis_server.everything("s3cr3t-of-redis")) == 4)
-        told = repr((made, made._plan, made._keeper, redis_server.everything("s3cr3t-of-redis")))
+        told = repr(
+            (made, made._setup, made._health_sync, redis_server.everything("s3cr3t-of-redis"))
+        )
         redis_server.kill()
         await until(lambda: caplog.records)
     assert "cartesia:ink-whisper:" in told

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
+from resilient_stt.events import HedgeFinished, ProviderFailed, Switched
 from resilient_stt.testing.faults import (
     EmptyFinals,
     Fault,
@@ -30,11 +30,11 @@ from .rehearse import (
     INK2,
     WHISPER,
     Chain,
-    Script,
+    FaultPlan,
     check,
     check_delay,
-    run,
-    run_all,
+    run_trial,
+    run_trials,
     slowest_healthy,
 )
 
@@ -92,8 +92,8 @@ async def check_all(
     """Break at each moment of a sentence."""
     speech = around(sentence)
     slowest = await slowest_healthy(speech, chain)
-    scripts = [Script((make(word, part),)) for word, part in moments]
-    runs = await run_all(scripts, speech, chain)
+    scripts = [FaultPlan((make(word, part),)) for word, part in moments]
+    runs = await run_trials(scripts, speech, chain)
     for (word, part), done in zip(moments, runs, strict=True):
         where = f"{make(word, part)} ({SPEECH.words[word].text})"
         check(done.played, where, accurate=chain is not INK2)
@@ -127,8 +127,8 @@ async def test_other_silences_and_lies(chain: str, name: str) -> None:
 async def test_one_final_is_lost(chain: str) -> None:
     """A provider that leaves one final out, and goes on as if it had not."""
     moments = [words[0] for words in SPEECH.sentences]
-    scripts = [Script((LostFinal(at_word=word, connections={0}),)) for word in moments]
-    runs = await run_all(scripts, SPEECH.padded(1.0), CHAINS[chain])
+    scripts = [FaultPlan((LostFinal(at_word=word, connections={0}),)) for word in moments]
+    runs = await run_trials(scripts, SPEECH.padded(1.0), CHAINS[chain])
     for word, done in zip(moments, runs, strict=True):
         check(done.played, f"the final lost of word {word}", accurate=chain != "ink-2")
 
@@ -138,8 +138,8 @@ async def test_empty_finals(chain: Chain) -> None:
     """Finals without text lose nothing: they are believed for short sounds, never for speech."""
     moments = [(words[0], 0.0) for words in SPEECH.sentences[:-1:2]]
     speech = SPEECH.padded(1.0)
-    runs = await run_all(
-        [Script((EmptyFinals(at_word=w, part=p),)) for w, p in moments], speech, chain
+    runs = await run_trials(
+        [FaultPlan((EmptyFinals(at_word=w, part=p),)) for w, p in moments], speech, chain
     )
     for (word, _), done in zip(moments, runs, strict=True):
         check(done.played, f"empty finals from word {word} on")
@@ -148,7 +148,7 @@ async def test_empty_finals(chain: Chain) -> None:
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
 async def test_slow_finals(chain: Chain) -> None:
     """A provider that is 3 s late all the time is left, after three slow finals at the latest."""
-    done = await run(Script((Latency(3.0),)), SPEECH.padded(1.0), chain)
+    done = await run_trial(FaultPlan((Latency(3.0),)), SPEECH.padded(1.0), chain)
     check(done.played, "slow")
     left = done.of(Switched)[0]
     assert (left.from_provider, left.to_provider) == chain.order
@@ -161,14 +161,14 @@ async def test_a_provider_alone_is_its_own_second_opinion(chain: str) -> None:
     """With nobody else to ask, a second connection to the same provider convicts the first."""
     alone = Chain(CHAINS[chain].order[:1], CHAINS[chain].model)
     speech = around(2)
-    (healthy,) = await run_all([HEALTHY], speech, alone)
+    (healthy,) = await run_trials([HEALTHY], speech, alone)
     words = SPEECH.sentences[2]
     moments = [(words[1], 0.5), (words[-1], 0.5)]
-    scripts = [Script((Stall(at_word=w, part=p, connections={0}),)) for w, p in moments]
-    for done in await run_all(scripts, speech, alone):
+    scripts = [FaultPlan((Stall(at_word=w, part=p, connections={0}),)) for w, p in moments]
+    for done in await run_trials(scripts, speech, alone):
         check(done.played, f"{chain} alone", accurate=alone.model != "ink-2")
         check_delay(done.played, list(healthy.played.score.late_s), DELAY_ALONE, f"{chain} alone")
-        assert [o.verdict for o in done.of(SecondOpinion)] == ["convicted"]
+        assert [o.outcome for o in done.of(HedgeFinished)] == ["promoted"]
 
 
 NOISES = {
@@ -188,12 +188,12 @@ async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
     opinions become rare."""
     before, after = SPEECH.excerpt(0, 1), SPEECH.excerpt(2, 3)
     speech = join(before, silence(1.5), NOISES[noise](60.0), silence(1.5), after).padded(1.0)
-    done = await run(HEALTHY, speech, CHAINS[chain])
+    done = await run_trial(HEALTHY, speech, CHAINS[chain])
     check(done.played, noise, accurate=chain != "ink-2")
     assert not done.of(Switched)
     assert not done.of(ProviderFailed)
-    opinions = [(at, e) for at, e in done.events if isinstance(e, SecondOpinion)]
-    assert {opinion.verdict for _, opinion in opinions} <= {"noise", "answered"}
+    opinions = [(at, e) for at, e in done.events if isinstance(e, HedgeFinished)]
+    assert {hedging.outcome for _, hedging in opinions} <= {"no_speech", "primary_recovered"}
     assert len(opinions) <= 6
 
 
@@ -201,7 +201,7 @@ async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
 async def test_a_users_silence_is_not_a_fault(chain: str) -> None:
     """A minute in which nobody speaks: no suspicion, and nothing is kept for a replay."""
     speech = join(SPEECH.excerpt(0, 1), silence(60.0), SPEECH.excerpt(2, 3)).padded(1.0)
-    done = await run(HEALTHY, speech, CHAINS[chain])
+    done = await run_trial(HEALTHY, speech, CHAINS[chain])
     check(done.played, "silence", accurate=chain != "ink-2")
     assert not done.events
     assert done.connections == [1, 0]

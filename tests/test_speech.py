@@ -81,9 +81,9 @@ def test_an_end_is_not_told_in_the_next_word(length: float, noise: float) -> Non
         for start in range(0, len(samples), round(length * RATE)):
             part = samples[start : start + round(length * RATE)]
             for edge in detector.push(rtc.AudioFrame(part.tobytes(), RATE, 1, len(part))):
-                assert edge.told_at is not None
-                assert edge.at <= edge.told_at <= start + len(part)
-                into = (edge.told_at - begins) / RATE
+                assert edge.known_at is not None
+                assert edge.at <= edge.known_at <= start + len(part)
+                into = (edge.known_at - begins) / RATE
                 assert edge.started or not 0.04 < into < 0.5, (hundredths, into)
 
 
@@ -96,7 +96,7 @@ def test_a_rising_level_delays_an_end_and_no_more() -> None:
     found = []
     for noisy in (samples, pause(2.0)[0]):
         pushed = BundledDetector().push(rtc.AudioFrame(noisy.tobytes(), RATE, 1, len(noisy)))
-        found.append(max(e.told_at or 0 for e in pushed if not e.started and e.at < begins))
+        found.append(max(e.known_at or 0 for e in pushed if not e.started and e.at < begins))
     late = (found[0] - found[1]) / RATE
     assert 0 < late <= 0.13
 

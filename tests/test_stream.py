@@ -18,10 +18,10 @@ from livekit.plugins import deepgram
 from resilient_stt import (
     AudioFormatError,
     FailbackPolicy,
+    OutageEnded,
     Policies,
     ProviderFailed,
     ResilientSTT,
-    Restored,
     RetryPolicy,
     SpeechEdge,
     StreamClosedError,
@@ -267,7 +267,7 @@ async def test_a_pause_is_flushed_where_it_was_told(told_at: int | None, audio: 
         heard.extend([stream.audio async for item in stream.heard() if item is None])
 
     provider = FakeSTT(listens, manual_flush=True)
-    late = {"a": {"finalises_late": True, "flushes": True}}
+    late = {"a": {"slow_endpointing": True, "manual_flush": True}}
     made = routed({"a": provider}, {"default": ["a"]}, traits=late, vad=lambda: _Ends(told_at))
     async with made.stream() as stream:
         for _ in range(20):
@@ -361,8 +361,8 @@ async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
     check(played)
     of_primary, of_fallback = a.connections if only[0] == "cartesia" else a.connections[::-1]
     retry = UNPROBED.retry
-    assert of_fallback <= 1 + retry.attempts
-    outage = sum(e.after for e in a.events if isinstance(e, Restored))
+    assert of_fallback <= 1 + retry.max_concurrent_attempts
+    outage = sum(e.duration for e in a.events if isinstance(e, OutageEnded))
     assert of_primary <= 4 + outage / (retry.wait_max / 2)  # the first come sooner
 
 
@@ -386,7 +386,7 @@ async def test_a_slow_provider_is_not_called_recovered(monkeypatch: pytest.Monke
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: high)
     async with arena([Latency(3.0, at_time=6.0)]) as a:
         check(await play(a.stt, ReferenceSpeech.load("english").padded(1.0)))
-    assert "recovered" not in [e.name for e in a.events]
+    assert "provider_recovered" not in [e.name for e in a.events]
 
 
 async def test_delay_of_a_drop() -> None:

@@ -139,7 +139,7 @@ async def test_takes_the_fallback_adapters_options() -> None:
         [FakeSTT()], policies=given, attempt_timeout=3.0, max_retry_per_stt=2, retry_interval=0.5
     )
     retry = made.policies.retry
-    assert (retry.connect_timeout, retry.reopenings, retry.wait_max) == (3.0, 2, 0.5)
+    assert (retry.connect_timeout, retry.reconnect_budget, retry.wait_max) == (3.0, 2, 0.5)
     assert retry.outage_limit == 7.0
 
 
@@ -276,7 +276,7 @@ async def test_prewarms_the_first() -> None:
 
 
 async def test_labels_follow_who_serves() -> None:
-    """`model`, `provider` and `metrics_metadata` are those of the provider that serves."""
+    """`model`, `traits` and `metrics_metadata` are those of the provider that serves."""
     first = FakeSTT(fails(stt_error()), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), provider="Second")])
     assert (made.model, made.provider) == ("first-1", "First")
@@ -321,7 +321,7 @@ async def test_recognize_counts_audio_once() -> None:
 
 
 async def test_failures_are_recoverable_errors() -> None:
-    """A provider's failure is an `error` event that does not count towards closing a session."""
+    """A provider's failure is an `configuration_error` event that does not count towards closing a session."""
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"))])
     errors: list[STTError] = []
     made.on("error", errors.append)

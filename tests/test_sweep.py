@@ -14,7 +14,7 @@ import pytest
 from resilient_stt.testing.faults import Drop, Hang, Refuse, Status, from_
 from resilient_stt.testing.speech import ReferenceSpeech
 
-from .rehearse import Script, check, check_delay, run_all, slowest_healthy
+from .rehearse import FaultPlan, check, check_delay, run_trials, slowest_healthy
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 
@@ -30,27 +30,27 @@ HANG_DELAY = 1.6
 that hangs. Virtual time: the same on every machine."""
 
 
-def drop_once(word: int, part: float) -> Script:
-    return Script((Drop(at_word=word, part=part, connections={0}),))
+def drop_once(word: int, part: float) -> FaultPlan:
+    return FaultPlan((Drop(at_word=word, part=part, connections={0}),))
 
 
-def drop_for_good(word: int, part: float) -> Script:
-    return Script((Drop(at_word=word, part=part, connections={0}), Refuse(connections=from_(1))))
+def drop_for_good(word: int, part: float) -> FaultPlan:
+    return FaultPlan((Drop(at_word=word, part=part, connections={0}), Refuse(connections=from_(1))))
 
 
-def drop_both_in_turn(word: int, part: float) -> Script:
+def drop_both_in_turn(word: int, part: float) -> FaultPlan:
     later = min(word + 3, len(SPEECH.words) - 1)
-    return Script(
+    return FaultPlan(
         (Drop(at_word=word, part=part, connections={0}), Refuse(connections={1})),
         (Drop(1011, at_word=later, part=part, connections={0}),),
     )
 
 
-def drop_fallback(word: int, part: float) -> Script:
-    return Script((Refuse(),), (Drop(1011, at_word=word, part=part, connections={0}),))
+def drop_fallback(word: int, part: float) -> FaultPlan:
+    return FaultPlan((Refuse(),), (Drop(1011, at_word=word, part=part, connections={0}),))
 
 
-FAULTS: list[Callable[[int, float], Script]] = [
+FAULTS: list[Callable[[int, float], FaultPlan]] = [
     drop_once,
     drop_for_good,
     drop_both_in_turn,
@@ -60,7 +60,7 @@ FAULTS: list[Callable[[int, float], Script]] = [
 
 @pytest.mark.parametrize("sentence", range(len(SPEECH.sentences)))
 @pytest.mark.parametrize("fault", FAULTS, ids=[f.__name__ for f in FAULTS])
-async def test_drop_at_every_word(fault: Callable[[int, float], Script], sentence: int) -> None:
+async def test_drop_at_every_word(fault: Callable[[int, float], FaultPlan], sentence: int) -> None:
     """A connection cut at any word's start or middle loses, repeats and delays nothing."""
     last = len(SPEECH.sentences) - 1
     speech = SPEECH.excerpt(max(0, sentence - 1), min(sentence + 1, last)).padded(1.0)
@@ -71,7 +71,7 @@ async def test_drop_at_every_word(fault: Callable[[int, float], Script], sentenc
         for part in ((0.0, 0.5) if WHOLE else (0.5 * ((word + turn) % 2),))
     ]
     slowest = await slowest_healthy(speech)
-    runs = await run_all([fault(word, part) for word, part in moments], speech)
+    runs = await run_trials([fault(word, part) for word, part in moments], speech)
     for (word, part), done in zip(moments, runs, strict=True):
         where = f"{fault.__name__} at {part} of word {word} ({SPEECH.words[word].text})"
         check(done.played, where)
@@ -88,7 +88,7 @@ async def test_connect_faults(connections: set[int] | None) -> None:
     }
     speech = SPEECH.excerpt(0, 3).padded(1.0)
     slowest = await slowest_healthy(speech)
-    runs = await run_all([Script((fault,)) for fault in faults.values()], speech)
+    runs = await run_trials([FaultPlan((fault,)) for fault in faults.values()], speech)
     for name, done in zip(faults, runs, strict=True):
         check(done.played, name)
         check_delay(done.played, slowest, HANG_DELAY if name == "hang" else DROP_DELAY, name)

@@ -11,9 +11,9 @@ from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import Pace, ResilientSTT
 from resilient_stt.config.tags import is_tag
-from resilient_stt.core.policy import Provider
+from resilient_stt.core.policy import ProviderTraits
 from resilient_stt.providers import plugin_of
-from resilient_stt.traits import TABLE, batch_only, hearing_of, model_of, speaks, traits_of
+from resilient_stt.traits import TABLE, batch_only, language_support, model_of, supports, traits_of
 
 from .fakes import FakeSTT
 
@@ -30,22 +30,30 @@ def test_whisper_is_flushed_at_the_end_of_speech() -> None:
     traits = traits_of("mine", cartesia.STT(model="ink-whisper", api_key="k"))
     assert (traits.name, traits.key_variable) == ("mine", "CARTESIA_API_KEY")
     assert traits.pace == Pace(burst=8.0, rate=1.5)
-    assert (traits.interims, traits.flushes, traits.finalises_late) == (False, True, True)
-    assert (traits.final_after, traits.turn_after) == (1.6, 0.0)
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        False,
+        True,
+        True,
+    )
+    assert (traits.final_timeout, traits.end_of_turn_timeout) == (1.6, 0.0)
 
 
 @pytest.mark.parametrize("model", ["ink-whisper", "ink-whisper-2025-06-04"])
 def test_dated_models_are_as_their_family(model: str) -> None:
     """A snapshot of a model behaves as the model."""
-    assert traits_of("c", cartesia.STT(model=model, api_key="k")).finalises_late
+    assert traits_of("c", cartesia.STT(model=model, api_key="k")).slow_endpointing
 
 
 def test_ink_2_finds_the_ends_of_turns_by_itself() -> None:
     """ink-2 gives interim transcripts, ignores a flush, and may keep a turn open for seconds."""
     traits = traits_of("c", cartesia.STT(model="ink-2", api_key="k"))
-    assert (traits.interims, traits.flushes, traits.finalises_late) == (True, False, False)
-    assert traits.final_after == 1.6
-    assert traits.turn_after > 5.6  # its own turn_end_timeout_ms
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        False,
+        False,
+    )
+    assert traits.final_timeout == 1.6
+    assert traits.end_of_turn_timeout > 5.6  # its own turn_end_timeout_ms
     assert traits == traits_of("c", cartesia.STT(api_key="k")), "ink-2 is the plugin's default"
 
 
@@ -54,13 +62,17 @@ def test_deepgram_tells_finals_soon() -> None:
     traits = traits_of("d", deepgram.STT(api_key="k"))
     assert traits.key_variable == "DEEPGRAM_API_KEY"
     assert traits.pace == Pace(burst=8.0, rate=2.0)
-    assert (traits.interims, traits.flushes, traits.finalises_late) == (True, True, False)
-    assert (traits.final_after, traits.turn_after) == (1.2, 0.0)
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        True,
+        False,
+    )
+    assert (traits.final_timeout, traits.end_of_turn_timeout) == (1.2, 0.0)
 
 
 def test_interims_that_are_off_are_not_expected() -> None:
     """What the caller has turned off must not count as silence."""
-    assert not traits_of("d", deepgram.STT(api_key="k", interim_results=False)).interims
+    assert not traits_of("d", deepgram.STT(api_key="k", interim_results=False)).interim_results
 
 
 def test_flux_is_not_nova() -> None:
@@ -68,26 +80,34 @@ def test_flux_is_not_nova() -> None:
     flushed; its key is the same."""
     traits = traits_of("d", deepgram.STTv2(api_key="k"))
     assert traits.key_variable == "DEEPGRAM_API_KEY"
-    assert (traits.interims, traits.flushes, traits.finalises_late) == (True, False, False)
-    assert traits.turn_after > 5.0  # its eot_timeout_ms
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        False,
+        False,
+    )
+    assert traits.end_of_turn_timeout > 5.0  # its eot_timeout_ms
     assert traits.pace == Pace()
 
 
 def test_an_unknown_plugin_is_taken_at_its_word() -> None:
     """Only its capabilities are known: the rest is careful, and nothing is flushed unasked."""
     careful = traits_of("v", Plugged(provider="Some Vendor"))
-    assert (careful.pace, careful.finalises_late) == (Pace(), False)
-    assert (careful.interims, careful.flushes, careful.turn_after) == (False, False, 0.0)
-    assert careful.final_after > traits_of("c", cartesia.STT(api_key="k")).final_after
+    assert (careful.pace, careful.slow_endpointing) == (Pace(), False)
+    assert (careful.interim_results, careful.manual_flush, careful.end_of_turn_timeout) == (
+        False,
+        False,
+        0.0,
+    )
+    assert careful.final_timeout > traits_of("c", cartesia.STT(api_key="k")).final_timeout
     able = traits_of("v", Plugged(interim_results=True, manual_flush=True))
-    assert (able.interims, able.flushes) == (True, True)
-    assert able.turn_after > 0
+    assert (able.interim_results, able.manual_flush) == (True, True)
+    assert able.end_of_turn_timeout > 0
 
 
 def test_what_is_no_plugin_has_no_variable() -> None:
     """Of somebody's own STT nobody knows where its key comes from."""
     assert traits_of("f", FakeSTT()).key_variable == ""
-    assert traits_of("f", FakeSTT()) == Provider(name="f", final_after=2.5)
+    assert traits_of("f", FakeSTT()) == ProviderTraits(name="f", final_timeout=2.5)
 
 
 @pytest.mark.virtual_time
@@ -99,8 +119,12 @@ async def test_one_that_cannot_stream_is_wrapped() -> None:
     adapter = stt.StreamAdapter(stt=batch, vad=vad)
     for provider in (batch, adapter):
         traits = traits_of("own", provider)
-        assert (traits.interims, traits.flushes, traits.finalises_late) == (False, False, False)
-        assert (traits.final_after, traits.turn_after) == (2.5, 0.0)
+        assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+            False,
+            False,
+            False,
+        )
+        assert (traits.final_timeout, traits.end_of_turn_timeout) == (2.5, 0.0)
     assert plugin_of(adapter) == "own"
     made = ResilientSTT([batch], vad=vad)
     assert made.names == {"own"}
@@ -118,7 +142,7 @@ async def test_one_that_cannot_stream_is_wrapped() -> None:
 )
 def test_a_language_is_looked_up_by_its_tag(tag: str, is_spoken: bool) -> None:
     """A list has a tag, or a wider one; a narrower one is not enough (RFC 4647, lookup)."""
-    assert speaks({"es", "zh", "pt-BR"}, tag) is is_spoken
+    assert supports({"es", "zh", "pt-BR"}, tag) is is_spoken
 
 
 @pytest.mark.parametrize(
@@ -154,7 +178,7 @@ def test_the_table() -> None:
 )
 def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
     """By the language, as the plugin does when none is named."""
-    assert hearing_of("cartesia", "STT", {"language": language}, "").model == model
+    assert language_support("cartesia", "STT", {"language": language}, "").model == model
     assert cartesia.STT(language=language or None, api_key="k").model == model
 
 
@@ -164,8 +188,8 @@ def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
 )
 def test_who_finds_languages_out(options: dict[str, Any], detects: bool) -> None:
     """Is known before the provider is made, and after."""
-    assert hearing_of("deepgram", "STT", options, "nova-3").detects is detects
-    assert traits_of("d", deepgram.STT(api_key="k", **options)).detects is detects
+    assert language_support("deepgram", "STT", options, "nova-3").language_detection is detects
+    assert traits_of("d", deepgram.STT(api_key="k", **options)).language_detection is detects
 
 
 def test_what_the_stream_of_a_plugin_refuses() -> None:
@@ -174,21 +198,23 @@ def test_what_the_stream_of_a_plugin_refuses() -> None:
     assert batch_only("deepgram", "STT", options) == ["detect_language"]
     assert batch_only("deepgram", "STT", {"detect_language": False}) == []
     assert batch_only("deepgram", "STTv2", options) == []
-    assert not traits_of("d", deepgram.STT(api_key="k", detect_language=True)).detects
+    assert not traits_of("d", deepgram.STT(api_key="k", detect_language=True)).language_detection
 
 
 @pytest.mark.parametrize("model", ["ink-whisper", "ink-2"])
 def test_only_who_tells_languages_apart_takes_multi(model: str) -> None:
     """Cartesia's models hear in one language; of models that nobody knows it is believed."""
-    hearing = hearing_of("cartesia", "STT", {"model": model, "language": "multi"}, "")
-    assert (hearing.detects, hearing.speaks("multi")) == (False, False)
-    assert hearing_of("deepgram", "STT", {"model": "nova-9", "language": "multi"}, "").detects
+    hearing = language_support("cartesia", "STT", {"model": model, "language": "multi"}, "")
+    assert (hearing.language_detection, hearing.supports("multi")) == (False, False)
+    assert language_support(
+        "deepgram", "STT", {"model": "nova-9", "language": "multi"}, ""
+    ).language_detection
 
 
 def test_what_is_told_is_believed() -> None:
     """Over the table, and one half of a pace without the other."""
     provider = deepgram.STT(api_key="k")
-    told = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_after": 9.0})
+    told = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_timeout": 9.0})
     assert told == replace(
-        traits_of("d", provider), pace=Pace(burst=8.0, rate=3.0), final_after=9.0
+        traits_of("d", provider), pace=Pace(burst=8.0, rate=3.0), final_timeout=9.0
     )

@@ -22,17 +22,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..testing.clock import run_virtual
-from ..testing.rehearsal import WHISPER, AnyChain, breaches, run, side_by_side
+from ..testing.rehearsal import WHISPER, AnyChain, run_trial, side_by_side, violations
 from . import outcomes
 from .configured import configured, recording_in
 from .environment import read_env_files
 from .logs import routed
 from .matrix import KINDS, Case, Row, kinds_named, rows, speech_of
-from .outcomes import Outcome, Result
+from .outcomes import CaseOutcome, Result
 from .problems import Problem
 
 _PATIENCE = 90.0  # seconds after the end of the speech: the outage, the stream's end, closing
-Work = Callable[[Row], list[Outcome]]
+Work = Callable[[Row], list[CaseOutcome]]
 """What is done to a row."""
 
 _WIDTH = 140  # columns of a table that is not for a terminal
@@ -103,7 +103,7 @@ def _print(found: Sequence[Result], seconds: float) -> None:
     console.print(f"{runs} runs in {seconds:.0f} s: {verdict}")
 
 
-def _all_done(matrix: Sequence[Row], jobs: int, work: Work) -> list[list[Outcome]]:
+def _all_done(matrix: Sequence[Row], jobs: int, work: Work) -> list[list[CaseOutcome]]:
     """Run the matrix with a progress bar, if stderr is a terminal."""
     console = Console(stderr=True)
     progress = Progress(
@@ -116,7 +116,7 @@ def _all_done(matrix: Sequence[Row], jobs: int, work: Work) -> list[list[Outcome
         disable=not console.is_terminal,
         redirect_stdout=False,
     )
-    done: list[list[Outcome]] = [[] for _ in matrix]
+    done: list[list[CaseOutcome]] = [[] for _ in matrix]
     with progress:
         task = progress.add_task("runs", total=sum(len(row.cases) for row in matrix))
         for number, came in performed(matrix, min(jobs, len(matrix)), work):
@@ -125,7 +125,9 @@ def _all_done(matrix: Sequence[Row], jobs: int, work: Work) -> list[list[Outcome
     return done
 
 
-def performed(matrix: Sequence[Row], jobs: int, work: Work) -> Iterator[tuple[int, list[Outcome]]]:
+def performed(
+    matrix: Sequence[Row], jobs: int, work: Work
+) -> Iterator[tuple[int, list[CaseOutcome]]]:
     """The numbers of rows and what came of them, as they are done."""
     if jobs == 1:
         yield from enumerate(map(work, matrix))
@@ -172,7 +174,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def perform(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> list[Outcome]:
+def perform(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> list[CaseOutcome]:
     """Run the cases of a row side by side, in one loop with a virtual clock.
 
     A row is the same alone as in the whole matrix, for the draws of its waits are its own.
@@ -183,12 +185,12 @@ def perform(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> 
         return run_virtual(side_by_side(works))
 
 
-async def _outcome(case: Case, chain: AnyChain, recording: str) -> Outcome:
+async def _outcome(case: Case, chain: AnyChain, recording: str) -> CaseOutcome:
     speech = speech_of(case.hang_up, recording)
     try:
         async with asyncio.timeout(speech.duration + _PATIENCE):
-            done = await run(case.script, speech, chain)
+            done = await run_trial(case.script, speech, chain)
     except TimeoutError:
-        return Outcome({"unended": 1}, (), "")
+        return CaseOutcome({"unended": 1}, (), "")
     score = done.played.score
-    return Outcome(breaches(done.played, accurate=done.timed), score.late_s, done.served)
+    return CaseOutcome(violations(done.played, accurate=done.timed), score.late_s, done.served)

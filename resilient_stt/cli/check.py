@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import VARIABLE, Config, ProviderSpec, load
-from ..config.mistakes import Mistake
+from ..config.mistakes import ConfigIssue
 from ..core.routing import DEFAULT, DETECT
 from ..errors import ConfigurationError, NoKey
 from .environment import read_env_files
@@ -55,7 +55,7 @@ async def _tried(config: Config) -> dict[str, str]:
         ConfigurationError: plugins refuse their options; all of them.
     """
     notes: dict[str, str] = {}
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigIssue] = []
     for name in config.providers:
         try:
             if not config.make(name).capabilities.streaming:
@@ -63,9 +63,9 @@ async def _tried(config: Config) -> dict[str, str]:
         except NoKey as error:
             notes[name] = str(error)
         except ConfigurationError as error:
-            mistakes.append(Mistake(("providers", name), str(error)))
+            mistakes.append(ConfigIssue(("providers", name), str(error)))
     if mistakes:
-        raise config.document.error(mistakes)
+        raise config.document.configuration_error(mistakes)
     return notes
 
 
@@ -78,17 +78,17 @@ def _providers(config: Config, lacks: dict[str, str]) -> Table:
         notes = [lacks[name]] if name in lacks else []
         if name not in config.used:
             notes.append("not used by any route")
-        cells = (name, spec.maker.title, spec.shown_model, _languages(spec))
+        cells = (name, spec.factory.title, spec.shown_model, _languages(spec))
         table.add_row(*map(Text, cells), Text("; ".join(notes), style="yellow"))
     return table
 
 
 def _languages(spec: ProviderSpec) -> str:
-    known = spec.hearing.languages
-    if spec.unchecked or known is None:
+    known = spec.languages.languages
+    if spec.skip_language_check or known is None:
         return "unchecked"
     told = ", ".join(sorted(known)) if len(known) <= _LANGUAGES else f"{len(known)} languages"
-    return f"detects {told}" if spec.hearing.detects else told
+    return f"detects {told}" if spec.languages.language_detection else told
 
 
 def _routes(config: Config) -> Table:

@@ -13,7 +13,7 @@ from ..config import Config, load
 from ..core.policy import Policies
 from ..core.routing import DEFAULT
 from ..health import MemoryHealth
-from ..plan import Plan
+from ..plan import Setup
 from ..stt import ResilientSTT
 from ..testing.rehearsal import FAKES, Fake
 from ..testing.speech import ReferenceSpeech
@@ -45,7 +45,7 @@ class ConfiguredChain:
     def plugins(self) -> dict[str, str]:
         """The plugin of each provider of the route by name, in order."""
         providers = _loaded(self.source).providers
-        return {name: providers[name].maker.plugin for name in self.names}
+        return {name: providers[name].factory.plugin for name in self.names}
 
     def stt(
         self,
@@ -61,7 +61,7 @@ class ConfiguredChain:
         # of other routes no provider has to be made
         config = _loaded(self.source).routed({DEFAULT: self.names})
         # what fakes do is nothing that a fleet should know
-        plan = replace(Plan.configured(config.having(options)), store=MemoryHealth())
+        plan = replace(Setup.from_config(config.having(options)), health_store=MemoryHealth())
         if policies:
             plan = replace(plan, policies=policies)
         return ResilientSTT._planned(plan, language=self.language)
@@ -77,7 +77,7 @@ def configured(source: str | None, language: str) -> ConfiguredChain:
     config = _loaded(source)
     names = config.chain(language)
     for name in names:
-        maker = config.providers[name].maker
+        maker = config.providers[name].factory
         if maker.plugin not in FAKES or maker.kind != "STT":
             fakes = ", ".join(f"{plugin}.STT" for plugin in FAKES)
             raise Problem(

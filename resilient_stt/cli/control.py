@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..testing.server import Connection, FakeServer, Struck
+from ..testing.server import FakeServer, ServerConnection, TriggeredFault
 from .injection import fault_from
 
 PATH = "/faults"
@@ -47,7 +47,7 @@ class _Desk:
         if not isinstance(only_open, bool):
             raise ValueError(f"only_open must be true or false; it is {only_open!r}")
         fault = fault_from(asked.pop("fault", None), asked, now=server.now)
-        add = server.strike if only_open else server.inject
+        add = server.trigger if only_open else server.inject
         add(fault)
         return web.json_response({"added": repr(fault)}, status=201)
 
@@ -91,18 +91,18 @@ def _state(server: FakeServer) -> dict[str, Any]:
     return {
         "now": round(server.now, 3),
         "faults": [repr(fault) for fault in server.faults],
-        "struck": [_told(struck) for struck in server.struck[-_SHOWN:]],
+        "struck": [_told(struck) for struck in server.triggered[-_SHOWN:]],
         "connections": [_shown(c) for c in server.connections[-_SHOWN:]],
     }
 
 
-def _told(struck: Struck) -> dict[str, Any]:
+def _told(struck: TriggeredFault) -> dict[str, Any]:
     """What happened to which connection, and when, in seconds since the server's start."""
     fault, number, at = struck
     return {"fault": repr(fault), "connection": number, "at": round(at, 3)}
 
 
-def _shown(connection: Connection) -> dict[str, Any]:
+def _shown(connection: ServerConnection) -> dict[str, Any]:
     """A connection without what was said on it; times in seconds since the server's start."""
     closed = connection.closed
     return {

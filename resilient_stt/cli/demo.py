@@ -18,7 +18,7 @@ from . import tables
 from .logs import routed
 from .narrate import PlainLines
 from .problems import Problem
-from .run import CONTESTANTS, OURS, Contestant, Run, compete
+from .run import CANDIDATES, OURS, Candidate, DemoRun, compete
 from .scenarios import SCENARIOS, Scenario, scenario_named
 from .view import OneRun, SideBySide, shown
 
@@ -62,7 +62,7 @@ def demo(
     markdown = markdown or update is not None
     _check(fault, compare=compare, as_json=as_json, markdown=markdown)
     scenarios = list(SCENARIOS.values()) if fault == _ALL else [scenario_named(fault)]
-    contestants = CONTESTANTS if compare else (OURS,)
+    contestants = CANDIDATES if compare else (OURS,)
     quiet = as_json or markdown
     stage = _Stage(
         Console(stderr=quiet, highlight=False), quiet=quiet, fast=fast or markdown, verbose=verbose
@@ -96,14 +96,14 @@ class _Stage:
         self._live = console.is_terminal and not console.options.ascii_only
 
     def perform(
-        self, scenario: Scenario, contestants: Iterable[Contestant]
-    ) -> dict[Contestant, Run]:
+        self, scenario: Scenario, contestants: Iterable[Candidate]
+    ) -> dict[Candidate, DemoRun]:
         """Let contestants run a scenario, live on the console as far as it can."""
         speech = scenario.speech()
         single = contestants == (OURS,)
         plain = not self._live and not self._quiet
         listener = PlainLines(self._console).listen if plain and single else None
-        runs = {c: Run(speech, "cartesia", listener) for c in contestants}
+        runs = {c: DemoRun(speech, "cartesia", listener) for c in contestants}
         if plain:
             self._console.print(f"fault: {scenario.name} ({scenario.summary})", soft_wrap=True)
         with routed(self._console, verbose=self._verbose):
@@ -120,7 +120,7 @@ class _Stage:
         else:
             asyncio.run(work)
 
-    async def _shown(self, scenario: Scenario, runs: dict[Contestant, Run]) -> None:
+    async def _shown(self, scenario: Scenario, runs: dict[Candidate, DemoRun]) -> None:
         picture: RenderableType = (
             OneRun(scenario, runs[OURS]) if len(runs) == 1 else SideBySide(scenario, runs)
         )
@@ -129,10 +129,10 @@ class _Stage:
             await compete(scenario, runs, virtual=self.fast)
 
 
-def _print_json(compared: dict[Scenario, dict[Contestant, Run]], *, compare: bool) -> None:
+def _print_json(compared: dict[Scenario, dict[Candidate, DemoRun]], *, compare: bool) -> None:
     """Print the one object that `--json` promises."""
 
-    def one(scenario: Scenario, runs: dict[Contestant, Run]) -> dict[str, Any]:
+    def one(scenario: Scenario, runs: dict[Candidate, DemoRun]) -> dict[str, Any]:
         objects = {c.key: tables.as_json(scenario, run) for c, run in runs.items()}
         return objects if compare else objects[OURS.key]
 
@@ -141,7 +141,7 @@ def _print_json(compared: dict[Scenario, dict[Contestant, Run]], *, compare: boo
     typer.echo(json.dumps(only if len(objects) == 1 else objects))
 
 
-def _print_markdown(compared: dict[Scenario, dict[Contestant, Run]], path: Path | None) -> None:
+def _print_markdown(compared: dict[Scenario, dict[Candidate, DemoRun]], path: Path | None) -> None:
     table = tables.markdown(compared)
     if path is None:
         typer.echo(table)

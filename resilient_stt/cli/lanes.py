@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from ..events import Degraded, Event, ProviderFailed, Replayed, Restored, Switched
+from ..events import Event, OutageEnded, OutageStarted, ProviderFailed, Replayed, Switched
 from .narrate import UNOPENED
-from .run import Run
+from .run import DemoRun
 
 LOST, PENDING = "bright_red", "yellow"
 
@@ -47,14 +47,14 @@ class History:
     def _add(self, event: Event) -> None:
         out = bool(self.outages) and self.outages[-1].end is None
         match event:
-            case Restored(at=at, provider=provider):
+            case OutageEnded(at=at, provider=provider):
                 self.outages[-1].end = at
                 self._serve(provider, at, None)
-            case Replayed(at=at, provider=provider, seconds=seconds, cut=cut):
+            case Replayed(at=at, provider=provider, seconds=seconds, silence_trimmed=cut):
                 now = self.spells[-1] if self.spells else None
                 if now and now.provider == provider and now.replayed_from is None:
                     now.replayed_from = at - seconds - cut
-            case Degraded(at=at):
+            case OutageStarted(at=at):
                 self._stop(at)
                 self.outages.append(Spell("", at))
             case Switched(at=at, to_provider=provider, reason=reason, replay_from=start):
@@ -74,7 +74,7 @@ class History:
                 self.spells.pop()
 
 
-def provider_lane(history: History, provider: str, run: Run, width: int, style: str) -> Text:
+def provider_lane(history: History, provider: str, run: DemoRun, width: int, style: str) -> Text:
     """When a provider served (`━`), what it heard again (`░`), where it failed (`✗`)."""
     cells = [("·", "dim")] * width
     scale = width / run.speech.duration
@@ -97,7 +97,7 @@ def provider_lane(history: History, provider: str, run: Run, width: int, style: 
     return Text.assemble(*cells)
 
 
-def words_lane(run: Run, width: int, tint: Tint) -> Text:
+def words_lane(run: DemoRun, width: int, tint: Tint) -> Text:
     """The words as they are spoken: coloured once they came, red if they were passed over."""
     cells = [(" ", "")] * width
     scale = width / run.speech.duration
@@ -110,7 +110,7 @@ def words_lane(run: Run, width: int, tint: Tint) -> Text:
     return Text.assemble(*cells)
 
 
-def word_styles(run: Run, tint: Tint) -> list[str]:
+def word_styles(run: DemoRun, tint: Tint) -> list[str]:
     """A style for each spoken word: of who heard it, `LOST`, or `PENDING`."""
     score = run.score
     heard_by = {round(h.final.at, 3): h.provider for h in run.heard}
@@ -126,7 +126,7 @@ def word_styles(run: Run, tint: Tint) -> list[str]:
     return styles
 
 
-def missing_words(run: Run) -> int:
+def missing_words(run: DemoRun) -> int:
     """How many words of those spoken so far were passed over."""
     styles = zip(run.speech.words, word_styles(run, str), strict=True)
     return sum(style == LOST and word.end <= run.position for word, style in styles)

@@ -28,7 +28,7 @@ from ..testing.faults import (
     Status,
     from_,
 )
-from ..testing.rehearsal import FALLBACK_ONLY, HEALTHY, Script
+from ..testing.rehearsal import FALLBACK_ONLY, HEALTHY, FaultPlan
 from ..testing.speech import SAMPLE_RATE, ReferenceSpeech
 from .problems import Problem
 
@@ -64,7 +64,7 @@ class Case:
     """One run: the faults, and after which word the caller hangs up; None: a second of silence
     after the last one."""
 
-    script: Script
+    script: FaultPlan
     hang_up: int | None = None
 
 
@@ -83,7 +83,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """How a fault goes into a script.
 
     Attributes:
@@ -94,7 +94,7 @@ class Kind:
         silent: What was said meanwhile is gone, without an error and with the connection open.
     """
 
-    strike: Callable[[Moment], _Faults]
+    make: Callable[[Moment], _Faults]
     outage: Callable[[float, float], _Faults]
     from_start: _Faults = ()
     at_end: bool = False
@@ -104,33 +104,33 @@ class Kind:
 _Make = Callable[..., Fault]
 
 
-def _absence(make: _Make) -> Kind:
+def _absence(make: _Make) -> FaultKind:
     """Connections break, and there are no new ones."""
-    return Kind(
+    return FaultKind(
         lambda m: (_at(Drop, m, connections={0}), make(connections=from_(1))),
         lambda begin, end: (Drop(at_time=begin), make(at_time=_before(begin), until=end)),
         from_start=(make(),),
     )
 
 
-def _blow(make: _Make, away: _Make = Refuse) -> Kind:
+def _blow(make: _Make, away: _Make = Refuse) -> FaultKind:
     """The first connection is struck; in an outage there are no new ones."""
-    return Kind(
+    return FaultKind(
         lambda m: (_at(make, m, connections={0}),),
         lambda begin, end: (make(at_time=begin), away(at_time=_before(begin), until=end)),
     )
 
 
-def _state(make: _Make, *, silent: bool = True) -> Kind:
+def _state(make: _Make, *, silent: bool = True) -> FaultKind:
     """All connections are struck that hear the moment."""
-    return Kind(
+    return FaultKind(
         lambda m: (_at(make, m),),
         lambda begin, end: (make(at_time=begin, until=end),),
         silent=silent,
     )
 
 
-_AFTER_CLOSE = Kind(
+_AFTER_CLOSE = FaultKind(
     lambda m: (DropAfterClose(connections={0}),),
     lambda begin, end: (
         DropAfterClose(connections={0}),
@@ -138,16 +138,16 @@ _AFTER_CLOSE = Kind(
     ),
     at_end=True,
 )
-_LOST_FINAL = Kind(
+_LOST_FINAL = FaultKind(
     lambda m: (_at(LostFinal, m, connections={0}),),
     lambda begin, _: (LostFinal(at_time=begin),),
     silent=True,
 )
-_IGNORE_CLOSE = Kind(
+_IGNORE_CLOSE = FaultKind(
     lambda m: (IgnoreClose(),), lambda begin, end: (IgnoreClose(until=end),), at_end=True
 )
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, FaultKind] = {
     "refuse": _absence(Refuse),
     "hang": _absence(Hang),
     "status-401": _absence(functools.partial(Status, 401)),
@@ -176,7 +176,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kinds_named(names: Iterable[str]) -> dict[str, Kind]:
+def kinds_named(names: Iterable[str]) -> dict[str, FaultKind]:
     """Some faults in the matrix's order; all of them if no name is given.
 
     Raises:
@@ -188,7 +188,7 @@ def kinds_named(names: Iterable[str]) -> dict[str, Kind]:
     return {name: kind for name, kind in KINDS.items() if name in wanted}
 
 
-def rows(kinds: dict[str, Kind], count: int, recording: str = "english") -> list[Row]:
+def rows(kinds: dict[str, FaultKind], count: int, recording: str = "english") -> list[Row]:
     """The matrix: the healthy runs that it is measured against, then three rows for each fault."""
     moments = _moments(count, recording)
     faulty = [
@@ -225,11 +225,11 @@ def _moments(count: int, recording: str) -> list[Moment]:
     return moments
 
 
-def _places(kind: Kind, moments: list[Moment], recording: str) -> dict[str, list[Case]]:
+def _places(kind: FaultKind, moments: list[Moment], recording: str) -> dict[str, list[Case]]:
     """The cases of a fault, by place."""
     cases: dict[str, list[Case]] = {"primary": [], "fallback": [], BOTH: []}
     if kind.from_start:
-        cases["primary"].append(Case(Script(kind.from_start)))
+        cases["primary"].append(Case(FaultPlan(kind.from_start)))
     for moment in moments:
         hang_up = moment.word if kind.at_end else None
         at = speech_of(hang_up, recording).duration if kind.at_end else moment.at
@@ -238,12 +238,12 @@ def _places(kind: Kind, moments: list[Moment], recording: str) -> dict[str, list
     return cases
 
 
-def _scripts(kind: Kind, moment: Moment, at: float) -> Iterator[tuple[str, Script]]:
-    struck, out = kind.strike(moment), kind.outage(at, at + OUTAGE)
-    yield "primary", Script(struck)
+def _scripts(kind: FaultKind, moment: Moment, at: float) -> Iterator[tuple[str, FaultPlan]]:
+    struck, out = kind.make(moment), kind.outage(at, at + OUTAGE)
+    yield "primary", FaultPlan(struck)
     # the first provider can be reached again when the second fails: somebody must be left
-    yield "fallback", Script((Refuse(until=at),), struck)
-    yield BOTH, Script(out, out)
+    yield "fallback", FaultPlan((Refuse(until=at),), struck)
+    yield BOTH, FaultPlan(out, out)
 
 
 def _at(make: _Make, moment: Moment, **fields: object) -> Fault:

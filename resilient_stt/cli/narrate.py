@@ -9,17 +9,17 @@ from rich.text import Text
 
 from ..events import (
     AudioLost,
-    Degraded,
     Event,
+    HedgeFinished,
     LanguageRouted,
+    OutageEnded,
+    OutageStarted,
     ProviderFailed,
-    Recovered,
+    ProviderRecovered,
     Replayed,
-    Restored,
-    SecondOpinion,
     Switched,
 )
-from .run import Heard, Run
+from .run import DemoRun, HeardTranscript
 
 STYLES = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
 
@@ -36,12 +36,12 @@ _REASONS = {
 }
 
 _SIGNS = {
-    "no_sign_of_life": "no sign of life",
+    "no_interim": "no sign of life",
     "final_overdue": "its final is overdue",
     "no_text": "no text for all that was said",
     "empty_finals": "empty finals",
-    "words_missing": "words are missing at its end",
-    "words_skipped": "a final was left out",
+    "missing_tail": "words are missing at its end",
+    "skipped_speech": "a final was left out",
     "heard nothing": "no words for what another heard",
 }
 
@@ -96,7 +96,7 @@ class Narrator:
 
     def _is_news(self, event: Event) -> bool:
         match event:
-            case AudioLost() | Degraded() | Restored():
+            case AudioLost() | OutageStarted() | OutageEnded():
                 return True
             case ProviderFailed(provider=provider, reason=reason):
                 if self._convicted and reason == "stalled":
@@ -108,20 +108,20 @@ class Narrator:
 
     def _remember(self, event: Event) -> None:
         match event:
-            case SecondOpinion(verdict=verdict):
-                self._convicted = verdict == "convicted"
+            case HedgeFinished(outcome=verdict):
+                self._convicted = verdict == "promoted"
                 return
             case ProviderFailed(provider=provider, reason=reason) if self._in_background(provider):
                 self._known.add((provider, reason))
-            case Degraded():
+            case OutageStarted():
                 self._outage = True
-            case Restored(provider=provider):
+            case OutageEnded(provider=provider):
                 self._outage = False
                 self._serves(provider)
             case Switched(to_provider=provider):
                 self._serves(provider)
                 return  # the replay that follows is the one that was heard already
-            case Recovered(provider=provider):
+            case ProviderRecovered(provider=provider):
                 self._forget(provider)
         self._convicted = False
 
@@ -146,17 +146,17 @@ class Narrator:
                 return self._failure(event)
             case Switched():
                 return self._switch(event)
-            case Replayed(provider=provider, seconds=seconds, cut=cut):
+            case Replayed(provider=provider, seconds=seconds, silence_trimmed=cut):
                 what = f" has caught up: {seconds:.1f} s replayed"
                 left_out = f", {cut:.1f} s of silence left out" if cut >= 0.05 else ""
                 return [_name(provider), what, (left_out, "dim")]
-            case Degraded():
+            case OutageStarted():
                 return [("no provider works: ", "red"), "buffering, trying all of them"]
-            case Restored(provider=provider, after=after):
+            case OutageEnded(provider=provider, duration=after):
                 return [_name(provider), (" answers again", "green"), f" after {after:.1f} s"]
-            case SecondOpinion():
+            case HedgeFinished():
                 return _opinion(event)
-            case Recovered(provider=provider):
+            case ProviderRecovered(provider=provider):
                 return [_name(provider), (" hears again", "green"), " (tried in the background)"]
             case LanguageRouted(language=language, route=route):
                 return [(f"speaks {language or 'any language'} from now on", "cyan"), f": {route}"]
@@ -190,15 +190,15 @@ def story(events: Iterable[Event], serving: str = "") -> list[Text]:
     return lines + narrator.rest()
 
 
-def _opinion(event: SecondOpinion) -> list[str | tuple[str, str]]:
-    sign = f" ({_SIGNS.get(event.sign, event.sign)})" if event.sign else ""
-    second = "a second connection to " if event.asked == event.provider else ""
-    asked: list[str | tuple[str, str]] = [second, _name(event.asked)]
-    match event.verdict:
-        case "convicted":
+def _opinion(event: HedgeFinished) -> list[str | tuple[str, str]]:
+    sign = f" ({_SIGNS.get(event.trigger, event.trigger)})" if event.trigger else ""
+    second = "a second connection to " if event.hedge_provider == event.provider else ""
+    asked: list[str | tuple[str, str]] = [second, _name(event.hedge_provider)]
+    match event.outcome:
+        case "promoted":
             silent = (" says nothing", "red")
             return [_name(event.provider), silent, (sign, "dim"), "; ", *asked, " hears words"]
-        case "noise":
+        case "no_speech":
             heard = " hears no words either: it was noise"
             return [_name(event.provider), " says nothing", (sign, "dim"), "; ", *asked, heard]
         case _:
@@ -215,21 +215,21 @@ class PlainLines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._narrators: dict[Run, Narrator] = {}
+        self._narrators: dict[DemoRun, Narrator] = {}
 
-    def listen(self, run: Run, what: Heard | Event) -> None:
+    def listen(self, run: DemoRun, what: HeardTranscript | Event) -> None:
         """Print what happened."""
         narrator = self._narrators.setdefault(run, Narrator(run.first))
         for line in _told(what, narrator):
             self._console.print(line, soft_wrap=True)
 
 
-def _told(what: Heard | Event, narrator: Narrator) -> list[Text]:
-    if not isinstance(what, Heard):
+def _told(what: HeardTranscript | Event, narrator: Narrator) -> list[Text]:
+    if not isinstance(what, HeardTranscript):
         return narrator.tell(what)
     return [*narrator.rest(), _heard(what)]
 
 
-def _heard(heard: Heard) -> Text:
+def _heard(heard: HeardTranscript) -> Text:
     said = f"{heard.provider}: {heard.final.text.strip()}"
     return Text.assemble((f"{heard.final.at:6.2f} s  ", "dim"), (said, style_of(heard.provider)))

@@ -31,7 +31,7 @@ _COLUMNS = ("lost", "twice", "torn", "disordered")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseOutcome:
     """What came of a case.
 
     Attributes:
@@ -40,7 +40,7 @@ class Outcome:
         served: The provider that served in the end.
     """
 
-    breaches: Mapping[str, int]
+    violations: Mapping[str, int]
     late: tuple[float, ...]
     served: str
 
@@ -53,24 +53,24 @@ class Result:
     """
 
     row: Row
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CaseOutcome, ...]
     extra: float
 
     @property
-    def breaches(self) -> Counter[str]:
+    def violations(self) -> Counter[str]:
         """How often each promise was broken; empty if all were kept."""
         total: Counter[str] = Counter()
         for outcome in self.outcomes:
-            total.update(outcome.breaches)
+            total.update(outcome.violations)
         return total
 
     @property
-    def broken(self) -> list[tuple[Case, Outcome]]:
+    def broken(self) -> list[tuple[Case, CaseOutcome]]:
         """The cases in which a promise was broken."""
         if not self.row.promised:
             return []
         pairs = zip(self.row.cases, self.outcomes, strict=True)
-        return [(case, outcome) for case, outcome in pairs if outcome.breaches]
+        return [(case, outcome) for case, outcome in pairs if outcome.violations]
 
     @property
     def served(self) -> Counter[str]:
@@ -78,7 +78,7 @@ class Result:
         return Counter(outcome.served for outcome in self.outcomes if outcome.served)
 
 
-def results(rows: Sequence[Row], done: Sequence[Sequence[Outcome]]) -> list[Result]:
+def results(rows: Sequence[Row], done: Sequence[Sequence[CaseOutcome]]) -> list[Result]:
     """The results of rows; that of the healthy runs must be among them."""
     late: dict[int | None, list[tuple[float, ...]]] = {}
     for row, outcomes in zip(rows, done, strict=True):
@@ -93,8 +93,8 @@ def results(rows: Sequence[Row], done: Sequence[Sequence[Outcome]]) -> list[Resu
 
 
 def _judged(
-    row: Row, outcomes: Sequence[Outcome], usual: Mapping[int | None, Sequence[float]]
-) -> tuple[Outcome, ...]:
+    row: Row, outcomes: Sequence[CaseOutcome], usual: Mapping[int | None, Sequence[float]]
+) -> tuple[CaseOutcome, ...]:
     """The outcomes, with the words that came too late where one provider was well."""
     if row.where == BOTH:
         return tuple(outcomes)
@@ -104,14 +104,14 @@ def _judged(
     )
 
 
-def _with_late(outcome: Outcome, usual: Sequence[float]) -> Outcome:
+def _with_late(outcome: CaseOutcome, usual: Sequence[float]) -> CaseOutcome:
     pairs = zip(outcome.late, usual, strict=bool(outcome.late))
     late = sum(LATE < a - b < math.inf for a, b in pairs)
-    return replace(outcome, breaches={**outcome.breaches, "late": late}) if late else outcome
+    return replace(outcome, violations={**outcome.violations, "late": late}) if late else outcome
 
 
 def _extra(
-    row: Row, outcomes: Iterable[Outcome], usual: Mapping[int | None, Sequence[float]]
+    row: Row, outcomes: Iterable[CaseOutcome], usual: Mapping[int | None, Sequence[float]]
 ) -> float:
     pairs = [p for p in zip(row.cases, outcomes, strict=True) if p[1].late]  # or it never ended
     delays = (extra_delay(outcome.late, usual[case.hang_up]) for case, outcome in pairs)
@@ -128,7 +128,7 @@ def table(found: Iterable[Result]) -> Table:
     drawn.add_column("served in the end", min_width=len("Cartesia 9,"))
     drawn.add_column("verdict", min_width=len("12 lost"))
     for result in found:
-        breaches = result.breaches
+        breaches = result.violations
         drawn.add_row(
             result.row.fault,
             result.row.where,
@@ -141,11 +141,11 @@ def table(found: Iterable[Result]) -> Table:
     return drawn
 
 
-def told(case: Case, outcome: Outcome) -> str:
+def told(case: Case, outcome: CaseOutcome) -> str:
     """A case that broke a promise: what was broken, and the faults that show it."""
     script = f"first={list(case.script.first)} second={list(case.script.second)}"
     end = "" if case.hang_up is None else f", the caller hangs up after word {case.hang_up}"
-    return f"{_listed(outcome.breaches)}: {script}{end}"
+    return f"{_listed(outcome.violations)}: {script}{end}"
 
 
 def as_json(found: Sequence[Result], *, moments: int) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def as_json(found: Sequence[Result], *, moments: int) -> dict[str, Any]:
 
 
 def _row(result: Result) -> dict[str, Any]:
-    breaches = result.breaches
+    breaches = result.violations
     return {
         "fault": result.row.fault,
         "where": result.row.where,

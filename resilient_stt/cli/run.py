@@ -16,7 +16,7 @@ from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import aio
 
-from ..events import Degraded, Event, Restored, Switched
+from ..events import Event, OutageEnded, OutageStarted, Switched
 from ..stt import EventName, ResilientSTT
 from ..testing.play import Played, play
 from ..testing.score import Final, Score, score
@@ -31,7 +31,7 @@ EVENTS: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardTranscript:
     """A final transcript and the provider that it came from."""
 
     final: Final
@@ -39,10 +39,10 @@ class Heard:
     leg: int
 
 
-Listener = Callable[["Run", "Heard | Event"], None]
+Listener = Callable[["DemoRun", "HeardTranscript | Event"], None]
 
 
-class Run:
+class DemoRun:
     """What a contestant did so far; shown while it goes on, scored in the end.
 
     Args:
@@ -55,7 +55,7 @@ class Run:
         self, speech: ReferenceSpeech, provider: str, listener: Listener | None = None
     ) -> None:
         self.speech = speech
-        self.heard: list[Heard] = []
+        self.heard: list[HeardTranscript] = []
         self.events: list[Event] = []
         self.interim = ""
         self.first = self.serving = provider
@@ -106,18 +106,18 @@ class Run:
             self.interim = event.alternatives[0].text
         elif event.type is SpeechEventType.FINAL_TRANSCRIPT and event.alternatives[0].text:
             self.interim = ""
-            heard = Heard(Final.from_event(event, at), self.serving, self._leg)
+            heard = HeardTranscript(Final.from_event(event, at), self.serving, self._leg)
             self.heard.append(heard)
             self._tell(heard)
 
     def happened(self, event: Event) -> None:
         """Note an event of ours."""
         self.events.append(event)
-        if isinstance(event, Switched | Restored):
+        if isinstance(event, Switched | OutageEnded):
             self.serving = event.to_provider if isinstance(event, Switched) else event.provider
             self._leg += 1
             self.interim = ""
-        elif isinstance(event, Degraded):
+        elif isinstance(event, OutageStarted):
             self.interim = ""
         self._tell(event)
 
@@ -125,13 +125,13 @@ class Run:
         """Note an event of LiveKit's adapter."""
         self.failovers += not event.available
 
-    def _tell(self, what: Heard | Event) -> None:
+    def _tell(self, what: HeardTranscript | Event) -> None:
         if self._listener:
             self._listener(self, what)
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
+class Candidate:
     """Something that can transcribe with the two providers."""
 
     key: str
@@ -139,13 +139,13 @@ class Contestant:
     make: Callable[[list[stt.STT[Any]]], stt.STT[Any]]
 
 
-PLUGIN = Contestant("plugin", "Cartesia plugin", lambda providers: providers[0])
-ADAPTER = Contestant("fallback_adapter", "FallbackAdapter", lambda p: stt.FallbackAdapter(p))
-OURS = Contestant("resilient", "ResilientSTT", lambda providers: ResilientSTT(providers))
-CONTESTANTS = (PLUGIN, ADAPTER, OURS)
+PLUGIN = Candidate("plugin", "Cartesia plugin", lambda providers: providers[0])
+ADAPTER = Candidate("fallback_adapter", "FallbackAdapter", lambda p: stt.FallbackAdapter(p))
+OURS = Candidate("resilient", "ResilientSTT", lambda providers: ResilientSTT(providers))
+CANDIDATES = (PLUGIN, ADAPTER, OURS)
 
 
-async def perform(contestant: Contestant, run: Run, endpoints: Endpoints) -> None:
+async def perform(contestant: Candidate, run: DemoRun, endpoints: Endpoints) -> None:
     """Play the run's speech to a contestant in real time of the loop; fills `run`."""
     async with aiohttp.ClientSession() as http:
         target = contestant.make(endpoints.providers(http))
@@ -161,7 +161,7 @@ async def perform(contestant: Contestant, run: Run, endpoints: Endpoints) -> Non
 
 
 async def compete(
-    scenario: Scenario, runs: Mapping[Contestant, Run], *, virtual: bool = False
+    scenario: Scenario, runs: Mapping[Candidate, DemoRun], *, virtual: bool = False
 ) -> None:
     """Let contestants transcribe side by side, each with fake providers of its own.
 
@@ -182,7 +182,7 @@ async def compete(
 
 
 @contextlib.asynccontextmanager
-async def _ticking(runs: Iterable[Run]) -> AsyncIterator[None]:
+async def _ticking(runs: Iterable[DemoRun]) -> AsyncIterator[None]:
     """Tell runs how the speech goes on, also those that are over before it is."""
     loop = asyncio.get_running_loop()
 

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .problems import Problem
-from .run import OURS, Contestant, Run
+from .run import OURS, Candidate, DemoRun
 from .scenarios import Scenario
 
-Runs = Mapping[Contestant, Run]
+Runs = Mapping[Candidate, DemoRun]
 
 _BEGIN, _END = "<!-- comparison:begin -->", "<!-- comparison:end -->"
 
@@ -40,7 +40,7 @@ def results(runs: Runs) -> Table:
     return table
 
 
-def verdict(run: Run) -> Text:
+def verdict(run: DemoRun) -> Text:
     """Whether the promise was kept, in a sentence."""
     score = run.score
     if is_kept(run):
@@ -53,12 +53,12 @@ def verdict(run: Run) -> Text:
     return Text("; ".join(parts), style="bold red")
 
 
-def is_kept(run: Run) -> bool:
+def is_kept(run: DemoRun) -> bool:
     """Whether no word was lost and none said twice."""
     return not (run.score.lost or run.score.twice)
 
 
-def as_json(scenario: Scenario, run: Run) -> dict[str, Any]:
+def as_json(scenario: Scenario, run: DemoRun) -> dict[str, Any]:
     """A run's figures."""
     score = run.score
     return {
@@ -91,7 +91,7 @@ def markdown(compared: Mapping[Scenario, Runs]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _cell(run: Run) -> str:
+def _cell(run: DemoRun) -> str:
     score = run.score
     if score.late_max_s is None:
         return "**nothing came**"

@@ -61,7 +61,7 @@ def transcribe(
             if not os.environ.get(default.variable):
                 console.print(f"{default.name} is left out: {default.variable} is not set")
         _check_pace(pace, providers)
-        transcript = Transcript(console, audio, as_json=as_json)
+        transcript = TranscriptPrinter(console, audio, as_json=as_json)
         try:
             asyncio.run(transcript.make(ResilientSTT(providers), language=language, pace=pace))
         finally:
@@ -78,7 +78,7 @@ def _check_pace(pace: float, providers: list[stt.STT[Any]]) -> None:
         raise Problem(f"--pace {pace:g} is more than the providers take: {limit:g} at most")
 
 
-class Transcript:
+class TranscriptPrinter:
     """A transcript in the making: on stdout as it is finalised, progress on stderr."""
 
     def __init__(self, console: Console, audio: AudioFile, *, as_json: bool) -> None:

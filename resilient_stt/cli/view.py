@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .lanes import LOST, PENDING, History, axis, missing_words, provider_lane, words_lane
 from .narrate import STYLES, story, style_of
-from .run import Contestant, Run
+from .run import Candidate, DemoRun
 from .scenarios import Scenario
 
 _REFRESH = 0.1  # seconds
@@ -25,7 +25,7 @@ _HEARD = "bright_green"
 class OneRun:
     """A lane per provider, the words in the colour of who heard them, and what happens."""
 
-    def __init__(self, scenario: Scenario, run: Run) -> None:
+    def __init__(self, scenario: Scenario, run: DemoRun) -> None:
         self._scenario = scenario
         self._run = run
 
@@ -58,7 +58,7 @@ class OneRun:
 class SideBySide:
     """The words of each contestant, missing ones in red."""
 
-    def __init__(self, scenario: Scenario, runs: Mapping[Contestant, Run]) -> None:
+    def __init__(self, scenario: Scenario, runs: Mapping[Candidate, DemoRun]) -> None:
         self._scenario = scenario
         self._runs = runs
 
@@ -74,7 +74,7 @@ class SideBySide:
         table.add_row("", axis(run.speech.duration, lane))
         yield _framed(Group(table, Text(), _legend()), self._scenario, run, width)
 
-    def _newest(self, run: Run, width: int) -> Text:
+    def _newest(self, run: DemoRun, width: int) -> Text:
         text = " ".join(heard.final.text.strip() for heard in run.heard)
         missing = missing_words(run)
         state = run.outcome if run.played else ""
@@ -85,7 +85,7 @@ class SideBySide:
         return Text.assemble((shown, "dim"), (tail, LOST if missing else "dim"))
 
 
-def _words(run: Run) -> Text:
+def _words(run: DemoRun) -> Text:
     """The transcript so far, and what the provider makes of the words of this moment."""
     parts = [(heard.final.text.strip() + " ", style_of(heard.provider)) for heard in run.heard]
     text = Text.assemble(*parts, (run.interim, "dim italic"))
@@ -105,7 +105,7 @@ def _grid(first: int, second: int) -> Table:
     return table
 
 
-def _framed(body: RenderableType, scenario: Scenario, run: Run, width: int) -> Panel:
+def _framed(body: RenderableType, scenario: Scenario, run: DemoRun, width: int) -> Panel:
     clock = f"{run.position:4.1f} of {run.speech.duration:.1f} s"
     return Panel(
         body,

@@ -13,13 +13,13 @@ from typing import Any
 from livekit.agents import stt
 
 from .. import plugins
-from ..core.policy import Policies, Provider
+from ..core.policy import Policies, ProviderTraits
 from ..core.routing import DEFAULT, Router
 from ..errors import ConfigurationError
 from ..health import HealthStore, MemoryHealth, named
 from ..traits import traits_of
 from .diagnosis import validated
-from .mistakes import Document, Mistake
+from .mistakes import ConfigIssue, Document
 from .routes import RouteChecks
 from .source import VARIABLE, read
 from .specs import ProviderChecks, ProviderSpec
@@ -61,7 +61,9 @@ class Config:
 
     def chain(self, language: str) -> tuple[str, ...]:
         """The names of the providers that serve a language, in order of preference."""
-        router = Router({key: [Provider(name=n) for n in c] for key, c in self.routes.items()})
+        router = Router(
+            {key: [ProviderTraits(name=n) for n in c] for key, c in self.routes.items()}
+        )
         return tuple(p.name for p in router.lookup(language).providers)
 
     @property
@@ -79,7 +81,7 @@ class Config:
             ConfigurationError: the plugin refuses its options.
         """
         spec = self.providers[name]
-        return plugins.make(spec.maker, spec.options, spec.variable, spec.hidden)
+        return plugins.make(spec.factory, spec.options, spec.variable, spec.hidden)
 
     def make_providers(self) -> dict[str, stt.STT[Any]]:
         """Make the providers that a route names, in the order in which they are configured.
@@ -88,17 +90,17 @@ class Config:
             ConfigurationError: keys are missing, or plugins refuse their options; all of them.
         """
         made: dict[str, stt.STT[Any]] = {}
-        mistakes: list[Mistake] = []
+        mistakes: list[ConfigIssue] = []
         for name in self.used:
             try:
                 made[name] = self.make(name)
             except ConfigurationError as error:
-                mistakes.append(Mistake(("providers", name), str(error)))
+                mistakes.append(ConfigIssue(("providers", name), str(error)))
         if mistakes:
-            raise self.document.error(mistakes)
+            raise self.document.configuration_error(mistakes)
         return made
 
-    def traits(self, name: str, provider: stt.STT[Any]) -> Provider:
+    def traits(self, name: str, provider: stt.STT[Any]) -> ProviderTraits:
         """What the decisions know of a provider that was made under this name."""
         return traits_of(name, provider, self.providers[name].given)
 
@@ -124,7 +126,7 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
     found = (*mistakes, *providers.mistakes, *routes.mistakes)
     later = [mistake for mistake in found if mistake.place not in told]
     if unreadable or later:
-        raise document.error([*unreadable, *later])
+        raise document.configuration_error([*unreadable, *later])
     return Config(
         document=document,
         providers=specs,

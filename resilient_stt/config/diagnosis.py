@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..wording import key_told, kind_of, nearest, quoted
-from .mistakes import Document, Mistake, Place
+from .mistakes import ConfigIssue, Document, Place
 from .models import Configuration, Top
 
 _MAPPINGS = ("dict_type", "model_type")
@@ -33,14 +33,14 @@ _PROVIDER_NAME = "a letter, then letters, digits, '-', '_' or '.', 64 at most"
 _POLICY = re.compile(r"\w+(?:\.(?P<field>\w+) |: | )(?P<rest>.*)", re.DOTALL)
 
 
-def validated(document: Document) -> tuple[Top, list[Mistake]]:
+def validated(document: Document) -> tuple[Top, list[ConfigIssue]]:
     """A model of all that is right, and what is wrong, each with its place.
 
     What is wrong is taken out, so that the rest can be looked at further: fields that do not go
     together are only found once each of them is right.
     """
     data = document.data
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigIssue] = []
     while True:
         try:
             return Configuration.model_validate(data), mistakes
@@ -69,32 +69,32 @@ def _copied(data: dict[str, Any]) -> dict[str, Any]:
     return {key: _copied(v) if isinstance(v, dict) else v for key, v in data.items()}
 
 
-def _mistake(document: Document, error: ErrorDetails) -> Mistake:
+def _mistake(document: Document, error: ErrorDetails) -> ConfigIssue:
     place: Place = error["loc"]
     if place[-1] == "[key]":
         place = place[:-1]
-        return Mistake(place, f"the name of a provider is {_PROVIDER_NAME}")
+        return ConfigIssue(place, f"the name of a provider is {_PROVIDER_NAME}")
     match error["type"]:
         case "extra_forbidden":
             # the key itself is told in quotes, so the place is where it stands
             key = str(place[-1])
             hint = nearest(key, _keys(place[:-1]))
-            return Mistake(
+            return ConfigIssue(
                 place[:-1], f"unknown key {key_told(key)}{hint}", document.line_of(place)
             )
         case "missing":
-            return Mistake(place[:-1], f"{quoted(place[-1])} is missing")
+            return ConfigIssue(place[:-1], f"{quoted(place[-1])} is missing")
         case "too_short":
-            return Mistake(place, "is empty")
+            return ConfigIssue(place, "is empty")
         case "value_error":
             why = str(error["ctx"]["error"])
-            return Mistake(place, f"{why}, not {_given(document, place, error)}")
+            return ConfigIssue(place, f"{why}, not {_given(document, place, error)}")
         case "policy":
             return _disagreement(place, error["msg"])
     wanted = _WANTED.get(error["type"])
     if wanted is None:
-        return Mistake(place, error["msg"])
-    return Mistake(place, f"must be {wanted}, not {_given(document, place, error)}")
+        return ConfigIssue(place, error["msg"])
+    return ConfigIssue(place, f"must be {wanted}, not {_given(document, place, error)}")
 
 
 def _given(document: Document, place: Place, error: ErrorDetails) -> str:
@@ -105,11 +105,11 @@ def _given(document: Document, place: Place, error: ErrorDetails) -> str:
     return document.shown(place, value)
 
 
-def _disagreement(place: Place, message: str) -> Mistake:
+def _disagreement(place: Place, message: str) -> ConfigIssue:
     """What a policy says of itself, whose name the user does not know."""
     told = _POLICY.fullmatch(message)
     assert told, message
-    return Mistake((*place, told["field"]) if told["field"] else place, told["rest"])
+    return ConfigIssue((*place, told["field"]) if told["field"] else place, told["rest"])
 
 
 def _keys(place: Place) -> list[str]:

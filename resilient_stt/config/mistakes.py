@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[\w-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigIssue:
     """One thing that is wrong; the message says what to do, and holds no secret."""
 
     place: Place
@@ -59,7 +59,7 @@ class Document:
         where = (*place, "options", option)
         return self.shown(where, value) if where in self.variables else value
 
-    def error(self, mistakes: Sequence[Mistake]) -> ConfigurationError:
+    def configuration_error(self, mistakes: Sequence[ConfigIssue]) -> ConfigurationError:
         """All mistakes in one error, in the order of their lines."""
         found = [(mistake.line or self.line_of(mistake.place), mistake) for mistake in mistakes]
         found.sort(key=lambda pair: pair[0] or 0)
@@ -70,7 +70,7 @@ class Document:
         return ConfigurationError(f"{self.name} has {len(told)} mistakes:{listed}")
 
 
-def _told(line: int | None, mistake: Mistake) -> str:
+def _told(line: int | None, mistake: ConfigIssue) -> str:
     at = [f"line {line}"] if line else []
     where = path_of(mistake.place)
     return ": ".join([*at, *([where] if where else []), mistake.message])

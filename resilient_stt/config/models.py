@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic import Field as Entry
 from pydantic_core import PydanticCustomError
 
-from ..core.policy import Pace, Policies, Provider, Seconds
+from ..core.policy import Pace, Policies, ProviderTraits, Seconds
 from ..core.routing import DEFAULT
 from ..errors import ConfigurationError
 from ..health import named
@@ -112,7 +112,7 @@ POLICIES: dict[str, Any] = get_type_hints(Policies)
 
 
 def _traits() -> type[Strict]:
-    hints = get_type_hints(Provider, include_extras=True)
+    hints = get_type_hints(ProviderTraits, include_extras=True)
     entries: dict[str, Any] = {
         name: (_TYPES[hint] | None, None) for name, hint in hints.items() if hint in _TYPES
     }
@@ -131,7 +131,7 @@ class ProviderBase(Strict):
     """The class of a plugin that has several, such as `STTv2`; by default `STT`."""
     options: dict[str, Any] = {}
     """Arguments of the class; `${VAR}` takes one from the environment."""
-    unchecked: _Flag = False
+    skip_language_check: _Flag = False
     """Whether it may stand in the route of any language, whatever is known of its model."""
     traits: Any = None
 
@@ -164,7 +164,7 @@ def _store(value: Any) -> Any:
     return value
 
 
-class Health(Strict):
+class HealthSection(Strict):
     """Where it is kept who is healthy."""
 
     store: Annotated[
@@ -192,7 +192,7 @@ class Top(Strict):
     retranscribe: _Flag = False
     """Whether a sentence that reveals another language is heard again by the providers of that
     language."""
-    health: Health = Health()
+    health: HealthSection = HealthSection()
 
     def given_providers(self) -> dict[str, ProviderBase]:
         """The providers by name."""

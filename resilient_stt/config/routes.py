@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 
 from livekit.agents import LanguageCode
 
-from ..core.routing import DEFAULT, DETECT, SHARED, UNKNOWN
+from ..core.routing import DEFAULT, DETECT, SHARED_ROUTES, UNKNOWN_LANGUAGES
 from ..wording import listed, nearest, quoted
-from .mistakes import Document, Mistake, Place
-from .specs import OTHERWISE, ProviderSpec, cannot_speak
+from .mistakes import ConfigIssue, Document, Place
+from .specs import OTHERWISE, ProviderSpec, language_issue
 from .tags import tag_mistake
 
 
@@ -17,7 +17,7 @@ class RouteChecks:
     """Reads the routes; collects what is wrong."""
 
     def __init__(self, document: Document, specs: Mapping[str, ProviderSpec]) -> None:
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigIssue] = []
         self._specs = specs
         self._document = document
         self._names = _keys(document.data.get("providers"))  # also of those that are wrong
@@ -40,7 +40,7 @@ class RouteChecks:
         return normal
 
     def _wrong(self, place: Place, message: str) -> None:
-        self.mistakes.append(Mistake(place, message))
+        self.mistakes.append(ConfigIssue(place, message))
 
     def _default_is_there(self) -> None:
         if DEFAULT not in map(str.lower, self._routes):
@@ -51,11 +51,11 @@ class RouteChecks:
             )
 
     def _tag(self, place: Place, key: str) -> str | None:
-        if key.lower() in SHARED:
+        if key.lower() in SHARED_ROUTES:
             return key.lower()
         mistake = tag_mistake(key, quoted(key))
-        special = nearest(key, SHARED)
-        if key.lower() in UNKNOWN:
+        special = nearest(key, SHARED_ROUTES)
+        if key.lower() in UNKNOWN_LANGUAGES:
             mistake = f"is no language; the route while none is known is called {DETECT!r}"
         elif not mistake:
             return str(LanguageCode(key))
@@ -80,13 +80,13 @@ class RouteChecks:
             self._can(place, tag, self._specs[name])
 
     def _can(self, place: Place, tag: str, spec: ProviderSpec) -> None:
-        if spec.unchecked or tag == DEFAULT:
+        if spec.skip_language_check or tag == DEFAULT:
             return
         if tag != DETECT:
-            if not spec.hearing.speaks(tag):
-                self._wrong(place, cannot_speak(spec, tag, tag))
-        elif spec.hearing.detects is False:
-            able = spec.maker.plugin == "deepgram"
+            if not spec.languages.supports(tag):
+                self._wrong(place, language_issue(spec, tag, tag))
+        elif spec.languages.language_detection is False:
+            able = spec.factory.plugin == "deepgram"
             advice = "give it" if able else "name one that does, such as Deepgram's nova-3 with"
             self._wrong(
                 place,

@@ -6,8 +6,8 @@ import ast
 import inspect
 from typing import Any
 
-from ..core.policy import Pace, Provider
-from .models import POLICIES, Configuration, Health, ProviderBase, Top
+from ..core.policy import Pace, ProviderTraits
+from .models import POLICIES, Configuration, HealthSection, ProviderBase, Top
 
 
 def json_schema() -> dict[str, Any]:
@@ -16,9 +16,9 @@ def json_schema() -> dict[str, Any]:
     It knows forms and names, not what only the installed plugins know: options and languages.
     """
     schema = Configuration.model_json_schema()
-    for kind in (*POLICIES.values(), Pace, Health):
+    for kind in (*POLICIES.values(), Pace, HealthSection):
         _describe(schema["$defs"][kind.__name__], kind)
-    _describe(schema["$defs"]["Traits"], Provider)
+    _describe(schema["$defs"]["Traits"], ProviderTraits)
     _describe(schema["$defs"]["ProviderEntry"], ProviderBase)
     _describe(schema, Top)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..wording import is_unicode, kind_of, quoted
-from .mistakes import Document, Mistake, Place
+from .mistakes import ConfigIssue, Document, Place
 from .variables import Expansion
-from .yamlfile import DEEPEST, MOST, Reader, YAMLMistake
+from .yamlfile import DEEPEST, MOST, Reader, YAMLIssue
 
 VARIABLE = "RESILIENT_STT_CONFIG"
 """Environment variable with the path of a configuration."""
@@ -26,7 +26,7 @@ _FORMATS = {".yaml", ".yml", ".toml"}
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
-def read(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, list[Mistake]]:
+def read(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, list[ConfigIssue]]:
     """The data of a configuration, its variables replaced, and what is wrong with them.
 
     Raises:
@@ -39,7 +39,7 @@ def read(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, list[
     return document, [*mistakes, *expansion.mistakes]
 
 
-def _read(source: object) -> tuple[Document, list[Mistake]]:
+def _read(source: object) -> tuple[Document, list[ConfigIssue]]:
     if isinstance(source, Mapping):
         return _from_mapping(source)
     if source is None:
@@ -65,7 +65,7 @@ def _path_in_environment() -> Path:
     return Path(path)
 
 
-def _from_file(path: Path) -> tuple[Document, list[Mistake]]:
+def _from_file(path: Path) -> tuple[Document, list[ConfigIssue]]:
     if path.suffix.lower() not in _FORMATS:
         raise ConfigurationError(
             f"{path}: a configuration is a .yaml, .yml or .toml file{_near(path)}"
@@ -117,34 +117,34 @@ def _near(path: Path) -> str:
     return f"; did you mean {str(path.parent / close[0])!r}?" if close else ""
 
 
-def _from_yaml(name: str, text: str) -> tuple[Document, list[Mistake]]:
+def _from_yaml(name: str, text: str) -> tuple[Document, list[ConfigIssue]]:
     reader = Reader()
     try:
         data = reader.read(text)
-    except YAMLMistake as error:
-        raise Document(name, {}).error([error.mistake]) from None
+    except YAMLIssue as error:
+        raise Document(name, {}).configuration_error([error.mistake]) from None
     return Document(name, _top(name, data), reader.lines), reader.mistakes
 
 
-def _from_toml(name: str, text: str) -> tuple[Document, list[Mistake]]:
+def _from_toml(name: str, text: str) -> tuple[Document, list[ConfigIssue]]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         told = _TOML_PLACE.search(str(error))
         line = int(told[1]) if told and told[1] else text.count("\n") + 1
         message = f"no valid TOML: {_TOML_PLACE.sub('', str(error))}"
-        raise Document(name, {}).error([Mistake((), message, line)]) from None
+        raise Document(name, {}).configuration_error([ConfigIssue((), message, line)]) from None
     except (RecursionError, ValueError):
         message = f"nested more than {DEEPEST} levels deep, or with a number of thousands of digits"
-        raise Document(name, {}).error([Mistake((), message)]) from None
+        raise Document(name, {}).configuration_error([ConfigIssue((), message)]) from None
     return _plain(name, data)
 
 
-def _from_mapping(source: Mapping[str, Any]) -> tuple[Document, list[Mistake]]:
+def _from_mapping(source: Mapping[str, Any]) -> tuple[Document, list[ConfigIssue]]:
     return _plain("the configuration", source)
 
 
-def _plain(name: str, data: Mapping[str, Any]) -> tuple[Document, list[Mistake]]:
+def _plain(name: str, data: Mapping[str, Any]) -> tuple[Document, list[ConfigIssue]]:
     copy = _Copy(name)
     return Document(name, _top(name, copy.of(data, ()))), copy.mistakes
 
@@ -153,7 +153,7 @@ class _Copy:
     """A copy of plain data, all keys text; not deeper or larger than a configuration can be."""
 
     def __init__(self, name: str) -> None:
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigIssue] = []
         self._name = name
         self._values = 0
 
@@ -183,7 +183,7 @@ class _Copy:
             boolean = "; YAML 1.1 reads an unquoted no, yes, on or off so"
             hint = boolean if isinstance(key, bool) else ""
             what = f"a key must be a text, not {quoted(key)}{hint}; put it in quotes"
-            self.mistakes.append(Mistake(place, what))
+            self.mistakes.append(ConfigIssue(place, what))
         return keys
 
 

@@ -11,13 +11,20 @@ from typing import Any
 from livekit.agents import LanguageCode
 
 from .. import plugins
-from ..plugins import Maker, NoProvider
-from ..traits import MULTI, Hearing, batch_only, hearing_of, key_variable, models_that_speak
+from ..plugins import NoProvider, ProviderFactory
+from ..traits import (
+    MULTI,
+    LanguageSupport,
+    batch_only,
+    key_variable,
+    language_support,
+    models_supporting,
+)
 from ..wording import listed, nearest
-from .mistakes import Document, Mistake, Place
+from .mistakes import ConfigIssue, Document, Place
 from .tags import tag_mistake
 
-OTHERWISE = "or mark the provider `unchecked: true`"
+OTHERWISE = "or mark the provider `skip_language_check: true`"
 """What a user can do who knows better than our table."""
 
 _KEY = "api_key"
@@ -30,12 +37,12 @@ class ProviderSpec:
     """A configured provider, checked but not made; the values of its options are not shown."""
 
     name: str
-    maker: Maker
+    factory: ProviderFactory
     options: Mapping[str, Any] = field(repr=False)
-    hearing: Hearing = field(repr=False)
+    languages: LanguageSupport = field(repr=False)
     shown_model: str
     """The model, or the variable that it came from."""
-    unchecked: bool
+    skip_language_check: bool
     """Whether it may be sent any language."""
     given: Mapping[str, Any] = field(repr=False)
     """Traits that the user knows better, or that follow from the options."""
@@ -56,7 +63,7 @@ class ProviderChecks:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigIssue] = []
 
     def specs(self, entries: Mapping[str, Any]) -> dict[str, ProviderSpec]:
         """The providers that can be made."""
@@ -66,7 +73,7 @@ class ProviderChecks:
         return {name: spec for name, spec in specs.items() if spec}
 
     def _wrong(self, place: Place, message: str) -> None:
-        self.mistakes.append(Mistake(place, message))
+        self.mistakes.append(ConfigIssue(place, message))
 
     def _provider(self, name: str, entry: Any) -> ProviderSpec | None:
         place: Place = ("providers", name)
@@ -82,11 +89,11 @@ class ProviderChecks:
             given["key_variable"] = " and ".join(named)
         spec = ProviderSpec(
             name=name,
-            maker=maker,
+            factory=maker,
             options=options,
-            hearing=hearing,
+            languages=hearing,
             shown_model=self._document.shown_option(place, "model", hearing.model),
-            unchecked=entry.unchecked,
+            skip_language_check=entry.skip_language_check,
             given=given,
             variable=given.get("key_variable", key_variable(maker.plugin)),
             hidden=frozenset(self._hidden((*place, "options"), options)),
@@ -94,7 +101,9 @@ class ProviderChecks:
         self._own_language((*place, "options", "language"), spec)
         return spec
 
-    def _options(self, place: Place, maker: Maker, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _options(
+        self, place: Place, maker: ProviderFactory, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
         options, wrong = plugins.checked(maker, given)
         for option, message in wrong.items():
             inner = (option,) if option.isidentifier() else ()
@@ -109,10 +118,14 @@ class ProviderChecks:
         return options
 
     def _hearing(
-        self, place: Place, maker: Maker, options: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> Hearing:
-        known = hearing_of(maker.plugin, maker.kind, options, _default_model(maker))
-        known = replace(known, detects=given.get("detects", known.detects))
+        self,
+        place: Place,
+        maker: ProviderFactory,
+        options: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> LanguageSupport:
+        known = language_support(maker.plugin, maker.kind, options, _default_model(maker))
+        known = replace(known, language_detection=given.get("language_detection", known.language_detection))
         languages = given.get("languages")
         if languages is None:
             return known
@@ -125,13 +138,13 @@ class ProviderChecks:
 
     def _own_language(self, place: Place, spec: ProviderSpec) -> None:
         language = spec.options.get("language")
-        if language and isinstance(language, str) and not spec.unchecked:
+        if language and isinstance(language, str) and not spec.skip_language_check:
             tag = str(LanguageCode(language))
-            if not (spec.hearing.detects or spec.hearing.speaks(tag)):
+            if not (spec.languages.language_detection or spec.languages.supports(tag)):
                 shown = self._document.shown_option(("providers", spec.name), "language", tag)
-                self._wrong(place, cannot_speak(spec, tag, shown))
+                self._wrong(place, language_issue(spec, tag, shown))
 
-    def _maker(self, place: Place, entry: Any) -> Maker | None:
+    def _maker(self, place: Place, entry: Any) -> ProviderFactory | None:
         try:
             return plugins.find(entry.plugin, entry.kind)
         except NoProvider as error:
@@ -160,15 +173,15 @@ class ProviderChecks:
                 yield from self._hidden((*place, number), item)
 
 
-def cannot_speak(spec: ProviderSpec, tag: str, shown: str) -> str:
+def language_issue(spec: ProviderSpec, tag: str, shown: str) -> str:
     """That a model does not speak a language, which does, and what to do."""
-    spoken = listed(sorted(spec.hearing.languages or ()), 12)
-    others = models_that_speak(spec.maker.plugin, spec.maker.kind, tag)
+    spoken = listed(sorted(spec.languages.languages or ()), 12)
+    others = models_supporting(spec.factory.plugin, spec.factory.kind, tag)
     advice = f"{' and '.join(others)} would" if others else "name one that does"
     return f"{spec.title} does not speak {shown}, but {spoken}; {advice}, {OTHERWISE}"
 
 
-def _default_model(maker: Maker) -> str:
+def _default_model(maker: ProviderFactory) -> str:
     """The model that the constructor takes if none is given, where it tells."""
     try:
         parameter = inspect.signature(maker.make).parameters.get("model")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .mistakes import Mistake, Place
+from .mistakes import ConfigIssue, Place
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?", re.DOTALL)
@@ -22,7 +22,7 @@ class Expansion:
         self._environment = environment
         self.variables: dict[Place, tuple[str, ...]] = {}
         """Which variables a text came from."""
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigIssue] = []
 
     def expand(self, value: Any, place: Place = ()) -> Any:
         """The same data with each `${...}` in its values replaced; keys are left alone."""
@@ -45,7 +45,7 @@ class Expansion:
         inside = _INSIDE.fullmatch(match[1])
         if not (inside and match[2]):
             self.mistakes.append(
-                Mistake(
+                ConfigIssue(
                     place,
                     "a '${' that is no ${NAME} or ${NAME:-default}; a default holds no other "
                     "variable and no '}'; write '$${' for a plain '${'",
@@ -58,7 +58,7 @@ class Expansion:
         if value is None:
             state = "empty" if name in self._environment else "not set"
             self.mistakes.append(
-                Mistake(
+                ConfigIssue(
                     place,
                     f"the environment variable {name} is {state}; set it, or give a default: "
                     f"${{{name}:-default}}",

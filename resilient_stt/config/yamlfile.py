@@ -13,7 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ..wording import is_unicode, quoted
-from .mistakes import Mistake, Place
+from .mistakes import ConfigIssue, Place
 
 DEEPEST = 20
 """Levels of a configuration, at most; it has five."""
@@ -35,12 +35,12 @@ _SCALARS = {
 _CONTAINERS = {f"{_PREFIX}{kind}" for kind in ("map", "seq")}
 
 
-class YAMLMistake(Exception):
+class YAMLIssue(Exception):
     """The text is no YAML that could be read any further."""
 
     def __init__(self, message: str, line: int | None, place: Place = ()) -> None:
         super().__init__(message)
-        self.mistake = Mistake(place, message, line)
+        self.mistake = ConfigIssue(place, message, line)
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,15 +68,15 @@ for _name, (_pattern, _first) in _SCALARS.items():
     )
 
 
-def _too_many(line: int | None) -> YAMLMistake:
-    return YAMLMistake(
+def _too_many(line: int | None) -> YAMLIssue:
+    return YAMLIssue(
         f"more than {MOST} values, with what aliases stand for; write it shorter, without aliases",
         line,
     )
 
 
-def _too_deep(line: int | None) -> YAMLMistake:
-    return YAMLMistake(f"nested more than {DEEPEST} levels deep", line)
+def _too_deep(line: int | None) -> YAMLIssue:
+    return YAMLIssue(f"nested more than {DEEPEST} levels deep", line)
 
 
 class Reader:
@@ -84,7 +84,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.lines: dict[Place, int] = {}
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ConfigIssue] = []
         self._open: set[int] = set()
         self._values = 0
 
@@ -102,7 +102,7 @@ class Reader:
             raise _of(error) from None
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
-            raise YAMLMistake(
+            raise YAMLIssue(
                 f"a character that YAML does not take: #x{error.character:04x}", line
             ) from None
         finally:
@@ -127,7 +127,7 @@ class Reader:
 
     def _count(self, node: Node, line: int, place: Place) -> None:
         if id(node) in self._open:
-            raise YAMLMistake("the alias holds itself; write the value out", line, place)
+            raise YAMLIssue("the alias holds itself; write the value out", line, place)
         if len(place) > DEEPEST:
             raise _too_deep(line)
         self._values += 1
@@ -146,7 +146,7 @@ class Reader:
             inner = (*place, name)
             if name in read:
                 self.mistakes.append(
-                    Mistake(
+                    ConfigIssue(
                         inner,
                         f"the key {quoted(name)} is here twice, first in line {self.lines[inner]}; "
                         "keep one",
@@ -162,17 +162,17 @@ class Reader:
         """The name as it is written: `no` is no boolean, `1` is no number."""
         if not isinstance(key, ScalarNode):
             self.mistakes.append(
-                Mistake(place, "a key must be a name, not a list or mapping", line)
+                ConfigIssue(place, "a key must be a name, not a list or mapping", line)
             )
             return None
         if key.value == "<<" and key.style is None:
             self.mistakes.append(
-                Mistake(place, "merge keys ('<<') are not read; write the keys out", line)
+                ConfigIssue(place, "merge keys ('<<') are not read; write the keys out", line)
             )
             return None
         if not is_unicode(key.value):
             self.mistakes.append(
-                Mistake(place, f"a key must be a text, not {quoted(key.value)}", line)
+                ConfigIssue(place, f"a key must be a text, not {quoted(key.value)}", line)
             )
             return None
         return str(key.value)
@@ -205,23 +205,23 @@ class Reader:
     def _refuse_tag(self, node: Node, place: Place) -> None:
         # the tag is not repeated: it may be the beginning of a password
         what = "tags ('!...') are not read; put what is a text in quotes"
-        self.mistakes.append(Mistake(place, what, node.start_mark.line + 1))
+        self.mistakes.append(ConfigIssue(place, what, node.start_mark.line + 1))
 
 
-def _of(error: yaml.MarkedYAMLError) -> YAMLMistake:
+def _of(error: yaml.MarkedYAMLError) -> YAMLIssue:
     """PyYAML's words, without the piece of the text that it would show."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     problem = error.problem or "it cannot be read"
     if "'\\t'" in problem:
-        return YAMLMistake("a tab; YAML is indented with spaces", line)
+        return YAMLIssue("a tab; YAML is indented with spaces", line)
     if problem == "but found another document":
-        return YAMLMistake("a second document ('---'); a configuration is one", line)
+        return YAMLIssue("a second document ('---'); a configuration is one", line)
     if problem.endswith("but got '{'"):
-        return YAMLMistake("a '{' within a text; inside of {...} and [...], quote '${VAR}'", line)
+        return YAMLIssue("a '{' within a text; inside of {...} and [...], quote '${VAR}'", line)
     if problem.startswith("expected '<document start>'"):
-        return YAMLMistake("the value of the whole file has ended, and more follows", line)
+        return YAMLIssue("the value of the whole file has ended, and more follows", line)
     context = f" {error.context}" if error.context and "expected" not in problem else ""
     # names of aliases and anchors are not repeated: they may be the beginning of a password
     told = re.sub(r" '[^']{2,}'", "", f"{problem}{context}")
-    return YAMLMistake(f"no valid YAML: {told}; put texts with special characters in quotes", line)
+    return YAMLIssue(f"no valid YAML: {told}; put texts with special characters in quotes", line)

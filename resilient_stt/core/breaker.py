@@ -12,13 +12,13 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from .inputs import ErrorKind
-from .lease import Lease
-from .outcomes import Outcomes
+from .lease import ProbeLease
+from .outcomes import OutcomeWindow
 from .policy import BreakerPolicy
-from .verdict import Seen, Verdict
+from .verdict import HealthReport, LocalObservations
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     """Whether a provider is given traffic (closed), probes (half-open), or nothing."""
 
     CLOSED = "closed"
@@ -27,7 +27,7 @@ class State(StrEnum):
     LOCKED = "locked"
 
 
-class Signal(StrEnum):
+class BreakerSignal(StrEnum):
     """What changes a breaker's state."""
 
     SUCCESS = "success"
@@ -36,32 +36,37 @@ class Signal(StrEnum):
     COOLED = "cooled"
 
 
-TRANSITIONS: dict[tuple[State, Signal], State] = {
-    (State.CLOSED, Signal.SUCCESS): State.CLOSED,
-    (State.CLOSED, Signal.TRIP): State.OPEN,
-    (State.CLOSED, Signal.LOCK): State.LOCKED,
-    (State.CLOSED, Signal.COOLED): State.CLOSED,
-    (State.OPEN, Signal.SUCCESS): State.CLOSED,
-    (State.OPEN, Signal.TRIP): State.OPEN,
-    (State.OPEN, Signal.LOCK): State.LOCKED,
-    (State.OPEN, Signal.COOLED): State.HALF_OPEN,
-    (State.HALF_OPEN, Signal.SUCCESS): State.CLOSED,
-    (State.HALF_OPEN, Signal.TRIP): State.OPEN,
-    (State.HALF_OPEN, Signal.LOCK): State.LOCKED,
-    (State.HALF_OPEN, Signal.COOLED): State.HALF_OPEN,
-    (State.LOCKED, Signal.SUCCESS): State.CLOSED,
-    (State.LOCKED, Signal.TRIP): State.LOCKED,
-    (State.LOCKED, Signal.LOCK): State.LOCKED,
-    (State.LOCKED, Signal.COOLED): State.HALF_OPEN,
+TRANSITIONS: dict[tuple[BreakerState, BreakerSignal], BreakerState] = {
+    (BreakerState.CLOSED, BreakerSignal.SUCCESS): BreakerState.CLOSED,
+    (BreakerState.CLOSED, BreakerSignal.TRIP): BreakerState.OPEN,
+    (BreakerState.CLOSED, BreakerSignal.LOCK): BreakerState.LOCKED,
+    (BreakerState.CLOSED, BreakerSignal.COOLED): BreakerState.CLOSED,
+    (BreakerState.OPEN, BreakerSignal.SUCCESS): BreakerState.CLOSED,
+    (BreakerState.OPEN, BreakerSignal.TRIP): BreakerState.OPEN,
+    (BreakerState.OPEN, BreakerSignal.LOCK): BreakerState.LOCKED,
+    (BreakerState.OPEN, BreakerSignal.COOLED): BreakerState.HALF_OPEN,
+    (BreakerState.HALF_OPEN, BreakerSignal.SUCCESS): BreakerState.CLOSED,
+    (BreakerState.HALF_OPEN, BreakerSignal.TRIP): BreakerState.OPEN,
+    (BreakerState.HALF_OPEN, BreakerSignal.LOCK): BreakerState.LOCKED,
+    (BreakerState.HALF_OPEN, BreakerSignal.COOLED): BreakerState.HALF_OPEN,
+    (BreakerState.LOCKED, BreakerSignal.SUCCESS): BreakerState.CLOSED,
+    (BreakerState.LOCKED, BreakerSignal.TRIP): BreakerState.LOCKED,
+    (BreakerState.LOCKED, BreakerSignal.LOCK): BreakerState.LOCKED,
+    (BreakerState.LOCKED, BreakerSignal.COOLED): BreakerState.HALF_OPEN,
 }
 
-BADNESS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2, State.LOCKED: 3}
+PREFERENCE = {
+    BreakerState.CLOSED: 0,
+    BreakerState.HALF_OPEN: 1,
+    BreakerState.OPEN: 2,
+    BreakerState.LOCKED: 3,
+}
 """The order in which providers are preferred; within it, the route's."""
 
-LEAST_WAIT = 1.0
+MIN_RETRY_AFTER = 1.0
 """`Retry-After` is in whole seconds; who answers a thousandth would be probed without a pause."""
 
-_CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
+_ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 
 
 class Breaker:
@@ -73,10 +78,10 @@ class Breaker:
             raise AssertionError(f"jitter is a number from -1 to 1, got {jitter!r}")
         self._policy = policy
         self._jitter = policy.jitter * jitter
-        self._state = State.CLOSED
+        self._state = BreakerState.CLOSED
         self._until = -math.inf
         self._trips = 0
-        self._outcomes = Outcomes(policy)
+        self._outcomes = OutcomeWindow(policy)
         self._slow = 0
         """Slow finals in a row, while closed."""
         self._for_slowness = False
@@ -86,9 +91,9 @@ class Breaker:
         self._healthy_since: float | None = None
         self._passes = 0
         """Probes that passed since the last failure."""
-        self.seen = Seen()
-        self.probes = Lease(policy.lease)
-        self.tell: Callable[[], None] = lambda: None
+        self.observations = LocalObservations()
+        self.probe_lease = ProbeLease(policy.probe_timeout)
+        self.notify: Callable[[], None] = lambda: None
         """Called when there is something that other processes are to know, or to grant, at once."""
 
     def __repr__(self) -> str:
@@ -96,17 +101,17 @@ class Breaker:
 
     # --- what is asked ---
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> BreakerState:
         """The state at `now`; an open or locked breaker cools into a half-open one."""
-        if self._state in (State.OPEN, State.LOCKED) and now >= self._until:
-            self._go(Signal.COOLED)
+        if self._state in (BreakerState.OPEN, BreakerState.LOCKED) and now >= self._until:
+            self._apply(BreakerSignal.COOLED)
         return self._state
 
     def admits(self, now: float) -> bool:
         """Whether the provider may be given traffic."""
-        return self.state(now) is State.CLOSED
+        return self.state(now) is BreakerState.CLOSED
 
-    def sound(self, now: float) -> bool:
+    def is_proven(self, now: float) -> bool:
         """Whether nothing failed since health was proved; what is sound is closed."""
         return self._failed_at is None
 
@@ -115,21 +120,21 @@ class Breaker:
         if self._failed_at is None:
             return None
         due = self._until  # of a half-open one: gone by
-        if self._state is State.CLOSED:
-            due = self._failed_at + self._jittered(self._policy.open_for)
-        return max(now, due, self.probes.until)
+        if self._state is BreakerState.CLOSED:
+            due = self._failed_at + self._jittered(self._policy.break_duration)
+        return max(now, due, self.probe_lease.until)
 
     # --- what traffic showed ---
 
-    def succeeded(self, now: float) -> None:
+    def record_text(self, now: float) -> None:
         """The provider gave text.
 
         That closes a breaker at once, but for one that is open for slowness: slow finals are text.
         """
-        if self.state(now) is not State.OPEN or not self._for_slowness:
-            self._prove(now)
+        if self.state(now) is not BreakerState.OPEN or not self._for_slowness:
+            self._prove_healthy(now)
 
-    def failed(self, kind: ErrorKind, now: float, retry_after: float | None = None) -> None:
+    def record_failure(self, kind: ErrorKind, now: float, retry_after: float | None = None) -> None:
         """A leg failed, or a probe. A bad request says nothing about the provider's health.
 
         Nor is a probe's lease given back for one: the next probe would get the same answer at once.
@@ -139,37 +144,41 @@ class Breaker:
         if kind is ErrorKind.BAD_REQUEST:
             return
         state = self.state(now)
-        self._doubt(now)
-        if kind in _CREDENTIALS:
+        self._mark_unproven(now)
+        if kind in _ACCOUNT_ERRORS:
             # never earlier: that is what the owner was told
-            self._open(Signal.LOCK, now + self._policy.locked_for * (1 + abs(self._jitter)))
-            self._declare(now)
+            self._open(
+                BreakerSignal.LOCK, now + self._policy.auth_cooldown * (1 + abs(self._jitter))
+            )
+            self._publish(now)
         elif kind is ErrorKind.RATE_LIMITED:
-            self._open(Signal.TRIP, now + self._rate_limit(retry_after))
-            self._declare(now)
-        elif state is State.HALF_OPEN or (state is State.CLOSED and self._outcomes.failure(now)):
+            self._open(BreakerSignal.TRIP, now + self._rate_limit(retry_after))
+            self._publish(now)
+        elif state is BreakerState.HALF_OPEN or (
+            state is BreakerState.CLOSED and self._outcomes.failure(now)
+        ):
             self._trip(now)
 
-    def slow(self, now: float) -> None:
+    def record_slow_final(self, now: float) -> None:
         """A final came late."""
         if not self.admits(now):
             return
         self._slow += 1
-        if self._slow >= self._policy.slow_finals:
-            self._doubt(now)
+        if self._slow >= self._policy.slow_call_threshold:
+            self._mark_unproven(now)
             self._trip(now, slow=True)
 
-    def in_time(self, now: float) -> None:
+    def record_timely_final(self, now: float) -> None:
         """A final came in time, which closes a breaker that is open for slowness."""
         self._slow = 0
-        self.seen.in_time = now
+        self.observations.timely_final_at = now
         if self._for_slowness:
             self._for_slowness = False
-            self._prove(now)
+            self._prove_healthy(now)
 
     # --- probes: one at a time ---
 
-    def lease(self, now: float) -> bool:
+    def acquire_probe(self, now: float) -> bool:
         """Take the lease to make a probe, if one may be made.
 
         Where other processes have a say, the first to ask is told no: ask again.
@@ -177,112 +186,114 @@ class Breaker:
         at = self.probe_at(now)
         if at is None or at > now:
             return False
-        known = self.probes.wanted
-        taken = self.probes.take(now)
-        if self.probes.wanted and not known:
-            self.tell()
+        known = self.probe_lease.wanted
+        taken = self.probe_lease.take(now)
+        if self.probe_lease.wanted and not known:
+            self.notify()
         return taken
 
-    def release(self, now: float) -> None:
+    def release_probe(self, now: float) -> None:
         """A probe ended without a verdict."""
-        self.probes.release()
-        if self.probes.surplus(now):
-            self.tell()
+        self.probe_lease.release()
+        if self.probe_lease.surplus(now):
+            self.notify()
 
-    def passed(self, now: float) -> None:
+    def probe_passed(self, now: float) -> None:
         """A probe heard words in time; enough of them are as good as text from traffic."""
-        self.release(now)
-        self.seen.in_time = now
+        self.release_probe(now)
+        self.observations.timely_final_at = now
         self._passes += 1
-        if self._passes >= self._policy.passes:
-            self._prove(now)
-        elif self._state is not State.CLOSED:
-            self._declare(now)
+        if self._passes >= self._policy.success_threshold:
+            self._prove_healthy(now)
+        elif self._state is not BreakerState.CLOSED:
+            self._publish(now)
 
     # --- what other processes found ---
 
-    def adopt(self, verdict: Verdict, now: float) -> bool:
+    def adopt(self, verdict: HealthReport, now: float) -> bool:
         """Take over what another process found.
 
         Returns whether it is newer than what this one has seen otherwise; else nothing changes.
         """
-        if self.seen.denies(verdict):
+        if self.observations.contradicts(verdict):
             return False
-        if verdict.well:
+        if verdict.healthy:
             # as of text from here: text alone does not close one that is open for slowness
-            if verdict.slow or self.state(now) is not State.OPEN or not self._for_slowness:
-                self.seen.verdict = None
+            if verdict.slow or self.state(now) is not BreakerState.OPEN or not self._for_slowness:
+                self.observations.report = None
                 self._close(now)
             return True
-        self.seen.verdict = None
+        self.observations.report = None
         self._failed_at = verdict.at
         self._healthy_since = None
         self._trips = max(self._trips, verdict.trips)
-        self._open(Signal.LOCK if verdict.locked else Signal.TRIP, verdict.until)
+        self._open(BreakerSignal.LOCK if verdict.locked else BreakerSignal.TRIP, verdict.until)
         self._passes = verdict.passes
         self._for_slowness = verdict.slow
         return True
 
     # --- what follows ---
 
-    def _prove(self, now: float) -> None:
+    def _prove_healthy(self, now: float) -> None:
         """Health is proved."""
         was = self._state
         self._close(now)
-        self.seen.proved(now)
-        if was is not State.CLOSED:
-            self.tell()
+        self.observations.proved_healthy(now)
+        if was is not BreakerState.CLOSED:
+            self.notify()
 
     def _close(self, now: float) -> None:
-        self._go(Signal.SUCCESS)
+        self._apply(BreakerSignal.SUCCESS)
         self._outcomes.success(now)
         self._failed_at = None
-        self._forgive(now)
+        self._reset_backoff(now)
 
-    def _declare(self, now: float) -> None:
+    def _publish(self, now: float) -> None:
         """What this process has found is for others, too."""
-        self.seen.verdict = Verdict(
+        self.observations.report = HealthReport(
             at=now,
-            well=False,
+            healthy=False,
             until=self._until,
-            locked=self._state is State.LOCKED,
+            locked=self._state is BreakerState.LOCKED,
             trips=self._trips,
             passes=self._passes,
             slow=self._for_slowness,
         )
-        self.tell()
+        self.notify()
 
-    def _doubt(self, now: float) -> None:
+    def _mark_unproven(self, now: float) -> None:
         """Health must be proved again."""
-        self._failed_at = self.seen.failure = now
+        self._failed_at = self.observations.failure_at = now
         self._healthy_since = None
         self._passes = 0
-        self.release(now)
+        self.release_probe(now)
 
     def _trip(self, now: float, *, slow: bool = False) -> None:
-        open_for = math.ldexp(self._policy.open_for, self._trips)
-        if open_for < self._policy.open_max:
+        open_for = math.ldexp(self._policy.break_duration, self._trips)
+        if open_for < self._policy.max_break_duration:
             self._trips += 1
-        self._open(Signal.TRIP, now + self._jittered(min(open_for, self._policy.open_max)))
+        self._open(
+            BreakerSignal.TRIP, now + self._jittered(min(open_for, self._policy.max_break_duration))
+        )
         self._for_slowness = slow
-        self._declare(now)
+        self._publish(now)
 
-    def _open(self, signal: Signal, until: float) -> None:
+    def _open(self, signal: BreakerSignal, until: float) -> None:
         """Open or lock, never for shorter than it already is; what led here counts no more."""
-        if self._state in (State.OPEN, State.LOCKED):
+        if self._state in (BreakerState.OPEN, BreakerState.LOCKED):
             until = max(until, self._until)
-        self._go(signal)
+        self._apply(signal)
         self._until = until
-        self._outcomes = Outcomes(self._policy)
+        self._outcomes = OutcomeWindow(self._policy)
         self._slow = 0
         self._for_slowness = False
 
-    def _forgive(self, now: float) -> None:
+    def _reset_backoff(self, now: float) -> None:
         if self._healthy_since is None:
             self._healthy_since = now
-        while self._trips and now - self._healthy_since >= self._policy.forgive_after:
+        while self._trips and now - self._healthy_since >= self._policy.backoff_reset_after:
             self._trips -= 1
-            self._healthy_since += self._policy.forgive_after
+            self._healthy_since += self._policy.backoff_reset_after
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + self._jitter)
@@ -290,9 +301,9 @@ class Breaker:
     def _rate_limit(self, retry_after: float | None) -> float:
         """What a server says may be anything. What is sensible is obeyed: jitter only adds."""
         if retry_after is None or not 0 < retry_after < math.inf:
-            return self._jittered(self._policy.open_for)
-        wait = max(LEAST_WAIT, min(retry_after, self._policy.retry_after_max))
+            return self._jittered(self._policy.break_duration)
+        wait = max(MIN_RETRY_AFTER, min(retry_after, self._policy.max_retry_after))
         return wait * (1 + abs(self._jitter))
 
-    def _go(self, signal: Signal) -> None:
+    def _apply(self, signal: BreakerSignal) -> None:
         self._state = TRANSITIONS[self._state, signal]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..events import Event
-from .inputs import SaidKind, Word
+from .inputs import EventKind, Word
 
 
 class Role(StrEnum):
@@ -16,20 +16,20 @@ class Role(StrEnum):
     """Its text is emitted."""
     HEDGE = "hedge"
     """A second opinion on a silent active leg; its text is held back until the verdict."""
-    ATTEMPT = "attempt"
+    RECONNECT = "reconnect"
     """One of those that are tried in an outage; the first that tells words becomes active."""
     PROBE = "probe"
     """The shadow of a recovering provider; its text is never emitted."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenLeg:
+class OpenConnection:
     """Open a stream on `provider`, for `role`; its first sample will be session sample `start`.
 
     `language`: a tag for it; empty if it is to use its own.
     """
 
-    leg: int
+    connection: int
     provider: str
     start: int
     language: str = ""
@@ -40,34 +40,34 @@ class OpenLeg:
 class SendAudio:
     """Send session samples `start` to `end` to a leg."""
 
-    leg: int
+    connection: int
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class FlushLeg:
+class FlushConnection:
     """Ask a leg for finals of what it was sent."""
 
-    leg: int
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
-class EndLeg:
+class EndInput:
     """Tell a leg that no more audio will come."""
 
-    leg: int
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
-class CloseLeg:
+class CloseConnection:
     """Close a leg; nothing it still says counts."""
 
-    leg: int
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseAudio:
     """Audio before this session sample will not be sent again."""
 
     before: int
@@ -81,7 +81,7 @@ class Emit:
     `provider` is the name of who heard a text.
     """
 
-    kind: SaidKind
+    kind: EventKind
     text: str = ""
     words: tuple[Word, ...] = ()
     start: float | None = None
@@ -91,15 +91,15 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
-class Serve:
+class SetServing:
     """From now on a leg on `provider` serves the stream."""
 
     provider: str
-    leg: int
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
+class ReportAvailability:
     """A provider's availability changed, in the sense of LiveKit's event of that name."""
 
     provider: str
@@ -107,7 +107,7 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportEvent:
     """Tell whoever listens."""
 
     event: Event
@@ -126,16 +126,16 @@ class GiveUp:
 
 
 Command = (
-    OpenLeg
+    OpenConnection
     | SendAudio
-    | FlushLeg
-    | EndLeg
-    | CloseLeg
-    | Release
+    | FlushConnection
+    | EndInput
+    | CloseConnection
+    | ReleaseAudio
     | Emit
-    | Serve
-    | Availability
-    | Report
+    | SetServing
+    | ReportAvailability
+    | ReportEvent
     | Finish
     | GiveUp
 )

@@ -4,78 +4,92 @@ from __future__ import annotations
 
 import math
 
-from ..events import Recovered
-from .commands import FlushLeg, Role
-from .inputs import ErrorKind, LegFailed, Said, SaidKind
-from .leg import Leg
-from .legs import Legs
-from .policy import Provider
+from ..events import ProviderRecovered
+from .commands import FlushConnection, Role
+from .inputs import ConnectionFailed, ErrorKind, EventKind, TranscriptEvent
+from .leg import Connection
+from .legs import ConnectionPool
+from .policy import ProviderTraits
 
-LATEST_START = 1.0
+MAX_START_DELAY = 1.0
 """Seconds into an utterance at which a probe may still begin."""
 
 
 class Failback:
     """Decides when a stream moves from a healthy leg to another provider: never in mid-turn."""
 
-    def __init__(self, legs: Legs) -> None:
-        self._legs = legs
-        self._policy = legs.policies.failback
-        self._since = 0.0
-        self._returned = -math.inf
-        self._draining: float | None = None
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._legs = pool
+        self._policy = pool.policies.failback
+        self._serving_since = 0.0
+        self._returned_at = -math.inf
+        self._draining_since: float | None = None
 
     def __repr__(self) -> str:
-        return f"Failback(since={self._since}, draining={self._draining})"
+        return f"Failback(since={self._serving_since}, draining={self._draining_since})"
 
-    def served(self, now: float) -> None:
+    def serving_changed(self, now: float) -> None:
         """Another leg serves from now on."""
-        self._since = now
-        self._draining = None
+        self._serving_since = now
+        self._draining_since = None
 
-    def returned(self, now: float) -> None:
+    def failed_back(self, now: float) -> None:
         """The stream has come back to a preferred provider."""
-        self._returned = now
+        self._returned_at = now
 
-    def step(self, active: Leg, now: float) -> tuple[Provider, str] | None:
+    def step(self, active: Connection, now: float) -> tuple[ProviderTraits, str] | None:
         """Where to move now and why: between two words off a slow provider, for what it still owes
         is replayed; back to a better one once the old leg is flushed and drained."""
-        if active.slow and (target := self._faster(active, now)):
+        if active.too_slow and (target := self._faster_provider(active, now)):
             return target, "slow"
-        target = self._better(active, now) if self._at_boundary(active) else None
+        target = self._recovered_provider(active, now) if self._at_boundary(active) else None
         if target is None:
-            self._draining = None
+            self._draining_since = None
             return None
-        if self._draining is None:
-            self._draining = now
-            if active.provider.flushes:
-                self._legs.out.append(FlushLeg(active.id))
-        return (target, "failback") if now >= self._draining + self._policy.drain else None
+        if self._draining_since is None:
+            self._draining_since = now
+            if active.traits.manual_flush:
+                self._legs.out.append(FlushConnection(active.id))
+        return (
+            (target, "failback")
+            if now >= self._draining_since + self._policy.drain_timeout
+            else None
+        )
 
     @property
     def deadlines(self) -> list[float]:
         """When `step` may have something to do without any input."""
-        return [] if self._draining is None else [self._draining + self._policy.drain]
+        return (
+            []
+            if self._draining_since is None
+            else [self._draining_since + self._policy.drain_timeout]
+        )
 
-    def _faster(self, active: Leg, now: float) -> Provider | None:
-        if not self._silent(active, 0.0):
+    def _faster_provider(self, active: Connection, now: float) -> ProviderTraits | None:
+        if not self._is_silent(active, 0.0):
             return None
-        return self._legs.choice.second(active.provider, (), now, healthy=True)
+        return self._legs.selector.hedge_candidate(active.traits, (), now, healthy=True)
 
-    def _better(self, active: Leg, now: float) -> Provider | None:
+    def _recovered_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         policy = self._policy
-        dwelt = now - self._since >= policy.dwell and now - self._returned >= policy.interval
+        dwelt = (
+            now - self._serving_since >= policy.min_dwell
+            and now - self._returned_at >= policy.min_interval
+        )
         if not (policy.enabled and dwelt):
             return None
-        return self._legs.choice.preferred(active.provider, now)
+        return self._legs.selector.failback_candidate(active.traits, now)
 
-    def _at_boundary(self, active: Leg) -> bool:
-        return self._silent(active, self._policy.silence) and not self._legs.ledger.owes()
+    def _at_boundary(self, active: Connection) -> bool:
+        return (
+            self._is_silent(active, self._policy.turn_silence)
+            and not self._legs.ledger.has_pending_speech()
+        )
 
-    def _silent(self, active: Leg, seconds: float) -> bool:
+    def _is_silent(self, active: Connection, seconds: float) -> bool:
         """Whether nobody speaks, for so long."""
         ledger = self._legs.ledger
-        if not ledger.hears or ledger.speaking or ledger.silent_for < seconds:
+        if not ledger.vad_enabled or ledger.speaking or ledger.silence_duration < seconds:
             return False
         return active.caught_up and not self._legs.input_ended
 
@@ -86,87 +100,93 @@ class Probe:
     An open socket proves nothing: only a final with words does, where the active leg heard some.
     """
 
-    def __init__(self, legs: Legs) -> None:
-        self._legs = legs
-        self._leg: Leg | None = None
-        self._due: float | None = None
-        self._spoken = False
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._legs = pool
+        self._connection: Connection | None = None
+        self._verdict_at: float | None = None
+        self._words_spoken = False
         """The active leg has told words since the probe began."""
 
     def __repr__(self) -> str:
-        return f"Probe(leg={self._leg and self._leg.id}, due={self._due})"
+        return f"Probe(leg={self._connection and self._connection.id}, due={self._verdict_at})"
 
-    def step(self, active: Leg, now: float) -> None:
+    def step(self, active: Connection, now: float) -> None:
         """Begin a probe where somebody speaks, or end the one that had its time."""
-        leg = self._leg
-        if leg is None:
+        connection = self._connection
+        if connection is None:
             self._begin(active, now)
-        elif leg.provider.name == active.provider.name or now >= self._over_at(leg):
-            self._conclude(leg, now)
+        elif connection.traits.name == active.traits.name or now >= self._ends_at(connection):
+            self._conclude(connection, now)
 
     @property
     def deadlines(self) -> list[float]:
         """When `step` may have something to do without any input."""
-        return [self._over_at(self._leg)] if self._leg else []
+        return [self._ends_at(self._connection)] if self._connection else []
 
-    def rival_told(self) -> None:
+    def active_told_words(self) -> None:
         """The active leg told words in a FINAL: there was something to hear."""
-        self._spoken = True
+        self._words_spoken = True
 
     def speech_ended(self, now: float) -> None:
         """The utterance is over: its final is due."""
-        leg = self._leg
-        if leg is None or self._due is not None:
+        connection = self._connection
+        if connection is None or self._verdict_at is not None:
             return
-        if leg.provider.flushes:
-            self._legs.out.append(FlushLeg(leg.id))
-        limit = max(leg.provider.final_after, leg.provider.turn_after)
-        self._due = max(now, leg.heard_by) + limit
+        if connection.traits.manual_flush:
+            self._legs.out.append(FlushConnection(connection.id))
+        limit = max(connection.traits.final_timeout, connection.traits.end_of_turn_timeout)
+        self._verdict_at = max(now, connection.processed_by) + limit
 
-    def said(self, leg: Leg, said: Said, now: float) -> None:
+    def on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         """A final with words passes."""
-        if said.kind is not SaidKind.FINAL or not said.text.strip():
+        if event.kind is not EventKind.FINAL or not event.text.strip():
             return
-        name = leg.provider.name
+        name = connection.traits.name
         breaker = self._legs.health[name].breaker
-        breaker.passed(now)
-        if breaker.sound(now):
-            self._legs.report(Recovered(at=self._legs.at, provider=name))
-            self._legs.out += self._legs.choice.recovered(name)
-        self._close(leg)
+        breaker.probe_passed(now)
+        if breaker.is_proven(now):
+            self._legs.report(ProviderRecovered(at=self._legs.at, provider=name))
+            self._legs.out += self._legs.selector.mark_recovered(name)
+        self._close(connection)
 
-    def failed(self, leg: Leg, failure: LegFailed, now: float) -> None:
+    def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         """The probe's stream broke."""
-        self._leg = None
-        self._legs.fail(leg, failure, now)
+        self._connection = None
+        self._legs.fail(connection, failure, now)
 
     def cancel(self, now: float) -> None:
         """End without a verdict."""
-        if self._leg:
-            self._legs.health[self._leg.provider.name].breaker.release(now)
-            self._close(self._leg)
+        if self._connection:
+            self._legs.health[self._connection.traits.name].breaker.release_probe(now)
+            self._close(self._connection)
 
-    def _begin(self, active: Leg, now: float) -> None:
-        legs, ledger = self._legs, self._legs.ledger
+    def _begin(self, active: Connection, now: float) -> None:
+        pool, ledger = self._legs, self._legs.ledger
         start = ledger.segment_start(ledger.end) if ledger.speaking else None
-        if start is None or ledger.end - start > ledger.samples(LATEST_START):
+        if start is None or ledger.end - start > ledger.samples(MAX_START_DELAY):
             return  # with a replay before it, nobody could say whether its final comes in time
-        if legs.input_ended or not (active.caught_up and legs.policies.failback.enabled):
+        if pool.input_ended or not (active.caught_up and pool.policies.failback.enabled):
             return
-        provider = legs.choice.recovering(active.provider, now)
+        provider = pool.selector.lease_probe_candidate(active.traits, now)
         if provider is not None:
-            self._leg = legs.open(provider, Role.PROBE, now, max(start, ledger.start))
-            self._due, self._spoken = None, False
+            self._connection = pool.open(provider, Role.PROBE, now, max(start, ledger.start))
+            self._verdict_at, self._words_spoken = None, False
 
-    def _over_at(self, leg: Leg) -> float:
-        return leg.opened_at + self._legs.policies.breaker.lease if self._due is None else self._due
+    def _ends_at(self, connection: Connection) -> float:
+        return (
+            connection.opened_at + self._legs.policies.breaker.probe_timeout
+            if self._verdict_at is None
+            else self._verdict_at
+        )
 
-    def _conclude(self, leg: Leg, now: float) -> None:
-        if self._due is not None and self._spoken and now >= self._due:
-            self.failed(leg, LegFailed(leg.id, ErrorKind.STALLED, "heard nothing"), now)
+    def _conclude(self, connection: Connection, now: float) -> None:
+        if self._verdict_at is not None and self._words_spoken and now >= self._verdict_at:
+            self.failed(
+                connection, ConnectionFailed(connection.id, ErrorKind.STALLED, "heard nothing"), now
+            )
         else:
             self.cancel(now)
 
-    def _close(self, leg: Leg) -> None:
-        self._leg = None
-        self._legs.close(leg)
+    def _close(self, connection: Connection) -> None:
+        self._connection = None
+        self._legs.close(connection)

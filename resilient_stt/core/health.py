@@ -5,30 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .breaker import Breaker
-from .inputs import CREDENTIALS, ErrorKind
-from .latency import Latency
-from .policy import BreakerPolicy, Provider
+from .inputs import ACCOUNT_ERRORS, ErrorKind
+from .latency import FinalLatency
+from .policy import BreakerPolicy, ProviderTraits
 
 
 @dataclass(slots=True)
-class Health:
+class ProviderHealth:
     """One provider's breaker, its latency, and what was last told about its availability."""
 
     breaker: Breaker
-    latency: Latency = field(default_factory=Latency)
+    latency: FinalLatency = field(default_factory=FinalLatency)
     available: bool = True
-    refused: bool = False
+    credentials_reported: bool = False
     """Its credentials were refused, and that was told."""
 
-    def is_news(self, kind: ErrorKind) -> bool:
+    def note_failure(self, kind: ErrorKind) -> bool:
         """Whether a failure is to be told: refused credentials are, once until it works again."""
-        known, self.refused = self.refused, kind in CREDENTIALS
-        return not (known and self.refused)
+        known, self.credentials_reported = self.credentials_reported, kind in ACCOUNT_ERRORS
+        return not (known and self.credentials_reported)
 
 
-def advice(provider: Provider, kind: ErrorKind, policy: BreakerPolicy) -> str:
+def advice(provider: ProviderTraits, kind: ErrorKind, policy: BreakerPolicy) -> str:
     """What the owner of the account can do about a failure; empty if nothing."""
-    if kind not in CREDENTIALS:
+    if kind not in ACCOUNT_ERRORS:
         return ""
     key = provider.key_variable or "its API key"
-    return f"check {key}; not tried again for {policy.locked_for:.0f} s"
+    return f"check {key}; not tried again for {policy.auth_cooldown:.0f} s"

@@ -16,8 +16,8 @@ class _Minute:
     """The audio of one minute, in seconds."""
 
     number: int
-    heard: float = 0.0
-    spent: float = 0.0
+    pushed: float = 0.0
+    hedged: float = 0.0
 
 
 class HedgeBudget:
@@ -32,27 +32,27 @@ class HedgeBudget:
         self._minutes: deque[_Minute] = deque()
 
     def __repr__(self) -> str:
-        return f"HedgeBudget(heard={self._heard():.1f}, spent={self._spent():.1f})"
+        return f"HedgeBudget(heard={self._pushed():.1f}, spent={self._hedged():.1f})"
 
-    def heard(self, seconds: float, now: float) -> None:
+    def record_pushed(self, seconds: float, now: float) -> None:
         """Callers pushed audio."""
-        self._minute(now).heard += _sane(seconds)
+        self._minute(now).pushed += _valid(seconds)
 
-    def spent(self, seconds: float, now: float) -> None:
+    def record_hedged(self, seconds: float, now: float) -> None:
         """A second opinion was given audio and found nothing wrong."""
-        self._minute(now).spent += _sane(seconds)
+        self._minute(now).hedged += _valid(seconds)
 
     def allows(self, now: float) -> bool:
         """Whether no more than the share, or the allowance, was spent in the last hour."""
         self._minute(now)
-        return self._spent() <= max(self._allowance, self._share * self._heard())
+        return self._hedged() <= max(self._allowance, self._share * self._pushed())
 
-    def _heard(self) -> float:
-        return math.fsum(m.heard for m in self._minutes)
+    def _pushed(self) -> float:
+        return math.fsum(m.pushed for m in self._minutes)
 
-    def _spent(self) -> float:
+    def _hedged(self) -> float:
         # summed up each time: what is added and taken away again would not come back to nothing
-        return math.fsum(m.spent for m in self._minutes)
+        return math.fsum(m.hedged for m in self._minutes)
 
     def _minute(self, now: float) -> _Minute:
         """The minute under way; those of more than an hour ago are forgotten."""
@@ -64,6 +64,6 @@ class HedgeBudget:
         return self._minutes[-1]
 
 
-def _sane(seconds: float) -> float:
+def _valid(seconds: float) -> float:
     """What is no duration costs nothing."""
     return seconds if 0 < seconds < math.inf else 0.0

@@ -20,11 +20,11 @@ class ErrorKind(StrEnum):
     PROTOCOL = "protocol"
 
 
-CREDENTIALS = (ErrorKind.AUTH, ErrorKind.QUOTA)
+ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 """What only the account's owner can mend."""
 
 
-class SaidKind(StrEnum):
+class EventKind(StrEnum):
     """What a leg said. The values are those of LiveKit's `SpeechEventType`."""
 
     START = "start_of_speech"
@@ -45,13 +45,13 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TranscriptEvent:
     """One event of a leg. Times are seconds of the leg's own audio; `None` where it gave none.
 
     `source` is the provider's own event, carried along for the shell and never looked at.
     """
 
-    kind: SaidKind
+    kind: EventKind
     text: str = ""
     words: tuple[Word, ...] = ()
     start: float | None = None
@@ -61,7 +61,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StreamOpened:
     """The stream has begun."""
 
 
@@ -74,7 +74,7 @@ class AudioPushed:
 
 
 @dataclass(frozen=True, slots=True)
-class Flushed:
+class FlushRequested:
     """The user asked for finals of what was pushed so far."""
 
 
@@ -115,50 +115,50 @@ class LanguageChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class LegSaid:
+class ProviderEvent:
     """A leg's stream gave an event."""
 
-    leg: int
-    said: Said
+    connection: int
+    event: TranscriptEvent
 
 
 @dataclass(frozen=True, slots=True)
-class LegFailed:
-    """A leg's stream raised. `wait`: what the retry strategy drew, should a wait be needed."""
+class ConnectionFailed:
+    """A leg's stream raised. `backoff`: what the retry strategy drew, should a wait be needed."""
 
-    leg: int
+    connection: int
     kind: ErrorKind
     detail: str = ""
     retry_after: float | None = None
-    wait: float = 0.0
+    backoff: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class LegEnded:
-    """A leg's stream ended without an error. `wait` as in `LegFailed`."""
+class ConnectionEnded:
+    """A leg's stream ended without an error. `backoff` as in `ConnectionFailed`."""
 
-    leg: int
-    wait: float = 0.0
+    connection: int
+    backoff: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Woken:
+class DeadlineReached:
     """The deadline that the session had asked for has come."""
 
-    wait: float = 0.0
+    backoff: float = 0.0
 
 
 Input = (
-    Opened
+    StreamOpened
     | AudioPushed
-    | Flushed
+    | FlushRequested
     | InputEnded
     | SpeechStarted
     | SpeechEnded
     | OptionsChanged
     | LanguageChanged
-    | LegSaid
-    | LegFailed
-    | LegEnded
-    | Woken
+    | ProviderEvent
+    | ConnectionFailed
+    | ConnectionEnded
+    | DeadlineReached
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-PATIENCE = 0.5
+GRANT_TIMEOUT = 0.5
 """Seconds in which a grant is taken, or given back: who asked does so again with the next frame."""
-AGAIN = 1.0
+REFUSAL_COOLDOWN = 1.0
 """Seconds after a refusal in which the store is not asked again: others probe."""
 
 
-class Lease:
+class ProbeLease:
     """Alone a process grants it to itself at once; beside others a store grants it first.
 
     The store's answer takes a while: so the first to ask is refused, and it is wanted from then on.
@@ -30,7 +30,7 @@ class Lease:
         """The store may hold it in our name."""
 
     def __repr__(self) -> str:
-        return f"Lease(until={self.until}, shared={self.shared}, wanted={self.wanted})"
+        return f"ProbeLease(until={self.until}, shared={self.shared}, wanted={self.wanted})"
 
     def take(self, now: float) -> bool:
         """Take it, if it is to be had."""
@@ -55,12 +55,12 @@ class Lease:
     def granted(self, now: float) -> None:
         """The store holds it for us."""
         self.wanted = False
-        self._granted = now + PATIENCE
+        self._granted = now + GRANT_TIMEOUT
 
     def refused(self, now: float) -> None:
         """The store holds it for somebody else."""
         self.wanted = self._claimed = False
-        self.until = now + AGAIN
+        self.until = now + REFUSAL_COOLDOWN
 
     def surplus(self, now: float) -> bool:
         """Whether the store may hold it for us in vain."""
@@ -70,6 +70,6 @@ class Lease:
         """The store does not hold it for us any more."""
         self._claimed = False
 
-    def alone(self) -> None:
+    def store_lost(self) -> None:
         """There is no store to ask."""
         self.shared = self.wanted = False

@@ -8,38 +8,38 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..events import Replayed
-from .commands import EndLeg, FlushLeg, Role, SendAudio
-from .gap import Drafts
-from .inputs import Said, SaidKind, Word
-from .ledger import Ledger, Spans
-from .pacing import Bucket
-from .policy import QUANTUM, Provider
+from .commands import EndInput, FlushConnection, Role, SendAudio
+from .gap import InterimTracker
+from .inputs import EventKind, TranscriptEvent, Word
+from .ledger import AudioLedger, Spans
+from .pacing import TokenBucket
+from .policy import MIN_CHUNK, ProviderTraits
 from .timeline import Timeline
-from .transcript import Seam, Transcript, Utterance, usable
-from .watchdog import Watch
+from .transcript import OverlapTrimmer, TranscriptHistory, Utterance, are_usable
+from .watchdog import StallDetector
 
-HEARS_AT = 1.25
+PROCESSING_RATE = 1.25
 """Times real time at which a recogniser hears at least what it is sent faster (Deepgram 1.25,
 Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
 
-EDGE = 0.15
+VAD_PADDING = 0.15
 """Seconds that local voice activity may go on behind the last word: its padding."""
 
-REWOUND = 1.0
+CLOCK_RESTART_GAP = 1.0
 """Seconds before the end of the last FINAL at which words begin only if a clock has begun anew."""
 
-HELD = 1000
+MAX_HELD_EVENTS = 1000
 """Events of a leg that is not active which are kept: ten times what Deepgram says in a minute."""
 
-CHUNK = 0.2
+MAX_CHUNK = 0.2
 """Seconds of audio that a replay sends at a time, at most: each piece costs a decision and a frame,
 and some services refuse messages of more than 25 kB."""
 
-TAIL = 0.25
+LAST_WORD_MARGIN = 0.25
 """Seconds that a pause is asked for behind the last word: that padding, and what follows it."""
 
 
-class Reach(NamedTuple):
+class AudioExtent(NamedTuple):
     """How far a leg can have heard the session's audio when it said something, in samples."""
 
     audio: int
@@ -50,146 +50,148 @@ class Reach(NamedTuple):
 
 
 @dataclass(slots=True)
-class Leg:
+class Connection:
     """A stream on a provider. `start`: the session sample from which on it hears the audio."""
 
     id: int
-    provider: Provider
+    traits: ProviderTraits
     role: Role
     opened_at: float
     start: int
-    bucket: Bucket
-    watch: Watch
-    seam: Seam
+    bucket: TokenBucket
+    stall_detector: StallDetector
+    trimmer: OverlapTrimmer
     language: str
     """The tag that it was opened with; empty if it uses its own."""
     cursor: int
     """The session sample up to which it was sent audio, silence left out included."""
-    mark: int
+    last_flush: int
     """The last flush mark that it was given, or needs not be given."""
-    pause: int
+    last_pause: int
     """The last end of speech at which it was asked for a final."""
-    heard_by: float
+    processed_by: float
     """When it can have heard all that it was sent."""
     caught_up: bool
     """It has come to the live edge once: its silence is not cut any more."""
-    torn: bool
+    starts_mid_word: bool
     """Its audio begins in the middle of speech, the rest of which is gone."""
-    missed: Spans = ()
+    missed_speech: Spans = ()
     """Unsettled speech that was gone before it could be sent to it."""
-    flushes_pauses: bool = False
+    flush_at_pauses: bool = False
     """It is flushed where speech ends."""
-    held: deque[tuple[Said, Reach]] = field(default_factory=lambda: deque(maxlen=HELD))
+    held_events: deque[tuple[TranscriptEvent, AudioExtent]] = field(
+        default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS)
+    )
     """What it said before it became active, each with what it can have heard of it."""
-    told_to: float = 0.0
+    last_final_end: float = 0.0
     """Seconds of its own audio at which its last timed FINAL ends."""
-    told: str = ""
+    last_final_text: str = ""
     """The text of that."""
-    interim: tuple[str, int] = ("", 0)
+    last_interim: tuple[str, int] = ("", 0)
     """Its last interim text since its last FINAL, and what it had been sent by then."""
-    drafts: Drafts = field(default_factory=Drafts)
+    interims: InterimTracker = field(default_factory=InterimTracker)
     """What it told in interim transcripts since then."""
-    began: bool = False
+    speech_announced: bool = False
     """It announced speech since its last FINAL, and has told neither its words nor its end."""
     timeline: Timeline | None = None
-    replayed: Replayed | None = None
+    replay_report: Replayed | None = None
     """To be reported with its first text: what was only queued for it has not been replayed."""
-    ended_at: float | None = None
+    input_ended_at: float | None = None
     """When it was told that the input has ended."""
     finished: bool = False
     """Its stream has ended after that, and it will say no more."""
-    slow: bool = False
+    too_slow: bool = False
     """Its finals come too late: it is left between two words."""
-    heard_at: float | None = None
+    last_transcript_at: float | None = None
     """When it last said a transcript, or none; neither usage nor turns are a sign of work."""
-    claims: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    untimed_finals: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     """How far finals without times reach that are still to settle the audio they speak for."""
-    speech_open: bool = False
+    held_speech_start: bool = False
     """It announced speech that is held back until it says something new."""
 
     # -- what it was sent
 
     @property
-    def sent(self) -> float:
+    def seconds_sent(self) -> float:
         """Seconds of audio it was sent."""
         return self.timeline.seconds if self.timeline else 0.0
 
     @property
-    def cut(self) -> float:
+    def silence_trimmed(self) -> float:
         """Seconds of silence that were left out of it."""
-        return self.timeline.seconds_cut if self.timeline else 0.0
+        return self.timeline.seconds_trimmed if self.timeline else 0.0
 
     def backlog(self, now: float) -> float:
         """Seconds that the provider may need to hear what it was sent already."""
-        return max(0.0, self.heard_by - now)
+        return max(0.0, self.processed_by - now)
 
-    def heard(self, ledger: Ledger, now: float) -> int:
+    def processed_through(self, ledger: AudioLedger, now: float) -> int:
         """The session sample up to which it can have heard, at least."""
-        unheard = self.backlog(now) * HEARS_AT
+        unheard = self.backlog(now) * PROCESSING_RATE
         if not (unheard and self.timeline):
             return self.cursor
-        return ledger.samples(self.timeline.end_of(max(0.0, self.sent - unheard)))
+        return ledger.samples(self.timeline.end_of(max(0.0, self.seconds_sent - unheard)))
 
-    def send(self, ledger: Ledger, now: float) -> list[SendAudio | FlushLeg]:
+    def send(self, ledger: AudioLedger, now: float) -> list[SendAudio | FlushConnection]:
         """What the pace allows to send now: audio, and flushes at their places."""
         commands = []
-        while (command := self._next(ledger, now)) is not None:
+        while (command := self._next_command(ledger, now)) is not None:
             commands.append(command)
         return commands
 
-    def send_at(self, ledger: Ledger) -> float | None:
+    def next_send_at(self, ledger: AudioLedger) -> float | None:
         """When the pace allows the next piece of what is waiting."""
         waiting = ledger.end - self.cursor
         if waiting <= 0:
             return None
-        return self.bucket.when(min(waiting, _piece(ledger)) / ledger.rate)
+        return self.bucket.available_at(min(waiting, _min_chunk(ledger)) / ledger.rate)
 
-    def _next(self, ledger: Ledger, now: float) -> SendAudio | FlushLeg | None:
+    def _next_command(self, ledger: AudioLedger, now: float) -> SendAudio | FlushConnection | None:
         while True:
-            mark = ledger.next_mark(self.mark)
-            pause = self._next_pause(ledger)
+            mark = ledger.next_flush(self.last_flush)
+            pause = self._pause_to_flush(ledger)
             until = min(p for p in (ledger.end, mark, pause) if p is not None)
             self.cursor = max(self.cursor, ledger.start)  # what fell out of the window is gone
             if not self.caught_up:
-                cut, after = ledger.next_cut(self.cursor)
+                cut, after = ledger.next_trim(self.cursor)
                 if cut <= self.cursor:
                     self.cursor = max(self.cursor, min(after, until))
                 else:
                     until = min(until, cut)
             if mark is not None and mark <= self.cursor:
-                self.mark = mark
-                if self.provider.flushes:
-                    self._ask(mark, ledger, now, flushed=True)
-                return FlushLeg(self.id)
+                self.last_flush = mark
+                if self.traits.manual_flush:
+                    self._expect_final(mark, ledger, now, flushed=True)
+                return FlushConnection(self.id)
             if pause is None or pause > self.cursor:
-                return self._audio(ledger, until, now)
-            self.pause = pause
-            self._ask(pause, ledger, now, flushed=self.flushes_pauses)
-            if self.flushes_pauses:
-                return FlushLeg(self.id)
+                return self._send_audio(ledger, until, now)
+            self.last_pause = pause
+            self._expect_final(pause, ledger, now, flushed=self.flush_at_pauses)
+            if self.flush_at_pauses:
+                return FlushConnection(self.id)
 
-    def _next_pause(self, ledger: Ledger) -> int | None:
+    def _pause_to_flush(self, ledger: AudioLedger) -> int | None:
         """Where a final is due next.
 
         Not in a replay, whose pauses are cut short, from who gives finals only and is not flushed.
 
         A probe is asked by whoever judges it.
         """
-        unsure = not (self.caught_up or self.flushes_pauses or self.provider.interims)
-        return None if unsure or self.role is Role.PROBE else ledger.next_pause(self.pause)
+        unsure = not (self.caught_up or self.flush_at_pauses or self.traits.interim_results)
+        return None if unsure or self.role is Role.PROBE else ledger.next_pause(self.last_pause)
 
-    def _ask(self, to: int, ledger: Ledger, now: float, *, flushed: bool) -> None:
-        if not ledger.owes_before(to):
+    def _expect_final(self, to: int, ledger: AudioLedger, now: float, *, flushed: bool) -> None:
+        if not ledger.has_pending_speech_before(to):
             return
-        ago, words_to = ledger.seconds(self.cursor - to), to - ledger.samples(TAIL)
-        at = max(now, self.heard_by)
-        self.watch.ask(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        ago, words_to = ledger.seconds(self.cursor - to), to - ledger.samples(LAST_WORD_MARGIN)
+        at = max(now, self.processed_by)
+        self.stall_detector.expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
 
-    def _audio(self, ledger: Ledger, until: int, now: float) -> SendAudio | None:
+    def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
-        piece = min(waiting, _piece(ledger))
-        most = waiting if self.caught_up else min(waiting, max(piece, ledger.samples(CHUNK)))
-        count = min(self.bucket.granted(now, ledger.rate), most)
+        piece = min(waiting, _min_chunk(ledger))
+        most = waiting if self.caught_up else min(waiting, max(piece, ledger.samples(MAX_CHUNK)))
+        count = min(self.bucket.available(now, ledger.rate), most)
         if not piece or count < piece:
             return None
         start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate
@@ -198,85 +200,90 @@ class Leg:
         self.timeline.append(start, end)
         self.bucket.take(seconds)
         self.cursor = end
-        self.heard_by = max(self.heard_by, now) + seconds / HEARS_AT
-        self.watch.sent(ledger, end, self.heard_by)
+        self.processed_by = max(self.processed_by, now) + seconds / PROCESSING_RATE
+        self.stall_detector.audio_sent(ledger, end, self.processed_by)
         return SendAudio(self.id, start, end)
 
-    def end(self, ledger: Ledger, now: float) -> EndLeg:
+    def end_input(self, ledger: AudioLedger, now: float) -> EndInput:
         """Tell it that no more audio will come, which asks for the last final."""
-        self.ended_at = now
-        self._ask(self.cursor, ledger, now, flushed=True)
-        return EndLeg(self.id)
+        self.input_ended_at = now
+        self._expect_final(self.cursor, ledger, now, flushed=True)
+        return EndInput(self.id)
 
     # -- what it says
 
-    def understood(self, said: Said) -> Utterance:
+    def to_session_time(self, event: TranscriptEvent) -> Utterance:
         """What it said, on session time; times that cannot be are left out."""
         timeline = self.timeline
         if timeline is None:
-            return Utterance(said.text, language=said.language)
-        if usable(said.words, self.sent):
+            return Utterance(event.text, language=event.language)
+        if are_usable(event.words, self.seconds_sent):
             words = tuple(
-                Word(w.text, timeline.start_of(w.start), timeline.end_of(w.end)) for w in said.words
+                Word(w.text, timeline.start_of(w.start), timeline.end_of(w.end))
+                for w in event.words
             )
-            return Utterance(said.text, words, words[0].start, words[-1].end, said.language)
-        start, end = said.start, said.end
-        if end is None or not 0 < end <= self.sent + 0.5:
-            return Utterance(said.text, language=said.language)
+            return Utterance(event.text, words, words[0].start, words[-1].end, event.language)
+        start, end = event.start, event.end
+        if end is None or not 0 < end <= self.seconds_sent + 0.5:
+            return Utterance(event.text, language=event.language)
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
-        return Utterance(said.text, (), begin, timeline.end_of(end), said.language)
+        return Utterance(event.text, (), begin, timeline.end_of(end), event.language)
 
-    def repeats(self, said: Said) -> bool:
+    def is_duplicate_final(self, event: TranscriptEvent) -> bool:
         """Whether it says its last timed FINAL once more: no leg hears the same audio twice."""
         return (
-            said.kind is SaidKind.FINAL
-            and usable(said.words, self.sent)
-            and said.words[-1].end <= self.told_to
-            and said.text == self.told
+            event.kind is EventKind.FINAL
+            and are_usable(event.words, self.seconds_sent)
+            and event.words[-1].end <= self.last_final_end
+            and event.text == self.last_final_text
         )
 
-    def rewound(self, said: Said) -> bool:
+    def clock_restarted(self, event: TranscriptEvent) -> bool:
         """Whether its clock has jumped back: its plugin has reconnected behind our back.
 
         LiveKit's plugins do so when their own options are changed; what was in flight is gone.
         """
-        if not usable(said.words, self.sent):
+        if not are_usable(event.words, self.seconds_sent):
             return False
-        if said.words[0].start < self.told_to - REWOUND:
+        if event.words[0].start < self.last_final_end - CLOCK_RESTART_GAP:
             return True
-        if said.kind is SaidKind.FINAL:
-            self.told_to, self.told = said.words[-1].end, said.text
+        if event.kind is EventKind.FINAL:
+            self.last_final_end, self.last_final_text = event.words[-1].end, event.text
         return False
 
-    def reach(self, said: Said) -> Reach:
+    def extent(self, event: TranscriptEvent) -> AudioExtent:
         """How far it can have heard what it says now.
 
         A turn that ends with its last interim's words was heard no further than those: it may be
         the half of one that a dying plugin passes off as whole.
         """
-        text, words = said.text.strip(), self.cursor
-        if said.kind in (SaidKind.START, SaidKind.FINAL, SaidKind.END):
-            self.began = said.kind is SaidKind.START
+        text, words = event.text.strip(), self.cursor
+        if event.kind in (EventKind.START, EventKind.FINAL, EventKind.END):
+            self.speech_announced = event.kind is EventKind.START
         skipped: tuple[Word, ...] = ()
-        if said.kind is SaidKind.INTERIM:
-            self.interim = text, words
-            self.watch.went_on(self.drafts.interim(self.understood(said)))
-        elif said.kind is SaidKind.FINAL and text:  # an empty one takes back no word
-            (interim, heard), self.interim = self.interim, ("", 0)
+        if event.kind is EventKind.INTERIM:
+            self.last_interim = text, words
+            self.stall_detector.interims_restarted(
+                self.interims.add_interim(self.to_session_time(event))
+            )
+        elif event.kind is EventKind.FINAL and text:  # an empty one takes back no word
+            (interim, heard), self.last_interim = self.last_interim, ("", 0)
             if text == interim:
                 words = min(words, heard)
-            skipped = self.drafts.final(self.understood(said))
-        return Reach(words if self.provider.turn_after else self.cursor, words, skipped)
+            skipped = self.interims.take_skipped(self.to_session_time(event))
+        return AudioExtent(
+            words if self.traits.end_of_turn_timeout else self.cursor, words, skipped
+        )
 
-    def settle_claims(self, ledger: Ledger, heard: int, *, input_ended: bool) -> None:
+    def commit_untimed_finals(self, ledger: AudioLedger, heard: int, *, input_ended: bool) -> None:
         """Settle what finals without times speak for, of the audio before `heard`.
 
         Each speaks for the first segment that owes words and was over when it was said, or for all
         of them, if it ends a turn. A provider may tell a segment in several, or be about to die
         with half of one told: so the leg must have heard well past the segment, and be alive.
         """
-        while self.claims:
-            claim, segment = self.claims[0], ledger.first_owed()
+        while self.untimed_finals:
+            claim, segment = self.untimed_finals[0], ledger.first_pending()
             if segment and segment.start < claim:
                 end = segment.end
                 if end is None and input_ended:
@@ -284,71 +291,73 @@ class Leg:
                 if end is None or end > heard:
                     return
                 # what it has begun to tell since, and not called final, is of the last voice it has
-                text, seen = self.interim if self.interim[0] else ("", self.cursor)
-                begun = (self.began or text) and not ledger.voiced(end, seen)
-                if end <= claim + ledger.samples(EDGE) and not begun:
-                    ledger.settle(end)
-                    if self.provider.turn_after:
+                text, seen = self.last_interim if self.last_interim[0] else ("", self.cursor)
+                begun = (self.speech_announced or text) and not ledger.voiced_samples(end, seen)
+                if end <= claim + ledger.samples(VAD_PADDING) and not begun:
+                    ledger.commit(end)
+                    if self.traits.end_of_turn_timeout:
                         continue
-            self.claims.popleft()
+            self.untimed_finals.popleft()
 
 
-def open_leg(
-    leg: int,
-    provider: Provider,
+def open_connection(
+    connection_id: int,
+    provider: ProviderTraits,
     role: Role,
     now: float,
-    ledger: Ledger,
-    transcript: Transcript,
-    watch: Callable[[int], Watch],
+    ledger: AudioLedger,
+    transcript: TranscriptHistory,
+    watch: Callable[[int], StallDetector],
     language: str = "",
     start: int | None = None,
-) -> Leg:
+) -> Connection:
     """A new leg that replays what is not settled, or hears from `start` on."""
     if start is None:
         start = replay_start(ledger, transcript)
-    torn = start == ledger.start and ledger.segment_start(start) not in (None, start)
-    return Leg(
-        id=leg,
-        provider=provider,
+    starts_mid_word = start == ledger.start and ledger.segment_start(start) not in (None, start)
+    return Connection(
+        id=connection_id,
+        traits=provider,
         role=role,
         opened_at=now,
         start=start,
-        bucket=Bucket(provider.pace, now),
-        watch=watch(start),
-        seam=seam_at(start, ledger, transcript, torn=torn),
+        bucket=TokenBucket(provider.pace, now),
+        stall_detector=watch(start),
+        trimmer=trimmer_at(start, ledger, transcript, starts_mid_word=starts_mid_word),
         language=language,
         cursor=start,
-        mark=ledger.watermark if ledger.end else -1,
-        pause=start,
-        heard_by=now,
+        last_flush=ledger.watermark if ledger.end else -1,
+        last_pause=start,
+        processed_by=now,
         caught_up=start == ledger.end,
-        torn=torn,
+        starts_mid_word=starts_mid_word,
     )
 
 
-def seam_at(start: int, ledger: Ledger, transcript: Transcript, *, torn: bool) -> Seam:
+def trimmer_at(
+    start: int, ledger: AudioLedger, transcript: TranscriptHistory, *, starts_mid_word: bool
+) -> OverlapTrimmer:
     """The seam for a leg that hears from session sample `start` on, as things stand."""
-    return transcript.seam(
-        ledger.seconds(ledger.told),
+    return transcript.trimmer(
+        ledger.seconds(ledger.committed_through),
         ledger.seconds(start),
-        lambda end: ledger.seconds(ledger.voiced_until(ledger.samples(end))),
-        torn=torn,
+        lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
+        starts_mid_word=starts_mid_word,
     )
 
 
-def replay_start(ledger: Ledger, transcript: Transcript) -> int:
+def replay_start(ledger: AudioLedger, transcript: TranscriptHistory) -> int:
     """A clean place at or before the watermark: hearing a word again beats clipping one."""
     watermark, oldest = ledger.watermark, ledger.start
     inside = ledger.segment_start(watermark)
-    if ledger.hears and inside is None:
+    if ledger.vad_enabled and inside is None:
         return watermark
-    place = transcript.clean_start(ledger.seconds(watermark), ledger.seconds(oldest))
+    place = transcript.replay_start(ledger.seconds(watermark), ledger.seconds(oldest))
     if place is not None:
         return max(oldest, min(watermark, ledger.samples(place)))
     return watermark if inside is None else max(oldest, inside)
 
 
-def _piece(ledger: Ledger) -> int:
+def _min_chunk(ledger: AudioLedger) -> int:
     """Samples that are sent at a time, at least; no more than any burst holds."""
-    return max(1, int(QUANTUM * ledger.rate))
+    return max(1, int(MIN_CHUNK * ledger.rate))

@@ -5,131 +5,143 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..events import AudioLost, Event, ProviderFailed
-from .choice import Choice
-from .commands import CloseLeg, Command, OpenLeg, Report, Role, Serve
-from .health import Health, advice
-from .inputs import LegFailed
-from .ledger import Ledger, Spans
-from .leg import Leg, open_leg, seam_at
-from .loss import Loss
-from .policy import Policies, Provider
-from .routing import Routing
-from .transcript import Transcript
-from .watchdog import Watch
+from .choice import ProviderSelector
+from .commands import CloseConnection, Command, OpenConnection, ReportEvent, Role, SetServing
+from .health import ProviderHealth, advice
+from .inputs import ConnectionFailed
+from .ledger import AudioLedger, Spans
+from .leg import Connection, open_connection, trimmer_at
+from .loss import LossTracker
+from .policy import Policies, ProviderTraits
+from .routing import LanguageTracker
+from .transcript import TranscriptHistory
+from .watchdog import StallDetector
 
-LOSS_STEP = 1.0
+LOSS_REPORT_STEP = 1.0
 """Seconds of lost speech after which a loss that still goes on is reported."""
 
 
-class Legs:
+class ConnectionPool:
     """Opens, feeds and closes legs; collects the commands of one input."""
 
     def __init__(
         self,
-        routing: Routing,
-        health: Mapping[str, Health],
+        routing: LanguageTracker,
+        health: Mapping[str, ProviderHealth],
         policies: Policies,
         *,
-        hears: bool,
+        vad_enabled: bool,
     ) -> None:
-        """`hears`: local voice activity is reported."""
+        """`vad_enabled`: local voice activity is reported."""
         self.routing = routing
         self.policies = policies
         self.health = health
-        self.choice = Choice(routing.route.providers, health, policies.retry)
-        self.ledger = Ledger(policies.replay, hears=hears)
-        self.transcript = Transcript(policies.replay)
+        self.selector = ProviderSelector(routing.route.providers, health, policies.retry)
+        self.ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
+        self.history = TranscriptHistory(policies.replay)
         self.input_ended = False
         self.out: list[Command] = []
-        self._legs: dict[int, Leg] = {}
+        self._connections: dict[int, Connection] = {}
         self._next = 0
-        self._loss = Loss()
+        self._loss = LossTracker()
 
     def __repr__(self) -> str:
-        legs = ", ".join(f"{leg.provider.name}#{leg.id} {leg.role}" for leg in self)
-        return f"Legs([{legs}], {self.ledger!r}, {self.transcript!r}, {self._loss!r})"
+        connections = ", ".join(f"{c.traits.name}#{c.id} {c.role}" for c in self)
+        return f"ConnectionPool([{connections}], {self.ledger!r}, {self.history!r}, {self._loss!r})"
 
-    def __iter__(self) -> Iterator[Leg]:
-        return iter(list(self._legs.values()))
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections.values()))
 
     @property
-    def begun(self) -> bool:
+    def has_opened(self) -> bool:
         """Whether a leg was ever opened."""
         return self._next > 0
 
     @property
-    def active(self) -> Leg | None:
+    def active(self) -> Connection | None:
         """The leg whose text is emitted."""
-        return next((leg for leg in self if leg.role is Role.ACTIVE), None)
+        return next((connection for connection in self if connection.role is Role.ACTIVE), None)
 
-    def get(self, leg: int) -> Leg | None:
+    def get(self, connection: int) -> Connection | None:
         """The living leg of that id, if it lives: what a closed one still says is ignored."""
-        return self._legs.get(leg)
+        return self._connections.get(connection)
 
     # -- opening and closing
 
-    def open(self, provider: Provider, role: Role, now: float, start: int | None = None) -> Leg:
+    def open(
+        self, provider: ProviderTraits, role: Role, now: float, start: int | None = None
+    ) -> Connection:
         """A new leg that replays what is not settled, or hears from session sample `start` on."""
         latency, policy = self.health[provider.name].latency, self.policies.watchdog
-        leg = open_leg(
+        connection = open_connection(
             self._next,
             provider,
             role,
             now,
             self.ledger,
-            self.transcript,
-            lambda at: Watch(provider, latency, policy, at),
-            provider.told(self.routing.language),
+            self.history,
+            lambda at: StallDetector(provider, latency, policy, at),
+            provider.language_hint(self.routing.language),
             start,
         )
-        self._loss.opened(leg)
-        flushed_late = provider.flushes and provider.finalises_late
-        leg.flushes_pauses = flushed_late and policy.flush_at_end_of_speech
-        self._legs[leg.id] = leg
-        self._keep()
+        self._loss.connection_opened(connection)
+        flushed_late = provider.manual_flush and provider.slow_endpointing
+        connection.flush_at_pauses = flushed_late and policy.flush_at_end_of_speech
+        self._connections[connection.id] = connection
+        self._update_retention()
         self._next += 1
-        self.out.append(OpenLeg(leg.id, provider.name, leg.start, leg.language, role))
+        self.out.append(
+            OpenConnection(
+                connection.id, provider.name, connection.start, connection.language, role
+            )
+        )
         if role is Role.ACTIVE:
-            self._serves(leg)
-        return leg
+            self._set_serving(connection)
+        return connection
 
-    def promote(self, leg: Leg) -> None:
+    def promote(self, connection: Connection) -> None:
         """A leg that was not active becomes it; the seam is where things stand now."""
-        leg.role = Role.ACTIVE
-        self.reseam(leg)
-        self._serves(leg)
+        connection.role = Role.ACTIVE
+        self.reset_trimmer(connection)
+        self._set_serving(connection)
 
-    def reseam(self, leg: Leg) -> None:
+    def reset_trimmer(self, connection: Connection) -> None:
         """The seam of a leg is where things stand now."""
-        leg.seam = seam_at(leg.start, self.ledger, self.transcript, torn=leg.torn)
+        connection.trimmer = trimmer_at(
+            connection.start, self.ledger, self.history, starts_mid_word=connection.starts_mid_word
+        )
 
-    def close(self, leg: Leg) -> None:
+    def close(self, connection: Connection) -> None:
         """Nothing that the leg still says counts."""
-        del self._legs[leg.id]
-        self._keep()
-        self.out.append(CloseLeg(leg.id))
+        del self._connections[connection.id]
+        self._update_retention()
+        self.out.append(CloseConnection(connection.id))
 
     def close_all(self) -> None:
         """Close every leg, and report what is lost with the last."""
-        for leg in self:
-            self.close(leg)
+        for connection in self:
+            self.close(connection)
         self.ledger.trim()
-        self.flush_loss()
+        self.report_loss()
 
-    def _serves(self, leg: Leg) -> None:
-        self.out.append(Serve(leg.provider.name, leg.id))
-        self.flush_loss()
+    def _set_serving(self, connection: Connection) -> None:
+        self.out.append(SetServing(connection.traits.name, connection.id))
+        self.report_loss()
 
-    def fail(self, leg: Leg, failure: LegFailed, now: float, *, known: bool = False) -> None:
+    def fail(
+        self, connection: Connection, failure: ConnectionFailed, now: float, *, known: bool = False
+    ) -> None:
         """Close a leg that is not active and failed, and count it against its provider.
 
         `known`: the same was told already.
         """
-        self.close(leg)
-        news = self.choice.failed(leg.provider, failure, now)
-        self.tell_failure(leg.provider, failure, news=news and not known)
+        self.close(connection)
+        news = self.selector.record_failure(connection.traits, failure, now)
+        self.report_failure(connection.traits, failure, news=news and not known)
 
-    def tell_failure(self, provider: Provider, failure: LegFailed, *, news: bool) -> None:
+    def report_failure(
+        self, provider: ProviderTraits, failure: ConnectionFailed, *, news: bool
+    ) -> None:
         """Report a failure; one that is no news is not repeated."""
         if not news:
             return
@@ -145,56 +157,59 @@ class Legs:
 
     # -- feeding
 
-    def pump(self, leg: Leg, now: float) -> bool:
+    def feed(self, connection: Connection, now: float) -> bool:
         """Send what the pace allows and after the last of it the end; whether all is sent."""
-        self.out += leg.send(self.ledger, now)
-        self._keep()
-        if leg.cursor < self.ledger.end:
+        self.out += connection.send(self.ledger, now)
+        self._update_retention()
+        if connection.cursor < self.ledger.end:
             return False
-        if self.input_ended and leg.ended_at is None:
-            self.out.append(leg.end(self.ledger, now))
+        if self.input_ended and connection.input_ended_at is None:
+            self.out.append(connection.end_input(self.ledger, now))
         return True
 
-    def _keep(self) -> None:
+    def _update_retention(self) -> None:
         """What a leg has still before it stays, settled or not; a probe's text is for nobody."""
-        cursors = [leg.cursor for leg in self if leg.role is not Role.PROBE]
-        self.ledger.needed = min(cursors, default=None)
+        cursors = [connection.cursor for connection in self if connection.role is not Role.PROBE]
+        self.ledger.retain_from = min(cursors, default=None)
 
     # -- loss
 
-    def overflowed(self, voiced: Spans) -> None:
+    def audio_dropped(self, voiced: Spans) -> None:
         """Unsettled speech fell out of the window: who was not sent it will not be."""
-        self._loss.overflowed(voiced, list(self))
-        if self.ledger.seconds(self._loss.news(list(self))) >= LOSS_STEP:
-            self.flush_loss()
+        self._loss.audio_dropped(voiced, list(self))
+        if self.ledger.seconds(self._loss.unreported(list(self))) >= LOSS_REPORT_STEP:
+            self.report_loss()
 
-    def covered(self, leg: Leg) -> None:
+    def audio_covered(self, connection: Connection) -> None:
         """What the leg told has settled what it was sent, also of what is gone."""
-        self._loss.covered(leg, self.ledger.told, list(self))
+        self._loss.audio_covered(connection, self.ledger.committed_through, list(self))
 
-    def flush_loss(self) -> None:
+    def report_loss(self) -> None:
         """Report what is lost for certain and not reported yet."""
-        samples = self._loss.news(list(self))
+        samples = self._loss.unreported(list(self))
         if samples > 0:
-            self._loss.reported(samples)
+            self._loss.mark_reported(samples)
             self.report(AudioLost(at=self.at, seconds=self.ledger.seconds(samples)))
 
     # -- small things
 
-    def drained_at(self, leg: Leg) -> float | None:
+    def drained_at(self, connection: Connection) -> float | None:
         """When a leg that was told the end counts as fallen silent, its backlog granted.
 
         One that never falls silent counts as such after the outage limit: no stream hangs.
         """
-        if leg.ended_at is None or leg.finished:
+        if connection.input_ended_at is None or connection.finished:
             return None
-        silent = max(leg.ended_at, leg.heard_at or 0.0) + self.policies.watchdog.drain_timeout
-        at_last = leg.ended_at + self.policies.retry.outage_limit
-        return min(silent, at_last) + leg.backlog(leg.ended_at)
+        silent = (
+            max(connection.input_ended_at, connection.last_transcript_at or 0.0)
+            + self.policies.watchdog.drain_timeout
+        )
+        at_last = connection.input_ended_at + self.policies.retry.outage_limit
+        return min(silent, at_last) + connection.backlog(connection.input_ended_at)
 
-    def owes_words(self) -> bool:
+    def has_pending_words(self) -> bool:
         """Whether speech is not settled, give or take the edges of a segment."""
-        return self.ledger.owes(at_least=self.policies.replay.segment_owes)
+        return self.ledger.has_pending_speech(at_least=self.policies.replay.min_pending_speech)
 
     @property
     def at(self) -> float:
@@ -203,4 +218,4 @@ class Legs:
 
     def report(self, event: Event) -> None:
         """Tell whoever listens."""
-        self.out.append(Report(event))
+        self.out.append(ReportEvent(event))

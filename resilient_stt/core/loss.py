@@ -10,46 +10,52 @@ from functools import reduce
 
 from .commands import Role
 from .ledger import Spans
-from .leg import Leg
+from .leg import Connection
 
 
-class Loss:
+class LossTracker:
     """Counts what no living leg was sent and none can be sent any more."""
 
     def __init__(self) -> None:
         self._gone: Spans = ()
         """What a leg opened now could not be sent."""
-        self._reported = 0
+        self._reported_samples = 0
 
     def __repr__(self) -> str:
-        return f"Loss(gone={_total(self._gone)}, reported={self._reported})"
+        return f"LossTracker(gone={_total(self._gone)}, reported={self._reported_samples})"
 
-    def opened(self, leg: Leg) -> None:
+    def connection_opened(self, connection: Connection) -> None:
         """A new leg misses all that is gone."""
-        leg.missed = self._gone
+        connection.missed_speech = self._gone
 
-    def overflowed(self, voiced: Spans, legs: Collection[Leg]) -> None:
+    def audio_dropped(self, voiced: Spans, pool: Collection[Connection]) -> None:
         """Unsettled speech fell out of the window: who was not sent it will not be."""
-        self._gone = _joined(self._gone + voiced)
-        for leg in legs:
-            leg.missed = _joined(leg.missed + _after(voiced, leg.cursor))
+        self._gone = _merged(self._gone + voiced)
+        for connection in pool:
+            connection.missed_speech = _merged(
+                connection.missed_speech + _after(voiced, connection.cursor)
+            )
 
-    def covered(self, leg: Leg, told: int, legs: Collection[Leg]) -> None:
+    def audio_covered(
+        self, connection: Connection, told: int, pool: Collection[Connection]
+    ) -> None:
         """What the leg was sent of the speech before `told` is settled, for all of them."""
         if self._gone:
-            self._gone = _joined(leg.missed + _after(self._gone, told))
-            for other in legs:
-                other.missed = _both(other.missed, self._gone)
+            self._gone = _merged(connection.missed_speech + _after(self._gone, told))
+            for other in pool:
+                other.missed_speech = _intersection(other.missed_speech, self._gone)
 
-    def news(self, legs: Collection[Leg]) -> int:
+    def unreported(self, pool: Collection[Connection]) -> int:
         """Samples that are lost for certain and were not reported yet."""
-        missed = [leg.missed for leg in legs if leg.role is not Role.PROBE]
-        certain = reduce(_both, missed) if missed else self._gone
-        return _total(certain) - self._reported
+        missed = [
+            connection.missed_speech for connection in pool if connection.role is not Role.PROBE
+        ]
+        certain = reduce(_intersection, missed) if missed else self._gone
+        return _total(certain) - self._reported_samples
 
-    def reported(self, samples: int) -> None:
+    def mark_reported(self, samples: int) -> None:
         """So many of them were reported."""
-        self._reported += samples
+        self._reported_samples += samples
 
 
 def _total(spans: Spans) -> int:
@@ -60,7 +66,7 @@ def _after(spans: Spans, at: int) -> Spans:
     return tuple((max(start, at), end) for start, end in spans if end > at)
 
 
-def _joined(spans: Spans) -> Spans:
+def _merged(spans: Spans) -> Spans:
     """The same audio in as few spans as can be, in order."""
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
@@ -71,7 +77,7 @@ def _joined(spans: Spans) -> Spans:
     return tuple(joined)
 
 
-def _both(first: Spans, second: Spans) -> Spans:
+def _intersection(first: Spans, second: Spans) -> Spans:
     return tuple(
         (max(a, c), min(b, d)) for a, b in first for c, d in second if max(a, c) < min(b, d)
     )

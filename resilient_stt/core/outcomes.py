@@ -7,11 +7,11 @@ from collections import deque
 
 from .policy import BreakerPolicy
 
-MOST_OUTCOMES = 256
+MAX_OUTCOMES = 256
 """Outcomes that are remembered, whatever the policy: the defaults need 61."""
 
 
-class Outcomes:
+class OutcomeWindow:
     """What traffic showed within the window while the breaker was closed.
 
     Text comes many times a second from every stream: were it all counted, no number of failures
@@ -21,29 +21,32 @@ class Outcomes:
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MOST_OUTCOMES)
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_OUTCOMES)
         """When, and whether it was a failure."""
-        self._row: list[float] = []
+        self._recent_failures: list[float] = []
         """Failures since the last text."""
         self._success_at = -math.inf
 
     def success(self, now: float) -> None:
         """Text ends a row of failures, whether it counts or not."""
-        self._row.clear()
-        if now >= self._success_at + self._policy.success_every:
+        self._recent_failures.clear()
+        if now >= self._success_at + self._policy.success_interval:
             self._success_at = now
             self._outcomes.append((now, False))
 
     def failure(self, now: float) -> bool:
         """Whether this one is one too many."""
         horizon = now - self._policy.window
-        self._row = [at for at in self._row if at > horizon] + [now]
+        self._recent_failures = [at for at in self._recent_failures if at > horizon] + [now]
         while self._outcomes and self._outcomes[0][0] <= horizon:
             self._outcomes.popleft()
         self._outcomes.append((now, True))
-        return len(self._row) >= self._policy.failures or self._too_many()
+        return len(self._recent_failures) >= self._policy.consecutive_failures or self._too_many()
 
     def _too_many(self) -> bool:
         failures = sum(failed for _, failed in self._outcomes)
         share = failures / len(self._outcomes)
-        return len(self._outcomes) >= self._policy.outcomes and share >= self._policy.failed_share
+        return (
+            len(self._outcomes) >= self._policy.minimum_calls
+            and share >= self._policy.failure_rate_threshold
+        )

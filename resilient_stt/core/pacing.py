@@ -8,7 +8,7 @@ ROUNDING = 0.01
 """Of a sample: what the sums of times may be off by without making the sender wait for nothing."""
 
 
-class Bucket:
+class TokenBucket:
     """How many samples may be sent now."""
 
     def __init__(self, pace: Pace, now: float) -> None:
@@ -16,7 +16,7 @@ class Bucket:
         self._at = now
         self._seconds = pace.burst
 
-    def granted(self, now: float, rate: int) -> int:
+    def available(self, now: float, rate: int) -> int:
         """Samples of audio at `rate` Hz that may be sent at `now`."""
         self._seconds = min(
             self._pace.burst, self._seconds + max(0.0, now - self._at) * self._pace.rate
@@ -28,7 +28,7 @@ class Bucket:
         """Spend what was just asked for."""
         self._seconds -= seconds
 
-    def when(self, seconds: float) -> float:
+    def available_at(self, seconds: float) -> float:
         """When that many seconds of audio may be sent, at the earliest."""
         missing = min(seconds, self._pace.burst) - self._seconds
         return self._at + max(0.0, missing) / self._pace.rate

@@ -32,9 +32,9 @@ class RetryPolicy(_Checked):
 
     connect_timeout: Seconds = 1.5
     """Handed to each leg as `conn_options.timeout`: a handshake that hangs longer has failed."""
-    reopenings: int = 3
+    reconnect_budget: int = 3
     """Reopenings of one provider that may be spent before they are earned back."""
-    refill_after: Seconds = 5.0
+    budget_refill_interval: Seconds = 5.0
     """Working time of one connection that earns a reopening back."""
     outage_limit: Seconds = 60.0
     """With no provider working for so long, the stream raises `APIConnectionError`."""
@@ -42,7 +42,7 @@ class RetryPolicy(_Checked):
     wait_max: Seconds = 0.5
     """Bounds of the jittered exponential waits in an outage. Text has to come within 1 s after a
     provider is back: connecting takes up to 0.3 s, hearing 0.2 s, so that 2 s would be too long."""
-    attempts: int = 3
+    max_concurrent_attempts: int = 3
     """Connections that may be tried at once on one provider in an outage: one that hangs must not
     keep the next from being tried."""
 
@@ -50,38 +50,40 @@ class RetryPolicy(_Checked):
         super(RetryPolicy, self).__post_init__()
         if self.connect_timeout == 0:
             raise ValueError("RetryPolicy.connect_timeout must be more than 0, or nobody connects")
-        if self.attempts < 1:
-            raise ValueError("RetryPolicy.attempts must be 1 or more, or no outage ends")
+        if self.max_concurrent_attempts < 1:
+            raise ValueError(
+                "RetryPolicy.max_concurrent_attempts must be 1 or more, or no outage ends"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy(_Checked):
     """When a provider is left alone, and how it comes back."""
 
-    failures: int = 3
+    consecutive_failures: int = 3
     """Failures in a row, within `window`, that open the breaker."""
     window: Seconds = 30.0
-    outcomes: int = 5
-    failed_share: float = 0.5
+    minimum_calls: int = 5
+    failure_rate_threshold: float = 0.5
     """Of at least so many outcomes within `window`, the share of failures that opens it."""
-    success_every: Seconds = 1.0
+    success_interval: Seconds = 1.0
     """Text counts as one outcome in so long, however much of it comes from however many streams."""
-    slow_finals: int = 3
+    slow_call_threshold: int = 3
     """Finals in a row that were slow, which open it."""
-    open_for: Seconds = 5.0
-    open_max: Seconds = 300.0
+    break_duration: Seconds = 5.0
+    max_break_duration: Seconds = 300.0
     """First and longest time a breaker stays open; doubles in between."""
     jitter: float = 0.2
     """Share by which a breaker's own times are longer or shorter than another's."""
-    retry_after_max: Seconds = 3600.0
+    max_retry_after: Seconds = 3600.0
     """Longest wait that is believed when a server asks for one: it is asked again by then."""
-    forgive_after: Seconds = 60.0
+    backoff_reset_after: Seconds = 60.0
     """Healthy time that takes one doubling back."""
-    locked_for: Seconds = 300.0
+    auth_cooldown: Seconds = 300.0
     """Time between two attempts with credentials that were refused."""
-    lease: Seconds = 15.0
+    probe_timeout: Seconds = 15.0
     """Time a probe has; the next one waits for its verdict, or for so long."""
-    passes: int = 2
+    success_threshold: int = 2
     """Probes in a row that must hear words in time to close it."""
 
     def __post_init__(self) -> None:
@@ -101,24 +103,24 @@ class ReplayPolicy(_Checked):
     before a whole one."""
     hold_back: Seconds = 0.5
     """The newest silence is never cut: speech begins before a voice detector says so."""
-    cut_above: Seconds = 0.4
-    cut_to: Seconds = 0.3
+    trim_silence_over: Seconds = 0.4
+    trim_silence_to: Seconds = 0.3
     """Unsettled silence longer than the first is cut to the second inside a replay."""
-    rest_owes: Seconds = 0.5
+    min_pending_remainder: Seconds = 0.5
     """Voiced audio left in a speech segment after a final that still owes words."""
-    segment_owes: Seconds = 0.25
+    min_pending_speech: Seconds = 0.25
     """Voiced audio of a speech segment of its own that owes words ("no" is a word)."""
-    settle_grace: Seconds = 2.0
+    commit_grace: Seconds = 2.0
     """Audio a leg must have heard after silence, or after voice too short to owe words, before that
     is settled: the final of a short last word may still be under way, or of a whisper that local
     voice activity missed, and a connection that drops meanwhile would lose it."""
-    rest_grace: Seconds = 10.0
+    remainder_grace: Seconds = 10.0
     """The same after the rest of a segment that is long enough for a word, and too short to owe
     one: who has fallen silent there is found out by what is said next."""
-    speaks_for: Seconds = 6.0
+    untimed_final_reach: Seconds = 6.0
     """Audio after a segment that makes any final without times speak for it: a provider may tell
     several segments in one final, and none of them takes so long."""
-    tolerance: Seconds = 0.3
+    word_time_tolerance: Seconds = 0.3
     """Disagreement in seconds between two providers about when the same word was spoken."""
 
     def __post_init__(self) -> None:
@@ -132,66 +134,72 @@ class ReplayPolicy(_Checked):
 class WatchdogPolicy(_Checked):
     """What silence from a leg means, while local voice activity hears speech."""
 
-    quiet: Seconds = 2.5
-    quiet_p99: float = 3.0
+    no_interim_timeout: Seconds = 2.5
+    no_interim_p99_factor: float = 3.0
     """No text for the first, or for so many times the provider's own p99, whichever is longer, is
     no sign of life, where interim transcripts are expected."""
-    quiet_voiced: Seconds = 0.8
+    min_speech_before_stall: Seconds = 0.8
     """Voiced audio without text, at least, before quiet means anything."""
-    final: Seconds = 1.2
-    final_p99: float = 2.0
+    final_timeout: Seconds = 1.2
+    final_p99_factor: float = 2.0
     """A final is overdue after the first, or after so many times the provider's own p99."""
-    wordless: Seconds = 15.0
+    max_speech_without_text: Seconds = 15.0
     """Voiced audio without any text from a provider that gives finals only. A replay window that
     is shorter cannot tell."""
-    empty_finals: int = 3
+    empty_final_threshold: int = 3
     """Finals without text in a row, while speech is heard locally."""
-    empty_voiced: Seconds = 3.0
+    max_speech_in_empty_final: Seconds = 3.0
     """Voiced audio that even one such final must not deny: no cough is so long."""
-    skipped_voiced: Seconds = 1.5
+    min_skipped_speech: Seconds = 1.5
     """Voiced audio that a final must not pass over: the one before it may be lost. People say "um"
     for less, and providers leave that out."""
-    skipped_drafted: Seconds = 0.25
+    min_skipped_speech_with_interims: Seconds = 0.25
     """The same where interim transcripts had told words of it."""
-    skipped_wait: Seconds = 4.0
+    skipped_final_wait: Seconds = 4.0
     """How long such a final waits at most for a second opinion; where there were words in interim
     transcripts, for so much longer as two others take to hear all of it."""
-    slow_final: Seconds = 3.0
+    slow_final_threshold: Seconds = 3.0
     """A final that comes later than this is slow, whatever the provider's p99."""
     hedging: bool = True
     """Whether a silent leg gets a second opinion before it is convicted. Without, silence alone
     convicts, and noise can chase a call from provider to provider."""
-    hedge_at: float = 0.5
+    final_hedge_fraction: float = 0.5
     """Part of a final's deadline after which a healthy other provider is opened as a hedge."""
-    quiet_hedge_at: float = 0.7
+    no_interim_hedge_fraction: float = 0.7
     """The same without a sign of life: interim transcripts come once a second, and the first one
     later if its first word is long."""
-    hedge_share: float = 0.05
+    hedge_audio_share: float = 0.05
     """Of the audio of the last hour: how much may be given to second opinions in vain."""
-    hedge_allowance: Seconds = 60.0
+    hedge_audio_allowance: Seconds = 60.0
     """Seconds of it that are always allowed: a process that has just begun has heard nothing yet of
     which to take a share, and must notice a second fault as fast as the first."""
-    hedge_interval: Seconds = 30.0
+    min_hedge_interval: Seconds = 30.0
     """Beyond that, one second opinion of a stream in so many seconds: none would leave it deaf."""
-    suspicion_max: float = 8.0
+    max_deadline_multiplier: float = 8.0
     """Most times that noise stretches a stream's deadlines; the next final resets them."""
     flush_at_end_of_speech: bool = True
     """Flush providers that finalise late by themselves at the local end of speech."""
     working_after: Seconds = 5.0
     """A leg that lived so long was working, also if it had nothing to say."""
-    settled_after: Seconds = 0.5
+    connect_grace: Seconds = 0.5
     """Seconds beyond the connect timeout after which a leg that did not fail is connected."""
     drain_timeout: Seconds = 3.0
     """After the end of input: silence for so long from a leg that should finish."""
-    end_of_speech: Seconds = 0.7
+    end_of_speech_silence: Seconds = 0.7
     """Silence after which speech that a dead leg announced is ended in its place."""
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
-        if self.suspicion_max < 1 or max(self.hedge_at, self.quiet_hedge_at, self.hedge_share) > 1:
+        if (
+            self.max_deadline_multiplier < 1
+            or max(
+                self.final_hedge_fraction, self.no_interim_hedge_fraction, self.hedge_audio_share
+            )
+            > 1
+        ):
             raise ValueError(
-                "WatchdogPolicy: suspicion_max must be 1 or more, hedge_at, quiet_hedge_at and "
-                "hedge_share at most 1"
+                "WatchdogPolicy: max_deadline_multiplier must be 1 or more, final_hedge_fraction, no_interim_hedge_fraction and "
+                "hedge_audio_share at most 1"
             )
 
 
@@ -200,13 +208,13 @@ class FailbackPolicy(_Checked):
     """When a stream returns to a preferred provider that has recovered, at a turn boundary."""
 
     enabled: bool = True
-    dwell: Seconds = 30.0
+    min_dwell: Seconds = 30.0
     """Time on the fallback, at least."""
-    interval: Seconds = 120.0
+    min_interval: Seconds = 120.0
     """Time between two returns, at least."""
-    silence: Seconds = 0.7
+    turn_silence: Seconds = 0.7
     """Local silence, with nothing unsettled, that makes a turn boundary."""
-    drain: Seconds = 0.5
+    drain_timeout: Seconds = 0.5
     """Time that the flushed old leg has for words that local voice activity missed."""
 
 
@@ -214,11 +222,11 @@ class FailbackPolicy(_Checked):
 class RoutingPolicy(_Checked):
     """When the language that providers report is believed."""
 
-    finals: int = 2
+    consecutive_finals: int = 2
     """Finals in a row in another language, which change the route."""
-    words: int = 6
+    min_words: int = 6
     """Words of a final that changes it by itself."""
-    hold: Seconds = 1.5
+    max_hold: Seconds = 1.5
     """How long the final that reveals another language is held back at most, where the providers of
     that language are to tell the sentence again."""
 
@@ -235,7 +243,7 @@ class Policies:
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
 
-QUANTUM = 0.05
+MIN_CHUNK = 0.05
 """Seconds of audio that a replay sends at a time, at least: a frame as LiveKit's plugins cut it."""
 
 
@@ -248,34 +256,34 @@ class Pace(_Checked):
 
     def __post_init__(self) -> None:
         super(Pace, self).__post_init__()
-        if self.burst < QUANTUM or self.rate < 1:
+        if self.burst < MIN_CHUNK or self.rate < 1:
             raise ValueError(
-                f"Pace needs a burst of {QUANTUM} s or more and a rate of at least 1 x real time"
+                f"Pace needs a burst of {MIN_CHUNK} s or more and a rate of at least 1 x real time"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class ProviderTraits:
     """What the decisions know of a provider."""
 
     name: str
     pace: Pace = field(default_factory=Pace)
-    interims: bool = False
+    interim_results: bool = False
     """Gives interim transcripts: silence in mid-speech means something."""
-    flushes: bool = False
+    manual_flush: bool = False
     """A flush makes it answer with a final."""
-    finalises_late: bool = False
+    slow_endpointing: bool = False
     """Is flushed at the local end of speech, for it would wait long by itself."""
-    final_after: Seconds = 1.2
+    final_timeout: Seconds = 1.2
     """Seconds after which a final is overdue, as long as its own p99 is not known."""
-    turn_after: Seconds = 0.0
+    end_of_turn_timeout: Seconds = 0.0
     """The same once interim transcripts have covered the speech: it decides itself when a turn is
     over, and may wait."""
-    detects: bool = False
+    language_detection: bool = False
     """Reports which language it heard, and is left to find out by itself."""
     key_variable: str = ""
     """The environment variable that holds its key, for messages."""
 
-    def told(self, language: str) -> str:
+    def language_hint(self, language: str) -> str:
         """The tag that it is told for a language: none, if it finds out by itself."""
-        return "" if self.detects else language
+        return "" if self.language_detection else language

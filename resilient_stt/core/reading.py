@@ -9,7 +9,7 @@ _MICRO = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockSample:
     """The store's clock, read once, between `sent` and `received` on ours.
 
     What is found is dated too early rather than too late: then it undoes nothing that came after.
@@ -21,14 +21,14 @@ class Reading:
     received: float
 
     @property
-    def within(self) -> float:
+    def uncertainty(self) -> float:
         """Seconds by which anything may be dated too early."""
         return self.received - self.sent
 
-    def stamped(self, at: float) -> int:
+    def to_store(self, at: float) -> int:
         """A moment of ours on the store's clock."""
         return self.stamp + math.floor((at - self.received) / _MICRO)
 
-    def ours(self, stamp: int) -> float:
+    def to_local(self, stamp: int) -> float:
         """A moment on the store's clock on ours; one that is still to come is now."""
         return self.sent - max(0, self.stamp - stamp) * _MICRO

@@ -14,15 +14,19 @@ class RetryBudget:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._left = policy.reopenings
+        self._left = policy.reconnect_budget
 
     def __repr__(self) -> str:
         return f"RetryBudget(left={self._left})"
 
     def earn(self, worked: float) -> None:
         """A connection worked for so many seconds."""
-        earned = int(worked / self._policy.refill_after) if self._policy.refill_after else 0
-        self._left = min(self._policy.reopenings, self._left + earned)
+        earned = (
+            int(worked / self._policy.budget_refill_interval)
+            if self._policy.budget_refill_interval
+            else 0
+        )
+        self._left = min(self._policy.reconnect_budget, self._left + earned)
 
     def spend(self) -> bool:
         """Take one reopening, if there is one left."""

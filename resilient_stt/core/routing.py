@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .policy import Provider, RoutingPolicy
-from .text import tokens, written_with_spaces
+from .policy import ProviderTraits, RoutingPolicy
+from .text import is_spaced, tokenize
 
 DEFAULT = "default"
 """The route of languages that have none of their own."""
@@ -17,16 +17,16 @@ DEFAULT = "default"
 DETECT = "detect"
 """The route as long as no language is known."""
 
-SHARED = (DEFAULT, DETECT)
+SHARED_ROUTES = (DEFAULT, DETECT)
 """Routes of more than one language."""
 
-NAMELESS = frozenset({"", "mul", "und"})
+UNDETERMINED = frozenset({"", "mul", "und"})
 """BCP 47's own tags of no certain language; no provider is told them."""
 
-UNKNOWN = NAMELESS | {"multi"}
+UNKNOWN_LANGUAGES = UNDETERMINED | {"multi"}
 """Tags that name no language, also Deepgram's "any of several"."""
 
-LETTERS = 1.5
+CHARACTERS_PER_WORD = 1.5
 """Characters of a word in a script that is written without spaces, about."""
 
 
@@ -35,9 +35,9 @@ class Route:
     """The providers of a language, in order of preference, and the key that it was found under."""
 
     key: str
-    providers: tuple[Provider, ...]
+    providers: tuple[ProviderTraits, ...]
 
-    def then(self, last: Provider) -> Route:
+    def with_last(self, last: ProviderTraits) -> Route:
         """The same, with a provider after all others."""
         return self if last in self.providers else Route(self.key, (*self.providers, last))
 
@@ -45,7 +45,7 @@ class Route:
 class Router:
     """The routes of a `ResilientSTT`."""
 
-    def __init__(self, routes: Mapping[str, Sequence[Provider]]) -> None:
+    def __init__(self, routes: Mapping[str, Sequence[ProviderTraits]]) -> None:
         """`routes`: by language tag in any case, `default` and, as an option, `detect`."""
         if DEFAULT not in routes or not all(routes.values()):
             raise AssertionError("every router needs a default route, and every route a provider")
@@ -59,14 +59,14 @@ class Router:
 
     def lookup(self, tag: str) -> Route:
         """The route of a language: its own, that of the tag with less and less, or `default`."""
-        if tag.lower() in UNKNOWN:
+        if tag.lower() in UNKNOWN_LANGUAGES:
             return self._routes.get(DETECT) or self._routes[DEFAULT]
         found = (self._routes.get(shorter) for shorter in shortened(tag))
         return next((route for route in found if route), self._routes[DEFAULT])
 
     def has_own(self, tag: str) -> bool:
         """Whether a language has a route of its own, by the same lookup."""
-        return self.lookup(tag).key not in SHARED
+        return self.lookup(tag).key not in SHARED_ROUTES
 
 
 def shortened(tag: str) -> Iterator[str]:
@@ -88,16 +88,16 @@ def same_language(first: str, second: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LanguageChange:
     """A language that is to be spoken from now on, and why: `asked`, or what revealed it."""
 
     language: str
     reason: str
-    finder: Provider | None = None
+    detected_by: ProviderTraits | None = None
     """Who found it out; None if it was asked for."""
 
 
-class Routing:
+class LanguageTracker:
     """The language of one session, and the route that follows from it."""
 
     def __init__(
@@ -117,44 +117,47 @@ class Routing:
         self.retranscribe = retranscribe
         self.language = language
         self.route = router.lookup(language)
-        self.pending: Change | None = None
+        self.pending: LanguageChange | None = None
         """A change that is to be made as soon as it cuts no sentence in two."""
-        self._other = ""
-        self._row = 0
+        self._candidate = ""
+        self._candidate_finals = 0
         """Finals in a row in the other language."""
 
     def __repr__(self) -> str:
-        return f"Routing(language={self.language!r}, route={self.route.key!r}, {self.pending})"
+        return (
+            f"LanguageTracker(language={self.language!r}, route={self.route.key!r}, {self.pending})"
+        )
 
-    def asked(self, language: str) -> None:
+    def request(self, language: str) -> None:
         """The caller says which language is spoken from now on; empty: nobody knows."""
         self._forget()
-        self.pending = Change(language, "asked") if language != self.language else None
+        self.pending = LanguageChange(language, "asked") if language != self.language else None
 
-    def heard(self, language: str, text: str, finder: Provider) -> bool:
+    def observe(self, language: str, text: str, finder: ProviderTraits) -> bool:
         """A provider that reports languages told new words in a FINAL.
 
         Whether that reveals a change: two finals in a row do, and a long one by itself.
         """
-        if language.lower() in UNKNOWN or (
-            self.language.lower() not in UNKNOWN and same_language(language, self.language)
+        if language.lower() in UNKNOWN_LANGUAGES or (
+            self.language.lower() not in UNKNOWN_LANGUAGES
+            and same_language(language, self.language)
         ):
             self._forget()
             return False
-        known = bool(self._other) and same_language(language, self._other)
-        self._row = self._row + 1 if known else 1
-        self._other = language
-        if _words(text, language) >= self._policy.words:
+        known = bool(self._candidate) and same_language(language, self._candidate)
+        self._candidate_finals = self._candidate_finals + 1 if known else 1
+        self._candidate = language
+        if _words(text, language) >= self._policy.min_words:
             reason = "long_final"
-        elif self._row >= self._policy.finals:
+        elif self._candidate_finals >= self._policy.consecutive_finals:
             reason = "finals_in_a_row"
         else:
             return False
         self._forget()
-        self.pending = Change(language, reason, finder)
+        self.pending = LanguageChange(language, reason, finder)
         return True
 
-    def change(self) -> Change | None:
+    def apply_change(self) -> LanguageChange | None:
         """Make the pending change, if there is one; returns it.
 
         A language that was discovered and has no route of its own stays where none is known: only
@@ -165,19 +168,19 @@ class Routing:
         if change is None:
             return None
         self.language = change.language
-        if change.finder is None:
+        if change.detected_by is None:
             self.route = self._router.lookup(change.language)
         elif self._router.has_own(change.language):
-            self.route = self._router.lookup(change.language).then(change.finder)
-        elif self.route.key not in SHARED:
-            self.route = self._router.lookup("").then(change.finder)
+            self.route = self._router.lookup(change.language).with_last(change.detected_by)
+        elif self.route.key not in SHARED_ROUTES:
+            self.route = self._router.lookup("").with_last(change.detected_by)
         return change
 
     def _forget(self) -> None:
-        self._other, self._row = "", 0
+        self._candidate, self._candidate_finals = "", 0
 
 
 def _words(text: str, language: str) -> float:
-    found = tokens(text, language)
-    spaced = sum(written_with_spaces(t.norm) for t in found)
-    return spaced + (len(found) - spaced) / LETTERS
+    found = tokenize(text, language)
+    spaced = sum(is_spaced(t.norm) for t in found)
+    return spaced + (len(found) - spaced) / CHARACTERS_PER_WORD

@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from .commands import Emit
-from .inputs import Said, SaidKind
-from .leg import Leg
+from .inputs import EventKind, TranscriptEvent
+from .leg import Connection
 
 
-class Speech:
+class SpeechBalancer:
     """Whether the consumer was told that somebody speaks, and which leg has to tell the end."""
 
     def __init__(self) -> None:
         self.speaking = False
-        self._leg: int | None = None
+        self._announced_by: int | None = None
 
     def __repr__(self) -> str:
-        return f"Speech(speaking={self.speaking})"
+        return f"SpeechBalancer(speaking={self.speaking})"
 
-    def said(self, leg: Leg, said: Said) -> list[Emit]:
+    def on_event(self, connection: Connection, event: TranscriptEvent) -> list[Emit]:
         """Pass a START or END on; a START is held back while the leg may only re-tell."""
-        if said.kind is SaidKind.END:
-            leg.speech_open = False
-            return self.end(said.source)
-        if leg.seam.open:
-            leg.speech_open = True
+        if event.kind is EventKind.END:
+            connection.held_speech_start = False
+            return self.end(event.source)
+        if connection.trimmer.open:
+            connection.held_speech_start = True
             return []
-        return self._start(leg, said.source)
+        return self._start(connection, event.source)
 
-    def told(self, leg: Leg) -> list[Emit]:
+    def words_emitted(self, connection: Connection) -> list[Emit]:
         """A leg says something new: a START that was held back is due."""
-        return self._start(leg) if leg.speech_open else []
+        return self._start(connection) if connection.held_speech_start else []
 
-    def orphaned(self, leg: Leg | None) -> bool:
+    def is_orphaned(self, connection: Connection | None) -> bool:
         """Whether the leg that announced the speech cannot tell its end any more."""
-        return self.speaking and (leg is None or leg.id != self._leg)
+        return self.speaking and (connection is None or connection.id != self._announced_by)
 
     def end(self, source: object = None) -> list[Emit]:
         """Somebody stopped speaking, or nobody is left to say so."""
         if not self.speaking:
             return []
         self.speaking = False
-        return [Emit(SaidKind.END, source=source)]
+        return [Emit(EventKind.END, source=source)]
 
-    def _start(self, leg: Leg, source: object = None) -> list[Emit]:
-        leg.speech_open = False
-        self._leg = leg.id
+    def _start(self, connection: Connection, source: object = None) -> list[Emit]:
+        connection.held_speech_start = False
+        self._announced_by = connection.id
         if self.speaking:
             return []
         self.speaking = True
-        return [Emit(SaidKind.START, source=source)]
+        return [Emit(EventKind.START, source=source)]

@@ -3,87 +3,93 @@
 from __future__ import annotations
 
 from .failback import Probe
-from .inputs import Said, SaidKind
-from .leg import Leg, Reach
-from .legs import Legs
-from .opinion import Opinion
-from .policy import QUANTUM
-from .retelling import Held, emitted
-from .routing import Routing
-from .speech import Speech
+from .inputs import EventKind, TranscriptEvent
+from .leg import AudioExtent, Connection
+from .legs import ConnectionPool
+from .opinion import HedgeController
+from .policy import MIN_CHUNK
+from .retelling import PendingFinal, as_emit
+from .routing import LanguageTracker
+from .speech import SpeechBalancer
 from .transcript import Utterance
 
 
-class Telling:
+class TranscriptEmitter:
     """Trims, tells and settles; holds back the final that reveals another language."""
 
-    def __init__(self, legs: Legs, routing: Routing, opinion: Opinion, probe: Probe) -> None:
-        self._legs = legs
-        self._ledger = legs.ledger
+    def __init__(
+        self, pool: ConnectionPool, routing: LanguageTracker, opinion: HedgeController, probe: Probe
+    ) -> None:
+        self._legs = pool
+        self._ledger = pool.ledger
         self._routing = routing
-        self._opinion = opinion
+        self._hedging = opinion
         self._probe = probe
-        self._held: Held | None = None
-        self._speech = Speech()
+        self._pending: PendingFinal | None = None
+        self._speech = SpeechBalancer()
 
     def __repr__(self) -> str:
-        return f"Telling({self._speech!r}, holding={self.holding})"
+        return f"TranscriptEmitter({self._speech!r}, holding={self.has_pending_final})"
 
     @property
-    def holding(self) -> bool:
+    def has_pending_final(self) -> bool:
         """Whether a final is held back."""
-        return self._held is not None
+        return self._pending is not None
 
     @property
     def deadlines(self) -> list[float]:
         """When `step` may have something to do without any input."""
-        return [self._held.until] if self._held else []
+        return [self._pending.until] if self._pending else []
 
     def step(self, now: float) -> None:
         """Tell a final that was held back for long enough."""
-        if self._held and now >= self._held.until:
-            self.tell_held()
+        if self._pending and now >= self._pending.until:
+            self.emit_pending()
 
-    def said(self, leg: Leg, said: Said, reach: Reach, now: float) -> None:
+    def on_event(
+        self, connection: Connection, event: TranscriptEvent, extent: AudioExtent, now: float
+    ) -> None:
         """The active leg says something, or said it before it became active.
 
-        `reach`: how far it can have heard. While a gap is looked into, it is kept for later.
+        `extent`: how far it can have heard. While a gap is looked into, it is kept for later.
         """
-        if self._opinion.waiting:
-            leg.held.append((said, reach))
+        if self._hedging.holds_final:
+            connection.held_events.append((event, extent))
             return
-        if said.kind in (SaidKind.START, SaidKind.END):
-            self._legs.out += self._speech.said(leg, said)
+        if event.kind in (EventKind.START, EventKind.END):
+            self._legs.out += self._speech.on_event(connection, event)
             return
-        utterance = leg.understood(said)
-        kept = leg.seam.trim(utterance)
-        if said.kind is SaidKind.FINAL and self._passes_over(kept, reach, now):
-            leg.held.append((said, reach))
+        utterance = connection.to_session_time(event)
+        kept = connection.trimmer.trim(utterance)
+        if event.kind is EventKind.FINAL and self._skips_speech(kept, extent, now):
+            connection.held_events.append((event, extent))
             return
-        if said.text.strip():
-            self._works(leg, now)
+        if event.text.strip():
+            self._provider_works(connection, now)
         if kept is not None:
-            if said.kind is SaidKind.FINAL and self._waits(leg, said, utterance, kept, reach, now):
+            if event.kind is EventKind.FINAL and self._hold_for_language(
+                connection, event, utterance, kept, extent, now
+            ):
                 return
-            self._legs.out += self._speech.told(leg)
-            self._legs.out.append(emitted(leg, said, kept))
-        if said.kind is SaidKind.FINAL:
-            self._settle(leg, utterance, kept, reach, now)
+            self._legs.out += self._speech.words_emitted(connection)
+            self._legs.out.append(as_emit(connection, event, kept))
+        if event.kind is EventKind.FINAL:
+            self._commit(connection, utterance, kept, extent, now)
 
-    def tell_held(self) -> None:
+    def emit_pending(self) -> None:
         """Tell the final that was held back, if one is."""
-        held, self._held = self._held, None
+        held, self._pending = self._pending, None
         if held is not None:
             if active := self._legs.active:
-                self._legs.out += self._speech.told(active)
-            self._legs.out.append(held.tell(self._legs))
+                self._legs.out += self._speech.words_emitted(active)
+            self._legs.out.append(held.emit(self._legs))
 
     def end_orphaned_speech(self) -> None:
         """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
         ledger = self._ledger
-        quiet = ledger.silent_for >= self._legs.policies.watchdog.end_of_speech
-        orphaned = self._speech.orphaned(self._legs.active)
-        if orphaned and ledger.hears and quiet and not ledger.owes():
+        quiet = ledger.silence_duration >= self._legs.policies.watchdog.end_of_speech_silence
+        orphaned = self._speech.is_orphaned(self._legs.active)
+        if orphaned and ledger.vad_enabled and quiet and not ledger.has_pending_speech():
             self.end_speech()
 
     def end_speech(self) -> None:
@@ -92,89 +98,110 @@ class Telling:
 
     # -- inside
 
-    def _passes_over(self, kept: Utterance | None, reach: Reach, now: float) -> bool:
+    def _skips_speech(self, kept: Utterance | None, extent: AudioExtent, now: float) -> bool:
         """Whether a FINAL passes over voice that is looked into before it is told."""
-        if kept is None or self.holding:  # what is held back is not settled, and no gap
+        if kept is None or self.has_pending_final:  # what is held back is not settled, and no gap
             return False
-        return self._opinion.doubts(kept, reach, now)
+        return self._hedging.hold_skipping_final(kept, extent, now)
 
-    def _waits(
-        self, leg: Leg, said: Said, utterance: Utterance, kept: Utterance, reach: Reach, now: float
+    def _hold_for_language(
+        self,
+        connection: Connection,
+        event: TranscriptEvent,
+        utterance: Utterance,
+        kept: Utterance,
+        extent: AudioExtent,
+        now: float,
     ) -> bool:
         """Whether new words in a FINAL are held back; what they say of the language is noted."""
-        held = self._held
-        if held is not None and held.leg is not leg and held.is_retold_by(kept):
-            self._held = None
-        self.tell_held()
-        finder = leg.provider
-        if not finder.detects or not self._routing.heard(utterance.language, kept.text, finder):
+        held = self._pending
+        if held is not None and held.connection is not connection and held.is_repeated_by(kept):
+            self._pending = None
+        self.emit_pending()
+        finder = connection.traits
+        if not finder.language_detection or not self._routing.observe(
+            utterance.language, kept.text, finder
+        ):
             return False
         if not self._routing.retranscribe:
             return False
-        until = now + self._legs.policies.routing.hold
-        self._held = Held(leg, said, utterance, kept, reach, until)
+        until = now + self._legs.policies.routing.max_hold
+        self._pending = PendingFinal(connection, event, utterance, kept, extent, until)
         return True
 
-    def _settle(
-        self, leg: Leg, utterance: Utterance, kept: Utterance | None, reach: Reach, now: float
+    def _commit(
+        self,
+        connection: Connection,
+        utterance: Utterance,
+        kept: Utterance | None,
+        extent: AudioExtent,
+        now: float,
     ) -> None:
         """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
         ledger = self._ledger
         if kept is not None:
-            self._legs.transcript.commit(kept, ledger.seconds(reach.words))
-        again = leg.seam.passed(utterance, kept)
+            self._legs.history.record(kept, ledger.seconds(extent.words))
+        again = connection.trimmer.observe_final(utterance, kept)
         if not utterance.text.strip():
             return
         if utterance.end is not None:
-            ledger.settle(min(ledger.samples(utterance.end), reach.audio))
+            ledger.commit(min(ledger.samples(utterance.end), extent.audio))
         else:
-            self._claim(leg, reach.audio, now, again=again, new=kept is not None)
-        self._legs.covered(leg)
-        self._opinion.reset()
-        self._probe.rival_told()
+            self._commit_untimed(connection, extent.audio, now, again=again, new=kept is not None)
+        self._legs.audio_covered(connection)
+        self._hedging.final_committed()
+        self._probe.active_told_words()
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
-        delay = leg.watch.answered(ledger, now, since)
+        delay = connection.stall_detector.final_committed(ledger, now, since)
         if utterance.end is not None:
             delay = (
-                ledger.seconds(reach.audio) - utterance.end
+                ledger.seconds(extent.audio) - utterance.end
             )  # every final says it, asked for or not
-        if delay is not None and leg.backlog(now) < QUANTUM:
-            self._count_delay(leg, max(0.0, delay), now)
+        if delay is not None and connection.backlog(now) < MIN_CHUNK:
+            self._count_delay(connection, max(0.0, delay), now)
 
-    def _claim(self, leg: Leg, reach: int, now: float, *, again: bool, new: bool) -> None:
+    def _commit_untimed(
+        self, connection: Connection, extent: int, now: float, *, again: bool, new: bool
+    ) -> None:
         """A FINAL without times speaks for voice that was over when it was said, or flushed.
 
         `again`: it begins with what is settled; `new`: it tells more. Then it speaks for the rest
         of that voice, and no more; if there is no rest, new words may be those of the next.
         """
         ledger = self._ledger
-        late = ledger.samples(self._legs.policies.replay.speaks_for)
-        owed = ledger.first_owed()
-        if (flushed := leg.watch.flushed) is not None:
-            reach = min(reach, flushed)
-        heard = min(reach, leg.heard(ledger, now))
-        ledger.settle(ledger.ended_by(heard - late))
-        rest = ledger.rest_until()
-        if again and not (new and (leg.provider.turn_after or rest == ledger.watermark)):
-            reach = min(reach, rest)
-        if leg.provider.turn_after or ledger.first_owed() is owed:
-            leg.claims.append(reach)
+        late = ledger.samples(self._legs.policies.replay.untimed_final_reach)
+        owed = ledger.first_pending()
+        if (flushed := connection.stall_detector.flushed_through) is not None:
+            extent = min(extent, flushed)
+        heard = min(extent, connection.processed_through(ledger, now))
+        ledger.commit(ledger.last_speech_end(heard - late))
+        rest = ledger.remainder_end()
+        if again and not (
+            new and (connection.traits.end_of_turn_timeout or rest == ledger.watermark)
+        ):
+            extent = min(extent, rest)
+        if connection.traits.end_of_turn_timeout or ledger.first_pending() is owed:
+            connection.untimed_finals.append(extent)
 
-    def _count_delay(self, leg: Leg, seconds: float, now: float) -> None:
+    def _count_delay(self, connection: Connection, seconds: float, now: float) -> None:
         """Whether a final came in time: three slow ones in a row, and the provider is left."""
-        policy, health = self._legs.policies.watchdog, self._legs.health[leg.provider.name]
+        policy, health = self._legs.policies.watchdog, self._legs.health[connection.traits.name]
         p99 = health.latency.p99
-        usual = policy.slow_final if p99 is None else max(policy.final, policy.final_p99 * p99)
+        usual = (
+            policy.slow_final_threshold
+            if p99 is None
+            else max(policy.final_timeout, policy.final_p99_factor * p99)
+        )
         health.latency.add(seconds)
-        if seconds <= min(policy.slow_final, usual):
-            health.breaker.in_time(now)
+        if seconds <= min(policy.slow_final_threshold, usual):
+            health.breaker.record_timely_final(now)
             return
-        health.breaker.slow(now)
-        leg.slow = leg.slow or not health.breaker.admits(now)
+        health.breaker.record_slow_final(now)
+        connection.too_slow = connection.too_slow or not health.breaker.admits(now)
 
-    def _works(self, leg: Leg, now: float) -> None:
+    def _provider_works(self, connection: Connection, now: float) -> None:
         """The active leg gave text: its provider is well."""
-        self._legs.out += self._legs.choice.works(leg.provider.name, now)
-        if leg.replayed:
-            self._legs.report(leg.replayed)
-            leg.replayed = None
+        self._legs.out += self._legs.selector.mark_working(connection.traits.name, now)
+        if connection.replay_report:
+            self._legs.report(connection.replay_report)
+            connection.replay_report = None

@@ -17,7 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 
-SIMILAR = 0.75
+SIMILARITY = 0.75
 """Similarity from which two longer tokens are taken for the same word: "reserv" and "reserve" are,
 "four" and "for" are not (short tokens have to be equal)."""
 
@@ -60,7 +60,7 @@ class Token:
     """The same, with number words as they are: a word may be none in the other's language."""
 
 
-def tokens(text: str, language: str = "") -> list[Token]:
+def tokenize(text: str, language: str = "") -> list[Token]:
     """The comparable pieces of `text`; `language` is a BCP-47 tag or empty if unknown."""
     digits = _DIGITS.get(language.split("-")[0].lower() or "en", {})
     found = []
@@ -71,25 +71,27 @@ def tokens(text: str, language: str = "") -> list[Token]:
     return found
 
 
-def written_with_spaces(token: str) -> bool:
+def is_spaced(token: str) -> bool:
     """Whether a token is a word, and not one character of a script without spaces."""
     return not _ALONE.fullmatch(token)
 
 
-LONGEST = 64
+MAX_COMPARED_LETTERS = 64
 """Letters of a word: comparing takes the square of them, and who loops tells thousands in one."""
 
 
-def similar(a: str, b: str) -> bool:
+def is_similar(a: str, b: str) -> bool:
     """Whether two normalised tokens are the same word, give or take a spelling."""
     if a == b:
         return True
-    if min(len(a), len(b)) < 4 or max(len(a), len(b)) > LONGEST:
+    if min(len(a), len(b)) < 4 or max(len(a), len(b)) > MAX_COMPARED_LETTERS:
         return False
-    return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILAR
+    return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILARITY
 
 
-def retold(told: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]) -> tuple[int, int]:
+def match_repeated(
+    told: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]
+) -> tuple[int, int]:
     """How many leading tokens of `new` tell `told` again, and how many of `told` that uses up.
 
     The longest run of `told` that `new` begins with, if it goes on to the end of `told` (then new
@@ -97,13 +99,13 @@ def retold(told: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]) ->
     """
     best = (0, 0)
     for at in range(len(told)):
-        length = _run(told, at, new, same)
+        length = _run_length(told, at, new, same)
         if length > best[0] and (at + length == len(told) or length == len(new)):
             best = (length, at + length)
     return best
 
 
-def _run(told: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]) -> int:
+def _run_length(told: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]) -> int:
     """How many tokens of `told` from `at` on are those that `new` begins with."""
     length = 0
     for ours, theirs in zip(islice(told, at, None), new, strict=False):

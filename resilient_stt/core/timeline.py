@@ -10,16 +10,18 @@ class Timeline:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._leg: list[int] = []  # where in the leg's audio each span begins
+        self._connection: list[int] = []  # where in the leg's audio each span begins
         self._session: list[int] = []  # where in the session's audio it begins
         self.sent = 0
         self.position = 0
         """Session position up to which the leg was sent audio."""
-        self.cut = 0
+        self.trimmed = 0
         """Samples left out between spans."""
 
     def __repr__(self) -> str:
-        return f"Timeline(sent={self.sent}, position={self.position}, spans={len(self._leg)})"
+        return (
+            f"Timeline(sent={self.sent}, position={self.position}, spans={len(self._connection)})"
+        )
 
     @property
     def seconds(self) -> float:
@@ -27,18 +29,18 @@ class Timeline:
         return self.sent / self._rate
 
     @property
-    def seconds_cut(self) -> float:
+    def seconds_trimmed(self) -> float:
         """Seconds of silence that were left out."""
-        return self.cut / self._rate
+        return self.trimmed / self._rate
 
     def append(self, start: int, end: int) -> None:
         """The leg is sent session samples `start` to `end`, later than all it was sent so far."""
-        if end <= start or (self._leg and start < self.position):
+        if end <= start or (self._connection and start < self.position):
             raise AssertionError(f"span {start}..{end} after {self.position}")
-        if not self._leg or start != self.position:
-            if self._leg:
-                self.cut += start - self.position
-            self._leg.append(self.sent)
+        if not self._connection or start != self.position:
+            if self._connection:
+                self.trimmed += start - self.position
+            self._connection.append(self.sent)
             self._session.append(start)
         self.sent += end - start
         self.position = end
@@ -46,7 +48,7 @@ class Timeline:
     def start_of(self, seconds: float) -> float:
         """Session seconds of something that begins at `seconds` of leg audio."""
         at = seconds * self._rate
-        return self._map(at, max(0, bisect_right(self._leg, at + 0.5) - 1))
+        return self._map(at, max(0, bisect_right(self._connection, at + 0.5) - 1))
 
     def end_of(self, seconds: float) -> float:
         """Session seconds of something that ends at `seconds` of leg audio.
@@ -54,9 +56,9 @@ class Timeline:
         Differs from `start_of` only where silence was cut: an end belongs before the cut.
         """
         at = seconds * self._rate
-        return self._map(at, max(0, bisect_left(self._leg, at - 0.5) - 1))
+        return self._map(at, max(0, bisect_left(self._connection, at - 0.5) - 1))
 
     def _map(self, at: float, index: int) -> float:
-        if not self._leg:
+        if not self._connection:
             return 0.0
-        return (self._session[index] + at - self._leg[index]) / self._rate
+        return (self._session[index] + at - self._connection[index]) / self._rate

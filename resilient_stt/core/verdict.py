@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class HealthReport:
     """A provider's health as a process found it. Times are seconds on the clock of who has it."""
 
     at: float
     """When it was found."""
-    well: bool
+    healthy: bool
     until: float = -math.inf
     """How long it is left alone, if it is not well."""
     locked: bool = False
@@ -25,43 +25,43 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Seen:
+class LocalObservations:
     """What this process itself has seen of a provider, and when."""
 
-    text: float = -math.inf
+    text_at: float = -math.inf
     """What proved its health."""
-    in_time: float = -math.inf
+    timely_final_at: float = -math.inf
     """A final in time."""
-    failure: float = -math.inf
-    verdict: Verdict | None = None
+    failure_at: float = -math.inf
+    report: HealthReport | None = None
     """What it found that is not well, if nobody has found otherwise since."""
 
-    def proved(self, now: float) -> None:
+    def proved_healthy(self, now: float) -> None:
         """It is well."""
-        self.text = now
-        self.verdict = None
+        self.text_at = now
+        self.report = None
 
-    def denies(self, verdict: Verdict) -> bool:
+    def contradicts(self, verdict: HealthReport) -> bool:
         """Whether what another process found is refuted by what was seen here since."""
-        if verdict.well:
-            return self.failure >= verdict.at
-        own = self.verdict.at if self.verdict else -math.inf
-        return max(own, self._good(verdict)) >= verdict.at
+        if verdict.healthy:
+            return self.failure_at >= verdict.at
+        own = self.report.at if self.report else -math.inf
+        return max(own, self._last_proof(verdict)) >= verdict.at
 
-    def answer(self, verdict: Verdict, within: float) -> Verdict | None:
+    def rebuttal(self, verdict: HealthReport, within: float) -> HealthReport | None:
         """The proof that a provider is well after all, if there was one here since.
 
         `within`: seconds by which the verdict may be younger than it seems.
         """
         known = verdict.at + within
-        good = self._good(verdict)
-        if verdict.well or good <= known:
+        good = self._last_proof(verdict)
+        if verdict.healthy or good <= known:
             return None
-        return Verdict(at=good, well=True, slow=self.in_time > known)
+        return HealthReport(at=good, healthy=True, slow=self.timely_final_at > known)
 
-    def _good(self, verdict: Verdict) -> float:
+    def _last_proof(self, verdict: HealthReport) -> float:
         """The last that speaks against it: late finals are text, so that while it is left alone
         for them, text says nothing."""
-        if not verdict.slow or self.text >= verdict.until:
-            return self.text
-        return self.in_time
+        if not verdict.slow or self.text_at >= verdict.until:
+            return self.text_at
+        return self.timely_final_at

@@ -9,36 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .inputs import Said
+from .inputs import TranscriptEvent
 from .policy import ReplayPolicy
-from .transcript import usable
+from .transcript import are_usable
 
 Stretch = tuple[float, float]
 """From a time to another, in seconds of the buffer."""
 
 
-def untold(
-    voice: Iterable[Stretch], finals: Sequence[Said], seconds: float, policy: ReplayPolicy
+def missing_speech(
+    voice: Iterable[Stretch],
+    finals: Sequence[TranscriptEvent],
+    seconds: float,
+    policy: ReplayPolicy,
 ) -> float:
     """Seconds of speech of a buffer of `seconds` that none of its finals tells.
 
     One that has text and no times may tell any of it.
     """
     told: list[Stretch] = []
-    for said in finals:
-        if not said.text.strip():
+    for event in finals:
+        if not event.text.strip():
             continue
-        if usable(said.words, seconds):
-            told += [(word.start, word.end) for word in said.words]
-        elif said.end is not None and 0 < said.end <= seconds + 0.5:
-            told.append((said.start or 0.0, said.end))
+        if are_usable(event.words, seconds):
+            told += [(word.start, word.end) for word in event.words]
+        elif event.end is not None and 0 < event.end <= seconds + 0.5:
+            told.append((event.start or 0.0, event.end))
         else:
             return 0.0
     told.sort()
-    return sum(_left(stretch, told, policy) for stretch in voice)
+    return sum(_uncovered(stretch, told, policy) for stretch in voice)
 
 
-def believed(untold: Sequence[float]) -> int | None:
+def best_answer(untold: Sequence[float]) -> int | None:
     """Which answer is: one that leaves nothing untold, or of two the one that leaves less.
 
     None: there is only a doubtful one.
@@ -48,12 +51,12 @@ def believed(untold: Sequence[float]) -> int | None:
     return min(range(len(untold)), key=untold.__getitem__)
 
 
-def _left(stretch: Stretch, told: Sequence[Stretch], policy: ReplayPolicy) -> float:
+def _uncovered(stretch: Stretch, told: Sequence[Stretch], policy: ReplayPolicy) -> float:
     """Seconds of a stretch of voice that are in no word, nor near one, and may be words."""
     at, end = stretch
     left = 0.0
-    for since, until in (*told, (end + policy.tolerance, end)):
-        if (gap := min(since - policy.tolerance, end) - at) >= policy.segment_owes:
+    for since, until in (*told, (end + policy.word_time_tolerance, end)):
+        if (gap := min(since - policy.word_time_tolerance, end) - at) >= policy.min_pending_speech:
             left += gap
-        at = max(at, until + policy.tolerance)
+        at = max(at, until + policy.word_time_tolerance)
     return left

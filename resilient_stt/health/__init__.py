@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .redis import RedisHealth
-from .store import HealthStore, Keeper, MemoryHealth
+from .store import HealthStore, HealthSync, MemoryHealth
 
-__all__ = ["HealthStore", "Keeper", "MemoryHealth", "RedisHealth", "named"]
+__all__ = ["HealthStore", "HealthSync", "MemoryHealth", "RedisHealth", "named"]
 
 
 def named(store: str) -> HealthStore:

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager, suppress
 import tenacity
 from livekit.agents.utils import aio
 
-from ..core.member import Member
+from ..core.member import HealthReplica
 from ..observe import logger
-from .link import Link
-from .store import Keeper
+from .link import RedisLink
+from .store import HealthSync
 
-EVERY = 1.0
+SYNC_INTERVAL = 1.0
 """Seconds between two round trips, if nothing happens here."""
-FAREWELL = 0.3
+LEAVE_TIMEOUT = 0.3
 """Seconds that the last words of a process may take."""
-GLANCE = 2.0
+REFRESH_TIMEOUT = 2.0
 """Seconds that a glance may take."""
 _WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10.0, min=0.1)
 """Between two attempts to reach Redis."""
@@ -32,15 +32,15 @@ _ADVICE = {
 _REACH = "check that it runs, and that this machine reaches it in time"
 
 
-class Fleet(Keeper):
+class FleetSync(HealthSync):
     """Alive while it is used: one task and one connection, whoever and however many use it."""
 
     def __init__(
-        self, connect: Callable[[], Link], members: Iterable[Member], address: str
+        self, connect: Callable[[], RedisLink], members: Iterable[HealthReplica], address: str
     ) -> None:
         """`address`: of Redis, as it may be told."""
         self._connect = connect
-        self._members = tuple(members)
+        self._replicas = tuple(members)
         self._address = address
         self._users = 0
         self._task: asyncio.Task[None] | None = None
@@ -50,10 +50,10 @@ class Fleet(Keeper):
         self._lost = False
 
     def __repr__(self) -> str:
-        return f"Fleet({self._address!r}, users={self._users}, lost={self._lost})"
+        return f"FleetSync({self._address!r}, users={self._users}, lost={self._lost})"
 
     @asynccontextmanager
-    async def used(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """While somebody is inside, it works; after the last one left, nothing of it is left."""
         self._users += 1
         if self._task is None:
@@ -67,7 +67,7 @@ class Fleet(Keeper):
                 task, self._task = self._task, None
                 await aio.cancel_and_wait(task)
 
-    def glance(self) -> None:
+    def refresh(self) -> None:
         """Find out, in the background and once, what others know: somebody will come soon."""
         with suppress(RuntimeError):  # before there is a loop, nobody comes soon
             loop = asyncio.get_running_loop()
@@ -81,9 +81,9 @@ class Fleet(Keeper):
 
     async def _look(self) -> None:
         try:
-            async with self.used():
+            async with self.running():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._answered.wait(), GLANCE)
+                    await asyncio.wait_for(self._answered.wait(), REFRESH_TIMEOUT)
         finally:
             self._glance = None
 
@@ -103,14 +103,14 @@ class Fleet(Keeper):
                 await trying(self._exchange, link)
                 self._with()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), EVERY)
+                    await asyncio.wait_for(self._wake.wait(), SYNC_INTERVAL)
         finally:
             await self._leave(link)
 
-    async def _exchange(self, link: Link) -> None:
+    async def _exchange(self, link: RedisLink) -> None:
         self._wake.clear()
-        for member in self._members:
-            member.health.breaker.tell = self._wake.set
+        for member in self._replicas:
+            member.health.breaker.notify = self._wake.set
         try:
             await link.exchange()
         finally:
@@ -120,15 +120,15 @@ class Fleet(Keeper):
 
     def _with(self) -> None:
         self._answered.set()
-        for member in self._members:
-            member.together()
+        for member in self._replicas:
+            member.store_connected()
         if self._lost:
             self._lost = False
             logger.info("health is shared again", redis=self._address)
 
     def _without(self, state: tenacity.RetryCallState) -> None:
-        for member in self._members:
-            member.alone()
+        for member in self._replicas:
+            member.store_lost()
         if self._lost:
             return
         self._lost = True
@@ -144,16 +144,19 @@ class Fleet(Keeper):
             advice=advice,
         )
 
-    async def _leave(self, link: Link) -> None:
+    async def _leave(self, link: RedisLink) -> None:
         """The last words: nobody may come after us who would say them."""
         with suppress(Exception):
             if not (self._users or self._lost):
-                for member in self._members:
+                for member in self._replicas:
                     member.leave()
-                if any(member.owes(asyncio.get_running_loop().time()) for member in self._members):
-                    await asyncio.wait_for(link.exchange(), FAREWELL)
+                if any(
+                    member.has_updates(asyncio.get_running_loop().time())
+                    for member in self._replicas
+                ):
+                    await asyncio.wait_for(link.exchange(), LEAVE_TIMEOUT)
         if not self._users:
-            for member in self._members:
-                member.alone()
+            for member in self._replicas:
+                member.store_lost()
         with suppress(Exception):
-            await asyncio.wait_for(link.aclose(), FAREWELL)
+            await asyncio.wait_for(link.aclose(), LEAVE_TIMEOUT)

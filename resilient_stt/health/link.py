@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..core.latency import SAMPLES
-from ..core.lease import PATIENCE, Lease
-from ..core.member import Member
-from ..core.reading import Reading
-from .wire import APPEND, KEEP, NEWEST, PREFIX, RETURN, kept_for, read, read_samples, written
+from ..core.latency import MAX_SAMPLES
+from ..core.lease import GRANT_TIMEOUT, ProbeLease
+from ..core.member import HealthReplica
+from ..core.reading import ClockSample
+from .wire import APPEND, KEEP, NEWEST, PREFIX, RETURN, decode, decode_samples, encode, time_to_live
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -20,14 +20,14 @@ TIMEOUT = 1.0
 """Seconds that Redis has to take a connection, and to answer."""
 
 
-class Link:
+class RedisLink:
     """Tells Redis what is new here, and reads what is new elsewhere."""
 
-    def __init__(self, client: Redis, members: Sequence[tuple[str, Member]]) -> None:
+    def __init__(self, client: Redis, members: Sequence[tuple[str, HealthReplica]]) -> None:
         """`members`: with the keys of their providers."""
         self._client = client
-        self._members = members
-        self._clock: Reading | None = None
+        self._replicas = members
+        self._clock: ClockSample | None = None
         """Redis's clock, from the last round trip."""
 
     async def exchange(self) -> None:
@@ -48,9 +48,9 @@ class Link:
         """Close the connection, if there is one."""
         await self._client.aclose()
 
-    async def _trip(self, clock: Reading | None) -> Reading:
+    async def _trip(self, clock: ClockSample | None) -> ClockSample:
         trip = _Trip(asyncio.get_running_loop())
-        for key, member in self._members:
+        for key, member in self._replicas:
             verdict, samples, lease = (
                 f"{PREFIX}{key}:{what}" for what in ("verdict", "samples", "lease")
             )
@@ -59,57 +59,57 @@ class Link:
                 _append(trip, samples, member)
                 _probe(trip, lease, member)
             trip.look(partial(_verdict, trip, member), "GET", verdict)
-            trip.look(partial(_samples, member), "LRANGE", samples, -SAMPLES, -1)
+            trip.look(partial(_samples, member), "LRANGE", samples, -MAX_SAMPLES, -1)
         return await trip.make(self._client)
 
 
-def _tell(trip: _Trip, key: str, member: Member, clock: Reading) -> None:
-    if (news := member.news()) is None:
+def _tell(trip: _Trip, key: str, member: HealthReplica, clock: ClockSample) -> None:
+    if (news := member.unreported()) is None:
         return
 
     def told(kept: Any) -> None:
-        member.told(news, kept=kept == 1)
+        member.mark_reported(news, kept=kept == 1)
 
-    text = written(news, member.origin, clock.within)
-    stamp = clock.stamped(news.at)
-    trip.order(told, "EVAL", NEWEST, 1, key, stamp, text, _ms(kept_for(news)))
+    text = encode(news, member.origin, clock.uncertainty)
+    stamp = clock.to_store(news.at)
+    trip.order(told, "EVAL", NEWEST, 1, key, stamp, text, _ms(time_to_live(news)))
 
 
-def _append(trip: _Trip, key: str, member: Member) -> None:
+def _append(trip: _Trip, key: str, member: HealthReplica) -> None:
     latency = member.health.latency
-    samples = latency.news
+    samples = latency.unreported
     if not samples:
         return
 
     def told(_: Any) -> None:
-        latency.told(len(samples))
+        latency.mark_reported(len(samples))
 
     texts = [f"{seconds:.4f}" for seconds in samples]
-    trip.order(told, "EVAL", APPEND, 1, key, SAMPLES, _ms(KEEP), *texts)
+    trip.order(told, "EVAL", APPEND, 1, key, MAX_SAMPLES, _ms(KEEP), *texts)
 
 
-def _probe(trip: _Trip, key: str, member: Member) -> None:
-    lease = member.health.breaker.probes
+def _probe(trip: _Trip, key: str, member: HealthReplica) -> None:
+    lease = member.health.breaker.probe_lease
     if lease.surplus(trip.sent):
         trip.order(lambda _: lease.returned(), "EVAL", RETURN, 1, key, member.origin)
     elif lease.wanted:
         lease.claimed()
-        lasts = _ms(lease.seconds + PATIENCE)
+        lasts = _ms(lease.seconds + GRANT_TIMEOUT)
         trip.order(partial(_claimed, trip, lease), "SET", key, member.origin, "NX", "PX", lasts)
         # what somebody else left there for ever would keep all from probing; since Redis 7
         trip.look(lambda _: None, "PEXPIRE", key, lasts, "NX")
 
 
-def _claimed(trip: _Trip, lease: Lease, reply: Any) -> None:
+def _claimed(trip: _Trip, lease: ProbeLease, reply: Any) -> None:
     (lease.granted if reply else lease.refused)(trip.clock.received)
 
 
-def _verdict(trip: _Trip, member: Member, reply: Any) -> None:
-    member.read(read(reply, trip.clock), trip.clock.received)
+def _verdict(trip: _Trip, member: HealthReplica, reply: Any) -> None:
+    member.read(decode(reply, trip.clock), trip.clock.received)
 
 
-def _samples(member: Member, reply: Any) -> None:
-    member.health.latency.share(read_samples(reply))
+def _samples(member: HealthReplica, reply: Any) -> None:
+    member.health.latency.share(decode_samples(reply))
 
 
 class _Trip:
@@ -118,7 +118,7 @@ class _Trip:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
         self.sent = loop.time()
-        self.clock = Reading(0, self.sent, self.sent)
+        self.clock = ClockSample(0, self.sent, self.sent)
         self._commands: list[tuple[str | int, ...]] = []
         self._then: list[Callable[[Any], None]] = []
         self._refusal: Exception | None = None
@@ -140,7 +140,7 @@ class _Trip:
         self._commands.append(command)
         self._then.append(then)
 
-    async def make(self, client: Redis) -> Reading:
+    async def make(self, client: Redis) -> ClockSample:
         """Send all of it; returns Redis's clock.
 
         Raises:
@@ -159,7 +159,7 @@ class _Trip:
     def _timed(self, reply: Any) -> None:
         seconds, microseconds = reply
         stamp = int(seconds) * 1_000_000 + int(microseconds)
-        self.clock = Reading(stamp, self.sent, self._time())
+        self.clock = ClockSample(stamp, self.sent, self._time())
 
 
 def _ms(seconds: float) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from ..core.health import Health
-from ..core.member import Member
+from ..core.health import ProviderHealth
+from ..core.member import HealthReplica
 from ..errors import ConfigurationError
-from .fleet import Fleet
-from .link import TIMEOUT, Link
-from .store import HealthStore, Keeper
+from .fleet import FleetSync
+from .link import TIMEOUT, RedisLink
+from .store import HealthStore, HealthSync
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,14 +45,15 @@ class RedisHealth(HealthStore):
     def __repr__(self) -> str:
         return f"RedisHealth({self._address!r})"
 
-    def keep(self, health: Sequence[tuple[str, Health]]) -> Keeper:
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
         """Share the health of providers with all processes that have this Redis."""
         process = secrets.token_hex(8)
         members = [
-            (key, Member(one, f"{process}.{number}")) for number, (key, one) in enumerate(health)
+            (key, HealthReplica(one, f"{process}.{number}"))
+            for number, (key, one) in enumerate(health)
         ]
-        return Fleet(
-            lambda: Link(_client(self._url), members), [m for _, m in members], self._address
+        return FleetSync(
+            lambda: RedisLink(_client(self._url), members), [m for _, m in members], self._address
         )
 
 

@@ -6,21 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from ..core.health import Health
+from ..core.health import ProviderHealth
 
 
-class Keeper(ABC):
+class HealthSync(ABC):
     """Keeps the providers of one `ResilientSTT` in step with those of others.
 
-    What it learns it puts into their `Health`, which is all that anybody asks: nobody waits for it.
+    What it learns it puts into their `ProviderHealth`, which is all that anybody asks: nobody waits for it.
     """
 
     @abstractmethod
-    def used(self) -> AbstractAsyncContextManager[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """While somebody is inside, it works; after the last one left, nothing of it is left."""
 
     @abstractmethod
-    def glance(self) -> None:
+    def refresh(self) -> None:
         """Find out, in the background and once, what others know: somebody will come soon."""
 
     @abstractmethod
@@ -32,7 +32,7 @@ class HealthStore(ABC):
     """Where it is kept who is healthy; may be given to any number of `ResilientSTT`."""
 
     @abstractmethod
-    def keep(self, health: Sequence[tuple[str, Health]]) -> Keeper:
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
         """Share the health of providers, each with its `provider_key`, with whoever has them."""
 
 
@@ -42,16 +42,16 @@ class MemoryHealth(HealthStore):
     def __repr__(self) -> str:
         return "MemoryHealth()"
 
-    def keep(self, health: Sequence[tuple[str, Health]]) -> Keeper:
-        """Nothing is to be done: a `Health` is in memory already."""
-        return _Nothing()
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
+        """Nothing is to be done: a `ProviderHealth` is in memory already."""
+        return _NoSync()
 
 
-class _Nothing(Keeper):
-    def used(self) -> AbstractAsyncContextManager[None]:
+class _NoSync(HealthSync):
+    def running(self) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    def glance(self) -> None:
+    def refresh(self) -> None:
         pass
 
     async def aclose(self) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.member import Stored
-from ..core.reading import Reading
-from ..core.verdict import Verdict
+from ..core.member import StoredReport
+from ..core.reading import ClockSample
+from ..core.verdict import HealthReport
 
 PREFIX = "resilient_stt:"
 KEEP = 3600.0
@@ -49,16 +49,16 @@ return 0
 _STORED = re.compile(rb"([0-9]{1,17}) (\{.*\})", re.DOTALL)
 
 
-class _Written(BaseModel):
+class _WireReport(BaseModel):
     """A verdict without its time: durations, for the clocks of two machines do not agree."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     by: str
-    well: bool
+    healthy: bool
     left: Annotated[float, Field(ge=0, le=LONGEST)] = 0.0
     """Seconds that the provider is left alone after it."""
-    within: Annotated[float, Field(ge=0, le=LONGEST)] = 0.0
+    uncertainty: Annotated[float, Field(ge=0, le=LONGEST)] = 0.0
     """Seconds by which it may be dated too early."""
     locked: bool = False
     trips: Annotated[int, Field(ge=0, le=64)] = 0
@@ -66,13 +66,13 @@ class _Written(BaseModel):
     slow: bool = False
 
 
-def written(verdict: Verdict, origin: str, within: float) -> str:
-    """A verdict as text; `within`: seconds by which its stamp may be too early."""
-    return _Written(
+def encode(verdict: HealthReport, origin: str, within: float) -> str:
+    """A verdict as text; `uncertainty`: seconds by which its stamp may be too early."""
+    return _WireReport(
         by=origin,
-        well=verdict.well,
+        healthy=verdict.healthy,
         left=_left(verdict),
-        within=within,
+        uncertainty=within,
         locked=verdict.locked,
         trips=verdict.trips,
         passes=verdict.passes,
@@ -80,35 +80,37 @@ def written(verdict: Verdict, origin: str, within: float) -> str:
     ).model_dump_json(exclude_defaults=True)
 
 
-def kept_for(verdict: Verdict) -> float:
+def time_to_live(verdict: HealthReport) -> float:
     """Seconds for which it is kept."""
     return _left(verdict) + KEEP
 
 
-def read(value: Any, clock: Reading) -> Stored | None:
+def decode(value: Any, clock: ClockSample) -> StoredReport | None:
     """A verdict from what stands in Redis; none if there is none, or it is none of ours."""
     match = _STORED.fullmatch(value) if isinstance(value, bytes) else None
     if match is None:
         return None
     try:
-        found = _Written.model_validate_json(match[2])
+        found = _WireReport.model_validate_json(match[2])
     except ValidationError:
         return None
     stamp = int(match[1])
-    at = clock.ours(stamp)
-    verdict = Verdict(
+    at = clock.to_local(stamp)
+    verdict = HealthReport(
         at=at,
-        well=found.well,
-        until=-math.inf if found.well else at + found.left,
+        healthy=found.healthy,
+        until=-math.inf if found.healthy else at + found.left,
         locked=found.locked,
         trips=found.trips,
         passes=found.passes,
         slow=found.slow,
     )
-    return Stored(verdict, found.by, stamp, clock.stamp, clock.within + found.within)
+    return StoredReport(
+        verdict, found.by, stamp, clock.stamp, clock.uncertainty + found.uncertainty
+    )
 
 
-def read_samples(values: Any) -> list[float]:
+def decode_samples(values: Any) -> list[float]:
     """Seconds; what is none is left out."""
     samples = []
     for value in values if isinstance(values, list) else []:
@@ -119,5 +121,5 @@ def read_samples(values: Any) -> list[float]:
     return samples
 
 
-def _left(verdict: Verdict) -> float:
-    return 0.0 if verdict.well else min(LONGEST, max(0.0, verdict.until - verdict.at))
+def _left(verdict: HealthReport) -> float:
+    return 0.0 if verdict.healthy else min(LONGEST, max(0.0, verdict.until - verdict.at))

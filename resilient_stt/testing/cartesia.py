@@ -15,7 +15,7 @@ from .faults import ErrorShape, Fault, InBandError
 from .hearing import HeardWord
 from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
 from .languages import base, written
-from .server import Connection, Dialogue, FakeServer, Rejection
+from .server import Dialogue, FakeServer, Rejection, ServerConnection
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class FakeCartesia(FakeServer):
         if request.path == TURNS_PATH:
             check_turn_options(request.query)
 
-    def languages(self, connection: Connection) -> Sequence[str]:
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
         if connection.path == TURNS_PATH:
             return self.turn_languages
         return (base(connection.query.get("language", _DEFAULT_LANGUAGE)),)
@@ -156,7 +156,7 @@ class FakeCartesia(FakeServer):
         headers = {self.request_id_header: request_id}
         return web.json_response(body, status=status, headers=headers)
 
-    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """Cartesia's error, in the older shape or in that of its HTTP errors."""
         shape = "status_code" if connection.path == TURNS_PATH else fault.shape or self.error_shape
         number: dict[str, Any] = {} if fault.code is None else {shape: fault.code}
@@ -167,7 +167,10 @@ class FakeCartesia(FakeServer):
         return {"type": "error", **number, **named, **about}
 
     def dialogue(
-        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
     ) -> Dialogue:
         if connection.path == TURNS_PATH:
             return TurnsDialogue(self, connection, websocket, transport)
@@ -180,7 +183,7 @@ class _WhisperDialogue(Dialogue):
     def __init__(
         self,
         server: FakeCartesia,
-        connection: Connection,
+        connection: ServerConnection,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
@@ -191,14 +194,14 @@ class _WhisperDialogue(Dialogue):
         self._told = 0.0  # seconds of audio at the last transcript
         self._said_anything = False
 
-    def heard(self, words: list[HeardWord]) -> None:
+    def on_words(self, words: list[HeardWord]) -> None:
         self._pending += words
         if self._pending and self.hearing.silence >= self._settings.endpoint_silence:
             self._transcribe()
         elif self._settings.interims and self.hearing.position - self._told >= _INTERIM_EVERY:
             self._tell_progress()
 
-    def told(self, text: str) -> None:
+    def transcribe(self, text: str) -> None:
         # the server knows exactly these texts; others it would take for an error
         if text == "finalize":
             self._finalize()

@@ -21,9 +21,9 @@ import numpy as np
 from aiohttp import web
 
 from .faults import Fault, InBandError, Latency
-from .hearing import HeardWord, Hearing
+from .hearing import AudioRecognizer, HeardWord
 from .languages import base, written
-from .server import Connection, Dialogue, FakeServer, Rejection, Sent
+from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class FakeDeepgram(FakeServer):
 
         return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
 
-    def languages(self, connection: Connection) -> Sequence[str]:
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language", _DEFAULT_LANGUAGE)
         return _multilingual(connection.query) if language == _MULTI else (base(language),)
 
@@ -154,7 +154,7 @@ class FakeDeepgram(FakeServer):
         headers = {self.request_id_header: request_id, "dg-error": err_msg}
         return web.json_response(body, status=status, headers=headers)
 
-    async def transcribed(self, request: web.Request, connection: Connection) -> web.Response:
+    async def transcribed(self, request: web.Request, connection: ServerConnection) -> web.Response:
         pcm, sample_rate = _audio_of(await request.read(), request.query)
         connection.audio = len(pcm) / 2 / sample_rate
         detect = _asked(connection.query, "detect_language")
@@ -175,17 +175,17 @@ class FakeDeepgram(FakeServer):
     def _heard(
         self, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
     ) -> list[HeardWord]:
-        hearing = Hearing(self.corpus, sample_rate=sample_rate, languages=languages)
+        hearing = AudioRecognizer(self.corpus, sample_rate=sample_rate, languages=languages)
         return hearing.feed(pcm) + hearing.finish()
 
-    def _batch_latency(self, connection: Connection) -> float:
+    def _batch_latency(self, connection: ServerConnection) -> float:
         faults = self.faults.of(Latency, connection.index)
         struck = [f for f in faults if f.in_period(self.now) and not f.by_audio]
         for fault in struck:
-            self.note_struck(fault, connection)
+            self.note_triggered(fault, connection)
         return sum(fault.seconds for fault in struck)
 
-    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """Deepgram's error: its SDKs know `description`, `message` and `variant`, and no number."""
         err_code, err_msg = _error_of(fault.code)
         number = {} if fault.code is None else {"err_code": err_code}
@@ -199,7 +199,10 @@ class FakeDeepgram(FakeServer):
         }
 
     def dialogue(
-        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
     ) -> Dialogue:
         return _ListenDialogue(self, connection, websocket, transport)
 
@@ -210,7 +213,7 @@ class _ListenDialogue(Dialogue):
     def __init__(
         self,
         server: FakeDeepgram,
-        connection: Connection,
+        connection: ServerConnection,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
@@ -222,7 +225,7 @@ class _ListenDialogue(Dialogue):
         self._speaking = False
         self._utterance_end: float | None = None  # seconds of audio, of its last word
 
-    def heard(self, words: list[HeardWord]) -> None:
+    def on_words(self, words: list[HeardWord]) -> None:
         self._pending += words
         self._notice_speech(words)
         position = self.hearing.position
@@ -235,7 +238,7 @@ class _ListenDialogue(Dialogue):
             self._report_progress()
         self._notice_utterance_end(words)
 
-    def told(self, text: str) -> None:
+    def transcribe(self, text: str) -> None:
         match _kind(text):
             case "Finalize":
                 self._pending += self.hearing.finish()
@@ -374,12 +377,12 @@ def _multilingual(query: Mapping[str, str]) -> tuple[str, ...]:
     return next((known for family, known in _MULTILINGUAL.items() if model.startswith(family)), ())
 
 
-def _model_info(connection: Connection) -> dict[str, str]:
+def _model_info(connection: ServerConnection) -> dict[str, str]:
     model = connection.query.get("model", "base")
     return {"name": f"general-{model}", "version": "fake", "arch": model}
 
 
-def _metadata(connection: Connection, duration: float) -> dict[str, Any]:
+def _metadata(connection: ServerConnection, duration: float) -> dict[str, Any]:
     return {
         "transaction_key": "deprecated",
         "request_id": connection.request_id,

@@ -39,7 +39,7 @@ from .faults import (
     is_transcript,
     says_words,
 )
-from .hearing import HeardWord, Hearing
+from .hearing import AudioRecognizer, HeardWord
 
 if TYPE_CHECKING:
     from .server import FakeServer
@@ -78,7 +78,7 @@ class _Outgoing(NamedTuple):
 
 
 @dataclass(slots=True)
-class Connection:
+class ServerConnection:
     """What happened on one connection. Times are seconds since the server's start.
 
     Attributes:
@@ -133,13 +133,13 @@ class Dialogue(ABC):
     def __init__(
         self,
         server: FakeServer,
-        connection: Connection,
+        connection: ServerConnection,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
         self.connection = connection
         self.sample_rate = int(connection.query["sample_rate"])
-        self.hearing = Hearing(
+        self.hearing = AudioRecognizer(
             server.corpus, sample_rate=self.sample_rate, languages=server.languages(connection)
         )
         self._server = server
@@ -150,7 +150,7 @@ class Dialogue(ABC):
         self._closer: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._armed: list[StreamFault] = []
-        self._struck: list[StreamFault] = []
+        self._triggered: list[StreamFault] = []
         self._speed = server.speed
         self._inbox: asyncio.Queue[tuple[float, str | bytes]] = asyncio.Queue()
         self._missed = -1.0  # the loop's time: what came in until then is lost in a stall
@@ -164,11 +164,11 @@ class Dialogue(ABC):
         self._lost: list[LostFinal] = []  # those that have taken their final
 
     @abstractmethod
-    def heard(self, words: list[HeardWord]) -> None:
+    def on_words(self, words: list[HeardWord]) -> None:
         """React to a short piece of audio that `hearing` was fed and that completed `words`."""
 
     @abstractmethod
-    def told(self, text: str) -> None:
+    def transcribe(self, text: str) -> None:
         """React to a text message of the client."""
 
     @abstractmethod
@@ -222,18 +222,18 @@ class Dialogue(ABC):
         self._armed = [
             fault
             for fault in script.of(StreamFault, self.connection.index)
-            if fault not in self._struck
+            if fault not in self._triggered
             and (fault.at_time is None or fault.lasting)  # others are on the server's timer alone
             and not isinstance(fault, DropAfterClose)
         ]
         self._strike_reached()
 
-    def strike(self, fault: StreamFault) -> None:
+    def trigger(self, fault: StreamFault) -> None:
         """Let a fault happen. Kinds of faults hook in here."""
-        if self._over or fault in self._struck:
+        if self._over or fault in self._triggered:
             return
-        self._struck.append(fault)
-        self._server.note_struck(fault, self.connection)
+        self._triggered.append(fault)
+        self._server.note_triggered(fault, self.connection)
         match fault:
             case Drop(code=None) | DropAfterClose():
                 self._break_off("reset")
@@ -381,7 +381,7 @@ class Dialogue(ABC):
             awake = self._awake(came)
             words = self.hearing.feed(piece)
             if awake:
-                self.heard(words)
+                self.on_words(words)
             self._strike_reached()
             if self._over:
                 return
@@ -395,14 +395,14 @@ class Dialogue(ABC):
         if self.is_goodbye(text):
             self._parting = True
             for fault in self._server.faults.of(DropAfterClose, self.connection.index):
-                self.strike(fault)
+                self.trigger(fault)
         if not self._over and self._awake(came):
-            self.told(text)
+            self.transcribe(text)
 
     def _strike_reached(self) -> None:
         for fault in [fault for fault in self._armed if self._reached(fault)]:
             self._armed.remove(fault)
-            self.strike(fault)
+            self.trigger(fault)
 
     def _reached(self, fault: StreamFault) -> bool:
         if not fault.in_period(self._server.now):
@@ -416,7 +416,7 @@ class Dialogue(ABC):
         """The faults of a kind that have struck and are not over."""
         now = self._server.now
         faults = self._server.faults.of(kind, self.connection.index)
-        return [fault for fault in faults if fault in self._struck and not fault.is_over(now)]
+        return [fault for fault in faults if fault in self._triggered and not fault.is_over(now)]
 
     def _extra_latency(self, message: Mapping[str, Any]) -> float:
         faults, final = self._in_force(Latency), is_final(message)

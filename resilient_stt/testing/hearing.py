@@ -19,7 +19,7 @@ import numpy as np
 from livekit import rtc
 
 from .languages import base, misheard, spaced
-from .locating import Locator, Run, Samples, atlas_of
+from .locating import Locator, Match, Samples, atlas_of
 from .speech import SAMPLE_RATE, ReferenceSpeech, plain
 
 EDGE = 0.015
@@ -68,7 +68,7 @@ class _Place:
     language: str
 
 
-class Hearing:
+class AudioRecognizer:
     """Listens to one connection.
 
     Args:
@@ -178,7 +178,7 @@ class Hearing:
     def _hear(self, samples: Samples) -> list[HeardWord]:
         return [word for run in self._locator.feed(samples) for word in self._take(run)]
 
-    def _take(self, run: Run) -> list[HeardWord]:
+    def _take(self, run: Match) -> list[HeardWord]:
         """Account for one run: jump there if it is elsewhere, then go through its words."""
         words: list[HeardWord] = []
         if run.position != self._at:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .dialogue import Connection, Dialogue
+from .dialogue import Dialogue, ServerConnection
 from .hearing import HeardWord
 from .languages import written
 from .server import Rejection
@@ -61,7 +61,7 @@ class TurnsDialogue(Dialogue):
     def __init__(
         self,
         server: FakeCartesia,
-        connection: Connection,
+        connection: ServerConnection,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
@@ -82,14 +82,14 @@ class TurnsDialogue(Dialogue):
             self._refuse_model()
         await super().run()
 
-    def heard(self, words: list[HeardWord]) -> None:
+    def on_words(self, words: list[HeardWord]) -> None:
         self._words += words
         if words or self.hearing.partial is not None:
             self._go_on()
         elif self._in_turn:
             self._pause()
 
-    def told(self, text: str) -> None:
+    def transcribe(self, text: str) -> None:
         if self.is_goodbye(text):
             self._conclude()
 

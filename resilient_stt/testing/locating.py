@@ -41,7 +41,7 @@ _BETWEEN = 32_767  # separates two recordings; louder than any sample of them
 _WEIGHTS = np.random.default_rng(24).integers(0, 2**64, HASHED, np.uint64) | np.uint64(1)
 
 
-class Run(NamedTuple):
+class Match(NamedTuple):
     """`length` received samples: from `position` on in the atlas, or unknown ones."""
 
     length: int
@@ -139,9 +139,9 @@ class Locator:
         self._fresh = 0  # pending samples since the last correlation
         self._failures = 0
 
-    def feed(self, samples: Samples) -> list[Run]:
+    def feed(self, samples: Samples) -> list[Match]:
         """Return what became known; the rest of the samples is pending."""
-        runs: list[Run] = []
+        runs: list[Match] = []
         rest = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         self._fresh += len(samples)
         lost = self._at is not None
@@ -157,19 +157,19 @@ class Locator:
         """Whether the current place is known by correlation only."""
         return self._resampled
 
-    def flush(self) -> list[Run]:
+    def flush(self) -> list[Match]:
         """Return the pending samples as what they most probably are."""
-        runs: list[Run] = []
+        runs: list[Match] = []
         rest, self._pending = self._pending, self._pending[:0]
         if self._at is not None:
-            runs.append(Run(len(rest), self._at))
+            runs.append(Match(len(rest), self._at))
             self._at += len(rest)
         elif len(rest):
             self._settle(rest, len(rest), runs)
         self._hashed = 0
         return [run for run in runs if run.length]
 
-    def _follow(self, samples: Samples, runs: list[Run]) -> Samples:
+    def _follow(self, samples: Samples, runs: list[Match]) -> Samples:
         """Go on sample by sample; return the samples from the first unexpected one on."""
         assert self._at is not None
         expected = self._atlas.samples[self._at : self._at + len(samples)]
@@ -178,12 +178,12 @@ class Locator:
             same = samples[:count] == expected
             count = count if same.all() else int(np.argmin(same))
         if count:
-            runs.append(Run(count, self._at))
+            runs.append(Match(count, self._at))
         self._at = self._at + count if count == len(samples) else None
         self._hashed = 0
         return samples[count:]
 
-    def _follow_similar(self, samples: Samples, runs: list[Run]) -> Samples:
+    def _follow_similar(self, samples: Samples, runs: list[Match]) -> Samples:
         """Go on hop by hop; return what is no full hop, or does not go on."""
         assert self._at is not None
         count = 0
@@ -194,13 +194,13 @@ class Locator:
                 break
             count += HOP
         if count:
-            runs.append(Run(count, self._at))
+            runs.append(Match(count, self._at))
         self._at += count
         if len(samples) - count >= HOP:
             self._before, self._at, self._hashed = self._at, None, 0
         return samples[count:]
 
-    def _find(self, samples: Samples, runs: list[Run]) -> Samples:
+    def _find(self, samples: Samples, runs: list[Match]) -> Samples:
         """Look the samples up; return those that are located, or still pending."""
         skipped = max(self._hashed - HASHED + 1, 0)
         found = self._atlas.find(samples[skipped:])
@@ -227,7 +227,7 @@ class Locator:
             return None
         return self._atlas.find_similar(window)
 
-    def _resume(self, samples: Samples, position: int, runs: list[Run]) -> Samples:
+    def _resume(self, samples: Samples, position: int, runs: list[Match]) -> Samples:
         """Go on from a place found by correlation; `position` is that of the first sample."""
         now = self._atlas.expected(position, len(samples))
         window, heard = now[-WINDOW:], samples[-WINDOW:].astype(np.float32)
@@ -237,11 +237,11 @@ class Locator:
         self._gain, self._failures, self._resampled = gain, 0, True
         self._at = position + boundary
         if len(samples) > boundary:
-            runs.append(Run(len(samples) - boundary, self._at))
+            runs.append(Match(len(samples) - boundary, self._at))
             self._at += len(samples) - boundary
         return samples[:0]
 
-    def _give_up(self, samples: Samples, runs: list[Run]) -> Samples:
+    def _give_up(self, samples: Samples, runs: list[Match]) -> Samples:
         """Declare the oldest pending samples unknown, when they are older than a misfit can be."""
         count = len(samples) - _KEPT
         if count <= 0:
@@ -252,15 +252,15 @@ class Locator:
         self._hashed = len(samples) - count
         return samples[count:]
 
-    def _settle(self, samples: Samples, count: int, runs: list[Run]) -> None:
+    def _settle(self, samples: Samples, count: int, runs: list[Match]) -> None:
         """Account for samples before a known place: still the place before, then unknown ones."""
         known = 0
         if self._before is not None:
             known = _boundary(samples, self._was(count), None)
         if known:
-            runs.append(Run(known, self._before))
+            runs.append(Match(known, self._before))
         if count > known:
-            runs.append(Run(count - known, None))
+            runs.append(Match(count - known, None))
         self._before = None
 
     def _was(self, count: int) -> NDArray[np.float32] | None:

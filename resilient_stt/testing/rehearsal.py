@@ -77,7 +77,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Script:
+class FaultPlan:
     """Faults of the chain's first provider and of its second."""
 
     first: tuple[Fault, ...] = ()
@@ -101,12 +101,12 @@ class AnyChain(Protocol):
 
 
 WHISPER = Chain()
-HEALTHY = Script()
-FALLBACK_ONLY = Script((Refuse(),))
+HEALTHY = FaultPlan()
+FALLBACK_ONLY = FaultPlan((Refuse(),))
 
 
 @dataclass
-class Run:
+class Trial:
     """What came of it. Times are seconds since the first frame, as the faults' are.
 
     Attributes:
@@ -131,13 +131,13 @@ class Run:
         return [len(server.connections) for server in self.servers]
 
 
-async def run(
-    script: Script,
+async def run_trial(
+    script: FaultPlan,
     speech: ReferenceSpeech,
     chain: AnyChain = WHISPER,
     policies: Policies | None = None,
     corpus: Corpus = None,
-) -> Run:
+) -> Trial:
     """Play speech to the chain with these faults, of its first two providers.
 
     `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
@@ -161,18 +161,18 @@ async def run(
         finally:
             await stt.aclose()
         timed = stt.capabilities.aligned_transcript == "word"
-        return Run(played, stt.provider, events, list(servers.values()), timed)
+        return Trial(played, stt.provider, events, list(servers.values()), timed)
 
 
-async def run_all(
-    scripts: Iterable[Script],
+async def run_trials(
+    scripts: Iterable[FaultPlan],
     speech: ReferenceSpeech,
     chain: Chain = WHISPER,
     policies: Policies | None = None,
-) -> list[Run]:
+) -> list[Trial]:
     """Run scripts side by side, a few at a time."""
     return await side_by_side(
-        functools.partial(run, script, speech, chain, policies) for script in scripts
+        functools.partial(run_trial, script, speech, chain, policies) for script in scripts
     )
 
 
@@ -187,7 +187,7 @@ async def side_by_side(works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
     return await asyncio.gather(*map(one, works))
 
 
-def breaches(played: Played, *, accurate: bool = True) -> dict[str, int]:
+def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
     """How often a run broke each promise; those that it kept are left out.
 
     `lost`, `twice` and `torn` (never spoken) count words. `accurate`: the words that came must have

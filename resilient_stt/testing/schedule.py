@@ -41,7 +41,7 @@ _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
 _FOR_GOOD = ("401", "402", "400")
 """After these nobody asks again for long: whoever is the only honest one must not say so."""
 
-OWES = ReplayPolicy().segment_owes
+OWES = ReplayPolicy().min_pending_speech
 APART = 0.6
 """Seconds of silence between noise and words that make two stretches of voice."""
 
@@ -59,7 +59,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Mishap:
+class FaultSpec:
     """What goes wrong with one connection.
 
     Attributes:
@@ -71,14 +71,14 @@ class Mishap:
     """
 
     at: Point
-    way: Way
+    effect: Way
     nth: float = 0.0
     kind: str = "dropped"
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class ProviderScript:
     """A provider: how it recognises, and what goes wrong with its connections, in their order.
 
     Attributes:
@@ -91,7 +91,7 @@ class Script:
         burst, rate: the pace at which it is sent a replay.
     """
 
-    mishaps: tuple[Mishap | None, ...] = ()
+    faults: tuple[FaultSpec | None, ...] = ()
     down: tuple[tuple[float, float], ...] = ()
     hangs: bool = False
     times: Times = "words"
@@ -99,14 +99,14 @@ class Script:
     latency: float = 0.2
     endpointing: float = 0.3
     most: int = 99
-    interims: bool = True
-    flushes: bool = True
+    interim_results: bool = True
+    manual_flush: bool = True
     late: bool = False
     speed: float = 20.0
     drift: float = 0.0
     capitals: bool = False
     offset: bool = True
-    detects: bool = False
+    language_detection: bool = False
     burst: float = 5.0
     rate: float = 2.0
 
@@ -130,7 +130,7 @@ class Schedule:
     """
 
     pieces: tuple[Piece, ...]
-    scripts: tuple[Script, ...]
+    scripts: tuple[ProviderScript, ...]
     frame: float = 0.1
     rush: float = 1.0
     gaps: tuple[tuple[float, float], ...] = ()
@@ -174,12 +174,12 @@ class Schedule:
     @property
     def lies(self) -> bool:
         """Whether a provider leaves words out without an exception."""
-        return any(_is_lie(m) for s in self.scripts for m in s.mishaps)
+        return any(_is_lie(m) for s in self.scripts for m in s.faults)
 
     @property
     def routed(self) -> bool:
         """Whether languages have routes of their own in it."""
-        return bool(self.changes) or any(s.detects for s in self.scripts)
+        return bool(self.changes) or any(s.language_detection for s in self.scripts)
 
     @property
     def length(self) -> float:
@@ -187,10 +187,10 @@ class Schedule:
         return round(sum(p.before + p.length for p in self.pieces) + self.tail, 3)
 
 
-def _script(data: dict[str, Any]) -> Script:
-    mishaps = tuple(Mishap(**m) if m else None for m in data.pop("mishaps"))
+def _script(data: dict[str, Any]) -> ProviderScript:
+    mishaps = tuple(FaultSpec(**m) if m else None for m in data.pop("faults"))
     down = tuple((a, b) for a, b in data.pop("down"))
-    return Script(mishaps=mishaps, down=down, **data)
+    return ProviderScript(faults=mishaps, down=down, **data)
 
 
 # -- drawing
@@ -265,7 +265,7 @@ def _in_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedu
     """Of some calls the language changes, is told, or is found out."""
     if dice.random() < 0.7:
         return drawn
-    scripts = [replace(s, detects=dice.random() < 0.4) for s in drawn.scripts]
+    scripts = [replace(s, language_detection=dice.random() < 0.4) for s in drawn.scripts]
     times = sorted(round(dice.uniform(0, length), 2) for _ in range(dice.choice([0, 1, 2])))
     return replace(
         drawn,
@@ -285,7 +285,7 @@ def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     return tuple(apart)
 
 
-def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) -> Script:
+def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) -> ProviderScript:
     """One that may fail loudly; `honest`: and answers in good time, for another may lie."""
     flushes = dice.random() < 0.7
     kinds = _KINDS if honest else (*_KINDS, *_FOR_GOOD)
@@ -295,8 +295,8 @@ def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) 
     )
     times: Times = "words" if timed else dice.choice(_TIMES)
     whole = times == "none"
-    return Script(
-        mishaps=mishaps,
+    return ProviderScript(
+        faults=mishaps,
         times=times,
         connects=dice.choice([0.0, 0.05, 0.3]),
         latency=dice.choice([0.0, 0.1, 0.3, 0.5] if honest else [0.0, 0.1, 0.5, 0.9]),
@@ -304,8 +304,8 @@ def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) 
             [0.4, 0.5] if whole else [0.1, 0.3] if honest else [0.1, 0.3, 0.5, 0.8]
         ),
         most=99 if whole else dice.choice([1, 2, 3, 99, 99]),
-        interims=dice.random() < 0.6,
-        flushes=flushes,
+        interim_results=dice.random() < 0.6,
+        manual_flush=flushes,
         late=flushes and dice.random() < 0.3,
         speed=dice.choice([1.25, 2.0, 20.0]),
         drift=dice.choice([0.0, 0.03, 0.08]) if timed else 0.0,
@@ -316,45 +316,49 @@ def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) 
     )
 
 
-def _loud(dice: random.Random, length: float, kinds: Sequence[str]) -> Mishap:
+def _loud(dice: random.Random, length: float, kinds: Sequence[str]) -> FaultSpec:
     at = dice.choice(_LOUD_AT)
     kind = dice.choice([*kinds, *["dropped"] * 8])
     if at == "close":
-        return Mishap("close", "refuse_close", seconds=dice.choice([0.1, 1.0, 5.0]))
+        return FaultSpec("close", "refuse_close", seconds=dice.choice([0.1, 1.0, 5.0]))
     if at == "connect" and dice.random() < 0.4:
-        return Mishap("connect", "hang")
+        return FaultSpec("connect", "hang")
     if at == "ended":
-        return Mishap("ended", "hang")
+        return FaultSpec("ended", "hang")
     if at == "hear":
         way = dice.choice(_LOUD_WAYS)
-        return Mishap("hear", way, nth=round(dice.uniform(0, length), 3), kind=kind)
-    return Mishap(at, "raise", dice.choice([0, 0, 1, 2, 5]), kind)
+        return FaultSpec("hear", way, nth=round(dice.uniform(0, length), 3), kind=kind)
+    return FaultSpec(at, "raise", dice.choice([0, 0, 1, 2, 5]), kind)
 
 
-def _lying(dice: random.Random, script: Script, length: float, *, alone: bool) -> Script:
+def _lying(
+    dice: random.Random, script: ProviderScript, length: float, *, alone: bool
+) -> ProviderScript:
     """The same provider, silent or lying on some connections; one that is `alone` once."""
     count = 1 if alone else dice.choice([1, 1, 2, 4])
     lies = [_silent(dice, length) for _ in range(count)]
-    return replace(script, mishaps=(*lies, *script.mishaps))
+    return replace(script, faults=(*lies, *script.faults))
 
 
-def _losing(dice: random.Random, script: Script) -> Script:
+def _losing(dice: random.Random, script: ProviderScript) -> ProviderScript:
     """The same provider, which tells all in interim transcripts, its first connection leaving one
     final out."""
-    lost = Mishap("final", "lose", nth=dice.choice([0, 0, 1, 2, 4]))
-    return replace(script, mishaps=(lost, *script.mishaps[1:]), interims=True, most=99)
+    lost = FaultSpec("final", "lose", nth=dice.choice([0, 0, 1, 2, 4]))
+    return replace(script, faults=(lost, *script.faults[1:]), interim_results=True, most=99)
 
 
-def _silent(dice: random.Random, length: float) -> Mishap:
+def _silent(dice: random.Random, length: float) -> FaultSpec:
     at = dice.choice(_SILENT_AT)
     if at == "end":
-        return Mishap("end", "hang" if dice.random() < 0.5 else "end")
+        return FaultSpec("end", "hang" if dice.random() < 0.5 else "end")
     nth = round(dice.uniform(0, length), 3) if at == "hear" else dice.choice([0, 0, 1, 2])
     way: Way = "hang" if at == "connect" else dice.choice(_SILENT_WAYS)
-    return Mishap(at, way, nth=nth, seconds=dice.choice([0.5, 2.0, 5.0, 1000.0]))
+    return FaultSpec(at, way, nth=nth, seconds=dice.choice([0.5, 2.0, 5.0, 1000.0]))
 
 
-def _all_down(dice: random.Random, scripts: Sequence[Script], length: float) -> list[Script]:
+def _all_down(
+    dice: random.Random, scripts: Sequence[ProviderScript], length: float
+) -> list[ProviderScript]:
     """An outage of all, or almost all, at about the same time."""
     since = dice.uniform(0, length)
     lasts = dice.choice([0.3, 1.0, 3.0, 7.0, 12.0])
@@ -385,13 +389,13 @@ def promised(schedule: Schedule) -> bool:
     untimed = [s for s in schedule.scripts if s.times == "none"]
     if any(map(_tells_parts, untimed)):
         return False
-    lying = any(_is_lie(m) for s in untimed for m in s.mishaps)
+    lying = any(_is_lie(m) for s in untimed for m in s.faults)
     if lying and _noise_beside_words(schedule.pieces):
         return False  # of one stretch of voice it tells a part, and lies about the rest
-    lies = [sum(map(_is_lie, s.mishaps)) for s in schedule.scripts]
+    lies = [sum(map(_is_lie, s.faults)) for s in schedule.scripts]
     if not any(lies):
         return True
-    losing = [s for s in schedule.scripts if any(m and m.way == "lose" for m in s.mishaps)]
+    losing = [s for s in schedule.scripts if any(m and m.effect == "lose" for m in s.faults)]
     if losing and (_repeats(schedule.pieces) or not all(map(_drafts, losing))):
         return False  # a draft of a word that is said again is taken for that
     last = next((p for p in reversed(schedule.pieces) if p.text), None)
@@ -403,7 +407,7 @@ def promised(schedule: Schedule) -> bool:
     )
 
 
-def _least(scripts: Sequence[Script]) -> float:
+def _least(scripts: Sequence[ProviderScript]) -> float:
     """Seconds of a last word that is missed if somebody leaves it out at the end: behind a final
     whose time is late, a shorter rest of voice is taken for the edge of that."""
     return round(OWES + max(s.drift for s in scripts), 3)
@@ -415,13 +419,13 @@ def _repeats(pieces: Sequence[Piece]) -> bool:
     return len(set(words)) < len(words)
 
 
-def _drafts(script: Script) -> bool:
+def _drafts(script: ProviderScript) -> bool:
     """Whether it has told the words of any final before, and exactly where."""
     timed = script.times == "words" and script.drift == 0.0
-    return timed and script.interims and script.most == 99
+    return timed and script.interim_results and script.most == 99
 
 
-def _tells_parts(script: Script) -> bool:
+def _tells_parts(script: ProviderScript) -> bool:
     """Whether its finals may hold less than a stretch of voice."""
     return script.most < 99 or script.endpointing < 0.4
 
@@ -434,12 +438,12 @@ def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
     )
 
 
-def _is_lie(mishap: Mishap | None) -> bool:
+def _is_lie(mishap: FaultSpec | None) -> bool:
     """Whether it leaves words out without an exception."""
     if mishap is None or mishap.at in ("connect", "ended"):
         return False
-    silent = mishap.way in ("hang", "stall", "empty", "lose")
-    return silent or (mishap.at, mishap.way) == ("end", "end")
+    silent = mishap.effect in ("hang", "stall", "empty", "lose")
+    return silent or (mishap.at, mishap.effect) == ("end", "end")
 
 
 # -- making smaller
@@ -474,22 +478,22 @@ def _steps(schedule: Schedule) -> Iterator[Schedule]:
             yield replace(schedule, scripts=tuple(scripts))
 
 
-def _simpler(script: Script) -> Iterator[Script]:
-    plain = Script()
-    for name in Script.__dataclass_fields__:
-        if name != "mishaps" and getattr(script, name) != getattr(plain, name):
+def _simpler(script: ProviderScript) -> Iterator[ProviderScript]:
+    plain = ProviderScript()
+    for name in ProviderScript.__dataclass_fields__:
+        if name != "faults" and getattr(script, name) != getattr(plain, name):
             yield _changed(script, **{name: getattr(plain, name)})
-    for number, mishap in enumerate(script.mishaps):
-        rest = script.mishaps[:number], script.mishaps[number + 1 :]
-        yield replace(script, mishaps=(*rest[0], *rest[1]))
+    for number, mishap in enumerate(script.faults):
+        rest = script.faults[:number], script.faults[number + 1 :]
+        yield replace(script, faults=(*rest[0], *rest[1]))
         if mishap:
-            yield replace(script, mishaps=(*rest[0], None, *rest[1]))
+            yield replace(script, faults=(*rest[0], None, *rest[1]))
             if mishap.kind != "dropped":
-                yield replace(script, mishaps=(*rest[0], replace(mishap, kind="dropped"), *rest[1]))
+                yield replace(script, faults=(*rest[0], replace(mishap, kind="dropped"), *rest[1]))
             if mishap.nth:
                 nth = round(mishap.nth / 2, 1) if mishap.at == "hear" else mishap.nth - 1
                 if nth < mishap.nth:
-                    yield replace(script, mishaps=(*rest[0], replace(mishap, nth=nth), *rest[1]))
+                    yield replace(script, faults=(*rest[0], replace(mishap, nth=nth), *rest[1]))
 
 
 def _without(schedule: Schedule, name: str, *, least: int) -> Iterator[Schedule]:

@@ -29,7 +29,7 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
-from .schedule import Mishap, Point, Schedule, Script
+from .schedule import FaultSpec, Point, ProviderScript, Schedule
 
 RATE = 1000
 """Hz: a millisecond is as short as anything in a schedule."""
@@ -101,16 +101,18 @@ class Call:
 class ScriptedSTT(stt.STT[str]):
     """A provider that does what its `Script` says."""
 
-    def __init__(self, name: str, script: Script, call: Call) -> None:
+    def __init__(self, name: str, script: ProviderScript, call: Call) -> None:
         super().__init__(
             capabilities=stt.STTCapabilities(
-                streaming=True, interim_results=script.interims, manual_flush=script.flushes
+                streaming=True,
+                interim_results=script.interim_results,
+                manual_flush=script.manual_flush,
             )
         )
         self.name = name
         self.script = script
         self.call = call
-        self._mishaps = iter(script.mishaps)
+        self._mishaps = iter(script.faults)
 
     @property
     def model(self) -> str:
@@ -152,7 +154,7 @@ class ScriptedStream(stt.RecognizeStream):
     def __init__(
         self,
         of: ScriptedSTT,
-        mishap: Mishap | None,
+        mishap: FaultSpec | None,
         conn_options: APIConnectOptions,
         language: NotGivenOr[str],
     ) -> None:
@@ -167,14 +169,14 @@ class ScriptedStream(stt.RecognizeStream):
         """When it will have heard what it was sent, on the loop's clock."""
         self._mute_until = 0.0
         self._held: list[stt.SpeechEvent] = []
-        self._due: deque[Utterance] = deque()
+        self._due: deque[ScriptedTranscript] = deque()
         """What it is about to say: timers of one moment come in any order."""
         self._lies = False
         self._loses = False
         """Its next final is left out."""
         self._hung_up = False
         self._counts: dict[Point, int] = {}
-        self._heard = Heard(of.call, of.script, seed=len(of.call.streams))
+        self._heard = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
         self.name = of.name
         self.closing = False
         self.closed = False
@@ -213,7 +215,7 @@ class ScriptedStream(stt.RecognizeStream):
             raise failure("timeout" if self._script.hangs else "connect")
         await asyncio.sleep(self._script.connects)
         mishap = self._happens("connect")
-        if mishap and mishap.way == "hang":
+        if mishap and mishap.effect == "hang":
             await asyncio.sleep(self._patience)
             raise failure("timeout")
         if mishap:
@@ -241,7 +243,7 @@ class ScriptedStream(stt.RecognizeStream):
 
     # -- what goes wrong
 
-    def _happens(self, at: Point) -> Mishap | None:
+    def _happens(self, at: Point) -> FaultSpec | None:
         """The mishap, if it is this one's turn."""
         mishap = self._mishap
         if mishap is None or mishap.at != at:
@@ -259,7 +261,7 @@ class ScriptedStream(stt.RecognizeStream):
         mishap = self._happens(at)
         if mishap is None:
             return True
-        match mishap.way:
+        match mishap.effect:
             case "raise":
                 self._fail(mishap.kind)
             case "end":
@@ -308,13 +310,13 @@ class ScriptedStream(stt.RecognizeStream):
         self._suffer("hear")
 
     def _flushed(self) -> None:
-        if self._suffer("flush") and self._script.flushes:
-            self._say_all(self._heard.finalise())
+        if self._suffer("flush") and self._script.manual_flush:
+            self._say_all(self._heard.finalize())
 
     def _told_the_end(self) -> None:
         if not self._suffer("end"):
             return
-        self._say_all(self._heard.finalise())
+        self._say_all(self._heard.finalize())
         if not self._happens("ended"):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 
@@ -334,7 +336,7 @@ class ScriptedStream(stt.RecognizeStream):
         """When it can say something about what it was sent."""
         return self._busy + self._script.latency
 
-    def _say_all(self, said: Sequence[Utterance]) -> None:
+    def _say_all(self, said: Sequence[ScriptedTranscript]) -> None:
         for utterance in said:
             self._due.append(utterance)
             asyncio.get_running_loop().call_at(self._at, self._say)
@@ -366,18 +368,18 @@ class ScriptedStream(stt.RecognizeStream):
         else:
             self._event_ch.send_nowait(event)
 
-    def _event(self, utterance: Utterance) -> stt.SpeechEvent:
+    def _event(self, utterance: ScriptedTranscript) -> stt.SpeechEvent:
         if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
             return stt.SpeechEvent(type=utterance.kind)
         words = () if self._lies else utterance.words
         return stt.SpeechEvent(type=utterance.kind, alternatives=[self._data(words)])
 
-    def _data(self, words: Sequence[HeardWord]) -> stt.SpeechData:
+    def _data(self, words: Sequence[RecognizedWord]) -> stt.SpeechData:
         script = self._script
         text = " ".join(w.text for w in words)
         if script.capitals and text:
             text = f"{text[0].upper()}{text[1:]}."
-        found = words[-1].language if words and script.detects else self._language
+        found = words[-1].language if words and script.language_detection else self._language
         data = stt.SpeechData(LanguageCode(found), text)
         if words and script.times != "none":
             offset = self.start_time_offset if script.offset else 0.0
@@ -387,7 +389,7 @@ class ScriptedStream(stt.RecognizeStream):
                 data.words = [self._timed(w, offset) for w in words]
         return data
 
-    def _timed(self, word: HeardWord, offset: float) -> TimedString:
+    def _timed(self, word: RecognizedWord, offset: float) -> TimedString:
         told = offset if self._script.offset else NOT_GIVEN
         return TimedString(
             word.text,
@@ -398,7 +400,7 @@ class ScriptedStream(stt.RecognizeStream):
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWord:
+class RecognizedWord:
     """A word, or a fragment, at seconds of the leg's own audio."""
 
     text: str
@@ -408,17 +410,17 @@ class HeardWord:
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class ScriptedTranscript:
     """What a recogniser says."""
 
     kind: SpeechEventType
-    words: tuple[HeardWord, ...] = ()
+    words: tuple[RecognizedWord, ...] = ()
 
 
-class Heard:
+class ScriptedRecognizer:
     """What one connection makes of the samples it was sent."""
 
-    def __init__(self, call: Call, script: Script, *, seed: int) -> None:
+    def __init__(self, call: Call, script: ProviderScript, *, seed: int) -> None:
         self._call = call
         self._script = script
         self._dice = random.Random(f"{call.schedule.seed} {seed}")
@@ -426,7 +428,7 @@ class Heard:
         self._value = 0
         self._since = 0
         """Where the sound that lasts began, in samples of its own audio."""
-        self._pending: list[HeardWord] = []
+        self._pending: list[RecognizedWord] = []
         self._started = False
 
     @property
@@ -434,9 +436,9 @@ class Heard:
         """Of audio that it was sent."""
         return self._samples / RATE
 
-    def hear(self, value: int, samples: int) -> list[Utterance]:
+    def hear(self, value: int, samples: int) -> list[ScriptedTranscript]:
         """Take samples of one value."""
-        said: list[Utterance] = []
+        said: list[ScriptedTranscript] = []
         if value != self._value:
             said += self._sound_over()
             self._value, self._since = value, self._samples
@@ -447,29 +449,29 @@ class Heard:
             elif not self._started and self._length >= NOTICED:
                 said += self._start()
         elif self._pending and self.seconds - self._pending[-1].end >= self._script.endpointing:
-            said += self.finalise()
+            said += self.finalize()
         return said
 
-    def finalise(self) -> list[Utterance]:
+    def finalize(self) -> list[ScriptedTranscript]:
         """Say as final what was heard whole."""
         words, self._pending = tuple(self._pending), []
-        said = [Utterance(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
+        said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
             self._started = False
-            said.append(Utterance(SpeechEventType.END_OF_SPEECH))
+            said.append(ScriptedTranscript(SpeechEventType.END_OF_SPEECH))
         return said
 
     @property
     def _length(self) -> float:
         return (self._samples - self._since) / RATE
 
-    def _start(self) -> list[Utterance]:
+    def _start(self) -> list[ScriptedTranscript]:
         if self._started:
             return []
         self._started = True
-        return [Utterance(SpeechEventType.START_OF_SPEECH)]
+        return [ScriptedTranscript(SpeechEventType.START_OF_SPEECH)]
 
-    def _sound_over(self) -> list[Utterance]:
+    def _sound_over(self) -> list[ScriptedTranscript]:
         value, length = self._value, self._samples - self._since
         self._value = 0
         whole = length == self._call.lengths.get(value)
@@ -480,11 +482,13 @@ class Heard:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(HeardWord(text, start, end, self._call.languages[value]))
+        self._pending.append(RecognizedWord(text, start, end, self._call.languages[value]))
         if len(self._pending) >= self._script.most:
-            return [*said, *self.finalise()]
-        if self._script.interims:
-            said.append(Utterance(SpeechEventType.INTERIM_TRANSCRIPT, tuple(self._pending)))
+            return [*said, *self.finalize()]
+        if self._script.interim_results:
+            said.append(
+                ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, tuple(self._pending))
+            )
         return said
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
-from .dialogue import Connection, Dialogue, Sent, reset
+from .dialogue import Dialogue, Sent, ServerConnection, reset
 from .faults import (
     DropAfterClose,
     Fault,
@@ -28,7 +28,7 @@ from .faults import (
     Status,
     StreamFault,
 )
-from .hearing import Hearing
+from .hearing import AudioRecognizer
 from .speech import ReferenceSpeech
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 __all__ = [
     "LOOPBACK",
     "REDACTED",
-    "Connection",
     "Dialogue",
     "FakeServer",
     "Rejection",
     "Sent",
-    "Struck",
+    "ServerConnection",
+    "TriggeredFault",
     "url_of",
 ]
 
@@ -64,7 +64,7 @@ class Rejection(Exception):
         self.message = message
 
 
-class Struck(NamedTuple):
+class TriggeredFault(NamedTuple):
     """A fault that has happened.
 
     Attributes:
@@ -135,8 +135,8 @@ class FakeServer(ABC):
         self.speed = speed
         self.max_message = max_message
         self.corpus = corpus
-        self.connections: list[Connection] = []
-        self.struck: list[Struck] = []
+        self.connections: list[ServerConnection] = []
+        self.triggered: list[TriggeredFault] = []
         self._script = self._checked(FaultScript(faults))
         self._dialogues: list[Dialogue] = []
         self._taken = 0  # places of `concurrency`
@@ -256,7 +256,7 @@ class FakeServer(ABC):
         if self._runner is not None:
             self._arm([fault])
 
-    def strike(self, fault: Fault) -> list[Connection]:
+    def trigger(self, fault: Fault) -> list[ServerConnection]:
         """Let a fault happen to connections that are open now, and to no later one.
 
         One without a trigger happens before this returns. It is added to the script as one of these
@@ -283,12 +283,12 @@ class FakeServer(ABC):
         self._strike_all(fault)
         return met
 
-    def note_struck(self, fault: Fault, connection: Connection) -> None:
+    def note_triggered(self, fault: Fault, connection: ServerConnection) -> None:
         """Log that a fault happens to a connection."""
-        self.struck.append(Struck(fault, connection.index, self.now))
+        self.triggered.append(TriggeredFault(fault, connection.index, self.now))
 
     def _checked(self, script: FaultScript) -> FaultScript:
-        hearing = Hearing(self.corpus)
+        hearing = AudioRecognizer(self.corpus)
         for fault in script:
             if isinstance(fault, StreamFault) and fault.at_word is not None:
                 hearing.reached(fault.at_word, fault.part)  # raises for a word that is not there
@@ -311,7 +311,7 @@ class FakeServer(ABC):
     def _strike_all(self, fault: StreamFault) -> None:
         for dialogue in list(self._dialogues):
             if fault.meets(dialogue.connection.index):
-                dialogue.strike(fault)
+                dialogue.trigger(fault)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -331,9 +331,9 @@ class FakeServer(ABC):
             connection.end("client vanished")
             connection.closed = self.now
 
-    def _noted(self, request: web.Request) -> Connection:
+    def _noted(self, request: web.Request) -> ServerConnection:
         index = len(self.connections)
-        connection = Connection(
+        connection = ServerConnection(
             index=index,
             path=request.path,
             query=_redacted_query(request),
@@ -344,12 +344,12 @@ class FakeServer(ABC):
         self.connections.append(connection)
         return connection
 
-    async def _met(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+    async def _met(self, request: web.Request, connection: ServerConnection) -> web.StreamResponse:
         """Meet a request with a connect fault, or else serve it. Kinds of faults hook in here."""
         assert request.transport is not None
         fault = self._script.at_connect(connection.index, self.now)
         if fault is not None:
-            self.note_struck(fault, connection)
+            self.note_triggered(fault, connection)
         match fault:
             case Refuse():
                 connection.end("refused")
@@ -372,7 +372,9 @@ class FakeServer(ABC):
             case other:
                 raise AssertionError(f"no hook for {other!r}")
 
-    async def _served(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+    async def _served(
+        self, request: web.Request, connection: ServerConnection
+    ) -> web.StreamResponse:
         self.check(request)
         if request.method == "POST":
             return await self.transcribed(request, connection)
@@ -384,7 +386,9 @@ class FakeServer(ABC):
         finally:
             self._taken -= 1
 
-    async def _talked(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+    async def _talked(
+        self, request: web.Request, connection: ServerConnection
+    ) -> web.StreamResponse:
         assert request.transport is not None
         await asyncio.sleep(self.handshake)
         # pings are answered by the dialogue, for a vanished peer answers none
@@ -400,7 +404,7 @@ class FakeServer(ABC):
             self._dialogues.remove(dialogue)
         return websocket
 
-    async def transcribed(self, request: web.Request, connection: Connection) -> web.Response:
+    async def transcribed(self, request: web.Request, connection: ServerConnection) -> web.Response:
         """The provider's answer to a batch request.
 
         Raises:
@@ -417,7 +421,7 @@ class FakeServer(ABC):
         """
 
     @abstractmethod
-    def languages(self, connection: Connection) -> Sequence[str]:
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
         """The base subtags of the languages that it knows on a connection.
 
         Words of any other come as wrong words of the first.
@@ -428,12 +432,15 @@ class FakeServer(ABC):
         """The provider's answer to a request that it does not take."""
 
     @abstractmethod
-    def error(self, connection: Connection, fault: InBandError) -> Mapping[str, Any]:
+    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """The provider's in-band error on a connection."""
 
     @abstractmethod
     def dialogue(
-        self, connection: Connection, websocket: web.WebSocketResponse, transport: asyncio.Transport
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
     ) -> Dialogue:
         """What the provider does on a connection that it has taken."""
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .schedule import Schedule, draw
-from .simulator import Outcome, shrunk, simulate
+from .simulator import SimulationResult, shrunk, simulate
 
 COMMAND = "python -m resilient_stt.testing.simulate"
 
@@ -104,7 +104,7 @@ def _explain(console: Console, seed: int, save: Path | None, *, shrink: bool) ->
         console.print(f"saved; again with: {COMMAND} --log --replay {save}")
 
 
-def _tell(console: Console, outcome: Outcome) -> None:
+def _tell(console: Console, outcome: SimulationResult) -> None:
     for promise in outcome.broken:
         console.print(f"- {promise}", markup=False)
     if not outcome.broken:

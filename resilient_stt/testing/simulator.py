@@ -25,14 +25,14 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 
-from ..core.policy import FailbackPolicy, Pace, Policies, Provider, ReplayPolicy
+from ..core.policy import FailbackPolicy, Pace, Policies, ProviderTraits, ReplayPolicy
 from ..core.routing import DEFAULT, DETECT
-from ..events import AudioLost, Event, ProviderFailed, SecondOpinion
-from ..plan import Plan
+from ..events import AudioLost, Event, HedgeFinished, ProviderFailed
+from ..plan import Setup
 from ..speech import SpeechEdge
 from ..stt import ResilientSTT
 from .clock import VirtualTimeLoop
-from .schedule import Schedule, Script, smaller
+from .schedule import ProviderScript, Schedule, smaller
 from .scripted import NOISE, RATE, Call, ScriptedStream, ScriptedSTT, audio, runs, sounds
 
 PATIENCE = 130.0
@@ -55,7 +55,7 @@ _EDGES = (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH)
 
 
 @dataclass(slots=True)
-class Outcome:
+class SimulationResult:
     """What came of a call.
 
     Attributes:
@@ -68,16 +68,16 @@ class Outcome:
     broken: list[str] = field(default_factory=list)
 
 
-def simulate(schedule: Schedule) -> Outcome:
+def simulate(schedule: Schedule) -> SimulationResult:
     """Run one call to its end and check it."""
-    outcome = Outcome(schedule)
+    outcome = SimulationResult(schedule)
     random.seed(schedule.seed)  # of waits and of breakers
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0)) as runner:
         runner.run(_call(schedule, outcome))
     return outcome
 
 
-def shrunk(outcome: Outcome, *, tries: int = 2000) -> Outcome:
+def shrunk(outcome: SimulationResult, *, tries: int = 2000) -> SimulationResult:
     """The simplest call found that still breaks a promise."""
     simplest = outcome
     while tries > 0:
@@ -141,14 +141,14 @@ class _Voice:
 # -- one call
 
 
-async def _call(schedule: Schedule, outcome: Outcome) -> None:
+async def _call(schedule: Schedule, outcome: SimulationResult) -> None:
     loop = asyncio.get_running_loop()
     crashes: list[str] = []
     loop.set_exception_handler(lambda _, context: crashes.append(str(context.get("message"))))
     call = Call(schedule)
     with _wall_follows(loop), _quiet():
         made = _resilient(schedule, call)
-        heard = _Listener(outcome, call, made)
+        heard = _CallObserver(outcome, call, made)
         try:
             await heard.listen(made)
         finally:
@@ -164,10 +164,11 @@ async def _call(schedule: Schedule, outcome: Outcome) -> None:
 def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
     names = [f"p{n}" for n in range(len(schedule.scripts))]
     policies = Policies(
-        replay=ReplayPolicy(window=schedule.window), failback=FailbackPolicy(dwell=schedule.dwell)
+        replay=ReplayPolicy(window=schedule.window),
+        failback=FailbackPolicy(min_dwell=schedule.dwell),
     )
     scripts = dict(zip(names, schedule.scripts, strict=True))
-    plan = Plan(
+    plan = Setup(
         providers={name: ScriptedSTT(name, script, call) for name, script in scripts.items()},
         traits={name: _traits(name, script) for name, script in scripts.items()},
         routes=_routes(schedule, names) if schedule.routed else {DEFAULT: tuple(names)},
@@ -188,21 +189,21 @@ def _routes(schedule: Schedule, names: list[str]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _traits(name: str, script: Script) -> Provider:
-    return Provider(
+def _traits(name: str, script: ProviderScript) -> ProviderTraits:
+    return ProviderTraits(
         name=name,
         pace=Pace(burst=script.burst, rate=script.rate),
-        interims=script.interims,
-        flushes=script.flushes,
-        finalises_late=script.late,
-        detects=script.detects,
+        interim_results=script.interim_results,
+        manual_flush=script.manual_flush,
+        slow_endpointing=script.late,
+        language_detection=script.language_detection,
     )
 
 
-class _Listener:
+class _CallObserver:
     """Plays the caller and the consumer of one call, and checks what came."""
 
-    def __init__(self, outcome: Outcome, call: Call, made: ResilientSTT) -> None:
+    def __init__(self, outcome: SimulationResult, call: Call, made: ResilientSTT) -> None:
         self._outcome = outcome
         self._schedule = outcome.schedule
         self._call = call
@@ -237,7 +238,7 @@ class _Listener:
             limit = schedule.length + sum(s for _, s in schedule.gaps) + PATIENCE
         await asyncio.wait([consumer], timeout=limit)
         self._ended = consumer.done()
-        ledger = stream._session._ledger
+        ledger = stream._engine._ledger
         self._kept = ledger.seconds(ledger.end - ledger.start)
         await stream.aclose()
         caller.cancel()
@@ -278,8 +279,10 @@ class _Listener:
             self._lost += event.seconds
         if isinstance(event, ProviderFailed):
             self._failed[event.provider] = self._call.now
-        if isinstance(event, SecondOpinion) and event.verdict != "convicted":
-            opened = [s for s in self._call.streams if s.name == event.asked and not s.closing]
+        if isinstance(event, HedgeFinished) and event.outcome != "promoted":
+            opened = [
+                s for s in self._call.streams if s.name == event.hedge_provider and not s.closing
+            ]
             asyncio.get_running_loop().call_later(DISMISSED, self._dismissed, opened)
         self._note(repr(event))
 
@@ -366,7 +369,7 @@ class _Listener:
         """Whoever told words since he failed may be given traffic."""
         now = asyncio.get_running_loop().time()
         # a final that is held back may be told when its provider has long failed
-        held = self._made.policies.routing.hold if self._schedule.retranscribe else 0.0
+        held = self._made.policies.routing.max_hold if self._schedule.retranscribe else 0.0
         for name, at in self._told.items():
             breaker = self._made._health[name].breaker
             slow = breaker._for_slowness

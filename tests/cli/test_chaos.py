@@ -22,7 +22,7 @@ from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
 
 from resilient_stt.cli import chaos, outcomes
 from resilient_stt.cli.matrix import KINDS, NONE, OUTAGE, Case, Row, kinds_named, rows, speech_of
-from resilient_stt.cli.outcomes import Outcome
+from resilient_stt.cli.outcomes import CaseOutcome
 from resilient_stt.testing import faults
 from resilient_stt.testing.clock import run_virtual
 from resilient_stt.testing.faults import Fault, Refuse, Stall, StreamFault
@@ -30,11 +30,11 @@ from resilient_stt.testing.play import Played
 from resilient_stt.testing.rehearsal import (
     FALLBACK_ONLY,
     HEALTHY,
-    Run,
-    breaches,
+    Trial,
     extra_delay,
-    run,
+    run_trial,
     slowest,
+    violations,
 )
 from resilient_stt.testing.speech import ReferenceSpeech, SpokenWord
 
@@ -70,8 +70,8 @@ def test_faults_strike_in_every_recording(recording: str) -> None:
     """A fault that waits for a word waits for one of what is played."""
     (primary,) = [r for r in rows(kinds_named(["drop"]), 3, recording) if r.where == "primary"]
     for case in primary.cases:
-        done = run_virtual(run(case.script, speech_of(None, recording)))
-        assert [struck.fault for struck in done.servers[0].struck][:1] == [case.script.first[0]]
+        done = run_virtual(run_trial(case.script, speech_of(None, recording)))
+        assert [struck.fault for struck in done.servers[0].triggered][:1] == [case.script.first[0]]
 
 
 def test_every_fault_of_the_kit_is_in_every_place() -> None:
@@ -132,7 +132,7 @@ def test_faults_of_the_end_meet_callers_who_hang_up() -> None:
 def healthy() -> Played:
     """What a healthy chain said to two sentences."""
     speech = ReferenceSpeech.load("english").excerpt(0, 1).padded(1.0)
-    return run_virtual(run(HEALTHY, speech)).played
+    return run_virtual(run_trial(HEALTHY, speech)).played
 
 
 def finals_of(played: Played) -> list[tuple[float, SpeechEvent]]:
@@ -182,17 +182,17 @@ BROKEN = (lost, twice, torn, disordered, unbalanced, unended, mistimed)
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda f: f.__name__)
 def test_each_broken_promise_is_found(healthy: Played, broken: Callable[[Played], Played]) -> None:
     """A healthy run breaks none; one that is tampered with breaks that one alone."""
-    assert breaches(healthy) == {}
-    assert list(breaches(broken(healthy))) == [broken.__name__]
+    assert violations(healthy) == {}
+    assert list(violations(broken(healthy))) == [broken.__name__]
 
 
 def test_words_without_times_are_mistimed_where_they_count(healthy: Played) -> None:
     """Silence about times is no accuracy; about words that did not come, nothing can be said."""
     for _, event in finals_of(untimed := deepcopy(healthy)):
         event.alternatives[0].words = None
-    assert breaches(untimed) == {"mistimed": 1}
-    assert breaches(untimed, accurate=False) == {}
-    assert list(breaches(without(healthy, *finals_of(healthy)))) == ["lost"]
+    assert violations(untimed) == {"mistimed": 1}
+    assert violations(untimed, accurate=False) == {}
+    assert list(violations(without(healthy, *finals_of(healthy)))) == ["lost"]
 
 
 def test_delay_is_that_beyond_the_slower_provider() -> None:
@@ -217,24 +217,24 @@ def test_late_is_what_one_provider_costs_in_vain(
 ) -> None:
     """Six seconds, where the other one is well."""
     case = Case(HEALTHY)
-    healthy = Outcome({}, (1.0, 1.0), "a")
-    given = Outcome({} if late else {"unended": 1}, late, "a")
+    healthy = CaseOutcome({}, (1.0, 1.0), "a")
+    given = CaseOutcome({} if late else {"unended": 1}, late, "a")
     matrix = [Row(NONE, "", (case,)), Row("stall", where, (case,))]
     _, found = outcomes.results(matrix, [[healthy], [given]])
-    assert dict(found.breaches) == broken
-    assert [o.breaches for _, o in found.broken] == ([broken] if broken else [])
+    assert dict(found.violations) == broken
+    assert [o.violations for _, o in found.broken] == ([broken] if broken else [])
 
 
 def test_a_run_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where not the stream hangs, but closing it."""
 
-    async def endless(*_: object) -> Run:
+    async def endless(*_: object) -> Trial:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
     monkeypatch.setattr(chaos, "run", endless)
     row = Row("stall", "both", (Case(HEALTHY),))
-    assert chaos.perform(row) == [Outcome({"unended": 1}, (), "")]
+    assert chaos.perform(row) == [CaseOutcome({"unended": 1}, (), "")]
 
 
 # --- the command ---
@@ -269,9 +269,9 @@ def test_a_broken_promise_is_told_and_is_the_exit_status(
 ) -> None:
     """What broke, and the faults that show it again; not the words."""
 
-    def perform(row: Row, **_: object) -> list[Outcome]:
+    def perform(row: Row, **_: object) -> list[CaseOutcome]:
         broken = {"lost": 2, "mistimed": 1} if row.where == "fallback" else {}
-        return [Outcome(broken, (1.0, math.inf), "Cartesia") for _ in row.cases]
+        return [CaseOutcome(broken, (1.0, math.inf), "Cartesia") for _ in row.cases]
 
     monkeypatch.setattr(chaos, "perform", perform)
     args = ("chaos", "--only", "stall", "--moments", "1", "-j", "1")

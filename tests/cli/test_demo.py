@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resilient_stt.cli.run import Run
+from resilient_stt.cli.run import DemoRun
 from resilient_stt.cli.scenarios import SCENARIOS
 
 Cli = Callable[..., Any]
@@ -113,15 +113,15 @@ def test_a_broken_promise_is_the_exit_status(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, times: int, says: str
 ) -> None:
     """A final that is swallowed or comes twice exits with 1 and names the words."""
-    take, finals = Run.take, []
+    take, finals = DemoRun.take, []
 
-    def broken(run: Run, at: float, event: Any) -> None:
+    def broken(run: DemoRun, at: float, event: Any) -> None:
         if event.type.value == "final_transcript":
             finals.append(event)
         for _ in range(times if finals == [event] else 1):
             take(run, at, event)
 
-    monkeypatch.setattr(Run, "take", broken)
+    monkeypatch.setattr(DemoRun, "take", broken)
     result = cli("demo", "--fast", "--fault", "none")
     assert result.exit_code == 1
     assert says in result.stdout

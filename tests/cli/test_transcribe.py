@@ -12,7 +12,7 @@ from rich.console import Console
 
 from resilient_stt import ResilientSTT
 from resilient_stt.cli.audio import opened
-from resilient_stt.cli.transcribe import Transcript
+from resilient_stt.cli.transcribe import TranscriptPrinter
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.clock import run_virtual
 from resilient_stt.testing.deepgram import FakeDeepgram
@@ -47,7 +47,7 @@ async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixtu
     stderr = io.StringIO()
     async with FakeCartesia(faults=[Refuse()]) as first, FakeDeepgram() as second:
         with opened(record("speech.wav", "pcm_s16le")) as audio:
-            transcript = Transcript(Console(file=stderr, width=80), audio, as_json=False)
+            transcript = TranscriptPrinter(Console(file=stderr, width=80), audio, as_json=False)
             target = ResilientSTT([first.stt(), second.stt()])
             await transcript.make(target, language="en-GB", pace=1.0)
             transcript.close()

@@ -8,18 +8,18 @@ from rich.console import Console
 
 from resilient_stt.cli.lanes import LOST, PENDING, History, missing_words, word_styles
 from resilient_stt.cli.narrate import story
-from resilient_stt.cli.run import CONTESTANTS, OURS, Contestant, Run, compete
+from resilient_stt.cli.run import CANDIDATES, OURS, Candidate, DemoRun, compete
 from resilient_stt.cli.scenarios import SCENARIOS
 from resilient_stt.cli.view import OneRun, SideBySide, shown
 from resilient_stt.events import (
     AudioLost,
-    Degraded,
     Event,
+    HedgeFinished,
+    OutageEnded,
+    OutageStarted,
     ProviderFailed,
-    Recovered,
+    ProviderRecovered,
     Replayed,
-    Restored,
-    SecondOpinion,
     Switched,
 )
 
@@ -33,7 +33,7 @@ def switched(at: float, old: str, new: str, start: float) -> Switched:
 
 
 def replayed(at: float, provider: str, seconds: float) -> Replayed:
-    return Replayed(at=at, provider=provider, seconds=seconds, cut=0.5, took=0.0)
+    return Replayed(at=at, provider=provider, seconds=seconds, silence_trimmed=0.5, duration=0.0)
 
 
 OUTAGE: list[Event] = [
@@ -41,10 +41,10 @@ OUTAGE: list[Event] = [
     switched(6.0, "cartesia", "deepgram", 4.0),
     replayed(6.0, "deepgram", 1.5),
     failed(13.0, "deepgram"),
-    Degraded(at=13.0),
+    OutageStarted(at=13.0),
     failed(14.0, "cartesia", "connect"),
     failed(14.0, "deepgram", "connect"),
-    Restored(at=17.0, provider="cartesia", after=4.0),
+    OutageEnded(at=17.0, provider="cartesia", duration=4.0),
     replayed(16.0, "cartesia", 5.5),
 ]
 
@@ -76,20 +76,20 @@ def test_a_replay_that_came_to_nothing_is_not_told() -> None:
 
 def test_lost_audio_is_told_even_during_an_outage() -> None:
     """What is lost is never left out."""
-    events: list[Event] = [Degraded(at=1.0), AudioLost(at=70.0, seconds=3.0)]
+    events: list[Event] = [OutageStarted(at=1.0), AudioLost(at=70.0, seconds=3.0)]
     assert "are lost" in story(events)[-1].plain
 
 
 def opinion(
     at: float, verdict: str, sign: str = "final_overdue", asked: str = "deepgram"
-) -> SecondOpinion:
-    return SecondOpinion(
-        at=at, provider="cartesia", asked=asked, sign=sign, verdict=verdict, seconds=8.0
+) -> HedgeFinished:
+    return HedgeFinished(
+        at=at, provider="cartesia", hedge_provider=asked, trigger=sign, outcome=verdict, seconds=8.0
     )
 
 
 STALL: list[Event] = [
-    opinion(12.7, "convicted"),
+    opinion(12.7, "promoted"),
     ProviderFailed(at=12.7, provider="cartesia", reason="stalled", detail="final_overdue"),
     Switched(
         at=12.7,
@@ -125,7 +125,10 @@ def test_silence_that_nobody_else_was_asked_about() -> None:
 
 def test_time_never_goes_back_in_a_story() -> None:
     """An event about an earlier moment is told when it is told."""
-    events: list[Event] = [Restored(at=17.0, provider="a", after=4.0), replayed(16.0, "a", 5.5)]
+    events: list[Event] = [
+        OutageEnded(at=17.0, provider="a", duration=4.0),
+        replayed(16.0, "a", 5.5),
+    ]
     assert [line.plain[:9] for line in story(events)] == [" 17.00 s "] * 2
 
 
@@ -133,19 +136,19 @@ def test_time_never_goes_back_in_a_story() -> None:
     ("event", "says"),
     [
         (
-            opinion(9.0, "noise", "no_sign_of_life"),
+            opinion(9.0, "no_speech", "no_interim"),
             "cartesia says nothing (no sign of life); deepgram hears no words either: it was noise",
         ),
         (
-            opinion(9.0, "answered", ""),
+            opinion(9.0, "primary_recovered", ""),
             "cartesia took its time; deepgram was asked, too, and not needed",
         ),
         (
-            opinion(9.0, "convicted", "empty_finals", "cartesia"),
+            opinion(9.0, "promoted", "empty_finals", "cartesia"),
             "cartesia says nothing (empty finals); a second connection to cartesia hears words",
         ),
     ],
-    ids=["noise", "answered", "the same again"],
+    ids=["no_speech", "primary_recovered", "the same again"],
 )
 def test_second_opinions(event: Event, says: str) -> None:
     """Every verdict in a line."""
@@ -168,7 +171,7 @@ def test_what_fails_in_the_background_is_told_once() -> None:
     events: list[Event] = [
         *lost,
         *tries,
-        Recovered(at=30.0, provider="cartesia"),
+        ProviderRecovered(at=30.0, provider="cartesia"),
         tries[0],
         back,
         again,
@@ -196,7 +199,7 @@ def test_history_of_a_call_that_comes_back() -> None:
     events: list[Event] = [
         *STALL,
         failed(18.0, "cartesia", "connect"),
-        Recovered(at=30.0, provider="cartesia"),
+        ProviderRecovered(at=30.0, provider="cartesia"),
         switched(40.0, "deepgram", "cartesia", 40.0),
     ]
     history = History.of("cartesia", events)
@@ -245,9 +248,9 @@ def text_of(renderable: object, width: int) -> list[str]:
     return console.export_text().splitlines()
 
 
-async def performed(fault: str, *contestants: Contestant) -> dict[Contestant, Run]:
+async def performed(fault: str, *contestants: Candidate) -> dict[Candidate, DemoRun]:
     scenario = SCENARIOS[fault]
-    runs = {contestant: Run(scenario.speech(), "cartesia") for contestant in contestants}
+    runs = {contestant: DemoRun(scenario.speech(), "cartesia") for contestant in contestants}
     await compete(scenario, runs, virtual=True)
     return runs
 
@@ -272,7 +275,7 @@ async def test_one_run_fits_the_terminal(width: int) -> None:
 @pytest.mark.virtual_time
 async def test_side_by_side_counts_what_is_missing() -> None:
     """Each contestant's lane, and how many words it passed over."""
-    runs = await performed("drop", *CONTESTANTS)
+    runs = await performed("drop", *CANDIDATES)
     lines = text_of(SideBySide(SCENARIOS["drop"], runs), 80)
     assert {len(line) for line in lines} == {80}
     assert "57 missing  (died)" in lines[2]
@@ -284,10 +287,10 @@ async def test_side_by_side_counts_what_is_missing() -> None:
 @pytest.mark.virtual_time
 async def test_words_before_anything_came_are_pending() -> None:
     """No word is called lost while it may still come."""
-    run = Run(SCENARIOS["none"].speech(), "cartesia")
+    run = DemoRun(SCENARIOS["none"].speech(), "cartesia")
     assert set(word_styles(run, str)) == {PENDING}
     assert missing_words(run) == 0
-    done = (await performed("drop", CONTESTANTS[0]))[CONTESTANTS[0]]
+    done = (await performed("drop", CANDIDATES[0]))[CANDIDATES[0]]
     assert word_styles(done, str).count(LOST) == done.score.lost
 
 
@@ -295,7 +298,7 @@ async def test_words_before_anything_came_are_pending() -> None:
 async def test_live_view_ends_with_its_block() -> None:
     """The last state stays on the screen, and no task stays behind."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    run = Run(SCENARIOS["none"].speech(), "cartesia")
+    run = DemoRun(SCENARIOS["none"].speech(), "cartesia")
     before = asyncio.all_tasks()
     async with shown(console, lambda: OneRun(SCENARIOS["none"], run)):
         await asyncio.sleep(0.35)

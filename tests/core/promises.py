@@ -8,11 +8,11 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.health import Health
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.hedging import HedgeBudget
-from resilient_stt.core.inputs import ErrorKind, SaidKind
-from resilient_stt.core.policy import Pace, Policies, Provider, ReplayPolicy
-from resilient_stt.core.session import Session
+from resilient_stt.core.inputs import ErrorKind, EventKind
+from resilient_stt.core.policy import Pace, Policies, ProviderTraits, ReplayPolicy
+from resilient_stt.core.session import FailoverEngine
 from resilient_stt.events import AudioLost, Event
 
 from .simulator import (
@@ -35,7 +35,7 @@ from .simulator import (
     speak,
 )
 
-START, END, FINAL, INTERIM = SaidKind.START, SaidKind.END, SaidKind.FINAL, SaidKind.INTERIM
+START, END, FINAL, INTERIM = EventKind.START, EventKind.END, EventKind.FINAL, EventKind.INTERIM
 
 VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
 """Words that no two of are similar."""
@@ -131,7 +131,7 @@ def simulations(
         # one leg may lose its tail; a second one that hears nothing there would be believed
         tails: list[Fault] = [NeverEnds(telling=False)]
         last = [word for word in words if word.text][-1]
-        if last.end - last.start - jitter >= ReplayPolicy().segment_owes:
+        if last.end - last.start - jitter >= ReplayPolicy().min_pending_speech:
             tails.append(LosesTail())  # who ends as he should is believed about a shorter rest
         tail = draw(st.sampled_from(tails))
         route[0] = replace(route[0], faults=[*route[0].faults, tail])
@@ -181,10 +181,10 @@ def events(sim: Simulation, kind: type[E]) -> list[E]:
     return [e for e in sim.events if isinstance(e, kind)]
 
 
-def alone(count: int = 1, *, hears: bool = True) -> Session:
+def alone(count: int = 1, *, vad_enabled: bool = True) -> FailoverEngine:
     """A session on providers `a`, `b`, ... without a simulation around it."""
     names = "abc"[:count]
     policies = Policies()
-    health = {name: Health(Breaker(policies.breaker)) for name in names}
-    route = [Provider(name=name) for name in names]
-    return Session(routing(route), health, policies, HedgeBudget(), hears=hears)
+    health = {name: ProviderHealth(Breaker(policies.breaker)) for name in names}
+    route = [ProviderTraits(name=name) for name in names]
+    return FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=vad_enabled)

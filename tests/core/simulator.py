@@ -17,43 +17,43 @@ from functools import partial
 
 from resilient_stt.core.breaker import Breaker
 from resilient_stt.core.commands import (
-    Availability,
-    CloseLeg,
+    CloseConnection,
     Command,
     Emit,
-    EndLeg,
+    EndInput,
     Finish,
-    FlushLeg,
+    FlushConnection,
     GiveUp,
-    OpenLeg,
-    Release,
-    Report,
+    OpenConnection,
+    ReleaseAudio,
+    ReportAvailability,
+    ReportEvent,
     Role,
     SendAudio,
-    Serve,
+    SetServing,
 )
-from resilient_stt.core.health import Health
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
     ErrorKind,
-    Flushed,
+    EventKind,
+    FlushRequested,
     Input,
     InputEnded,
-    LegEnded,
-    LegFailed,
-    LegSaid,
-    Opened,
-    Said,
-    SaidKind,
+    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
+    TranscriptEvent,
     Word,
 )
-from resilient_stt.core.policy import Pace, Policies, Provider, RoutingPolicy
-from resilient_stt.core.routing import Router, Routing
-from resilient_stt.core.session import Session
+from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPolicy
+from resilient_stt.core.routing import LanguageTracker, Router
+from resilient_stt.core.session import FailoverEngine
 from resilient_stt.events import Event
 
 RATE = 16_000
@@ -245,15 +245,15 @@ class Recogniser:
         return any(since <= at < until for since, until in self.down)
 
     @property
-    def traits(self) -> Provider:
-        return Provider(
+    def traits(self) -> ProviderTraits:
+        return ProviderTraits(
             name=self.name,
             pace=self.pace,
-            interims=self.interims,
-            flushes=self.flushes,
-            finalises_late=self.finalises_late,
-            final_after=self.final_after,
-            turn_after=self.turn_after,
+            interim_results=self.interims,
+            manual_flush=self.flushes,
+            slow_endpointing=self.finalises_late,
+            final_timeout=self.final_after,
+            end_of_turn_timeout=self.turn_after,
         )
 
 
@@ -271,9 +271,11 @@ class Part:
 class Connection:
     """One stream of a recogniser."""
 
-    def __init__(self, sim: Simulation, leg: int, recogniser: Recogniser, fault: Fault | None):
+    def __init__(
+        self, sim: Simulation, connection: int, recogniser: Recogniser, fault: Fault | None
+    ):
         self.sim = sim
-        self.leg = leg
+        self.leg = connection
         self.of = recogniser
         self.fault = fault
         self.spans: list[tuple[int, int]] = []
@@ -312,7 +314,7 @@ class Connection:
             self._wordless_at = self.sent / RATE
         elif self.of.empties and self.sent / RATE >= self._wordless_at + 1.0:
             self._wordless_at = self.sent / RATE
-            self._say(Said(SaidKind.FINAL))
+            self._say(TranscriptEvent(EventKind.FINAL))
 
     def flush(self) -> None:
         if self.of.flushes:
@@ -323,12 +325,12 @@ class Connection:
         if isinstance(self.fault, Refused):
             return
         if isinstance(self.fault, DropsAtEnd):
-            self._in(self.fault.after, LegFailed(self.leg, ErrorKind.DROPPED, "drop"))
+            self._in(self.fault.after, ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop"))
         elif isinstance(self.fault, LosesTail):
-            self._say_at(self._busy + 0.05, LegEnded(self.leg))
+            self._say_at(self._busy + 0.05, ConnectionEnded(self.leg))
         elif not isinstance(self.fault, NeverEnds):
             self._finalise(len(self._pending))
-            self._say_at(self._heard_at + 0.05, LegEnded(self.leg))
+            self._say_at(self._heard_at + 0.05, ConnectionEnded(self.leg))
         elif self.fault.telling:
             self._finalise(len(self._pending))
 
@@ -358,7 +360,7 @@ class Connection:
     def _start_speech(self, part: Part) -> None:
         if not self._started and part.end - part.start >= NOTICED:
             self._started = True
-            self._say(Said(SaidKind.START))
+            self._say(TranscriptEvent(EventKind.START))
 
     def _finish_word(self, word: Spoken, part: Part, last: int) -> None:
         whole = part.whole and part.until == last
@@ -371,7 +373,7 @@ class Connection:
         if len(self._pending) >= self.of.most:
             self._finalise(self.of.most)
         elif self.of.interims:
-            self._say(self._transcript(SaidKind.INTERIM, self._pending))
+            self._say(self._transcript(EventKind.INTERIM, self._pending))
 
     def _endpoint(self, at: float) -> None:
         """Finalise after enough silence."""
@@ -381,21 +383,21 @@ class Connection:
             self._finalise(len(self._pending))
 
     def _finalise(self, count: int) -> None:
-        said, self._pending = self._pending[:count], self._pending[count:]
-        if said:
+        event, self._pending = self._pending[:count], self._pending[count:]
+        if event:
             self._told_at = self._heard_at
-            self._say(self._transcript(SaidKind.FINAL, said))
+            self._say(self._transcript(EventKind.FINAL, event))
         if self._started and not self._pending:
             self._started = False
-            self._say(Said(SaidKind.END))
+            self._say(TranscriptEvent(EventKind.END))
 
-    def _transcript(self, kind: SaidKind, words: Sequence[Word]) -> Said:
+    def _transcript(self, kind: EventKind, words: Sequence[Word]) -> TranscriptEvent:
         text = " ".join(w.text for w in words)
         if self.of.times == "words":
-            return Said(kind, text, tuple(words), words[0].start, words[-1].end)
+            return TranscriptEvent(kind, text, tuple(words), words[0].start, words[-1].end)
         if self.of.times == "end":
-            return Said(kind, text, (), words[0].start, words[-1].end)
-        return Said(kind, text)
+            return TranscriptEvent(kind, text, (), words[0].start, words[-1].end)
+        return TranscriptEvent(kind, text)
 
     # -- saying
 
@@ -404,22 +406,22 @@ class Connection:
         """When it can say something about what it was sent."""
         return self._busy + self.of.latency + self._late
 
-    def _say(self, said: Said) -> None:
+    def _say(self, event: TranscriptEvent) -> None:
         fault = self.fault
         if isinstance(fault, SaysEmpty) and self.sim.now >= self.opened_at + fault.after:
-            if said.kind is SaidKind.INTERIM:
+            if event.kind is EventKind.INTERIM:
                 return
-            said = Said(said.kind)
-        if isinstance(fault, LosesFinal) and said.text and self._loses(said, fault):
+            event = TranscriptEvent(event.kind)
+        if isinstance(fault, LosesFinal) and event.text and self._loses(event, fault):
             return
-        self._say_at(self._heard_at, LegSaid(self.leg, said))
+        self._say_at(self._heard_at, ProviderEvent(self.leg, event))
 
-    def _loses(self, said: Said, fault: LosesFinal) -> bool:
+    def _loses(self, event: TranscriptEvent, fault: LosesFinal) -> bool:
         """Whether this is of the final that gets lost."""
         number = self._finals
-        self._finals += said.kind is SaidKind.FINAL
+        self._finals += event.kind is EventKind.FINAL
         lost = number >= fault.nth if fault.on else number == fault.nth
-        return lost and (said.kind is SaidKind.FINAL or not fault.drafted)
+        return lost and (event.kind is EventKind.FINAL or not fault.drafted)
 
     def _say_at(self, at: float, event: Input) -> None:
         self.sim.at(at, lambda: self._tell(event))
@@ -438,7 +440,7 @@ class Connection:
 
     def _mute_until(self, event: Input) -> float | None:
         """Until when this is held back, if it is."""
-        if isinstance(event, LegFailed):
+        if isinstance(event, ConnectionFailed):
             return None
         now = self.sim.now
         for since, until in self.of.stalled:
@@ -447,14 +449,14 @@ class Connection:
         fault = self.fault
         if not isinstance(fault, Stalls) or not fault.mute(now - self.opened_at):
             return None
-        if fault.ends and isinstance(event, LegEnded):
+        if fault.ends and isinstance(event, ConnectionEnded):
             return None
         return self.opened_at + fault.after + fault.lasts
 
     def _schedule_fault(self) -> None:
         match self.fault:
             case Refused(kind, after):
-                self._in(after, LegFailed(self.leg, kind, "refused", wait=self.sim.wait))
+                self._in(after, ConnectionFailed(self.leg, kind, "refused", backoff=self.sim.wait))
             case Drops(after):
                 self.sim.at(self.sim.now + after, self._drop)
             case EndsEarly(after):
@@ -464,23 +466,23 @@ class Connection:
         assert isinstance(self.fault, Drops)
         # a plugin can only tell what comes after all that it was told
         if self.fault.telling and self._pending and self.sim.now >= self._told_at:
-            self._tell(LegSaid(self.leg, self._transcript(SaidKind.FINAL, self._pending)))
-        self._tell(LegFailed(self.leg, self.fault.kind, "drop", wait=self.sim.wait))
+            self._tell(ProviderEvent(self.leg, self._transcript(EventKind.FINAL, self._pending)))
+        self._tell(ConnectionFailed(self.leg, self.fault.kind, "drop", backoff=self.sim.wait))
 
     def _end_early(self) -> None:
         wait = self.sim.wait
         if self.ended:  # a clean end would pass for an answer
-            self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "drop", wait=wait))
+            self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop", backoff=wait))
         else:
-            self._tell(LegEnded(self.leg, wait=wait))
+            self._tell(ConnectionEnded(self.leg, backoff=wait))
 
     def go_down(self) -> None:
-        self._tell(LegFailed(self.leg, ErrorKind.DROPPED, "down", wait=self.sim.wait))
+        self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "down", backoff=self.sim.wait))
 
 
-def routing(providers: Sequence[Provider]) -> Routing:
+def routing(providers: Sequence[ProviderTraits]) -> LanguageTracker:
     """The routing of a session that has one route."""
-    return Routing(Router({"default": providers}), RoutingPolicy())
+    return LanguageTracker(Router({"default": providers}), RoutingPolicy())
 
 
 class Simulation:
@@ -491,7 +493,7 @@ class Simulation:
         words: Sequence[Spoken],
         recognisers: Sequence[Recogniser],
         *,
-        hears: bool = True,
+        vad_enabled: bool = True,
         tail: float = 0.6,
         flushes: Sequence[float] = (),
         policies: Policies | None = None,
@@ -507,17 +509,17 @@ class Simulation:
         self.words = list(words)
         self.recognisers = {r.name: r for r in recognisers}
         self.policies = policies or Policies()
-        self.health = {r.name: Health(Breaker(self.policies.breaker)) for r in recognisers}
+        self.health = {r.name: ProviderHealth(Breaker(self.policies.breaker)) for r in recognisers}
         watchdog = self.policies.watchdog
-        self.budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        self.session = Session(
+        self.budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        self.session = FailoverEngine(
             routing([r.traits for r in recognisers]),
             self.health,
             self.policies,
             self.budget,
-            hears=hears,
+            vad_enabled=vad_enabled,
         )
-        self.hears = hears
+        self.vad_enabled = vad_enabled
         self.pad = pad
         self.rush = rush
         self.base = base
@@ -530,7 +532,13 @@ class Simulation:
         self.inputs: list[tuple[float, Input]] = []
         self.pushed = 0
         self.released = 0
-        self._world = {"tail": tail, "frame": frame, "base": base, "pad": pad, "hears": hears}
+        self._world = {
+            "tail": tail,
+            "frame": frame,
+            "base": base,
+            "pad": pad,
+            "vad_enabled": vad_enabled,
+        }
         self._busy = 0
         """Inputs at this moment."""
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
@@ -553,15 +561,15 @@ class Simulation:
     @property
     def wait(self) -> float:
         retry = self.policies.retry
-        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.session.failures, 10))
+        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.session.failures_in_a_row, 10))
 
     def _speak(self, frame: float, tail: float, flushes: Sequence[float]) -> None:
         length = (self.words[-1].end if self.words else 0.0) + tail
         total = round(length * RATE)
         step = round(frame * RATE)
         edges = [*range(step, total, step), *([total] if total else [])]
-        self._happens(0, Opened())
-        voices = self._voices() if self.hears else []
+        self._happens(0, StreamOpened())
+        voices = self._voices() if self.vad_enabled else []
         marks = sorted(round(f * RATE) for f in flushes)
         for before, edge in itertools.pairwise([0, *edges]):
             self._happens(edge, AudioPushed(edge - before, RATE))
@@ -569,7 +577,7 @@ class Simulation:
                 self._happens(edge, voices.pop(0)[1])
             while marks and marks[0] <= edge:
                 marks.pop(0)
-                self._happens(edge, Flushed())
+                self._happens(edge, FlushRequested())
         self.ended_at = self.base + total / RATE / self.rush
         self._happens(total, InputEnded())
 
@@ -613,9 +621,9 @@ class Simulation:
         return self
 
     def _wake(self) -> None:
-        did = self.handle(Woken(wait=self.wait))
+        did = self.handle(DeadlineReached(backoff=self.wait))
         due = self.session.deadline()
-        progress = [c for c in did if not isinstance(c, Release)]
+        progress = [c for c in did if not isinstance(c, ReleaseAudio)]
         assert progress or due is None or due > self.now, f"woken for nothing: {self.session!r}"
 
     def handle(self, event: Input) -> list[Command]:
@@ -629,26 +637,26 @@ class Simulation:
             self.commands.append((self.now, command))
             self._execute(command)
         assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
-        if any(isinstance(c, OpenLeg | CloseLeg) for c in commands):
+        if any(isinstance(c, OpenConnection | CloseConnection) for c in commands):
             self._check_legs()
         return commands
 
     def _check_legs(self) -> None:
         """One leg serves, beside it one hedge and one probe; or, in an outage, a few attempts."""
-        living = {leg.id: leg for leg in self.session._legs}
+        living = {connection.id: connection for connection in self.session._pool}
         assert set(living) == set(self.legs), "a leg that the session does not know of"
-        for leg in living.values():
-            self.roles.setdefault(leg.id, leg.role)
-        roles = Counter(leg.role for leg in living.values())
+        for connection in living.values():
+            self.roles.setdefault(connection.id, connection.role)
+        roles = Counter(connection.role for connection in living.values())
         assert roles[Role.HEDGE] <= roles[Role.ACTIVE] <= 1
         assert roles[Role.PROBE] <= 1
-        assert not (roles[Role.ACTIVE] and roles[Role.ATTEMPT])
-        attempts = Counter(x.provider.name for x in living.values() if x.role is Role.ATTEMPT)
-        assert all(n <= self.policies.retry.attempts for n in attempts.values())
+        assert not (roles[Role.ACTIVE] and roles[Role.RECONNECT])
+        attempts = Counter(x.traits.name for x in living.values() if x.role is Role.RECONNECT)
+        assert all(n <= self.policies.retry.max_concurrent_attempts for n in attempts.values())
 
     def _execute(self, command: Command) -> None:
         match command:
-            case OpenLeg(leg, name, start):
+            case OpenConnection(leg, name, start):
                 assert all(leg > c.leg for c in [*self.closed, *self.legs.values()])
                 assert self.released <= start <= self.pushed
                 self.legs[leg] = self._connect(leg, self.recognisers[name])
@@ -660,28 +668,28 @@ class Simulation:
                 connection.hear(start, end)
                 pace, lived = connection.of.pace, self.now - connection.opened_at
                 assert connection.sent / RATE <= pace.burst + pace.rate * lived + 0.001
-            case FlushLeg(leg):
+            case FlushConnection(leg):
                 assert not self.legs[leg].ended
                 self.legs[leg].flush()
-            case EndLeg(leg):
+            case EndInput(leg):
                 assert not self.legs[leg].ended
                 assert self.now >= self.ended_at
                 self.legs[leg].end()
-            case CloseLeg(leg):
+            case CloseConnection(leg):
                 self.closed.append(self.legs.pop(leg))
-            case Release(before):
+            case ReleaseAudio(before):
                 assert before >= self.released
                 self.released = before
             case Finish() | GiveUp():
                 assert not self.legs, "a leg is still open"
-            case Emit() | Serve() | Availability() | Report():
+            case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
 
-    def _connect(self, leg: int, recogniser: Recogniser) -> Connection:
+    def _connect(self, connection: int, recogniser: Recogniser) -> Connection:
         fault = next(self._faults[recogniser.name], None)
         if recogniser.is_down(self.now - self.base):
             fault = Refused()
-        return Connection(self, leg, recogniser, fault)
+        return Connection(self, connection, recogniser, fault)
 
     # -- what came of it
 
@@ -691,7 +699,7 @@ class Simulation:
 
     @property
     def finals(self) -> list[Emit]:
-        return [e for e in self.emitted if e.kind is SaidKind.FINAL]
+        return [e for e in self.emitted if e.kind is EventKind.FINAL]
 
     @property
     def text(self) -> list[str]:
@@ -699,28 +707,28 @@ class Simulation:
         return " ".join(e.text for e in self.finals).split()
 
     @property
-    def speech(self) -> list[SaidKind]:
+    def speech(self) -> list[EventKind]:
         """START and END, in order."""
-        return [e.kind for e in self.emitted if e.kind in (SaidKind.START, SaidKind.END)]
+        return [e.kind for e in self.emitted if e.kind in (EventKind.START, EventKind.END)]
 
     @property
     def events(self) -> list[Event]:
-        return [c.event for _, c in self.commands if isinstance(c, Report)]
+        return [c.event for _, c in self.commands if isinstance(c, ReportEvent)]
 
     @property
     def opened(self) -> list[str]:
         """The providers of the legs, in order."""
-        return [c.provider for _, c in self.commands if isinstance(c, OpenLeg)]
+        return [c.provider for _, c in self.commands if isinstance(c, OpenConnection)]
 
     def opened_as(self, role: Role) -> list[str]:
         """The providers of the legs that were opened for that, in order."""
-        legs = [c for _, c in self.commands if isinstance(c, OpenLeg)]
-        return [c.provider for c in legs if self.roles.get(c.leg) is role]
+        connections = [c for _, c in self.commands if isinstance(c, OpenConnection)]
+        return [c.provider for c in connections if self.roles.get(c.connection) is role]
 
     @property
     def served(self) -> list[str]:
         """The providers that served, in order."""
-        return [c.provider for _, c in self.commands if isinstance(c, Serve)]
+        return [c.provider for _, c in self.commands if isinstance(c, SetServing)]
 
     @property
     def spoken(self) -> list[str]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import BADNESS, TRANSITIONS, Breaker, Signal, State
+from resilient_stt.core.breaker import PREFERENCE, TRANSITIONS, Breaker, BreakerSignal, BreakerState
 from resilient_stt.core.inputs import ErrorKind
-from resilient_stt.core.outcomes import MOST_OUTCOMES
+from resilient_stt.core.outcomes import MAX_OUTCOMES
 from resilient_stt.core.policy import BreakerPolicy
 
 POLICY = BreakerPolicy()
@@ -26,9 +26,9 @@ def tripped(at: float = 0.0, *, times: int = 1, jitter: float = 0.0) -> Breaker:
     """A breaker that has been open for nearly no time, after `times` trips in a row."""
     breaker = Breaker(POLICY, jitter)
     for _ in range(2):
-        breaker.failed(SERVER, at)
+        breaker.record_failure(SERVER, at)
     for _ in range(times):
-        breaker.failed(SERVER, cooled(breaker, at))
+        breaker.record_failure(SERVER, cooled(breaker, at))
     return breaker
 
 
@@ -36,43 +36,46 @@ def cooled(breaker: Breaker, now: float) -> float:
     """When it is half-open, or `now`."""
     at = breaker.probe_at(now)
     assert at is not None
-    return at if breaker.state(now) in (State.OPEN, State.LOCKED) else now
+    return at if breaker.state(now) in (BreakerState.OPEN, BreakerState.LOCKED) else now
 
 
 def half_open() -> Breaker:
     """A breaker that is half-open from 5.0 on."""
     breaker = tripped()
-    assert breaker.state(5.0) is State.HALF_OPEN
+    assert breaker.state(5.0) is BreakerState.HALF_OPEN
     return breaker
 
 
 # --- the table ---
 
 
-@pytest.mark.parametrize(("state", "signal"), list(itertools.product(State, Signal)))
-def test_every_signal_in_every_state_has_its_place(state: State, signal: Signal) -> None:
+@pytest.mark.parametrize(("state", "signal"), list(itertools.product(BreakerState, BreakerSignal)))
+def test_every_signal_in_every_state_has_its_place(
+    state: BreakerState, signal: BreakerSignal
+) -> None:
     """Any signal in any state is in the table; success closes, and only time half-opens."""
     after = TRANSITIONS[state, signal]
-    assert (after is State.CLOSED) == (
-        signal is Signal.SUCCESS or (state, signal) == (State.CLOSED, Signal.COOLED)
+    assert (after is BreakerState.CLOSED) == (
+        signal is BreakerSignal.SUCCESS
+        or (state, signal) == (BreakerState.CLOSED, BreakerSignal.COOLED)
     )
-    if signal is Signal.LOCK:
-        assert after is State.LOCKED
-    if state is State.LOCKED and signal is Signal.TRIP:
-        assert after is State.LOCKED
-    if signal is Signal.COOLED:
-        assert (after is State.HALF_OPEN) == (state is not State.CLOSED)
+    if signal is BreakerSignal.LOCK:
+        assert after is BreakerState.LOCKED
+    if state is BreakerState.LOCKED and signal is BreakerSignal.TRIP:
+        assert after is BreakerState.LOCKED
+    if signal is BreakerSignal.COOLED:
+        assert (after is BreakerState.HALF_OPEN) == (state is not BreakerState.CLOSED)
 
 
 def test_every_state_has_its_rank() -> None:
     """Closed providers come first, then those that may be probed; locked ones are last."""
-    assert sorted(State, key=BADNESS.__getitem__) == [
-        State.CLOSED,
-        State.HALF_OPEN,
-        State.OPEN,
-        State.LOCKED,
+    assert sorted(BreakerState, key=PREFERENCE.__getitem__) == [
+        BreakerState.CLOSED,
+        BreakerState.HALF_OPEN,
+        BreakerState.OPEN,
+        BreakerState.LOCKED,
     ]
-    assert sorted(BADNESS.values()) == [0, 1, 2, 3]
+    assert sorted(PREFERENCE.values()) == [0, 1, 2, 3]
 
 
 # --- what opens it ---
@@ -83,12 +86,12 @@ def test_three_failures_in_a_row_open_it(kind: ErrorKind) -> None:
     """The third failure in a row within thirty seconds opens a breaker for five."""
     breaker = Breaker(POLICY)
     for at in (0.0, 14.0):
-        breaker.failed(kind, at)
+        breaker.record_failure(kind, at)
         assert breaker.admits(at)
-    breaker.failed(kind, 29.0)
-    assert breaker.state(29.0) is State.OPEN
-    assert breaker.state(33.9) is State.OPEN
-    assert breaker.state(34.0) is State.HALF_OPEN
+    breaker.record_failure(kind, 29.0)
+    assert breaker.state(29.0) is BreakerState.OPEN
+    assert breaker.state(33.9) is BreakerState.OPEN
+    assert breaker.state(34.0) is BreakerState.HALF_OPEN
     assert not breaker.admits(34.0)
 
 
@@ -96,8 +99,8 @@ def test_old_failures_do_not_count() -> None:
     """Failures more than thirty seconds apart do not open it."""
     breaker = Breaker(POLICY)
     for at in (0.0, 16.0, 32.0, 48.0, 64.0):
-        breaker.failed(ErrorKind.DROPPED, at)
-    assert breaker.state(64.0) is State.CLOSED
+        breaker.record_failure(ErrorKind.DROPPED, at)
+    assert breaker.state(64.0) is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("window", [30.0, 0.0])
@@ -105,32 +108,32 @@ def test_a_failure_is_as_old_as_the_window(window: float) -> None:
     """A failure counts for less than the window, so that an empty window holds the newest only."""
     breaker = Breaker(BreakerPolicy(window=window))
     for at in (0.0, 1.0, window):
-        breaker.failed(SERVER, at)
+        breaker.record_failure(SERVER, at)
     assert breaker.admits(window)
 
 
 def test_success_ends_a_row_of_failures() -> None:
     """Text between failures makes the row begin again, though it does not count as an outcome."""
-    breaker = Breaker(BreakerPolicy(outcomes=99))
+    breaker = Breaker(BreakerPolicy(minimum_calls=99))
     for at in range(10):
         for later in (0.0, 0.1):
-            breaker.failed(ErrorKind.DROPPED, at + later)
+            breaker.record_failure(ErrorKind.DROPPED, at + later)
         for later in (0.2, 0.3, 0.4):
-            breaker.succeeded(at + later)
-        breaker.failed(ErrorKind.DROPPED, at + 0.5)
-        breaker.succeeded(at + 0.6)
-    assert breaker.state(10) is State.CLOSED
+            breaker.record_text(at + later)
+        breaker.record_failure(ErrorKind.DROPPED, at + 0.5)
+        breaker.record_text(at + 0.6)
+    assert breaker.state(10) is BreakerState.CLOSED
 
 
 def test_a_provider_that_flaps_is_opened() -> None:
     """Failures with text between open it when they are half of five outcomes."""
     breaker = Breaker(POLICY)
     for at in (0.0, 10.0):
-        breaker.failed(ErrorKind.DROPPED, at)
-        breaker.succeeded(at + 2.0)
+        breaker.record_failure(ErrorKind.DROPPED, at)
+        breaker.record_text(at + 2.0)
         assert breaker.admits(at + 2.0)
-    breaker.failed(ErrorKind.DROPPED, 20.0)
-    assert breaker.state(20.0) is State.OPEN
+    breaker.record_failure(ErrorKind.DROPPED, 20.0)
+    assert breaker.state(20.0) is BreakerState.OPEN
 
 
 @pytest.mark.parametrize(("every", "opens"), [(0.9, True), (1.2, False)])
@@ -139,67 +142,73 @@ def test_half_is_a_failure_in_every_second_with_text(every: float, opens: bool) 
     breaker, fails = Breaker(POLICY), 35.0
     for now in [n / 20 for n in range(100 * 20)]:
         if now >= fails:
-            breaker.failed(ErrorKind.DROPPED, now)
+            breaker.record_failure(ErrorKind.DROPPED, now)
             fails += every
         if not breaker.admits(now):
             break
-        breaker.succeeded(now)
+        breaker.record_text(now)
     assert breaker.admits(now) is not opens
 
 
 def test_text_counts_once_a_second() -> None:
     """Four failures beside a second of text are enough; beside three seconds they are not half."""
-    breaker = Breaker(BreakerPolicy(failures=99))
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
     for n in range(100):
-        breaker.succeeded(n / 100)
+        breaker.record_text(n / 100)
     for _ in range(3):
-        breaker.failed(SERVER, 1.5)
+        breaker.record_failure(SERVER, 1.5)
     assert breaker.admits(1.5)  # of four outcomes
-    breaker.failed(SERVER, 1.5)
+    breaker.record_failure(SERVER, 1.5)
     assert not breaker.admits(1.5)
 
-    breaker = Breaker(BreakerPolicy(failures=99))
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
     for at in (0.0, 1.0, 2.0, 2.9):
-        breaker.succeeded(at)
+        breaker.record_text(at)
     for _ in range(2):
-        breaker.failed(SERVER, 3.0)
+        breaker.record_failure(SERVER, 3.0)
     assert breaker.admits(3.0)  # two of five
-    breaker.failed(SERVER, 3.0)
+    breaker.record_failure(SERVER, 3.0)
     assert not breaker.admits(3.0)  # three of six
 
 
 def test_old_text_does_not_count() -> None:
     """Text of more than thirty seconds ago weighs no failures."""
-    breaker = Breaker(BreakerPolicy(failures=99))
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
     for text in range(20):
-        breaker.succeeded(text)
+        breaker.record_text(text)
     for at in (44.0, 45.0):
-        breaker.failed(SERVER, at)
+        breaker.record_failure(SERVER, at)
     assert breaker.admits(45.0)  # two of six
-    breaker.failed(SERVER, 46.0)
+    breaker.record_failure(SERVER, 46.0)
     assert not breaker.admits(46.0)  # three of six
 
 
 def test_a_policy_without_bounds_costs_no_memory() -> None:
     """Where every text counts and nothing opens it, old outcomes give way to new ones."""
     breaker = Breaker(
-        BreakerPolicy(success_every=0, window=1e9, failures=9**9, failed_share=1.0, outcomes=3)
+        BreakerPolicy(
+            success_interval=0,
+            window=1e9,
+            consecutive_failures=9**9,
+            failure_rate_threshold=1.0,
+            minimum_calls=3,
+        )
     )
-    for at in range(2 * MOST_OUTCOMES):
-        breaker.succeeded(at)
-        breaker.failed(SERVER, at)
-    assert len(breaker._outcomes._outcomes) == MOST_OUTCOMES
+    for at in range(2 * MAX_OUTCOMES):
+        breaker.record_text(at)
+        breaker.record_failure(SERVER, at)
+    assert len(breaker._outcomes._outcomes) == MAX_OUTCOMES
     assert breaker.admits(at)
 
 
 def test_an_opening_uses_its_evidence_up() -> None:
     """Once it has closed again, three failures in a row are needed anew."""
     breaker = tripped()
-    breaker.succeeded(1.0)
+    breaker.record_text(1.0)
     for _ in range(2):
-        breaker.failed(SERVER, 1.0)
+        breaker.record_failure(SERVER, 1.0)
     assert breaker.admits(1.0)
-    breaker.failed(SERVER, 1.0)
+    breaker.record_failure(SERVER, 1.0)
     assert not breaker.admits(1.0)
 
 
@@ -207,50 +216,50 @@ def test_slow_finals_in_a_row_open_it() -> None:
     """The third slow final in a row opens it, however long they take and whatever text comes."""
     breaker = Breaker(POLICY)
     for at in (0.0, 100.0):
-        breaker.slow(at)
-        breaker.succeeded(at)
-        assert breaker.sound(at)
-    breaker.slow(200.0)
-    assert breaker.state(204.9) is State.OPEN
-    assert breaker.state(205.0) is State.HALF_OPEN
+        breaker.record_slow_final(at)
+        breaker.record_text(at)
+        assert breaker.is_proven(at)
+    breaker.record_slow_final(200.0)
+    assert breaker.state(204.9) is BreakerState.OPEN
+    assert breaker.state(205.0) is BreakerState.HALF_OPEN
 
 
 def test_a_final_in_time_ends_a_row_of_slow_ones() -> None:
     """Slow finals with one in time between them do not open it."""
     breaker = Breaker(POLICY)
     for at in range(10):
-        breaker.slow(at)
-        breaker.slow(at)
-        breaker.in_time(at)
-    assert breaker.sound(10.0)
+        breaker.record_slow_final(at)
+        breaker.record_slow_final(at)
+        breaker.record_timely_final(at)
+    assert breaker.is_proven(10.0)
 
 
 def test_text_does_not_close_what_is_open_for_slowness() -> None:
     """The slow leg goes on speaking: only a final in time lets its text close the breaker."""
     breaker = Breaker(POLICY)
     for _ in range(3):
-        breaker.slow(0.0)
-    breaker.succeeded(0.1)
-    breaker.failed(SERVER, 0.2)
-    breaker.succeeded(0.3)
-    assert breaker.state(0.3) is State.OPEN
-    breaker.in_time(0.4)
-    assert breaker.state(0.4) is State.CLOSED
+        breaker.record_slow_final(0.0)
+    breaker.record_text(0.1)
+    breaker.record_failure(SERVER, 0.2)
+    breaker.record_text(0.3)
+    assert breaker.state(0.3) is BreakerState.OPEN
+    breaker.record_timely_final(0.4)
+    assert breaker.state(0.4) is BreakerState.CLOSED
 
 
 def test_text_closes_what_was_open_for_slowness() -> None:
     """Once cooled it is closed by text as any other, and three slow finals double its time."""
     breaker = Breaker(POLICY)
     for _ in range(3):
-        breaker.slow(0.0)
-    breaker.succeeded(5.0)
-    assert breaker.sound(5.0)
+        breaker.record_slow_final(0.0)
+    breaker.record_text(5.0)
+    assert breaker.is_proven(5.0)
     for _ in range(2):
-        breaker.slow(6.0)
+        breaker.record_slow_final(6.0)
     assert breaker.admits(6.0)
-    breaker.slow(6.0)
-    assert breaker.state(15.9) is State.OPEN
-    assert breaker.state(16.0) is State.HALF_OPEN
+    breaker.record_slow_final(6.0)
+    assert breaker.state(15.9) is BreakerState.OPEN
+    assert breaker.state(16.0) is BreakerState.HALF_OPEN
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
@@ -258,41 +267,41 @@ def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
     """What is open for slowness and then refused is closed by text."""
     breaker = Breaker(POLICY)
     for _ in range(3):
-        breaker.slow(0.0)
-    breaker.failed(kind, 1.0)
-    breaker.succeeded(2.0)
-    assert breaker.sound(2.0)
+        breaker.record_slow_final(0.0)
+    breaker.record_failure(kind, 1.0)
+    breaker.record_text(2.0)
+    assert breaker.is_proven(2.0)
 
 
 def test_slowness_counts_while_closed_only() -> None:
     """Late finals of old legs neither keep it open nor begin a row."""
     breaker = tripped()
     for at in (1.0, 2.0, 3.0, 5.0, 6.0, 7.0):
-        breaker.slow(at)
-    assert breaker.state(7.0) is State.HALF_OPEN
-    breaker.succeeded(8.0)
-    breaker.slow(8.0)
-    breaker.slow(8.0)
-    assert breaker.sound(8.0)
+        breaker.record_slow_final(at)
+    assert breaker.state(7.0) is BreakerState.HALF_OPEN
+    breaker.record_text(8.0)
+    breaker.record_slow_final(8.0)
+    breaker.record_slow_final(8.0)
+    assert breaker.is_proven(8.0)
 
 
 def test_a_row_of_slow_finals_ends_when_it_opens() -> None:
     """Slow finals before another opening do not count after it."""
     breaker = Breaker(POLICY)
     for _ in range(2):
-        breaker.slow(0.0)
-    breaker.failed(ErrorKind.AUTH, 0.0)
-    breaker.succeeded(1.0)
-    breaker.slow(1.0)
-    assert breaker.sound(1.0)
+        breaker.record_slow_final(0.0)
+    breaker.record_failure(ErrorKind.AUTH, 0.0)
+    breaker.record_text(1.0)
+    breaker.record_slow_final(1.0)
+    assert breaker.is_proven(1.0)
 
 
 def test_a_half_open_breaker_opens_at_one_failure() -> None:
     """A failure of a half-open breaker opens it for twice as long."""
     breaker = half_open()
-    breaker.failed(ErrorKind.CONNECT, 5.0)
-    assert breaker.state(14.9) is State.OPEN
-    assert breaker.state(15.0) is State.HALF_OPEN
+    breaker.record_failure(ErrorKind.CONNECT, 5.0)
+    assert breaker.state(14.9) is BreakerState.OPEN
+    assert breaker.state(15.0) is BreakerState.HALF_OPEN
 
 
 @pytest.mark.parametrize("kind", COUNTED)
@@ -300,23 +309,23 @@ def test_what_fails_while_open_changes_nothing(kind: ErrorKind) -> None:
     """A hundred streams that lose their legs at once open it for five seconds, not for ever."""
     breaker = Breaker(POLICY)
     for at in range(100):
-        breaker.failed(kind, at / 100)
-    assert breaker.state(5.01) is State.OPEN
-    assert breaker.state(5.02) is State.HALF_OPEN
-    breaker.failed(kind, 6.0)
-    assert breaker.state(15.9) is State.OPEN
-    assert breaker.state(16.0) is State.HALF_OPEN
+        breaker.record_failure(kind, at / 100)
+    assert breaker.state(5.01) is BreakerState.OPEN
+    assert breaker.state(5.02) is BreakerState.HALF_OPEN
+    breaker.record_failure(kind, 6.0)
+    assert breaker.state(15.9) is BreakerState.OPEN
+    assert breaker.state(16.0) is BreakerState.HALF_OPEN
 
 
 def test_a_bad_request_says_nothing_about_health() -> None:
     """Bad requests open nothing, end no row and no health, and spoil no soundness."""
     breaker = Breaker(POLICY)
     for _ in range(9):
-        breaker.failed(BAD_REQUEST, 0.0)
-    assert breaker.sound(0.0)
+        breaker.record_failure(BAD_REQUEST, 0.0)
+    assert breaker.is_proven(0.0)
     breaker = half_open()
-    breaker.failed(BAD_REQUEST, 5.0)
-    assert breaker.state(5.0) is State.HALF_OPEN
+    breaker.record_failure(BAD_REQUEST, 5.0)
+    assert breaker.state(5.0) is BreakerState.HALF_OPEN
 
 
 # --- for how long ---
@@ -329,50 +338,50 @@ def test_it_stays_open_twice_as_long_each_time() -> None:
         until = cooled(breaker, at)
         times.append(until - at)
         at = until
-        breaker.failed(SERVER, at)
+        breaker.record_failure(SERVER, at)
     assert times == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
 def test_endless_outages_are_forgiven_as_soon() -> None:
     """Doublings end with the longest time: an hour of health is not needed after a bad night."""
     breaker, now = tripped(times=2000), 1e6
-    breaker.succeeded(now)
-    breaker.succeeded(now + 60)
+    breaker.record_text(now)
+    breaker.record_text(now + 60)
     for _ in range(3):
-        breaker.failed(SERVER, now + 60)
+        breaker.record_failure(SERVER, now + 60)
     assert cooled(breaker, now + 60) == now + 60 + 160
-    breaker.succeeded(now + 100)
-    breaker.succeeded(now + 100 + 6 * 60)
+    breaker.record_text(now + 100)
+    breaker.record_text(now + 100 + 6 * 60)
     for _ in range(3):
-        breaker.failed(SERVER, now + 500)
+        breaker.record_failure(SERVER, now + 500)
     assert cooled(breaker, now + 500) == now + 505
 
 
 def test_health_takes_doublings_back() -> None:
     """Each healthy minute takes one doubling back; a failure begins the minute again."""
     breaker = tripped(times=4)  # would be open for 80 s next
-    breaker.succeeded(100.0)
-    breaker.succeeded(159.0)
-    breaker.failed(ErrorKind.DROPPED, 159.5)
-    breaker.succeeded(160.0)
-    breaker.succeeded(219.9)
-    breaker.failed(BAD_REQUEST, 219.9)
-    breaker.succeeded(280.0)
+    breaker.record_text(100.0)
+    breaker.record_text(159.0)
+    breaker.record_failure(ErrorKind.DROPPED, 159.5)
+    breaker.record_text(160.0)
+    breaker.record_text(219.9)
+    breaker.record_failure(BAD_REQUEST, 219.9)
+    breaker.record_text(280.0)
     for _ in range(3):
-        breaker.failed(SERVER, 300.0)
+        breaker.record_failure(SERVER, 300.0)
     assert cooled(breaker, 300.0) == 320.0
 
 
 def test_slowness_begins_the_healthy_minute_again() -> None:
     """Time before and while it is open for slowness is not healthy."""
     breaker = tripped(times=2)  # 20 s next
-    breaker.succeeded(100.0)
+    breaker.record_text(100.0)
     for _ in range(3):
-        breaker.slow(155.0)
-    breaker.succeeded(180.0)
-    breaker.succeeded(239.0)
+        breaker.record_slow_final(155.0)
+    breaker.record_text(180.0)
+    breaker.record_text(239.0)
     for _ in range(3):
-        breaker.failed(SERVER, 239.0)
+        breaker.record_failure(SERVER, 239.0)
     assert cooled(breaker, 239.0) == 239.0 + 40.0
 
 
@@ -380,55 +389,55 @@ def test_slowness_begins_the_healthy_minute_again() -> None:
 def test_refused_credentials_lock_it(kind: ErrorKind) -> None:
     """Refused credentials lock it at once; it is probed every three hundred seconds."""
     breaker = Breaker(POLICY)
-    breaker.failed(kind, 0.0)
-    assert breaker.state(299.9) is State.LOCKED
-    assert breaker.state(300.0) is State.HALF_OPEN
-    breaker.failed(kind, 300.0)
-    assert breaker.state(599.0) is State.LOCKED
-    breaker.succeeded(599.5)
-    assert breaker.state(599.5) is State.CLOSED
+    breaker.record_failure(kind, 0.0)
+    assert breaker.state(299.9) is BreakerState.LOCKED
+    assert breaker.state(300.0) is BreakerState.HALF_OPEN
+    breaker.record_failure(kind, 300.0)
+    assert breaker.state(599.0) is BreakerState.LOCKED
+    breaker.record_text(599.5)
+    assert breaker.state(599.5) is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("kind", [*COUNTED, ErrorKind.RATE_LIMITED])
 def test_a_lock_is_not_shortened(kind: ErrorKind) -> None:
     """Failures of other kinds do not bring the next attempt with refused credentials forward."""
     breaker = Breaker(POLICY)
-    breaker.failed(ErrorKind.AUTH, 0.0)
+    breaker.record_failure(ErrorKind.AUTH, 0.0)
     for _ in range(5):
-        breaker.failed(kind, 1.0)
-    assert breaker.state(299.9) is State.LOCKED
-    breaker.failed(ErrorKind.RATE_LIMITED, 299.9, 400.0)
-    assert breaker.state(699.8) is State.LOCKED
+        breaker.record_failure(kind, 1.0)
+    assert breaker.state(299.9) is BreakerState.LOCKED
+    breaker.record_failure(ErrorKind.RATE_LIMITED, 299.9, 400.0)
+    assert breaker.state(699.8) is BreakerState.LOCKED
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
 def test_what_a_server_asked_for_is_not_shortened(kind: ErrorKind) -> None:
     """A later refusal does not end a wait that was asked for, but text does."""
     breaker = Breaker(POLICY)
-    breaker.failed(ErrorKind.RATE_LIMITED, 0.0, 1000.0)
-    breaker.failed(kind, 1.0)
+    breaker.record_failure(ErrorKind.RATE_LIMITED, 0.0, 1000.0)
+    breaker.record_failure(kind, 1.0)
     assert cooled(breaker, 1.0) == 1000.0
-    breaker.succeeded(2.0)
+    breaker.record_text(2.0)
     for _ in range(3):
-        breaker.failed(SERVER, 3.0)
+        breaker.record_failure(SERVER, 3.0)
     assert cooled(breaker, 3.0) == 8.0
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "open_for"),
+    ("retry_after", "break_duration"),
     [(12.5, 12.5), (0.5, 1.0), (1e-300, 1.0), (3600.0, 3600.0), (86400.0, 3600.0), (1e300, 3600.0)]
     + [(nonsense, 5.0) for nonsense in NONSENSE],
 )
-def test_rate_limits_open_it_without_growing(retry_after: float | None, open_for: float) -> None:
+def test_rate_limits_open_it_without_growing(retry_after: float | None, break_duration: float) -> None:
     """A rate limit opens it for as long as the server says, if it says anything sensible."""
     breaker = Breaker(POLICY)
     at = 0.0
     for _ in range(4):
-        breaker.failed(ErrorKind.RATE_LIMITED, at, retry_after)
-        assert breaker.state(at + open_for - 0.01) is State.OPEN
-        at += open_for
-        assert breaker.state(at) is State.HALF_OPEN
-    breaker.failed(SERVER, at)
+        breaker.record_failure(ErrorKind.RATE_LIMITED, at, retry_after)
+        assert breaker.state(at + break_duration - 0.01) is BreakerState.OPEN
+        at += break_duration
+        assert breaker.state(at) is BreakerState.HALF_OPEN
+    breaker.record_failure(SERVER, at)
     assert cooled(breaker, at) == at + 5.0
 
 
@@ -436,7 +445,7 @@ def test_retry_after_is_for_rate_limits() -> None:
     """What another failure says about when to return is not a wait that was asked for."""
     breaker = Breaker(POLICY)
     for _ in range(3):
-        breaker.failed(SERVER, 0.0, 99.0)
+        breaker.record_failure(SERVER, 0.0, 99.0)
     assert cooled(breaker, 0.0) == 5.0
 
 
@@ -453,12 +462,12 @@ def test_a_fleet_does_not_come_back_in_step(jitter: float) -> None:
         (ErrorKind.RATE_LIMITED, 40.0, 40 * (1 + 0.2 * abs(jitter))),
     ]:
         breaker = Breaker(POLICY, jitter)
-        breaker.failed(kind, 0.0, retry_after)
+        breaker.record_failure(kind, 0.0, retry_after)
         assert breaker.probe_at(0.0) == pytest.approx(expected)
     breaker, now = tripped(jitter=jitter), 0.0
     for _ in range(9):
         last, now = now, cooled(breaker, now)
-        breaker.failed(SERVER, now)
+        breaker.record_failure(SERVER, now)
     assert now - last == pytest.approx(300 * factor)
 
 
@@ -482,26 +491,26 @@ def test_a_policy_leaves_some_time() -> None:
 def test_a_sound_breaker_is_not_probed() -> None:
     """A fresh one is sound, and so is one whose last failure was followed by text."""
     breaker = Breaker(POLICY)
-    assert breaker.sound(0.0)
+    assert breaker.is_proven(0.0)
     assert breaker.probe_at(0.0) is None
-    assert not breaker.lease(0.0)
-    breaker.failed(SERVER, 1.0)
+    assert not breaker.acquire_probe(0.0)
+    breaker.record_failure(SERVER, 1.0)
     assert breaker.admits(1.0)
-    assert not breaker.sound(1.0)
-    breaker.succeeded(2.0)
-    assert breaker.sound(2.0)
+    assert not breaker.is_proven(1.0)
+    breaker.record_text(2.0)
+    assert breaker.is_proven(2.0)
     assert breaker.probe_at(100.0) is None
 
 
 def test_an_unsound_breaker_is_probed_after_a_while() -> None:
     """One failure is probed after the time that it would be open for, counted from the last."""
     breaker = Breaker(POLICY)
-    breaker.failed(SERVER, 0.0)
-    breaker.failed(SERVER, 3.0)
+    breaker.record_failure(SERVER, 0.0)
+    breaker.record_failure(SERVER, 3.0)
     assert breaker.probe_at(4.0) == 8.0
-    assert not breaker.lease(7.9)
+    assert not breaker.acquire_probe(7.9)
     assert breaker.probe_at(20.0) == 20.0
-    assert breaker.lease(8.0)
+    assert breaker.acquire_probe(8.0)
 
 
 @pytest.mark.parametrize(("kind", "until"), [(SERVER, 5.0), (ErrorKind.AUTH, 300.0)])
@@ -509,102 +518,102 @@ def test_an_open_breaker_is_probed_when_it_cools(kind: ErrorKind, until: float) 
     """Until then there is no lease; from then on it is to be had at once."""
     breaker = Breaker(POLICY)
     for _ in range(3):
-        breaker.failed(kind, 0.0)
+        breaker.record_failure(kind, 0.0)
     assert breaker.probe_at(1.0) == until
-    assert not breaker.lease(until - 0.1)
+    assert not breaker.acquire_probe(until - 0.1)
     assert breaker.probe_at(until + 7) == until + 7
-    assert breaker.lease(until + 7)
+    assert breaker.acquire_probe(until + 7)
 
 
 def test_one_probe_at_a_time() -> None:
     """While a lease is out, the next probe waits for a verdict, or until the lease runs out."""
     breaker = half_open()
-    assert breaker.lease(6.0)
-    assert not breaker.lease(6.0)
+    assert breaker.acquire_probe(6.0)
+    assert not breaker.acquire_probe(6.0)
     assert breaker.probe_at(7.0) == 21.0
-    assert not breaker.lease(20.9)
-    assert breaker.lease(21.0)
-    breaker.release(22.0)
-    assert breaker.state(22.0) is State.HALF_OPEN
-    assert breaker.lease(22.0)
-    breaker.passed(23.0)
-    assert breaker.lease(23.0)
+    assert not breaker.acquire_probe(20.9)
+    assert breaker.acquire_probe(21.0)
+    breaker.release_probe(22.0)
+    assert breaker.state(22.0) is BreakerState.HALF_OPEN
+    assert breaker.acquire_probe(22.0)
+    breaker.probe_passed(23.0)
+    assert breaker.acquire_probe(23.0)
 
 
 def test_two_passes_close_it() -> None:
     """One pass is luck, two are health; what passes was not lost to a bad request between."""
     breaker = half_open()
-    assert breaker.lease(5.0)
-    breaker.passed(6.0)
-    assert breaker.state(6.0) is State.HALF_OPEN
-    assert breaker.lease(6.0)
-    breaker.failed(BAD_REQUEST, 7.0)
-    breaker.passed(7.0)
-    assert breaker.sound(7.0)
+    assert breaker.acquire_probe(5.0)
+    breaker.probe_passed(6.0)
+    assert breaker.state(6.0) is BreakerState.HALF_OPEN
+    assert breaker.acquire_probe(6.0)
+    breaker.record_failure(BAD_REQUEST, 7.0)
+    breaker.probe_passed(7.0)
+    assert breaker.is_proven(7.0)
 
 
 def test_two_passes_make_a_closed_breaker_sound() -> None:
     """A failure that did not open it is made good by probes as well, and ends the row."""
     breaker = Breaker(POLICY)
     for _ in range(2):
-        breaker.failed(SERVER, 0.0)
-    breaker.passed(6.0)
-    assert not breaker.sound(6.0)
-    breaker.passed(7.0)
-    assert breaker.sound(7.0)
-    breaker.failed(SERVER, 8.0)
+        breaker.record_failure(SERVER, 0.0)
+    breaker.probe_passed(6.0)
+    assert not breaker.is_proven(6.0)
+    breaker.probe_passed(7.0)
+    assert breaker.is_proven(7.0)
+    breaker.record_failure(SERVER, 8.0)
     assert breaker.admits(8.0)
-    breaker.passed(9.0)
-    assert not breaker.sound(9.0)  # passes before a proof are used up
+    breaker.probe_passed(9.0)
+    assert not breaker.is_proven(9.0)  # passes before a proof are used up
 
 
 @pytest.mark.parametrize("kind", [*COUNTED, *CREDENTIALS, ErrorKind.RATE_LIMITED])
 def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
     """A failed probe, or traffic that fails meanwhile, makes the probes begin again."""
     breaker = half_open()
-    breaker.passed(5.0)
-    breaker.failed(kind, 6.0)
+    breaker.probe_passed(5.0)
+    breaker.record_failure(kind, 6.0)
     at = cooled(breaker, 6.0)
     assert at > 6.0
-    breaker.passed(at)
-    assert breaker.state(at) is State.HALF_OPEN
-    breaker.passed(at)
-    assert breaker.sound(at)
+    breaker.probe_passed(at)
+    assert breaker.state(at) is BreakerState.HALF_OPEN
+    breaker.probe_passed(at)
+    assert breaker.is_proven(at)
 
 
 def test_slowness_undoes_passes() -> None:
     """What opens it for slowness makes the probes begin again, too."""
     breaker = Breaker(POLICY)
-    breaker.failed(SERVER, 0.0)
-    breaker.passed(5.0)
+    breaker.record_failure(SERVER, 0.0)
+    breaker.probe_passed(5.0)
     for _ in range(3):
-        breaker.slow(6.0)
-    breaker.passed(7.0)
-    assert breaker.state(7.0) is State.OPEN
-    breaker.passed(8.0)
-    assert breaker.sound(8.0)
+        breaker.record_slow_final(6.0)
+    breaker.probe_passed(7.0)
+    assert breaker.state(7.0) is BreakerState.OPEN
+    breaker.probe_passed(8.0)
+    assert breaker.is_proven(8.0)
 
 
 def test_a_failed_probe_gives_the_lease_back() -> None:
     """The next probe waits for the breaker, not for the lease; a bad request keeps the lease."""
     breaker = half_open()
-    assert breaker.lease(5.0)
-    breaker.failed(BAD_REQUEST, 5.5)
+    assert breaker.acquire_probe(5.0)
+    breaker.record_failure(BAD_REQUEST, 5.5)
     assert breaker.probe_at(5.5) == 20.0
-    breaker.failed(SERVER, 6.0)
+    breaker.record_failure(SERVER, 6.0)
     assert breaker.probe_at(6.0) == 16.0
 
 
 def test_text_makes_probes_needless() -> None:
     """Text from traffic closes it from any state, at once."""
     for breaker in (half_open(), tripped(), Breaker(POLICY)):
-        breaker.lease(5.0)
-        breaker.passed(5.0)
-        breaker.succeeded(5.0)
-        assert breaker.sound(5.0)
-        breaker.failed(SERVER, 6.0)
-        breaker.passed(6.0)
-        assert not breaker.sound(6.0)
+        breaker.acquire_probe(5.0)
+        breaker.probe_passed(5.0)
+        breaker.record_text(5.0)
+        assert breaker.is_proven(5.0)
+        breaker.record_failure(SERVER, 6.0)
+        breaker.probe_passed(6.0)
+        assert not breaker.is_proven(6.0)
 
 
 def test_it_shows_its_state() -> None:
@@ -646,12 +655,12 @@ def test_it_opens_by_its_rules(script: list[tuple[float, bool]]) -> None:
     for later, fails in script:
         now += later
         if not fails:
-            breaker.succeeded(now)
+            breaker.record_text(now)
             naive.succeeded(now)
         else:
-            breaker.failed(SERVER, now)
+            breaker.record_failure(SERVER, now)
             if naive.failed(now):
-                assert breaker.state(now) is State.OPEN
+                assert breaker.state(now) is BreakerState.OPEN
                 breaker, naive = Breaker(POLICY), Naive()
         assert breaker.admits(now)
 
@@ -659,19 +668,28 @@ def test_it_opens_by_its_rules(script: list[tuple[float, bool]]) -> None:
 Call = tuple[str, ErrorKind, float | None]
 
 calls = st.tuples(
-    st.sampled_from(["succeeded", "slow", "in_time", "lease", "release", "passed"])
-    | st.sampled_from(["failed", "lease", "passed"]),
+    st.sampled_from(
+        [
+            "record_text",
+            "record_slow_final",
+            "record_timely_final",
+            "acquire_probe",
+            "release_probe",
+            "probe_passed",
+        ]
+    )
+    | st.sampled_from(["record_failure", "acquire_probe", "probe_passed"]),
     st.sampled_from(ErrorKind),
     st.sampled_from([*NONSENSE, 1.0, 500.0, 1e9]) | st.floats(),
 )
 scripts = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 5.0]) | st.floats(0, 400), calls))
-LONGEST = POLICY.retry_after_max * (1 + POLICY.jitter) + 1e-3
+LONGEST = POLICY.max_retry_after * (1 + POLICY.jitter) + 1e-3
 
 
 def do(breaker: Breaker, call: Call, now: float) -> object:
     """Tell a breaker of something."""
     name, kind, retry_after = call
-    args = (kind, now, retry_after) if name == "failed" else (now,)
+    args = (kind, now, retry_after) if name == "record_failure" else (now,)
     return getattr(breaker, name)(*args)
 
 
@@ -685,15 +703,15 @@ def test_no_provider_is_shut_out_for_ever(
         now += later
         do(breaker, call, now)
         at = breaker.probe_at(now)
-        assert (at is None) == breaker.sound(now)
+        assert (at is None) == breaker.is_proven(now)
         assert at is None or now <= at <= now + LONGEST
-    for _ in range(POLICY.passes):
-        if not breaker.sound(now):
+    for _ in range(POLICY.success_threshold):
+        if not breaker.is_proven(now):
             now = breaker.probe_at(now) or now
-            assert breaker.state(now) in (State.CLOSED, State.HALF_OPEN)
-            assert breaker.lease(now)
-            breaker.passed(now)
-    assert breaker.sound(now)
+            assert breaker.state(now) in (BreakerState.CLOSED, BreakerState.HALF_OPEN)
+            assert breaker.acquire_probe(now)
+            breaker.probe_passed(now)
+    assert breaker.is_proven(now)
 
 
 @given(scripts)
@@ -705,18 +723,20 @@ def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
     breaker, now = Breaker(POLICY), 0.0
     for later, call in script:
         now += later
-        before, sound = breaker.state(now), breaker.sound(now)
+        before, sound = breaker.state(now), breaker.is_proven(now)
         do(breaker, call, now)
         after = breaker.state(now)
-        assert breaker.admits(now) is (after is State.CLOSED)
-        if BADNESS[after] < BADNESS[before] or (breaker.sound(now) and not sound):
-            assert call[0] in ("succeeded", "in_time", "passed")
-            assert breaker.sound(now)
-        if BADNESS[after] > BADNESS[before] or (sound and not breaker.sound(now)):
-            assert call[0] == "slow" or (call[0] == "failed" and call[1] is not BAD_REQUEST)
-            assert after is not State.HALF_OPEN
-        if call[0] == "failed" and call[1] is not BAD_REQUEST:
-            assert not breaker.sound(now)
+        assert breaker.admits(now) is (after is BreakerState.CLOSED)
+        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven(now) and not sound):
+            assert call[0] in ("record_text", "record_timely_final", "probe_passed")
+            assert breaker.is_proven(now)
+        if PREFERENCE[after] > PREFERENCE[before] or (sound and not breaker.is_proven(now)):
+            assert call[0] == "record_slow_final" or (
+                call[0] == "record_failure" and call[1] is not BAD_REQUEST
+            )
+            assert after is not BreakerState.HALF_OPEN
+        if call[0] == "record_failure" and call[1] is not BAD_REQUEST:
+            assert not breaker.is_proven(now)
 
 
 @given(scripts)
@@ -728,13 +748,13 @@ def test_leases_do_not_overlap(script: list[tuple[float, Call]]) -> None:
         due = breaker.probe_at(now)
         closed = breaker.admits(now)
         given = do(breaker, call, now)
-        if call[0] == "lease":
+        if call[0] == "acquire_probe":
             assert given is (due == now)
             assert not (given and now < until)
-            until = now + POLICY.lease if given else until
-        failed = call[0] == "failed" and call[1] is not BAD_REQUEST
+            until = now + POLICY.probe_timeout if given else until
+        failed = call[0] == "record_failure" and call[1] is not BAD_REQUEST
         opened = closed and not breaker.admits(now)
-        if failed or opened or call[0] in ("release", "passed"):
+        if failed or opened or call[0] in ("release_probe", "probe_passed"):
             until = -math.inf
         at = breaker.probe_at(now)
         assert at is None or at >= until

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import State
+from resilient_stt.core.breaker import BreakerState
 from resilient_stt.core.commands import (
-    Availability,
-    CloseLeg,
+    CloseConnection,
     Emit,
-    FlushLeg,
-    OpenLeg,
-    Report,
+    FlushConnection,
+    OpenConnection,
+    ReportAvailability,
+    ReportEvent,
     Role,
 )
 from resilient_stt.core.inputs import ErrorKind, OptionsChanged
 from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies
-from resilient_stt.events import ProviderFailed, Recovered, Replayed, Switched
+from resilient_stt.events import ProviderFailed, ProviderRecovered, Replayed, Switched
 
 from .promises import VOCABULARY, assert_promises, assert_times, events, recognisers
 from .simulator import (
@@ -39,7 +39,7 @@ from .simulator import (
 
 HEARD = 0.16
 """Voice after which the voice detector has told of it, with the frame that tells it."""
-SOON = Policies(failback=FailbackPolicy(dwell=5.0, interval=10.0))
+SOON = Policies(failback=FailbackPolicy(min_dwell=5.0, min_interval=10.0))
 
 
 def turns(count: int, *, pause: float = 1.5, size: int = 3) -> list[Spoken]:
@@ -96,7 +96,7 @@ def test_nobody_comes_back_in_mid_turn(sim: Simulation) -> None:
     sim.run(within=30)
     for at, command in sim.commands:
         match command:
-            case Report(Switched(reason="failback")):
+            case ReportEvent(Switched(reason="failback")):
                 position = at - sim.base
                 assert not any(w.start + HEARD < position < w.end + 0.7 for w in sim.words)
 
@@ -112,11 +112,11 @@ def test_the_call_returns_to_its_primary() -> None:
     assert_promises(sim)
     assert sim.served == ["a", "a", "b", "a"]
     assert reasons(sim)[-1] == ("b", "a", "failback")
-    (recovered,) = events(sim, Recovered)
+    (recovered,) = events(sim, ProviderRecovered)
     assert recovered.provider == "a"
     assert recovered.at > 15.0
-    heard = [c for _, c in sim.commands if isinstance(c, Availability)]
-    assert heard == [Availability("a", False), Availability("a", True)]
+    heard = [c for _, c in sim.commands if isinstance(c, ReportAvailability)]
+    assert heard == [ReportAvailability("a", False), ReportAvailability("a", True)]
     assert len(sim.opened_as(Role.PROBE)) >= 2
 
 
@@ -125,11 +125,11 @@ def test_two_utterances_prove_that_it_hears() -> None:
     words = turns(16)
     route = [Recogniser("a", down=[(3.0, 4.0)]), Recogniser("b")]
     sim = Simulation(words, route, policies=SOON).run(within=2)
-    (recovered,) = events(sim, Recovered)
+    (recovered,) = events(sim, ProviderRecovered)
     probes = [
         t - sim.base
         for t, c in sim.commands
-        if isinstance(c, OpenLeg) and sim.roles[c.leg] is Role.PROBE
+        if isinstance(c, OpenConnection) and sim.roles[c.connection] is Role.PROBE
     ]
     spoken = [w.start for w in words[::3]]
     turns_probed = {max(s for s in spoken if s < at) for at in probes if at < recovered.at}
@@ -144,7 +144,7 @@ def test_a_primary_that_hears_nothing_gets_nothing(fault: Fault) -> None:
     sim = Simulation(words, [deaf, Recogniser("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
-    assert events(sim, Recovered) == []
+    assert events(sim, ProviderRecovered) == []
     failed = [(e.reason, e.detail) for e in events(sim, ProviderFailed)[1:]]
     assert failed
     assert set(failed) == {("stalled", "heard nothing")}
@@ -157,7 +157,7 @@ def test_a_probe_that_breaks() -> None:
     sim = Simulation(words, [broken, Recogniser("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
-    assert sim.health["a"].breaker.state(sim.now) is not State.CLOSED
+    assert sim.health["a"].breaker.state(sim.now) is not BreakerState.CLOSED
     assert [e.reason for e in events(sim, ProviderFailed)[1:]] == ["connect"] * (
         len(sim.opened_as(Role.PROBE))
     )
@@ -202,8 +202,8 @@ def test_the_old_leg_is_flushed_and_drained(flushes: bool) -> None:
     route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b", flushes=flushes)]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
     assert_promises(sim)
-    closed = next(t for t, c in sim.commands if c == CloseLeg(1))
-    flushed = [t for t, c in sim.commands if c == FlushLeg(1)]
+    closed = next(t for t, c in sim.commands if c == CloseConnection(1))
+    flushed = [t for t, c in sim.commands if c == FlushConnection(1)]
     assert [closed - t for t in flushed] == ([pytest.approx(0.5, abs=0.06)] if flushes else [])
 
 
@@ -211,7 +211,7 @@ def test_speech_interrupts_the_return() -> None:
     """A user who goes on within the drain keeps the old leg to the next boundary."""
     words = turns(16, pause=1.15)
     route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
-    policies = replace(SOON, failback=replace(SOON.failback, drain=0.6))
+    policies = replace(SOON, failback=replace(SOON.failback, drain_timeout=0.6))
     sim = Simulation(words, route, policies=policies, tail=3.0).run(within=2)
     assert_promises(sim)
     moved = [e.at for e in events(sim, Switched) if e.reason == "failback"]
@@ -236,8 +236,8 @@ def test_a_probe_has_no_longer_than_its_lease() -> None:
     broken = Recogniser("a", [Drops(2.5, kind=ErrorKind.SERVER)], interims=False)
     sim = Simulation(words, [broken, Recogniser("b")], policies=SOON).run(within=2)
     assert_promises(sim)
-    probe = next(t for t, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 2)
-    closed = next(t for t, c in sim.commands if c == CloseLeg(2))
+    probe = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 2)
+    closed = next(t for t, c in sim.commands if c == CloseConnection(2))
     assert closed - probe == pytest.approx(15.0, abs=0.1)
     assert len(events(sim, ProviderFailed)) == 1
 
@@ -280,7 +280,7 @@ def test_slow_finals_lose_a_provider_the_call() -> None:
     assert reasons(sim)[0] == ("a", "b", "slow")
     before = [e for e in sim.finals if e.provider == "a"]
     assert len(before) == 3
-    assert Availability("a", False) in [c for _, c in sim.commands]
+    assert ReportAvailability("a", False) in [c for _, c in sim.commands]
     assert events(sim, ProviderFailed) == []
 
 
@@ -289,7 +289,7 @@ def test_slow_is_better_than_nobody() -> None:
     down = Recogniser("b", down=[(0.0, 99.0)])
     sim = slowly(spare=down)
     for _ in range(3):
-        sim.health["b"].breaker.failed(ErrorKind.SERVER, sim.now)
+        sim.health["b"].breaker.record_failure(ErrorKind.SERVER, sim.now)
     sim.run(within=9)
     assert_promises(sim)
     assert sim.served == ["a"]
@@ -325,10 +325,10 @@ def test_options_of_the_one_that_serves() -> None:
 
 def test_a_breaker_that_locks_is_probed_after_its_time() -> None:
     """A key that was refused is tried in the background again, and the call comes back."""
-    quick = replace(SOON, breaker=BreakerPolicy(locked_for=8.0))
+    quick = replace(SOON, breaker=BreakerPolicy(auth_cooldown=8.0))
     route = [Recogniser("a", [Refused(ErrorKind.AUTH)]), Recogniser("b")]
     sim = Simulation(turns(16), route, policies=quick).run(within=2)
     assert_promises(sim)
     assert sim.served == ["b", "a"] or sim.served == ["a", "b", "a"]
-    probed = next(t for t, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 2)
+    probed = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 2)
     assert probed - sim.base >= 8.0

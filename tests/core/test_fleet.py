@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import Breaker, State
-from resilient_stt.core.health import Health
+from resilient_stt.core.breaker import Breaker, BreakerState
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.inputs import ErrorKind
-from resilient_stt.core.member import Member
+from resilient_stt.core.member import HealthReplica
 from resilient_stt.core.policy import BreakerPolicy
-from resilient_stt.core.reading import Reading
-from resilient_stt.core.verdict import Verdict
-from resilient_stt.health.wire import read, written
+from resilient_stt.core.reading import ClockSample
+from resilient_stt.core.verdict import HealthReport
+from resilient_stt.health.wire import decode, encode
 
 PROCESSES = 4
 TICK = 1e-3
@@ -48,7 +48,7 @@ class Round:
     """A round trip that is under way; `verdict`: what it tells."""
 
     sent: float
-    verdict: Verdict | None
+    verdict: HealthReport | None
     text: str = ""
     stamp: int = 0
     kept: bool = False
@@ -61,9 +61,9 @@ class Process:
 
     def __init__(self, number: int, store: Store) -> None:
         self.offset = 1000.0 * number + 0.5
-        self.member = Member(Health(Breaker(BreakerPolicy())), str(number))
+        self.member = HealthReplica(ProviderHealth(Breaker(BreakerPolicy())), str(number))
         self.store = store
-        self.clock: Reading | None = None
+        self.clock: ClockSample | None = None
         self.round: Round | None = None
         self.good: list[float] = []
         self.bad: list[float] = []
@@ -78,29 +78,29 @@ class Process:
     # -- what it sees
 
     def fail(self, kind: ErrorKind = ErrorKind.SERVER) -> None:
-        self.breaker.failed(kind, self.now())
+        self.breaker.record_failure(kind, self.now())
         self.bad.append(self.store.now)
 
     def text(self) -> None:
-        self.breaker.succeeded(self.now())
+        self.breaker.record_text(self.now())
         self.good.append(self.store.now)
 
     def passed(self) -> None:
         closed = self.breaker.admits(self.now())
-        if self.breaker.sound(self.now()):
+        if self.breaker.is_proven(self.now()):
             return
-        self.breaker.passed(self.now())
-        if not closed or self.breaker.sound(self.now()):  # one of a closed one proves nothing
+        self.breaker.probe_passed(self.now())
+        if not closed or self.breaker.is_proven(self.now()):  # one of a closed one proves nothing
             self.good.append(self.store.now)
 
     # -- its round trips
 
     def send(self) -> None:
-        news = self.member.news() if self.clock else None
+        news = self.member.unreported() if self.clock else None
         self.round = Round(self.now(), news)
         if news and self.clock:
-            self.round.text = written(news, self.member.origin, self.clock.within)
-            self.round.stamp = self.clock.stamped(news.at)
+            self.round.text = encode(news, self.member.origin, self.clock.uncertainty)
+            self.round.stamp = self.clock.to_store(news.at)
 
     def arrive(self, trip: Round) -> None:
         trip.read_stamp = self.store.stamp
@@ -113,11 +113,11 @@ class Process:
     def receive(self, trip: Round) -> None:
         assert trip.read_stamp is not None
         self.round = None
-        self.clock = Reading(trip.read_stamp, trip.sent, self.now())
+        self.clock = ClockSample(trip.read_stamp, trip.sent, self.now())
         if trip.verdict:
-            self.member.told(trip.verdict, kept=trip.kept)
+            self.member.mark_reported(trip.verdict, kept=trip.kept)
         before = self.breaker.admits(self.now())
-        self.member.read(read(trip.value, self.clock), self.now())
+        self.member.read(decode(trip.value, self.clock), self.now())
         after = self.breaker.admits(self.now())
         if before != after and trip.value is not None:
             self.is_newer(trip.value, closed=after)
@@ -125,7 +125,7 @@ class Process:
     def lose(self) -> None:
         """Its connection is lost, and with it what was under way."""
         self.round = self.clock = None
-        self.member.alone()
+        self.member.store_lost()
 
     def step(self) -> None:
         """The next part of a round trip."""
@@ -138,9 +138,9 @@ class Process:
 
     # -- what must hold
 
-    def is_own(self, verdict: Verdict) -> None:
+    def is_own(self, verdict: HealthReport) -> None:
         """What was kept was seen by this very process, at that very time."""
-        seen = self.good if verdict.well or verdict.passes else self.bad
+        seen = self.good if verdict.healthy or verdict.passes else self.bad
         assert any(abs(at + self.offset - verdict.at) < TICK / 2 for at in seen)
 
     def is_newer(self, value: bytes, *, closed: bool) -> None:
@@ -242,11 +242,11 @@ def agree(fleet: Fleet) -> None:
     """Who has not seen otherwise since is of the opinion that is stored."""
     for process in fleet.processes:
         assert process.clock
-        stored = read(fleet.store.value, process.clock)
+        stored = decode(fleet.store.value, process.clock)
         if stored is None or stored.origin == process.member.origin:
             continue
-        if not process.breaker.seen.denies(stored.verdict):
-            assert process.breaker.admits(process.now()) == stored.verdict.well
+        if not process.breaker.observations.contradicts(stored.report):
+            assert process.breaker.admits(process.now()) == stored.report.healthy
 
 
 def test_a_trip_is_known_to_all_and_so_is_the_proof() -> None:
@@ -256,14 +256,14 @@ def test_a_trip_is_known_to_all_and_so_is_the_proof() -> None:
     fleet.do(0, "trip", 0.0)
     fleet.settle()
     states = [p.breaker.state(p.now()) for p in fleet.processes]
-    assert states == [State.OPEN] * PROCESSES
+    assert states == [BreakerState.OPEN] * PROCESSES
     fleet.do(2, "text", 0.5)
     fleet.settle()
-    assert all(p.breaker.sound(p.now()) for p in fleet.processes)
+    assert all(p.breaker.is_proven(p.now()) for p in fleet.processes)
     assert len(fleet.store.kept) == 2
     fleet.do(3, "lock", 0.5)
     fleet.settle()
-    assert [p.breaker.state(p.now()) for p in fleet.processes] == [State.LOCKED] * PROCESSES
+    assert [p.breaker.state(p.now()) for p in fleet.processes] == [BreakerState.LOCKED] * PROCESSES
 
 
 def test_who_was_cut_off_opens_nothing() -> None:
@@ -278,4 +278,4 @@ def test_who_was_cut_off_opens_nothing() -> None:
         for _ in range(6):
             fleet.do(number, "step", 0.0)
     fleet.settle()
-    assert all(p.breaker.sound(p.now()) for p in fleet.processes)
+    assert all(p.breaker.is_proven(p.now()) for p in fleet.processes)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Emit, Role, Serve
-from resilient_stt.core.gap import DRAFTED, Drafts, Gap, find
-from resilient_stt.core.inputs import ErrorKind, SaidKind, Word
-from resilient_stt.core.ledger import Ledger
+from resilient_stt.core.commands import Emit, Role, SetServing
+from resilient_stt.core.gap import MAX_INTERIM_WORDS, InterimTracker, SkippedSpeech, find_skipped
+from resilient_stt.core.inputs import ErrorKind, EventKind, Word
+from resilient_stt.core.ledger import AudioLedger
 from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.transcript import Utterance
-from resilient_stt.events import AudioLost, ProviderFailed, SecondOpinion, Switched
+from resilient_stt.events import AudioLost, HedgeFinished, ProviderFailed, Switched
 
 from .promises import (
     around,
@@ -80,7 +80,7 @@ def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
     (failed,) = events(sim, ProviderFailed)
-    assert failed.detail in ("words_skipped", "final_overdue")
+    assert failed.detail in ("skipped_speech", "final_overdue")
     assert sim.served == (["a", "b"] if others else ["a", "a"])
 
 
@@ -107,7 +107,7 @@ def test_interims_that_no_final_follows(others: int) -> None:
     route[0] = replace(route[0], faults=[LosesFinal(2, on=True)])
     sim = Simulation(words, route).run()
     assert_promises(sim)
-    [at] = [at for at, c in sim.commands if isinstance(c, Serve)][1:]
+    [at] = [at for at, c in sim.commands if isinstance(c, SetServing)][1:]
     lost = next(w for w in sim.words if w.text == "d2")
     assert at - sim.base - lost.end < 3.0
 
@@ -137,7 +137,7 @@ def test_a_second_gap_behind_the_first() -> None:
     slow = Recogniser("b", latency=0.9, endpointing=0.3)
     sim = Simulation(words, [Recogniser("a", [LosesFinal(2)]), slow], tail=2.0).run()
     assert_promises(sim)
-    assert [e.verdict for e in events(sim, SecondOpinion)][-1] == "convicted"
+    assert [e.outcome for e in events(sim, HedgeFinished)][-1] == "promoted"
 
 
 # --- and what it may not cost
@@ -150,11 +150,11 @@ def test_a_cough_between_two_finals_costs_nothing() -> None:
     alone = Simulation(words, [Recogniser("a", endpointing=0.1)]).run()
     assert_promises(quick)
     told = [
-        [at for at, c in sim.commands if isinstance(c, Emit) and c.kind is SaidKind.FINAL]
+        [at for at, c in sim.commands if isinstance(c, Emit) and c.kind is EventKind.FINAL]
         for sim in (quick, alone)
     ]
     assert told[0] == told[1]
-    assert not [e for e in events(quick, SecondOpinion) if e.sign == "words_skipped"]
+    assert not [e for e in events(quick, HedgeFinished) if e.trigger == "skipped_speech"]
 
 
 def test_noise_between_two_finals_is_settled_by_a_second_opinion() -> None:
@@ -169,13 +169,13 @@ def test_noise_between_two_finals_is_settled_by_a_second_opinion() -> None:
     sim = Simulation(words, [Recogniser("a"), Recogniser("b")], tail=2.0).run()
     assert_promises(sim)
     assert not events(sim, Switched)
-    skipped = [e for e in events(sim, SecondOpinion) if e.sign == "words_skipped"]
-    assert [e.verdict for e in skipped] == ["noise"]
+    skipped = [e for e in events(sim, HedgeFinished) if e.trigger == "skipped_speech"]
+    assert [e.outcome for e in skipped] == ["no_speech"]
 
 
 def test_without_second_opinions_a_gap_convicts_once() -> None:
     """The next provider is believed, for somebody has to be."""
-    policies = Policies(watchdog=WatchdogPolicy(hedging=False, final=9.0))
+    policies = Policies(watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0))
     liars = [("a", 1), ("b", 0)]
     route = [Recogniser(n, [LosesFinal(k)], final_after=9.0, most=4) for n, k in liars]
     slow = speak(
@@ -192,7 +192,9 @@ def test_without_second_opinions_a_gap_convicts_once() -> None:
 def test_without_second_opinions_noise_convicts_nobody() -> None:
     """Long voice alone is no word of the leg against its final."""
     words = speak(*sentence("one two"), noise(0.5, 2.0), *sentence("four five", before=0.5))
-    policies = Policies(watchdog=WatchdogPolicy(hedging=False, final=9.0, quiet=9.0))
+    policies = Policies(
+        watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0, no_interim_timeout=9.0)
+    )
     route = [Recogniser(n, final_after=9.0, endpointing=0.1) for n in "ab"]
     sim = Simulation(words, route, policies=policies).run()
     assert_promises(sim)
@@ -232,7 +234,7 @@ def words(*spans: tuple[str, float, float]) -> tuple[Word, ...]:
     return tuple(Word(*span) for span in spans)
 
 
-def said(*spans: tuple[str, float, float]) -> Utterance:
+def event(*spans: tuple[str, float, float]) -> Utterance:
     found = words(*spans)
     return Utterance(" ".join(w.text for w in found), found, found[0].start, found[-1].end)
 
@@ -242,40 +244,42 @@ HOW, ARE = ("how", 2.0, 2.2), ("are", 2.3, 2.5)
 
 
 def test_drafts_that_a_final_tells_are_not_passed_over() -> None:
-    drafts = Drafts()
-    drafts.interim(said(HELLO))
-    drafts.interim(said(HELLO, THERE))
-    assert drafts.final(said(HELLO, THERE)) == ()
-    assert drafts.final(said(HOW, ARE)) == ()
+    drafts = InterimTracker()
+    drafts.add_interim(event(HELLO))
+    drafts.add_interim(event(HELLO, THERE))
+    assert drafts.take_skipped(event(HELLO, THERE)) == ()
+    assert drafts.take_skipped(event(HOW, ARE)) == ()
 
 
 def test_drafts_that_the_next_final_does_not_tell_are() -> None:
-    drafts = Drafts()
-    drafts.interim(said(HELLO, THERE))
-    drafts.interim(said(HOW))
-    assert drafts.final(said(HOW, ARE)) == words(HELLO, THERE)
-    assert drafts.final(said(HOW, ARE)) == ()
+    drafts = InterimTracker()
+    drafts.add_interim(event(HELLO, THERE))
+    drafts.add_interim(event(HOW))
+    assert drafts.take_skipped(event(HOW, ARE)) == words(HELLO, THERE)
+    assert drafts.take_skipped(event(HOW, ARE)) == ()
 
 
 def test_a_revised_draft_is_replaced() -> None:
-    drafts = Drafts()
-    drafts.interim(said(("yellow", 1.0, 1.2)))
-    drafts.interim(said(("hell", 0.95, 1.2), ("oh", 1.2, 1.3)))
-    assert drafts.final(said(HELLO)) == ()
+    drafts = InterimTracker()
+    drafts.add_interim(event(("yellow", 1.0, 1.2)))
+    drafts.add_interim(event(("hell", 0.95, 1.2), ("oh", 1.2, 1.3)))
+    assert drafts.take_skipped(event(HELLO)) == ()
 
 
 def test_a_word_that_moved_is_the_same() -> None:
-    drafts = Drafts()
-    drafts.interim(said(("Hello,", 0.7, 0.9)))
-    assert drafts.final(said(HELLO, THERE)) == ()
-    drafts.interim(said(("hello", 0.1, 0.3)))
-    assert drafts.final(said(HELLO, THERE)) == words(("hello", 0.1, 0.3))
+    drafts = InterimTracker()
+    drafts.add_interim(event(("Hello,", 0.7, 0.9)))
+    assert drafts.take_skipped(event(HELLO, THERE)) == ()
+    drafts.add_interim(event(("hello", 0.1, 0.3)))
+    assert drafts.take_skipped(event(HELLO, THERE)) == words(("hello", 0.1, 0.3))
 
 
 def test_drafts_without_word_times_are_one() -> None:
-    drafts = Drafts()
-    drafts.interim(Utterance("hello there", (), 1.0, 1.7))
-    assert drafts.final(Utterance("how are", (), 2.0, 2.5)) == words(("hello there", 1.0, 1.7))
+    drafts = InterimTracker()
+    drafts.add_interim(Utterance("hello there", (), 1.0, 1.7))
+    assert drafts.take_skipped(Utterance("how are", (), 2.0, 2.5)) == words(
+        ("hello there", 1.0, 1.7)
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,38 +302,38 @@ def test_drafts_without_word_times_are_one() -> None:
 )
 def test_drafts_without_times_go_on_or_not(interims: list[str], final: str, passed: str) -> None:
     """Three words at least, most of which are not told again, are of another turn."""
-    drafts = Drafts()
+    drafts = InterimTracker()
     for text in interims:
-        drafts.interim(Utterance(text))
-    assert [w.text for w in drafts.final(Utterance(final))] == ([passed] if passed else [])
-    assert drafts.final(Utterance("something else entirely")) == ()
+        drafts.add_interim(Utterance(text))
+    assert [w.text for w in drafts.take_skipped(Utterance(final))] == ([passed] if passed else [])
+    assert drafts.take_skipped(Utterance("something else entirely")) == ()
 
 
 def test_some_have_times_and_some_do_not() -> None:
-    drafts = Drafts()
-    drafts.interim(Utterance("hello there"))
-    assert drafts.final(said(HOW)) == ()
-    drafts.interim(said(HELLO))
-    assert drafts.final(Utterance("how are")) == ()
-    drafts.interim(Utterance("", (), 1.0, 1.7))
-    assert drafts.final(said(HOW)) == ()
+    drafts = InterimTracker()
+    drafts.add_interim(Utterance("hello there"))
+    assert drafts.take_skipped(event(HOW)) == ()
+    drafts.add_interim(event(HELLO))
+    assert drafts.take_skipped(Utterance("how are")) == ()
+    drafts.add_interim(Utterance("", (), 1.0, 1.7))
+    assert drafts.take_skipped(event(HOW)) == ()
 
 
 def test_drafts_are_bounded() -> None:
-    drafts = Drafts()
+    drafts = InterimTracker()
     for n in range(1000):
-        drafts.interim(said((f"w{n}", float(n), n + 0.5)))
-    assert len(drafts.final(said(("end", 2000.0, 2000.5)))) == DRAFTED
-    assert repr(drafts) == "Drafts(0)"
+        drafts.add_interim(event((f"w{n}", float(n), n + 0.5)))
+    assert len(drafts.take_skipped(event(("end", 2000.0, 2000.5)))) == MAX_INTERIM_WORDS
+    assert repr(drafts) == "InterimTracker(0)"
 
 
 # --- what is a gap
 
 
-def ledger(*voice: tuple[float, float], to: float = 20.0, hears: bool = True) -> Ledger:
-    made = Ledger(ReplayPolicy(), hears=hears)
+def ledger(*voice: tuple[float, float], to: float = 20.0, vad_enabled: bool = True) -> AudioLedger:
+    made = AudioLedger(ReplayPolicy(), vad_enabled=vad_enabled)
     made.push(round(to * RATE), RATE)
-    for start, end in voice if hears else ():
+    for start, end in voice if vad_enabled else ():
         made.speech_started(round(start * RATE))
         made.speech_ended(round(end * RATE))
     return made
@@ -354,19 +358,28 @@ POLICY = WatchdogPolicy()
 def test_what_is_a_gap(
     voice: tuple[tuple[float, float], ...], passed: tuple[Word, ...], scale: float, gap: bool
 ) -> None:
-    found = find(ledger(*voice), POLICY, said(("so", 4.0, 4.5)), passed, 20 * RATE, 9.0, scale)
+    found = find_skipped(
+        ledger(*voice), POLICY, event(("so", 4.0, 4.5)), passed, 20 * RATE, 9.0, scale
+    )
     assert (found is not None) is gap
     if found:
-        assert (found.at, found.since, found.to, found.end) == (9.0, 0, 4 * RATE, 4.5 * RATE)
-        assert found.told_to == (1.3 if passed else 4.5) * RATE
-        assert found.drafted is bool(passed)
+        assert (found.since, found.committed_through, found.first_word_at, found.end) == (
+            9.0,
+            0,
+            4 * RATE,
+            4.5 * RATE,
+        )
+        assert found.interims_through == (1.3 if passed else 4.5) * RATE
+        assert found.had_interims is bool(passed)
 
 
 def test_words_that_were_settled_are_no_gap() -> None:
     heard = ledger((1.0, 2.6), (4.0, 4.5))
-    heard.settle(round(1.8 * RATE))
+    heard.commit(round(1.8 * RATE))
     assert (
-        find(heard, POLICY, said(("so", 4.0, 4.5)), words(HELLO, THERE), 20 * RATE, 0.0, 1.0)
+        find_skipped(
+            heard, POLICY, event(("so", 4.0, 4.5)), words(HELLO, THERE), 20 * RATE, 0.0, 1.0
+        )
         is None
     )
 
@@ -379,29 +392,32 @@ def test_a_lost_turn_without_times(turn_after: float, others: int) -> None:
     route = [liar, Recogniser("b", endpointing=0.5)][: 1 + others]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
-    assert [e.detail for e in events(sim, ProviderFailed)] == ["words_skipped"]
+    assert [e.detail for e in events(sim, ProviderFailed)] == ["skipped_speech"]
 
 
 @pytest.mark.parametrize("new", [Utterance("so"), Utterance("so", (), None, 4.5)])
 def test_without_times_there_is_no_gap(new: Utterance) -> None:
-    assert find(ledger((1.0, 3.0)), POLICY, new, (), 20 * RATE, 0.0, 1.0) is None
+    assert find_skipped(ledger((1.0, 3.0)), POLICY, new, (), 20 * RATE, 0.0, 1.0) is None
 
 
 def test_without_local_voice_activity_there_is_no_gap() -> None:
     assert (
-        find(ledger(hears=False), POLICY, said(("so", 4.0, 4.5)), (), 20 * RATE, 0.0, 1.0) is None
+        find_skipped(
+            ledger(vad_enabled=False), POLICY, event(("so", 4.0, 4.5)), (), 20 * RATE, 0.0, 1.0
+        )
+        is None
     )
 
 
 @pytest.mark.parametrize(
     ("news", "told"),
     [
-        (said(HELLO), True),
-        (said(("how", 1.8, 2.0)), False),
-        (said(("so", 1.8, 2.0)), True),
-        (said(("so", 1.9, 2.0)), False),
-        (said(("so", 2.2, 2.5)), False),
-        (said(("ever", 3.0, 3.2)), False),
+        (event(HELLO), True),
+        (event(("how", 1.8, 2.0)), False),
+        (event(("so", 1.8, 2.0)), True),
+        (event(("so", 1.9, 2.0)), False),
+        (event(("so", 2.2, 2.5)), False),
+        (event(("ever", 3.0, 3.2)), False),
         (Utterance("hello there"), True),
         (Utterance("how"), None),
         (Utterance("How are"), False),
@@ -414,8 +430,10 @@ def test_without_local_voice_activity_there_is_no_gap() -> None:
     ],
 )
 def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None) -> None:
-    gap = Gap(0.0, 0, 0, 2 * RATE, round(2.5 * RATE), said(HOW, ARE), 0.7, drafted=True)
-    assert gap.is_told_by(news, 0.3, final=True) is told
+    gap = SkippedSpeech(
+        0.0, 0, 0, 2 * RATE, round(2.5 * RATE), event(HOW, ARE), 0.7, had_interims=True
+    )
+    assert gap.is_covered_by(news, 0.3, final=True) is told
 
 
 @pytest.mark.parametrize(
@@ -431,11 +449,11 @@ def test_whether_another_leg_tells_of_the_gap(news: Utterance, told: bool | None
 )
 def test_one_word_begins_anything(news: str, final: bool, told: bool | None) -> None:
     """A FINAL of one word without times: another's must end as soon, or go on for much longer."""
-    gap = Gap(0.0, 0, 0, 2 * RATE, 3 * RATE, Utterance("no"), 0.7, drafted=True)
-    assert gap.is_told_by(Utterance(news), 0.3, final=final) is told
+    gap = SkippedSpeech(0.0, 0, 0, 2 * RATE, 3 * RATE, Utterance("no"), 0.7, had_interims=True)
+    assert gap.is_covered_by(Utterance(news), 0.3, final=final) is told
 
 
 def test_times_that_are_far_off_are_cut() -> None:
     heard = ledger((1.0, 3.0))
-    found = find(heard, POLICY, said(("so", 1e6, 1e9)), (), 20 * RATE, 0.0, 1.0)
+    found = find_skipped(heard, POLICY, event(("so", 1e6, 1e9)), (), 20 * RATE, 0.0, 1.0)
     assert found is None or found.end <= heard.end

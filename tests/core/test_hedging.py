@@ -38,8 +38,8 @@ def test_it_is_the_share_of_the_last_hour(entries: list[Entry], start: float, sh
     budget, now = HedgeBudget(share), start
     for n, (passed, heard, spent) in enumerate(entries, 1):
         now += passed
-        budget.heard(heard, now)
-        budget.spent(spent, now)
+        budget.record_pushed(heard, now)
+        budget.record_hedged(spent, now)
         h, s = within_the_hour(entries[:n], start)
         assert budget.allows(now) == (float(s) <= share * float(h))
         assert len(budget._minutes) <= HOUR
@@ -51,8 +51,8 @@ def test_everything_is_forgotten_after_an_hour(entries: list[Entry]) -> None:
     budget, now = HedgeBudget(0.0), 0.0
     for passed, heard, spent in entries:
         now += passed
-        budget.heard(heard, now)
-        budget.spent(spent, now)
+        budget.record_pushed(heard, now)
+        budget.record_hedged(spent, now)
     assert budget.allows(now + 3600.0)
     assert repr(budget) == "HedgeBudget(heard=0.0, spent=0.0)"
 
@@ -62,12 +62,12 @@ def test_five_percent() -> None:
     budget = HedgeBudget()
     assert budget.allows(0.0)
     for second in range(600):
-        budget.heard(1.0, second)
-    budget.spent(30.0, 600.0)
+        budget.record_pushed(1.0, second)
+    budget.record_hedged(30.0, 600.0)
     assert budget.allows(600.0)
-    budget.spent(0.1, 600.0)
+    budget.record_hedged(0.1, 600.0)
     assert not budget.allows(600.0)
-    budget.heard(2.0, 601.0)
+    budget.record_pushed(2.0, 601.0)
     assert budget.allows(601.0)
     assert repr(budget) == "HedgeBudget(heard=602.0, spent=30.1)"
 
@@ -75,7 +75,7 @@ def test_five_percent() -> None:
 def test_the_hour_counts_by_the_minute() -> None:
     """What was spent is forgotten with its minute: after 59 to 60 minutes."""
     budget = HedgeBudget()
-    budget.spent(1.0, 59.0)
+    budget.record_hedged(1.0, 59.0)
     assert not budget.allows(3599.9)
     assert budget.allows(3600.0)
 
@@ -84,10 +84,10 @@ def test_the_hour_counts_by_the_minute() -> None:
 def test_what_is_no_duration_costs_nothing(nonsense: float) -> None:
     """Neither side of the account can be made negative, endless or unknown."""
     budget = HedgeBudget()
-    budget.heard(100.0, 0.0)
-    budget.spent(5.0, 0.0)
-    budget.heard(nonsense, 0.0)
-    budget.spent(nonsense, 0.0)
+    budget.record_pushed(100.0, 0.0)
+    budget.record_hedged(5.0, 0.0)
+    budget.record_pushed(nonsense, 0.0)
+    budget.record_hedged(nonsense, 0.0)
     assert repr(budget) == "HedgeBudget(heard=100.0, spent=5.0)"
     assert budget.allows(0.0)
 
@@ -95,10 +95,10 @@ def test_what_is_no_duration_costs_nothing(nonsense: float) -> None:
 def test_a_clock_that_steps_back_loses_nothing() -> None:
     """Audio of a minute that is over counts for the one under way."""
     budget = HedgeBudget()
-    budget.heard(100.0, 600.0)
-    budget.spent(5.0, 0.0)
+    budget.record_pushed(100.0, 600.0)
+    budget.record_hedged(5.0, 0.0)
     assert budget.allows(600.0)
-    budget.spent(0.1, 0.0)
+    budget.record_hedged(0.1, 0.0)
     assert not budget.allows(600.0)
     assert len(budget._minutes) == 1
 

@@ -4,18 +4,18 @@ import pytest
 
 from resilient_stt.core.breaker import Breaker
 from resilient_stt.core.inputs import ErrorKind
-from resilient_stt.core.lease import AGAIN, PATIENCE, Lease
+from resilient_stt.core.lease import GRANT_TIMEOUT, REFUSAL_COOLDOWN, ProbeLease
 from resilient_stt.core.policy import BreakerPolicy
 
 
-def shared() -> Lease:
+def shared() -> ProbeLease:
     """One that a store has to grant."""
-    lease = Lease(15.0)
+    lease = ProbeLease(15.0)
     lease.shared = True
     return lease
 
 
-def granted() -> Lease:
+def granted() -> ProbeLease:
     """One that a store has granted at 1.0."""
     lease = shared()
     assert not lease.take(1.0)
@@ -26,7 +26,7 @@ def granted() -> Lease:
 
 def test_alone_it_is_taken_at_once() -> None:
     """Without a store nobody is asked, and nothing is to be given back."""
-    lease = Lease(15.0)
+    lease = ProbeLease(15.0)
     assert lease.take(1.0)
     assert lease.until == 16.0
     lease.release()
@@ -52,7 +52,7 @@ def test_who_is_refused_waits() -> None:
     assert not lease.take(1.0)
     lease.claimed()
     lease.refused(1.1)
-    assert lease.until == 1.1 + AGAIN
+    assert lease.until == 1.1 + REFUSAL_COOLDOWN
     assert not lease.wanted
     assert not lease.surplus(99.0)
 
@@ -60,9 +60,9 @@ def test_who_is_refused_waits() -> None:
 def test_a_grant_that_nobody_takes_is_given_back() -> None:
     """Who asked may have fallen silent meanwhile; what was given back may be asked for again."""
     lease = granted()
-    assert not lease.surplus(1.0 + PATIENCE - 0.01)
-    assert lease.surplus(1.0 + PATIENCE)
-    assert not lease.take(1.0 + PATIENCE)
+    assert not lease.surplus(1.0 + GRANT_TIMEOUT - 0.01)
+    assert lease.surplus(1.0 + GRANT_TIMEOUT)
+    assert not lease.take(1.0 + GRANT_TIMEOUT)
     lease.returned()
     assert not lease.surplus(99.0)
 
@@ -83,38 +83,38 @@ def test_a_claim_whose_answer_was_lost_is_given_back() -> None:
     lease = shared()
     assert not lease.take(1.0)
     lease.claimed()
-    lease.alone()
+    lease.store_lost()
     assert lease.surplus(2.0)
     assert lease.take(2.0)  # alone
     assert not lease.surplus(3.0)
-    assert repr(lease) == "Lease(until=17.0, shared=False, wanted=False)"
+    assert repr(lease) == "ProbeLease(until=17.0, shared=False, wanted=False)"
 
 
 def test_a_breaker_tells_once_that_a_lease_is_wanted() -> None:
     """However many frames ask; and when it is not needed any more."""
     breaker, told = Breaker(BreakerPolicy()), []
-    breaker.failed(ErrorKind.SERVER, 0.0)
-    breaker.tell = lambda: told.append(len(told))
-    breaker.probes.shared = True
-    assert not breaker.lease(4.9)
+    breaker.record_failure(ErrorKind.SERVER, 0.0)
+    breaker.notify = lambda: told.append(len(told))
+    breaker.probe_lease.shared = True
+    assert not breaker.acquire_probe(4.9)
     assert not told
     for n in range(10):
-        assert not breaker.lease(5.0 + n / 50)
+        assert not breaker.acquire_probe(5.0 + n / 50)
     assert told == [0]
-    breaker.probes.claimed()
-    breaker.probes.granted(5.2)
-    assert breaker.lease(5.2)
+    breaker.probe_lease.claimed()
+    breaker.probe_lease.granted(5.2)
+    assert breaker.acquire_probe(5.2)
     assert told == [0]
-    breaker.release(6.0)
+    breaker.release_probe(6.0)
     assert told == [0, 1]
 
 
 def test_a_refused_breaker_waits() -> None:
     """As long as others probe, asking again at once is no use."""
     breaker = Breaker(BreakerPolicy())
-    breaker.failed(ErrorKind.SERVER, 0.0)
-    breaker.probes.shared = True
-    assert not breaker.lease(5.0)
-    breaker.probes.claimed()
-    breaker.probes.refused(5.1)
+    breaker.record_failure(ErrorKind.SERVER, 0.0)
+    breaker.probe_lease.shared = True
+    assert not breaker.acquire_probe(5.0)
+    breaker.probe_lease.claimed()
+    breaker.probe_lease.refused(5.1)
     assert breaker.probe_at(5.2) == pytest.approx(6.1)

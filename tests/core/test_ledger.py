@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.ledger import Ledger, Segment
+from resilient_stt.core.ledger import AudioLedger, Segment
 from resilient_stt.core.policy import ReplayPolicy
 
 RATE = 100
@@ -15,18 +15,18 @@ def ledger_of(
     end: float = 0.0,
     *segments: tuple[float, float | None],
     settled: float = 0.0,
-    hears: bool = True,
+    vad_enabled: bool = True,
     policy: ReplayPolicy = POLICY,
-) -> Ledger:
+) -> AudioLedger:
     """A ledger after `end` seconds of audio with voice in `segments`, settled up to `settled`."""
-    ledger = Ledger(policy, hears=hears)
+    ledger = AudioLedger(policy, vad_enabled=vad_enabled)
     if end:
         ledger.push(at(end), RATE)
     for start, stop in segments:
         ledger.speech_started(at(start))
         if stop is not None:
             ledger.speech_ended(at(stop))
-    ledger.settle(at(settled))
+    ledger.commit(at(settled))
     return ledger
 
 
@@ -49,7 +49,9 @@ steps = st.lists(
 """What happens, and where: samples to push, or samples before the live edge."""
 
 
-def apply(ledger: Ledger, voice: list[tuple[int, int | None]], what: str, number: int) -> float:
+def apply(
+    ledger: AudioLedger, voice: list[tuple[int, int | None]], what: str, number: int
+) -> float:
     """Do one step and note the voice; returns the loss that was told."""
     position = max(0, ledger.end - number)
     match what:
@@ -67,26 +69,26 @@ def apply(ledger: Ledger, voice: list[tuple[int, int | None]], what: str, number
             ledger.speech_started(position)
             voice.append((position, None))
         case "settle":
-            ledger.settle(position)
+            ledger.commit(position)
         case "silence":
-            ledger.settle_silence(position)
+            ledger.commit_silence(position)
         case "mark":
-            ledger.mark()
+            ledger.add_flush()
     return 0.0
 
 
-def after(script: list[tuple[str, int]]) -> Ledger:
+def after(script: list[tuple[str, int]]) -> AudioLedger:
     """A ledger after all steps of a script, with local voice activity."""
-    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
+    ledger, voice = AudioLedger(POLICY, vad_enabled=True), list[tuple[int, int | None]]()
     for step in script:
         apply(ledger, voice, *step)
     return ledger
 
 
 @given(steps, st.booleans())
-def test_the_watermark_never_moves_back(script: list[tuple[str, int]], hears: bool) -> None:
+def test_the_watermark_never_moves_back(script: list[tuple[str, int]], vad_enabled: bool) -> None:
     """Start, watermark and end keep their order, never go back, and the window is never passed."""
-    ledger, voice = Ledger(POLICY, hears=hears), list[tuple[int, int | None]]()
+    ledger, voice = AudioLedger(POLICY, vad_enabled=vad_enabled), list[tuple[int, int | None]]()
     before = (0, 0, 0)
     for step in script:
         apply(ledger, voice, *step)
@@ -99,23 +101,25 @@ def test_the_watermark_never_moves_back(script: list[tuple[str, int]], hears: bo
         before = now
 
 
-def marks(ledger: Ledger) -> list[int]:
-    found, mark = [], ledger.next_mark(-1)
+def marks(ledger: AudioLedger) -> list[int]:
+    found, mark = [], ledger.next_flush(-1)
     while mark is not None:
         found.append(mark)
-        mark = ledger.next_mark(mark)
+        mark = ledger.next_flush(mark)
     return found
 
 
 @given(steps, st.booleans())
-def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], hears: bool) -> None:
+def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], vad_enabled: bool) -> None:
     """Lost is exactly what was voiced and not settled when the window passed it by."""
-    ledger, voice = Ledger(POLICY, hears=hears), list[tuple[int, int | None]]()
+    ledger, voice = AudioLedger(POLICY, vad_enabled=vad_enabled), list[tuple[int, int | None]]()
     for what, number in script:
         watermark = ledger.watermark
         lost = apply(ledger, voice, what, number)
         gone = max(watermark, ledger.end - at(POLICY.window)) if what == "push" else watermark
-        spans = [(s, ledger.end if e is None else e) for s, e in voice] if hears else [(0, gone)]
+        spans = (
+            [(s, ledger.end if e is None else e) for s, e in voice] if vad_enabled else [(0, gone)]
+        )
         expected = sum(max(0, min(e, gone) - max(s, watermark)) for s, e in spans)
         assert lost == pytest.approx(expected / RATE)
 
@@ -124,12 +128,12 @@ def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], hears: 
 def test_silence_settles_no_voice_that_owes_words(script: list[tuple[str, int]]) -> None:
     """Settling silence stops before the first segment that owes words, and before the newest."""
     ledger = after(script)
-    watermark, owed = ledger.watermark, ledger.first_owed()
-    ledger.settle_silence(ledger.end)
+    watermark, owed = ledger.watermark, ledger.first_pending()
+    ledger.commit_silence(ledger.end)
     assert ledger.watermark <= max(watermark, ledger.end - at(POLICY.hold_back))
     if owed:
         assert ledger.watermark <= max(watermark, owed.start)
-        assert ledger.first_owed() == owed
+        assert ledger.first_pending() == owed
 
 
 @given(steps, st.floats(0, 1))
@@ -137,10 +141,10 @@ def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float)
     """Wherever a replay stands, it goes on at the next voice or before it, and never goes back."""
     ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
-    cut, onward = ledger.next_cut(position)
+    cut, onward = ledger.next_trim(position)
     assert position <= onward <= ledger.end
     assert cut <= onward
-    assert ledger.voiced(max(cut, position), onward) == 0
+    assert ledger.voiced_samples(max(cut, position), onward) == 0
 
 
 @given(steps, st.floats(0, 1))
@@ -148,10 +152,10 @@ def test_the_next_cut_is_the_next(script: list[tuple[str, int]], share: float) -
     """Wherever a replay stands before a cut, it is told of the same one."""
     ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
-    cut, onward = ledger.next_cut(position)
+    cut, onward = ledger.next_trim(position)
     if position < cut < onward:
-        assert ledger.next_cut(cut) == ledger.next_cut(onward - 1) == (cut, onward)
-        assert ledger.next_cut(onward) != (cut, onward)
+        assert ledger.next_trim(cut) == ledger.next_trim(onward - 1) == (cut, onward)
+        assert ledger.next_trim(onward) != (cut, onward)
 
 
 @given(st.floats(0.1, 5), st.floats(0.0, 5.0), st.floats(0, 3))
@@ -164,7 +168,7 @@ def test_silence_in_a_replay_is_cut_to_what_it_may_be(
     assume(ledger.start <= at(1))
     position, sent = at(1.0), 0
     while position < at(second):
-        cut, onward = ledger.next_cut(position)
+        cut, onward = ledger.next_trim(position)
         if cut <= position < onward:
             position = onward
             continue
@@ -193,12 +197,12 @@ def test_settled_audio_is_no_loss() -> None:
 
 def test_without_voice_activity_all_audio_may_be_speech() -> None:
     """Without local voice activity everything unsettled is lost, and silence settles nothing."""
-    ledger = ledger_of(20, hears=False)
-    ledger.settle_silence(ledger.end)
+    ledger = ledger_of(20, vad_enabled=False)
+    ledger.commit_silence(ledger.end)
     assert ledger.watermark == 0
-    assert not ledger.owes()
-    assert ledger.next_cut(5) == (at(20), at(20))
-    assert ledger.voiced_until(at(3)) == at(3)
+    assert not ledger.has_pending_speech()
+    assert ledger.next_trim(5) == (at(20), at(20))
+    assert ledger.last_voice_end(at(3)) == at(3)
     assert ledger.push(at(4), RATE) == ((0, at(4)),)
 
 
@@ -206,7 +210,7 @@ def test_settled_audio_is_kept_for_two_words() -> None:
     """Two seconds before the watermark stay, so that a replay can begin before a word."""
     ledger = ledger_of(10, settled=8)
     assert ledger.start == at(6)
-    ledger.settle(at(99))
+    ledger.commit(at(99))
     assert ledger.watermark == ledger.end
 
 
@@ -225,8 +229,8 @@ def test_settled_audio_is_kept_for_two_words() -> None:
 def test_what_owes_words(segment: tuple[float, float | None], settled: float, owed: bool) -> None:
     """A segment of its own owes words from 0.25 s on, a remainder from 0.5 s on."""
     ledger = ledger_of(5, segment, settled=settled)
-    assert ledger.owes() is owed
-    assert (ledger.first_owed() is not None) is owed
+    assert ledger.has_pending_speech() is owed
+    assert (ledger.first_pending() is not None) is owed
 
 
 @pytest.mark.parametrize(
@@ -245,19 +249,21 @@ def test_what_owes_words_before_a_position(
     segments: list[tuple[float, float | None]], settled: float, position: float, owed: bool
 ) -> None:
     """Only the voice before the position counts, be it a part of a segment."""
-    assert ledger_of(5, *segments, settled=settled).owes_before(at(position)) is owed
-    assert not ledger_of(5, *segments, settled=settled, hears=False).owes_before(at(position))
+    assert ledger_of(5, *segments, settled=settled).has_pending_speech_before(at(position)) is owed
+    assert not ledger_of(
+        5, *segments, settled=settled, vad_enabled=False
+    ).has_pending_speech_before(at(position))
 
 
 def test_pauses() -> None:
     """A pause is a little behind the end of speech that owes words, but before the next speech."""
     ledger = ledger_of(9, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (5.0, 6.0), (7.0, None))
     assert pauses(ledger) == [at(2.1), at(3.15), at(6.15)]
-    ledger.settle(at(2.8))
+    ledger.commit(at(2.8))
     assert pauses(ledger) == [at(6.15)]
 
 
-def pauses(ledger: Ledger) -> list[int]:
+def pauses(ledger: AudioLedger) -> list[int]:
     found, pause = [], ledger.next_pause(0)
     while pause is not None:
         found.append(pause)
@@ -268,7 +274,7 @@ def pauses(ledger: Ledger) -> list[int]:
 @given(steps)
 def test_a_pause_is_never_in_speech(script: list[tuple[str, int]]) -> None:
     """Where a leg is asked for a final, nobody is in the middle of a word."""
-    ledger, voice = Ledger(POLICY, hears=True), list[tuple[int, int | None]]()
+    ledger, voice = AudioLedger(POLICY, vad_enabled=True), list[tuple[int, int | None]]()
     for step in script:
         apply(ledger, voice, *step)
     for pause in pauses(ledger):
@@ -279,46 +285,46 @@ def test_a_pause_is_never_in_speech(script: list[tuple[str, int]]) -> None:
 def test_what_owes_words_of_any_length() -> None:
     """A caller may ask for voice of a length, whichever segment it belongs to."""
     ledger = ledger_of(5, (1.0, 2.0), settled=1.7)
-    assert ledger.owes(at_least=0.3)
-    assert not ledger.owes(at_least=0.31)
+    assert ledger.has_pending_speech(at_least=0.3)
+    assert not ledger.has_pending_speech(at_least=0.31)
 
 
 def test_a_short_remainder_waits_for_a_leg_to_hear_past_it() -> None:
     """Voice too short to owe words is settled once a leg has heard two seconds more."""
     ledger = ledger_of(10, (1.0, 2.0), settled=1.8)
-    ledger.settle_silence(at(3.9))
+    ledger.commit_silence(at(3.9))
     assert ledger.watermark == at(1.8)
-    ledger.settle_silence(at(4.1))
+    ledger.commit_silence(at(4.1))
     assert ledger.watermark == at(2.1)
 
 
 def test_a_short_segment_waits_with_silence_before_it() -> None:
     """A short segment of its own holds settling back, but not that of the silence before it."""
     ledger = ledger_of(10, (5.0, 5.2))
-    ledger.settle_silence(at(7.1))
+    ledger.commit_silence(at(7.1))
     assert ledger.watermark == at(4.85)
 
 
 def test_a_short_remainder_waits_as_long_as_words_are_owed() -> None:
     """Its words may come with the final of the next segment."""
     ledger = ledger_of(20, (1.0, 2.0), (2.5, 4.0), settled=1.8)
-    ledger.settle_silence(at(20))
+    ledger.commit_silence(at(20))
     assert ledger.watermark == at(1.8)
 
 
 def test_silence_is_settled_once_a_leg_has_heard_past_it() -> None:
     """A leg may still have words for what a voice detector missed; nobody has heard the newest."""
     ledger = ledger_of(10)
-    ledger.settle_silence(0)
+    ledger.commit_silence(0)
     assert ledger.watermark == 0
-    ledger.settle_silence(at(10))
+    ledger.commit_silence(at(10))
     assert ledger.watermark == at(8)
 
 
 def test_segments() -> None:
     """The ledger knows where speech is, was, and how long it has been silent."""
     ledger = ledger_of(10, (1.0, 2.0), (4.0, None))
-    assert ledger.first_owed() == Segment(at(1), at(2))
+    assert ledger.first_pending() == Segment(at(1), at(2))
     assert [ledger.segment_start(at(s)) for s in (0.5, 1.5, 2.0, 3.0, 4.0, 9.0)] == [
         None,
         at(1),
@@ -327,48 +333,48 @@ def test_segments() -> None:
         at(4),
         at(4),
     ]
-    assert [ledger.voiced_until(at(s)) for s in (0.5, 1.5, 3.0, 4.0, 9.0)] == [
+    assert [ledger.last_voice_end(at(s)) for s in (0.5, 1.5, 3.0, 4.0, 9.0)] == [
         0,
         at(1.5),
         at(2),
         at(2),
         at(9),
     ]
-    assert [ledger.ended_by(at(s)) for s in (0.5, 1.5, 2.0, 9.0)] == [0, 0, at(2), at(2)]
+    assert [ledger.last_speech_end(at(s)) for s in (0.5, 1.5, 2.0, 9.0)] == [0, 0, at(2), at(2)]
     assert ledger.speaking
-    assert ledger.silent_for == 0.0
+    assert ledger.silence_duration == 0.0
     ledger.speech_ended(at(9))
-    assert ledger.silent_for == 1.0
+    assert ledger.silence_duration == 1.0
 
 
 def test_silence_from_the_beginning() -> None:
     """With no speech at all, the whole stream is silent."""
-    assert Ledger(POLICY, hears=True).silent_for == 0.0
-    assert ledger_of(3).silent_for == 3.0
+    assert AudioLedger(POLICY, vad_enabled=True).silence_duration == 0.0
+    assert ledger_of(3).silence_duration == 3.0
 
 
 def test_reports_of_a_detector_that_overlap() -> None:
     """Segments that a detector pads into each other do not overlap in the ledger."""
     ledger = ledger_of(5, (1.0, 2.0), (1.9, 1.95), (1.9, 3.0))
-    assert ledger.voiced(0, at(5)) == at(2)
+    assert ledger.voiced_samples(0, at(5)) == at(2)
 
 
 def test_marks() -> None:
     """A flush is found at its place as long as its audio is kept; twice at one place is once."""
     ledger = ledger_of()
-    ledger.mark()
+    ledger.add_flush()
     ledger.push(at(3), RATE)
-    ledger.mark()
-    ledger.mark()
+    ledger.add_flush()
+    ledger.add_flush()
     assert marks(ledger) == [0, at(3)]
-    assert ledger.next_mark(at(3)) is None
+    assert ledger.next_flush(at(3)) is None
     ledger.push(at(18), RATE)
     assert marks(ledger) == [at(3)]
 
 
 def test_seconds_before_the_first_frame() -> None:
     """Before the first frame has told the rate, every position is 0 s."""
-    ledger = Ledger(POLICY, hears=True)
+    ledger = AudioLedger(POLICY, vad_enabled=True)
     assert ledger.seconds(5) == 0.0
     assert ledger.samples(5.0) == 0
     assert ledger_of(1).seconds(at(0.5)) == 0.5
@@ -377,9 +383,9 @@ def test_seconds_before_the_first_frame() -> None:
 def test_it_shows_its_state() -> None:
     """The repr tells where a ledger stands."""
     ledger = ledger_of(5, (1.0, 2.0), settled=3)
-    ledger.mark()
+    ledger.add_flush()
     assert repr(ledger) == (
-        "Ledger(start=100, watermark=300, end=500, rate=100, marks=[500], segments=1)"
+        "AudioLedger(start=100, watermark=300, end=500, rate=100, marks=[500], segments=1)"
     )
 
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.commands import OpenLeg, Report, Role
-from resilient_stt.core.health import Health
-from resilient_stt.core.inputs import ErrorKind, LegFailed
-from resilient_stt.core.leg import Leg
-from resilient_stt.core.legs import Legs
+from resilient_stt.core.commands import OpenConnection, ReportEvent, Role
+from resilient_stt.core.health import ProviderHealth
+from resilient_stt.core.inputs import ConnectionFailed, ErrorKind
+from resilient_stt.core.leg import Connection
+from resilient_stt.core.legs import ConnectionPool
 from resilient_stt.core.policy import (
     Policies,
-    Provider,
+    ProviderTraits,
     ReplayPolicy,
     RetryPolicy,
     WatchdogPolicy,
@@ -106,7 +106,9 @@ def test_losses_are_told_in_steps_and_never_forgotten() -> None:
     """A loss is reported second by second, and what is left of it when the stream gives up."""
     policies = Policies(replay=ReplayPolicy(window=2.0), retry=RetryPolicy(outage_limit=8.0))
     words = speak(*[(word, 0.0, 0.45) for word in VOCABULARY[:20]])
-    sim = Simulation(words, [Recogniser("a", down=[(0.0, 99.0)])], policies=policies, hears=False)
+    sim = Simulation(
+        words, [Recogniser("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
+    )
     sim.run(within=9)
     losses = [e.seconds for e in events(sim, AudioLost)]
     assert sum(losses) == pytest.approx(8.0 - 2.0, abs=0.11)
@@ -142,10 +144,10 @@ def test_what_a_dead_leg_was_sent_is_lost() -> None:
 def test_what_a_hedge_missed_is_not_lost() -> None:
     """A second opinion that was opened too late to hear it all loses nothing by itself."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:36]])
-    patient = replace(SMALL, watchdog=WatchdogPolicy(quiet=10.0))
+    patient = replace(SMALL, watchdog=WatchdogPolicy(no_interim_timeout=10.0))
     route = [Recogniser("a", latency=9.0, final_after=99.0), Recogniser("b", [DEAF])]
     sim = Simulation(words, route, policies=patient, tail=1.0).run(within=12)
-    hedge = next(c for _, c in sim.commands if isinstance(c, OpenLeg) and c.provider == "b")
+    hedge = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
     assert hedge.start > 0
     assert sim.text == sim.spoken
     assert events(sim, AudioLost) == []
@@ -154,26 +156,28 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
 # --- the accounts
 
 
-def legs_of(*names: str, window: float = 5.0) -> Legs:
+def legs_of(*names: str, window: float = 5.0) -> ConnectionPool:
     policies = Policies(replay=ReplayPolicy(window=window))
-    health = {n: Health(Breaker(policies.breaker)) for n in names}
-    legs = Legs(routing([Provider(name=n) for n in names]), health, policies, hears=True)
-    legs.ledger.push(10 * 100, 100)
-    return legs
+    health = {n: ProviderHealth(Breaker(policies.breaker)) for n in names}
+    connections = ConnectionPool(
+        routing([ProviderTraits(name=n) for n in names]), health, policies, vad_enabled=True
+    )
+    connections.ledger.push(10 * 100, 100)
+    return connections
 
 
-def reported(legs: Legs) -> list[float]:
+def reported(connections: ConnectionPool) -> list[float]:
     return [
         c.event.seconds
-        for c in legs.out
-        if isinstance(c, Report) and isinstance(c.event, AudioLost)
+        for c in connections.out
+        if isinstance(c, ReportEvent) and isinstance(c.event, AudioLost)
     ]
 
 
-def opened(legs: Legs, role: Role, *, cursor: int = 0) -> Leg:
-    leg = legs.open(Provider(name="a"), role, 0.0)
-    leg.cursor = cursor
-    return leg
+def opened(connections: ConnectionPool, role: Role, *, cursor: int = 0) -> Connection:
+    connection = connections.open(ProviderTraits(name="a"), role, 0.0)
+    connection.cursor = cursor
+    return connection
 
 
 @pytest.mark.parametrize(
@@ -182,46 +186,46 @@ def opened(legs: Legs, role: Role, *, cursor: int = 0) -> Leg:
 )
 def test_what_a_leg_was_sent_may_come(cursors: list[int], lost_now: float) -> None:
     """Of what leaves the window is lost what no living leg was sent; a part counts in part."""
-    legs = legs_of("a")
+    connections = legs_of("a")
     for cursor in cursors:
-        opened(legs, Role.ATTEMPT, cursor=cursor)
-    legs.overflowed(((0, 400),))
-    assert sum(reported(legs)) == pytest.approx(lost_now)
+        opened(connections, Role.RECONNECT, cursor=cursor)
+    connections.audio_dropped(((0, 400),))
+    assert sum(reported(connections)) == pytest.approx(lost_now)
 
 
 def test_a_probe_hears_for_nobody() -> None:
     """What only a shadow was sent is lost."""
-    legs = legs_of("a")
-    opened(legs, Role.PROBE, cursor=999)
-    legs.overflowed(((0, 400),))
-    assert reported(legs) == [4.0]
+    connections = legs_of("a")
+    opened(connections, Role.PROBE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    assert reported(connections) == [4.0]
 
 
 def test_what_a_leg_was_sent_is_lost_when_it_dies() -> None:
     """The loss is told when the last one that heard it is gone and another serves."""
-    legs = legs_of("a", "b")
-    heard = opened(legs, Role.ACTIVE, cursor=999)
-    legs.overflowed(((0, 400),))
-    legs.close(heard)
-    assert reported(legs) == []
-    opened(legs, Role.ACTIVE)
-    assert reported(legs) == [4.0]
-    legs.close_all()
-    assert reported(legs) == [4.0]
+    connections = legs_of("a", "b")
+    heard = opened(connections, Role.ACTIVE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    connections.close(heard)
+    assert reported(connections) == []
+    opened(connections, Role.ACTIVE)
+    assert reported(connections) == [4.0]
+    connections.close_all()
+    assert reported(connections) == [4.0]
 
 
 @pytest.mark.parametrize(("told", "lost_then"), [(400, []), (300, [1.0])])
 def test_what_a_final_covered_is_not_lost(told: int, lost_then: list[float]) -> None:
     """A final of the one that heard it settles what it tells for all that come, and no more."""
-    legs = legs_of("a")
-    heard = opened(legs, Role.ACTIVE, cursor=999)
-    legs.overflowed(((0, 400),))
-    beside = opened(legs, Role.HEDGE, cursor=200)
-    assert beside.missed == ((0, 400),)
-    legs.ledger.settle(told)
-    legs.covered(heard)
-    legs.close_all()
-    assert reported(legs) == lost_then
+    connections = legs_of("a")
+    heard = opened(connections, Role.ACTIVE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    beside = opened(connections, Role.HEDGE, cursor=200)
+    assert beside.missed_speech == ((0, 400),)
+    connections.ledger.commit(told)
+    connections.audio_covered(heard)
+    connections.close_all()
+    assert reported(connections) == lost_then
 
 
 def test_what_a_final_did_not_cover_is_lost() -> None:
@@ -238,13 +242,13 @@ def test_what_a_final_did_not_cover_is_lost() -> None:
 
 def test_silence_that_a_leg_was_not_sent_is_no_loss() -> None:
     """Of a long frame that leaves the window, a leg missed only the voice behind its cursor."""
-    legs = legs_of("a", window=10.0)
-    legs.ledger.speech_started(0)
-    legs.ledger.speech_ended(200)
-    opened(legs, Role.ACTIVE, cursor=200)
-    legs.overflowed(legs.ledger.push(400, 100))
-    legs.flush_loss()
-    assert reported(legs) == []
+    connections = legs_of("a", window=10.0)
+    connections.ledger.speech_started(0)
+    connections.ledger.speech_ended(200)
+    opened(connections, Role.ACTIVE, cursor=200)
+    connections.audio_dropped(connections.ledger.push(400, 100))
+    connections.report_loss()
+    assert reported(connections) == []
 
 
 # --- failures
@@ -253,13 +257,15 @@ def test_silence_that_a_leg_was_not_sent_is_no_loss() -> None:
 @pytest.mark.parametrize(("variable", "named"), [("A_KEY", "A_KEY"), ("", "its API key")])
 def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> None:
     """The failure names what to check; the same again is no news."""
-    legs = legs_of("a")
+    connections = legs_of("a")
     for _ in range(2):
-        leg = legs.open(Provider(name="a", key_variable=variable), Role.ATTEMPT, 0.0)
-        legs.fail(leg, LegFailed(leg.id, ErrorKind.AUTH, "401"), 0.0)
+        connection = connections.open(
+            ProviderTraits(name="a", key_variable=variable), Role.RECONNECT, 0.0
+        )
+        connections.fail(connection, ConnectionFailed(connection.id, ErrorKind.AUTH, "401"), 0.0)
     advice = f"check {named}; not tried again for 300 s"
     told = ProviderFailed(at=10.0, provider="a", reason="auth", detail="401", advice=advice)
-    assert [c.event for c in legs.out if isinstance(c, Report)] == [told]
+    assert [c.event for c in connections.out if isinstance(c, ReportEvent)] == [told]
 
 
 def test_one_wrong_key_and_a_fallback() -> None:
@@ -274,7 +280,7 @@ def test_one_wrong_key_and_a_fallback() -> None:
 
 def test_it_shows_its_state() -> None:
     """The repr tells who lives, and what for."""
-    legs = legs_of("a")
-    assert repr(legs).startswith("Legs([], Ledger(")
-    opened(legs, Role.PROBE)
-    assert repr(legs).startswith("Legs([a#0 probe], Ledger(")
+    connections = legs_of("a")
+    assert repr(connections).startswith("ConnectionPool([], AudioLedger(")
+    opened(connections, Role.PROBE)
+    assert repr(connections).startswith("ConnectionPool([a#0 probe], AudioLedger(")

@@ -18,52 +18,52 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from resilient_stt.core.breaker import Breaker
 from resilient_stt.core.commands import (
-    Availability,
-    CloseLeg,
+    CloseConnection,
     Command,
     Emit,
-    EndLeg,
+    EndInput,
     Finish,
-    FlushLeg,
+    FlushConnection,
     GiveUp,
-    OpenLeg,
-    Release,
-    Report,
+    OpenConnection,
+    ReleaseAudio,
+    ReportAvailability,
+    ReportEvent,
     Role,
     SendAudio,
-    Serve,
+    SetServing,
 )
-from resilient_stt.core.health import Health
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
     ErrorKind,
-    Flushed,
+    EventKind,
+    FlushRequested,
     Input,
     InputEnded,
-    LegEnded,
-    LegFailed,
-    LegSaid,
-    Opened,
     OptionsChanged,
-    Said,
-    SaidKind,
+    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
+    TranscriptEvent,
     Word,
 )
 from resilient_stt.core.policy import (
     FailbackPolicy,
     Pace,
     Policies,
-    Provider,
+    ProviderTraits,
     ReplayPolicy,
     RetryPolicy,
     WatchdogPolicy,
 )
-from resilient_stt.core.session import Session
-from resilient_stt.core.text import similar
+from resilient_stt.core.session import FailoverEngine
+from resilient_stt.core.text import is_similar
 from resilient_stt.events import AudioLost
 
 from .promises import alone
@@ -82,14 +82,14 @@ ENDS_WITHIN = 450.0
 that take a window of 60 s no faster than in real time, and the outage limit."""
 WAYS = ["ends", "fails", "silent"]
 """What the legs do once the input has ended."""
-TEXT = (SaidKind.INTERIM, SaidKind.PREFLIGHT, SaidKind.FINAL)
+TEXT = (EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL)
 
 POLICIES = [
     Policies(),
     Policies(
         retry=RetryPolicy(outage_limit=8.0),
         replay=ReplayPolicy(window=5.0),
-        failback=FailbackPolicy(dwell=1.0, interval=2.0),
+        failback=FailbackPolicy(min_dwell=1.0, min_interval=2.0),
     ),
     Policies(replay=ReplayPolicy(window=1.0)),
     Policies(watchdog=WatchdogPolicy(hedging=False)),
@@ -99,7 +99,7 @@ DELAYS = st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.7, 3.0, 31.0, 400.0])
 WAITS = st.sampled_from([0.0, 0.1, 0.5])
 WHICH = st.integers(0, 5)
 PROVIDERS = st.builds(
-    Provider,
+    ProviderTraits,
     name=st.just(""),
     pace=st.builds(
         Pace, burst=st.sampled_from([0.05, 0.5, 8.0]), rate=st.sampled_from([1.0, 1.5, 2.0])
@@ -137,8 +137,8 @@ class Fed:
 class Source:
     """The event that an utterance came with: it tells whose it was."""
 
-    leg: int
-    kind: SaidKind
+    connection: int
+    kind: EventKind
     told: int = field(default=0)
 
 
@@ -148,29 +148,33 @@ class AnyInput(RuleBasedStateMachine):
     @initialize(
         route=st.lists(PROVIDERS, min_size=1, max_size=3),
         policy=st.integers(0, len(POLICIES) - 1),
-        hears=st.booleans(),
+        vad_enabled=st.booleans(),
         base=st.sampled_from([0.0, 1_000.7]),
     )
-    def opened(self, route: list[Provider], policy: int, hears: bool, base: float) -> None:
+    def opened(
+        self, route: list[ProviderTraits], policy: int, vad_enabled: bool, base: float
+    ) -> None:
         policies = self.policies = POLICIES[policy]
-        self.hears, self.now = hears, base
+        self.vad_enabled, self.now = vad_enabled, base
         traits = [
-            Provider(
+            ProviderTraits(
                 name=name,
                 pace=p.pace,
-                interims=p.interims,
-                flushes=p.flushes,
-                finalises_late=p.flushes and p.finalises_late,
-                final_after=p.final_after,
-                turn_after=p.turn_after,
+                interim_results=p.interim_results,
+                manual_flush=p.manual_flush,
+                slow_endpointing=p.manual_flush and p.slow_endpointing,
+                final_timeout=p.final_timeout,
+                end_of_turn_timeout=p.end_of_turn_timeout,
             )
             for name, p in zip("abc", route, strict=False)
         ]
         self.route = {p.name: p for p in traits}
-        self.health = {name: Health(Breaker(policies.breaker)) for name in self.route}
+        self.health = {name: ProviderHealth(Breaker(policies.breaker)) for name in self.route}
         watchdog = policies.watchdog
-        budget = HedgeBudget(watchdog.hedge_share, watchdog.hedge_allowance)
-        self.session = Session(routing(traits), self.health, policies, budget, hears=hears)
+        budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        self.session = FailoverEngine(
+            routing(traits), self.health, policies, budget, vad_enabled=vad_enabled
+        )
         self.legs: dict[int, Fed] = {}
         self.closed: set[int] = set()
         self.serving: int | None = None
@@ -179,7 +183,7 @@ class AnyInput(RuleBasedStateMachine):
         self.voice: list[tuple[int, int | None]] = []
         self.ended = self.speaking = False
         self.lost = 0.0
-        self.handle(Opened())
+        self.handle(StreamOpened())
 
     # -- one input, and everything that must be true after it
 
@@ -190,7 +194,7 @@ class AnyInput(RuleBasedStateMachine):
             due = self.session.deadline()
             if due is None or due > self.now:
                 break
-            commands += self._take(Woken(0.1))
+            commands += self._take(DeadlineReached(0.1))
         due = self.session.deadline()
         assert due is None or self.now < due < math.inf, f"woken for nothing: {self.session!r}"
         assert self.session.done or due is not None or self.legs, "nothing will ever happen again"
@@ -200,7 +204,9 @@ class AnyInput(RuleBasedStateMachine):
         done = self.session.done
         commands = self.session.handle(event, self.now)
         assert not (done and commands), "something follows the end"
-        released = max([self.released, *(c.before for c in commands if isinstance(c, Release))])
+        released = max(
+            [self.released, *(c.before for c in commands if isinstance(c, ReleaseAudio))]
+        )
         for number, command in enumerate(commands):
             if isinstance(command, Finish | GiveUp):
                 assert number == len(commands) - 1
@@ -209,36 +215,36 @@ class AnyInput(RuleBasedStateMachine):
         return commands
 
     def _check_state(self) -> None:
-        living = {leg.id: leg for leg in self.session._legs}
+        living = {connection.id: connection for connection in self.session._pool}
         assert set(living) == set(self.legs), "a leg that the session does not know of"
-        roles = Counter(leg.role for leg in living.values())
+        roles = Counter(connection.role for connection in living.values())
         assert roles[Role.HEDGE] <= roles[Role.ACTIVE] <= 1
         assert roles[Role.PROBE] <= 1
-        assert not (roles[Role.ACTIVE] and roles[Role.ATTEMPT])
+        assert not (roles[Role.ACTIVE] and roles[Role.RECONNECT])
         window = self.policies.replay.window
         assert self.session.done or self.pushed - self.released <= window * RATE + 1
         assert repr(self.session)
 
     def _check(self, command: Command, released: int) -> None:
         match command:
-            case OpenLeg(leg, provider, start):
-                assert leg not in self.legs
-                assert leg not in self.closed
+            case OpenConnection(connection, provider, start):
+                assert connection not in self.legs
+                assert connection not in self.closed
                 assert self.released <= start <= self.pushed
-                self.legs[leg] = Fed(provider, start, self.now, start)
-            case SendAudio(leg, start, end):
-                self._check_audio(self.legs[leg], start, end, released)
-            case FlushLeg(leg):
-                assert not self.legs[leg].ended
-            case EndLeg(leg):
+                self.legs[connection] = Fed(provider, start, self.now, start)
+            case SendAudio(connection, start, end):
+                self._check_audio(self.legs[connection], start, end, released)
+            case FlushConnection(connection):
+                assert not self.legs[connection].ended
+            case EndInput(connection):
                 assert self.ended
-                assert not self.legs[leg].ended
-                assert self.legs[leg].cursor <= self.pushed
-                self.legs[leg].ended = True
-            case CloseLeg(leg):
-                del self.legs[leg]
-                self.closed.add(leg)
-            case Release(before):
+                assert not self.legs[connection].ended
+                assert self.legs[connection].cursor <= self.pushed
+                self.legs[connection].ended = True
+            case CloseConnection(connection):
+                del self.legs[connection]
+                self.closed.add(connection)
+            case ReleaseAudio(before):
                 assert self.released <= before <= self.pushed
                 self.released = before
             case _:
@@ -248,7 +254,7 @@ class AnyInput(RuleBasedStateMachine):
         match command:
             case Emit():
                 self._check_emitted(command)
-            case Report(event):
+            case ReportEvent(event):
                 assert 0 <= event.at <= self.pushed / RATE
                 if isinstance(event, AudioLost):
                     assert event.seconds > 0
@@ -258,28 +264,28 @@ class AnyInput(RuleBasedStateMachine):
                 assert self.session.done
                 assert not self.legs, "a leg is still open"
                 assert not self.speaking, "a user who speaks for ever"
-            case Serve(provider, leg):
-                assert self.legs[leg].provider == provider
-                self.serving = leg
-            case Availability(provider, _):
+            case SetServing(provider, connection):
+                assert self.legs[connection].provider == provider
+                self.serving = connection
+            case ReportAvailability(provider, _):
                 assert provider in self.route
             case _:
                 raise AssertionError(f"unknown command {command!r}")
 
-    def _check_audio(self, leg: Fed, start: int, end: int, released: int) -> None:
-        assert not leg.ended
+    def _check_audio(self, connection: Fed, start: int, end: int, released: int) -> None:
+        assert not connection.ended
         assert self.released <= start < end <= self.pushed
-        assert leg.cursor <= start, "sent twice, or out of order"
-        gap = max(leg.cursor, released), start
-        assert not self._voiced(*gap), f"speech left out of what a leg hears: {gap}"
-        leg.cursor = end
-        leg.samples += end - start
-        pace = self.route[leg.provider].pace
-        allowed = pace.burst + pace.rate * (self.now - leg.opened_at)
-        assert leg.samples / RATE <= allowed + 0.001
+        assert connection.cursor <= start, "sent twice, or out of order"
+        gap = max(connection.cursor, released), start
+        assert not self._voiced(*gap), f"speech left out of what a leg vad_enabled: {gap}"
+        connection.cursor = end
+        connection.samples += end - start
+        pace = self.route[connection.provider].pace
+        allowed = pace.burst + pace.rate * (self.now - connection.opened_at)
+        assert connection.samples / RATE <= allowed + 0.001
 
     def _voiced(self, since: int, until: int) -> bool:
-        if not self.hears:
+        if not self.vad_enabled:
             return since < until
         return any(
             max(start, since) < min(self.pushed if end is None else end, until)
@@ -287,10 +293,10 @@ class AnyInput(RuleBasedStateMachine):
         )
 
     def _check_emitted(self, emit: Emit) -> None:
-        if emit.kind is SaidKind.START:
+        if emit.kind is EventKind.START:
             assert not self.speaking
             self.speaking = True
-        elif emit.kind is SaidKind.END:
+        elif emit.kind is EventKind.END:
             assert self.speaking
             self.speaking = False
         elif emit.kind in TEXT:
@@ -304,9 +310,9 @@ class AnyInput(RuleBasedStateMachine):
         source = emit.source
         assert isinstance(source, Source)
         assert source.kind is emit.kind
-        assert source.leg == self.serving, "a text of a leg that does not serve"
-        assert source.leg in self.legs
-        assert emit.provider == self.legs[source.leg].provider
+        assert source.connection == self.serving, "a text of a leg that does not serve"
+        assert source.connection in self.legs
+        assert emit.provider == self.legs[source.connection].provider
         source.told += 1
         assert source.told == 1, "one event told twice"
 
@@ -328,7 +334,7 @@ class AnyInput(RuleBasedStateMachine):
     def flush(self, later: float) -> None:
         self.now += later
         if not self.ended:
-            self.handle(Flushed())
+            self.handle(FlushRequested())
 
     @precondition(lambda self: not self.ended)
     @rule(later=DELAYS, sure=st.integers(0, 7))
@@ -343,7 +349,7 @@ class AnyInput(RuleBasedStateMachine):
         self.ended = True
         self.handle(InputEnded())
 
-    @precondition(lambda self: self.hears)
+    @precondition(lambda self: self.vad_enabled)
     @rule(ago=st.sampled_from([0, 1, 1_600, 5_600, 200_000]), later=DELAYS)
     def speech_edge(self, ago: int, later: float) -> None:
         """Somebody began to speak, or fell silent, so many samples ago."""
@@ -353,7 +359,7 @@ class AnyInput(RuleBasedStateMachine):
 
     def _edge(self, at: int, *, started: bool) -> None:
         """What a voice detector tells: starts and ends alternate, and never go back."""
-        if not self.hears or started is (bool(self.voice) and self.voice[-1][1] is None):
+        if not self.vad_enabled or started is (bool(self.voice) and self.voice[-1][1] is None):
             return
         if started:
             at = max(min(at, self.pushed), 0, *(end or 0 for _, end in self.voice[-1:]))
@@ -392,7 +398,7 @@ class AnyInput(RuleBasedStateMachine):
             if due is None or due > until:
                 break
             self.now = due
-            self.handle(Woken(0.1))
+            self.handle(DeadlineReached(0.1))
         else:
             raise AssertionError(f"no end of wake-ups: {self.session!r}")
         self.now = until
@@ -401,14 +407,14 @@ class AnyInput(RuleBasedStateMachine):
     def woken(self, later: float, wait: float) -> None:
         """At any time: before the deadline, long after it, or without one."""
         self.now += later
-        self.handle(Woken(wait))
+        self.handle(DeadlineReached(wait))
 
     @rule(wait=WAITS)
     def woken_in_time(self, wait: float) -> None:
         due = self.session.deadline()
         if due is not None:
             self.now = due
-            self.handle(Woken(wait))
+            self.handle(DeadlineReached(wait))
 
     @rule(provider=st.sampled_from("abcd"), later=DELAYS)
     def options_changed(self, provider: str, later: float) -> None:
@@ -420,28 +426,30 @@ class AnyInput(RuleBasedStateMachine):
         """Health is shared: what another stream of this process saw."""
         breaker = list(self.health.values())[which % len(self.health)].breaker
         if what == "text":
-            breaker.succeeded(self.now)
+            breaker.record_text(self.now)
         elif what == "slow":
-            breaker.slow(self.now)
+            breaker.record_slow_final(self.now)
         else:
-            breaker.failed(ErrorKind(what), self.now)
+            breaker.record_failure(ErrorKind(what), self.now)
 
     # -- the legs
 
     def _leg(self, which: int) -> int:
         """A living leg for the most part, else a closed one or one that never was."""
-        legs = sorted(self.legs) * 2 + sorted(self.closed)[-1:] + [99]
-        return legs[which % len(legs)]
+        connections = sorted(self.legs) * 2 + sorted(self.closed)[-1:] + [99]
+        return connections[which % len(connections)]
 
-    def _say(self, leg: int, said: Said) -> None:
-        source = Source(leg, said.kind)
+    def _say(self, connection: int, event: TranscriptEvent) -> None:
+        source = Source(connection, event.kind)
         self.sources.append(source)
-        told = Said(said.kind, said.text, said.words, said.start, said.end, said.language, source)
-        self.handle(LegSaid(leg, told))
+        told = TranscriptEvent(
+            event.kind, event.text, event.words, event.start, event.end, event.language, source
+        )
+        self.handle(ProviderEvent(connection, told))
 
     @rule(
         which=WHICH,
-        kind=st.sampled_from([*SaidKind, SaidKind.FINAL, SaidKind.FINAL]),
+        kind=st.sampled_from([*EventKind, EventKind.FINAL, EventKind.FINAL]),
         text=SANE,
         ago=st.sampled_from([0.0, 0.1, 0.5, 3.0]),
         times=st.sampled_from(["words", "end", "none"]),
@@ -451,7 +459,7 @@ class AnyInput(RuleBasedStateMachine):
     def leg_says_what_can_be(
         self,
         which: int,
-        kind: SaidKind,
+        kind: EventKind,
         text: str,
         ago: float,
         times: str,
@@ -460,8 +468,8 @@ class AnyInput(RuleBasedStateMachine):
     ) -> None:
         """Words with times inside the audio that the leg was sent; or one that is no time."""
         self.now += later
-        leg = self._leg(which)
-        sent = self.legs[leg].samples / RATE if leg in self.legs else 1.0
+        connection = self._leg(which)
+        sent = self.legs[connection].samples / RATE if connection in self.legs else 1.0
         end = max(0.0, sent - ago)
         pieces = text.split() if kind in TEXT else []
         begin = [max(0.0, end - 0.3 * n) for n in range(len(pieces), 0, -1)]
@@ -469,16 +477,16 @@ class AnyInput(RuleBasedStateMachine):
         if words and odd is not None:
             words = (*words[:-1], Word(words[-1].text, words[-1].start, odd))
         if times == "words" and words:
-            said = Said(kind, text, words, words[0].start, words[-1].end, "en")
+            event = TranscriptEvent(kind, text, words, words[0].start, words[-1].end, "en")
         elif times == "none" or not words:
-            said = Said(kind, text if kind in TEXT else "", language="en")
+            event = TranscriptEvent(kind, text if kind in TEXT else "", language="en")
         else:
-            said = Said(kind, text, (), words[0].start, words[-1].end, "en")
-        self._say(leg, said)
+            event = TranscriptEvent(kind, text, (), words[0].start, words[-1].end, "en")
+        self._say(connection, event)
 
     @rule(
         which=WHICH,
-        kind=st.sampled_from(SaidKind),
+        kind=st.sampled_from(EventKind),
         text=SANE | WILD,
         words=st.lists(st.builds(Word, SANE | WILD, WILD_TIMES, WILD_TIMES), max_size=4),
         start=st.none() | WILD_TIMES,
@@ -489,7 +497,7 @@ class AnyInput(RuleBasedStateMachine):
     def leg_says_anything(
         self,
         which: int,
-        kind: SaidKind,
+        kind: EventKind,
         text: str,
         words: list[Word],
         start: float | None,
@@ -498,13 +506,13 @@ class AnyInput(RuleBasedStateMachine):
         later: float,
     ) -> None:
         self.now += later
-        self._say(self._leg(which), Said(kind, text, tuple(words), start, end, language))
+        self._say(self._leg(which), TranscriptEvent(kind, text, tuple(words), start, end, language))
 
     @rule(which=WHICH, times=st.integers(2, 40), text=SANE)
     def leg_repeats_itself(self, which: int, times: int, text: str) -> None:
         """The same final at one moment, many times."""
         for _ in range(times):
-            self._say(self._leg(which), Said(SaidKind.FINAL, text))
+            self._say(self._leg(which), TranscriptEvent(EventKind.FINAL, text))
 
     @rule(
         which=WHICH,
@@ -517,12 +525,12 @@ class AnyInput(RuleBasedStateMachine):
         self, which: int, kind: ErrorKind, retry_after: float | None, wait: float, later: float
     ) -> None:
         self.now += later
-        self.handle(LegFailed(self._leg(which), kind, "x", retry_after, wait))
+        self.handle(ConnectionFailed(self._leg(which), kind, "x", retry_after, wait))
 
     @rule(which=WHICH, wait=WAITS, later=DELAYS)
     def leg_ends(self, which: int, wait: float, later: float) -> None:
         self.now += later
-        self.handle(LegEnded(self._leg(which), wait))
+        self.handle(ConnectionEnded(self._leg(which), wait))
 
     # -- the end
 
@@ -540,18 +548,18 @@ class AnyInput(RuleBasedStateMachine):
             if due is None:
                 break
             self.now = due
-            self.handle(Woken(0.1))
+            self.handle(DeadlineReached(0.1))
         assert self.session.done, f"{way}: it never ends: {self.session!r}"
         assert self.now - end < ENDS_WITHIN, f"{way}: took {self.now - end:.0f} s"
 
     def _finish_legs(self, way: str) -> None:
-        for leg, fed in list(self.legs.items()):
-            if leg not in self.legs:
+        for connection, fed in list(self.legs.items()):
+            if connection not in self.legs:
                 continue
             if way == "fails":
-                self.handle(LegFailed(leg, ErrorKind.DROPPED, "x", None, 0.1))
+                self.handle(ConnectionFailed(connection, ErrorKind.DROPPED, "x", None, 0.1))
             elif way == "ends" and fed.ended:
-                self.handle(LegEnded(leg, 0.1))
+                self.handle(ConnectionEnded(connection, 0.1))
 
 
 TestAnyInput = pytest.mark.sweep(AnyInput.TestCase)
@@ -569,10 +577,10 @@ TestAnyInput.settings = settings(
 def test_a_final_that_is_said_again_with_the_same_times_is_no_news() -> None:
     """A repeated message tells no second word: the same leg cannot hear the same audio twice."""
     session = alone()
-    session.handle(Opened(), 0.0)
+    session.handle(StreamOpened(), 0.0)
     session.handle(AudioPushed(RATE, RATE), 1.0)
-    final = Said(SaidKind.FINAL, "one", (Word("one", 0.2, 0.5),), 0.2, 0.5, "en")
-    commands = [c for _ in range(2) for c in session.handle(LegSaid(0, final), 1.0)]
+    final = TranscriptEvent(EventKind.FINAL, "one", (Word("one", 0.2, 0.5),), 0.2, 0.5, "en")
+    commands = [c for _ in range(2) for c in session.handle(ProviderEvent(0, final), 1.0)]
     assert [c.text for c in commands if isinstance(c, Emit)] == ["one"]
 
 
@@ -590,8 +598,8 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
             return 1.0
 
     monkeypatch.setattr("resilient_stt.core.text.SequenceMatcher", Matcher)
-    similar("a" * 4_000, "a" * 4_001)
-    similar("reserve", "reserves")
+    is_similar("a" * 4_000, "a" * 4_001)
+    is_similar("reserve", "reserves")
     assert compared, "nothing was compared"
     assert max(compared) <= 100 * 100
 
@@ -599,14 +607,14 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
 def test_a_stream_without_hedging_ends_although_its_provider_is_silent() -> None:
     """After the end of the input no leg says anything: the stream ends all the same."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
-    health = {"a": Health(Breaker(policies.breaker))}
-    route = [Provider(name="a", final_after=0.0)]
-    session = Session(routing(route), health, policies, HedgeBudget(), hears=True)
-    for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0), SpeechEnded(RATE)):
+    health = {"a": ProviderHealth(Breaker(policies.breaker))}
+    route = [ProviderTraits(name="a", final_timeout=0.0)]
+    session = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
+    for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0), SpeechEnded(RATE)):
         session.handle(event, 0.0)
     session.handle(InputEnded(), 0.0)
     for _ in range(WAKES):
         if (due := session.deadline()) is None:
             break
-        session.handle(Woken(0.1), due)
+        session.handle(DeadlineReached(0.1), due)
     assert session.done

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Emit, OpenLeg, Role
+from resilient_stt.core.commands import Emit, OpenConnection, Role
 from resilient_stt.core.inputs import (
     AudioPushed,
+    DeadlineReached,
     ErrorKind,
-    LegSaid,
-    Opened,
+    EventKind,
     OptionsChanged,
-    Said,
-    SaidKind,
+    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
+    TranscriptEvent,
 )
-from resilient_stt.core.leg import HELD
+from resilient_stt.core.leg import MAX_HELD_EVENTS
 from resilient_stt.core.policy import (
     BreakerPolicy,
     FailbackPolicy,
@@ -30,8 +30,8 @@ from resilient_stt.core.policy import (
     Policies,
     WatchdogPolicy,
 )
-from resilient_stt.core.session import Session
-from resilient_stt.events import ProviderFailed, SecondOpinion, Switched
+from resilient_stt.core.session import FailoverEngine
+from resilient_stt.events import HedgeFinished, ProviderFailed, Switched
 
 from .promises import (
     TWO,
@@ -74,9 +74,9 @@ def doubtful(
 ) -> Simulation:
     """A provider whose connections fall silent in any way, and `others` that only break."""
     words = draw(speeches(noisy=noisy))
-    said = st.sampled_from(times)
-    first = draw(recognisers("a", draw(said), faults=silences | mishaps, most=2 + others))
-    rest = [draw(recognisers(n, draw(said), most=0)) for n in "bc"[:others]]
+    event = st.sampled_from(times)
+    first = draw(recognisers("a", draw(event), faults=silences | mishaps, most=2 + others))
+    rest = [draw(recognisers(n, draw(event), most=0)) for n in "bc"[:others]]
     first = replace(first, faults=_one_tail(first.faults))
     # whoever is asked must be one who answers in time: what nobody tells in time is silence
     rest = [replace(r, latency=min(r.latency, 0.5), endpointing=0.3) for r in rest]
@@ -141,14 +141,14 @@ def test_nobody_is_left_for_noise(data: st.DataObject) -> None:
     sim = Simulation(words, route, tail=9.0).run(within=3)
     assert_promises(sim)
     assert sim.served == ["a"]
-    assert {e.verdict for e in events(sim, SecondOpinion)} <= {"noise", "answered"}
+    assert {e.outcome for e in events(sim, HedgeFinished)} <= {"no_speech", "primary_recovered"}
 
 
 # --- conviction
 
 
 def verdicts(sim: Simulation) -> list[tuple[str, str, str]]:
-    return [(e.provider, e.asked, e.verdict) for e in events(sim, SecondOpinion)]
+    return [(e.provider, e.hedge_provider, e.outcome) for e in events(sim, HedgeFinished)]
 
 
 def first_new(sim: Simulation, since: float) -> float:
@@ -173,7 +173,7 @@ def test_silence_from_any_word_on(kind: str, word: int) -> None:
     silent = Recogniser("a", [Stalls(at)], interims=not late, finalises_late=late, final_after=1.6)
     sim = Simulation(LONG, [silent, Recogniser("b")], tail=4.0).run(within=6)
     assert_promises(sim)
-    assert verdicts(sim)[-1] == ("a", "b", "convicted")
+    assert verdicts(sim)[-1] == ("a", "b", "promoted")
     assert [e.reason for e in events(sim, Switched)] == ["stalled"]
     assert sim.served == ["a", "b"]
     # without interim transcripts nothing is late before the sentence is over
@@ -196,7 +196,7 @@ def test_the_hedge_is_opened_before_the_deadline() -> None:
     sim = Simulation(words, [Recogniser("a", [DEAF]), Recogniser("b")], tail=4.0).run(within=4)
     assert_promises(sim)
     asked = speak(*sentence("one two three"))[-1].end + 0.35
-    opened = next(t for t, c in sim.commands if isinstance(c, OpenLeg) and c.provider == "b")
+    opened = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
     told = next(t for t, c in sim.commands if isinstance(c, Emit) and c.text)
     assert opened - sim.base == pytest.approx(asked + 0.6, abs=0.2)
     assert told - sim.base == pytest.approx(asked + 1.2, abs=0.2)
@@ -209,7 +209,7 @@ def test_what_a_suspect_says_first_counts() -> None:
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
     sim = Simulation(words, [Recogniser("a", faults), Recogniser("b", latency=2.9)], tail=1.0)
     assert_promises(sim.run(within=2))
-    assert verdicts(sim) == [("a", "b", "answered")]
+    assert verdicts(sim) == [("a", "b", "primary_recovered")]
     assert sim.served == ["a"]
 
 
@@ -230,9 +230,9 @@ def test_silence_alone_convicts_without_hedging() -> None:
     sim = Simulation(TWO, [Recogniser("a", [DEAF]), Recogniser("b")], policies=policies)
     sim.run(within=2)
     assert_promises(sim)
-    assert events(sim, SecondOpinion) == []
+    assert events(sim, HedgeFinished) == []
     assert [(e.reason, e.detail) for e in events(sim, ProviderFailed)] == [
-        ("stalled", "no_sign_of_life")
+        ("stalled", "no_interim")
     ]
     assert sim.served == ["a", "b"]
 
@@ -276,7 +276,7 @@ def test_a_sole_provider_is_asked_again(fault: Fault) -> None:
     assert_promises(sim)
     assert sim.opened_as(Role.HEDGE) == ["a"]
     assert sim.served == ["a", "a"]
-    assert verdicts(sim)[0] == ("a", "a", "convicted")
+    assert verdicts(sim)[0] == ("a", "a", "promoted")
 
 
 def test_a_sole_provider_does_not_settle_what_it_does_not_hear() -> None:
@@ -285,7 +285,7 @@ def test_a_sole_provider_does_not_settle_what_it_does_not_hear() -> None:
     words = speak(*sentence("one two three"), *sentence("four five six", before=6.0))
     sim = Simulation(words, [deaf], tail=9.0).run(within=30)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "a", "noise")
+    assert verdicts(sim)[0] == ("a", "a", "no_speech")
 
 
 def test_two_that_hear_nothing_are_believed() -> None:
@@ -294,7 +294,7 @@ def test_two_that_hear_nothing_are_believed() -> None:
     route = [Recogniser("a", [Drops(9.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "b", "noise")
+    assert verdicts(sim)[0] == ("a", "b", "no_speech")
     (switched,) = events(sim, Switched)
     assert switched.replay_from >= words[1].end
 
@@ -332,7 +332,7 @@ def test_an_empty_final_denies_what_was_asked_for() -> None:
     route = [Recogniser("a"), Recogniser("b", empties=True, finalises_late=True)]
     sim = Simulation(words, route, tail=1.0).run(within=3)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "b", "noise")
+    assert verdicts(sim)[0] == ("a", "b", "no_speech")
 
 
 # --- noise falls off
@@ -348,9 +348,9 @@ def test_noise_doubles_the_deadline_up_to_eight_times() -> None:
     sim = Simulation(coughs(5, every=16.0), [Recogniser("a"), Recogniser("b")]).run(within=3)
     assert_promises(sim)
     ends = [w.end for w in sim.words if not w.text]
-    opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenLeg)][1:]
+    opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)][1:]
     waits = [t - max(e for e in ends if e < t) for t in opened]
-    assert {e.verdict for e in events(sim, SecondOpinion)} <= {"noise", "answered"}
+    assert {e.outcome for e in events(sim, HedgeFinished)} <= {"no_speech", "primary_recovered"}
     expected = [1.2 * n - 0.6 for n in (1, 2, 4, 8, 8, 1)]
     assert waits == pytest.approx([0.2 + e for e in expected[: len(waits)]], abs=0.35)
     assert len(waits) == 6
@@ -365,7 +365,7 @@ def test_a_minute_of_noise_is_no_fault() -> None:
         sim = Simulation(words, route, tail=1.0).run(within=2)
         assert_promises(sim)
         assert sim.served == ["a"]
-        assert Counter(v for _, _, v in verdicts(sim))["convicted"] == 0
+        assert Counter(v for _, _, v in verdicts(sim))["promoted"] == 0
         assert len(sim.opened) <= 10
         assert sim.released > 40 * RATE  # it does not fill the ledger
 
@@ -385,7 +385,7 @@ def test_silence_is_no_noise() -> None:
 
 def test_the_budget_refuses_all_but_the_first() -> None:
     """Without a budget a stream has one second opinion, and later one at the longest deadline."""
-    policies = Policies(watchdog=WatchdogPolicy(hedge_share=0.0, hedge_allowance=0.0))
+    policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     sim = Simulation(coughs(2), [Recogniser("a"), Recogniser("b")], policies=policies)
     assert_promises(sim.run(within=3))
     free = Simulation(coughs(2), [Recogniser("a"), Recogniser("b")]).run(within=3)
@@ -395,12 +395,12 @@ def test_the_budget_refuses_all_but_the_first() -> None:
 
 def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
     """The cap delays a second opinion, and never prevents it."""
-    policies = Policies(watchdog=WatchdogPolicy(hedge_share=0.0, hedge_allowance=0.0))
+    policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=8.0))
     route = [Recogniser("a", [Stalls(3.0)]), Recogniser("b")]
     sim = Simulation(words, route, policies=policies, tail=40.0).run(within=2)
     assert_promises(sim)
-    assert [v for _, _, v in verdicts(sim)] == ["noise", "convicted"]
+    assert [v for _, _, v in verdicts(sim)] == ["no_speech", "promoted"]
 
 
 def test_a_second_leg_that_is_refused_for_its_number() -> None:
@@ -443,7 +443,7 @@ def test_a_turn_that_is_told_may_stay_open() -> None:
     sim = Simulation(words, [turns, Recogniser("b")], tail=6.0).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a"]
-    assert {v for _, _, v in verdicts(sim)} <= {"answered"}
+    assert {v for _, _, v in verdicts(sim)} <= {"primary_recovered"}
 
 
 def test_a_missing_tail_is_fetched_from_another() -> None:
@@ -459,7 +459,7 @@ def test_a_cough_before_the_end_is_no_failure(names: str) -> None:
     words = speak(*sentence("one two three"), noise(1.0, 0.6))
     sim = Simulation(words, [Recogniser(n) for n in names], tail=0.1).run(within=4)
     assert_promises(sim)
-    assert verdicts(sim) == [("a", names[-1], "noise")]
+    assert verdicts(sim) == [("a", names[-1], "no_speech")]
     assert not events(sim, ProviderFailed)
     assert not events(sim, Switched)
 
@@ -468,8 +468,8 @@ def test_who_has_told_the_missing_tail_is_found_by_asking() -> None:
     """Words that a clean end left out convict, and are told by whom they were told to."""
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()]), Recogniser("b")], tail=0.1)
     assert_promises(sim.run(within=3))
-    assert verdicts(sim) == [("a", "b", "convicted")]
-    assert [(e.provider, e.detail) for e in events(sim, ProviderFailed)] == [("a", "words_missing")]
+    assert verdicts(sim) == [("a", "b", "promoted")]
+    assert [(e.provider, e.detail) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
 
 
 def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
@@ -481,7 +481,7 @@ def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
     failed = [(e.provider, e.detail) for e in events(sim, ProviderFailed)]
-    assert failed == [("b", "words_missing"), ("a", "words_missing")]
+    assert failed == [("b", "missing_tail"), ("a", "missing_tail")]
 
 
 def test_a_hedge_that_is_deaf_as_well_is_no_witness() -> None:
@@ -503,16 +503,16 @@ def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     ]
     sim = Simulation(words, route, tail=1.0).run(within=5)
     assert_promises(sim)
-    assert [v for who, _, v in verdicts(sim) if who == "a"] == ["convicted"]
+    assert [v for who, _, v in verdicts(sim) if who == "a"] == ["promoted"]
 
 
 # --- and the rest
 
 
-def spoken_to() -> Session:
+def spoken_to() -> FailoverEngine:
     """A second and a half of speech, and half a second of silence; one more opens a hedge."""
     session = alone(2)
-    session.handle(Opened(), 0.0)
+    session.handle(StreamOpened(), 0.0)
     session.handle(AudioPushed(RATE, RATE), 1.0)
     session.handle(SpeechStarted(0), 1.0)
     session.handle(AudioPushed(RATE, RATE), 2.0)
@@ -524,17 +524,21 @@ def test_options_of_a_doubted_provider() -> None:
     """A suspect that is opened anew is doubted no more: its hedge is closed."""
     session = spoken_to()
     out = session.handle(AudioPushed(RATE, RATE), 4.0)
-    assert [c for c in out if isinstance(c, OpenLeg)] == [OpenLeg(1, "b", 0, role=Role.HEDGE)]
-    assert "Opinion(hedge=1, scale=1.0)" in repr(session)
+    assert [c for c in out if isinstance(c, OpenConnection)] == [
+        OpenConnection(1, "b", 0, role=Role.HEDGE)
+    ]
+    assert "HedgeController(hedge=1, scale=1.0)" in repr(session)
     session.handle(OptionsChanged("a"), 4.1)
-    assert "Opinion(hedge=None" in repr(session)
+    assert "HedgeController(hedge=None" in repr(session)
 
 
 def test_slow_finals_are_no_silence() -> None:
     """A provider whose finals are 3 s late is asked about, answers, and is left when it may be."""
     words = speak(*[(w, 4.0, 0.4) for w in VOCABULARY[:8]])
     route = [Recogniser("a", [Slow(3.2)], interims=False), Recogniser("b", latency=3.9)]
-    policies = Policies(breaker=BreakerPolicy(slow_finals=3), failback=FailbackPolicy(dwell=1))
+    policies = Policies(
+        breaker=BreakerPolicy(slow_call_threshold=3), failback=FailbackPolicy(min_dwell=1)
+    )
     sim = Simulation(words, route, policies=policies, tail=5.0).run(within=6)
     assert_promises(sim)
 
@@ -553,9 +557,9 @@ def test_usage_of_a_hedge_is_passed_on() -> None:
     session = spoken_to()
     session.handle(AudioPushed(RATE, RATE), 4.0)
     source = object()
-    out = session.handle(LegSaid(1, Said(SaidKind.USAGE, source=source)), 4.1)
-    assert Emit(SaidKind.USAGE, source=source) in out
-    out = session.handle(LegSaid(1, Said(SaidKind.START)), 4.1)
+    out = session.handle(ProviderEvent(1, TranscriptEvent(EventKind.USAGE, source=source)), 4.1)
+    assert Emit(EventKind.USAGE, source=source) in out
+    out = session.handle(ProviderEvent(1, TranscriptEvent(EventKind.START)), 4.1)
     assert not [c for c in out if isinstance(c, Emit)]
 
 
@@ -563,9 +567,9 @@ def test_a_flood_of_a_hedge_is_bounded() -> None:
     """Of what a hedge says before it is believed no more is kept than any provider says."""
     session = spoken_to()
     session.handle(AudioPushed(RATE // 2, RATE), 2.8)
-    session.handle(Woken(), 3.5)
-    for number in range(3 * HELD):
-        session.handle(LegSaid(1, Said(SaidKind.INTERIM, f"word {number}")), 3.6)
-    hedge = session._legs.get(1)
+    session.handle(DeadlineReached(), 3.5)
+    for number in range(3 * MAX_HELD_EVENTS):
+        session.handle(ProviderEvent(1, TranscriptEvent(EventKind.INTERIM, f"word {number}")), 3.6)
+    hedge = session._pool.get(1)
     assert hedge is not None
-    assert len(hedge.held) == HELD
+    assert len(hedge.held_events) == MAX_HELD_EVENTS

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import Availability, CloseLeg, Emit, GiveUp, OpenLeg, Role
-from resilient_stt.core.inputs import ErrorKind, LegFailed, Opened, Woken
+from resilient_stt.core.commands import (
+    CloseConnection,
+    Emit,
+    GiveUp,
+    OpenConnection,
+    ReportAvailability,
+    Role,
+)
+from resilient_stt.core.inputs import ConnectionFailed, DeadlineReached, ErrorKind, StreamOpened
 from resilient_stt.core.policy import Policies, RetryPolicy, WatchdogPolicy
-from resilient_stt.events import Degraded, ProviderFailed, Restored
+from resilient_stt.events import OutageEnded, OutageStarted, ProviderFailed
 
 from .promises import (
     FINAL,
@@ -71,8 +78,10 @@ def test_every_word_once_through_an_outage(sim: Simulation) -> None:
     sim.run(within=60)
     assert_promises(sim)
     assert_times(sim, within=0.001)
-    told = [type(e) for e in sim.events if isinstance(e, Degraded | Restored)]
-    assert told == [Degraded, Restored] * (len(told) // 2) + [Degraded] * (len(told) % 2)
+    told = [type(e) for e in sim.events if isinstance(e, OutageStarted | OutageEnded)]
+    assert told == [OutageStarted, OutageEnded] * (len(told) // 2) + [OutageStarted] * (
+        len(told) % 2
+    )
 
 
 # --- case by case
@@ -87,8 +96,8 @@ def test_what_fails_alike_is_told_once() -> None:
     assert sim.opened.count("a") > 8
     kinds = [type(e) for e in sim.events]
     for number in range(2):
-        begin = [n for n, kind in enumerate(kinds) if kind is Degraded][number]
-        end = [n for n, kind in enumerate(kinds) if kind is Restored][number]
+        begin = [n for n, kind in enumerate(kinds) if kind is OutageStarted][number]
+        end = [n for n, kind in enumerate(kinds) if kind is OutageEnded][number]
         assert kinds[begin + 1 : end] == [ProviderFailed]
 
 
@@ -108,10 +117,10 @@ def test_an_outage_is_endured() -> None:
     """With every provider down, audio is kept, both are tried, and the first back serves."""
     sim = outage(1.5, 4.0).run(within=2)
     assert_promises(sim)
-    (degraded,), (restored,) = events(sim, Degraded), events(sim, Restored)
+    (degraded,), (restored,) = events(sim, OutageStarted), events(sim, OutageEnded)
     assert 1.4 < degraded.at < 1.8
     assert restored.provider == "a"
-    assert 2.5 <= restored.after <= 3.5
+    assert 2.5 <= restored.duration <= 3.5
 
 
 @pytest.mark.parametrize("until", [t / 10 for t in range(40, 60, 3)])
@@ -129,10 +138,10 @@ def test_an_outage_from_the_start() -> None:
     """A stream that opens in an outage comes to life with it."""
     sim = outage(0.0, 3.0).run(within=2)
     assert_promises(sim)
-    assert [c for _, c in sim.commands if isinstance(c, Availability)] == [
-        Availability("a", False),
-        Availability("b", False),
-        Availability("a", True),
+    assert [c for _, c in sim.commands if isinstance(c, ReportAvailability)] == [
+        ReportAvailability("a", False),
+        ReportAvailability("b", False),
+        ReportAvailability("a", True),
     ]
 
 
@@ -141,9 +150,9 @@ def test_all_are_tried_at_once() -> None:
     hanging = Recogniser("a", [Drops(1.2), *[HANGS] * 99])
     sim = Simulation(TWO, [hanging, Recogniser("b", down=[(0.0, 3.0)])]).run(within=2)
     assert_promises(sim)
-    (restored,) = events(sim, Restored)
+    (restored,) = events(sim, OutageEnded)
     assert restored.provider == "b"
-    assert restored.after <= 3.0
+    assert restored.duration <= 3.0
 
 
 def test_attempts_that_hang_do_not_block() -> None:
@@ -151,12 +160,12 @@ def test_attempts_that_hang_do_not_block() -> None:
     faults: list[Fault] = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
     sim = Simulation(TWO, [Recogniser("a", faults)]).run(within=3)
     assert_promises(sim)
-    opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenLeg)]
-    assert sim.opened_as(Role.ATTEMPT) == ["a"] * (len(opened) - 2)
+    opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)]
+    assert sim.opened_as(Role.RECONNECT) == ["a"] * (len(opened) - 2)
     tried = opened[2:]
     assert all(0.05 <= b - a <= 1.6 for a, b in itertools.pairwise(tried))
     assert tried[2] - tried[0] <= 1.2
-    assert events(sim, Restored)[0].after < 4.0
+    assert events(sim, OutageEnded)[0].duration < 4.0
 
 
 def test_the_first_that_tells_words_wins() -> None:
@@ -164,9 +173,11 @@ def test_the_first_that_tells_words_wins() -> None:
     slow = Recogniser("a", down=[(1.0, 3.0)], latency=0.9)
     sim = Simulation(TWO, [slow, Recogniser("b", down=[(1.0, 3.0)], latency=0.1)]).run(within=2)
     assert_promises(sim)
-    assert [e.provider for e in events(sim, Restored)] == ["b"]
-    won = next(t for t, c in sim.commands if getattr(c, "event", None) == events(sim, Restored)[0])
-    closed = [t for t, c in sim.commands if isinstance(c, CloseLeg)]
+    assert [e.provider for e in events(sim, OutageEnded)] == ["b"]
+    won = next(
+        t for t, c in sim.commands if getattr(c, "event", None) == events(sim, OutageEnded)[0]
+    )
+    closed = [t for t, c in sim.commands if isinstance(c, CloseConnection)]
     assert won in closed
 
 
@@ -175,10 +186,10 @@ def test_an_outage_ends_by_a_leg_that_is_connected() -> None:
     words = speak(*sentence("one two"), ("three", 9.0, 0.3))
     sim = outage(2.5, 4.0, words=words).run(within=2)
     assert_promises(sim)
-    (restored,) = events(sim, Restored)
+    (restored,) = events(sim, OutageEnded)
     assert restored.provider == "a"
     assert restored.at < words[-1].start
-    assert restored.after <= 1.5 + 0.5 + 2.0 + 0.1
+    assert restored.duration <= 1.5 + 0.5 + 2.0 + 0.1
 
 
 def test_an_outage_ends_in_noise() -> None:
@@ -186,7 +197,7 @@ def test_an_outage_ends_in_noise() -> None:
     words = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.3))
     sim = outage(2.5, 4.0, words=words).run(within=2)
     assert_promises(sim)
-    (restored,) = events(sim, Restored)
+    (restored,) = events(sim, OutageEnded)
     assert restored.at < words[-1].start
 
 
@@ -236,7 +247,7 @@ def test_locked_ones_are_tried_seldom_where_all_are() -> None:
     refusals = [*[Refused(ErrorKind.AUTH)] * 3, Refused(ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recogniser("a", refusals)]).run(within=30)
     assert_promises(sim)
-    opened = [t for t, c in sim.commands if isinstance(c, OpenLeg)]
+    opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert sim.opened == ["a"] * 5
     assert all(b - a >= 5.0 for a, b in itertools.pairwise(opened[1:]))
     assert len(events(sim, ProviderFailed)) == 2  # the same refusal is told once
@@ -245,7 +256,7 @@ def test_locked_ones_are_tried_seldom_where_all_are() -> None:
 def test_the_first_wait_is_long_where_all_are_locked() -> None:
     """Credentials that were refused are not tried again a moment later."""
     sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
-    opened = [t for t, c in sim.commands if isinstance(c, OpenLeg)]
+    opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert opened[1] - opened[0] >= 5.0
 
 
@@ -270,13 +281,13 @@ def test_an_outage_by_conviction() -> None:
     sim = Simulation(TWO, [deaf], policies=policies).run(within=3)
     assert_promises(sim)
     assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]
-    assert events(sim, Restored)
+    assert events(sim, OutageEnded)
 
 
 def test_what_an_attempt_says_is_held_back() -> None:
     """START of an attempt is told with its first words, when it has become active."""
     sim = outage(1.5, 4.0).run(within=2)
-    restored = next(i for i, (_, c) in enumerate(sim.commands) if "Restored" in str(c))
+    restored = next(i for i, (_, c) in enumerate(sim.commands) if "OutageEnded" in str(c))
     before = [c for _, c in sim.commands[:restored] if isinstance(c, Emit)]
     assert [e.kind for e in before if e.kind is FINAL] == []
     assert before[0].kind is START
@@ -285,9 +296,11 @@ def test_what_an_attempt_says_is_held_back() -> None:
 def test_a_session_shows_its_outage() -> None:
     """The repr tells that nobody serves."""
     session = alone()
-    session.handle(Opened(), 0.0)
-    session.handle(LegFailed(0, ErrorKind.CONNECT, wait=0.2), 1.0)
+    session.handle(StreamOpened(), 0.0)
+    session.handle(ConnectionFailed(0, ErrorKind.CONNECT, backoff=0.2), 1.0)
     assert "outage=Outage(since=1.0, next={'a': 1.2})" in repr(session)
     assert session.deadline() == 1.2
-    assert OpenLeg(1, "a", 0, role=Role.ATTEMPT) in session.handle(Woken(0.3), 1.2)
+    assert OpenConnection(1, "a", 0, role=Role.RECONNECT) in session.handle(
+        DeadlineReached(0.3), 1.2
+    )
     assert session.deadline() == 1.7

@@ -11,7 +11,7 @@ from resilient_stt.core.policy import (
     FailbackPolicy,
     Pace,
     Policies,
-    Provider,
+    ProviderTraits,
     ReplayPolicy,
     RetryPolicy,
     RoutingPolicy,
@@ -53,16 +53,32 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"suspicion_max": 0.9}, {"hedge_at": 1.1}, {"quiet_hedge_at": 2}, {"hedge_share": 5}]
+    "wrong",
+    [
+        {"max_deadline_multiplier": 0.9},
+        {"final_hedge_fraction": 1.1},
+        {"no_interim_hedge_fraction": 2},
+        {"hedge_audio_share": 5},
+    ],
 )
 def test_doubts_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     """Noise stretches deadlines, never shortens them; a hedge after the deadline is none."""
-    with pytest.raises(ValueError, match=r"WatchdogPolicy: suspicion_max must be 1 or more"):
+    with pytest.raises(
+        ValueError, match=r"WatchdogPolicy: max_deadline_multiplier must be 1 or more"
+    ):
         WatchdogPolicy(**wrong)
-    assert WatchdogPolicy(suspicion_max=1, hedge_at=1, quiet_hedge_at=1, hedge_share=1).final == 1.2
+    assert (
+        WatchdogPolicy(
+            max_deadline_multiplier=1,
+            final_hedge_fraction=1,
+            no_interim_hedge_fraction=1,
+            hedge_audio_share=1,
+        ).final_timeout
+        == 1.2
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"connect_timeout": 0}, {"attempts": 0}])
+@pytest.mark.parametrize("wrong", [{"connect_timeout": 0}, {"max_concurrent_attempts": 0}])
 def test_retries_that_reach_nobody_are_refused(wrong: dict[str, Any]) -> None:
     """Without time to connect, or without an attempt in an outage, a stream would stay deaf."""
     with pytest.raises(ValueError, match=rf"RetryPolicy\.{next(iter(wrong))} must be"):
@@ -91,4 +107,4 @@ def test_defaults() -> None:
         watchdog=WatchdogPolicy(),
         failback=FailbackPolicy(),
     )
-    assert Provider(name="a").pace == Pace()
+    assert ProviderTraits(name="a").pace == Pace()

@@ -9,7 +9,7 @@ from resilient_stt.core.retry import RetryBudget
 
 def test_a_budget_is_spent() -> None:
     """As many reopenings may be spent as the policy grants."""
-    budget = RetryBudget(RetryPolicy(reopenings=2))
+    budget = RetryBudget(RetryPolicy(reconnect_budget=2))
     assert [budget.spend() for _ in range(4)] == [True, True, False, False]
     assert repr(budget) == "RetryBudget(left=0)"
 
@@ -27,7 +27,7 @@ def test_work_earns_reopenings_back() -> None:
 
 def test_nothing_is_earned_where_nothing_earns() -> None:
     """A refill time of 0 switches earning off."""
-    budget = RetryBudget(RetryPolicy(reopenings=1, refill_after=0))
+    budget = RetryBudget(RetryPolicy(reconnect_budget=1, budget_refill_interval=0))
     budget.spend()
     budget.earn(1e9)
     assert not budget.spend()

@@ -8,35 +8,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.choice import Choice
-from resilient_stt.core.commands import CloseLeg, Command, Emit, Finish, OpenLeg, Report
-from resilient_stt.core.health import Health
+from resilient_stt.core.choice import ProviderSelector
+from resilient_stt.core.commands import (
+    CloseConnection,
+    Command,
+    Emit,
+    Finish,
+    OpenConnection,
+    ReportEvent,
+)
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
     ErrorKind,
+    EventKind,
     Input,
     InputEnded,
     LanguageChanged,
-    LegEnded,
-    LegFailed,
-    LegSaid,
-    Opened,
-    Said,
-    SaidKind,
+    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
+    TranscriptEvent,
     Word,
 )
-from resilient_stt.core.policy import Policies, Provider, RoutingPolicy
-from resilient_stt.core.routing import Router, Routing, same_language, shortened
-from resilient_stt.core.session import Session
-from resilient_stt.events import Degraded, LanguageRouted, Switched
+from resilient_stt.core.policy import Policies, ProviderTraits, RoutingPolicy
+from resilient_stt.core.routing import LanguageTracker, Router, same_language, shortened
+from resilient_stt.core.session import FailoverEngine
+from resilient_stt.events import LanguageRouted, OutageStarted, Switched
 
 RATE = 1000
-A, B, C, MULTI = (Provider(name=n) for n in "abcm")
-MULTI = Provider(name="m", detects=True)
+A, B, C, MULTI = (ProviderTraits(name=n) for n in "abcm")
+MULTI = ProviderTraits(name="m", language_detection=True)
 ROUTES = {"default": [A, B], "es": [B, A], "zh-Hant": [C], "detect": [MULTI]}
 
 # --- which route
@@ -73,7 +80,7 @@ def test_without_detect_the_default_serves_who_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("routes", [{}, {"es": [A]}, {"default": []}, {"default": [A], "es": []}])
-def test_a_router_needs_a_default_and_providers(routes: dict[str, list[Provider]]) -> None:
+def test_a_router_needs_a_default_and_providers(routes: dict[str, list[ProviderTraits]]) -> None:
     with pytest.raises(AssertionError, match="route"):
         Router(routes)
 
@@ -99,10 +106,10 @@ def test_shortening_ends_with_the_language(tag: str) -> None:
 LONG = "uno dos tres cuatro cinco seis"
 
 
-def heard(*finals: tuple[str, str], language: str = "en") -> Routing:
-    routing = Routing(Router(ROUTES), RoutingPolicy(), language)
+def heard(*finals: tuple[str, str], language: str = "en") -> LanguageTracker:
+    routing = LanguageTracker(Router(ROUTES), RoutingPolicy(), language)
     for tag, text in finals:
-        routing.heard(tag, text, MULTI)
+        routing.observe(tag, text, MULTI)
     return routing
 
 
@@ -129,21 +136,21 @@ def test_what_reveals_a_language(finals: list[tuple[str, str]], reason: str | No
 def test_a_discovered_language_without_a_route_stays_where_it_was_found() -> None:
     """Only there a caller who changes it again is followed."""
     routing = heard(("fr", LONG), language="")
-    assert routing.change()
+    assert routing.apply_change()
     assert (routing.language, routing.route.key) == ("fr", "detect")
-    routing.asked("fr-CA")
-    assert routing.change()
+    routing.request("fr-CA")
+    assert routing.apply_change()
     assert (routing.language, routing.route.key) == ("fr-CA", "default")
 
 
 def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
     """Who serves Spanish need not speak French."""
     routing = heard(("fr", LONG), language="es")
-    assert routing.change()
+    assert routing.apply_change()
     assert (routing.language, routing.route.key) == ("fr", "detect")
-    routing = Routing(Router({"default": [A], "es": [MULTI]}), RoutingPolicy(), "es")
-    routing.heard("fr", LONG, MULTI)
-    assert routing.change()
+    routing = LanguageTracker(Router({"default": [A], "es": [MULTI]}), RoutingPolicy(), "es")
+    routing.observe("fr", LONG, MULTI)
+    assert routing.apply_change()
     assert routing.route.key == "default"
     assert [*routing.route.providers] == [A, MULTI]
 
@@ -151,19 +158,19 @@ def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
 def test_who_found_a_language_out_serves_if_nobody_else_does() -> None:
     """The last of its route, unless he is in it anyway; who asks for it has no such provider."""
     routing = heard(("es", LONG), language="")
-    assert routing.change()
+    assert routing.apply_change()
     assert [*routing.route.providers] == [B, A, MULTI]
-    assert routing.route.then(B) is routing.route
-    routing.asked("es-MX")
-    assert routing.change()
+    assert routing.route.with_last(B) is routing.route
+    routing.request("es-MX")
+    assert routing.apply_change()
     assert [*routing.route.providers] == [B, A]
 
 
 def test_asking_for_the_language_that_is_spoken_changes_nothing() -> None:
     routing = heard(("es", LONG))
-    routing.asked("en")
-    assert routing.change() is None
-    assert repr(routing) == "Routing(language='en', route='default', None)"
+    routing.request("en")
+    assert routing.apply_change() is None
+    assert repr(routing) == "LanguageTracker(language='en', route='default', None)"
 
 
 # --- a session
@@ -176,13 +183,15 @@ class Call:
         self, language: str = "", *, retranscribe: bool = False, begun: bool = True
     ) -> None:
         policies = Policies()
-        health = {p.name: Health(Breaker(policies.breaker)) for p in (A, B, C, MULTI)}
-        routing = Routing(Router(ROUTES), policies.routing, language, retranscribe=retranscribe)
-        self.session = Session(routing, health, policies, HedgeBudget(), hears=True)
+        health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in (A, B, C, MULTI)}
+        routing = LanguageTracker(
+            Router(ROUTES), policies.routing, language, retranscribe=retranscribe
+        )
+        self.session = FailoverEngine(routing, health, policies, HedgeBudget(), vad_enabled=True)
         self.out: list[Command] = []
         self.now = 0.0
         if begun:
-            self.do(Opened())
+            self.do(StreamOpened())
 
     def do(self, event: Input, now: float | None = None) -> list[Command]:
         self.now = self.now if now is None else now
@@ -203,15 +212,17 @@ class Call:
         self.do(SpeechEnded(self._end))
         self.push(seconds)
 
-    def say(self, leg: int, text: str, language: str, start: float, end: float) -> list[Command]:
+    def say(
+        self, connection: int, text: str, language: str, start: float, end: float
+    ) -> list[Command]:
         """A FINAL of a leg, in seconds of its own audio."""
         texts = text.split()
         step = (end - start) / len(texts)
         words = tuple(
             Word(w, start + n * step, start + (n + 1) * step) for n, w in enumerate(texts)
         )
-        said = Said(SaidKind.FINAL, text, words, start, end, language)
-        return self.do(LegSaid(leg, said))
+        event = TranscriptEvent(EventKind.FINAL, text, words, start, end, language)
+        return self.do(ProviderEvent(connection, event))
 
     @property
     def _end(self) -> int:
@@ -220,16 +231,16 @@ class Call:
     @property
     def opened(self) -> list[tuple[str, str]]:
         """The legs that were opened: on whom, and in which language."""
-        return [(c.provider, c.language) for c in self.out if isinstance(c, OpenLeg)]
+        return [(c.provider, c.language) for c in self.out if isinstance(c, OpenConnection)]
 
     @property
     def told(self) -> list[str]:
-        finals = [c for c in self.out if isinstance(c, Emit) and c.kind is SaidKind.FINAL]
+        finals = [c for c in self.out if isinstance(c, Emit) and c.kind is EventKind.FINAL]
         return [c.text for c in finals]
 
     @property
     def routed(self) -> list[LanguageRouted]:
-        events = [c.event for c in self.out if isinstance(c, Report)]
+        events = [c.event for c in self.out if isinstance(c, ReportEvent)]
         return [e for e in events if isinstance(e, LanguageRouted)]
 
 
@@ -255,9 +266,9 @@ def test_a_change_in_mid_speech_takes_effect_at_once() -> None:
             reason="asked",
         )
     ]
-    switched = [c.event for c in call.out if isinstance(c, Report)]
+    switched = [c.event for c in call.out if isinstance(c, ReportEvent)]
     assert any(isinstance(e, Switched) and e.reason == "language" for e in switched)
-    assert CloseLeg(0) in call.out
+    assert CloseConnection(0) in call.out
 
 
 def test_a_change_waits_for_the_last_final() -> None:
@@ -287,9 +298,9 @@ def test_a_region_alone_opens_a_leg_anew() -> None:
 
 def test_a_change_in_an_outage_is_tried_at_once() -> None:
     call = Call("en")
-    for leg in (0, 1):
-        call.do(LegFailed(leg, ErrorKind.CONNECT, wait=0.5))
-    call.do(Woken(0.5), 0.6)
+    for connection in (0, 1):
+        call.do(ConnectionFailed(connection, ErrorKind.CONNECT, backoff=0.5))
+    call.do(DeadlineReached(0.5), 0.6)
     assert call.opened == [("a", "en"), ("b", "en"), ("a", "en"), ("b", "en")]
     call.do(LanguageChanged("zh-Hant-TW"))
     assert call.opened[4:] == [("c", "zh-Hant-TW")]
@@ -297,7 +308,7 @@ def test_a_change_in_an_outage_is_tried_at_once() -> None:
 
 def test_who_refused_another_language_may_take_this() -> None:
     call = Call("en")
-    call.do(LegFailed(0, ErrorKind.BAD_REQUEST))
+    call.do(ConnectionFailed(0, ErrorKind.BAD_REQUEST))
     assert call.opened == [("a", "en"), ("b", "en")]
     call.do(LanguageChanged("en-GB"))
     assert call.opened[2:] == [("a", "en-GB")]
@@ -329,10 +340,12 @@ def test_a_discovered_route_that_is_down_goes_back_to_who_found_it() -> None:
     call = Call()
     call.speak()
     call.say(0, LONG, "es", 0.0, 1.0)
-    for leg in (1, 2):
-        call.do(LegFailed(leg, ErrorKind.CONNECT, "refused", None, 0.1))
+    for connection in (1, 2):
+        call.do(ConnectionFailed(connection, ErrorKind.CONNECT, "refused", None, 0.1))
     assert call.opened == [("m", ""), ("b", "es"), ("a", "es"), ("m", "")]
-    assert not [c for c in call.out if isinstance(c, Report) and isinstance(c.event, Degraded)]
+    assert not [
+        c for c in call.out if isinstance(c, ReportEvent) and isinstance(c.event, OutageStarted)
+    ]
 
 
 # --- told again
@@ -353,7 +366,7 @@ def test_the_sentence_is_told_again() -> None:
     call = revealed()
     call.say(1, "1 2 3 4 5 6", "es", 0.0, 1.0)
     assert call.told == ["1 2 3 4 5 6"]
-    call.do(Woken(), 10.0)
+    call.do(DeadlineReached(), 10.0)
     assert call.told == ["1 2 3 4 5 6"]
 
 
@@ -361,7 +374,7 @@ def test_it_is_told_as_it_was_if_that_takes_too_long() -> None:
     """And the words that come later are the same ones."""
     call = revealed()
     assert call.session.deadline() is not None
-    call.do(Woken(), call.now + 1.5)
+    call.do(DeadlineReached(), call.now + 1.5)
     assert call.told == [LONG]
     call.push(0.5)
     call.say(1, LONG + " siete", "es", 0.0, 7 / 6)
@@ -379,14 +392,14 @@ def test_it_is_told_before_what_is_said_after_it() -> None:
 def test_it_is_told_when_the_call_ends() -> None:
     call = revealed()
     call.do(InputEnded())
-    call.do(LegFailed(1, ErrorKind.BAD_REQUEST))
-    call.do(LegEnded(2))
+    call.do(ConnectionFailed(1, ErrorKind.BAD_REQUEST))
+    call.do(ConnectionEnded(2))
     for _ in range(200):
         if call.session.done:
             break
-        call.do(Woken(0.5), max(call.now, call.session.deadline() or call.now))
-        for leg in range(3, 60):
-            call.do(LegEnded(leg))
+        call.do(DeadlineReached(0.5), max(call.now, call.session.deadline() or call.now))
+        for connection in range(3, 60):
+            call.do(ConnectionEnded(connection))
     assert call.session.done
     assert call.told == [LONG]
     assert any(isinstance(c, Finish) for c in call.out)
@@ -403,9 +416,9 @@ def test_it_is_told_at_once_where_nobody_speaks_it_better() -> None:
 def test_it_is_told_in_an_outage() -> None:
     """Nobody can be reached who speaks the language: it is told as it was, in time."""
     call = revealed()
-    for leg in (1, 2, 3):
-        call.do(LegFailed(leg, ErrorKind.CONNECT, wait=60.0))
-    call.do(Woken(60.0), call.now + 1.5)
+    for connection in (1, 2, 3):
+        call.do(ConnectionFailed(connection, ErrorKind.CONNECT, backoff=60.0))
+    call.do(DeadlineReached(60.0), call.now + 1.5)
     assert call.told == [LONG]
 
 
@@ -413,10 +426,10 @@ def test_without_times_it_is_known_by_its_words() -> None:
     """When it is told again after all."""
     call = Call(retranscribe=True)
     call.speak()
-    call.do(LegSaid(0, Said(SaidKind.FINAL, LONG, language="es")))
-    call.do(Woken(), call.now + 1.5)
+    call.do(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, LONG, language="es")))
+    call.do(DeadlineReached(), call.now + 1.5)
     assert call.told == [LONG]
-    call.do(LegSaid(1, Said(SaidKind.FINAL, LONG + " siete", language="es")))
+    call.do(ProviderEvent(1, TranscriptEvent(EventKind.FINAL, LONG + " siete", language="es")))
     assert call.told == [LONG, "siete"]
 
 
@@ -432,7 +445,7 @@ def test_who_repeats_himself_is_told_twice() -> None:
 def test_a_language_that_is_told_before_the_call_begins() -> None:
     call = Call(begun=False)
     call.do(LanguageChanged("es"))
-    call.do(Opened())
+    call.do(StreamOpened())
     assert call.opened == [("b", "es")]
 
 
@@ -441,15 +454,15 @@ def test_a_leg_that_has_ended_is_not_left() -> None:
     call = Call("en")
     call.speak()
     call.do(InputEnded())
-    call.do(LegEnded(0))
+    call.do(ConnectionEnded(0))
     call.do(LanguageChanged("es"))
     assert [e.language for e in call.routed] == ["es"]
-    assert not any(isinstance(c, CloseLeg) and c.leg == 0 for c in call.out)
+    assert not any(isinstance(c, CloseConnection) and c.connection == 0 for c in call.out)
 
 
 def test_a_provider_of_another_route_gives_way_to_any_of_this() -> None:
     """It may still serve, as a second opinion of before: all others are preferred to it."""
     policies = Policies()
-    health = {p.name: Health(Breaker(policies.breaker)) for p in (A, B)}
-    choice = Choice([A], health, policies.retry)
-    assert choice.preferred(B, 0.0) is A
+    health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in (A, B)}
+    choice = ProviderSelector([A], health, policies.retry)
+    assert choice.failback_candidate(B, 0.0) is A

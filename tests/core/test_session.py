@@ -7,51 +7,51 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.breaker import Breaker, State
+from resilient_stt.core.breaker import Breaker, BreakerState
 from resilient_stt.core.commands import (
-    Availability,
-    CloseLeg,
+    CloseConnection,
     Command,
     Emit,
-    EndLeg,
+    EndInput,
     Finish,
-    FlushLeg,
-    OpenLeg,
-    Release,
-    Report,
+    FlushConnection,
+    OpenConnection,
+    ReleaseAudio,
+    ReportAvailability,
+    ReportEvent,
     SendAudio,
-    Serve,
+    SetServing,
 )
-from resilient_stt.core.health import Health
+from resilient_stt.core.health import ProviderHealth
 from resilient_stt.core.hedging import HedgeBudget
 from resilient_stt.core.inputs import (
     AudioPushed,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
     ErrorKind,
-    Flushed,
+    EventKind,
+    FlushRequested,
     Input,
     InputEnded,
-    LegEnded,
-    LegFailed,
-    LegSaid,
-    Opened,
     OptionsChanged,
-    Said,
-    SaidKind,
+    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
-    Woken,
+    StreamOpened,
+    TranscriptEvent,
     Word,
 )
 from resilient_stt.core.policy import (
     BreakerPolicy,
     Pace,
     Policies,
-    Provider,
+    ProviderTraits,
     ReplayPolicy,
     WatchdogPolicy,
 )
-from resilient_stt.core.session import Session
-from resilient_stt.events import Degraded, ProviderFailed, Replayed, Switched
+from resilient_stt.core.session import FailoverEngine
+from resilient_stt.events import OutageStarted, ProviderFailed, Replayed, Switched
 
 from .promises import (
     END,
@@ -132,7 +132,7 @@ def test_every_word_once_without_voice_activity(
 ) -> None:
     """With word times, no local voice activity is needed to give each word once."""
     quiet = replace(recogniser, faults=[f for f in recogniser.faults if not _ends_badly(f)])
-    sim = Simulation(words, [quiet, Recogniser("b")], hears=False).run(within=60)
+    sim = Simulation(words, [quiet, Recogniser("b")], vad_enabled=False).run(within=60)
     assert_promises(sim)
 
 
@@ -173,7 +173,7 @@ def test_dropped_once() -> None:
     assert (switched.from_provider, switched.to_provider) == ("a", "a")
     (replayed,) = events(sim, Replayed)
     assert (replayed.at, replayed.provider) == (3.0, "a")
-    assert not [c for _, c in sim.commands if isinstance(c, Availability)]
+    assert not [c for _, c in sim.commands if isinstance(c, ReportAvailability)]
 
 
 def test_dropped_before_it_worked() -> None:
@@ -188,13 +188,13 @@ def test_dropped_for_good() -> None:
     sim = Simulation(TWO, [Recogniser("a", down=[(3.0, 99)]), Recogniser("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a", "b"]
-    assert Availability("a", False) in [c for _, c in sim.commands]
-    assert [c.provider for _, c in sim.commands if isinstance(c, Serve)] == ["a", "a", "b"]
+    assert ReportAvailability("a", False) in [c for _, c in sim.commands]
+    assert [c.provider for _, c in sim.commands if isinstance(c, SetServing)] == ["a", "a", "b"]
 
 
 def test_dropped_again_and_again() -> None:
     """A provider that works and drops is reopened three times, then left."""
-    policies = Policies(breaker=BreakerPolicy(outcomes=99))
+    policies = Policies(breaker=BreakerPolicy(minimum_calls=99))
     route = [Recogniser("a", [Drops(1.5)] * 9), Recogniser("b")]
     sim = Simulation(TWO, route, policies=policies).run(within=1)
     assert_promises(sim)
@@ -222,7 +222,7 @@ def test_both_in_turn() -> None:
     sim = Simulation(TWO, [Recogniser("a", broken), Recogniser("b", broken)]).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b", "a", "b", "a"]
-    assert events(sim, Degraded) == []
+    assert events(sim, OutageStarted) == []
 
 
 @pytest.mark.parametrize("word", range(len(TWO)))
@@ -287,24 +287,27 @@ def test_a_leg_that_never_ends() -> None:
 def test_a_leg_that_never_falls_silent() -> None:
     """A leg that goes on saying nothing new after the end of input does not keep the stream."""
     session = alone()
-    for event in (Opened(), AudioPushed(RATE, RATE), InputEnded()):
+    for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
         session.handle(event, 1.0)
     now = 1.0
     while not session.done:
         due = session.deadline()
         assert due is not None
         now = min(now + 1.0, due)
-        session.handle(LegSaid(0, Said(INTERIM, "and")) if now < due else Woken(), now)
+        session.handle(
+            ProviderEvent(0, TranscriptEvent(INTERIM, "and")) if now < due else DeadlineReached(),
+            now,
+        )
     assert now == pytest.approx(61.8)  # the outage limit, and a second heard at 1.25x
 
 
 def test_usage_is_no_sign_of_life() -> None:
     """What a leg says about usage does not make it a leg that works."""
     session = alone()
-    for event in (Opened(), AudioPushed(RATE, RATE), InputEnded()):
+    for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
         session.handle(event, 1.0)
     for now in (2.0, 3.0):
-        session.handle(LegSaid(0, Said(SaidKind.USAGE)), now)
+        session.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE)), now)
     assert session.deadline() == pytest.approx(4.8)  # three seconds, and one heard at 1.25x
 
 
@@ -325,9 +328,9 @@ def test_silence_is_cut_out_of_a_replay() -> None:
     assert_promises(sim)
     assert_times(sim, within=0.001)
     (replayed,) = events(sim, Replayed)
-    assert replayed.cut == pytest.approx(2 * (5.0 - 0.3), abs=0.01)
+    assert replayed.silence_trimmed == pytest.approx(2 * (5.0 - 0.3), abs=0.01)
     # what is not cut: from 0.15 s before the first word on, and the newest audio
-    assert replayed.seconds == pytest.approx(replayed.at - 0.35 - replayed.cut)
+    assert replayed.seconds == pytest.approx(replayed.at - 0.35 - replayed.silence_trimmed)
 
 
 def test_a_replay_begins_between_words() -> None:
@@ -338,7 +341,7 @@ def test_a_replay_begins_between_words() -> None:
     drop = [Drops(at, kind=ErrorKind.SERVER)]
     sim = Simulation(words, [Recogniser("a", drop, most=4, latency=0.1), Recogniser("b")]).run()
     assert_promises(sim)
-    second = next(c for _, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 1)
+    second = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 1)
     assert second.start / RATE == pytest.approx(words[2].start - 0.12, abs=0.001)
 
 
@@ -357,7 +360,7 @@ def test_an_open_breaker_moves_a_provider_back() -> None:
     """A stream begins on the first provider whose breaker admits it."""
     sim = Simulation(TWO, [Recogniser("a"), Recogniser("b")])
     for _ in range(3):
-        sim.health["a"].breaker.failed(ErrorKind.SERVER, sim.now)
+        sim.health["a"].breaker.record_failure(ErrorKind.SERVER, sim.now)
     assert_promises(sim.run())
     assert sim.served == ["b"]
 
@@ -365,7 +368,7 @@ def test_an_open_breaker_moves_a_provider_back() -> None:
 def test_text_closes_a_breaker() -> None:
     """A provider that gives text is healthy again."""
     sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.SERVER)] * 3)]).run()
-    assert sim.health["a"].breaker.state(sim.now) is State.CLOSED
+    assert sim.health["a"].breaker.state(sim.now) is BreakerState.CLOSED
 
 
 # --- what one leg says
@@ -374,19 +377,19 @@ def test_text_closes_a_breaker() -> None:
 def test_final_without_any_audio() -> None:
     """A provider that speaks without having been sent audio is believed."""
     session = alone()
-    session.handle(Opened(), 0.0)
+    session.handle(StreamOpened(), 0.0)
     session.handle(InputEnded(), 0.0)
-    out = session.handle(LegSaid(0, Said(FINAL, "hello")), 0.1)
+    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "hello")), 0.1)
     assert Emit(FINAL, "hello", provider="a") in out
-    out = session.handle(LegEnded(0), 0.2)
-    assert [type(c) for c in out] == [CloseLeg, Finish]
+    out = session.handle(ConnectionEnded(0), 0.2)
+    assert [type(c) for c in out] == [CloseConnection, Finish]
 
 
-@pytest.mark.parametrize("hears", [True, False])
-def test_final_without_times(hears: bool) -> None:
+@pytest.mark.parametrize("vad_enabled", [True, False])
+def test_final_without_times(vad_enabled: bool) -> None:
     """A final without times is given on as it is."""
     recogniser = Recogniser("a", times="none")
-    sim = Simulation(TWO, [recogniser], hears=hears, tail=1.0).run(within=1)
+    sim = Simulation(TWO, [recogniser], vad_enabled=vad_enabled, tail=1.0).run(within=1)
     assert_promises(sim)
     assert all(e.start is None and e.end is None for e in sim.finals)
     assert sim.opened == ["a"]
@@ -405,28 +408,28 @@ def test_flush_is_given_at_its_place() -> None:
 def test_flush_before_any_audio() -> None:
     """A flush before the first frame is given on."""
     session = alone()
-    session.handle(Opened(), 0.0)
-    assert FlushLeg(0) in session.handle(Flushed(), 0.0)
+    session.handle(StreamOpened(), 0.0)
+    assert FlushConnection(0) in session.handle(FlushRequested(), 0.0)
 
 
 def test_flush_at_the_very_end() -> None:
     """A flush at the end of input comes before the end."""
     session = alone()
-    session.handle(Opened(), 0.0)
+    session.handle(StreamOpened(), 0.0)
     session.handle(AudioPushed(1600, RATE), 0.1)
-    assert FlushLeg(0) in session.handle(Flushed(), 0.1)
-    assert EndLeg(0) in session.handle(InputEnded(), 0.1)
+    assert FlushConnection(0) in session.handle(FlushRequested(), 0.1)
+    assert EndInput(0) in session.handle(InputEnded(), 0.1)
 
 
 def test_an_empty_final_settles_nothing() -> None:
     """A final without a word is given on, but its audio still owes words."""
     session = alone()
-    for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
+    for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
         session.handle(event, 1.0)
-    out = session.handle(LegSaid(0, Said(FINAL, " ", (), 0.0, 0.9)), 1.0)
+    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, " ", (), 0.0, 0.9)), 1.0)
     assert not [c for c in out if isinstance(c, Emit)]
-    out = session.handle(LegFailed(0, ErrorKind.DROPPED), 1.1)
-    assert OpenLeg(1, "a", 0) in out
+    out = session.handle(ConnectionFailed(0, ErrorKind.DROPPED), 1.1)
+    assert OpenConnection(1, "a", 0) in out
 
 
 def test_what_a_leg_announced_and_never_told_is_asked_for_again() -> None:
@@ -440,14 +443,14 @@ def test_what_a_leg_announced_and_never_told_is_asked_for_again() -> None:
 def test_an_untimed_final_in_the_middle_of_speech_settles_nothing() -> None:
     """A final without times speaks for no segment that went on after it."""
     session = alone()
-    for event in (Opened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
+    for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
         session.handle(event, 1.0)
-    session.handle(LegSaid(0, Said(FINAL, "half of it")), 1.0)
+    session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "half of it")), 1.0)
     for now in (2.0, 2.5):
         session.handle(AudioPushed(RATE, RATE), now)
     session.handle(SpeechEnded(2 * RATE), 2.5)
-    out = session.handle(LegFailed(0, ErrorKind.DROPPED), 2.6)
-    assert OpenLeg(1, "a", 0) in out
+    out = session.handle(ConnectionFailed(0, ErrorKind.DROPPED), 2.6)
+    assert OpenConnection(1, "a", 0) in out
 
 
 def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
@@ -457,7 +460,9 @@ def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
         late = [Drops(words[-1].end + tail, kind=ErrorKind.SERVER)]
         sim = Simulation(words, [Recogniser("a", late, times="none"), Recogniser("b")], tail=5.0)
         assert_promises(sim.run())
-        second = next(c for _, c in sim.commands if isinstance(c, OpenLeg) and c.leg == 1)
+        second = next(
+            c for _, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 1
+        )
         assert second.start / RATE >= start - 0.001
 
 
@@ -472,33 +477,37 @@ def test_long_turns_told_in_one_final_do_not_pile_up() -> None:
 def test_usage_is_passed_on() -> None:
     """What a provider says about usage reaches the consumer."""
     session, source = alone(), object()
-    session.handle(Opened(), 0.0)
-    out = session.handle(LegSaid(0, Said(SaidKind.USAGE, source=source)), 0.0)
-    assert Emit(SaidKind.USAGE, source=source) in out
+    session.handle(StreamOpened(), 0.0)
+    out = session.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE, source=source)), 0.0)
+    assert Emit(EventKind.USAGE, source=source) in out
 
 
 def test_a_closed_leg_is_not_heard() -> None:
     """What a leg says, or how it ends, after it was closed counts for nothing."""
     session = alone(2)
-    session.handle(Opened(), 0.0)
-    session.handle(LegFailed(0, ErrorKind.SERVER), 0.1)
-    for late in (LegSaid(0, Said(FINAL, "late")), LegFailed(0, ErrorKind.AUTH), LegEnded(0)):
-        assert [c for c in session.handle(late, 0.2) if not isinstance(c, Release)] == []
+    session.handle(StreamOpened(), 0.0)
+    session.handle(ConnectionFailed(0, ErrorKind.SERVER), 0.1)
+    for late in (
+        ProviderEvent(0, TranscriptEvent(FINAL, "late")),
+        ConnectionFailed(0, ErrorKind.AUTH),
+        ConnectionEnded(0),
+    ):
+        assert [c for c in session.handle(late, 0.2) if not isinstance(c, ReleaseAudio)] == []
 
 
 def test_a_finished_session_does_nothing() -> None:
     """After the end, nothing is answered and nothing is waited for."""
     sim = Simulation(TWO, [Recogniser("a")]).run()
-    assert sim.session.handle(Woken(), sim.now) == []
+    assert sim.session.handle(DeadlineReached(), sim.now) == []
     assert sim.session.deadline() is None
 
 
-class Endless(Session):
+class Endless(FailoverEngine):
     """Hears a first leg that never says END."""
 
     def handle(self, event: Input, now: float) -> list[Command]:
-        if isinstance(event, LegSaid) and event.leg == 0 and event.said.kind is END:
-            event = Woken()
+        if isinstance(event, ProviderEvent) and event.connection == 0 and event.event.kind is END:
+            event = DeadlineReached()
         return super().handle(event, now)
 
 
@@ -518,62 +527,66 @@ def test_orphaned_speech_is_ended(down: list[tuple[float, float]]) -> None:
 def test_speech_that_is_open_at_the_end_is_ended() -> None:
     """A stream never ends in the middle of speech."""
     session = alone()
-    session.handle(Opened(), 0.0)
-    session.handle(LegSaid(0, Said(START)), 0.1)
+    session.handle(StreamOpened(), 0.0)
+    session.handle(ProviderEvent(0, TranscriptEvent(START)), 0.1)
     session.handle(InputEnded(), 0.2)
-    out = session.handle(LegEnded(0), 0.3)
+    out = session.handle(ConnectionEnded(0), 0.3)
     assert [c.kind for c in out if isinstance(c, Emit)] == [END]
 
 
 def test_changed_options_renew_the_leg() -> None:
     """A leg whose provider's options change is opened anew, and that counts as no failure."""
-    session = alone(2, hears=False)
-    session.handle(Opened(), 0.0)
+    session = alone(2, vad_enabled=False)
+    session.handle(StreamOpened(), 0.0)
     session.handle(AudioPushed(RATE, RATE), 1.0)
-    assert not [c for c in session.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenLeg)]
+    assert not [
+        c for c in session.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenConnection)
+    ]
     out = session.handle(OptionsChanged("a"), 1.0)
-    assert out[:2] == [CloseLeg(0), OpenLeg(1, "a", 0)]
+    assert out[:2] == [CloseConnection(0), OpenConnection(1, "a", 0)]
     assert SendAudio(1, 0, RATE // 5) in out
-    assert session.failures == 0
+    assert session.failures_in_a_row == 0
 
 
 def test_a_leg_whose_clock_begins_anew_was_dropped() -> None:
     """A plugin that reconnects behind our back has lost what was in flight: it is opened anew."""
-    session = alone(hears=False)
-    session.handle(Opened(), 0.0)
+    session = alone(vad_enabled=False)
+    session.handle(StreamOpened(), 0.0)
     for now in range(1, 7):
         session.handle(AudioPushed(RATE, RATE), float(now))
-    first = Said(FINAL, "one", (Word("one", 4.0, 4.4),), 4.0, 4.4)
+    first = TranscriptEvent(FINAL, "one", (Word("one", 4.0, 4.4),), 4.0, 4.4)
     assert Emit(FINAL, "one", first.words, 4.0, 4.4, provider="a") in session.handle(
-        LegSaid(0, first), 6.0
+        ProviderEvent(0, first), 6.0
     )
-    again = Said(INTERIM, "two", (Word("two", 0.1, 0.4),), 0.1, 0.4)
-    out = session.handle(LegSaid(0, again), 6.5)
+    again = TranscriptEvent(INTERIM, "two", (Word("two", 0.1, 0.4),), 0.1, 0.4)
+    out = session.handle(ProviderEvent(0, again), 6.5)
     assert not [c for c in out if isinstance(c, Emit)]
-    assert [c for c in out if isinstance(c, OpenLeg)] == [OpenLeg(1, "a", round(3.85 * RATE))]
+    assert [c for c in out if isinstance(c, OpenConnection)] == [
+        OpenConnection(1, "a", round(3.85 * RATE))
+    ]
 
 
 def test_audio_before_the_stream_is_opened_is_kept() -> None:
     """Whatever is pushed before there is a leg, the first one is sent."""
     session = alone()
-    assert session.handle(AudioPushed(800, RATE), 0.0) == [Release(0)]
+    assert session.handle(AudioPushed(800, RATE), 0.0) == [ReleaseAudio(0)]
     assert session.deadline() is None
-    assert SendAudio(0, 0, 800) in session.handle(Opened(), 0.1)
+    assert SendAudio(0, 0, 800) in session.handle(StreamOpened(), 0.1)
 
 
 def test_unusable_times_are_not_used() -> None:
     """Times that cannot be are taken for no times."""
     session = alone()
-    session.handle(Opened(), 0.0)
+    session.handle(StreamOpened(), 0.0)
     session.handle(AudioPushed(RATE, RATE), 1.0)
-    for said in (
-        Said(FINAL, "a", (Word("a", math.nan, 0.5),), 0.1, math.nan),
-        Said(FINAL, "a", (Word("a", 0.1, 9.5),), 0.1, 9.5),
-        Said(FINAL, "a", (), 0.3, -1.0),
+    for event in (
+        TranscriptEvent(FINAL, "a", (Word("a", math.nan, 0.5),), 0.1, math.nan),
+        TranscriptEvent(FINAL, "a", (Word("a", 0.1, 9.5),), 0.1, 9.5),
+        TranscriptEvent(FINAL, "a", (), 0.3, -1.0),
     ):
-        out = session.handle(LegSaid(0, said), 1.0)
+        out = session.handle(ProviderEvent(0, event), 1.0)
         assert out[0] == Emit(FINAL, "a", provider="a")
-    out = session.handle(LegSaid(0, Said(FINAL, "a", (), 0.7, 0.5)), 1.0)
+    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "a", (), 0.7, 0.5)), 1.0)
     assert out[0] == Emit(FINAL, "a", (), None, 0.5, provider="a")
 
 
@@ -589,14 +602,14 @@ def test_a_session_needs_a_provider() -> None:
 @pytest.mark.parametrize(
     ("before", "event"),
     [
-        ([Opened()], Opened()),
-        ([Opened(), AudioPushed(10, 8000)], AudioPushed(10, 16000)),
-        ([Opened()], AudioPushed(10, 0)),
-        ([Opened()], AudioPushed(-1, 8000)),
-        ([Opened(), InputEnded()], AudioPushed(10, 8000)),
-        ([Opened(), InputEnded()], Flushed()),
-        ([Opened(), SpeechStarted(0)], SpeechStarted(5)),
-        ([Opened()], SpeechEnded(5)),
+        ([StreamOpened()], StreamOpened()),
+        ([StreamOpened(), AudioPushed(10, 8000)], AudioPushed(10, 16000)),
+        ([StreamOpened()], AudioPushed(10, 0)),
+        ([StreamOpened()], AudioPushed(-1, 8000)),
+        ([StreamOpened(), InputEnded()], AudioPushed(10, 8000)),
+        ([StreamOpened(), InputEnded()], FlushRequested()),
+        ([StreamOpened(), SpeechStarted(0)], SpeechStarted(5)),
+        ([StreamOpened()], SpeechEnded(5)),
     ],
 )
 def test_impossible_inputs(before: list[Input], event: Input) -> None:
@@ -611,8 +624,8 @@ def test_impossible_inputs(before: list[Input], event: Input) -> None:
 def test_a_session_shows_its_state() -> None:
     """The repr tells where a session stands."""
     session = alone()
-    assert repr(session).startswith("Session(Legs([], Ledger(start=0")
-    session.handle(Opened(), 0.0)
+    assert repr(session).startswith("FailoverEngine(ConnectionPool([], AudioLedger(start=0")
+    session.handle(StreamOpened(), 0.0)
     assert "a#0 active" in repr(session)
 
 
@@ -622,35 +635,43 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1, 30)
 texts = st.text(max_size=20) | st.sampled_from(["one two", "two three", "", " ", "x" * 5000])
 words = st.lists(st.builds(Word, texts, numbers, numbers), max_size=4).map(tuple)
 maybe = st.none() | numbers
-said = st.builds(
-    Said, st.sampled_from(SaidKind), texts, words, maybe, maybe, st.sampled_from(["", "en", "zh"])
+event = st.builds(
+    TranscriptEvent,
+    st.sampled_from(EventKind),
+    texts,
+    words,
+    maybe,
+    maybe,
+    st.sampled_from(["", "en", "zh"]),
 )
-legs = st.integers(0, 4)
+connections = st.integers(0, 4)
 waits = st.floats(0, 2)
 inputs: st.SearchStrategy[Input] = st.one_of(
     st.builds(AudioPushed, st.integers(0, 40_000), st.just(RATE)),
-    st.just(Flushed()),
+    st.just(FlushRequested()),
     st.just(InputEnded()),
     st.builds(SpeechStarted, st.integers(-10, 500_000)),
     st.builds(SpeechEnded, st.integers(-10, 500_000)),
     st.builds(OptionsChanged, st.sampled_from("abc")),
-    st.builds(LegSaid, legs, said),
-    st.builds(LegFailed, legs, st.sampled_from(ErrorKind), st.just("x"), maybe, waits),
-    st.builds(LegEnded, legs, waits),
-    st.builds(Woken, waits),
+    st.builds(ProviderEvent, connections, event),
+    st.builds(
+        ConnectionFailed, connections, st.sampled_from(ErrorKind), st.just("x"), maybe, waits
+    ),
+    st.builds(ConnectionEnded, connections, waits),
+    st.builds(DeadlineReached, waits),
 )
 
 
 @given(st.lists(st.tuples(inputs, st.floats(0, 3)), max_size=40), st.booleans())
 @settings(max_examples=200)
-def test_no_input_is_too_much(script: list[tuple[Input, float]], hears: bool) -> None:
+def test_no_input_is_too_much(script: list[tuple[Input, float]], vad_enabled: bool) -> None:
     """Whatever a leg says and whenever it fails, the session does not raise."""
-    session = alone(2, hears=hears)
-    session.handle(Opened(), 0.0)
-    now, ended, speaking, legs = 0.0, False, False, {0}
+    session = alone(2, vad_enabled=vad_enabled)
+    session.handle(StreamOpened(), 0.0)
+    now, ended, speaking, connections = 0.0, False, False, {0}
     for event, later in script:
         now += later
-        if ended and isinstance(event, AudioPushed | Flushed):
+        if ended and isinstance(event, AudioPushed | FlushRequested):
             continue
         if isinstance(event, SpeechStarted | SpeechEnded):
             if isinstance(event, SpeechStarted) is speaking:
@@ -658,31 +679,31 @@ def test_no_input_is_too_much(script: list[tuple[Input, float]], hears: bool) ->
             speaking = not speaking
         ended = ended or isinstance(event, InputEnded)
         for command in session.handle(event, now):
-            if isinstance(command, OpenLeg):
-                assert command.leg not in legs
-                legs.add(command.leg)
-            elif isinstance(command, CloseLeg):
-                legs.remove(command.leg)
-            elif isinstance(command, SendAudio | FlushLeg | EndLeg):
-                assert command.leg in legs
+            if isinstance(command, OpenConnection):
+                assert command.connection not in connections
+                connections.add(command.connection)
+            elif isinstance(command, CloseConnection):
+                connections.remove(command.connection)
+            elif isinstance(command, SendAudio | FlushConnection | EndInput):
+                assert command.connection in connections
         due = session.deadline()
         assert due is None or math.isfinite(due)
-    assert not (session.done and legs)
+    assert not (session.done and connections)
 
 
-@pytest.mark.parametrize("kind", [SaidKind.START, SaidKind.FINAL])
-def test_who_greets_and_drops_is_not_asked_in_a_circle(kind: SaidKind) -> None:
+@pytest.mark.parametrize("kind", [EventKind.START, EventKind.FINAL])
+def test_who_greets_and_drops_is_not_asked_in_a_circle(kind: EventKind) -> None:
     """Two providers that say something and drop make an outage, with its waits and its limit."""
     policies = Policies()
-    route = [Provider(name="a"), Provider(name="b")]
-    health = {p.name: Health(Breaker(policies.breaker)) for p in route}
-    session = Session(routing(route), health, policies, HedgeBudget(), hears=True)
-    commands = session.handle(Opened(), 0.0)
+    route = [ProviderTraits(name="a"), ProviderTraits(name="b")]
+    health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in route}
+    session = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
+    commands = session.handle(StreamOpened(), 0.0)
     opened = 0
-    while legs := [c for c in commands if isinstance(c, OpenLeg)]:
-        opened += len(legs)
-        leg = legs[-1].leg
-        session.handle(LegSaid(leg, Said(kind)), 0.0)
-        commands = session.handle(LegFailed(leg, ErrorKind.DROPPED, wait=0.1), 0.0)
+    while connections := [c for c in commands if isinstance(c, OpenConnection)]:
+        opened += len(connections)
+        connection = connections[-1].connection
+        session.handle(ProviderEvent(connection, TranscriptEvent(kind)), 0.0)
+        commands = session.handle(ConnectionFailed(connection, ErrorKind.DROPPED, backoff=0.1), 0.0)
     assert opened <= 8
-    assert Report(Degraded(at=0.0)) in commands
+    assert ReportEvent(OutageStarted(at=0.0)) in commands

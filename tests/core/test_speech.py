@@ -4,64 +4,70 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilient_stt.core.commands import Emit, Role
-from resilient_stt.core.inputs import Said, SaidKind
-from resilient_stt.core.latency import Latency
-from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import Leg, open_leg
-from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
-from resilient_stt.core.speech import Speech
-from resilient_stt.core.transcript import Transcript
-from resilient_stt.core.watchdog import Watch
+from resilient_stt.core.inputs import EventKind, TranscriptEvent
+from resilient_stt.core.latency import FinalLatency
+from resilient_stt.core.ledger import AudioLedger
+from resilient_stt.core.leg import Connection, open_connection
+from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
+from resilient_stt.core.speech import SpeechBalancer
+from resilient_stt.core.transcript import TranscriptHistory
+from resilient_stt.core.watchdog import StallDetector
 
-START, END = SaidKind.START, SaidKind.END
+START, END = EventKind.START, EventKind.END
 
 
-def a_leg(number: int = 0, *, seam_open: bool = False) -> Leg:
-    policy, provider = ReplayPolicy(), Provider(name="a")
-    ledger = Ledger(policy, hears=True)
+def a_leg(number: int = 0, *, seam_open: bool = False) -> Connection:
+    policy, provider = ReplayPolicy(), ProviderTraits(name="a")
+    ledger = AudioLedger(policy, vad_enabled=True)
 
-    def watch(start: int) -> Watch:
-        return Watch(provider, Latency(), WatchdogPolicy(), start)
+    def watch(start: int) -> StallDetector:
+        return StallDetector(provider, FinalLatency(), WatchdogPolicy(), start)
 
-    leg = open_leg(number, provider, Role.ACTIVE, 0.0, ledger, Transcript(policy), watch)
-    leg.seam.open = seam_open
-    return leg
+    connection = open_connection(
+        number, provider, Role.ACTIVE, 0.0, ledger, TranscriptHistory(policy), watch
+    )
+    connection.trimmer.open = seam_open
+    return connection
 
 
 def test_start_and_end_pass() -> None:
     """START and END of a leg are given on with the provider's own event."""
-    speech, leg, source = Speech(), a_leg(), object()
-    assert speech.said(leg, Said(START, source=source)) == [Emit(START, source=source)]
-    assert repr(speech) == "Speech(speaking=True)"
-    assert speech.said(leg, Said(END, source=source)) == [Emit(END, source=source)]
+    speech, connection, source = SpeechBalancer(), a_leg(), object()
+    assert speech.on_event(connection, TranscriptEvent(START, source=source)) == [
+        Emit(START, source=source)
+    ]
+    assert repr(speech) == "SpeechBalancer(speaking=True)"
+    assert speech.on_event(connection, TranscriptEvent(END, source=source)) == [
+        Emit(END, source=source)
+    ]
 
 
 def test_a_start_is_held_back_at_a_seam() -> None:
     """A leg that may only re-tell announces speech with the first new text, and once."""
-    speech, leg = Speech(), a_leg(seam_open=True)
-    assert speech.said(leg, Said(START)) == []
-    assert speech.told(leg) == [Emit(START)]
-    assert speech.told(leg) == []
+    speech, connection = SpeechBalancer(), a_leg(seam_open=True)
+    assert speech.on_event(connection, TranscriptEvent(START)) == []
+    assert speech.words_emitted(connection) == [Emit(START)]
+    assert speech.words_emitted(connection) == []
 
 
 def test_a_start_at_a_seam_is_forgotten_with_its_end() -> None:
     """Speech that a leg only re-told is never announced."""
-    speech, leg = Speech(), a_leg(seam_open=True)
-    speech.said(leg, Said(START))
-    assert speech.said(leg, Said(END)) == []
-    assert speech.told(leg) == []
+    speech, connection = SpeechBalancer(), a_leg(seam_open=True)
+    speech.on_event(connection, TranscriptEvent(START))
+    assert speech.on_event(connection, TranscriptEvent(END)) == []
+    assert speech.words_emitted(connection) == []
 
 
 def test_speech_without_its_leg_is_orphaned() -> None:
     """Speech is an orphan when its leg is gone, until another announces it too."""
-    speech, first, second = Speech(), a_leg(0), a_leg(1)
-    assert not speech.orphaned(None)
-    speech.said(first, Said(START))
-    assert not speech.orphaned(first)
-    assert speech.orphaned(None)
-    assert speech.orphaned(second)
-    assert speech.said(second, Said(START)) == []
-    assert not speech.orphaned(second)
+    speech, first, second = SpeechBalancer(), a_leg(0), a_leg(1)
+    assert not speech.is_orphaned(None)
+    speech.on_event(first, TranscriptEvent(START))
+    assert not speech.is_orphaned(first)
+    assert speech.is_orphaned(None)
+    assert speech.is_orphaned(second)
+    assert speech.on_event(second, TranscriptEvent(START)) == []
+    assert not speech.is_orphaned(second)
     assert speech.end() == [Emit(END)]
     assert speech.end() == []
 
@@ -69,12 +75,16 @@ def test_speech_without_its_leg_is_orphaned() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([START, END, None]), st.booleans())),
 )
-def test_start_and_end_alternate(script: list[tuple[int, SaidKind | None, bool]]) -> None:
+def test_start_and_end_alternate(script: list[tuple[int, EventKind | None, bool]]) -> None:
     """Whatever legs announce, re-tell and tell, START and END alternate."""
-    speech, legs, emitted = Speech(), [a_leg(i) for i in range(3)], list[Emit]()
+    speech, connections, emitted = SpeechBalancer(), [a_leg(i) for i in range(3)], list[Emit]()
     for number, kind, seam_open in script:
-        legs[number].seam.open = seam_open
-        said = speech.told(legs[number]) if kind is None else speech.said(legs[number], Said(kind))
-        emitted += said
+        connections[number].trimmer.open = seam_open
+        event = (
+            speech.words_emitted(connections[number])
+            if kind is None
+            else speech.on_event(connections[number], TranscriptEvent(kind))
+        )
+        emitted += event
     emitted += speech.end()
     assert [e.kind for e in emitted] == [START, END] * (len(emitted) // 2)

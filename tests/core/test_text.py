@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.text import retold, similar, tokens
+from resilient_stt.core.text import is_similar, match_repeated, tokenize
 
 
 def norms(text: str, language: str = "") -> list[str]:
-    return [t.norm for t in tokens(text, language)]
+    return [t.norm for t in tokenize(text, language)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_tokens(text: str, language: str, expected: list[str]) -> None:
 def test_tokens_stand_in_their_text(text: str, language: str) -> None:
     """Tokens are where they say, in order, not empty, and do not overlap."""
     at = 0
-    for token in tokens(text, language):
+    for token in tokenize(text, language):
         assert at <= token.start < token.end <= len(text)
         assert token.norm
         at = token.end
@@ -64,8 +64,8 @@ def test_tokens_stand_in_their_text(text: str, language: str) -> None:
 )
 def test_similar(a: str, b: str, same: bool) -> None:
     """Longer words may differ by a spelling, short ones may not."""
-    assert similar(a, b) is same
-    assert similar(b, a) is same
+    assert is_similar(a, b) is same
+    assert is_similar(b, a) is same
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_similar(a: str, b: str, same: bool) -> None:
 )
 def test_retold(told: str, new: str, expected: tuple[int, int]) -> None:
     """The longest re-telling counts that reaches the end of either text."""
-    assert retold(told.split(), new.split(), similar) == expected
+    assert match_repeated(told.split(), new.split(), is_similar) == expected
 
 
 words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
@@ -98,7 +98,7 @@ def test_retold_in_pieces(told: list[str], start: int, cut: int) -> None:
     """A re-telling in two pieces, followed by new words, uses up what was told and no more."""
     again = told[start:]
     first, second = again[:cut], [*again[cut:], "new"]
-    count, used = retold(told, first, similar)
+    count, used = match_repeated(told, first, is_similar)
     assert count == len(first)
-    count, _ = retold(told[used:], second, similar)
+    count, _ = match_repeated(told[used:], second, is_similar)
     assert second[count:] == ["new"]

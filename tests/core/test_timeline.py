@@ -29,11 +29,11 @@ def test_round_trip(script: list[tuple[int, int]], data: st.DataObject) -> None:
     timeline, spans = sent(script)
     start, end = data.draw(st.sampled_from(spans))
     at = data.draw(st.integers(start, end))
-    leg = sum(max(0, min(e, at) - s) for s, e in spans)
+    connection = sum(max(0, min(e, at) - s) for s, e in spans)
     if at < end:
-        assert timeline.start_of(leg / RATE) == pytest.approx(at / RATE, abs=1e-6)
+        assert timeline.start_of(connection / RATE) == pytest.approx(at / RATE, abs=1e-6)
     if at > start:
-        assert timeline.end_of(leg / RATE) == pytest.approx(at / RATE, abs=1e-6)
+        assert timeline.end_of(connection / RATE) == pytest.approx(at / RATE, abs=1e-6)
 
 
 @given(cuts)
@@ -42,9 +42,9 @@ def test_what_was_sent_and_cut(script: list[tuple[int, int]]) -> None:
     timeline, spans = sent(script)
     assert timeline.position == spans[-1][1]
     assert timeline.sent == sum(length for _, length in script)
-    assert timeline.sent + timeline.cut == spans[-1][1] - spans[0][0]
+    assert timeline.sent + timeline.trimmed == spans[-1][1] - spans[0][0]
     assert timeline.seconds == timeline.sent / RATE
-    assert timeline.seconds_cut == timeline.cut / RATE
+    assert timeline.seconds_trimmed == timeline.trimmed / RATE
 
 
 @given(cuts, st.lists(st.floats(-1, 40), min_size=2, max_size=10))

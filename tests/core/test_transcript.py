@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.inputs import Word
 from resilient_stt.core.policy import ReplayPolicy
-from resilient_stt.core.text import tokens
-from resilient_stt.core.transcript import Seam, Transcript, Utterance, usable
+from resilient_stt.core.text import tokenize
+from resilient_stt.core.transcript import OverlapTrimmer, TranscriptHistory, Utterance, are_usable
 
 POLICY = ReplayPolicy()
 DISTINCT = ["alpha", "brave", "chair", "delta", "eight", "fjord", "go", "house", "in", "juice"]
@@ -111,31 +111,31 @@ def run(
     times: tuple[bool, bool] = (True, True),
 ) -> list[str]:
     """What the consumer gets of the second leg, as normalised tokens."""
-    transcript = Transcript(POLICY)
+    transcript = TranscriptHistory(POLICY)
     live = switch.words[switch.settled - 1].end
     settled = first.tell(switch.words[: switch.settled])
     for utterance in settled:
-        transcript.commit(utterance if times[0] else untimed(utterance), live)
+        transcript.record(utterance if times[0] else untimed(utterance), live)
     watermark = min(settled[-1].end or 0.0, live) if times[0] else live
-    seam = transcript.seam(watermark, switch.replay_from, float, torn=False)
-    said = []
+    seam = transcript.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
+    event = []
     for whole in second.tell(switch.words[switch.again :]):
         utterance = whole if times[1] else untimed(whole)
         kept = seam.trim(utterance)
         if kept is not None:
-            said += [t.norm for t in tokens(kept.text, kept.language)]
+            event += [t.norm for t in tokenize(kept.text, kept.language)]
             if kept.words:
-                assert [t.norm for w in kept.words for t in tokens(w.text, kept.language)] == [
-                    t.norm for t in tokens(kept.text, kept.language)
+                assert [t.norm for w in kept.words for t in tokenize(w.text, kept.language)] == [
+                    t.norm for t in tokenize(kept.text, kept.language)
                 ]
                 assert kept.start == kept.words[0].start
-        seam.passed(utterance, kept)
-    return said
+        seam.observe_final(utterance, kept)
+    return event
 
 
 def expected(switch: Switch, second: Recogniser) -> list[str]:
     new = switch.words[switch.settled :]
-    return [t.norm for w in new for t in tokens(w.text, second.language)]
+    return [t.norm for w in new for t in tokenize(w.text, second.language)]
 
 
 @given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1))
@@ -205,16 +205,16 @@ def test_interims_re_tell_nothing(
     switch: Switch, first: Recogniser, second: Recogniser, count: int
 ) -> None:
     """An interim of any length is trimmed as a final of the same words would be."""
-    transcript = Transcript(POLICY)
+    transcript = TranscriptHistory(POLICY)
     for utterance in first.tell(switch.words[: switch.settled]):
-        transcript.commit(utterance, 99.0)
+        transcript.record(utterance, 99.0)
     watermark = switch.words[switch.settled - 1].end
-    seam = transcript.seam(watermark, switch.replay_from, float, torn=False)
+    seam = transcript.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
     second.most = [count]
     kept = seam.trim(second.tell(switch.words[switch.again :])[0])
     new = switch.words[switch.settled : switch.again + count]
-    assert [t.norm for t in tokens(kept.text if kept else "", "en")] == [
-        t.norm for w in new for t in tokens(w.text, "en")
+    assert [t.norm for t in tokenize(kept.text if kept else "", "en")] == [
+        t.norm for w in new for t in tokenize(w.text, "en")
     ]
 
 
@@ -222,14 +222,14 @@ def test_interims_re_tell_nothing(
 
 
 def seam_after(
-    *texts: str, boundary: float | None = None, since: float = 0.0, torn: bool = False
-) -> Seam:
+    *texts: str, boundary: float | None = None, since: float = 0.0, starts_mid_word: bool = False
+) -> OverlapTrimmer:
     """The seam after words of half a second each, from 0 on."""
-    transcript = Transcript(POLICY)
+    transcript = TranscriptHistory(POLICY)
     for utterance in timed(*texts):
-        transcript.commit(utterance, 99.0)
+        transcript.record(utterance, 99.0)
     end = len(texts) / 2 if boundary is None else boundary
-    return transcript.seam(end, since, float, torn=torn)
+    return transcript.trimmer(end, since, float, starts_mid_word=starts_mid_word)
 
 
 def timed(*texts: str, at: float = 0.0) -> list[Utterance]:
@@ -241,7 +241,7 @@ def timed(*texts: str, at: float = 0.0) -> list[Utterance]:
 
 def test_a_first_leg_has_no_seam() -> None:
     """With nothing told, everything is new, also what is said twice."""
-    seam = Transcript(POLICY).seam(0.0, 0.0, float, torn=False)
+    seam = TranscriptHistory(POLICY).trimmer(0.0, 0.0, float, starts_mid_word=False)
     assert not seam.open
     utterance = Utterance("no no no")
     assert seam.trim(utterance) is utterance
@@ -254,7 +254,7 @@ def test_a_seam_closes_with_the_first_new_final() -> None:
     new = Utterance("no yes", (Word("no", 0.0, 0.5), Word("yes", 0.5, 1.0)), 0.0, 1.0)
     kept = seam.trim(new)
     assert kept == Utterance("yes", (Word("yes", 0.5, 1.0),), 0.5, 1.0)
-    seam.passed(new, kept)
+    seam.observe_final(new, kept)
     assert not seam.open
     again = Utterance("no")
     assert seam.trim(again) is again
@@ -262,9 +262,9 @@ def test_a_seam_closes_with_the_first_new_final() -> None:
 
 def test_a_leg_that_re_tells_nothing_is_not_trimmed() -> None:
     """Where a leg says nothing of what it was replayed, all of its first final is new."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    seam = transcript.seam(1.5, 1.0, float, torn=False)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
     new = Utterance("brave", (Word("brave", 2.5, 3.0),), 2.5, 3.0)
     assert seam.open
     assert seam.trim(new) is new
@@ -274,7 +274,7 @@ def test_text_without_a_word_tells_nothing() -> None:
     """Punctuation alone is not emitted at a seam, and does not close it."""
     seam = seam_after("no")
     assert seam.trim(Utterance("...")) is None
-    seam.passed(Utterance("..."), None)
+    seam.observe_final(Utterance("..."), None)
     assert seam.open
 
 
@@ -296,10 +296,10 @@ def test_a_torn_word_whose_time_is_late_is_dropped(
     torn: tuple[float, float], kept: str | None
 ) -> None:
     """Its middle lies behind the watermark by clocks that disagree: it lies over the last word."""
-    transcript = Transcript(POLICY)
+    transcript = TranscriptHistory(POLICY)
     told = (Word("reservation", 0.95, 1.28),)
-    transcript.commit(Utterance("reservation", told, 0.95, 1.28), 1.5)
-    seam = transcript.seam(1.28, 0.9, float, torn=False)
+    transcript.record(Utterance("reservation", told, 0.95, 1.28), 1.5)
+    seam = transcript.trimmer(1.28, 0.9, float, starts_mid_word=False)
     found = seam.trim(Utterance("vation", (Word("vation", *torn),), *torn))
     assert (found.text if found else None) == kept
 
@@ -314,17 +314,17 @@ def test_a_torn_word_is_dropped_by_text() -> None:
 
 def test_a_torn_word_alone_is_dropped_by_text() -> None:
     """A leg that begins in the middle of speech begins with a torn word, also without times."""
-    seam = seam_after("alpha", "brave", since=0.0, torn=True)
+    seam = seam_after("alpha", "brave", since=0.0, starts_mid_word=True)
     for told in ("fa", "brave"):
         assert seam.trim(Utterance(told)) is None
-        seam.passed(Utterance(told), None)
+        seam.observe_final(Utterance(told), None)
     assert seam.trim(Utterance("fa")) == Utterance("fa")
 
 
 def test_a_word_that_begins_later_is_not_the_torn_one() -> None:
     """A torn word is where the leg's audio begins; of what begins later nothing is dropped."""
     for start, is_new in ((None, False), (0.2, False), (2.0, True)):
-        seam = seam_after("alpha", since=0.1, torn=True)
+        seam = seam_after("alpha", since=0.1, starts_mid_word=True)
         utterance = Utterance("new", (), start, 2.6)
         assert seam.trim(utterance) == (utterance if is_new else None)
 
@@ -364,9 +364,9 @@ def test_words_without_a_token() -> None:
 
 def test_text_decides_where_words_were_told_beyond_the_boundary() -> None:
     """Words whose times are unknown are found by text, and the times of the new ones kept."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("alpha brave"), 5.0)
-    seam = transcript.seam(0.0, 0.0, float, torn=False)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("alpha brave"), 5.0)
+    seam = transcript.trimmer(0.0, 0.0, float, starts_mid_word=False)
     words = (Word("alpha", 1.0, 1.5), Word("brave", 1.5, 2.0), Word("new", 2.0, 2.5))
     kept = seam.trim(Utterance("alpha brave new", words, 1.0, 2.5))
     assert kept == Utterance("new", words[2:], 2.0, 2.5)
@@ -374,9 +374,9 @@ def test_text_decides_where_words_were_told_beyond_the_boundary() -> None:
 
 def test_what_was_told_before_the_replay_is_not_looked_for() -> None:
     """A word that was told, and over, before the replay begins may be said again."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("yes"), 5.0)
-    seam = transcript.seam(2.0, 2.0, lambda _: 2.0, torn=False)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("yes"), 5.0)
+    seam = transcript.trimmer(2.0, 2.0, lambda _: 2.0, starts_mid_word=False)
     assert not seam.open
 
 
@@ -384,10 +384,10 @@ def test_what_was_told_before_the_replay_is_not_looked_for() -> None:
 
 
 def start_of_replay(*words: tuple[float, float], watermark: float, oldest: float = 0.0) -> object:
-    transcript = Transcript(POLICY)
+    transcript = TranscriptHistory(POLICY)
     for start, end in words:
-        transcript.commit(Utterance("x", (Word("x", start, end),)), 99.0)
-    return transcript.clean_start(watermark, oldest)
+        transcript.record(Utterance("x", (Word("x", start, end),)), 99.0)
+    return transcript.replay_start(watermark, oldest)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-2, 12)
 @given(st.lists(st.builds(Word, st.just("x"), numbers, numbers), max_size=5), st.floats(0, 10))
 def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
     """Times count only if they are finite, in order and inside what was sent, give or take."""
-    if usable(tuple(words), sent):
+    if are_usable(tuple(words), sent):
         assert words
         for word in words:
             assert math.isfinite(word.start + word.end)
@@ -460,35 +460,35 @@ def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
 )
 def test_usable(times: list[tuple[float, float]], good: bool) -> None:
     """All-zero, backward, negative and late times are no times."""
-    assert usable(tuple(Word("x", *t) for t in times), 1.0) is (good)
+    assert are_usable(tuple(Word("x", *t) for t in times), 1.0) is (good)
 
 
 def test_they_show_their_state() -> None:
     """The reprs tell where a transcript and a seam stand, and no text."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
-    assert repr(transcript) == "Transcript(committed=1)"
-    seam = transcript.seam(1.0, 0.2, float, torn=False)
-    assert repr(seam) == "Seam(boundary=1.000, told=1, open=True)"
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
+    assert repr(transcript) == "TranscriptHistory(committed=1)"
+    seam = transcript.trimmer(1.0, 0.2, float, starts_mid_word=False)
+    assert repr(seam) == "OverlapTrimmer(boundary=1.000, told=1, open=True)"
 
 
 def test_a_final_that_tells_what_is_settled_says_so() -> None:
     """It speaks for nothing behind the boundary; a word told beyond it is not settled yet."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    transcript.commit(Utterance("brave"), 4.0)
-    seam = transcript.seam(1.5, 1.0, float, torn=False)
-    assert seam.passed(Utterance("alpha"), None)
-    assert not seam.passed(Utterance("brave"), None)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    transcript.record(Utterance("brave"), 4.0)
+    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
+    assert seam.observe_final(Utterance("alpha"), None)
+    assert not seam.observe_final(Utterance("brave"), None)
     assert not seam.open
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "es"), ("es", ""), ("en", "fr"), ("fr", "en")])
 def test_a_number_is_told_again_in_another_language(before: str, after: str) -> None:
     """A word that is a number in one language only is still the same word."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("ten cuatro", language=before), 2.0)
-    seam = transcript.seam(1.0, 1.0, lambda end: end, torn=False)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("ten cuatro", language=before), 2.0)
+    seam = transcript.trimmer(1.0, 1.0, lambda end: end, starts_mid_word=False)
     kept = seam.trim(Utterance("ten cuatro five", language=after))
     assert kept is not None
     assert kept.text == "five"
@@ -496,21 +496,21 @@ def test_a_number_is_told_again_in_another_language(before: str, after: str) -> 
 
 def test_a_final_that_begins_with_what_is_settled_says_so() -> None:
     """And after it there is no seam any more: what is said again is said twice."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    seam = transcript.seam(1.5, 1.0, float, torn=False)
-    assert seam.passed(Utterance("alpha brave"), Utterance("brave"))
-    assert not seam.passed(Utterance("alpha"), Utterance("alpha"))
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
+    assert seam.observe_final(Utterance("alpha brave"), Utterance("brave"))
+    assert not seam.observe_final(Utterance("alpha"), Utterance("alpha"))
 
 
 def test_words_without_times_have_those_of_who_tells_them_again() -> None:
     """What was known only by when it had been heard is settled with the audio that it was."""
-    transcript = Transcript(POLICY)
-    transcript.commit(Utterance("alpha"), 3.0)
+    transcript = TranscriptHistory(POLICY)
+    transcript.record(Utterance("alpha"), 3.0)
     timed = Utterance("alpha", (Word("alpha", 0.4, 0.65),), 0.4, 0.65)
-    first = transcript.seam(0.0, 0.0, float, torn=False)
+    first = transcript.trimmer(0.0, 0.0, float, starts_mid_word=False)
     assert first.trim(timed) is None
-    first.passed(timed, None)
-    second = transcript.seam(0.65, 0.3, float, torn=False)
+    first.observe_final(timed, None)
+    second = transcript.trimmer(0.65, 0.3, float, starts_mid_word=False)
     assert second.trim(Utterance("alpha")) is None
-    assert second.passed(Utterance("alpha"), None)
+    assert second.observe_final(Utterance("alpha"), None)

@@ -7,27 +7,29 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.commands import EndLeg, FlushLeg, Role
-from resilient_stt.core.inputs import Said, SaidKind
-from resilient_stt.core.latency import ENOUGH, Latency
-from resilient_stt.core.ledger import Ledger
-from resilient_stt.core.leg import HEARS_AT, TAIL, Leg, open_leg
-from resilient_stt.core.policy import Provider, ReplayPolicy, WatchdogPolicy
-from resilient_stt.core.transcript import Transcript
-from resilient_stt.core.watchdog import ASKS, Alarm, Sign, Watch
+from resilient_stt.core.commands import EndInput, FlushConnection, Role
+from resilient_stt.core.inputs import EventKind, TranscriptEvent
+from resilient_stt.core.latency import MIN_SAMPLES, FinalLatency
+from resilient_stt.core.ledger import AudioLedger
+from resilient_stt.core.leg import LAST_WORD_MARGIN, PROCESSING_RATE, Connection, open_connection
+from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
+from resilient_stt.core.transcript import TranscriptHistory
+from resilient_stt.core.watchdog import MAX_EXPECTED, StallDeadline, StallDetector, StallReason
 
 RATE = 100
 PIECE = 0.05
 POLICY = WatchdogPolicy()
 REPLAY = ReplayPolicy(window=120.0)
 
-FINALS = Provider(name="finals")
-LIVE = Provider(name="live", interims=True)
-TURNS = Provider(name="turns", interims=True, final_after=1.6, turn_after=6.0)
+FINALS = ProviderTraits(name="finals")
+LIVE = ProviderTraits(name="live", interim_results=True)
+TURNS = ProviderTraits(
+    name="turns", interim_results=True, final_timeout=1.6, end_of_turn_timeout=6.0
+)
 
-EMPTY = Said(SaidKind.FINAL)
-FINAL = Said(SaidKind.FINAL, "a word")
-INTERIM = Said(SaidKind.INTERIM, "a word")
+EMPTY = TranscriptEvent(EventKind.FINAL)
+FINAL = TranscriptEvent(EventKind.FINAL, "a word")
+INTERIM = TranscriptEvent(EventKind.INTERIM, "a word")
 
 Segment = tuple[float, float | None]
 
@@ -36,65 +38,72 @@ def at(seconds: float) -> int:
     return round(seconds * RATE)
 
 
-def ledger_of(end: float, *segments: Segment, settled: float = 0.0, hears: bool = True) -> Ledger:
+def ledger_of(
+    end: float, *segments: Segment, settled: float = 0.0, vad_enabled: bool = True
+) -> AudioLedger:
     """A ledger after `end` seconds of audio with voice in `segments`, settled up to `settled`."""
-    ledger = Ledger(REPLAY, hears=hears)
+    ledger = AudioLedger(REPLAY, vad_enabled=vad_enabled)
     if end:
         ledger.push(at(end), RATE)
     for start, stop in segments:
         ledger.speech_started(at(start))
         if stop is not None:
             ledger.speech_ended(at(stop))
-    ledger.settle(at(settled))
+    ledger.commit(at(settled))
     return ledger
 
 
-def latency_of(p99: float | None) -> Latency:
-    latency = Latency()
+def latency_of(p99: float | None) -> FinalLatency:
+    latency = FinalLatency()
     if p99 is not None:
-        for _ in range(ENOUGH):
+        for _ in range(MIN_SAMPLES):
             latency.add(p99)
     return latency
 
 
 def watch_of(
-    provider: Provider,
+    provider: ProviderTraits,
     *,
     p99: float | None = None,
     policy: WatchdogPolicy = POLICY,
     start: float = 0.0,
-) -> Watch:
-    return Watch(provider, latency_of(p99), policy, at(start))
+) -> StallDetector:
+    return StallDetector(provider, latency_of(p99), policy, at(start))
 
 
 def hear(
-    watch: Watch, ledger: Ledger, end: float, *, since: float = 0.0, behind: float = 0.0
+    watch: StallDetector,
+    ledger: AudioLedger,
+    end: float,
+    *,
+    since: float = 0.0,
+    behind: float = 0.0,
 ) -> None:
     """The leg is sent audio in real time, and can have heard each piece `behind` seconds later."""
     for n in range(round(since / PIECE) + 1, round(end / PIECE) + 1):
-        watch.sent(ledger, at(n * PIECE), n * PIECE + behind)
+        watch.audio_sent(ledger, at(n * PIECE), n * PIECE + behind)
 
 
 def alarm_of(
-    watch: Watch, ledger: Ledger, cursor: float | None = None, scale: float = 1.0
-) -> Alarm | None:
+    watch: StallDetector, ledger: AudioLedger, cursor: float | None = None, scale: float = 1.0
+) -> StallDeadline | None:
     """The alarm of a leg that was sent audio up to `cursor`; asking for it changes nothing."""
     position = ledger.end if cursor is None else at(cursor)
     before = repr(watch), repr(ledger)
-    alarm = watch.alarm(ledger, position, scale)
-    assert watch.alarm(ledger, position, scale) == alarm
+    alarm = watch.next_stall(ledger, position, scale)
+    assert watch.next_stall(ledger, position, scale) == alarm
     assert (repr(watch), repr(ledger)) == before
     return alarm
 
 
-def due(alarm: Alarm | None) -> float:
+def due(alarm: StallDeadline | None) -> float:
     """When an alarm becomes due; never without one."""
     return alarm.due if alarm else float("inf")
 
 
-def about(sign: Sign, early: float, due: float, to: float) -> Alarm:
+def about(sign: StallReason, early: float, due: float, to: float) -> StallDeadline:
     """An alarm to compare with, but for what floating point adds."""
-    return Alarm(sign, pytest.approx(early), pytest.approx(due), at(to))  # type: ignore[arg-type]
+    return StallDeadline(sign, pytest.approx(early), pytest.approx(due), at(to))  # type: ignore[arg-type]
 
 
 # --- no sign of life
@@ -109,7 +118,9 @@ def test_no_sign_of_life() -> None:
     watch = watch_of(LIVE)
     hear(watch, ledger, 5.0)
     since = 1.0 + PIECE
-    assert alarm_of(watch, ledger) == about(Sign.QUIET, since + 0.7 * 2.5, since + 2.5, 3.75)
+    assert alarm_of(watch, ledger) == about(
+        StallReason.NO_INTERIM, since + 0.7 * 2.5, since + 2.5, 3.75
+    )
 
 
 @pytest.mark.parametrize("voiced", [0.0, 0.05, 0.5, 0.75])
@@ -160,19 +171,24 @@ def test_quiet_grows_with_the_provider_and_with_noise(
     watch = watch_of(LIVE, p99=p99)
     hear(watch, ledger, 5.0)
     assert alarm_of(watch, ledger, scale=scale) == about(
-        Sign.QUIET, 1.05 + (scale - 0.3) * limit, 1.05 + scale * limit, 3.75
+        StallReason.NO_INTERIM, 1.05 + (scale - 0.3) * limit, 1.05 + scale * limit, 3.75
     )
 
 
 def test_the_hedge_may_come_at_any_part_of_the_deadline() -> None:
     """The policy tells how much of each deadline passes before a hedge."""
-    policy = WatchdogPolicy(quiet=4.0, quiet_voiced=2.0, quiet_hedge_at=0.25, hedge_at=1.0)
+    policy = WatchdogPolicy(
+        no_interim_timeout=4.0,
+        min_speech_before_stall=2.0,
+        no_interim_hedge_fraction=0.25,
+        final_hedge_fraction=1.0,
+    )
     ledger = ledger_of(5.0, (1.0, 3.0))
     watch = watch_of(LIVE, policy=policy)
     hear(watch, ledger, 5.0)
-    assert alarm_of(watch, ledger) == about(Sign.QUIET, 1.05 + 1.0, 1.05 + 4.0, 3.05)
-    watch.ask(at(3.0), 3.0, flushed=False)
-    assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 4.2, 4.2, 3.0)
+    assert alarm_of(watch, ledger) == about(StallReason.NO_INTERIM, 1.05 + 1.0, 1.05 + 4.0, 3.05)
+    watch.expect_final(at(3.0), 3.0, flushed=False)
+    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 4.2, 4.2, 3.0)
 
 
 def test_finals_only_may_be_quiet() -> None:
@@ -183,13 +199,13 @@ def test_finals_only_may_be_quiet() -> None:
     assert alarm_of(watch, ledger) is None
 
 
-@pytest.mark.parametrize("kind", [SaidKind.INTERIM, SaidKind.PREFLIGHT, SaidKind.FINAL])
-def test_any_text_is_a_sign_of_life(kind: SaidKind) -> None:
+@pytest.mark.parametrize("kind", [EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL])
+def test_any_text_is_a_sign_of_life(kind: EventKind) -> None:
     """Text stops the clock, and the next voice starts it anew."""
     ledger = ledger_of(9.0, (1.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
-    watch.said(Said(kind, "so"), at(3.0), 3.0)
+    watch.transcript_received(TranscriptEvent(kind, "so"), at(3.0), 3.0)
     assert alarm_of(watch, ledger, 3.0) is None
     hear(watch, ledger, 3.75, since=3.0)
     assert alarm_of(watch, ledger, 3.75) is None
@@ -202,26 +218,26 @@ def test_the_same_text_again_is_no_sign_of_life() -> None:
     ledger = ledger_of(9.0, (1.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
-    watch.said(Said(SaidKind.INTERIM, "so"), at(3.0), 3.0)
+    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(3.0), 3.0)
     hear(watch, ledger, 4.0, since=3.0)
     expected = alarm_of(watch, ledger, 4.0)
-    watch.said(Said(SaidKind.INTERIM, "so"), at(4.0), 4.0)
+    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(4.0), 4.0)
     assert alarm_of(watch, ledger, 4.0) == expected is not None
-    watch.said(Said(SaidKind.INTERIM, "so it"), at(4.0), 4.0)
+    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so it"), at(4.0), 4.0)
     assert alarm_of(watch, ledger, 4.0) is None
 
 
-@pytest.mark.parametrize("kind", [k for k in SaidKind if k is not SaidKind.FINAL])
+@pytest.mark.parametrize("kind", [k for k in EventKind if k is not EventKind.FINAL])
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_no_words_are_no_sign_of_life(kind: SaidKind, text: str) -> None:
+def test_no_words_are_no_sign_of_life(kind: EventKind, text: str) -> None:
     """A leg that announces speech and tells none may be deaf all the same."""
     ledger = ledger_of(5.0, (1.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 5.0)
     expected = alarm_of(watch, ledger)
-    watch.said(Said(kind, text), at(5.0), 5.0)
+    watch.transcript_received(TranscriptEvent(kind, text), at(5.0), 5.0)
     assert alarm_of(watch, ledger) == expected is not None
-    assert not watch.denied
+    assert not watch.answered_empty
 
 
 def test_a_leg_owes_nothing_for_what_it_was_not_sent() -> None:
@@ -233,7 +249,7 @@ def test_a_leg_owes_nothing_for_what_it_was_not_sent() -> None:
     watch = watch_of(LIVE)
     hear(watch, ledger, 6.0)
     assert alarm_of(watch, ledger) is not None
-    ledger.settle(at(4.5))
+    ledger.commit(at(4.5))
     assert alarm_of(watch, ledger) is None
 
 
@@ -242,7 +258,7 @@ def test_settled_voice_is_forgotten() -> None:
     ledger = ledger_of(20.0, (1.0, 3.0), (10.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 4.0)
-    ledger.settle(at(4.0))
+    ledger.commit(at(4.0))
     hear(watch, ledger, 11.0, since=4.0)
     assert due(alarm_of(watch, ledger, 11.0)) == pytest.approx(10.05 + 2.5)
 
@@ -261,7 +277,7 @@ def test_coughs_add_up_to_no_words() -> None:
     ledger = ledger_of(9.0, *((n / 2, n / 2 + 0.2) for n in range(2, 8)))
     watch = watch_of(LIVE)
     hear(watch, ledger, 9.0)
-    assert not ledger.owes()
+    assert not ledger.has_pending_speech()
     assert alarm_of(watch, ledger) is None
 
 
@@ -281,7 +297,7 @@ def test_what_is_owed_lies_before_to(start: float) -> None:
     hear(watch, ledger, start + 0.9)
     alarm = alarm_of(watch, ledger)
     assert alarm
-    assert at(start) < alarm.to <= ledger.end
+    assert at(start) < alarm.through <= ledger.end
 
 
 @pytest.mark.parametrize(("end", "to"), [(1.8, 1.8), (2.0, 1.85), (3.1, 1.85), (3.15, 1.9)])
@@ -292,7 +308,7 @@ def test_what_came_later_may_yet_be_told(end: float, to: float) -> None:
     hear(watch, ledger, end)
     alarm = alarm_of(watch, ledger, end)
     assert alarm
-    assert alarm.to == at(to)
+    assert alarm.through == at(to)
 
 
 # --- final overdue
@@ -303,48 +319,48 @@ def test_a_final_is_overdue_after_the_end_of_speech() -> None:
     ledger = ledger_of(3.0, (1.0, 2.0))
     watch = watch_of(FINALS)
     assert alarm_of(watch, ledger) is None
-    watch.ask(at(2.15), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 3.0, 3.6, 2.15)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
 
 
 def test_speech_that_goes_on_is_no_end() -> None:
     """Asked by a pause alone, a recogniser that still hears voice is right to wait."""
     ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4, flushed=False)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
     assert alarm_of(watch, ledger, 3.0) is not None
     assert alarm_of(watch, ledger, 3.05) is None
     ledger.push(at(1.0), RATE)
     ledger.speech_ended(at(4.0))
-    watch.ask(at(4.15), 4.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 5.0, 5.6, 4.15)
+    watch.expect_final(at(4.15), 4.4, flushed=False)
+    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 5.0, 5.6, 4.15)
 
 
 def test_who_begins_anew_has_left_the_final_behind() -> None:
     """It listens to what goes on, and no more to what its final is of."""
     ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
     watch = watch_of(LIVE)
-    watch.ask(at(2.15), 2.4, flushed=False, words_to=at(1.9))
-    watch.went_on(None)
-    watch.went_on(1.8)
+    watch.expect_final(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    watch.interims_restarted(None)
+    watch.interims_restarted(1.8)
     assert alarm_of(watch, ledger, 3.5) is None
-    watch.went_on(3.0)
-    assert alarm_of(watch, ledger, 3.5) == about(Sign.OVERDUE, 3.0, 3.6, 2.15)
+    watch.interims_restarted(3.0)
+    assert alarm_of(watch, ledger, 3.5) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
 
 
 def test_a_flush_is_an_end() -> None:
     """A flush must be answered though speech goes on."""
     ledger = ledger_of(3.5, (1.0, None))
     watch = watch_of(FINALS)
-    watch.ask(at(2.0), 2.1, flushed=True)
-    assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 2.7, 3.3, 2.0)
+    watch.expect_final(at(2.0), 2.1, flushed=True)
+    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 2.7, 3.3, 2.0)
 
 
 def test_a_cough_does_not_excuse() -> None:
     """Words stay due though voice too short to owe words came after them."""
     ledger = ledger_of(30.0, (1.0, 2.0), (2.6, 2.8))
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4, flushed=False)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
     assert ledger.next_pause(at(2.15)) is None  # nobody will ask again
     assert due(alarm_of(watch, ledger)) <= 2.8 + 0.35 + 1.2
 
@@ -353,7 +369,7 @@ def test_voice_excuses_while_it_lasts() -> None:
     """As long as a cough may become speech, a recogniser is right to wait."""
     ledger = ledger_of(3.0, (1.0, 2.0), (2.6, None))
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4, flushed=False)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
     assert alarm_of(watch, ledger) is None
     ledger.speech_ended(at(2.8))
     assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
@@ -361,21 +377,21 @@ def test_voice_excuses_while_it_lasts() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
 @pytest.mark.parametrize("behind", [0.0, 4.0])
-@pytest.mark.parametrize("final_after", [1.2, 1.6, 0.5])
+@pytest.mark.parametrize("final_timeout", [1.2, 1.6, 0.5])
 @pytest.mark.parametrize(
     ("p99", "limit"), [(None, None), (0.0, 1.2), (0.5, 1.2), (0.7, 1.4), (3.0, 6.0)]
 )
 def test_a_final_has_as_long_as_the_provider_needs(
-    p99: float | None, limit: float | None, final_after: float, behind: float, scale: float
+    p99: float | None, limit: float | None, final_timeout: float, behind: float, scale: float
 ) -> None:
     """1.2 s or 2 x p99, the provider's default before samples exist, after any backlog."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(Provider(name="p", final_after=final_after), p99=p99)
-    watch.ask(at(2.15), 2.4 + behind, flushed=False)
-    wait = final_after if limit is None else limit
+    watch = watch_of(ProviderTraits(name="p", final_timeout=final_timeout), p99=p99)
+    watch.expect_final(at(2.15), 2.4 + behind, flushed=False)
+    wait = final_timeout if limit is None else limit
     lead, wait = wait / 2, scale * wait
     assert alarm_of(watch, ledger, scale=scale) == about(
-        Sign.OVERDUE, 2.4 + behind + wait - lead, 2.4 + behind + wait, 2.15
+        StallReason.FINAL_OVERDUE, 2.4 + behind + wait - lead, 2.4 + behind + wait, 2.15
     )
 
 
@@ -393,7 +409,7 @@ def test_no_final_is_owed(segment: Segment, settled: float, flushed: bool) -> No
     """For a cough, for what is settled but for a rest, and for what comes later."""
     ledger = ledger_of(3.0, segment, settled=settled)
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4, flushed=flushed)
+    watch.expect_final(at(2.15), 2.4, flushed=flushed)
     assert alarm_of(watch, ledger) is None
 
 
@@ -402,11 +418,13 @@ def test_the_first_that_is_owed_is_overdue_first() -> None:
     ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0), (5.0, 6.0))
     watch = watch_of(FINALS)
     for end in (2.0, 4.0, 6.0):
-        watch.ask(at(end), end, flushed=True)
+        watch.expect_final(at(end), end, flushed=True)
     for settled, end in [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)]:
-        ledger.settle(at(settled))
-        assert alarm_of(watch, ledger) == about(Sign.OVERDUE, end + 0.6, end + 1.2, end)
-    ledger.settle(at(6.0))
+        ledger.commit(at(settled))
+        assert alarm_of(watch, ledger) == about(
+            StallReason.FINAL_OVERDUE, end + 0.6, end + 1.2, end
+        )
+    ledger.commit(at(6.0))
     assert alarm_of(watch, ledger) is None
 
 
@@ -414,8 +432,8 @@ def test_an_interim_is_no_final() -> None:
     """Interim text does not make a final less due."""
     ledger = ledger_of(3.0, (1.0, 2.0))
     watch = watch_of(LIVE)
-    watch.ask(at(2.15), 2.4, flushed=False)
-    watch.said(INTERIM, at(2.5), 2.5)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    watch.transcript_received(INTERIM, at(2.5), 2.5)
     assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
 
 
@@ -441,8 +459,8 @@ def test_a_turn_that_is_told_may_stay_open(
     """Once text came for all that was asked for, the final may wait for the end of the turn."""
     ledger = ledger_of(3.0, (1.0, 2.0))
     watch = watch_of(TURNS, p99=p99)
-    watch.said(INTERIM, at(told), told)
-    watch.ask(at(2.15), 2.4, flushed=flushed)
+    watch.transcript_received(INTERIM, at(told), told)
+    watch.expect_final(at(2.15), 2.4, flushed=flushed)
     assert due(alarm_of(watch, ledger, scale=scale)) == pytest.approx(2.4 + scale * limit)
 
 
@@ -451,8 +469,8 @@ def test_a_turn_is_told_where_its_words_end(told: float, limit: float) -> None:
     """Text for the last word is enough, which may have ended before the end of its voice."""
     ledger = ledger_of(3.0, (1.0, 2.0))
     watch = watch_of(TURNS)
-    watch.said(INTERIM, at(told), told)
-    watch.ask(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    watch.transcript_received(INTERIM, at(told), told)
+    watch.expect_final(at(2.15), 2.4, flushed=False, words_to=at(1.9))
     assert due(alarm_of(watch, ledger)) == pytest.approx(2.4 + limit)
 
 
@@ -460,11 +478,11 @@ def test_an_open_turn_says_nothing_about_the_speed() -> None:
     """The delay of a final that waited for the end of a turn is no latency."""
     ledger = ledger_of(9.0, (1.0, 2.0))
     watch = watch_of(TURNS)
-    watch.ask(at(2.15), 2.4, flushed=False)
-    watch.said(INTERIM, at(2.5), 2.5)
-    ledger.settle(at(2.0))
-    watch.said(FINAL, at(8.0), 8.0)
-    assert watch.answered(ledger, 8.0, at(1.0)) is None
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    watch.transcript_received(INTERIM, at(2.5), 2.5)
+    ledger.commit(at(2.0))
+    watch.transcript_received(FINAL, at(8.0), 8.0)
+    assert watch.final_committed(ledger, 8.0, at(1.0)) is None
     assert alarm_of(watch, ledger) is None
 
 
@@ -472,29 +490,29 @@ def test_only_turns_stay_open() -> None:
     """With others a final is a final, and its delay counts though interims came before."""
     ledger = ledger_of(9.0, (1.0, 2.0))
     watch = watch_of(LIVE)
-    watch.ask(at(2.15), 2.4, flushed=False)
-    watch.said(INTERIM, at(2.5), 2.5)
-    ledger.settle(at(2.0))
-    watch.said(FINAL, at(3.0), 3.0)
-    assert watch.answered(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    watch.transcript_received(INTERIM, at(2.5), 2.5)
+    ledger.commit(at(2.0))
+    watch.transcript_received(FINAL, at(3.0), 3.0)
+    assert watch.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
 def test_a_final_that_nothing_announced_tells_its_delay() -> None:
     """Where no interim had told the words, a turn-based provider's final has a delay, too."""
     ledger = ledger_of(9.0, (1.0, 2.0), settled=2.0)
     watch = watch_of(TURNS)
-    watch.ask(at(2.15), 2.4, flushed=False)
-    watch.said(FINAL, at(3.0), 3.0)
-    assert watch.answered(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    watch.transcript_received(FINAL, at(3.0), 3.0)
+    assert watch.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
 def test_an_open_turn_hides_no_later_speech() -> None:
     """The alarm is the first to come, of all that was asked for."""
     ledger = ledger_of(5.0, (1.0, 2.0), (3.0, 4.0))
     watch = watch_of(TURNS)
-    watch.ask(at(2.15), 2.4, flushed=True)
-    watch.said(INTERIM, at(2.5), 2.5)
-    watch.ask(at(4.15), 4.4, flushed=True)
+    watch.expect_final(at(2.15), 2.4, flushed=True)
+    watch.transcript_received(INTERIM, at(2.5), 2.5)
+    watch.expect_final(at(4.15), 4.4, flushed=True)
     assert due(alarm_of(watch, ledger)) == pytest.approx(4.4 + 1.6)
 
 
@@ -508,7 +526,7 @@ def test_much_speech_without_any_text() -> None:
     hear(watch, ledger, 15.95, behind=3.0)
     assert alarm_of(watch, ledger, 15.95) is None
     hear(watch, ledger, 16.0, since=15.95, behind=3.0)
-    assert alarm_of(watch, ledger, 16.0) == about(Sign.WORDLESS, 19.0, 19.0, 16.0)
+    assert alarm_of(watch, ledger, 16.0) == about(StallReason.NO_TEXT, 19.0, 19.0, 16.0)
 
 
 def test_pauses_do_not_excuse_from_text() -> None:
@@ -518,7 +536,7 @@ def test_pauses_do_not_excuse_from_text() -> None:
     hear(watch, ledger, 17.95)
     assert alarm_of(watch, ledger, 17.95) is None
     hear(watch, ledger, 18.0, since=17.95)
-    assert alarm_of(watch, ledger, 18.0) == about(Sign.WORDLESS, 18.0, 18.0, 18.0)
+    assert alarm_of(watch, ledger, 18.0) == about(StallReason.NO_TEXT, 18.0, 18.0, 18.0)
 
 
 def test_text_starts_it_anew() -> None:
@@ -526,12 +544,12 @@ def test_text_starts_it_anew() -> None:
     ledger = ledger_of(60.0, (0.0, None))
     watch = watch_of(FINALS)
     hear(watch, ledger, 16.0)
-    watch.said(FINAL, at(16.0), 16.0)
+    watch.transcript_received(FINAL, at(16.0), 16.0)
     hear(watch, ledger, 30.95, since=16.0)
     assert alarm_of(watch, ledger, 30.95) is None
     hear(watch, ledger, 31.0, since=30.95)
     assert due(alarm_of(watch, ledger, 31.0)) == pytest.approx(31.0)
-    ledger.settle(at(30.0))
+    ledger.commit(at(30.0))
     assert alarm_of(watch, ledger, 31.0) is None
     hear(watch, ledger, 45.0, since=31.0)
     assert due(alarm_of(watch, ledger, 45.0)) == pytest.approx(45.0)
@@ -546,9 +564,9 @@ def test_noise_stretches_how_much_speech_it_takes() -> None:
     hear(watch, ledger, 30.0, since=29.95)
     alarm = alarm_of(watch, ledger, 30.0, scale=2.0)
     assert alarm
-    assert alarm.sign is Sign.WORDLESS
-    assert alarm.early == alarm.due == pytest.approx(30.0)
-    assert at(15.0) <= alarm.to <= at(30.0)
+    assert alarm.reason is StallReason.NO_TEXT
+    assert alarm.hedge_at == alarm.due == pytest.approx(30.0)
+    assert at(15.0) <= alarm.through <= at(30.0)
 
 
 @pytest.mark.parametrize(("window", "scale", "expected"), [(60, 8, 30), (60, 2, 30), (60, 1, 15)])
@@ -556,7 +574,7 @@ def test_speech_that_leaves_the_window_is_not_waited_for(
     window: float, scale: float, expected: float
 ) -> None:
     """However patient: half of what is kept is enough."""
-    ledger = Ledger(ReplayPolicy(window=window), hears=True)
+    ledger = AudioLedger(ReplayPolicy(window=window), vad_enabled=True)
     watch, sent = watch_of(FINALS), 0
     ledger.push(0, RATE)
     ledger.speech_started(0)
@@ -564,7 +582,7 @@ def test_speech_that_leaves_the_window_is_not_waited_for(
         assert sent < at(expected)
         ledger.push(at(0.1), RATE)
         sent += at(0.1)
-        watch.sent(ledger, sent, sent / RATE)
+        watch.audio_sent(ledger, sent, sent / RATE)
     assert sent == at(expected)
 
 
@@ -593,7 +611,7 @@ def test_interims_have_a_sign_of_their_own(p99: float | None) -> None:
     hear(watch, ledger, 40.0)
     alarm = alarm_of(watch, ledger)
     assert alarm
-    assert alarm.sign is Sign.QUIET
+    assert alarm.reason is StallReason.NO_INTERIM
 
 
 # --- empty finals
@@ -601,16 +619,16 @@ def test_interims_have_a_sign_of_their_own(p99: float | None) -> None:
 
 @pytest.mark.parametrize("provider", [FINALS, LIVE, TURNS])
 @pytest.mark.parametrize("text", ["", " \t"])
-def test_three_empty_finals(provider: Provider, text: str) -> None:
+def test_three_empty_finals(provider: ProviderTraits, text: str) -> None:
     """Three in a row while words are owed are suspect at the third."""
     ledger = ledger_of(5.0, (1.0, 1.5))
     watch = watch_of(provider)
     for now in (2.0, 3.0):
-        watch.said(Said(SaidKind.FINAL, text), at(now), now)
+        watch.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(now), now)
         assert alarm_of(watch, ledger) is None
-    watch.said(Said(SaidKind.FINAL, text), at(4.0), 4.0)
-    assert alarm_of(watch, ledger) == Alarm(Sign.EMPTY, 4.0, 4.0, at(4.0))
-    ledger.settle(at(1.5))
+    watch.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(4.0), 4.0)
+    assert alarm_of(watch, ledger) == StallDeadline(StallReason.EMPTY_FINALS, 4.0, 4.0, at(4.0))
+    ledger.commit(at(1.5))
     assert alarm_of(watch, ledger) is None
 
 
@@ -619,9 +637,11 @@ def test_one_empty_final_cannot_deny_long_speech(voiced: float, suspect: bool) -
     """Of 3 s of voice a single empty final is too many, for no cough is so long."""
     ledger = ledger_of(6.0, (1.0, 1.0 + voiced))
     watch = watch_of(FINALS)
-    watch.ask(at(5.0), 5.0, flushed=False)
-    watch.said(EMPTY, at(6.0), 5.5)
-    assert alarm_of(watch, ledger) == (Alarm(Sign.EMPTY, 5.5, 5.5, at(6.0)) if suspect else None)
+    watch.expect_final(at(5.0), 5.0, flushed=False)
+    watch.transcript_received(EMPTY, at(6.0), 5.5)
+    assert alarm_of(watch, ledger) == (
+        StallDeadline(StallReason.EMPTY_FINALS, 5.5, 5.5, at(6.0)) if suspect else None
+    )
 
 
 def test_text_between_empty_finals() -> None:
@@ -629,12 +649,12 @@ def test_text_between_empty_finals() -> None:
     ledger = ledger_of(9.0, (1.0, 1.5))
     watch = watch_of(FINALS)
     for now in (2.0, 3.0):
-        watch.said(EMPTY, at(now), now)
-    watch.said(INTERIM, at(4.0), 4.0)
+        watch.transcript_received(EMPTY, at(now), now)
+    watch.transcript_received(INTERIM, at(4.0), 4.0)
     for now in (5.0, 6.0):
-        watch.said(EMPTY, at(now), now)
+        watch.transcript_received(EMPTY, at(now), now)
         assert alarm_of(watch, ledger) is None
-    watch.said(EMPTY, at(7.0), 7.0)
+    watch.transcript_received(EMPTY, at(7.0), 7.0)
     assert due(alarm_of(watch, ledger)) == 7.0
 
 
@@ -643,25 +663,25 @@ def test_noise_stretches_how_many_empty_finals_it_takes() -> None:
     ledger = ledger_of(9.0, (1.0, 1.5))
     watch = watch_of(FINALS)
     for n in range(5):
-        watch.said(EMPTY, at(2.0 + n), 2.0 + n)
+        watch.transcript_received(EMPTY, at(2.0 + n), 2.0 + n)
         assert alarm_of(watch, ledger, scale=2.0) is None
-    watch.said(EMPTY, at(7.0), 7.0)
+    watch.transcript_received(EMPTY, at(7.0), 7.0)
     assert due(alarm_of(watch, ledger, scale=2.0)) == 7.0
     for voiced, suspect in [(5.9, False), (6.0, True)]:
         ledger = ledger_of(9.0, (1.0, 1.0 + voiced))
         watch = watch_of(FINALS)
-        watch.said(EMPTY, at(8.0), 8.0)
+        watch.transcript_received(EMPTY, at(8.0), 8.0)
         assert (alarm_of(watch, ledger, scale=2.0) is not None) == suspect
 
 
 def test_empty_finals_of_silence_are_right() -> None:
     """Where nothing is owed, no number of them means anything, not even before any audio."""
-    watch, ledger = watch_of(FINALS), Ledger(REPLAY, hears=True)
-    watch.said(EMPTY, 0, 0.0)
+    watch, ledger = watch_of(FINALS), AudioLedger(REPLAY, vad_enabled=True)
+    watch.transcript_received(EMPTY, 0, 0.0)
     assert alarm_of(watch, ledger) is None
     ledger = ledger_of(9.0, (1.0, 1.2), (3.0, 8.0), settled=7.6)
     for n in range(9):
-        watch.said(EMPTY, at(9.0), n)
+        watch.transcript_received(EMPTY, at(9.0), n)
     assert alarm_of(watch, ledger) is None
 
 
@@ -678,7 +698,7 @@ def test_empty_finals_deny_nothing_that_came_later(finals: int, voiced: float) -
     ledger = ledger_of(10.0 + voiced, (10.0, None))
     watch = watch_of(FINALS)
     for n in range(finals):
-        watch.said(EMPTY, at(1.0 + n), 1.0 + n)
+        watch.transcript_received(EMPTY, at(1.0 + n), 1.0 + n)
     hear(watch, ledger, 10.0 + voiced)
     assert alarm_of(watch, ledger) is None
 
@@ -688,9 +708,9 @@ def test_empty_finals_of_silence_do_not_count() -> None:
     ledger = ledger_of(10.5, (10.0, None))
     watch = watch_of(FINALS)
     for n in range(9):
-        watch.said(EMPTY, at(n), n)
+        watch.transcript_received(EMPTY, at(n), n)
     hear(watch, ledger, 10.5)
-    watch.said(EMPTY, at(10.5), 10.5)
+    watch.transcript_received(EMPTY, at(10.5), 10.5)
     assert alarm_of(watch, ledger) is None
 
 
@@ -701,38 +721,38 @@ def test_an_empty_final_answers_the_first_ask() -> None:
     """It says that there were no words, once for each time it was asked."""
     ledger = ledger_of(9.0, (1.0, 1.5), (3.0, 3.5))
     watch = watch_of(FINALS)
-    watch.ask(at(1.5), 2.0, flushed=True)
-    watch.ask(at(3.5), 4.0, flushed=True)
+    watch.expect_final(at(1.5), 2.0, flushed=True)
+    watch.expect_final(at(3.5), 4.0, flushed=True)
     assert due(alarm_of(watch, ledger)) == pytest.approx(3.2)
-    watch.said(EMPTY, at(4.0), 4.0)
+    watch.transcript_received(EMPTY, at(4.0), 4.0)
     assert due(alarm_of(watch, ledger)) == pytest.approx(5.2)
-    assert not watch.denied
-    watch.said(EMPTY, at(4.5), 4.5)
+    assert not watch.answered_empty
+    watch.transcript_received(EMPTY, at(4.5), 4.5)
     assert alarm_of(watch, ledger) is None
-    assert watch.denied
+    assert watch.answered_empty
 
 
 def test_an_empty_final_answers_nothing_that_it_cannot_have_heard() -> None:
     """One that comes before the audio can have been heard is about something else."""
     ledger = ledger_of(9.0, (1.0, 1.5))
     watch = watch_of(FINALS)
-    watch.ask(at(1.5), 4.0, flushed=True)
+    watch.expect_final(at(1.5), 4.0, flushed=True)
     for now, denied, alarm_due in [(3.9, False, 5.2), (4.0, True, math.inf)]:
-        watch.said(EMPTY, at(2.0), now)
-        assert watch.denied is denied
+        watch.transcript_received(EMPTY, at(2.0), now)
+        assert watch.answered_empty is denied
         assert due(alarm_of(watch, ledger)) == pytest.approx(alarm_due)
 
 
 def test_denied() -> None:
     """It has denied words when its last answers were empty and nothing asked is open."""
     watch, denied = watch_of(FINALS), []
-    for said in (EMPTY, EMPTY, INTERIM):
-        watch.ask(at(2.0), 2.0, flushed=True)
-        denied.append(watch.denied)
-        watch.said(said, at(2.5), 2.5)
-        denied.append(watch.denied)
-    watch.said(EMPTY, at(4.5), 4.5)
-    denied.append(watch.denied)
+    for event in (EMPTY, EMPTY, INTERIM):
+        watch.expect_final(at(2.0), 2.0, flushed=True)
+        denied.append(watch.answered_empty)
+        watch.transcript_received(event, at(2.5), 2.5)
+        denied.append(watch.answered_empty)
+    watch.transcript_received(EMPTY, at(4.5), 4.5)
+    denied.append(watch.answered_empty)
     assert denied == [False, True, False, True, False, False, True]
 
 
@@ -742,11 +762,11 @@ def test_nobody_denies_what_he_was_not_asked_for(told: bool) -> None:
     ledger = ledger_of(9.0, (1.0, 2.0), (3.0, None), settled=2.0)
     watch = watch_of(FINALS)
     if told:
-        watch.ask(at(2.15), 2.4, flushed=False)
-        watch.said(FINAL, at(2.8), 2.8)
-        watch.answered(ledger, 2.8, at(1.0))
-    watch.said(EMPTY, at(4.0), 4.0)
-    assert not watch.denied
+        watch.expect_final(at(2.15), 2.4, flushed=False)
+        watch.transcript_received(FINAL, at(2.8), 2.8)
+        watch.final_committed(ledger, 2.8, at(1.0))
+    watch.transcript_received(EMPTY, at(4.0), 4.0)
+    assert not watch.answered_empty
 
 
 @pytest.mark.parametrize("backlog", [0.0, 3.0])
@@ -755,19 +775,19 @@ def test_a_delay_counts_from_the_end_of_speech(ago: float, backlog: float) -> No
     """Not from when it was noticed; but what was still to be heard is no delay."""
     ledger = ledger_of(9.0, (1.0, 2.0))
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4 + backlog, flushed=False, ago=ago)
-    ledger.settle(at(2.0))
-    watch.said(FINAL, at(3.0), 3.0 + backlog)
-    assert watch.answered(ledger, 3.0 + backlog, at(1.0)) == pytest.approx(0.6 + ago)
-    assert watch.answered(ledger, 4.0 + backlog, at(1.0)) is None
+    watch.expect_final(at(2.15), 2.4 + backlog, flushed=False, ago=ago)
+    ledger.commit(at(2.0))
+    watch.transcript_received(FINAL, at(3.0), 3.0 + backlog)
+    assert watch.final_committed(ledger, 3.0 + backlog, at(1.0)) == pytest.approx(0.6 + ago)
+    assert watch.final_committed(ledger, 4.0 + backlog, at(1.0)) is None
 
 
 def test_no_delay_is_negative() -> None:
     """A leg that hears faster than it must is not in advance."""
     ledger = ledger_of(9.0, (1.0, 2.0), settled=2.0)
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 9.0, flushed=False)
-    assert watch.answered(ledger, 3.0, at(1.0)) == 0.0
+    watch.expect_final(at(2.15), 9.0, flushed=False)
+    assert watch.final_committed(ledger, 3.0, at(1.0)) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -781,10 +801,10 @@ def test_how_far_a_final_answers(since: float | None, delay: float, open_until: 
     ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0), (5.0, 6.0), settled=4.0)
     watch = watch_of(FINALS)
     for end in (2.0, 4.0, 6.0):
-        watch.ask(at(end), end, flushed=True)
-    watch.said(FINAL, at(7.0), 7.0)
-    assert watch.answered(ledger, 7.0, None if since is None else at(since)) == delay
-    assert watch.asked == at(open_until)
+        watch.expect_final(at(end), end, flushed=True)
+    watch.transcript_received(FINAL, at(7.0), 7.0)
+    assert watch.final_committed(ledger, 7.0, None if since is None else at(since)) == delay
+    assert watch.expected_through == at(open_until)
     assert due(alarm_of(watch, ledger)) == (pytest.approx(7.2) if open_until else float("inf"))
 
 
@@ -792,9 +812,9 @@ def test_a_final_of_a_part_answers_nothing() -> None:
     """Words that leave 0.5 s of voice open leave the rest due."""
     ledger = ledger_of(9.0, (1.0, 2.0), settled=1.5)
     watch = watch_of(FINALS)
-    watch.ask(at(2.15), 2.4, flushed=False)
-    watch.said(FINAL, at(3.0), 3.0)
-    assert watch.answered(ledger, 3.0, at(1.0)) is None
+    watch.expect_final(at(2.15), 2.4, flushed=False)
+    watch.transcript_received(FINAL, at(3.0), 3.0)
+    assert watch.final_committed(ledger, 3.0, at(1.0)) is None
     assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
 
 
@@ -802,10 +822,10 @@ def test_a_final_answers_nothing_that_it_cannot_have_heard() -> None:
     """In a replay the final of the first segment leaves the others due."""
     ledger = ledger_of(30.0, (1.0, 9.0), (11.0, 19.0))
     watch = watch_of(FINALS)
-    watch.ask(at(9.15), 7.5, flushed=True)
-    watch.ask(at(19.15), 15.5, flushed=True)
-    watch.said(FINAL, at(20.0), 8.0)
-    watch.answered(ledger, 8.0, None)
+    watch.expect_final(at(9.15), 7.5, flushed=True)
+    watch.expect_final(at(19.15), 15.5, flushed=True)
+    watch.transcript_received(FINAL, at(20.0), 8.0)
+    watch.final_committed(ledger, 8.0, None)
     assert due(alarm_of(watch, ledger)) == pytest.approx(15.5 + 1.2)
 
 
@@ -821,12 +841,12 @@ def test_a_flush_of_silence_has_no_delay(since: float | None, asked: bool) -> No
     """Where no words are owed no final is due, and the next one is not late."""
     ledger = ledger_of(31.0, (1.0, 2.0), (28.0, 29.0), settled=2.0)
     watch = watch_of(FINALS)
-    watch.ask(at(3.0), 3.0, flushed=True)
+    watch.expect_final(at(3.0), 3.0, flushed=True)
     if asked:
-        watch.ask(at(29.15), 29.4, flushed=True)
-    ledger.settle(at(29.0))
-    watch.said(FINAL, at(30.0), 30.0)
-    delay = watch.answered(ledger, 30.0, None if since is None else at(since))
+        watch.expect_final(at(29.15), 29.4, flushed=True)
+    ledger.commit(at(29.0))
+    watch.transcript_received(FINAL, at(30.0), 30.0)
+    delay = watch.final_committed(ledger, 30.0, None if since is None else at(since))
     assert delay == (pytest.approx(0.6) if asked else None)
 
 
@@ -834,33 +854,33 @@ def test_what_was_settled_meanwhile_has_no_delay() -> None:
     """A recogniser that hears its replay faster than it must is not late for the next words."""
     ledger = ledger_of(36.0, (1.0, 9.0), (30.0, None))
     watch = watch_of(FINALS)
-    watch.ask(at(9.15), 7.5, flushed=True)
-    watch.said(FINAL, at(9.15), 7.0)
-    assert watch.answered(ledger, 7.0, None) is None
-    ledger.settle(at(9.0))
+    watch.expect_final(at(9.15), 7.5, flushed=True)
+    watch.transcript_received(FINAL, at(9.15), 7.0)
+    assert watch.final_committed(ledger, 7.0, None) is None
+    ledger.commit(at(9.0))
     hear(watch, ledger, 36.0, since=9.15)
-    watch.said(FINAL, at(36.0), 36.0)
-    assert watch.answered(ledger, 36.0, None) is None
+    watch.transcript_received(FINAL, at(36.0), 36.0)
+    assert watch.final_committed(ledger, 36.0, None) is None
 
 
 @pytest.mark.parametrize(("p99", "limit"), [(None, 1.6), (3.0, 6.0)])
 def test_when_it_had_time_enough(p99: float | None, limit: float) -> None:
     """It had time for all before a place when the last deadline up to there is over."""
     watch = watch_of(TURNS, p99=p99)
-    assert watch.asked == 0
-    assert watch.heard_by(at(9.0)) is None
-    watch.ask(at(2.0), 5.0, flushed=False)
-    watch.ask(at(4.0), 7.0, flushed=True)
-    assert watch.asked == at(4.0)
-    assert watch.heard_by(at(1.99)) is None
-    assert watch.heard_by(at(2.0)) == pytest.approx(5.0 + limit)
-    assert watch.heard_by(at(3.99)) == pytest.approx(5.0 + limit)
-    assert watch.heard_by(at(4.0)) == pytest.approx(7.0 + limit)
-    watch.said(INTERIM, at(3.0), 5.5)  # the first turn is told, and may stay open
-    assert watch.heard_by(at(4.0)) == pytest.approx(5.0 + 6.0 if limit < 6 else 13.0)
-    watch.answered(ledger_of(9.0), 8.0, None)
-    assert watch.asked == 0
-    assert watch.heard_by(at(9.0)) is None
+    assert watch.expected_through == 0
+    assert watch.answer_due_by(at(9.0)) is None
+    watch.expect_final(at(2.0), 5.0, flushed=False)
+    watch.expect_final(at(4.0), 7.0, flushed=True)
+    assert watch.expected_through == at(4.0)
+    assert watch.answer_due_by(at(1.99)) is None
+    assert watch.answer_due_by(at(2.0)) == pytest.approx(5.0 + limit)
+    assert watch.answer_due_by(at(3.99)) == pytest.approx(5.0 + limit)
+    assert watch.answer_due_by(at(4.0)) == pytest.approx(7.0 + limit)
+    watch.transcript_received(INTERIM, at(3.0), 5.5)  # the first turn is told, and may stay open
+    assert watch.answer_due_by(at(4.0)) == pytest.approx(5.0 + 6.0 if limit < 6 else 13.0)
+    watch.final_committed(ledger_of(9.0), 8.0, None)
+    assert watch.expected_through == 0
+    assert watch.answer_due_by(at(9.0)) is None
 
 
 def test_acquitted() -> None:
@@ -868,19 +888,19 @@ def test_acquitted() -> None:
     ledger = ledger_of(30.0, (1.0, 5.0), (8.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 6.0)
-    watch.ask(at(5.15), 5.4, flushed=True)
-    watch.ask(at(6.5), 6.5, flushed=True)
+    watch.expect_final(at(5.15), 5.4, flushed=True)
+    watch.expect_final(at(6.5), 6.5, flushed=True)
     for n in range(3):
-        watch.said(EMPTY, at(6.0), 6.0 + n)
+        watch.transcript_received(EMPTY, at(6.0), 6.0 + n)
     for end in (5.15, 6.5):
-        watch.ask(at(end), end, flushed=True)
-    watch.acquitted(at(6.0))
-    assert not watch.denied
+        watch.expect_final(at(end), end, flushed=True)
+    watch.clear(at(6.0))
+    assert not watch.answered_empty
     assert repr(watch) == (
-        "Watch(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5, words_to=650)], "
+        "StallDetector(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5, words_to=650)], "
         "empty=0, from=600)"
     )
-    ledger.settle(at(6.0))
+    ledger.commit(at(6.0))
     hear(watch, ledger, 8.75, since=6.0)
     assert alarm_of(watch, ledger, 8.75) is None
     hear(watch, ledger, 8.8, since=8.75)
@@ -892,9 +912,9 @@ def test_an_acquittal_without_a_settlement() -> None:
     ledger = ledger_of(20.0, (1.0, None))
     watch = watch_of(LIVE)
     hear(watch, ledger, 5.0)
-    watch.acquitted(at(4.5))
+    watch.clear(at(4.5))
     assert alarm_of(watch, ledger, 5.0) is None
-    watch.acquitted(at(2.0))
+    watch.clear(at(2.0))
     hear(watch, ledger, 5.25, since=5.0)
     assert alarm_of(watch, ledger, 5.25) is None
     hear(watch, ledger, 5.3, since=5.25)
@@ -906,7 +926,7 @@ def test_an_acquittal_of_much_speech() -> None:
     ledger = ledger_of(40.0, (0.0, None))
     watch = watch_of(FINALS)
     hear(watch, ledger, 16.0)
-    watch.acquitted(at(15.0))
+    watch.clear(at(15.0))
     hear(watch, ledger, 30.0, since=16.0)
     assert due(alarm_of(watch, ledger, 30.0)) == pytest.approx(30.0)
 
@@ -914,14 +934,14 @@ def test_an_acquittal_of_much_speech() -> None:
 def test_when_it_last_told_words() -> None:
     """Only text counts, of whatever kind; before any it is long ago."""
     watch = watch_of(LIVE)
-    assert watch.told_at == -math.inf
-    watch.said(Said(SaidKind.START), at(1.0), 1.0)
-    watch.said(EMPTY, at(2.0), 2.0)
-    assert watch.told_at == -math.inf
-    watch.said(INTERIM, at(3.0), 3.5)
-    watch.said(EMPTY, at(4.0), 4.0)
-    watch.acquitted(at(4.0))
-    assert watch.told_at == 3.5
+    assert watch.last_text_at == -math.inf
+    watch.transcript_received(TranscriptEvent(EventKind.START), at(1.0), 1.0)
+    watch.transcript_received(EMPTY, at(2.0), 2.0)
+    assert watch.last_text_at == -math.inf
+    watch.transcript_received(INTERIM, at(3.0), 3.5)
+    watch.transcript_received(EMPTY, at(4.0), 4.0)
+    watch.clear(at(4.0))
+    assert watch.last_text_at == 3.5
 
 
 def test_the_first_alarm_counts() -> None:
@@ -929,33 +949,33 @@ def test_the_first_alarm_counts() -> None:
     ledger = ledger_of(3.0, (1.0, 2.4))
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
-    watch.ask(at(2.4), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(Sign.QUIET, 2.8, 3.55, 1.85)
+    watch.expect_final(at(2.4), 2.4, flushed=False)
+    assert alarm_of(watch, ledger) == about(StallReason.NO_INTERIM, 2.8, 3.55, 1.85)
     watch = watch_of(LIVE)
     hear(watch, ledger, 3.0)
-    watch.ask(at(2.3), 2.3, flushed=True)
-    assert alarm_of(watch, ledger) == about(Sign.OVERDUE, 2.9, 3.5, 2.3)
+    watch.expect_final(at(2.3), 2.3, flushed=True)
+    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 2.9, 3.5, 2.3)
 
 
 def test_signs_are_told_by_name() -> None:
-    """The names are those of `SecondOpinion.sign` in the public events."""
-    assert list(map(str, Sign)) == [
-        "no_sign_of_life",
+    """The names are those of `HedgeFinished.sign` in the public events."""
+    assert list(map(str, StallReason)) == [
+        "no_interim",
         "final_overdue",
         "no_text",
         "empty_finals",
-        "words_missing",
-        "words_skipped",
+        "missing_tail",
+        "skipped_speech",
     ]
 
 
 def test_it_shows_what_it_knows() -> None:
     """The repr tells what was asked, how many finals were empty, and from where on it owes."""
     watch = watch_of(FINALS, start=1.0)
-    watch.said(EMPTY, 0, 0.0)
-    watch.ask(200, 2.5, flushed=False, ago=0.5, words_to=175)
+    watch.transcript_received(EMPTY, 0, 0.0)
+    watch.expect_final(200, 2.5, flushed=False, ago=0.5, words_to=175)
     assert repr(watch) == (
-        "Watch(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0, words_to=175)], "
+        "StallDetector(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0, words_to=175)], "
         "empty=1, from=100)"
     )
 
@@ -964,16 +984,16 @@ def test_memory_is_bounded() -> None:
     """A leg that answers nothing is remembered no more than the newest requests."""
     ledger = ledger_of(100.0, (0.0, None))
     watch = watch_of(FINALS)
-    for n in range(100 * ASKS):
-        watch.ask(n, n, flushed=True)
-        watch.said(Said(SaidKind.START), n, n)
-    assert repr(watch).count("_Ask(") == ASKS
-    assert due(alarm_of(watch, ledger)) == pytest.approx(99 * ASKS + 1.2)
+    for n in range(100 * MAX_EXPECTED):
+        watch.expect_final(n, n, flushed=True)
+        watch.transcript_received(TranscriptEvent(EventKind.START), n, n)
+    assert repr(watch).count("_Ask(") == MAX_EXPECTED
+    assert due(alarm_of(watch, ledger)) == pytest.approx(99 * MAX_EXPECTED + 1.2)
 
 
 # --- what holds after anything
 
-says = st.builds(Said, st.sampled_from(SaidKind), st.sampled_from(["", " ", "a word"]))
+says = st.builds(TranscriptEvent, st.sampled_from(EventKind), st.sampled_from(["", " ", "a word"]))
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("push"), st.integers(0, 600)),
@@ -989,68 +1009,75 @@ steps = st.lists(
 )
 """What happens, and where: samples to push, or samples before the live edge."""
 providers = st.builds(
-    Provider,
+    ProviderTraits,
     name=st.just("p"),
     interims=st.booleans(),
-    final_after=st.sampled_from([1.2, 1.6, 2.5]),
+    final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     turn_after=st.sampled_from([0.0, 6.0]),
 )
 estimates = st.sampled_from([None, 0.0, 0.3, 1.0, 4.0])
 
 
-def apply(watch: Watch, ledger: Ledger, step: tuple[str, int] | Said) -> None:
+def apply(
+    watch: StallDetector, ledger: AudioLedger, step: tuple[str, int] | TranscriptEvent
+) -> None:
     """Do one step; the leg is sent everything, and has always heard it."""
     cursor, now = ledger.end, ledger.end / RATE
-    if isinstance(step, Said):
-        watch.said(step, cursor, now)
+    if isinstance(step, TranscriptEvent):
+        watch.transcript_received(step, cursor, now)
         return
     what, number = step
     position = max(0, cursor - number)
     match what:
         case "push":
             ledger.push(number, RATE)
-            watch.sent(ledger, ledger.end, ledger.end / RATE)
+            watch.audio_sent(ledger, ledger.end, ledger.end / RATE)
         case "voice" if ledger.speaking:
             ledger.speech_ended(position)
         case "voice":
             ledger.speech_started(position)
         case "settle":
-            ledger.settle(position)
+            ledger.commit(position)
         case "ask" | "flush":
-            watch.ask(position, now, flushed=what == "flush")
+            watch.expect_final(position, now, flushed=what == "flush")
         case "acquit":
-            watch.acquitted(position)
+            watch.clear(position)
         case "answer":
-            delay = watch.answered(ledger, now, position if number else None)
+            delay = watch.final_committed(ledger, now, position if number else None)
             assert delay is None or delay >= 0
-            assert number or not watch.asked
+            assert number or not watch.expected_through
 
 
 @given(steps, providers, estimates, st.floats(1, 8))
 def test_alarms_make_sense(
-    script: list[tuple[str, int] | Said], provider: Provider, p99: float | None, scale: float
+    script: list[tuple[str, int] | TranscriptEvent],
+    provider: ProviderTraits,
+    p99: float | None,
+    scale: float,
 ) -> None:
     """Whatever happens: early is not after due, patience never hastens, and memory is bounded."""
-    watch, ledger = watch_of(provider, p99=p99), Ledger(REPLAY, hears=True)
+    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
         apply(watch, ledger, step)
         alarm, patient = alarm_of(watch, ledger), alarm_of(watch, ledger, scale=scale)
         assert due(alarm) <= due(patient)
         for found in filter(None, (alarm, patient)):
-            assert found.early <= found.due
-            assert found.to <= ledger.end
-            if found.sign is Sign.OVERDUE:
-                assert ledger.owes_before(found.to)
-            assert found.sign is not (Sign.WORDLESS if provider.interims else Sign.QUIET)
-    assert repr(watch).count("_Ask(") <= ASKS
+            assert found.hedge_at <= found.due
+            assert found.through <= ledger.end
+            if found.reason is StallReason.FINAL_OVERDUE:
+                assert ledger.has_pending_speech_before(found.through)
+            assert found.reason is not (
+                StallReason.NO_TEXT if provider.interim_results else StallReason.NO_INTERIM
+            )
+    assert repr(watch).count("_Ask(") <= MAX_EXPECTED
 
 
 @given(steps, providers, estimates)
 def test_without_voice_activity_nobody_is_suspect(
-    script: list[tuple[str, int] | Said], provider: Provider, p99: float | None
+    script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
     """Who cannot tell speech from silence accuses nobody of it."""
-    watch, ledger = watch_of(provider, p99=p99), Ledger(REPLAY, hears=False)
+    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=False)
     for step in script:
         apply(watch, ledger, step)
         assert alarm_of(watch, ledger) is None
@@ -1058,25 +1085,25 @@ def test_without_voice_activity_nobody_is_suspect(
 
 @given(steps, providers, estimates)
 def test_in_silence_nobody_is_suspect(
-    script: list[tuple[str, int] | Said], provider: Provider, p99: float | None
+    script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
     """A leg that nobody speaks to may be silent, or say what it likes, forever."""
-    watch, ledger = watch_of(provider, p99=p99), Ledger(REPLAY, hears=True)
+    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
-        if isinstance(step, Said) or step[0] != "voice":
+        if isinstance(step, TranscriptEvent) or step[0] != "voice":
             apply(watch, ledger, step)
         assert alarm_of(watch, ledger) is None
 
 
 @given(steps, providers, estimates)
 def test_for_settled_audio_nobody_is_suspect(
-    script: list[tuple[str, int] | Said], provider: Provider, p99: float | None
+    script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
     """However it came about: once all is settled nothing is owed."""
-    watch, ledger = watch_of(provider, p99=p99), Ledger(REPLAY, hears=True)
+    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
         apply(watch, ledger, step)
-    ledger.settle(ledger.end)
+    ledger.commit(ledger.end)
     assert alarm_of(watch, ledger) is None
 
 
@@ -1087,43 +1114,49 @@ VAD = 0.35
 """Silence after which the end of speech is told."""
 
 
-class Spy(Watch):
+class Spy(StallDetector):
     """Remembers what there is to answer."""
 
-    def __init__(self, provider: Provider, latency: Latency, start: int) -> None:
+    def __init__(self, provider: ProviderTraits, latency: FinalLatency, start: int) -> None:
         super().__init__(provider, latency, POLICY, start)
         self.debts: list[tuple[int, float]] = []
         self.told = start
         self.interim_to = start
         self.voice_heard: float | None = None
 
-    def ask(
+    def expect_final(
         self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
     ) -> None:
         self.debts.append((to, at))
-        super().ask(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        super().expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
 
-    def sent(self, ledger: Ledger, cursor: int, heard_by: float) -> None:
-        if self.voice_heard is None and ledger.voiced(self.told, cursor):
+    def audio_sent(self, ledger: AudioLedger, cursor: int, heard_by: float) -> None:
+        if self.voice_heard is None and ledger.voiced_samples(self.told, cursor):
             self.voice_heard = heard_by
-        super().sent(ledger, cursor, heard_by)
+        super().audio_sent(ledger, cursor, heard_by)
 
-    def said(self, said: Said, cursor: int, now: float) -> None:
-        if said.text.strip():
+    def transcript_received(self, event: TranscriptEvent, cursor: int, now: float) -> None:
+        if event.text.strip():
             self.told, self.voice_heard = cursor, None
-            if said.kind is SaidKind.INTERIM:
+            if event.kind is EventKind.INTERIM:
                 self.interim_to = cursor
-        super().said(said, cursor, now)
+        super().transcript_received(event, cursor, now)
 
 
 class Call:
     """A call by the step: audio, its voice activity, one leg, and what a session does with it."""
 
     def __init__(
-        self, provider: Provider, p99: float | None, *, opened: float, share: float, timed: bool
+        self,
+        provider: ProviderTraits,
+        p99: float | None,
+        *,
+        opened: float,
+        share: float,
+        timed: bool,
     ) -> None:
-        """The leg comes at `opened`, and answers after `share` of each deadline."""
-        self.ledger = Ledger(REPLAY, hears=True)
+        """The leg comes at `connection_opened`, and answers after `share` of each deadline."""
+        self.ledger = AudioLedger(REPLAY, vad_enabled=True)
         self.now = 0.0
         self._provider = provider
         self._latency = latency_of(p99)
@@ -1131,19 +1164,21 @@ class Call:
         self._share = share
         self._timed = timed
         self._voice_end = 0
-        self._leg: Leg | None = None
+        self._leg: Connection | None = None
         self._watch = Spy(provider, self._latency, 0)
-        self.quiet = max(POLICY.quiet, POLICY.quiet_p99 * (p99 or 0.0))
+        self.quiet = max(POLICY.no_interim_timeout, POLICY.no_interim_p99_factor * (p99 or 0.0))
         self.final = (
-            provider.final_after if p99 is None else max(POLICY.final, POLICY.final_p99 * p99)
+            provider.final_timeout
+            if p99 is None
+            else max(POLICY.final_timeout, POLICY.final_p99_factor * p99)
         )
 
-    def step(self, *, voiced: bool, flush: bool = False, answers: bool) -> Alarm | None:
+    def step(self, *, voiced: bool, flush: bool = False, answers: bool) -> StallDeadline | None:
         """A tenth of a second passes; returns the alarm if there is one."""
         self.now += STEP
         self._listen(voiced)
         if flush:
-            self.ledger.mark()
+            self.ledger.add_flush()
         if self._leg is None:
             if self.now < self._opened:
                 return None
@@ -1158,8 +1193,10 @@ class Call:
     @property
     def patience(self) -> float:
         """How long a final may take: a turn that is told but for its last breath stays open."""
-        told = self._watch.interim_to >= self._voice_end + at(REPLAY.cut_to / 2 - TAIL)
-        return max(self.final, self._provider.turn_after) if told else self.final
+        told = self._watch.interim_to >= self._voice_end + at(
+            REPLAY.trim_silence_to / 2 - LAST_WORD_MARGIN
+        )
+        return max(self.final, self._provider.end_of_turn_timeout) if told else self.final
 
     def _listen(self, voiced: bool) -> None:
         ledger = self.ledger
@@ -1171,65 +1208,69 @@ class Call:
         elif ledger.speaking and ledger.end - self._voice_end >= at(VAD):
             ledger.speech_ended(self._voice_end)
 
-    def _open(self) -> Leg:
-        transcript = Transcript(REPLAY)
+    def _open(self) -> Connection:
+        transcript = TranscriptHistory(REPLAY)
 
-        def spy(start: int) -> Watch:
+        def spy(start: int) -> StallDetector:
             self._watch = Spy(self._provider, self._latency, start)
             return self._watch
 
         provider, ledger = self._provider, self.ledger
-        leg = open_leg(0, provider, Role.ACTIVE, self.now, ledger, transcript, spy)
-        leg.flushes_pauses = provider.finalises_late
-        return leg
+        connection = open_connection(0, provider, Role.ACTIVE, self.now, ledger, transcript, spy)
+        connection.flush_at_pauses = provider.slow_endpointing
+        return connection
 
-    def _settle_silence(self, leg: Leg) -> None:
-        heard = leg.cursor - at(leg.backlog(self.now))
-        leg.settle_claims(self.ledger, heard - at(REPLAY.settle_grace), input_ended=False)
-        self.ledger.settle_silence(heard)
+    def _settle_silence(self, connection: Connection) -> None:
+        heard = connection.cursor - at(connection.backlog(self.now))
+        connection.commit_untimed_finals(
+            self.ledger, heard - at(REPLAY.commit_grace), input_ended=False
+        )
+        self.ledger.commit_silence(heard)
 
-    def _answer(self, leg: Leg) -> None:
+    def _answer(self, connection: Connection) -> None:
         """Interim text for all voice, and a final whenever it was asked, each in its time."""
-        for said in (Said(SaidKind.START), Said(SaidKind.INTERIM, " ")):
-            self._watch.said(said, leg.cursor, self.now)
+        for event in (TranscriptEvent(EventKind.START), TranscriptEvent(EventKind.INTERIM, " ")):
+            self._watch.transcript_received(event, connection.cursor, self.now)
         ripe = [to for to, by in self._watch.debts if self.now >= by + self._share * self.final]
         if ripe:
             self._watch.debts = [(to, by) for to, by in self._watch.debts if to not in ripe]
-            self._finish(leg, max(ripe))
+            self._finish(connection, max(ripe))
         since = self._watch.voice_heard
-        interims = self._provider.interims
+        interims = self._provider.interim_results
         if interims and since is not None and self.now >= since + self._share * self.quiet:
-            self._say(SaidKind.INTERIM, leg)
+            self._say(EventKind.INTERIM, connection)
 
-    def _finish(self, leg: Leg, to: int) -> None:
-        self._say(SaidKind.FINAL, leg)
+    def _finish(self, connection: Connection, to: int) -> None:
+        self._say(EventKind.FINAL, connection)
         since = self.ledger.watermark if self._timed else None
         if self._timed:
-            self.ledger.settle(to)
+            self.ledger.commit(to)
         else:
-            leg.claims.append(leg.cursor)
-        delay = self._watch.answered(self.ledger, self.now, since)
+            connection.untimed_finals.append(connection.cursor)
+        delay = self._watch.final_committed(self.ledger, self.now, since)
         assert not self._timed or (delay or 0.0) <= self.final + VAD + STEP
 
-    def _say(self, kind: SaidKind, leg: Leg) -> None:
-        self._watch.said(Said(kind, f"words up to {leg.cursor}"), leg.cursor, self.now)
+    def _say(self, kind: EventKind, connection: Connection) -> None:
+        self._watch.transcript_received(
+            TranscriptEvent(kind, f"words up to {connection.cursor}"), connection.cursor, self.now
+        )
 
 
 @pytest.mark.parametrize(("stop", "asked"), [(1.2, 0), (1.3, 2.0)])
 def test_a_leg_is_asked_for_words_only(stop: float, asked: float) -> None:
     """A flush where no words are owed asks for no final, nor does the end of the input."""
     ledger = ledger_of(2.0, (1.0, stop))
-    ledger.mark()
+    ledger.add_flush()
     watch = watch_of(FINALS)
-    provider = Provider(name="p", flushes=True)
-    leg = open_leg(
-        0, provider, Role.ACTIVE, 2.0, ledger, Transcript(REPLAY), lambda _: watch, start=0
+    provider = ProviderTraits(name="p", manual_flush=True)
+    connection = open_connection(
+        0, provider, Role.ACTIVE, 2.0, ledger, TranscriptHistory(REPLAY), lambda _: watch, start=0
     )
-    assert FlushLeg(0) in leg.send(ledger, 2.0)
-    assert watch.asked == at(asked)
-    watch.acquitted(at(2.0))
-    assert leg.end(ledger, 3.0) == EndLeg(0)
-    assert watch.asked == at(asked)
+    assert FlushConnection(0) in connection.send(ledger, 2.0)
+    assert watch.expected_through == at(asked)
+    watch.clear(at(2.0))
+    assert connection.end_input(ledger, 3.0) == EndInput(0)
+    assert watch.expected_through == at(asked)
 
 
 Turn = tuple[float, float, bool]  # seconds of voice, then of silence; whether there is a flush
@@ -1240,12 +1281,12 @@ turns = st.lists(
 )
 recognisers = st.one_of(
     st.builds(
-        Provider,
+        ProviderTraits,
         name=st.just("p"),
         interims=st.booleans(),
         flushes=st.booleans(),
         finalises_late=st.booleans(),
-        final_after=st.sampled_from([1.2, 1.6, 2.5]),
+        final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     ),
     st.just(TURNS),
 )
@@ -1268,7 +1309,7 @@ def voice(script: list[Turn]) -> Iterator[tuple[bool, bool]]:
 @example([(6.0, 0.5, False)] * 8, FINALS, None, 0.0, 0.5, True)
 def test_who_answers_in_time_is_never_suspect(
     script: list[Turn],
-    provider: Provider,
+    provider: ProviderTraits,
     p99: float | None,
     opened: float,
     share: float,
@@ -1278,7 +1319,7 @@ def test_who_answers_in_time_is_never_suspect(
 
     But for a replay, whose pauses are cut too short for who gives finals only.
     """
-    assume(provider.interims or opened == 0)
+    assume(provider.interim_results or opened == 0)
     call = Call(provider, p99, opened=opened, share=share, timed=timed)
     for voiced, flush in voice([*script, (0.0, 10.0, False)]):
         alarm = call.step(voiced=voiced, flush=flush, answers=True)
@@ -1301,7 +1342,7 @@ def test_who_answers_in_time_is_never_suspect(
 def test_who_falls_silent_is_always_suspect(
     script: list[Turn],
     last: float,
-    provider: Provider,
+    provider: ProviderTraits,
     p99: float | None,
     opened: float,
     fate: float,
@@ -1311,15 +1352,15 @@ def test_who_falls_silent_is_always_suspect(
 
     In time: the deadline and its backlog after the end of speech, as voice activity tells it.
     """
-    assume(provider.interims or opened == 0)  # as above
+    assume(provider.interim_results or opened == 0)  # as above
     call = Call(provider, p99, opened=opened, share=0.3, timed=timed)
     edges = list(voice([*script, (last, 0.0, False)]))
     for n, (voiced, flush) in enumerate(edges):
         call.step(voiced=voiced, flush=flush, answers=n < fate * (len(edges) - 1))
-    assume(call.ledger.owes())
+    assume(call.ledger.has_pending_speech())
     ended = call.now
     told = ended + VAD + STEP
-    limit = max(told, opened + STEP + told / HEARS_AT) + call.patience + 2 * STEP
+    limit = max(told, opened + STEP + told / PROCESSING_RATE) + call.patience + 2 * STEP
     alarm = None
     while call.now < limit:
         alarm = call.step(voiced=False, answers=False)

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.inputs import Said, SaidKind, Word
+from resilient_stt.core.inputs import EventKind, TranscriptEvent, Word
 from resilient_stt.core.policy import ReplayPolicy
-from resilient_stt.core.whole import Stretch, believed, untold
+from resilient_stt.core.whole import Stretch, best_answer, missing_speech
 
 POLICY = ReplayPolicy()
 PAD = 0.1
 """Seconds that voice activity reaches beyond a word."""
 
 
-def timed(*words: Stretch) -> Said:
+def timed(*words: Stretch) -> TranscriptEvent:
     """A FINAL of words with these times."""
     told = tuple(Word("word", since, until) for since, until in words)
-    return Said(SaidKind.FINAL, "word " * len(words), told, words[0][0], words[-1][1])
+    return TranscriptEvent(EventKind.FINAL, "word " * len(words), told, words[0][0], words[-1][1])
 
 
 def spoken(word: Stretch) -> Stretch:
@@ -39,66 +39,71 @@ def breaths(draw: st.DrawFn) -> list[list[Stretch]]:
     return found
 
 
-def voice(said: list[list[Stretch]]) -> list[Stretch]:
-    return [(spoken(words[0])[0], spoken(words[-1])[1]) for words in said]
+def voice(event: list[list[Stretch]]) -> list[Stretch]:
+    return [(spoken(words[0])[0], spoken(words[-1])[1]) for words in event]
 
 
 @given(breaths(), st.floats(-0.1, 0.1), st.sampled_from(["words", "spans", "none"]))
 def test_who_tells_every_word_leaves_nothing_untold(
-    said: list[list[Stretch]], drift: float, times: str
+    event: list[list[Stretch]], drift: float, times: str
 ) -> None:
     """Whatever times it gives, and if they are a little wrong."""
-    finals = [timed(*[(s + drift, e + drift) for s, e in words]) for words in said]
+    finals = [timed(*[(s + drift, e + drift) for s, e in words]) for words in event]
     if times == "spans":
-        finals = [Said(f.kind, f.text, (), f.start, f.end) for f in finals]
+        finals = [TranscriptEvent(f.kind, f.text, (), f.start, f.end) for f in finals]
     elif times == "none":
-        finals = [Said(f.kind, f.text) for f in finals]
-    assert untold(voice(said), finals, said[-1][-1][1] + 1.0, POLICY) == 0
+        finals = [TranscriptEvent(f.kind, f.text) for f in finals]
+    assert missing_speech(voice(event), finals, event[-1][-1][1] + 1.0, POLICY) == 0
 
 
 @given(breaths(), st.data())
 def test_who_keeps_a_breath_to_himself_is_noticed(
-    said: list[list[Stretch]], data: st.DataObject
+    event: list[list[Stretch]], data: st.DataObject
 ) -> None:
     """Wherever in the buffer it was."""
-    missing = data.draw(st.integers(0, len(said) - 1))
-    finals = [timed(*words) for i, words in enumerate(said) if i != missing]
-    left = untold(voice(said), finals, said[-1][-1][1] + 1.0, POLICY)
-    since, until = voice(said)[missing]
+    missing = data.draw(st.integers(0, len(event) - 1))
+    finals = [timed(*words) for i, words in enumerate(event) if i != missing]
+    left = missing_speech(voice(event), finals, event[-1][-1][1] + 1.0, POLICY)
+    since, until = voice(event)[missing]
     assert 0 < left <= until - since + 0.001
 
 
 def test_the_end_of_a_breath() -> None:
     """What follows the last word in one breath, as soon as it may be a word."""
     final = timed((0.1, 0.5))
-    assert untold([(0.0, 0.9)], [final], 2.0, POLICY) == 0
-    assert untold([(0.0, 1.2)], [final], 2.0, POLICY) == pytest.approx(0.4)
+    assert missing_speech([(0.0, 0.9)], [final], 2.0, POLICY) == 0
+    assert missing_speech([(0.0, 1.2)], [final], 2.0, POLICY) == pytest.approx(0.4)
 
 
 def test_a_cough_owes_nothing() -> None:
     """Voice that is too short for a word is no reason to doubt."""
-    assert untold([(0.0, 0.2)], [], 1.0, POLICY) == 0
-    assert untold([(0.0, 0.3)], [], 1.0, POLICY) == pytest.approx(0.3)
+    assert missing_speech([(0.0, 0.2)], [], 1.0, POLICY) == 0
+    assert missing_speech([(0.0, 0.3)], [], 1.0, POLICY) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
     "final",
     [
-        Said(SaidKind.FINAL, "word"),
-        Said(SaidKind.FINAL, "word", (), 0.0, 99.0),
-        Said(SaidKind.FINAL, "word", (Word("word", 50.0, 99.0),)),
-        Said(SaidKind.FINAL, "word", (), None, 5.0),
+        TranscriptEvent(EventKind.FINAL, "word"),
+        TranscriptEvent(EventKind.FINAL, "word", (), 0.0, 99.0),
+        TranscriptEvent(EventKind.FINAL, "word", (Word("word", 50.0, 99.0),)),
+        TranscriptEvent(EventKind.FINAL, "word", (), None, 5.0),
     ],
     ids=["none", "impossible", "words impossible", "an end alone"],
 )
-def test_times_that_say_nothing(final: Said) -> None:
+def test_times_that_say_nothing(final: TranscriptEvent) -> None:
     """A text without usable times may tell any of the speech."""
-    assert untold([(0.0, 5.0)], [final], 5.0, POLICY) == 0
+    assert missing_speech([(0.0, 5.0)], [final], 5.0, POLICY) == 0
 
 
 def test_an_empty_final_tells_nothing() -> None:
     """Whatever its times are."""
-    assert untold([(0.0, 5.0)], [Said(SaidKind.FINAL, " ", (), 0.0, 5.0)], 5.0, POLICY) > 4
+    assert (
+        missing_speech(
+            [(0.0, 5.0)], [TranscriptEvent(EventKind.FINAL, " ", (), 0.0, 5.0)], 5.0, POLICY
+        )
+        > 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,4 +112,4 @@ def test_an_empty_final_tells_nothing() -> None:
 )
 def test_who_is_believed(answers: list[float], best: int | None) -> None:
     """One without a doubt, or the better of two; the first, if they are alike."""
-    assert believed(answers) == best
+    assert best_answer(answers) == best

@@ -78,7 +78,7 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (Drop(1011, "NET-0001"), "Drop(code=1011, reason='NET-0001')"),
         (Refuse(connections=from_(1)), "Refuse(connections=from_(1))"),
         (Status(401), "Status(code=401)"),
-        (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
+        (Latency(2.0, at_time=30), "FinalLatency(seconds=2.0, at_time=30)"),
         (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
         (Stall(at_word=7, until=20), "Stall(until=20, at_word=7)"),
         (HalfOpen(at_time=3), "HalfOpen(at_time=3)"),
@@ -129,7 +129,7 @@ def test_the_first_fault_in_the_script_meets_the_connection() -> None:
 
 
 def test_a_script_lists_the_faults_of_a_kind_for_a_connection() -> None:
-    """`of` gives the faults of a kind, in order, that are for this connection."""
+    """`from_objects` gives the faults of a kind, in order, that are for this connection."""
     drop, slow = Drop(at_word=3, connections={0}), Latency(1)
     script = FaultScript([drop, Refuse(), slow])
     assert list(script.of(StreamFault, 0)) == [drop, slow]

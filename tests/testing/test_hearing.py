@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from livekit import rtc
 from numpy.typing import NDArray
 
-from resilient_stt.testing.hearing import EDGE, SHORTEST_FRAGMENT, HeardWord, Hearing
+from resilient_stt.testing.hearing import EDGE, SHORTEST_FRAGMENT, AudioRecognizer, HeardWord
 from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech, plain
 
 ENGLISH = ReferenceSpeech.load()
@@ -24,9 +24,9 @@ Samples = NDArray[np.int16]
 
 def listen(
     samples: Samples, *, block: int = 320, sample_rate: int = SAMPLE_RATE
-) -> tuple[Hearing, list[HeardWord]]:
+) -> tuple[AudioRecognizer, list[HeardWord]]:
     """Feed everything in blocks and finish."""
-    hearing = Hearing(sample_rate=sample_rate)
+    hearing = AudioRecognizer(sample_rate=sample_rate)
     pcm = samples.tobytes()
     heard: list[HeardWord] = []
     for start in range(0, len(pcm), block * 2):
@@ -89,7 +89,7 @@ def test_all_words_are_heard_at_their_times(name: str, block: int) -> None:
 
 def test_odd_bytes_are_kept_for_the_next_block() -> None:
     """A block may end in the middle of a sample, or be no more than half a one."""
-    hearing = Hearing()
+    hearing = AudioRecognizer()
     pcm = cut(0, 4).tobytes()
     sizes = [1] * 5001 + [333] * (len(pcm) // 333)
     heard = []
@@ -101,7 +101,7 @@ def test_odd_bytes_are_kept_for_the_next_block() -> None:
 
 def test_words_come_with_the_block_that_completes_them() -> None:
     """A word is returned as soon as its last sample is there, and not before."""
-    hearing = Hearing()
+    hearing = AudioRecognizer()
     assert hearing.feed(cut(0, 0)[:-1].tobytes()) == []
     assert texts(hearing.feed(ENGLISH.samples[at(0, 1) - 1 : at(0, 1)].tobytes())) == ["Hello,"]
 
@@ -116,7 +116,7 @@ def test_an_excerpt_has_the_indices_of_the_recording() -> None:
 
 def test_a_corpus_can_be_an_excerpt() -> None:
     """A hearing knows only its corpus, and numbers its words as the recording does."""
-    hearing = Hearing([ENGLISH.excerpt(1, 1)])
+    hearing = AudioRecognizer([ENGLISH.excerpt(1, 1)])
     heard = hearing.feed(ENGLISH.samples.tobytes()) + hearing.finish()
     assert [word.index for word in heard] == list(ENGLISH.sentences[1])
     assert texts(heard) == spoken(13, 22)
@@ -224,7 +224,7 @@ class TestReplay:
 class TestState:
     def test_the_partial_word_grows(self) -> None:
         """While a word is being heard, its heard letters are there to be announced."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         seen = []
         for part in np.array_split(cut(8, 8), 12):
             hearing.feed(part.tobytes())
@@ -236,7 +236,7 @@ class TestState:
 
     def test_finish_gives_what_was_heard_of_the_word(self) -> None:
         """After a flush in mid-word the rest of the word is a fragment too."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         assert hearing.feed(cut(8, 8, until=0.5).tobytes()) == []
         assert texts(hearing.finish()) == ["reserv"]
         assert hearing.finish() == []
@@ -244,7 +244,7 @@ class TestState:
 
     def test_silence_counts_from_the_last_word(self) -> None:
         """Silence is the time since the last sample of any word, even of a fragment."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         hearing.feed(np.zeros(1600, np.int16).tobytes())
         assert hearing.silence == pytest.approx(0.1)
         hearing.feed(cut(8, 8, until=0.5).tobytes())
@@ -254,7 +254,7 @@ class TestState:
 
     def test_silence_in_a_pause_of_the_recording(self) -> None:
         """The pauses of a recording are silence as well."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         hearing.feed(ENGLISH.samples[at(12) : at(12, 1.0) + 4800].tobytes())
         assert hearing.silence == pytest.approx(0.3, abs=1e-3)
         hearing.feed(ENGLISH.samples[at(22, 1.0) + 800 : at(22, 1.0) + 2400].tobytes())
@@ -262,7 +262,7 @@ class TestState:
 
     def test_reached_tells_moments_that_were_heard(self) -> None:
         """A fault can wait for the middle of a word to arrive."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         assert not hearing.reached(8, 0.0)
         hearing.feed(cut(6, 8, until=0.5).tobytes())
         assert hearing.reached(8, 0.0)
@@ -277,7 +277,7 @@ class TestState:
 
     def test_reached_is_of_the_recording_that_is_heard(self) -> None:
         """A fault's word is one of whatever is played."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         spanish = ReferenceSpeech.load("spanish")
         word = spanish.words[5]
         hearing.feed(spanish.samples[: round(word.end * 16_000)].tobytes())
@@ -287,11 +287,11 @@ class TestState:
     def test_reached_refuses_words_that_are_not_there(self) -> None:
         """Asking for a word of no recording is an error."""
         with pytest.raises(ValueError, match="no word 170 of any recording"):
-            Hearing().reached(170, 0.0)
+            AudioRecognizer().reached(170, 0.0)
 
     def test_repr_shows_what_is_going_on(self) -> None:
         """The state can be read in a failed assertion."""
-        hearing = Hearing()
+        hearing = AudioRecognizer()
         hearing.feed(cut(7, 7).tobytes())
         assert repr(hearing) == "<Hearing 0.06 s, 1 runs, None>"
 

@@ -18,7 +18,7 @@ from resilient_stt.testing import (
     join,
     play,
 )
-from resilient_stt.testing.hearing import HeardWord, Hearing
+from resilient_stt.testing.hearing import AudioRecognizer, HeardWord
 from resilient_stt.testing.languages import _STRANGE, _STRANGEST, base, misheard, spaced, written
 from resilient_stt.testing.speech import SpokenWord, plain
 
@@ -215,7 +215,7 @@ class TestBatch:
 
 
 def heard(speech: ReferenceSpeech, languages: Sequence[str], step: int = 320) -> list[HeardWord]:
-    hearing = Hearing(languages=languages)
+    hearing = AudioRecognizer(languages=languages)
     pcm = speech.samples.tobytes()
     words = [w for at in range(0, len(pcm), step) for w in hearing.feed(pcm[at : at + step])]
     return words + hearing.finish()
@@ -248,7 +248,7 @@ class TestMisheard:
         """Half a word of another language is wrong, too."""
         word = SPANISH.words[2]  # quisiera
         end = round((word.start + word.end) / 2 * 16_000)
-        hearing = Hearing(languages=["en"])
+        hearing = AudioRecognizer(languages=["en"])
         start = round(word.start * 16_000)
         words = hearing.feed(SPANISH.samples[start:end].tobytes()) + hearing.finish()
         (half,) = words

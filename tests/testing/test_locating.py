@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from resilient_stt.testing.locating import HASHED, HOP, WINDOW, Atlas, Locator, Run, atlas_of
+from resilient_stt.testing.locating import HASHED, HOP, WINDOW, Atlas, Locator, Match, atlas_of
 from resilient_stt.testing.speech import ReferenceSpeech
 
 Samples = NDArray[np.int16]
@@ -27,19 +27,19 @@ def quieter(samples: Samples) -> Samples:
     return (samples * 0.7).astype(np.int16)
 
 
-def joined(runs: list[Run]) -> list[Run]:
+def joined(runs: list[Match]) -> list[Match]:
     """Join runs that go on from one another."""
-    result: list[Run] = []
+    result: list[Match] = []
     for run in runs:
         last = result[-1] if result else None
         if last is None or run.position != _end(last):
             result.append(run)
         else:
-            result[-1] = Run(last.length + run.length, last.position)
+            result[-1] = Match(last.length + run.length, last.position)
     return result
 
 
-def _end(run: Run) -> int | None:
+def _end(run: Match) -> int | None:
     return None if run.position is None else run.position + run.length
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from resilient_stt.speech import BundledDetector
 from resilient_stt.testing.cartesia import FakeCartesia
-from resilient_stt.testing.hearing import HeardWord, Hearing
+from resilient_stt.testing.hearing import AudioRecognizer, HeardWord
 from resilient_stt.testing.noise import babble, coughs, join, music, reversed_speech, silence
 from resilient_stt.testing.play import play
 from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
@@ -44,7 +44,7 @@ def fired(noise: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[float]:
 
 def heard(speech: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[HeardWord]:
     """Every word, and every word begun, on a connection of this rate."""
-    hearing = Hearing(sample_rate=rate)
+    hearing = AudioRecognizer(sample_rate=rate)
     words: list[HeardWord] = []
     for frame in speech.frames(sample_rate=rate):
         words += hearing.feed(bytes(frame.data))

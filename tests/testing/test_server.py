@@ -352,9 +352,9 @@ async def test_what_is_open_can_be_struck(provider: Provider) -> None:
     async with provider() as server:
         task = asyncio.create_task(listen(server, patience=20))
         await asyncio.sleep(2)
-        (connection,) = server.strike(Drop())
+        (connection,) = server.trigger(Drop())
         assert (connection.index, connection.ended) == (0, "reset")
-        assert server.strike(Drop()) == []
+        assert server.trigger(Drop()) == []
         assert (await task).ended == pytest.approx(2, abs=0.05)
         assert (await listen(server, patience=20)).error is None
 
@@ -365,13 +365,13 @@ async def test_a_state_may_strike_what_is_open_alone(provider: Provider) -> None
     async with provider() as server:
         first = asyncio.create_task(listen(server, patience=20))
         await asyncio.sleep(1)
-        server.strike(Stall())
+        server.trigger(Stall())
         second = asyncio.create_task(listen(server, patience=20))
         assert (await second).words() == ENGLISH.excerpt(0, 1).text.split()
         assert (await first).hung
         third = asyncio.create_task(listen(server, patience=20))
         await asyncio.sleep(0.3)
-        server.strike(Stall())
+        server.trigger(Stall())
         server.faults = []
         assert (await third).words()
 
@@ -383,11 +383,11 @@ async def test_each_strike_happens() -> None:
         task = asyncio.create_task(listen(server))
         for _ in range(3):
             await asyncio.sleep(1)
-            server.strike(error)
+            server.trigger(error)
         await task
         said = [sent.message["type"] for sent in server.connections[0].sent]
         assert said.count("error") == 3
-        assert [struck.at for struck in server.struck] == pytest.approx([1, 2, 3], abs=0.01)
+        assert [struck.at for struck in server.triggered] == pytest.approx([1, 2, 3], abs=0.01)
 
 
 async def test_a_strike_may_wait_for_its_place() -> None:
@@ -395,7 +395,7 @@ async def test_a_strike_may_wait_for_its_place() -> None:
     async with FakeCartesia() as server:
         tasks = [asyncio.create_task(listen(server)) for _ in range(2)]
         await asyncio.sleep(0.5)
-        (met,) = server.strike(Drop(at_word=4, connections={1, 2}))
+        (met,) = server.trigger(Drop(at_word=4, connections={1, 2}))
         assert met.ended is None
         assert [(await task).error is None for task in tasks] == [True, False]
         assert (await listen(server)).error is None
@@ -405,12 +405,12 @@ async def test_what_cannot_strike_is_said() -> None:
     """What meets connections before they are open, and what is over."""
     async with FakeCartesia() as server:
         with pytest.raises(ValueError, match=r"Refuse\(\) meets connections before.*inject it"):
-            server.strike(Refuse())
+            server.trigger(Refuse())
         await asyncio.sleep(3)
         with pytest.raises(ValueError, match="until=2 is not after"):
-            server.strike(Stall(until=2))
+            server.trigger(Stall(until=2))
         with pytest.raises(ValueError, match="no word 999"):
-            server.strike(Drop(at_word=999))
+            server.trigger(Drop(at_word=999))
         assert list(server.faults) == []
 
 
@@ -427,11 +427,11 @@ async def test_the_log_tells_which_faults_struck(provider: Provider) -> None:
         for _ in range(3):
             await listen(server)
             await asyncio.sleep(1)
-    assert [(struck.fault, struck.connection) for struck in server.struck[:2]] == [
+    assert [(struck.fault, struck.connection) for struck in server.triggered[:2]] == [
         (faults[0], 0),
         (faults[1], 1),
     ]
-    (last,) = server.struck[2:]
+    (last,) = server.triggered[2:]
     assert (last.fault, last.connection) == (faults[3], 2)
     assert last.at == pytest.approx(3.0, abs=0.3)
 

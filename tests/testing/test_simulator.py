@@ -5,15 +5,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from resilient_stt.core.speech import Speech
+from resilient_stt.core.speech import SpeechBalancer
 from resilient_stt.testing import simulate as campaign
-from resilient_stt.testing.schedule import Mishap, Piece, Schedule, Script, draw, promised, smaller
+from resilient_stt.testing.schedule import (
+    FaultSpec,
+    Piece,
+    ProviderScript,
+    Schedule,
+    draw,
+    promised,
+    smaller,
+)
 from resilient_stt.testing.simulator import shrunk, simulate
 
 CORPUS = sorted(Path(__file__).parent.parent.glob("schedules/*.json"))
 """Every call that ever broke a promise, as simple as it could be made."""
 
-HELLO = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(Script(),))
+HELLO = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(ProviderScript(),))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
@@ -40,10 +48,10 @@ def test_many_kinds_of_calls_are_drawn() -> None:
     """Every mishap, at every point, and every property that a provider can have."""
     drawn = [draw(seed) for seed in range(2000)]
     scripts = [s for d in drawn for s in d.scripts]
-    mishaps = {(m.at, m.way) for s in scripts for m in s.mishaps if m}
+    mishaps = {(m.at, m.effect) for s in scripts for m in s.faults if m}
     assert len(mishaps) >= 24
     assert {len(d.scripts) for d in drawn} == {1, 2, 3}
-    for name in ("times", "interims", "flushes", "late", "offset", "capitals", "hangs"):
+    for name in ("times", "interim_results", "manual_flush", "late", "offset", "capitals", "hangs"):
         assert len({getattr(s, name) for s in scripts}) >= 2, name
     assert any(s.down for s in scripts)
     assert any(d.closed_at is not None for d in drawn)
@@ -59,7 +67,7 @@ def test_what_is_no_schedule(text: str) -> None:
 
 def test_a_call_that_is_too_much_is_told() -> None:
     """Where nobody hears, the check says which words are missing."""
-    deaf = Script(mishaps=(Mishap("hear", "hang"),) * 9)
+    deaf = ProviderScript(faults=(FaultSpec("hear", "hang"),) * 9)
     schedule = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(deaf, deaf))
     assert not promised(schedule)
     assert simulate(schedule).broken == ["told [] of ['hello']"]
@@ -97,7 +105,7 @@ def test_all_is_well() -> None:
 
 def test_a_broken_promise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The first broken call is told with its seed, made simple, and can be replayed."""
-    monkeypatch.setattr(Speech, "end", lambda _: [])
+    monkeypatch.setattr(SpeechBalancer, "end", lambda _: [])
     path = tmp_path / "broken.json"
     status, said = run("--schedules", "300", "--jobs", "1", "--save", str(path))
     assert status == 1

@@ -388,7 +388,7 @@ async def test_a_lost_final(provider: Provider) -> None:
     assert len(lost) == 1
     assert len(outcome.finals()) == len(healthy.finals()) - 1
     assert lost.pop().strip().startswith(texts(SECOND_SENTENCE)[0])
-    assert [struck.fault for struck in server.struck] == [fault]
+    assert [struck.fault for struck in server.triggered] == [fault]
 
 
 # --- IgnoreClose ---
