@@ -96,7 +96,7 @@ class _LoopFactories:
 
 
 def _virtual_time_loop() -> Callable[[], asyncio.BaseEventLoop]:
-    from resilient_stt.testing.clock import VirtualTimeLoop
+    from resilient_stt.testing.harness.clock import VirtualTimeLoop
 
     return VirtualTimeLoop
 
@@ -185,7 +185,7 @@ def reference_speech() -> ReferenceSpeech:
 
     Override it for another language or an excerpt: `ReferenceSpeech.load("spanish").padded(1)`.
     """
-    from resilient_stt.testing.speech import ReferenceSpeech
+    from resilient_stt.testing.speech.reference import ReferenceSpeech
 
     return ReferenceSpeech.load("english").padded(1.0)
 

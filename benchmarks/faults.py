@@ -40,7 +40,7 @@ from resilient_stt.testing import (
     run_virtual,
     silence,
 )
-from resilient_stt.testing.rehearsal import (
+from resilient_stt.testing.harness.trial import (
     WHISPER,
     Chain,
     FaultPlan,
@@ -49,7 +49,7 @@ from resilient_stt.testing.rehearsal import (
     slowest,
     violations,
 )
-from resilient_stt.testing.rehearsal import run_trial as rehearse
+from resilient_stt.testing.harness.trial import run_trial as rehearse
 
 PROCESSES = 2
 """Runs side by side, each in a loop of its own: no run's draws depend on another's."""

@@ -40,10 +40,17 @@ from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import Event, ResilientSTT
-from resilient_stt.testing.clock import VirtualTimeLoop
-from resilient_stt.testing.schedule import FaultSpec, Piece, Point, ProviderScript, Schedule, Way
-from resilient_stt.testing.scripted import RATE, Call, ScriptedStream, ScriptedSTT
-from resilient_stt.testing.simulator import _Voice
+from resilient_stt.testing.harness.clock import VirtualTimeLoop
+from resilient_stt.testing.simulate.schedule import (
+    FaultSpec,
+    Piece,
+    Point,
+    ProviderScript,
+    Schedule,
+    Way,
+)
+from resilient_stt.testing.simulate.scripted import RATE, Call, ScriptedStream, ScriptedSTT
+from resilient_stt.testing.simulate.simulator import _Voice
 
 FRAME = 0.5
 """Seconds of a pushed frame."""
@@ -51,7 +58,7 @@ SAMPLED = 10
 """Virtual minutes between two samples."""
 SHARE, SPARE, SPARE_BLOCKS = 1.1, 20, 2000
 """How much more there may be later, as a factor and as a number beyond: streams come and go."""
-HOURLY = "resilient_stt.core.hedging._Minute"
+HOURLY = "resilient_stt.core.hedging.budget._Minute"
 """What second opinions cost: one for each minute of the last hour and each `ResilientSTT`.
 There are more after an hour than after ten minutes, and then no more."""
 PATIENCE = 130.0
@@ -369,7 +376,7 @@ class _Hour:
             tasks=len(asyncio.all_tasks()),
             timers=len(loop._scheduled),
             streams=self._streams,
-            legs=ours["resilient_stt.leg.LegStream"],
+            legs=ours["resilient_stt.livekit.connection.ProviderConnection"],
             ours=ours,
         )
 

@@ -1,17 +1,6 @@
 """Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail."""
 
-from .core.policy import (
-    BreakerPolicy,
-    FailbackPolicy,
-    Pace,
-    Policies,
-    ReplayPolicy,
-    RetryPolicy,
-    RoutingPolicy,
-    WatchdogPolicy,
-)
-from .errors import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
-from .events import (
+from .core.events import (
     AudioLost,
     Event,
     HedgeFinished,
@@ -23,11 +12,22 @@ from .events import (
     Replayed,
     Switched,
 )
-from .health import HealthStore, MemoryHealth, RedisHealth
-from .speech import SpeechDetector, SpeechEdge
+from .core.policy import (
+    BreakerPolicy,
+    FailbackPolicy,
+    Pace,
+    Policies,
+    ReplayPolicy,
+    RetryPolicy,
+    RoutingPolicy,
+    WatchdogPolicy,
+)
+from .errors import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
+from .fleet import HealthStore, MemoryHealth, RedisHealth
+from .livekit.usage import UsageMetadata
+from .livekit.vad import SpeechDetector, SpeechEdge
 from .stream import ResilientStream
 from .stt import ResilientSTT
-from .usage import UsageMetadata
 
 __all__ = [
     "AudioFormatError",

@@ -13,10 +13,10 @@ from livekit.agents.utils import is_given
 from livekit.agents.vad import VAD
 
 from .core.policy import Policies
-from .core.routing import UNDETERMINED
+from .core.routing.language import UNDETERMINED
 from .errors import ConfigurationError
-from .health import HealthStore
-from .speech import BundledDetector, SpeechDetectorFactory
+from .fleet import HealthStore
+from .livekit.vad import BundledDetector, SpeechDetectorFactory
 
 
 def validate_language(language: NotGivenOr[str]) -> str:
@@ -91,7 +91,7 @@ def with_overrides(
 ) -> Policies:
     options = {
         "attempt_timeout": ("connect_timeout", attempt_timeout),
-        "max_retry_per_stt": ("reopenings", max_retry_per_stt),
+        "max_retry_per_stt": ("reconnect_budget", max_retry_per_stt),
         "retry_interval": ("wait_max", retry_interval),
     }
     retry = policies.retry

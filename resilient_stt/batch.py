@@ -14,20 +14,19 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .core import whole
-from .core.breaker import BreakerState
-from .core.commands import Role
-from .core.health import ProviderHealth
-from .core.hedging import HedgeBudget
-from .core.inputs import ACCOUNT_ERRORS, ErrorKind
+from .core.health.breaker import BreakerState
+from .core.health.provider import ProviderHealth
+from .core.hedging.budget import HedgeBudget
+from .core.messages import ACCOUNT_ERRORS, ErrorKind, Role
 from .core.policy import ProviderTraits
-from .core.routing import Router
+from .core.routing.language import Router
+from .core.transcript import coverage as whole
 from .errors import Failure, classify, lacks_http_session, no_http_session
-from .leg import CLOSE_TIMEOUT
+from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
+from .livekit.connection import CLOSE_TIMEOUT
+from .livekit.normalize import normalize
+from .livekit.usage import UsageTag, current
 from .observe import logger
-from .said import normalize
-from .usage import UsageTag, current
 
 if TYPE_CHECKING:
     from .stt import ResilientSTT

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import aiohttp
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-from .core.inputs import ErrorKind
+from .core.messages import ErrorKind
 
 __all__ = [
     "AudioFormatError",

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import structlog
 
-from .core.inputs import ACCOUNT_ERRORS
-from .events import AudioLost, Event, OutageStarted, ProviderFailed
+from .core.events import AudioLost, Event, OutageStarted, ProviderFailed
+from .core.messages import ACCOUNT_ERRORS
 
 logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
     logging.getLogger("livekit.resilient_stt"),

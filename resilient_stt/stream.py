@@ -16,37 +16,35 @@ from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio
 
-from .core.commands import (
+from .core.engine import FailoverEngine
+from .core.messages import (
+    AudioPushed,
     CloseConnection,
     Command,
+    ConnectionFailed,
+    DeadlineReached,
     Emit,
     EndInput,
+    EventKind,
     Finish,
     FlushConnection,
+    FlushRequested,
     GiveUp,
+    Input,
+    InputEnded,
+    LanguageChanged,
     OpenConnection,
+    OptionsChanged,
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
     SendAudio,
     SetServing,
-)
-from .core.inputs import (
-    AudioPushed,
-    ConnectionFailed,
-    DeadlineReached,
-    EventKind,
-    FlushRequested,
-    Input,
-    InputEnded,
-    LanguageChanged,
-    OptionsChanged,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
     Word,
 )
-from .core.session import FailoverEngine
 from .errors import (
     AudioFormatError,
     StreamClosedError,
@@ -54,12 +52,12 @@ from .errors import (
     lacks_http_session,
     no_http_session,
 )
-from .frames import FrameStore, check, mono, pieces
-from .leg import ProviderConnection
+from .livekit.connection import ProviderConnection
+from .livekit.frames import FrameStore, check, mono, pieces
 from .observe import logger
 
 if TYPE_CHECKING:
-    from .speech import SpeechDetector, SpeechEdge
+    from .livekit.vad import SpeechDetector, SpeechEdge
     from .stt import ResilientSTT
 
 

@@ -25,22 +25,22 @@ from .arguments import (
     with_overrides,
 )
 from .batch import Batch
-from .core.breaker import Breaker
-from .core.health import ProviderHealth, advice
-from .core.hedging import HedgeBudget
+from .core.engine import FailoverEngine
+from .core.events import Event, ProviderFailed
+from .core.health.breaker import Breaker
+from .core.health.provider import ProviderHealth, advice
+from .core.hedging.budget import HedgeBudget
 from .core.policy import Policies
-from .core.routing import LanguageTracker
-from .core.session import FailoverEngine
+from .core.routing.language import LanguageTracker
 from .errors import ConfigurationError, Failure
-from .events import Event, ProviderFailed
-from .health import HealthStore
+from .fleet import HealthStore
+from .livekit.options import fan_out
+from .livekit.usage import with_role
+from .livekit.vad import SpeechDetector, SpeechDetectorFactory
 from .observe import log_event, logger
-from .options import fan_out
-from .plan import Setup
-from .providers import from_environment
-from .speech import SpeechDetector, SpeechDetectorFactory
+from .providers.defaults import from_environment
+from .setup import Setup
 from .stream import ResilientStream
-from .usage import with_role
 
 if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
@@ -61,7 +61,7 @@ EventName = Literal[
     "provider_recovered",
     "language_routed",
 ]
-"""Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.events`."""
+"""Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.core.events`."""
 
 
 class ResilientSTT(STT[EventName]):

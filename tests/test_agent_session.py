@@ -15,9 +15,9 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice import io
 
 from resilient_stt.testing.faults import Drop, Fault, Hang, Refuse, from_
-from resilient_stt.testing.speech import ReferenceSpeech, plain
+from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
-from .fakes import arena
+from .support.fakes import arena
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agent.py"
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 3)

@@ -25,14 +25,14 @@ from resilient_stt import (
     Switched,
 )
 from resilient_stt.core.policy import Pace
-from resilient_stt.frames import PIECE, mono
+from resilient_stt.livekit.frames import PIECE, mono
 from resilient_stt.stt import LEAST_WAIT
-from resilient_stt.testing.cartesia import FakeCartesia
-from resilient_stt.testing.deepgram import FakeDeepgram
+from resilient_stt.testing.fakes.cartesia import FakeCartesia
+from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Hang, Refuse
-from resilient_stt.testing.speech import ReferenceSpeech, plain
+from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
-from .fakes import (
+from .support.fakes import (
     Behaviour,
     FakeStream,
     FakeSTT,

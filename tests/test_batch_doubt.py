@@ -12,9 +12,9 @@ from livekit.agents import APIConnectionError, LanguageCode, stt
 
 from resilient_stt import Policies, ProviderFailed, ResilientSTT, SpeechEdge, WatchdogPolicy
 from resilient_stt.testing.faults import DropAfterClose, EmptyFinals, Fault, Garbage
-from resilient_stt.testing.speech import ReferenceSpeech, plain
+from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
-from .fakes import FakeStream, FakeSTT, arena, frames, listen, says
+from .support.fakes import FakeStream, FakeSTT, arena, frames, listen, says
 
 pytestmark = pytest.mark.virtual_time
 

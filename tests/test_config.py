@@ -53,7 +53,7 @@ providers:
 routes: {default: [c, d], es-mx: [d], no: [c], DETECT: [d]}
 retranscribe: true
 replay: {window: 1.5m}
-retry: {reopenings: 2, connect_timeout: 200ms}
+retry: {reconnect_budget: 2, connect_timeout: 200ms}
 failback: {enabled: false}
 """
 TOML = """
@@ -73,7 +73,7 @@ DETECT = ["d"]
 [replay]
 window = "1.5m"
 [retry]
-reopenings = 2
+reconnect_budget = 2
 connect_timeout = "200ms"
 [failback]
 enabled = false
@@ -181,7 +181,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "      sample_rate: ${RATE}\n"
         "      tags: ['${HARD}', '$${RATE}', 'a${NOT_SET:-b}c${EMPTY:-}', '$', '${EMPTY:-a:-b}']\n"
         "retranscribe: ${NOT_SET:-true}\n"
-        "retry: {reopenings: '${NOT_SET:-7}', connect_timeout: '${NOT_SET:-2}s'}\n",
+        "retry: {reconnect_budget: '${NOT_SET:-7}', connect_timeout: '${NOT_SET:-2}s'}\n",
         tmp_path,
     )
     assert config.providers["d"].options == {

@@ -22,7 +22,7 @@ from resilient_stt.cli.app import app
 from resilient_stt.config import VARIABLE, Config, load
 from resilient_stt.core.policy import Policies
 
-from .broken import BROKEN, ENVIRONMENT, SECRET, Broken, P
+from .support.broken_configs import BROKEN, ENVIRONMENT, SECRET, Broken, P
 
 FILES = {name: each for name, each in BROKEN.items() if not isinstance(each.content, Mapping)}
 
@@ -115,7 +115,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "providers: {d: {plugin: '${NOT_SET}'}}\n",
         "providers: {d: {plugin: deepgram, options: {sample_rate: '${NOT_SET}'}}}\n",
         P + "routes: {default: ['${NOT_SET}']}\n",
-        P + "retry: {attempts: '${NOT_SET}'}\n",
+        P + "retry: {max_concurrent_attempts: '${NOT_SET}'}\n",
     ],
 )
 def test_one_mistake_is_told_once(text: str, tmp_path: Path) -> None:
@@ -217,7 +217,16 @@ names = st.text(st.characters(), max_size=3)
 words = st.sampled_from(
     [
         *("providers", "routes", "d", "plugin", "class", "options", "traits", "pace", "model"),
-        *("language", "default", "detect", "es", "health", "store", "retranscribe", "skip_language_check"),
+        *(
+            "language",
+            "default",
+            "detect",
+            "es",
+            "health",
+            "store",
+            "retranscribe",
+            "skip_language_check",
+        ),
         *Policies.__dataclass_fields__,
     ]
 )

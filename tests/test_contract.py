@@ -20,10 +20,10 @@ from livekit.agents.stt import (
 from livekit.agents.types import NOT_GIVEN
 
 from resilient_stt import ResilientSTT
-from resilient_stt.testing.play import play
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.harness.play import play
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .fakes import (
+from .support.fakes import (
     Behaviour,
     FakeStream,
     FakeSTT,

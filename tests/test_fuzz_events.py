@@ -30,11 +30,11 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 
 from resilient_stt import ResilientSTT
 from resilient_stt.errors import classify
-from resilient_stt.testing.clock import run_virtual
-from resilient_stt.testing.hearing import AudioRecognizer, HeardWord
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.harness.clock import run_virtual
+from resilient_stt.testing.speech.recognizer import AudioRecognizer, HeardWord
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .fakes import Behaviour, FakeStream, FakeSTT, transcribes
+from .support.fakes import Behaviour, FakeStream, FakeSTT, transcribes
 
 pytestmark = pytest.mark.sweep
 

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import ResilientSTT
-from resilient_stt.testing.cartesia import FakeCartesia
-from resilient_stt.testing.clock import run_virtual
-from resilient_stt.testing.deepgram import FakeDeepgram
-from resilient_stt.testing.dialogue import Dialogue, ServerConnection
+from resilient_stt.testing.fakes.cartesia import FakeCartesia
+from resilient_stt.testing.fakes.deepgram import FakeDeepgram
+from resilient_stt.testing.fakes.dialogue import Dialogue, ServerConnection
 from resilient_stt.testing.faults import is_final, is_transcript
-from resilient_stt.testing.play import Played, play
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.harness.clock import run_virtual
+from resilient_stt.testing.harness.play import Played, play
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 pytestmark = pytest.mark.sweep
 

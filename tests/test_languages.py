@@ -14,10 +14,10 @@ from livekit.agents.utils import http_context
 from resilient_stt import LanguageRouted, ResilientSTT, Switched
 from resilient_stt.testing import FakeCartesia, FakeDeepgram, Fault, ReferenceSpeech, join, play
 from resilient_stt.testing.faults import Drop, Hang, Refuse, Stall, Status
-from resilient_stt.testing.play import Played
-from resilient_stt.testing.speech import plain
+from resilient_stt.testing.harness.play import Played
+from resilient_stt.testing.speech.reference import plain
 
-from .rehearse import check
+from .support.trials import check
 
 pytestmark = pytest.mark.virtual_time
 

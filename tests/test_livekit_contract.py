@@ -17,10 +17,10 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from resilient_stt import ConfigurationError, FailbackPolicy, Policies, ResilientSTT, RetryPolicy
 from resilient_stt.stream import ResilientStream
 from resilient_stt.testing.faults import Drop, from_
-from resilient_stt.testing.play import play
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.harness.play import play
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .fakes import (
+from .support.fakes import (
     Behaviour,
     FakeStream,
     FakeSTT,
@@ -103,14 +103,14 @@ ROWS = {
         "test_stream.py::test_livekit_does_not_retry_beside_us",
     ),
     "trap: end_input() before the leg's task ran": (
-        "test_leg.py::test_the_input_ends_after_the_stream_began",
+        "livekit/test_connection.py::test_the_input_ends_after_the_stream_began",
     ),
     "trap: plugins burst what was queued; a streaming-only recognize()": (
         "test_batch.py::test_a_buffer_is_paced",
         "test_batch.py::test_the_real_plugin",
     ),
     "trap: push_frame on a dead leg raises RuntimeError": (
-        "test_leg.py::test_a_dead_stream_takes_no_audio",
+        "livekit/test_connection.py::test_a_dead_stream_takes_no_audio",
         "test_contract.py::test_a_broken_stream_starves_nobody",
     ),
     "trap: 24 kHz audio": ("test_stream.py::test_takes_any_audio",),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .scripts import ROOT, load
+from .support.scripts import ROOT, load
 
 mutants = load("scripts/mutants.py")
 

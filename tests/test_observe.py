@@ -33,8 +33,8 @@ from resilient_stt import (
 )
 from resilient_stt.observe import log_event
 from resilient_stt.stt import EventName
-from resilient_stt.testing.cartesia import FakeCartesia
-from resilient_stt.testing.deepgram import FakeDeepgram
+from resilient_stt.testing.fakes.cartesia import FakeCartesia
+from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
     Drop,
     DropAfterClose,
@@ -53,10 +53,10 @@ from resilient_stt.testing.faults import (
     Status,
     from_,
 )
-from resilient_stt.testing.play import play
-from resilient_stt.testing.speech import ReferenceSpeech, plain
+from resilient_stt.testing.harness.play import play
+from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
-from .fakes import FakeSTT, collect, fails, frames, listen, transcribes
+from .support.fakes import FakeSTT, collect, fails, frames, listen, transcribes
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 KEYS = ("cartesia-key-4711", "deepgram-key-0815")
@@ -94,8 +94,8 @@ EVENTS: list[tuple[Event, int, str]] = [
         20,
         "replayed",
     ),
-    (OutageStarted(at=1.0), 40, "outage_started"),
-    (OutageEnded(at=1.0, provider="a", duration=2.0), 20, "outage_ended"),
+    (OutageStarted(at=1.0), 40, "outage started"),
+    (OutageEnded(at=1.0, provider="a", duration=2.0), 20, "outage ended"),
     (AudioLost(at=1.0, seconds=3.0), 40, "audio lost"),
     *(
         (
@@ -108,11 +108,11 @@ EVENTS: list[tuple[Event, int, str]] = [
                 seconds=2.0,
             ),
             20,
-            "second opinion",
+            "hedge finished",
         )
         for v in ("promoted", "primary_recovered", "no_speech")
     ),
-    (ProviderRecovered(at=1.0, provider="a"), 20, "provider_recovered"),
+    (ProviderRecovered(at=1.0, provider="a"), 20, "provider recovered"),
     (
         LanguageRouted(
             at=1.0,

@@ -8,7 +8,7 @@ import pytest
 from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import FailbackPolicy, Policies, ReplayPolicy
-from resilient_stt.events import (
+from resilient_stt.core.events import (
     AudioLost,
     OutageEnded,
     OutageStarted,
@@ -16,12 +16,12 @@ from resilient_stt.events import (
     ProviderRecovered,
     Switched,
 )
-from resilient_stt.speech import BundledDetector
+from resilient_stt.livekit.vad import BundledDetector
 from resilient_stt.testing.faults import ConnectFault, Drop, Hang, Refuse, Stall, Status
-from resilient_stt.testing.noise import join, silence
-from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
+from resilient_stt.testing.speech.noise import join, silence
+from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
-from .rehearse import DEEPGRAM, INK2, WHISPER, FaultPlan, Trial, check, run_trial
+from .support.trials import DEEPGRAM, INK2, WHISPER, FaultPlan, Trial, check, run_trial
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 

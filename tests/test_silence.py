@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from resilient_stt.events import HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.events import HedgeFinished, ProviderFailed, Switched
 from resilient_stt.testing.faults import (
     EmptyFinals,
     Fault,
@@ -21,10 +21,10 @@ from resilient_stt.testing.faults import (
     LostFinal,
     Stall,
 )
-from resilient_stt.testing.noise import babble, coughs, join, music, reversed_speech, silence
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.speech.noise import babble, coughs, join, music, reversed_speech, silence
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .rehearse import (
+from .support.trials import (
     DEEPGRAM,
     HEALTHY,
     INK2,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core import transcript
+from resilient_stt.core.transcript import overlap
 
-from .scripts import load
+from .support.scripts import load
 
 soak = load("benchmarks/soak.py")
 
@@ -17,7 +17,7 @@ def test_what_is_alive_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The words that a long stream remembers are bounded, but fill up for ten minutes: fewer here.
     """
-    monkeypatch.setattr(transcript, "MEMORY", 16)
+    monkeypatch.setattr(overlap, "MAX_TOKENS", 16)
     found = soak.soak(soak.Plan(streams=10, stts=2, minutes=5, sampled=1))
     assert found.turns > 10
     assert found.spoken > 500

@@ -39,11 +39,11 @@ from resilient_stt.testing.faults import (
     Status,
     from_,
 )
-from resilient_stt.testing.play import Played, play
-from resilient_stt.testing.score import Final, score
-from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
+from resilient_stt.testing.harness.play import Played, play
+from resilient_stt.testing.harness.score import Final, score
+from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
-from .fakes import (
+from .support.fakes import (
     Arena,
     Behaviour,
     FakeStream,

@@ -11,15 +11,9 @@ from livekit.agents import APIConnectionError, inference, stt
 from livekit.agents.stt import SpeechEventType, STTError
 from livekit.plugins import cartesia, deepgram
 
-from resilient_stt import (
-    ConfigurationError,
-    Policies,
-    ResilientSTT,
-    RetryPolicy,
-    Switched,
-)
+from resilient_stt import ConfigurationError, Policies, ResilientSTT, RetryPolicy, Switched
 
-from .fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
+from .support.fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
 
 pytestmark = pytest.mark.virtual_time
 

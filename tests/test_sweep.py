@@ -12,9 +12,9 @@ from collections.abc import Callable
 import pytest
 
 from resilient_stt.testing.faults import Drop, Hang, Refuse, Status, from_
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .rehearse import FaultPlan, check, check_delay, run_trials, slowest_healthy
+from .support.trials import FaultPlan, check, check_delay, run_trials, slowest_healthy
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
 

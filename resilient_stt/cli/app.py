@@ -9,13 +9,13 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ResilientSTTError
-from .chaos import chaos
+from .chaos.command import chaos
 from .check import check
-from .demo import demo
-from .fakes import serve_fakes
+from .demo.command import demo
+from .demo.servers import serve_fakes
+from .print_schema import schema
 from .problems import Problem
-from .schema import schema
-from .serve import serve
+from .serve.command import serve
 from .transcribe import transcribe
 
 

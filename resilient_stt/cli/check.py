@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import VARIABLE, Config, ProviderSpec, load
-from ..config.mistakes import ConfigIssue
-from ..core.routing import DEFAULT, DETECT
+from ..config.issues import ConfigIssue
+from ..core.routing.language import DEFAULT, DETECT
 from ..errors import ConfigurationError, NoKey
 from .environment import read_env_files
 

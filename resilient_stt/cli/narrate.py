@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from ..events import (
+from ..core.events import (
     AudioLost,
     Event,
     HedgeFinished,
@@ -19,7 +19,7 @@ from ..events import (
     Replayed,
     Switched,
 )
-from .run import DemoRun, HeardTranscript
+from .demo.run import DemoRun, HeardTranscript
 
 STYLES = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
 

@@ -18,17 +18,17 @@ from livekit.agents.utils import aio, http_context, is_given
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..core.events import AudioLost, Event
 from ..errors import StreamClosedError
-from ..events import AudioLost, Event
-from ..providers import DEFAULTS, from_environment
+from ..providers.defaults import DEFAULTS, from_environment
+from ..providers.traits import traits_of
 from ..stt import ResilientSTT
-from ..traits import traits_of
 from .audio import AudioFile, opened
+from .demo.run import EVENTS
 from .environment import read_env_files
 from .logs import routed
 from .narrate import Narrator
 from .problems import Problem
-from .run import EVENTS
 
 
 def transcribe(

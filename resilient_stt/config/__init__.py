@@ -12,14 +12,14 @@ from typing import Any
 
 from livekit.agents import stt
 
-from .. import plugins
 from ..core.policy import Policies, ProviderTraits
-from ..core.routing import DEFAULT, Router
+from ..core.routing.language import DEFAULT, Router
 from ..errors import ConfigurationError
-from ..health import HealthStore, MemoryHealth, named
-from ..traits import traits_of
+from ..fleet import HealthStore, MemoryHealth, named
+from ..providers import plugins
+from ..providers.traits import traits_of
 from .diagnosis import validated
-from .mistakes import ConfigIssue, Document
+from .issues import ConfigIssue, Document
 from .routes import RouteChecks
 from .source import VARIABLE, read
 from .specs import ProviderChecks, ProviderSpec

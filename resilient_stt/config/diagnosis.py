@@ -9,8 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..wording import key_told, kind_of, nearest, quoted
-from .mistakes import ConfigIssue, Document, Place
+from ..phrasing import key_told, kind_of, nearest, quoted
+from .issues import ConfigIssue, Document, Place
 from .models import Configuration, Top
 
 _MAPPINGS = ("dict_type", "model_type")

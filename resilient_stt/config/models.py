@@ -19,9 +19,9 @@ from pydantic import Field as Entry
 from pydantic_core import PydanticCustomError
 
 from ..core.policy import Pace, Policies, ProviderTraits, Seconds
-from ..core.routing import DEFAULT
+from ..core.routing.language import DEFAULT
 from ..errors import ConfigurationError
-from ..health import named
+from ..fleet import named
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")

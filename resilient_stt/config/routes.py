@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 from livekit.agents import LanguageCode
 
-from ..core.routing import DEFAULT, DETECT, SHARED_ROUTES, UNKNOWN_LANGUAGES
-from ..wording import listed, nearest, quoted
-from .mistakes import ConfigIssue, Document, Place
+from ..core.routing.language import DEFAULT, DETECT, SHARED_ROUTES, UNKNOWN_LANGUAGES
+from ..phrasing import listed, nearest, quoted
+from .issues import ConfigIssue, Document, Place
 from .specs import OTHERWISE, ProviderSpec, language_issue
 from .tags import tag_mistake
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..wording import is_unicode, kind_of, quoted
-from .mistakes import ConfigIssue, Document, Place
+from ..phrasing import is_unicode, kind_of, quoted
+from .issues import ConfigIssue, Document, Place
 from .variables import Expansion
 from .yamlfile import DEEPEST, MOST, Reader, YAMLIssue
 

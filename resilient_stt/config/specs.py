@@ -10,9 +10,10 @@ from typing import Any
 
 from livekit.agents import LanguageCode
 
-from .. import plugins
-from ..plugins import NoProvider, ProviderFactory
-from ..traits import (
+from ..phrasing import listed, nearest
+from ..providers import plugins
+from ..providers.plugins import NoProvider, ProviderFactory
+from ..providers.traits import (
     MULTI,
     LanguageSupport,
     batch_only,
@@ -20,8 +21,7 @@ from ..traits import (
     language_support,
     models_supporting,
 )
-from ..wording import listed, nearest
-from .mistakes import ConfigIssue, Document, Place
+from .issues import ConfigIssue, Document, Place
 from .tags import tag_mistake
 
 OTHERWISE = "or mark the provider `skip_language_check: true`"
@@ -125,7 +125,9 @@ class ProviderChecks:
         given: Mapping[str, Any],
     ) -> LanguageSupport:
         known = language_support(maker.plugin, maker.kind, options, _default_model(maker))
-        known = replace(known, language_detection=given.get("language_detection", known.language_detection))
+        known = replace(
+            known, language_detection=given.get("language_detection", known.language_detection)
+        )
         languages = given.get("languages")
         if languages is None:
             return known

@@ -6,7 +6,7 @@ import re
 
 from livekit.agents import LanguageCode
 
-from ..wording import quoted
+from ..phrasing import quoted
 
 # RFC 5646, without the tags that are kept for old times' sake; 4 letters or more name no language
 _TAG = re.compile(

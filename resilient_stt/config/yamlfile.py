@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from ..wording import is_unicode, quoted
-from .mistakes import ConfigIssue, Place
+from ..phrasing import is_unicode, quoted
+from .issues import ConfigIssue, Place
 
 DEEPEST = 20
 """Levels of a configuration, at most; it has five."""

@@ -33,9 +33,8 @@ with which a test waits for nothing. Without pytest::
     run_virtual(main())
 """
 
-from .cartesia import FakeCartesia
-from .clock import VirtualTimeLoop, run_virtual
-from .deepgram import FakeDeepgram
+from .fakes.cartesia import FakeCartesia
+from .fakes.deepgram import FakeDeepgram
 from .faults import (
     Drop,
     DropAfterClose,
@@ -55,11 +54,12 @@ from .faults import (
     Status,
     from_,
 )
-from .noise import babble, coughs, join, music, reversed_speech, silence
-from .play import Played, play
+from .harness.clock import VirtualTimeLoop, run_virtual
+from .harness.play import Played, play
+from .harness.score import Final, Score, score
 from .plugin import PlaySpeech
-from .score import Final, Score, score
-from .speech import ReferenceSpeech, SpokenWord
+from .speech.noise import babble, coughs, join, music, reversed_speech, silence
+from .speech.reference import ReferenceSpeech, SpokenWord
 
 __all__ = [
     "Drop",

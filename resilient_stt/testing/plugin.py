@@ -11,10 +11,10 @@ import aiohttp
 from livekit.agents import stt
 from livekit.agents.utils import http_context
 
-from .cartesia import FakeCartesia
-from .deepgram import FakeDeepgram
-from .play import OnEvent, Played, play
-from .speech import SAMPLE_RATE, ReferenceSpeech
+from .fakes.cartesia import FakeCartesia
+from .fakes.deepgram import FakeDeepgram
+from .harness.play import OnEvent, Played, play
+from .speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 
 class PlaySpeech(Protocol):

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from resilient_stt.cli.app import app
-from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
+from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 Cli = Callable[..., Any]
 

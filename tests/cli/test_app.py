@@ -39,7 +39,7 @@ def test_a_bug_keeps_its_traceback(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only mistakes of the user are turned into a line."""
-    monkeypatch.setattr("resilient_stt.cli.demo.scenario_named", lambda name: 1 / 0)
+    monkeypatch.setattr("resilient_stt.cli.demo.command.scenario_named", lambda name: 1 / 0)
     result = cli("demo", "--fast")
     assert isinstance(result.exception, ZeroDivisionError)
 

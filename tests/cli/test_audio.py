@@ -9,7 +9,7 @@ import pytest
 
 from resilient_stt.cli.audio import opened
 from resilient_stt.cli.problems import Problem
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 FORMATS = [
     ("speech.wav", "pcm_s16le", 16_000, "mono"),

@@ -12,9 +12,9 @@ import pytest
 
 from resilient_stt.config import VARIABLE
 from resilient_stt.config.schema import json_schema
-from resilient_stt.plugins import GROUP
+from resilient_stt.providers.plugins import GROUP
 
-from ..fakes import FakeSTT
+from ..support.fakes import FakeSTT
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stt.yaml"
 RIGHT = "providers: {d: {plugin: deepgram}, spare: {plugin: cartesia}}\nroutes: {default: [d]}\n"

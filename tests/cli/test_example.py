@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resilient_stt.testing.cartesia import FakeCartesia
+from resilient_stt.testing.fakes.cartesia import FakeCartesia
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "transcribe_file.py"
 

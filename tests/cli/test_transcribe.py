@@ -13,10 +13,10 @@ from rich.console import Console
 from resilient_stt import ResilientSTT
 from resilient_stt.cli.audio import opened
 from resilient_stt.cli.transcribe import TranscriptPrinter
-from resilient_stt.testing.cartesia import FakeCartesia
-from resilient_stt.testing.clock import run_virtual
-from resilient_stt.testing.deepgram import FakeDeepgram
+from resilient_stt.testing.fakes.cartesia import FakeCartesia
+from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Refuse
+from resilient_stt.testing.harness.clock import run_virtual
 
 Cli = Callable[..., Any]
 Record = Callable[..., Path]

@@ -16,37 +16,37 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from resilient_stt.core.breaker import Breaker
-from resilient_stt.core.commands import (
+from resilient_stt.core.engine import FailoverEngine
+from resilient_stt.core.events import AudioLost
+from resilient_stt.core.health.breaker import Breaker
+from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.hedging.budget import HedgeBudget
+from resilient_stt.core.messages import (
+    AudioPushed,
     CloseConnection,
     Command,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
     Emit,
     EndInput,
+    ErrorKind,
+    EventKind,
     Finish,
     FlushConnection,
+    FlushRequested,
     GiveUp,
+    Input,
+    InputEnded,
     OpenConnection,
+    OptionsChanged,
+    ProviderEvent,
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
     Role,
     SendAudio,
     SetServing,
-)
-from resilient_stt.core.health import ProviderHealth
-from resilient_stt.core.hedging import HedgeBudget
-from resilient_stt.core.inputs import (
-    AudioPushed,
-    ConnectionEnded,
-    ConnectionFailed,
-    DeadlineReached,
-    ErrorKind,
-    EventKind,
-    FlushRequested,
-    Input,
-    InputEnded,
-    OptionsChanged,
-    ProviderEvent,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
@@ -62,12 +62,10 @@ from resilient_stt.core.policy import (
     RetryPolicy,
     WatchdogPolicy,
 )
-from resilient_stt.core.session import FailoverEngine
-from resilient_stt.core.text import is_similar
-from resilient_stt.events import AudioLost
+from resilient_stt.core.transcript.tokens import is_similar
 
-from .promises import alone
-from .simulator import routing
+from ..support.promises import alone
+from ..support.simulator import routing
 
 MORE = int(os.environ.get("FUZZ", "1"))
 """Times as many examples as in CI."""
@@ -106,9 +104,9 @@ PROVIDERS = st.builds(
     ),
     interims=st.booleans(),
     flushes=st.booleans(),
-    finalises_late=st.booleans(),
-    final_after=st.sampled_from([0.0, 1.2]),
-    turn_after=st.sampled_from([0.0, 6.0]),
+    slow_endpointing=st.booleans(),
+    final_timeout=st.sampled_from([0.0, 1.2]),
+    end_of_turn_timeout=st.sampled_from([0.0, 6.0]),
 )
 TOKENS = st.sampled_from(
     ["one", "two", "three", "four", "2", "no", "no", "今", "reserve", "reserv"]
@@ -597,7 +595,7 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
         def ratio(self) -> float:
             return 1.0
 
-    monkeypatch.setattr("resilient_stt.core.text.SequenceMatcher", Matcher)
+    monkeypatch.setattr("resilient_stt.core.transcript.tokens.SequenceMatcher", Matcher)
     is_similar("a" * 4_000, "a" * 4_001)
     is_similar("reserve", "reserves")
     assert compared, "nothing was compared"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import resilient_stt.events
+import resilient_stt.core.events
 
-EVENTS = Path(resilient_stt.events.__file__)
-CORE = EVENTS.parent / "core"
+EVENTS = Path(resilient_stt.core.events.__file__)
+CORE = EVENTS.parent
 
 PURE = {
     "__future__",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from resilient_stt.testing.play import play
-from resilient_stt.testing.speech import ReferenceSpeech
+from resilient_stt.testing.harness.play import play
+from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from ..fakes import FakeSTT, says
+from ..support.fakes import FakeSTT, says
 
 pytestmark = pytest.mark.virtual_time
 

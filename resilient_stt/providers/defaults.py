@@ -1,0 +1,83 @@
+"""The providers that are made by default, and what providers are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import stt
+
+from ..errors import ConfigurationError
+from ..observe import logger
+
+
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """A provider that `ResilientSTT()` makes when its key is there."""
+
+    name: str
+    variable: str
+
+    def make(self, base_url: str | None) -> stt.STT[Any]:
+        options: dict[str, Any] = {"base_url": base_url} if base_url else {}
+        if self.name == "cartesia":
+            from livekit.plugins import cartesia
+
+            # by name: with no model given the plugin picks ink-2, which has no word times
+            return cartesia.STT(model="ink-whisper", language="en", **options)
+        from livekit.plugins import deepgram
+
+        return deepgram.STT(model="nova-3", **options)
+
+
+DEFAULTS = (
+    _Default("cartesia", "CARTESIA_API_KEY"),
+    _Default("deepgram", "DEEPGRAM_API_KEY"),
+)
+
+
+def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[stt.STT[Any]]:
+    """Cartesia ink-whisper, then Deepgram nova-3; one without a key is left out with a warning.
+
+    `base_urls`: by provider name, where one is to be reached elsewhere than at its vendor's.
+
+    Raises:
+        ConfigurationError: no key at all.
+    """
+    missing = [d for d in DEFAULTS if not os.environ.get(d.variable)]
+    if len(missing) == len(DEFAULTS):
+        names = " and ".join(d.variable for d in DEFAULTS)
+        raise ConfigurationError(
+            f"no speech-to-text provider can be used: set {names} in the environment "
+            "(one is enough to start, two to survive an outage), or pass providers: "
+            "ResilientSTT([cartesia.STT(model='ink-whisper'), deepgram.STT()])"
+        )
+    for default in missing:
+        logger.warning("provider left out: no key", provider=default.name, set=default.variable)
+    urls = base_urls or {}
+    return [d.make(urls.get(d.name)) for d in DEFAULTS if d not in missing]
+
+
+def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]:
+    """Short unique names in the order given: `cartesia`, `deepgram`, `deepgram-2`."""
+    named: dict[str, stt.STT[Any]] = {}
+    for provider in providers:
+        base = name = plugin_of(provider)
+        count = 1
+        while name in named:
+            count += 1
+            name = f"{base}-{count}"
+        named[name] = provider
+    return named
+
+
+def plugin_of(provider: stt.STT[Any]) -> str:
+    """The plugin a provider comes from: `cartesia` for `livekit.plugins.cartesia.STT`."""
+    parts = type(provider).__module__.split(".")
+    if parts[:2] == ["livekit", "plugins"] and len(parts) > 2:
+        return parts[2]
+    if provider.provider != "unknown":
+        return provider.provider.lower().replace(" ", "-")
+    return type(provider).__name__.lower()

@@ -1,0 +1,321 @@
+"""Providers by name: LiveKit plugins that are installed, and entry points for one's own.
+
+Nothing else can be imported: a name is looked up among what is installed, before it is.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from importlib import metadata
+from operator import or_
+from typing import Any, Union, get_args, get_origin
+
+from livekit.agents import stt
+from livekit.agents import types as livekit_types
+from livekit.agents.types import NotGiven
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from ..errors import ConfigurationError, NoKey
+from ..phrasing import key_told, kind_of, nearest, quoted
+
+GROUP = "resilient_stt.providers"
+"""Entry points of this group are callables that return a LiveKit `stt.STT`."""
+
+_PACKAGE = "livekit.plugins"
+_PREFIX = re.compile(r"livekit[._-]plugins[._-]")
+"""Before the name of a plugin in that of its module or package."""
+_CLASS = "STT"
+_LONGEST = 300  # characters of a provider's own words
+_WANTED = re.compile(r"Input should be (.*?)(?:, (?:unable to|got a number) .*)?")
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN|SECRET|CREDENTIALS)\b")
+
+
+class NoProvider(ConfigurationError):
+    """A name that leads to no provider; `key` says which: `plugin` or `class`; `there`: those
+    that would."""
+
+    def __init__(self, message: str, key: str = "plugin", there: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.key = key
+        self.there = there
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFactory:
+    """What makes a provider: a class of a plugin, or an entry point."""
+
+    plugin: str
+    kind: str
+    """The class; empty for an entry point."""
+    make: Callable[..., Any]
+
+    @property
+    def title(self) -> str:
+        """What the user calls it: `cartesia.STT`."""
+        return f"{self.plugin}.{self.kind}" if self.kind else self.plugin
+
+
+def installed() -> list[str]:
+    """Names of the LiveKit plugins that are installed; whether they can transcribe is not known
+    before they are imported."""
+    try:
+        package = importlib.import_module(_PACKAGE)
+    except ImportError:
+        return []
+    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+
+
+def find(plugin: str, kind: str | None = None) -> ProviderFactory:
+    """The class of an installed plugin, `STT` by default, or an entry point.
+
+    Raises:
+        NoProvider: there is none; says what to install or what was meant.
+    """
+    own = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    plugins = installed()
+    if plugin in plugins:
+        if plugin in own:
+            raise NoProvider(
+                f"{quoted(plugin)} is a LiveKit plugin and an entry point of {GROUP}; rename "
+                "the entry point"
+            )
+        return _of_plugin(plugin, kind or _CLASS)
+    if plugin in own:
+        if kind:
+            raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
+        return ProviderFactory(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
+    there = [*plugins, *own]
+    raise NoProvider(_missing(plugin, there), there=there)
+
+
+def _missing(plugin: str, there: list[str]) -> str:
+    short = _PREFIX.sub("", plugin)
+    hint = nearest(short, there)
+    if "did you mean" not in hint and re.fullmatch(r"[a-z][a-z0-9_-]*", short):
+        package = f"livekit-plugins-{short.replace('_', '-')}"
+        return f"no plugin {quoted(plugin)} is installed: pip install {package}{hint}"
+    return f"no plugin {quoted(plugin)} is installed{hint}"
+
+
+def _of_plugin(plugin: str, kind: str) -> ProviderFactory:
+    module = _loaded(plugin, lambda: importlib.import_module(f"{_PACKAGE}.{plugin}"))
+    classes = {
+        name: member
+        for name, member in vars(module).items()
+        if not name.startswith("_") and isinstance(member, type) and issubclass(member, stt.STT)
+    }
+    if not classes:
+        raise NoProvider(f"the plugin {quoted(plugin)} has no speech-to-text")
+    if kind not in classes:
+        hint = nearest(kind, classes)
+        what = f"the plugin {quoted(plugin)} has no class {quoted(kind)}{hint}"
+        raise NoProvider(what, "class", classes)
+    return ProviderFactory(plugin, kind, classes[kind])
+
+
+def _loaded(plugin: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (Exception, SystemExit) as error:
+        # its text may be anything; a module that is missing is what mostly happens
+        missing = f" (no module {error.name})" if isinstance(error, ModuleNotFoundError) else ""
+        raise NoProvider(
+            f"the plugin {quoted(plugin)} is installed, but cannot be imported: "
+            f"{type(error).__name__}{missing}"
+        ) from None
+
+
+def _callable(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise NoProvider(
+            f"the entry point {quoted(name)} is {kind_of(value)}, not a callable that returns a "
+            "livekit.agents.stt.STT"
+        )
+    made: Callable[..., Any] = value
+    return made
+
+
+# -- options
+
+
+def checked(
+    maker: ProviderFactory, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Options in the types of the constructor, and by option what is wrong with it.
+
+    What is missing is told under its name, too. No value is repeated.
+    """
+    parameters = _parameters(maker.make)
+    if parameters is None:
+        return dict(options), {}
+    offered = {name: kind for name, kind in parameters.types.items() if kind is not _UNFIT}
+    fitting: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, value in options.items():
+        if name in offered:
+            try:
+                fitting[name] = _fitted(offered[name], value)
+            except ValueError as error:
+                wrong[name] = f"{maker.title}'s {name} {error}"
+        elif name in parameters.types:
+            wrong[name] = f"a configuration cannot hold the {name} of {maker.title}, an object"
+        elif parameters.open:
+            fitting[name] = value
+        else:
+            wrong[name] = f"{maker.title} has no option {key_told(name)}{nearest(name, offered)}"
+    for name in parameters.required:
+        if name not in options:
+            wrong[name] = f"{maker.title} needs the option {quoted(name)}"
+    return fitting, wrong
+
+
+_UNFIT = object()  # the type of a parameter that no file can hold
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    types: dict[str, Any]
+    required: frozenset[str]
+    open: bool
+    """Takes any other, too."""
+
+
+@cache
+def _parameters(make: Callable[..., Any]) -> _Parameters | None:
+    """What can be given by name; None if it cannot be found out."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):
+        return None
+    known = signature.parameters.values()
+    named = [p for p in known if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = _Names(make)
+    return _Parameters(
+        {p.name: _type_of(p.annotation, names) for p in named},
+        frozenset(p.name for p in named if p.default is p.empty),
+        any(p.kind is p.VAR_KEYWORD for p in known),
+    )
+
+
+class _Names(dict[str, Any]):
+    """The names that annotations of a callable use; `Any` where one is imported for type checkers
+    only and cannot be guessed."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        function: Any = vars(make).get("__init__", make) if isinstance(make, type) else make
+        own = getattr(inspect.unwrap(function), "__globals__", {})
+        models = sys.modules.get(f"{own.get('__package__')}.models")
+        guessed = vars(models) if models else {}
+        super().__init__({**vars(typing), **vars(livekit_types), **guessed, **own})
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def _type_of(annotation: Any, names: _Names) -> Any:
+    """The type that a value from a file is made to, without what no file can hold."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, {"__builtins__": {}}, names)
+        except Exception:
+            return Any
+    alternatives = _alternatives(annotation)
+    fit = [kind for kind in alternatives if kind is types.NoneType or _is_plain(kind)]
+    if all(kind is types.NoneType for kind in fit):
+        return _UNFIT
+    return Any if Any in fit else reduce(or_, fit)
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    members = get_args(annotation) if is_union else (annotation,)
+    return [types.NoneType if m is None else m for m in members if m is not NotGiven]
+
+
+def _is_plain(kind: Any) -> bool:
+    try:
+        TypeAdapter(kind)
+    except (PydanticUserError, TypeError):
+        return False
+    return True
+
+
+def _fitted(kind: Any, value: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        errors = error.errors(include_input=False, include_context=False, include_url=False)
+    # beside `str`, the names that are known are only examples
+    told = [e for e in errors if e["type"] != "literal_error"] or errors
+    wanted = dict.fromkeys(found[1] for e in told if (found := _WANTED.fullmatch(e["msg"])))
+    if not wanted:
+        raise ValueError(f"does not fit: {', '.join(e['msg'] for e in told)}"[:_LONGEST])
+    raise ValueError(f"should be {' or '.join(wanted)}"[:_LONGEST])
+
+
+# -- objects
+
+
+def missing_key(variable: str, options: Mapping[str, Any]) -> bool:
+    """Whether neither the options nor the environment hold the key that is known to be needed."""
+    return bool(variable) and not options.get("api_key") and not os.environ.get(variable)
+
+
+def make(
+    maker: ProviderFactory, options: Mapping[str, Any], variable: str, hidden: Collection[str] = ()
+) -> stt.STT[Any]:
+    """Make the provider.
+
+    Args:
+        maker: what makes it.
+        options: as `checked` gave them.
+        variable: the variable of the environment that holds its key, if it is known.
+        hidden: texts that the provider's own words must not repeat.
+
+    Raises:
+        NoKey: neither the options nor the environment hold it.
+        ConfigurationError: the provider refuses its options.
+    """
+    if missing_key(variable, options):
+        raise NoKey(variable)
+    try:
+        made = maker.make(**options)
+    except (Exception, SystemExit) as error:
+        raise _refusal(maker, error, hidden) from None
+    if not isinstance(made, stt.STT):
+        raise ConfigurationError(
+            f"{maker.title} gives {kind_of(made)}, which is no livekit.agents.stt.STT"
+        )
+    return made
+
+
+def _refusal(
+    maker: ProviderFactory, error: BaseException, hidden: Collection[str]
+) -> ConfigurationError:
+    words = " ".join(str(error).split())
+    named = _VARIABLE.search(words)
+    if named and not os.environ.get(named[0]):
+        return NoKey(named[0])
+    if not isinstance(error, ValueError | TypeError):  # whose words may be about anything
+        return ConfigurationError(f"{maker.title} cannot be made: {type(error).__name__}")
+    for secret in sorted({*hidden, *_secrets()}, key=len, reverse=True):
+        words = words.replace(secret, "***")
+    return ConfigurationError(f"{maker.title} refuses its options: {words[:_LONGEST]}")
+
+
+def _secrets() -> set[str]:
+    """What the environment holds under names of secrets; as short a text is none."""
+    return {v for name, v in os.environ.items() if len(v) >= 4 and _VARIABLE.fullmatch(name)}

@@ -1,0 +1,219 @@
+"""Runs of speech through `ResilientSTT` and the real plugins, with scripted faults.
+
+What comes of a run is judged by the promises: `breaches` says which of them it broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, get_args
+
+import aiohttp
+
+from ...core.events import Event
+from ...core.policy import Policies
+from ...stt import ResilientSTT
+from ..fakes.cartesia import FakeCartesia
+from ..fakes.deepgram import FakeDeepgram
+from ..fakes.server import FakeServer
+from ..faults import Fault, Refuse
+from ..speech.reference import ReferenceSpeech
+from .play import Played, play
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+Corpus = Sequence[ReferenceSpeech] | None
+"""The recordings that servers know; None: all that are shipped."""
+Fake = FakeCartesia | FakeDeepgram
+FAKES: dict[str, type[FakeCartesia] | type[FakeDeepgram]] = {
+    "cartesia": FakeCartesia,
+    "deepgram": FakeDeepgram,
+}
+"""By plugin."""
+
+CONCURRENT = 12
+"""Runs side by side in one event loop."""
+ACCURACY = 0.1
+"""Seconds by which a word's time may be off."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Providers in order of preference, and the model of Cartesia."""
+
+    order: tuple[str, ...] = ("cartesia", "deepgram")
+    model: str = "ink-whisper"
+
+    @property
+    def title(self) -> str:
+        """For people: `ink-whisper, Deepgram`."""
+        names = {"cartesia": self.model, "deepgram": "Deepgram"}
+        return ", ".join(names[name] for name in self.order)
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The plugin of each provider by name, in order."""
+        return {name: name for name in self.order}
+
+    def stt(
+        self,
+        servers: Mapping[str, Fake],
+        http: aiohttp.ClientSession,
+        policies: Policies | None,
+    ) -> ResilientSTT:
+        """The chain, over running fakes."""
+        models = {"cartesia": {"model": self.model}}
+        made = [
+            server.stt(http_session=http, **models.get(name, {}))
+            for name, server in servers.items()
+        ]
+        return ResilientSTT(made, policies=policies)
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Faults of the chain's first provider and of its second."""
+
+    first: tuple[Fault, ...] = ()
+    second: tuple[Fault, ...] = ()
+
+
+class AnyChain(Protocol):
+    """A chain of providers over fakes; as `Chain`."""
+
+    @property
+    def plugins(self) -> Mapping[str, str]:
+        """The plugin of each provider by name, in order."""
+
+    def stt(
+        self,
+        servers: Mapping[str, Fake],
+        http: aiohttp.ClientSession,
+        policies: Policies | None,
+    ) -> ResilientSTT:
+        """The chain, over running fakes."""
+
+
+WHISPER = Chain()
+HEALTHY = FaultPlan()
+FALLBACK_ONLY = FaultPlan((Refuse(),))
+
+
+@dataclass
+class Trial:
+    """What came of it. Times are seconds since the first frame, as the faults' are.
+
+    Attributes:
+        served: The provider that served in the end; empty if none did.
+        servers: In the chain's order.
+        timed: Whether whoever serves tells the times of words.
+    """
+
+    played: Played
+    served: str
+    events: list[tuple[float, Event]] = field(default_factory=list)
+    servers: list[FakeServer] = field(default_factory=list)
+    timed: bool = True
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind, in order."""
+        return [event for _, event in self.events if isinstance(event, kind)]
+
+    @property
+    def connections(self) -> list[int]:
+        """How many each server has seen, in the chain's order."""
+        return [len(server.connections) for server in self.servers]
+
+
+async def run_trial(
+    script: FaultPlan,
+    speech: ReferenceSpeech,
+    chain: AnyChain = WHISPER,
+    policies: Policies | None = None,
+    corpus: Corpus = None,
+) -> Trial:
+    """Play speech to the chain with these faults, of its first two providers.
+
+    `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
+    """
+    faults = [script.first, script.second, *[()] * len(chain.plugins)]
+    servers = {
+        name: FAKES[plugin](faults=theirs, corpus=corpus)
+        for (name, plugin), theirs in zip(chain.plugins.items(), faults, strict=False)
+    }
+    async with AsyncExitStack() as stack:
+        for server in servers.values():
+            await stack.enter_async_context(server)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        stt = chain.stt(servers, http, policies)
+        loop = asyncio.get_running_loop()
+        begun, events = loop.time(), list[tuple[float, Event]]()
+        for kind in get_args(Event):
+            stt.on(kind.name, lambda event: events.append((loop.time() - begun, event)))
+        try:
+            played = await play(stt, speech)
+        finally:
+            await stt.aclose()
+        timed = stt.capabilities.aligned_transcript == "word"
+        return Trial(played, stt.provider, events, list(servers.values()), timed)
+
+
+async def run_trials(
+    scripts: Iterable[FaultPlan],
+    speech: ReferenceSpeech,
+    chain: Chain = WHISPER,
+    policies: Policies | None = None,
+) -> list[Trial]:
+    """Run scripts side by side, a few at a time."""
+    return await side_by_side(
+        functools.partial(run_trial, script, speech, chain, policies) for script in scripts
+    )
+
+
+async def side_by_side(works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do works in one event loop, a few at a time."""
+    gate = asyncio.Semaphore(CONCURRENT)
+
+    async def one(work: Callable[[], Awaitable[T]]) -> T:
+        async with gate:
+            return await work()
+
+    return await asyncio.gather(*map(one, works))
+
+
+def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
+    """How often a run broke each promise; those that it kept are left out.
+
+    `lost`, `twice` and `torn` (never spoken) count words. `accurate`: the words that came must have
+    times, and their times must be right.
+    """
+    result = played.score
+    unknown = math.inf if result.lost < result.words else 0.0
+    worst = unknown if result.ts_err_max_s is None else result.ts_err_max_s
+    found = {
+        "lost": result.lost,
+        "twice": result.twice,
+        "torn": result.fragments,
+        "disordered": not result.in_order,
+        "unbalanced": not played.balanced,
+        "unended": not played.finished or played.error is not None,
+        "mistimed": accurate and worst > ACCURACY,
+    }
+    return {promise: int(times) for promise, times in found.items() if times}
+
+
+def slowest(healthy: Iterable[Sequence[float]]) -> list[float]:
+    """Each word's delay in healthy runs of each provider: of the one that takes longer for it."""
+    return [max(delays) for delays in zip(*healthy, strict=True)]
+
+
+def extra_delay(late: Sequence[float], usual: Sequence[float]) -> float:
+    """By how many seconds a word came later than usual at most, of the words that came."""
+    beyond = (a - b for a, b in zip(late, usual, strict=True))
+    return max((seconds for seconds in beyond if 0 < seconds < math.inf), default=0.0)

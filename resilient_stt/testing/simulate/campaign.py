@@ -1,0 +1,111 @@
+"""Runs many simulated calls, and makes the first that breaks a promise as simple as it can.
+
+python -m resilient_stt.testing.simulate --schedules 1000 --seed 0
+python -m resilient_stt.testing.simulate --replay FILE
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from .schedule import Schedule, draw
+from .simulator import SimulationResult, shrunk, simulate
+
+COMMAND = "python -m resilient_stt.testing.simulate"
+
+Schedules = Annotated[int, typer.Option(min=1, help="How many calls to simulate.")]
+Seed = Annotated[int, typer.Option(min=0, help="The first call's seed; the others count on.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")]
+Replay = Annotated[Path | None, typer.Option(help="Run the schedule in this JSON file alone.")]
+Save = Annotated[Path | None, typer.Option(help="Write a broken call's schedule to this file.")]
+Shrink = Annotated[bool, typer.Option(help="Make a broken call as simple as it can be.")]
+Log = Annotated[bool, typer.Option(help="Print what happened in a replayed call.")]
+
+
+def broken(seed: int) -> tuple[int, list[str]]:
+    """What the call of a seed breaks."""
+    return seed, simulate(draw(seed)).broken
+
+
+def broken_of(seeds: Iterable[int], jobs: int) -> Iterator[tuple[int, list[str]]]:
+    """The same for many, as they get done; in processes of their own if `jobs` is more than 1."""
+    if jobs == 1:
+        yield from map(broken, seeds)
+        return
+    # forked processes would inherit threads of LiveKit's, and locks they hold
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(broken, seeds, chunksize=10)
+
+
+def main(
+    schedules: Schedules = 1000,
+    seed: Seed = 0,
+    jobs: Jobs = None,
+    replay: Replay = None,
+    save: Save = None,
+    log: Log = False,
+    shrink: Shrink = True,
+) -> None:
+    """Simulate calls over failing providers, and check that every promise holds."""
+    console = Console(highlight=False, soft_wrap=True)
+    if replay:
+        raise typer.Exit(_replay(console, replay, log=log))
+    begun = time.perf_counter()
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("simulating", total=schedules)
+        for number, promises in broken_of(
+            range(seed, seed + schedules), jobs or os.cpu_count() or 1
+        ):
+            progress.advance(task)
+            if promises:
+                progress.stop()
+                _explain(console, number, save, shrink=shrink)
+                raise typer.Exit(1)
+    rate = schedules / (time.perf_counter() - begun)
+    last = seed + schedules - 1
+    console.print(
+        f"{schedules} calls (seeds {seed} to {last}), 0 broken promises, {rate:.1f} per s"
+    )
+
+
+def _replay(console: Console, path: Path, *, log: bool) -> int:
+    try:
+        outcome = simulate(Schedule.from_json(path.read_text()))
+    except (OSError, ValueError) as error:
+        console.print(f"{path} cannot be replayed: {error}")
+        return 2
+    for line in outcome.log if log else ():
+        console.print(line, markup=False)
+    _tell(console, outcome)
+    return 1 if outcome.broken else 0
+
+
+def _explain(console: Console, seed: int, save: Path | None, *, shrink: bool) -> None:
+    outcome = simulate(draw(seed))
+    console.print(
+        f"seed {seed} breaks a promise; again with: {COMMAND} --schedules 1 --seed {seed}"
+    )
+    _tell(console, outcome)
+    simple = shrunk(outcome) if shrink else outcome
+    console.print("the simplest call that was found to break one:" if shrink else "the call:")
+    console.print(simple.schedule.to_json(), markup=False)
+    _tell(console, simple)
+    if save:
+        save.write_text(simple.schedule.to_json() + "\n")
+        console.print(f"saved; again with: {COMMAND} --log --replay {save}")
+
+
+def _tell(console: Console, outcome: SimulationResult) -> None:
+    for promise in outcome.broken:
+        console.print(f"- {promise}", markup=False)
+    if not outcome.broken:
+        console.print("every promise holds")

@@ -1,0 +1,217 @@
+"""Reference speech: recordings whose every word and every sample is known.
+
+The recordings are made by `scripts/make_reference_speech.py`. They carry a few bits of seeded
+noise, so that any 20 ms of them, silence included, occurs exactly once: `hearing` builds on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+import av
+import numpy as np
+from livekit import rtc
+from numpy.typing import NDArray
+
+from .languages import MULTIPLE, written
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every recording."""
+
+_NAMES = ("english", "spanish", "mandarin")
+_PADDING_DITHER = 3
+_PADDING_SEED = 7_001  # unlike the recordings' own, so that padding is never taken for speech
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word and when it is spoken.
+
+    Attributes:
+        text: With its case and punctuation.
+        start: Seconds.
+        end: Seconds.
+        language: BCP 47 tag; empty if it is not known. In a recording it is.
+    """
+
+    text: str
+    start: float
+    end: float
+    language: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceSpeech:
+    """A recording, or whole sentences of one.
+
+    Attributes:
+        name: Of the recording, as `load` takes it.
+        language: BCP 47 tag; `mul` if its words are in more than one language.
+        samples: Mono at `SAMPLE_RATE`, read-only.
+        words: In the order spoken, in seconds from the start of `samples`. Those that come without
+            a language get that of the recording.
+        sentences: Ranges of indices into `words`.
+        first_word: Index of `words[0]` in the full recording.
+    """
+
+    name: str
+    language: str
+    samples: NDArray[np.int16]
+    words: tuple[SpokenWord, ...]
+    sentences: tuple[range, ...]
+    first_word: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(word.language for word in self.words):
+            known = (replace(w, language=w.language or self.language) for w in self.words)
+            object.__setattr__(self, "words", tuple(known))
+
+    def __repr__(self) -> str:
+        last = self.first_word + len(self.words) - 1
+        words = f"words {self.first_word}..{last}" if self.words else "no words"
+        return f"<ReferenceSpeech {self.name} {self.language} {self.duration:.2f} s, {words}>"
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the names of the shipped recordings."""
+        return _NAMES
+
+    @classmethod
+    def load(cls, name: str = "english") -> ReferenceSpeech:
+        """Return a shipped recording; the same object every time.
+
+        Raises:
+            ValueError: There is no recording of that name.
+        """
+        if name not in _NAMES:
+            raise ValueError(f"no reference speech {name!r}, only {', '.join(_NAMES)}")
+        return _load(name)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def text(self) -> str:
+        """All that is said, as its languages write it."""
+        return written(self.words)
+
+    def excerpt(self, first_sentence: int, last_sentence: int) -> ReferenceSpeech:
+        """Return whole sentences, both ends inclusive, cut in the middle of the pauses.
+
+        Raises:
+            ValueError: Not a range of this speech's sentences.
+        """
+        if not 0 <= first_sentence <= last_sentence < len(self.sentences):
+            raise ValueError(
+                f"sentences {first_sentence} to {last_sentence} of {len(self.sentences)}"
+            )
+        begin, end = self._pause_before(first_sentence), self._pause_before(last_sentence + 1)
+        chosen = self.sentences[first_sentence : last_sentence + 1]
+        first = chosen[0].start
+        words = self.words[first : chosen[-1].stop]
+        shift = begin / SAMPLE_RATE
+        return replace(
+            self,
+            language=language_of(words, self.language),
+            samples=self.samples[begin:end],
+            words=tuple(replace(w, start=w.start - shift, end=w.end - shift) for w in words),
+            sentences=tuple(range(s.start - first, s.stop - first) for s in chosen),
+            first_word=self.first_word + first,
+        )
+
+    def padded(self, seconds: float) -> ReferenceSpeech:
+        """Return the speech followed by `seconds` of silence (dithered, as everything here)."""
+        noise = np.random.default_rng(_PADDING_SEED).integers(
+            -_PADDING_DITHER, _PADDING_DITHER + 1, round(seconds * SAMPLE_RATE), np.int16
+        )
+        return replace(self, samples=read_only(np.concatenate([self.samples, noise])))
+
+    def frames(
+        self, *, sample_rate: int = SAMPLE_RATE, channels: int = 1, frame_duration: float = 0.02
+    ) -> Iterator[rtc.AudioFrame]:
+        """Yield the recording as audio frames, the last one possibly shorter.
+
+        Args:
+            sample_rate: Of the frames, in Hz; resampled with LiveKit's resampler if it differs.
+            channels: Every channel carries the same.
+            frame_duration: In seconds.
+
+        Raises:
+            ValueError: A number is not positive, or a frame would hold no sample.
+        """
+        length = round(frame_duration * sample_rate)
+        if sample_rate < 1 or channels < 1 or length < 1:
+            raise ValueError(
+                f"no frames of {frame_duration} s, {channels} channels at {sample_rate} Hz"
+            )
+        samples = np.repeat(_resampled(self.samples, sample_rate), channels)
+        size = length * channels
+        return (
+            rtc.AudioFrame(part.tobytes(), sample_rate, channels, len(part) // channels)
+            for part in (samples[start : start + size] for start in range(0, len(samples), size))
+        )
+
+    def _pause_before(self, sentence: int) -> int:
+        """Return the sample in the middle of the pause before a sentence; the ends are whole."""
+        if sentence == 0:
+            return 0
+        if sentence == len(self.sentences):
+            return len(self.samples)
+        first = self.sentences[sentence].start
+        middle = (self.words[first - 1].end + self.words[first].start) / 2
+        return round(middle * SAMPLE_RATE)
+
+
+def language_of(words: Sequence[SpokenWord], silent: str) -> str:
+    """Return the language of words: `mul` of several ones, `silent` of none."""
+    languages = {word.language for word in words}
+    return MULTIPLE if len(languages) > 1 else next(iter(languages), silent)
+
+
+def plain(text: str) -> str:
+    """Return a word or text without case, spaces and punctuation: what two spellings share."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+
+
+@functools.cache
+def _load(name: str) -> ReferenceSpeech:
+    data = resources.files("resilient_stt.testing") / "data"
+    about = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
+    return ReferenceSpeech(
+        name=name,
+        language=about["language"],
+        samples=_decoded((data / f"{name}.flac").read_bytes()),
+        words=tuple(SpokenWord(**word) for word in about["words"]),
+        sentences=tuple(range(*bounds) for bounds in about["sentences"]),
+    )
+
+
+def _decoded(flac: bytes) -> NDArray[np.int16]:
+    with av.open(io.BytesIO(flac), mode="r") as container:
+        parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    return read_only(np.concatenate(parts).astype(np.int16))
+
+
+def read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the samples, protected from being written to."""
+    samples.flags.writeable = False  # recordings are shared between everyone in the process
+    return samples
+
+
+def _resampled(samples: NDArray[np.int16], sample_rate: int) -> NDArray[np.int16]:
+    if sample_rate == SAMPLE_RATE:
+        return samples
+    quality = rtc.AudioResamplerQuality.HIGH
+    resampler = rtc.AudioResampler(SAMPLE_RATE, sample_rate, quality=quality)
+    frames = resampler.push(rtc.AudioFrame(samples.tobytes(), SAMPLE_RATE, 1, len(samples)))
+    frames += resampler.flush()
+    return np.concatenate([np.frombuffer(frame.data, np.int16) for frame in frames])

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.connections.pool import ConnectionPool
+from resilient_stt.core.events import AudioLost, ProviderFailed
+from resilient_stt.core.health.breaker import Breaker
+from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.messages import (
+    ConnectionFailed,
+    ErrorKind,
+    OpenConnection,
+    ReportEvent,
+    Role,
+)
+from resilient_stt.core.policy import (
+    Policies,
+    ProviderTraits,
+    ReplayPolicy,
+    RetryPolicy,
+    WatchdogPolicy,
+)
+
+from ...support.promises import VOCABULARY, events
+from ...support.simulator import (
+    DEAF,
+    RATE,
+    Drops,
+    Recogniser,
+    Refused,
+    Simulation,
+    Spoken,
+    routing,
+    speak,
+    voiced,
+)
+
+LONGEST = 0.5
+"""The word on the edge of a loss is lost in part, and not told."""
+CONNECTS = 0.6
+"""What leaves the window while an attempt connects may be told by it, or not."""
+SMALL = Policies(replay=ReplayPolicy(window=5.0))
+
+
+def lost(sim: Simulation) -> float:
+    return sum(e.seconds for e in events(sim, AudioLost))
+
+
+def unsent(sim: Simulation) -> float:
+    """Seconds of voice that no leg was ever sent."""
+    spans = sorted(s for c in [*sim.closed, *sim.legs.values()] for s in c.spans)
+    seconds, at = 0, 0
+    for start, end in [*spans, (sim.pushed, sim.pushed)]:
+        if start > at:
+            seconds += sum(max(0, min(e, start) - max(s, at)) for s, e in voiced(sim.words))
+        at = max(at, end)
+    return seconds / RATE
+
+
+def talk(count: int, *, every: int = 4, gap: float = 0.5) -> list[Spoken]:
+    return speak(*[(w, 0.0 if i % every else gap, 0.5) for i, w in enumerate(VOCABULARY[:count])])
+
+
+# --- what is lost is what nobody was sent
+
+
+@given(
+    st.floats(0, 6).map(lambda s: round(s, 2)),
+    st.floats(4, 14).map(lambda s: round(s, 2)),
+    st.sampled_from([1, 4, 9]),
+    st.sampled_from([0.03, 0.1]),
+)
+@settings(max_examples=12)
+def test_what_nobody_was_sent_is_reported(
+    since: float, lasts: float, every: int, frame: float
+) -> None:
+    """After an outage longer than the window, exactly the voice that no leg got is lost."""
+    words = talk(36, every=every)
+    route = [Recogniser(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
+    sim = Simulation(words, route, policies=SMALL, frame=frame).run(within=20)
+    missing = sum(w.end - w.start for w in words if w.text not in sim.text)
+    assert missing - LONGEST - CONNECTS - 0.1 <= lost(sim) <= missing + 0.1
+
+
+def test_what_an_attempt_heard_in_time_is_told() -> None:
+    """Words that an attempt was sent come also if they leave the window while it connects."""
+    route = [Recogniser(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
+    sim = Simulation(talk(36), route, policies=SMALL, frame=1.0).run()
+    missing = sum(w.end - w.start for w in sim.words if w.text not in sim.text)
+    assert lost(sim) == pytest.approx(missing, abs=0.1)
+
+
+def test_an_outage_longer_than_the_window() -> None:
+    """Speech that outgrows the window is reported lost, as many seconds as it was, and no more."""
+    words = talk(40)
+    sim = Simulation(words, [Recogniser("a", down=[(0.0, 16.0)])], policies=SMALL).run(within=20)
+    heard_from = sim.closed[-1].spans[0][0] / RATE
+    missing = sum(min(w.end, heard_from) - w.start for w in words if w.start < heard_from)
+    assert lost(sim) == pytest.approx(missing, abs=0.02)
+    whole = [w.text for w in words if w.start >= heard_from]
+    assert sim.text[-len(whole) :] == whole
+    assert len(sim.text) <= len(whole) + 1
+
+
+def test_losses_are_told_in_steps_and_never_forgotten() -> None:
+    """A loss is reported second by second, and what is left of it when the stream gives up."""
+    policies = Policies(replay=ReplayPolicy(window=2.0), retry=RetryPolicy(outage_limit=8.0))
+    words = speak(*[(word, 0.0, 0.45) for word in VOCABULARY[:20]])
+    sim = Simulation(
+        words, [Recogniser("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
+    )
+    sim.run(within=9)
+    losses = [e.seconds for e in events(sim, AudioLost)]
+    assert sum(losses) == pytest.approx(8.0 - 2.0, abs=0.11)
+    assert all(seconds < 1.2 for seconds in losses)
+    assert len(losses) < 10
+
+
+def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
+    """What is pushed so fast that it leaves the window unsent is not sent, but reported lost."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:40]])
+    sim = Simulation(words, [Recogniser("a")], rush=100, policies=SMALL).run(within=30)
+    assert lost(sim) == pytest.approx(unsent(sim), abs=0.2)
+    assert lost(sim) >= 5.0
+
+
+def test_what_a_living_leg_was_sent_is_not_lost() -> None:
+    """One that talks for longer than the window, to a leg that tells it all at the end."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
+    late = Recogniser("a", interims=False)
+    sim = Simulation(words, [late], policies=SMALL, tail=1.0).run(within=5)
+    assert sim.text == sim.spoken
+    assert events(sim, AudioLost) == []
+
+
+def test_what_a_dead_leg_was_sent_is_lost() -> None:
+    """The same talk, but the leg dies before it tells anything: what left the window is lost."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
+    route = [Recogniser("a", [Drops(12.0)], interims=False), Recogniser("b", interims=False)]
+    sim = Simulation(words, route, policies=SMALL, tail=1.0).run(within=9)
+    assert lost(sim) == pytest.approx(12.0 - 5.0, abs=0.1)
+
+
+def test_what_a_hedge_missed_is_not_lost() -> None:
+    """A second opinion that was opened too late to hear it all loses nothing by itself."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:36]])
+    patient = replace(SMALL, watchdog=WatchdogPolicy(no_interim_timeout=10.0))
+    route = [Recogniser("a", latency=9.0, final_timeout=99.0), Recogniser("b", [DEAF])]
+    sim = Simulation(words, route, policies=patient, tail=1.0).run(within=12)
+    hedge = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
+    assert hedge.start > 0
+    assert sim.text == sim.spoken
+    assert events(sim, AudioLost) == []
+
+
+# --- the accounts
+
+
+def legs_of(*names: str, window: float = 5.0) -> ConnectionPool:
+    policies = Policies(replay=ReplayPolicy(window=window))
+    health = {n: ProviderHealth(Breaker(policies.breaker)) for n in names}
+    connections = ConnectionPool(
+        routing([ProviderTraits(name=n) for n in names]), health, policies, vad_enabled=True
+    )
+    connections.ledger.push(10 * 100, 100)
+    return connections
+
+
+def reported(connections: ConnectionPool) -> list[float]:
+    return [
+        c.event.seconds
+        for c in connections.out
+        if isinstance(c, ReportEvent) and isinstance(c.event, AudioLost)
+    ]
+
+
+def opened(connections: ConnectionPool, role: Role, *, cursor: int = 0) -> Connection:
+    connection = connections.open(ProviderTraits(name="a"), role, 0.0)
+    connection.cursor = cursor
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("cursors", "lost_now"),
+    [([], 4.0), ([0], 4.0), ([400], 0.0), ([999], 0.0), ([100], 3.0), ([0, 400], 0.0)],
+)
+def test_what_a_leg_was_sent_may_come(cursors: list[int], lost_now: float) -> None:
+    """Of what leaves the window is lost what no living leg was sent; a part counts in part."""
+    connections = legs_of("a")
+    for cursor in cursors:
+        opened(connections, Role.RECONNECT, cursor=cursor)
+    connections.audio_dropped(((0, 400),))
+    assert sum(reported(connections)) == pytest.approx(lost_now)
+
+
+def test_a_probe_hears_for_nobody() -> None:
+    """What only a shadow was sent is lost."""
+    connections = legs_of("a")
+    opened(connections, Role.PROBE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    assert reported(connections) == [4.0]
+
+
+def test_what_a_leg_was_sent_is_lost_when_it_dies() -> None:
+    """The loss is told when the last one that heard it is gone and another serves."""
+    connections = legs_of("a", "b")
+    heard = opened(connections, Role.ACTIVE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    connections.close(heard)
+    assert reported(connections) == []
+    opened(connections, Role.ACTIVE)
+    assert reported(connections) == [4.0]
+    connections.close_all()
+    assert reported(connections) == [4.0]
+
+
+@pytest.mark.parametrize(("told", "lost_then"), [(400, []), (300, [1.0])])
+def test_what_a_final_covered_is_not_lost(told: int, lost_then: list[float]) -> None:
+    """A final of the one that heard it settles what it tells for all that come, and no more."""
+    connections = legs_of("a")
+    heard = opened(connections, Role.ACTIVE, cursor=999)
+    connections.audio_dropped(((0, 400),))
+    beside = opened(connections, Role.HEDGE, cursor=200)
+    assert beside.missed_speech == ((0, 400),)
+    connections.ledger.commit(told)
+    connections.audio_covered(heard)
+    connections.close_all()
+    assert reported(connections) == lost_then
+
+
+def test_what_a_final_did_not_cover_is_lost() -> None:
+    """A leg that tells the first words of what left the window, and dies, loses the rest."""
+    words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
+    # finals of six words each, which come 8.5 s late: the first one when 11.5 s have been spoken
+    late = Recogniser("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
+    policies = Policies(replay=ReplayPolicy(window=5.0))
+    sim = Simulation(words, [late, Recogniser("b", interims=False)], policies=policies).run()
+    missing = [w for w in words if w.text not in sim.text]
+    assert sum(w.end - w.start for w in missing) > 2.0
+    assert lost(sim) == pytest.approx(sum(w.end - w.start for w in missing), abs=0.5)
+
+
+def test_silence_that_a_leg_was_not_sent_is_no_loss() -> None:
+    """Of a long frame that leaves the window, a leg missed only the voice behind its cursor."""
+    connections = legs_of("a", window=10.0)
+    connections.ledger.speech_started(0)
+    connections.ledger.speech_ended(200)
+    opened(connections, Role.ACTIVE, cursor=200)
+    connections.audio_dropped(connections.ledger.push(400, 100))
+    connections.report_loss()
+    assert reported(connections) == []
+
+
+# --- failures
+
+
+@pytest.mark.parametrize(("variable", "named"), [("A_KEY", "A_KEY"), ("", "its API key")])
+def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> None:
+    """The failure names what to check; the same again is no news."""
+    connections = legs_of("a")
+    for _ in range(2):
+        connection = connections.open(
+            ProviderTraits(name="a", key_variable=variable), Role.RECONNECT, 0.0
+        )
+        connections.fail(connection, ConnectionFailed(connection.id, ErrorKind.AUTH, "401"), 0.0)
+    advice = f"check {named}; not tried again for 300 s"
+    told = ProviderFailed(at=10.0, provider="a", reason="auth", detail="401", advice=advice)
+    assert [c.event for c in connections.out if isinstance(c, ReportEvent)] == [told]
+
+
+def test_one_wrong_key_and_a_fallback() -> None:
+    """A wrong key is told once, tried once, and the call goes on."""
+    words = talk(40)
+    route = [Recogniser("a", [Refused(ErrorKind.AUTH)] * 99), Recogniser("b")]
+    sim = Simulation(words, route).run(within=2)
+    assert sim.text == sim.spoken
+    assert sim.opened == ["a", "b"]
+    assert len(events(sim, ProviderFailed)) == 1
+
+
+def test_it_shows_its_state() -> None:
+    """The repr tells who lives, and what for."""
+    connections = legs_of("a")
+    assert repr(connections).startswith("ConnectionPool([], AudioLedger(")
+    opened(connections, Role.PROBE)
+    assert repr(connections).startswith("ConnectionPool([a#0 probe], AudioLedger(")

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilient_stt.core.events import OutageEnded, OutageStarted, ProviderFailed
+from resilient_stt.core.messages import (
+    CloseConnection,
+    ConnectionFailed,
+    DeadlineReached,
+    Emit,
+    ErrorKind,
+    GiveUp,
+    OpenConnection,
+    ReportAvailability,
+    Role,
+    StreamOpened,
+)
+from resilient_stt.core.policy import Policies, RetryPolicy, WatchdogPolicy
+
+from ...support.promises import (
+    FINAL,
+    START,
+    TWO,
+    alone,
+    assert_balance,
+    assert_promises,
+    assert_times,
+    events,
+    recognisers,
+    speeches,
+)
+from ...support.simulator import (
+    DEAF,
+    HANGS,
+    Drops,
+    Fault,
+    Recogniser,
+    Refused,
+    Simulation,
+    Spoken,
+    noise,
+    sentence,
+    speak,
+)
+
+
+def outage(since: float, until: float, *, words: list[Spoken] = TWO) -> Simulation:
+    down = [(since, until)]
+    return Simulation(words, [Recogniser("a", down=down), Recogniser("b", down=down)])
+
+
+# --- whatever happens meanwhile
+
+attempts: st.SearchStrategy[Fault] = st.one_of(
+    st.just(HANGS),
+    st.builds(Refused, st.sampled_from(ErrorKind), st.sampled_from([0.0, 0.05, 0.3])),
+    st.builds(Drops, st.sampled_from([0.0, 0.3, 1.0, 2.5]), st.booleans()),
+)
+
+
+@st.composite
+def outages(draw: st.DrawFn) -> Simulation:
+    """Up to three providers that are all down for a while, and do not come back well at once."""
+    words = draw(speeches())
+    since = draw(st.floats(0, 8).map(lambda s: round(s, 2)))
+    down = [(since, since + draw(st.sampled_from([0.2, 1.0, 3.0, 7.0])))]
+    route = [draw(recognisers(name, faults=attempts)) for name in "abc"[: draw(st.integers(1, 3))]]
+    for recogniser in route:
+        recogniser.down = down
+    return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])))
+
+
+@given(outages())
+@settings(max_examples=40)
+def test_every_word_once_through_an_outage(sim: Simulation) -> None:
+    """However providers come back, each word comes once, in order, at its time."""
+    sim.run(within=60)
+    assert_promises(sim)
+    assert_times(sim, within=0.001)
+    told = [type(e) for e in sim.events if isinstance(e, OutageStarted | OutageEnded)]
+    assert told == [OutageStarted, OutageEnded] * (len(told) // 2) + [OutageStarted] * (
+        len(told) % 2
+    )
+
+
+# --- case by case
+
+
+def test_what_fails_alike_is_told_once() -> None:
+    """Of the attempts of an outage each kind of failure is told once, and anew in the next one."""
+    down = [(3.0, 6.0), (9.0, 12.0)]
+    words = speak(*[(f"w{n}", 0.3, 0.4) for n in range(24)])
+    sim = Simulation(words, [Recogniser("a", down=down)], tail=1.0).run(within=2)
+    assert_promises(sim)
+    assert sim.opened.count("a") > 8
+    kinds = [type(e) for e in sim.events]
+    for number in range(2):
+        begin = [n for n, kind in enumerate(kinds) if kind is OutageStarted][number]
+        end = [n for n, kind in enumerate(kinds) if kind is OutageEnded][number]
+        assert kinds[begin + 1 : end] == [ProviderFailed]
+
+
+@pytest.mark.parametrize("wait_max", [0.0, 0.01])
+def test_attempts_never_spin(wait_max: float) -> None:
+    """However short the waits are made, a provider gets ten attempts a second at most."""
+    policies = Policies(retry=RetryPolicy(wait_max=wait_max, wait_min=0.0))
+    down = [(0.0, 5.0)]
+    route = [Recogniser("a", down=down), Recogniser("b", down=down)]
+    sim = Simulation(TWO, route, policies=policies).run(within=3)
+    assert_promises(sim)
+    for name in "ab":
+        assert 20 <= sim.opened.count(name) <= 52
+
+
+def test_an_outage_is_endured() -> None:
+    """With every provider down, audio is kept, both are tried, and the first back serves."""
+    sim = outage(1.5, 4.0).run(within=2)
+    assert_promises(sim)
+    (degraded,), (restored,) = events(sim, OutageStarted), events(sim, OutageEnded)
+    assert 1.4 < degraded.at < 1.8
+    assert restored.provider == "a"
+    assert 2.5 <= restored.duration <= 3.5
+
+
+@pytest.mark.parametrize("until", [t / 10 for t in range(40, 60, 3)])
+def test_text_comes_within_a_second_of_the_return(until: float) -> None:
+    """Whenever a provider comes back in mid-speech, the first text is there within a second."""
+    words = speak(*sentence("one two three four five six seven eight nine ten eleven twelve"))
+    words += [Spoken(w.text + "s", w.start + 4.5, w.end + 4.5) for w in words]
+    sim = outage(1.5, until, words=words).run(within=2)
+    assert_promises(sim)
+    texts = [t - sim.base for t, c in sim.commands if isinstance(c, Emit) and c.text]
+    assert min(t for t in texts if t > until) <= until + 1.0
+
+
+def test_an_outage_from_the_start() -> None:
+    """A stream that opens in an outage comes to life with it."""
+    sim = outage(0.0, 3.0).run(within=2)
+    assert_promises(sim)
+    assert [c for _, c in sim.commands if isinstance(c, ReportAvailability)] == [
+        ReportAvailability("a", False),
+        ReportAvailability("b", False),
+        ReportAvailability("a", True),
+    ]
+
+
+def test_all_are_tried_at_once() -> None:
+    """In an outage each provider has attempts of its own, whatever the others do."""
+    hanging = Recogniser("a", [Drops(1.2), *[HANGS] * 99])
+    sim = Simulation(TWO, [hanging, Recogniser("b", down=[(0.0, 3.0)])]).run(within=2)
+    assert_promises(sim)
+    (restored,) = events(sim, OutageEnded)
+    assert restored.provider == "b"
+    assert restored.duration <= 3.0
+
+
+def test_attempts_that_hang_do_not_block() -> None:
+    """While a handshake hangs, another is begun every half second, three at a time."""
+    faults: list[Fault] = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
+    sim = Simulation(TWO, [Recogniser("a", faults)]).run(within=3)
+    assert_promises(sim)
+    opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)]
+    assert sim.opened_as(Role.RECONNECT) == ["a"] * (len(opened) - 2)
+    tried = opened[2:]
+    assert all(0.05 <= b - a <= 1.6 for a, b in itertools.pairwise(tried))
+    assert tried[2] - tried[0] <= 1.2
+    assert events(sim, OutageEnded)[0].duration < 4.0
+
+
+def test_the_first_that_tells_words_wins() -> None:
+    """The provider that answers first serves, not the preferred one, and the others are closed."""
+    slow = Recogniser("a", down=[(1.0, 3.0)], latency=0.9)
+    sim = Simulation(TWO, [slow, Recogniser("b", down=[(1.0, 3.0)], latency=0.1)]).run(within=2)
+    assert_promises(sim)
+    assert [e.provider for e in events(sim, OutageEnded)] == ["b"]
+    won = next(
+        t for t, c in sim.commands if getattr(c, "event", None) == events(sim, OutageEnded)[0]
+    )
+    closed = [t for t, c in sim.commands if isinstance(c, CloseConnection)]
+    assert won in closed
+
+
+def test_an_outage_ends_by_a_leg_that_is_connected() -> None:
+    """With nothing to say, an outage is over once an attempt must have been connected."""
+    words = speak(*sentence("one two"), ("three", 9.0, 0.3))
+    sim = outage(2.5, 4.0, words=words).run(within=2)
+    assert_promises(sim)
+    (restored,) = events(sim, OutageEnded)
+    assert restored.provider == "a"
+    assert restored.at < words[-1].start
+    assert restored.duration <= 1.5 + 0.5 + 2.0 + 0.1
+
+
+def test_an_outage_ends_in_noise() -> None:
+    """An attempt that hears no words in what is owed works, once it had its time: it was noise."""
+    words = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.3))
+    sim = outage(2.5, 4.0, words=words).run(within=2)
+    assert_promises(sim)
+    (restored,) = events(sim, OutageEnded)
+    assert restored.at < words[-1].start
+
+
+def test_an_outage_without_end() -> None:
+    """After the outage limit, and not before, the stream gives up."""
+    sim = outage(1.5, 1e9).run(within=65)
+    assert sim.gave_up
+    assert sim.now - sim.base - 1.5 == pytest.approx(60, abs=0.2)
+    (_, gave_up) = sim.commands[-1]
+    assert gave_up == GiveUp("all STTs failed (a, b): none answered for 60 s")
+    assert_balance(sim)
+
+
+def test_an_outage_with_nothing_owed() -> None:
+    """In an outage, a stream whose words are all told ends with its input."""
+    words = speak(*sentence("one two"))
+    down = [(2.5, 1e9)]
+    sim = Simulation(words, [Recogniser("a", down=down)], tail=9).run(within=0.1)
+    assert_promises(sim)
+
+
+def test_an_attempt_that_ends_with_its_words_told() -> None:
+    """After the end of input an attempt may tell all and end: the stream ends with it."""
+    words = speak(*sentence("one two three"))
+    sim = Simulation(words, [Recogniser("a", down=[(1.0, 3.0)])], tail=0.1).run(within=4)
+    assert_promises(sim)
+
+
+def test_an_attempt_that_ends_without_words() -> None:
+    """After the end of input an attempt that ends and told nothing is one more failure."""
+    words = speak(*sentence("one"), noise(0.6, 2.0))
+    recogniser = Recogniser("a", down=[(1.5, 3.0)], latency=0.0)
+    sim = Simulation(words, [recogniser], tail=0.1).run(within=10)
+    assert_promises(sim)
+
+
+def test_locked_providers_are_not_tried_in_an_outage() -> None:
+    """A provider whose credentials were refused is left alone while another can be tried."""
+    locked = Recogniser("a", [Refused(ErrorKind.AUTH)] * 9)
+    sim = Simulation(TWO, [locked, Recogniser("b", down=[(1.0, 4.0)])]).run(within=3)
+    assert_promises(sim)
+    assert sim.opened.count("a") == 1
+
+
+def test_locked_ones_are_tried_seldom_where_all_are() -> None:
+    """A sole provider is tried again although it is locked, but only every five seconds."""
+    refusals = [*[Refused(ErrorKind.AUTH)] * 3, Refused(ErrorKind.SERVER)]
+    sim = Simulation(TWO, [Recogniser("a", refusals)]).run(within=30)
+    assert_promises(sim)
+    opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
+    assert sim.opened == ["a"] * 5
+    assert all(b - a >= 5.0 for a, b in itertools.pairwise(opened[1:]))
+    assert len(events(sim, ProviderFailed)) == 2  # the same refusal is told once
+
+
+def test_the_first_wait_is_long_where_all_are_locked() -> None:
+    """Credentials that were refused are not tried again a moment later."""
+    sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
+    opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
+    assert opened[1] - opened[0] >= 5.0
+
+
+def test_a_deaf_attempt_does_not_keep_an_outage() -> None:
+    """An attempt that connects and says nothing is served by, doubted, and left for another."""
+    deaf = Recogniser("a", [Drops(1.2), DEAF, DEAF], down=[(1.3, 3.0)], interims=False)
+    sim = Simulation(TWO, [deaf, Recogniser("b", down=[(1.0, 9.0)])]).run(within=12)
+    assert_promises(sim)
+
+
+def test_an_outage_limit_of_nothing() -> None:
+    """A stream that endures no outage gives up with the last provider."""
+    policies = Policies(retry=RetryPolicy(outage_limit=0.0))
+    sim = Simulation(TWO, [Recogniser("a", down=[(1.0, 9.0)])], policies=policies).run(within=1)
+    assert sim.gave_up
+
+
+def test_an_outage_by_conviction() -> None:
+    """Silence alone can convict the last provider: then all are tried."""
+    policies = Policies(watchdog=WatchdogPolicy(hedging=False))
+    deaf = Recogniser("a", [Drops(1.2), DEAF])
+    sim = Simulation(TWO, [deaf], policies=policies).run(within=3)
+    assert_promises(sim)
+    assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]
+    assert events(sim, OutageEnded)
+
+
+def test_what_an_attempt_says_is_held_back() -> None:
+    """START of an attempt is told with its first words, when it has become active."""
+    sim = outage(1.5, 4.0).run(within=2)
+    restored = next(i for i, (_, c) in enumerate(sim.commands) if "OutageEnded" in str(c))
+    before = [c for _, c in sim.commands[:restored] if isinstance(c, Emit)]
+    assert [e.kind for e in before if e.kind is FINAL] == []
+    assert before[0].kind is START
+
+
+def test_a_session_shows_its_outage() -> None:
+    """The repr tells that nobody serves."""
+    session = alone()
+    session.handle(StreamOpened(), 0.0)
+    session.handle(ConnectionFailed(0, ErrorKind.CONNECT, backoff=0.2), 1.0)
+    assert "outage=Outage(since=1.0, next={'a': 1.2})" in repr(session)
+    assert session.deadline() == 1.2
+    assert OpenConnection(1, "a", 0, role=Role.RECONNECT) in session.handle(
+        DeadlineReached(0.3), 1.2
+    )
+    assert session.deadline() == 1.7

@@ -1,0 +1,768 @@
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from resilient_stt.core.health.breaker import (
+    PREFERENCE,
+    TRANSITIONS,
+    Breaker,
+    BreakerSignal,
+    BreakerState,
+)
+from resilient_stt.core.health.outcome_window import MAX_OUTCOMES
+from resilient_stt.core.messages import ErrorKind
+from resilient_stt.core.policy import BreakerPolicy
+
+POLICY = BreakerPolicy()
+CREDENTIALS = [ErrorKind.AUTH, ErrorKind.QUOTA]
+COUNTED = [
+    k for k in ErrorKind if k not in (*CREDENTIALS, ErrorKind.RATE_LIMITED, ErrorKind.BAD_REQUEST)
+]
+SERVER, BAD_REQUEST = ErrorKind.SERVER, ErrorKind.BAD_REQUEST
+NONSENSE = [None, 0.0, -3.0, math.nan, math.inf, -math.inf]
+
+
+def tripped(at: float = 0.0, *, times: int = 1, jitter: float = 0.0) -> Breaker:
+    """A breaker that has been open for nearly no time, after `times` trips in a row."""
+    breaker = Breaker(POLICY, jitter)
+    for _ in range(2):
+        breaker.record_failure(SERVER, at)
+    for _ in range(times):
+        breaker.record_failure(SERVER, cooled(breaker, at))
+    return breaker
+
+
+def cooled(breaker: Breaker, now: float) -> float:
+    """When it is half-open, or `now`."""
+    at = breaker.probe_at(now)
+    assert at is not None
+    return at if breaker.state(now) in (BreakerState.OPEN, BreakerState.LOCKED) else now
+
+
+def half_open() -> Breaker:
+    """A breaker that is half-open from 5.0 on."""
+    breaker = tripped()
+    assert breaker.state(5.0) is BreakerState.HALF_OPEN
+    return breaker
+
+
+# --- the table ---
+
+
+@pytest.mark.parametrize(("state", "signal"), list(itertools.product(BreakerState, BreakerSignal)))
+def test_every_signal_in_every_state_has_its_place(
+    state: BreakerState, signal: BreakerSignal
+) -> None:
+    """Any signal in any state is in the table; success closes, and only time half-opens."""
+    after = TRANSITIONS[state, signal]
+    assert (after is BreakerState.CLOSED) == (
+        signal is BreakerSignal.SUCCESS
+        or (state, signal) == (BreakerState.CLOSED, BreakerSignal.COOLED)
+    )
+    if signal is BreakerSignal.LOCK:
+        assert after is BreakerState.LOCKED
+    if state is BreakerState.LOCKED and signal is BreakerSignal.TRIP:
+        assert after is BreakerState.LOCKED
+    if signal is BreakerSignal.COOLED:
+        assert (after is BreakerState.HALF_OPEN) == (state is not BreakerState.CLOSED)
+
+
+def test_every_state_has_its_rank() -> None:
+    """Closed providers come first, then those that may be probed; locked ones are last."""
+    assert sorted(BreakerState, key=PREFERENCE.__getitem__) == [
+        BreakerState.CLOSED,
+        BreakerState.HALF_OPEN,
+        BreakerState.OPEN,
+        BreakerState.LOCKED,
+    ]
+    assert sorted(PREFERENCE.values()) == [0, 1, 2, 3]
+
+
+# --- what opens it ---
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_three_failures_in_a_row_open_it(kind: ErrorKind) -> None:
+    """The third failure in a row within thirty seconds opens a breaker for five."""
+    breaker = Breaker(POLICY)
+    for at in (0.0, 14.0):
+        breaker.record_failure(kind, at)
+        assert breaker.admits(at)
+    breaker.record_failure(kind, 29.0)
+    assert breaker.state(29.0) is BreakerState.OPEN
+    assert breaker.state(33.9) is BreakerState.OPEN
+    assert breaker.state(34.0) is BreakerState.HALF_OPEN
+    assert not breaker.admits(34.0)
+
+
+def test_old_failures_do_not_count() -> None:
+    """Failures more than thirty seconds apart do not open it."""
+    breaker = Breaker(POLICY)
+    for at in (0.0, 16.0, 32.0, 48.0, 64.0):
+        breaker.record_failure(ErrorKind.DROPPED, at)
+    assert breaker.state(64.0) is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize("window", [30.0, 0.0])
+def test_a_failure_is_as_old_as_the_window(window: float) -> None:
+    """A failure counts for less than the window, so that an empty window holds the newest only."""
+    breaker = Breaker(BreakerPolicy(window=window))
+    for at in (0.0, 1.0, window):
+        breaker.record_failure(SERVER, at)
+    assert breaker.admits(window)
+
+
+def test_success_ends_a_row_of_failures() -> None:
+    """Text between failures makes the row begin again, though it does not count as an outcome."""
+    breaker = Breaker(BreakerPolicy(minimum_calls=99))
+    for at in range(10):
+        for later in (0.0, 0.1):
+            breaker.record_failure(ErrorKind.DROPPED, at + later)
+        for later in (0.2, 0.3, 0.4):
+            breaker.record_text(at + later)
+        breaker.record_failure(ErrorKind.DROPPED, at + 0.5)
+        breaker.record_text(at + 0.6)
+    assert breaker.state(10) is BreakerState.CLOSED
+
+
+def test_a_provider_that_flaps_is_opened() -> None:
+    """Failures with text between open it when they are half of five outcomes."""
+    breaker = Breaker(POLICY)
+    for at in (0.0, 10.0):
+        breaker.record_failure(ErrorKind.DROPPED, at)
+        breaker.record_text(at + 2.0)
+        assert breaker.admits(at + 2.0)
+    breaker.record_failure(ErrorKind.DROPPED, 20.0)
+    assert breaker.state(20.0) is BreakerState.OPEN
+
+
+@pytest.mark.parametrize(("every", "opens"), [(0.9, True), (1.2, False)])
+def test_half_is_a_failure_in_every_second_with_text(every: float, opens: bool) -> None:
+    """However much text comes from other streams, it weighs one failure a second."""
+    breaker, fails = Breaker(POLICY), 35.0
+    for now in [n / 20 for n in range(100 * 20)]:
+        if now >= fails:
+            breaker.record_failure(ErrorKind.DROPPED, now)
+            fails += every
+        if not breaker.admits(now):
+            break
+        breaker.record_text(now)
+    assert breaker.admits(now) is not opens
+
+
+def test_text_counts_once_a_second() -> None:
+    """Four failures beside a second of text are enough; beside three seconds they are not half."""
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
+    for n in range(100):
+        breaker.record_text(n / 100)
+    for _ in range(3):
+        breaker.record_failure(SERVER, 1.5)
+    assert breaker.admits(1.5)  # of four outcomes
+    breaker.record_failure(SERVER, 1.5)
+    assert not breaker.admits(1.5)
+
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
+    for at in (0.0, 1.0, 2.0, 2.9):
+        breaker.record_text(at)
+    for _ in range(2):
+        breaker.record_failure(SERVER, 3.0)
+    assert breaker.admits(3.0)  # two of five
+    breaker.record_failure(SERVER, 3.0)
+    assert not breaker.admits(3.0)  # three of six
+
+
+def test_old_text_does_not_count() -> None:
+    """Text of more than thirty seconds ago weighs no failures."""
+    breaker = Breaker(BreakerPolicy(consecutive_failures=99))
+    for text in range(20):
+        breaker.record_text(text)
+    for at in (44.0, 45.0):
+        breaker.record_failure(SERVER, at)
+    assert breaker.admits(45.0)  # two of six
+    breaker.record_failure(SERVER, 46.0)
+    assert not breaker.admits(46.0)  # three of six
+
+
+def test_a_policy_without_bounds_costs_no_memory() -> None:
+    """Where every text counts and nothing opens it, old outcomes give way to new ones."""
+    breaker = Breaker(
+        BreakerPolicy(
+            success_interval=0,
+            window=1e9,
+            consecutive_failures=9**9,
+            failure_rate_threshold=1.0,
+            minimum_calls=3,
+        )
+    )
+    for at in range(2 * MAX_OUTCOMES):
+        breaker.record_text(at)
+        breaker.record_failure(SERVER, at)
+    assert len(breaker._outcomes._outcomes) == MAX_OUTCOMES
+    assert breaker.admits(at)
+
+
+def test_an_opening_uses_its_evidence_up() -> None:
+    """Once it has closed again, three failures in a row are needed anew."""
+    breaker = tripped()
+    breaker.record_text(1.0)
+    for _ in range(2):
+        breaker.record_failure(SERVER, 1.0)
+    assert breaker.admits(1.0)
+    breaker.record_failure(SERVER, 1.0)
+    assert not breaker.admits(1.0)
+
+
+def test_slow_finals_in_a_row_open_it() -> None:
+    """The third slow final in a row opens it, however long they take and whatever text comes."""
+    breaker = Breaker(POLICY)
+    for at in (0.0, 100.0):
+        breaker.record_slow_final(at)
+        breaker.record_text(at)
+        assert breaker.is_proven(at)
+    breaker.record_slow_final(200.0)
+    assert breaker.state(204.9) is BreakerState.OPEN
+    assert breaker.state(205.0) is BreakerState.HALF_OPEN
+
+
+def test_a_final_in_time_ends_a_row_of_slow_ones() -> None:
+    """Slow finals with one in time between them do not open it."""
+    breaker = Breaker(POLICY)
+    for at in range(10):
+        breaker.record_slow_final(at)
+        breaker.record_slow_final(at)
+        breaker.record_timely_final(at)
+    assert breaker.is_proven(10.0)
+
+
+def test_text_does_not_close_what_is_open_for_slowness() -> None:
+    """The slow leg goes on speaking: only a final in time lets its text close the breaker."""
+    breaker = Breaker(POLICY)
+    for _ in range(3):
+        breaker.record_slow_final(0.0)
+    breaker.record_text(0.1)
+    breaker.record_failure(SERVER, 0.2)
+    breaker.record_text(0.3)
+    assert breaker.state(0.3) is BreakerState.OPEN
+    breaker.record_timely_final(0.4)
+    assert breaker.state(0.4) is BreakerState.CLOSED
+
+
+def test_text_closes_what_was_open_for_slowness() -> None:
+    """Once cooled it is closed by text as any other, and three slow finals double its time."""
+    breaker = Breaker(POLICY)
+    for _ in range(3):
+        breaker.record_slow_final(0.0)
+    breaker.record_text(5.0)
+    assert breaker.is_proven(5.0)
+    for _ in range(2):
+        breaker.record_slow_final(6.0)
+    assert breaker.admits(6.0)
+    breaker.record_slow_final(6.0)
+    assert breaker.state(15.9) is BreakerState.OPEN
+    assert breaker.state(16.0) is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
+def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
+    """What is open for slowness and then refused is closed by text."""
+    breaker = Breaker(POLICY)
+    for _ in range(3):
+        breaker.record_slow_final(0.0)
+    breaker.record_failure(kind, 1.0)
+    breaker.record_text(2.0)
+    assert breaker.is_proven(2.0)
+
+
+def test_slowness_counts_while_closed_only() -> None:
+    """Late finals of old legs neither keep it open nor begin a row."""
+    breaker = tripped()
+    for at in (1.0, 2.0, 3.0, 5.0, 6.0, 7.0):
+        breaker.record_slow_final(at)
+    assert breaker.state(7.0) is BreakerState.HALF_OPEN
+    breaker.record_text(8.0)
+    breaker.record_slow_final(8.0)
+    breaker.record_slow_final(8.0)
+    assert breaker.is_proven(8.0)
+
+
+def test_a_row_of_slow_finals_ends_when_it_opens() -> None:
+    """Slow finals before another opening do not count after it."""
+    breaker = Breaker(POLICY)
+    for _ in range(2):
+        breaker.record_slow_final(0.0)
+    breaker.record_failure(ErrorKind.AUTH, 0.0)
+    breaker.record_text(1.0)
+    breaker.record_slow_final(1.0)
+    assert breaker.is_proven(1.0)
+
+
+def test_a_half_open_breaker_opens_at_one_failure() -> None:
+    """A failure of a half-open breaker opens it for twice as long."""
+    breaker = half_open()
+    breaker.record_failure(ErrorKind.CONNECT, 5.0)
+    assert breaker.state(14.9) is BreakerState.OPEN
+    assert breaker.state(15.0) is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_what_fails_while_open_changes_nothing(kind: ErrorKind) -> None:
+    """A hundred streams that lose their legs at once open it for five seconds, not for ever."""
+    breaker = Breaker(POLICY)
+    for at in range(100):
+        breaker.record_failure(kind, at / 100)
+    assert breaker.state(5.01) is BreakerState.OPEN
+    assert breaker.state(5.02) is BreakerState.HALF_OPEN
+    breaker.record_failure(kind, 6.0)
+    assert breaker.state(15.9) is BreakerState.OPEN
+    assert breaker.state(16.0) is BreakerState.HALF_OPEN
+
+
+def test_a_bad_request_says_nothing_about_health() -> None:
+    """Bad requests open nothing, end no row and no health, and spoil no soundness."""
+    breaker = Breaker(POLICY)
+    for _ in range(9):
+        breaker.record_failure(BAD_REQUEST, 0.0)
+    assert breaker.is_proven(0.0)
+    breaker = half_open()
+    breaker.record_failure(BAD_REQUEST, 5.0)
+    assert breaker.state(5.0) is BreakerState.HALF_OPEN
+
+
+# --- for how long ---
+
+
+def test_it_stays_open_twice_as_long_each_time() -> None:
+    """The time it stays open doubles from five to three hundred seconds."""
+    breaker, at, times = tripped(), 0.0, []
+    for _ in range(9):
+        until = cooled(breaker, at)
+        times.append(until - at)
+        at = until
+        breaker.record_failure(SERVER, at)
+    assert times == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_endless_outages_are_forgiven_as_soon() -> None:
+    """Doublings end with the longest time: an hour of health is not needed after a bad night."""
+    breaker, now = tripped(times=2000), 1e6
+    breaker.record_text(now)
+    breaker.record_text(now + 60)
+    for _ in range(3):
+        breaker.record_failure(SERVER, now + 60)
+    assert cooled(breaker, now + 60) == now + 60 + 160
+    breaker.record_text(now + 100)
+    breaker.record_text(now + 100 + 6 * 60)
+    for _ in range(3):
+        breaker.record_failure(SERVER, now + 500)
+    assert cooled(breaker, now + 500) == now + 505
+
+
+def test_health_takes_doublings_back() -> None:
+    """Each healthy minute takes one doubling back; a failure begins the minute again."""
+    breaker = tripped(times=4)  # would be open for 80 s next
+    breaker.record_text(100.0)
+    breaker.record_text(159.0)
+    breaker.record_failure(ErrorKind.DROPPED, 159.5)
+    breaker.record_text(160.0)
+    breaker.record_text(219.9)
+    breaker.record_failure(BAD_REQUEST, 219.9)
+    breaker.record_text(280.0)
+    for _ in range(3):
+        breaker.record_failure(SERVER, 300.0)
+    assert cooled(breaker, 300.0) == 320.0
+
+
+def test_slowness_begins_the_healthy_minute_again() -> None:
+    """Time before and while it is open for slowness is not healthy."""
+    breaker = tripped(times=2)  # 20 s next
+    breaker.record_text(100.0)
+    for _ in range(3):
+        breaker.record_slow_final(155.0)
+    breaker.record_text(180.0)
+    breaker.record_text(239.0)
+    for _ in range(3):
+        breaker.record_failure(SERVER, 239.0)
+    assert cooled(breaker, 239.0) == 239.0 + 40.0
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_refused_credentials_lock_it(kind: ErrorKind) -> None:
+    """Refused credentials lock it at once; it is probed every three hundred seconds."""
+    breaker = Breaker(POLICY)
+    breaker.record_failure(kind, 0.0)
+    assert breaker.state(299.9) is BreakerState.LOCKED
+    assert breaker.state(300.0) is BreakerState.HALF_OPEN
+    breaker.record_failure(kind, 300.0)
+    assert breaker.state(599.0) is BreakerState.LOCKED
+    breaker.record_text(599.5)
+    assert breaker.state(599.5) is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize("kind", [*COUNTED, ErrorKind.RATE_LIMITED])
+def test_a_lock_is_not_shortened(kind: ErrorKind) -> None:
+    """Failures of other kinds do not bring the next attempt with refused credentials forward."""
+    breaker = Breaker(POLICY)
+    breaker.record_failure(ErrorKind.AUTH, 0.0)
+    for _ in range(5):
+        breaker.record_failure(kind, 1.0)
+    assert breaker.state(299.9) is BreakerState.LOCKED
+    breaker.record_failure(ErrorKind.RATE_LIMITED, 299.9, 400.0)
+    assert breaker.state(699.8) is BreakerState.LOCKED
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
+def test_what_a_server_asked_for_is_not_shortened(kind: ErrorKind) -> None:
+    """A later refusal does not end a wait that was asked for, but text does."""
+    breaker = Breaker(POLICY)
+    breaker.record_failure(ErrorKind.RATE_LIMITED, 0.0, 1000.0)
+    breaker.record_failure(kind, 1.0)
+    assert cooled(breaker, 1.0) == 1000.0
+    breaker.record_text(2.0)
+    for _ in range(3):
+        breaker.record_failure(SERVER, 3.0)
+    assert cooled(breaker, 3.0) == 8.0
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "break_duration"),
+    [(12.5, 12.5), (0.5, 1.0), (1e-300, 1.0), (3600.0, 3600.0), (86400.0, 3600.0), (1e300, 3600.0)]
+    + [(nonsense, 5.0) for nonsense in NONSENSE],
+)
+def test_rate_limits_open_it_without_growing(
+    retry_after: float | None, break_duration: float
+) -> None:
+    """A rate limit opens it for as long as the server says, if it says anything sensible."""
+    breaker = Breaker(POLICY)
+    at = 0.0
+    for _ in range(4):
+        breaker.record_failure(ErrorKind.RATE_LIMITED, at, retry_after)
+        assert breaker.state(at + break_duration - 0.01) is BreakerState.OPEN
+        at += break_duration
+        assert breaker.state(at) is BreakerState.HALF_OPEN
+    breaker.record_failure(SERVER, at)
+    assert cooled(breaker, at) == at + 5.0
+
+
+def test_retry_after_is_for_rate_limits() -> None:
+    """What another failure says about when to return is not a wait that was asked for."""
+    breaker = Breaker(POLICY)
+    for _ in range(3):
+        breaker.record_failure(SERVER, 0.0, 99.0)
+    assert cooled(breaker, 0.0) == 5.0
+
+
+@pytest.mark.parametrize("jitter", [-1.0, -0.5, 0.0, 1.0])
+def test_a_fleet_does_not_come_back_in_step(jitter: float) -> None:
+    """Each of a breaker's own times is longer or shorter; what a server asked for, or
+    the owner was told, only longer."""
+    factor = 1 + 0.2 * jitter
+    assert cooled(tripped(jitter=jitter), 0.0) == pytest.approx(5 * factor)
+    for kind, retry_after, expected in [
+        (SERVER, None, 5 * factor),
+        (ErrorKind.AUTH, None, 300 * (1 + 0.2 * abs(jitter))),
+        (ErrorKind.RATE_LIMITED, None, 5 * factor),
+        (ErrorKind.RATE_LIMITED, 40.0, 40 * (1 + 0.2 * abs(jitter))),
+    ]:
+        breaker = Breaker(POLICY, jitter)
+        breaker.record_failure(kind, 0.0, retry_after)
+        assert breaker.probe_at(0.0) == pytest.approx(expected)
+    breaker, now = tripped(jitter=jitter), 0.0
+    for _ in range(9):
+        last, now = now, cooled(breaker, now)
+        breaker.record_failure(SERVER, now)
+    assert now - last == pytest.approx(300 * factor)
+
+
+@pytest.mark.parametrize("jitter", [-1.1, 1.1, math.nan])
+def test_jitter_has_bounds(jitter: float) -> None:
+    """A mistake of the caller's shows at once."""
+    with pytest.raises(AssertionError, match="from -1 to 1"):
+        Breaker(POLICY, jitter)
+
+
+def test_a_policy_leaves_some_time() -> None:
+    """Jitter that takes all of a time away would open nothing."""
+    with pytest.raises(ValueError, match=r"BreakerPolicy\.jitter must be less than 1"):
+        BreakerPolicy(jitter=1)
+    assert BreakerPolicy(jitter=0.99).jitter == 0.99
+
+
+# --- probes ---
+
+
+def test_a_sound_breaker_is_not_probed() -> None:
+    """A fresh one is sound, and so is one whose last failure was followed by text."""
+    breaker = Breaker(POLICY)
+    assert breaker.is_proven(0.0)
+    assert breaker.probe_at(0.0) is None
+    assert not breaker.acquire_probe(0.0)
+    breaker.record_failure(SERVER, 1.0)
+    assert breaker.admits(1.0)
+    assert not breaker.is_proven(1.0)
+    breaker.record_text(2.0)
+    assert breaker.is_proven(2.0)
+    assert breaker.probe_at(100.0) is None
+
+
+def test_an_unsound_breaker_is_probed_after_a_while() -> None:
+    """One failure is probed after the time that it would be open for, counted from the last."""
+    breaker = Breaker(POLICY)
+    breaker.record_failure(SERVER, 0.0)
+    breaker.record_failure(SERVER, 3.0)
+    assert breaker.probe_at(4.0) == 8.0
+    assert not breaker.acquire_probe(7.9)
+    assert breaker.probe_at(20.0) == 20.0
+    assert breaker.acquire_probe(8.0)
+
+
+@pytest.mark.parametrize(("kind", "until"), [(SERVER, 5.0), (ErrorKind.AUTH, 300.0)])
+def test_an_open_breaker_is_probed_when_it_cools(kind: ErrorKind, until: float) -> None:
+    """Until then there is no lease; from then on it is to be had at once."""
+    breaker = Breaker(POLICY)
+    for _ in range(3):
+        breaker.record_failure(kind, 0.0)
+    assert breaker.probe_at(1.0) == until
+    assert not breaker.acquire_probe(until - 0.1)
+    assert breaker.probe_at(until + 7) == until + 7
+    assert breaker.acquire_probe(until + 7)
+
+
+def test_one_probe_at_a_time() -> None:
+    """While a lease is out, the next probe waits for a verdict, or until the lease runs out."""
+    breaker = half_open()
+    assert breaker.acquire_probe(6.0)
+    assert not breaker.acquire_probe(6.0)
+    assert breaker.probe_at(7.0) == 21.0
+    assert not breaker.acquire_probe(20.9)
+    assert breaker.acquire_probe(21.0)
+    breaker.release_probe(22.0)
+    assert breaker.state(22.0) is BreakerState.HALF_OPEN
+    assert breaker.acquire_probe(22.0)
+    breaker.probe_passed(23.0)
+    assert breaker.acquire_probe(23.0)
+
+
+def test_two_passes_close_it() -> None:
+    """One pass is luck, two are health; what passes was not lost to a bad request between."""
+    breaker = half_open()
+    assert breaker.acquire_probe(5.0)
+    breaker.probe_passed(6.0)
+    assert breaker.state(6.0) is BreakerState.HALF_OPEN
+    assert breaker.acquire_probe(6.0)
+    breaker.record_failure(BAD_REQUEST, 7.0)
+    breaker.probe_passed(7.0)
+    assert breaker.is_proven(7.0)
+
+
+def test_two_passes_make_a_closed_breaker_sound() -> None:
+    """A failure that did not open it is made good by probes as well, and ends the row."""
+    breaker = Breaker(POLICY)
+    for _ in range(2):
+        breaker.record_failure(SERVER, 0.0)
+    breaker.probe_passed(6.0)
+    assert not breaker.is_proven(6.0)
+    breaker.probe_passed(7.0)
+    assert breaker.is_proven(7.0)
+    breaker.record_failure(SERVER, 8.0)
+    assert breaker.admits(8.0)
+    breaker.probe_passed(9.0)
+    assert not breaker.is_proven(9.0)  # passes before a proof are used up
+
+
+@pytest.mark.parametrize("kind", [*COUNTED, *CREDENTIALS, ErrorKind.RATE_LIMITED])
+def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
+    """A failed probe, or traffic that fails meanwhile, makes the probes begin again."""
+    breaker = half_open()
+    breaker.probe_passed(5.0)
+    breaker.record_failure(kind, 6.0)
+    at = cooled(breaker, 6.0)
+    assert at > 6.0
+    breaker.probe_passed(at)
+    assert breaker.state(at) is BreakerState.HALF_OPEN
+    breaker.probe_passed(at)
+    assert breaker.is_proven(at)
+
+
+def test_slowness_undoes_passes() -> None:
+    """What opens it for slowness makes the probes begin again, too."""
+    breaker = Breaker(POLICY)
+    breaker.record_failure(SERVER, 0.0)
+    breaker.probe_passed(5.0)
+    for _ in range(3):
+        breaker.record_slow_final(6.0)
+    breaker.probe_passed(7.0)
+    assert breaker.state(7.0) is BreakerState.OPEN
+    breaker.probe_passed(8.0)
+    assert breaker.is_proven(8.0)
+
+
+def test_a_failed_probe_gives_the_lease_back() -> None:
+    """The next probe waits for the breaker, not for the lease; a bad request keeps the lease."""
+    breaker = half_open()
+    assert breaker.acquire_probe(5.0)
+    breaker.record_failure(BAD_REQUEST, 5.5)
+    assert breaker.probe_at(5.5) == 20.0
+    breaker.record_failure(SERVER, 6.0)
+    assert breaker.probe_at(6.0) == 16.0
+
+
+def test_text_makes_probes_needless() -> None:
+    """Text from traffic closes it from any state, at once."""
+    for breaker in (half_open(), tripped(), Breaker(POLICY)):
+        breaker.acquire_probe(5.0)
+        breaker.probe_passed(5.0)
+        breaker.record_text(5.0)
+        assert breaker.is_proven(5.0)
+        breaker.record_failure(SERVER, 6.0)
+        breaker.probe_passed(6.0)
+        assert not breaker.is_proven(6.0)
+
+
+def test_it_shows_its_state() -> None:
+    """The repr tells state, trips and until when."""
+    assert repr(tripped(1.0)) == "Breaker(open, trips=1, until=6.0)"
+
+
+# --- whatever happens ---
+
+
+@dataclass
+class Naive:
+    """The rules that open a closed breaker, from all that ever happened since it last was open."""
+
+    failures: list[float] = field(default_factory=list)
+    texts: list[float] = field(default_factory=list)
+    row: list[float] = field(default_factory=list)
+
+    def succeeded(self, now: float) -> None:
+        self.row.clear()
+        if not self.texts or now >= self.texts[-1] + 1.0:
+            self.texts.append(now)
+
+    def failed(self, now: float) -> bool:
+        self.row.append(now)
+        self.failures.append(now)
+        in_row, failures, texts = (
+            sum(at > now - 30.0 for at in times) for times in (self.row, self.failures, self.texts)
+        )
+        return in_row >= 3 or (failures + texts >= 5 and failures >= texts)
+
+
+@given(st.lists(st.tuples(st.floats(0, 12) | st.just(0.1), st.booleans()), max_size=120))
+@example([(0.5, n % 3 == 0) for n in range(120)])
+@example([(2.0, n % 2 == 0) for n in range(8)])
+def test_it_opens_by_its_rules(script: list[tuple[float, bool]]) -> None:
+    """Successes and failures open it exactly when a model says so that forgets nothing."""
+    breaker, naive, now = Breaker(POLICY), Naive(), 0.0
+    for later, fails in script:
+        now += later
+        if not fails:
+            breaker.record_text(now)
+            naive.succeeded(now)
+        else:
+            breaker.record_failure(SERVER, now)
+            if naive.failed(now):
+                assert breaker.state(now) is BreakerState.OPEN
+                breaker, naive = Breaker(POLICY), Naive()
+        assert breaker.admits(now)
+
+
+Call = tuple[str, ErrorKind, float | None]
+
+calls = st.tuples(
+    st.sampled_from(
+        [
+            "record_text",
+            "record_slow_final",
+            "record_timely_final",
+            "acquire_probe",
+            "release_probe",
+            "probe_passed",
+        ]
+    )
+    | st.sampled_from(["record_failure", "acquire_probe", "probe_passed"]),
+    st.sampled_from(ErrorKind),
+    st.sampled_from([*NONSENSE, 1.0, 500.0, 1e9]) | st.floats(),
+)
+scripts = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 5.0]) | st.floats(0, 400), calls))
+LONGEST = POLICY.max_retry_after * (1 + POLICY.jitter) + 1e-3
+
+
+def do(breaker: Breaker, call: Call, now: float) -> object:
+    """Tell a breaker of something."""
+    name, kind, retry_after = call
+    args = (kind, now, retry_after) if name == "record_failure" else (now,)
+    return getattr(breaker, name)(*args)
+
+
+@given(scripts, st.floats(-1, 1), st.floats(-1e6, 1e6))
+def test_no_provider_is_shut_out_for_ever(
+    script: list[tuple[float, Call]], jitter: float, now: float
+) -> None:
+    """Whatever happened: a probe is due in good time, or it is sound; enough passes make it so."""
+    breaker = Breaker(POLICY, jitter)
+    for later, call in script:
+        now += later
+        do(breaker, call, now)
+        at = breaker.probe_at(now)
+        assert (at is None) == breaker.is_proven(now)
+        assert at is None or now <= at <= now + LONGEST
+    for _ in range(POLICY.success_threshold):
+        if not breaker.is_proven(now):
+            now = breaker.probe_at(now) or now
+            assert breaker.state(now) in (BreakerState.CLOSED, BreakerState.HALF_OPEN)
+            assert breaker.acquire_probe(now)
+            breaker.probe_passed(now)
+    assert breaker.is_proven(now)
+
+
+@given(scripts)
+def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
+    """Only text, finals in time and passes heal, only failures and slowness harm.
+
+    And only time half-opens.
+    """
+    breaker, now = Breaker(POLICY), 0.0
+    for later, call in script:
+        now += later
+        before, sound = breaker.state(now), breaker.is_proven(now)
+        do(breaker, call, now)
+        after = breaker.state(now)
+        assert breaker.admits(now) is (after is BreakerState.CLOSED)
+        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven(now) and not sound):
+            assert call[0] in ("record_text", "record_timely_final", "probe_passed")
+            assert breaker.is_proven(now)
+        if PREFERENCE[after] > PREFERENCE[before] or (sound and not breaker.is_proven(now)):
+            assert call[0] == "record_slow_final" or (
+                call[0] == "record_failure" and call[1] is not BAD_REQUEST
+            )
+            assert after is not BreakerState.HALF_OPEN
+        if call[0] == "record_failure" and call[1] is not BAD_REQUEST:
+            assert not breaker.is_proven(now)
+
+
+@given(scripts)
+def test_leases_do_not_overlap(script: list[tuple[float, Call]]) -> None:
+    """A lease is given when a probe is due, and not while one is out that nothing gave back."""
+    breaker, now, until = Breaker(POLICY), 0.0, -math.inf
+    for later, call in script:
+        now += later
+        due = breaker.probe_at(now)
+        closed = breaker.admits(now)
+        given = do(breaker, call, now)
+        if call[0] == "acquire_probe":
+            assert given is (due == now)
+            assert not (given and now < until)
+            until = now + POLICY.probe_timeout if given else until
+        failed = call[0] == "record_failure" and call[1] is not BAD_REQUEST
+        opened = closed and not breaker.admits(now)
+        if failed or opened or call[0] in ("release_probe", "probe_passed"):
+            until = -math.inf
+        at = breaker.probe_at(now)
+        assert at is None or at >= until

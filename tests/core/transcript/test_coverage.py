@@ -1,0 +1,115 @@
+"""Whether an answer tells a whole buffer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilient_stt.core.messages import EventKind, TranscriptEvent, Word
+from resilient_stt.core.policy import ReplayPolicy
+from resilient_stt.core.transcript.coverage import Stretch, best_answer, missing_speech
+
+POLICY = ReplayPolicy()
+PAD = 0.1
+"""Seconds that voice activity reaches beyond a word."""
+
+
+def timed(*words: Stretch) -> TranscriptEvent:
+    """A FINAL of words with these times."""
+    told = tuple(Word("word", since, until) for since, until in words)
+    return TranscriptEvent(EventKind.FINAL, "word " * len(words), told, words[0][0], words[-1][1])
+
+
+def spoken(word: Stretch) -> Stretch:
+    return max(0.0, word[0] - PAD), word[1] + PAD
+
+
+@st.composite
+def breaths(draw: st.DrawFn) -> list[list[Stretch]]:
+    """Words by the stretches of voice that they are spoken in."""
+    at, found = 0.0, []
+    for _ in range(draw(st.integers(1, 5))):
+        at += draw(st.floats(0.6, 4.0))
+        words = []
+        for _ in range(draw(st.integers(1, 6))):
+            at += draw(st.floats(0.0, 0.3))
+            words.append((at, at := at + draw(st.floats(0.25, 0.7))))
+        found.append(words)
+    return found
+
+
+def voice(event: list[list[Stretch]]) -> list[Stretch]:
+    return [(spoken(words[0])[0], spoken(words[-1])[1]) for words in event]
+
+
+@given(breaths(), st.floats(-0.1, 0.1), st.sampled_from(["words", "spans", "none"]))
+def test_who_tells_every_word_leaves_nothing_untold(
+    event: list[list[Stretch]], drift: float, times: str
+) -> None:
+    """Whatever times it gives, and if they are a little wrong."""
+    finals = [timed(*[(s + drift, e + drift) for s, e in words]) for words in event]
+    if times == "spans":
+        finals = [TranscriptEvent(f.kind, f.text, (), f.start, f.end) for f in finals]
+    elif times == "none":
+        finals = [TranscriptEvent(f.kind, f.text) for f in finals]
+    assert missing_speech(voice(event), finals, event[-1][-1][1] + 1.0, POLICY) == 0
+
+
+@given(breaths(), st.data())
+def test_who_keeps_a_breath_to_himself_is_noticed(
+    event: list[list[Stretch]], data: st.DataObject
+) -> None:
+    """Wherever in the buffer it was."""
+    missing = data.draw(st.integers(0, len(event) - 1))
+    finals = [timed(*words) for i, words in enumerate(event) if i != missing]
+    left = missing_speech(voice(event), finals, event[-1][-1][1] + 1.0, POLICY)
+    since, until = voice(event)[missing]
+    assert 0 < left <= until - since + 0.001
+
+
+def test_the_end_of_a_breath() -> None:
+    """What follows the last word in one breath, as soon as it may be a word."""
+    final = timed((0.1, 0.5))
+    assert missing_speech([(0.0, 0.9)], [final], 2.0, POLICY) == 0
+    assert missing_speech([(0.0, 1.2)], [final], 2.0, POLICY) == pytest.approx(0.4)
+
+
+def test_a_cough_owes_nothing() -> None:
+    """Voice that is too short for a word is no reason to doubt."""
+    assert missing_speech([(0.0, 0.2)], [], 1.0, POLICY) == 0
+    assert missing_speech([(0.0, 0.3)], [], 1.0, POLICY) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        TranscriptEvent(EventKind.FINAL, "word"),
+        TranscriptEvent(EventKind.FINAL, "word", (), 0.0, 99.0),
+        TranscriptEvent(EventKind.FINAL, "word", (Word("word", 50.0, 99.0),)),
+        TranscriptEvent(EventKind.FINAL, "word", (), None, 5.0),
+    ],
+    ids=["none", "impossible", "words impossible", "an end alone"],
+)
+def test_times_that_say_nothing(final: TranscriptEvent) -> None:
+    """A text without usable times may tell any of the speech."""
+    assert missing_speech([(0.0, 5.0)], [final], 5.0, POLICY) == 0
+
+
+def test_an_empty_final_tells_nothing() -> None:
+    """Whatever its times are."""
+    assert (
+        missing_speech(
+            [(0.0, 5.0)], [TranscriptEvent(EventKind.FINAL, " ", (), 0.0, 5.0)], 5.0, POLICY
+        )
+        > 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "best"),
+    [([], None), ([0.0], 0), ([1.0], None), ([1.0, 0.0], 1), ([1.0, 1.0], 0), ([1.0, 2.0], 0)],
+)
+def test_who_is_believed(answers: list[float], best: int | None) -> None:
+    """One without a doubt, or the better of two; the first, if they are alike."""
+    assert best_answer(answers) == best

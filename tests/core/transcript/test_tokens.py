@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilient_stt.core.transcript.tokens import is_similar, match_repeated, tokenize
+
+
+def norms(text: str, language: str = "") -> list[str]:
+    return [t.norm for t in tokenize(text, language)]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("Hello, World!", "", ["hello", "world"]),
+        ("ＦＵＬＬ ｗｉｄｔｈ", "", ["full", "width"]),
+        ("don’t don't", "", ["don't", "don't"]),
+        ("'quoted'", "", ["quoted"]),
+        ("snake_case", "", ["snake", "case"]),
+        ("Straße STRASSE", "de", ["strasse", "strasse"]),
+        ("four 4", "en-US", ["4", "4"]),
+        ("cuatro 4", "es", ["4", "4"]),
+        ("four", "es", ["four"]),
+        ("four", "fi", ["four"]),
+        ("你好，world", "zh", ["你", "好", "world"]),
+        ("三点", "zh-Hant", ["3", "点"]),
+        ("こんにちは", "ja", list("こんにちは")),
+        ("สวัส", "th", list("สวัส")),
+        ("cafe\u0301", "", ["café"]),
+        ("… — !", "", []),
+        ("", "", []),
+    ],
+)
+def test_tokens(text: str, language: str, expected: list[str]) -> None:
+    """Case, punctuation, width, composition and number words do not count; characters of scripts
+    without spaces are tokens of their own.
+    """
+    assert norms(text, language) == expected
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "en", "zh", "x-nonsense", "-"]))
+def test_tokens_stand_in_their_text(text: str, language: str) -> None:
+    """Tokens are where they say, in order, not empty, and do not overlap."""
+    at = 0
+    for token in tokenize(text, language):
+        assert at <= token.start < token.end <= len(text)
+        assert token.norm
+        at = token.end
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("no", "no", True),
+        ("four", "for", False),
+        ("reservation", "reservations", True),
+        ("colour", "color", True),
+        ("house", "horse", True),
+        ("tree", "lake", False),
+        ("abc", "abd", False),
+    ],
+)
+def test_similar(a: str, b: str, same: bool) -> None:
+    """Longer words may differ by a spelling, short ones may not."""
+    assert is_similar(a, b) is same
+    assert is_similar(b, a) is same
+
+
+@pytest.mark.parametrize(
+    ("told", "new", "expected"),
+    [
+        ("a b c", "b c d", (2, 3)),
+        ("a b c", "a b c", (3, 3)),
+        ("a b c", "a b", (2, 2)),
+        ("a b c", "b", (1, 2)),
+        ("a b c", "d", (0, 0)),
+        ("a b c", "", (0, 0)),
+        ("", "a", (0, 0)),
+        ("a b a", "a b", (2, 2)),
+        ("a b a", "a c", (1, 3)),
+        ("no no", "no no no", (2, 2)),
+        ("no no", "no", (1, 1)),
+        ("a b c", "b x", (0, 0)),
+    ],
+)
+def test_retold(told: str, new: str, expected: tuple[int, int]) -> None:
+    """The longest re-telling counts that reaches the end of either text."""
+    assert match_repeated(told.split(), new.split(), is_similar) == expected
+
+
+words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
+
+
+@given(words, st.integers(0, 8), st.integers(0, 8))
+def test_retold_in_pieces(told: list[str], start: int, cut: int) -> None:
+    """A re-telling in two pieces, followed by new words, uses up what was told and no more."""
+    again = told[start:]
+    first, second = again[:cut], [*again[cut:], "new"]
+    count, used = match_repeated(told, first, is_similar)
+    assert count == len(first)
+    count, _ = match_repeated(told[used:], second, is_similar)
+    assert second[count:] == ["new"]

@@ -1,0 +1,498 @@
+"""Health that a fleet shares: several `ResilientSTT` as so many hosts, and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from livekit.agents import APIStatusError
+
+from resilient_stt import BreakerPolicy, Policies, RedisHealth, ResilientSTT
+from resilient_stt.core.health import probe_lease as lease
+from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.messages import ErrorKind
+from resilient_stt.fleet import redis
+from resilient_stt.fleet import sync as fleet
+from resilient_stt.fleet.wire import KEEP, NEWEST, PREFIX
+
+from ..support.fakes import Behaviour, FakeStream, FakeSTT, collect, fails, frames, says, texts
+from ..support.redis_server import Server, redis_server
+
+__all__ = ["redis_server"]
+
+PATIENCE = 10.0  # seconds for what is to happen, on a busy machine
+SERVER, AUTH = ErrorKind.SERVER, ErrorKind.AUTH
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody wants to wait for a second."""
+    monkeypatch.setattr(fleet, "SYNC_INTERVAL", 0.05)
+    monkeypatch.setattr(lease, "REFUSAL_COOLDOWN", 0.1)
+
+
+class Host:
+    """A `ResilientSTT` of two providers, which are the same for all hosts."""
+
+    def __init__(
+        self, url: str, first: Behaviour = FakeStream.listen, policies: Policies | None = None
+    ) -> None:
+        self.first = FakeSTT(first, provider="First", text="from the first")
+        self.second = FakeSTT(says("from the second"), provider="Second", text="from the second")
+        self.stt = ResilientSTT(
+            [self.first, self.second], health=RedisHealth(url), policies=policies, vad=None
+        )
+
+    @property
+    def breaker(self) -> Breaker:
+        return self.stt._health["first"].breaker
+
+    @property
+    def state(self) -> BreakerState:
+        return self.breaker.state(now())
+
+    def trip(self, kind: ErrorKind = SERVER) -> None:
+        """Three failures of the first provider."""
+        for _ in range(3):
+            self.breaker.record_failure(kind, now())
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def sharing(*hosts: Host) -> AsyncIterator[None]:
+    """As if all of them had a stream open; all have asked Redis."""
+    async with AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.stt.sharing())
+        await until(lambda: all(host.breaker.probe_lease.shared for host in hosts))
+        yield
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What is told of Redis, without what is told of providers."""
+    caplog.set_level(logging.DEBUG)
+
+    def told() -> list[str]:
+        return [r.getMessage() for r in caplog.records if "health is" in r.getMessage()]
+
+    return told
+
+
+# -- who is well
+
+
+async def test_a_new_stream_begins_with_who_is_well(redis_server: Server) -> None:
+    """One host is refused: the others never ask that provider."""
+    a = Host(redis_server.url, fails(APIStatusError("no", status_code=401)))
+    b = Host(redis_server.url)
+    stream = a.stt.stream()
+    await until(lambda: a.second.streams)
+    stream.push_frame(frames(0.02)[0])
+    await until(lambda: redis_server.ask("KEYS", "*first*verdict"))
+    b.stt.prewarm()  # as AgentSession does before it opens its stream
+    await until(lambda: b.state is BreakerState.LOCKED)
+    other = b.stt.stream()
+    other.push_frame(frames(0.02)[0])
+    await until(lambda: b.second.streams)
+    assert not b.first.streams
+    await stream.aclose()
+    await other.aclose()
+
+
+async def test_text_closes_it_for_all_and_who_works_goes_on(redis_server: Server) -> None:
+    """A trip elsewhere leaves a leg that works alone, and its text is the proof that ends it."""
+    a, b = Host(redis_server.url), Host(redis_server.url, echoes)
+    stream = b.stt.stream()
+    async with sharing(a, b):
+        stream.push_frame(frames(0.02)[0])
+        await until(lambda: b.breaker.observations.text_at > 0)
+        a.trip()
+        await until(lambda: b.state is BreakerState.OPEN)
+        assert a.state is BreakerState.OPEN
+        stream.push_frame(frames(0.02)[0])
+        await until(lambda: a.breaker.is_proven(now()))
+        assert (len(b.first.streams), len(b.second.streams)) == (1, 0)
+        await until(lambda: b"true" in redis_server.everything()[key(a, "verdict")][0])
+        told = redis_server.everything()[key(a, "verdict")]
+        rounds = calls(redis_server, "time")
+        await until(lambda: calls(redis_server, "time") > rounds + 6)
+        assert redis_server.everything()[key(a, "verdict")][0] == told[0]  # nobody says it again
+    await stream.aclose()
+
+
+async def test_a_verdict_is_told_by_who_found_it(redis_server: Server) -> None:
+    """Who has taken it over does not say it again, however long it lasts."""
+    a, b, c = (Host(redis_server.url) for _ in range(3))
+    async with sharing(a, b, c):
+        a.trip(AUTH)
+        await until(lambda: b.state is c.state is BreakerState.LOCKED)
+        told = redis_server.everything()[key(a, "verdict")][0]
+        rounds = calls(redis_server, "time")
+        await until(lambda: calls(redis_server, "time") > rounds + 6)
+        assert redis_server.everything()[key(a, "verdict")][0] == told
+        assert calls(redis_server, "eval") == 1
+
+
+async def echoes(stream: FakeStream) -> None:
+    """A final for every frame."""
+    async for _ in stream.heard():
+        stream.final("word")
+
+
+def key(host: Host, what: str) -> str:
+    """Of the first provider."""
+    return f"{PREFIX}{host.stt._setup.key('first')}:{what}"
+
+
+def calls(server: Server, command: str) -> int:
+    """How often all have given a command."""
+    return int(server.ask("INFO", "commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+async def test_batches_share_too(redis_server: Server) -> None:
+    """Of one alone the last words are said before it returns."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    a.first.error = APIStatusError("no", status_code=402)
+    event = await a.stt.recognize(frames(0.1))
+    assert event.alternatives[0].text == "from the second"
+    assert redis_server.everything()[key(a, "verdict")][1] > KEEP * 1000
+    async with sharing(b):
+        assert b.state is BreakerState.LOCKED
+    await a.stt.aclose()
+
+
+async def test_latency_is_known_to_all(redis_server: Server) -> None:
+    """The last hundred samples of the fleet, each once."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    async with sharing(a, b):
+        for n in range(130):
+            a.stt._health["first"].latency.add(n / 100)
+        await until(lambda: b.stt._health["first"].latency.p99 == 1.28)
+    samples, left = redis_server.everything()[key(a, "samples")]
+    assert [float(s) for s in samples] == [n / 100 for n in range(30, 130)]
+    assert 0 < left <= KEEP * 1000
+    assert b.stt._health["first"].latency.p99 is None  # who has left is alone
+
+
+# -- one probe at a time
+
+SOON = Policies(breaker=BreakerPolicy(break_duration=0.05))
+
+
+async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
+    """However many ask; when it is over, another may."""
+    hosts = [Host(redis_server.url, policies=SOON) for _ in range(6)]
+    async with sharing(*hosts):
+        hosts[0].trip()
+        await until(lambda: all(h.state is BreakerState.HALF_OPEN for h in hosts))
+        leased: list[Host] = []
+
+        def ask() -> bool:
+            leased.extend(h for h in hosts if h.breaker.acquire_probe(now()))
+            return bool(leased)
+
+        await until(ask)
+        held, left = redis_server.everything()[key(hosts[0], "lease")]
+        assert 15_000 < left <= 15_500
+        tries = calls(redis_server, "set")
+        await until(lambda: (ask(), calls(redis_server, "set") > tries + 5)[1])
+        assert len(leased) == 1
+        leased[0].breaker.probe_passed(now())
+        await until(lambda: (ask(), len(leased) > 1)[1])
+        assert (
+            redis_server.everything()[key(hosts[0], "lease")][0] != held or leased[0] is leased[1]
+        )
+
+
+async def test_a_grant_that_nobody_takes_is_given_back(redis_server: Server) -> None:
+    """Who asked has fallen silent; another's lease is never given back."""
+    a = Host(redis_server.url, policies=SOON)
+    async with sharing(a):
+        a.trip()
+        await until(lambda: a.state is BreakerState.HALF_OPEN)
+        assert not a.breaker.acquire_probe(now())
+        await until(lambda: not a.breaker.probe_lease.wanted)
+        assert key(a, "lease") in redis_server.everything()
+        await until(lambda: key(a, "lease") not in redis_server.everything())
+        assert not a.breaker.acquire_probe(now())
+        await until(lambda: key(a, "lease") in redis_server.everything())
+        redis_server.ask("SET", key(a, "lease"), "somebody else", "PX", 60_000)
+        await until(lambda: not a.breaker.probe_lease.surplus(now() + 1.0))
+    assert redis_server.everything()[key(a, "lease")][0] == b"somebody else"
+
+
+async def test_a_lease_ends_with_the_last_stream(redis_server: Server) -> None:
+    """Nobody is left who would probe."""
+    a = Host(redis_server.url, policies=SOON)
+    async with sharing(a):
+        a.trip()
+        await until(lambda: a.breaker.acquire_probe(now()))
+        assert key(a, "lease") in redis_server.everything()
+    assert key(a, "lease") not in redis_server.everything()
+
+
+# -- when Redis fails
+
+
+async def test_redis_dies_in_mid_call(
+    redis_server: Server, warnings: Callable[[], list[str]]
+) -> None:
+    """One warning, and leases are granted here; when it is back, it is told everything."""
+    a = Host(redis_server.url, says("word"), SOON)
+    stream = a.stt.stream()
+    async with sharing(a):
+        redis_server.kill()
+        await until(warnings)
+        stream.push_frame(frames(0.02)[0])
+        stream.end_input()
+        assert texts(await collect(stream)) == ["word"]
+        a.trip()
+        await until(lambda: a.breaker.acquire_probe(now()))
+        redis_server.start()
+        await until(lambda: len(warnings()) == 2)
+        await until(lambda: key(a, "verdict") in redis_server.everything())
+        assert a.breaker.probe_lease.shared
+    lost, back = warnings()
+    assert f"health is not shared: Redis at {redis_server.url} (ConnectionError): check" in lost
+    assert back == "health is shared again"
+
+
+async def test_redis_restarts_unnoticed(redis_server: Server) -> None:
+    """It has forgotten what it was told, and is told again."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    async with sharing(a):
+        a.trip(AUTH)
+        await until(lambda: key(a, "verdict") in redis_server.everything())
+        redis_server.kill()
+        redis_server.start()
+        async with sharing(b):
+            await until(lambda: b.state is BreakerState.LOCKED)
+
+
+async def test_redis_hangs(
+    redis_server: Server, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams begin, transcribe and end without it."""
+    monkeypatch.setattr(redis, "TIMEOUT", 0.2)
+    redis_server.ask("CLIENT", "PAUSE", 60_000)
+    a = Host(redis_server.url, says("word"))
+    stream = a.stt.stream()
+    stream.push_frame(frames(0.02)[0])
+    stream.end_input()
+    assert texts(await collect(stream)) == ["word"]
+    await stream.aclose()
+    stream = a.stt.stream()
+    await until(warnings)
+    await stream.aclose()
+    (told,) = warnings()
+    assert "(TimeoutError): check that it runs, and that this machine reaches it in time" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--requirepass", "s3cr3t"], "(AuthenticationError): check the user and the password"),
+        (["--maxmemory", "1"], "(OutOfMemoryError): it is full: raise its maxmemory"),
+        (["--replicaof", "127.0.0.1 1"], "(ReadOnlyError): its URL is that of a replica"),
+    ],
+)
+async def test_redis_refuses(
+    options: list[str], told: str, redis_server: Server, warnings: Callable[[], list[str]]
+) -> None:
+    """The advice is what the reason asks for; health goes on alone."""
+    redis_server.kill()
+    redis_server.start(*options)
+    a = Host(redis_server.url)
+    async with a.stt.sharing():
+        a.trip()
+        await until(warnings)
+        assert a.state is BreakerState.OPEN
+        assert not a.breaker.probe_lease.shared
+    assert [told in warning for warning in warnings()] == [True]
+
+
+async def test_strangers_under_our_keys(
+    redis_server: Server, warnings: Callable[[], list[str]]
+) -> None:
+    """Values and types that are none of ours say nothing, and are in nobody's way."""
+    a, b = Host(redis_server.url, policies=SOON), Host(redis_server.url, policies=SOON)
+    redis_server.ask("RPUSH", key(a, "verdict"), "x")
+    redis_server.ask("SET", key(a, "samples"), "x")
+    redis_server.ask("RPUSH", key(a, "lease"), "x")
+    async with sharing(a, b):
+        assert a.breaker.is_proven(now())
+        a.stt._health["first"].latency.add(0.5)
+        a.trip()
+        await until(lambda: b.state is BreakerState.HALF_OPEN)
+        await until(lambda: not b.breaker.acquire_probe(now()) and b.breaker.probe_lease.until > 0)
+        assert 0 < redis_server.ask("PTTL", key(a, "lease")) <= 15_500
+        redis_server.ask("DEL", key(a, "lease"))
+        await until(lambda: b.breaker.acquire_probe(now()))
+        await until(lambda: redis_server.everything()[key(a, "samples")][0] == [b"0.5000"])
+    assert not warnings()
+
+
+GARBAGE = [
+    "",
+    "x",
+    "99999999999999999 {}",
+    '1 {"by":"x","well":true}',  # of 1970: long proved
+    '99999999999999999 {"by":"x","well":false,"left":1e99}',
+    '99999999999999999 {"by":"x","well":false,"left":-5}',
+    '99999999999999999 {"by":"x","well":false,"trips":1000000}',
+    '99999999999999999 {"by":7,"well":false}',
+    "9 [" * 2000,
+    b"\xff\xfe\x00",
+]
+
+
+async def test_garbage_in_our_keys(redis_server: Server, warnings: Callable[[], list[str]]) -> None:
+    """It changes nothing, and does not keep what is right from being told."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    async with sharing(a, b):
+        for garbage in GARBAGE:
+            redis_server.ask("SET", key(a, "verdict"), garbage)  # type: ignore[arg-type]
+            redis_server.ask("RPUSH", key(a, "samples"), "x", "nan", "-1", "1e999")
+            rounds = calls(redis_server, "time")
+            await until(lambda: calls(redis_server, "time") > rounds + 3)  # noqa: B023
+            assert a.breaker.is_proven(now())
+        a.trip(AUTH)
+        await until(lambda: b.state is BreakerState.LOCKED)
+    assert not warnings()
+
+
+# -- what the scripts do
+
+
+async def test_the_newest_verdict_is_kept(redis_server: Server) -> None:
+    """By Redis's clock; one that is still to come is none, and nothing is dated later than now."""
+
+    def tell(stamp: int, text: str) -> int:
+        return int(redis_server.ask("EVAL", NEWEST, 1, "k", stamp, text, 60_000))
+
+    seconds, micro = redis_server.ask("TIME")
+    present = seconds * 1_000_000 + micro
+    assert tell(present - 10, "one") == 1
+    assert tell(present - 11, "older") == 0
+    assert tell(present - 10, "as old") == 0
+    assert tell(present - 9, "two") == 1
+    assert redis_server.ask("GET", "k") == f"{present - 9} two".encode()
+    assert tell(present + 10**12, "too late") == 1
+    stored = int(redis_server.ask("GET", "k").split()[0])
+    assert present < stored < present + 60_000_000
+    redis_server.ask("SET", "k", f"{present + 10**12} of a clock that was set back")
+    assert tell(present, "again") == 1
+    assert 0 < redis_server.ask("PTTL", "k") <= 60_000
+
+
+# -- what is left
+
+
+async def test_every_key_has_an_end(redis_server: Server) -> None:
+    """A fleet that is gone leaves nothing behind."""
+    a, b = Host(redis_server.url, policies=SOON), Host(redis_server.url, policies=SOON)
+    async with sharing(a, b):
+        a.stt._health["first"].latency.add(0.5)
+        a.trip()
+        await until(lambda: a.state is BreakerState.HALF_OPEN)
+        await until(lambda: a.breaker.acquire_probe(now()))
+        await until(lambda: len(redis_server.everything()) == 3)
+        a.stt._health["second"].breaker.record_failure(AUTH, now())
+        await until(lambda: len(redis_server.everything()) == 4)
+        found = redis_server.everything()
+    assert all(name.startswith(PREFIX) for name in found)
+    assert all(0 < left <= (KEEP + 400) * 1000 for _, left in found.values())
+
+
+async def test_no_connection_is_left(redis_server: Server) -> None:
+    """However streams end: at once, in mid-call, at their end; and a glance ends by itself."""
+    a = Host(redis_server.url, says("word"))
+    for patience in (0.0, 0.001, 0.01, 0.05):
+        stream, other = a.stt.stream(), a.stt.stream()
+        await asyncio.sleep(patience)
+        await stream.aclose()
+        await other.aclose()
+    stream = a.stt.stream()
+    stream.push_frame(frames(0.02)[0])
+    stream.end_input()
+    assert texts(await collect(stream)) == ["word"]
+    a.stt.prewarm()
+    a.stt.prewarm()
+    await asyncio.sleep(0)
+    await a.stt.aclose()
+    rounds = calls(redis_server, "time")
+    a.stt.prewarm()
+    await until(lambda: calls(redis_server, "time") > rounds)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    await until(lambda: not redis_server.connections())
+
+
+async def test_many_streams_have_one_connection(redis_server: Server) -> None:
+    """And the last of them, whichever it is, ends it."""
+    a = Host(redis_server.url)
+    streams = [a.stt.stream() for _ in range(20)]
+    await until(lambda: a.breaker.probe_lease.shared)
+    assert redis_server.connections() == 1
+    for stream in streams[:-1]:
+        await stream.aclose()
+    assert redis_server.connections() == 1
+    await streams[-1].aclose()
+    await until(lambda: not redis_server.connections())
+
+
+async def test_nothing_secret_leaves_the_process(
+    redis_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No key of a provider, no password of Redis: in its keys and values, in logs and reprs."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("CARTESIA_API_KEY", "s3cr3t-of-cartesia")
+    redis_server.kill()
+    redis_server.start("--requirepass", "s3cr3t-of-redis")
+    made = ResilientSTT.from_config(
+        {
+            "providers": {
+                "c": {"plugin": "cartesia", "options": {"model": "ink-whisper"}},
+                "d": {"plugin": "deepgram", "options": {"api_key": "s3cr3t-of-deepgram"}},
+            },
+            "health": {"store": redis_server.url.replace("//", "//:s3cr3t-of-redis@")},
+        }
+    )
+    async with made.sharing():
+        for health in made._health.values():
+            health.breaker.record_failure(AUTH, now())
+            health.latency.add(0.5)
+        await until(lambda: len(redis_server.everything("s3cr3t-of-redis")) == 4)
+        told = repr(
+            (made, made._setup, made._health_sync, redis_server.everything("s3cr3t-of-redis"))
+        )
+        redis_server.kill()
+        await until(lambda: caplog.records)
+    assert "cartesia:ink-whisper:" in told
+    assert "s3cr3t" not in told
+    assert "s3cr3t" not in caplog.text
+    assert not any("s3cr3t" in repr(r.__dict__) for r in caplog.records)
+
+
+@pytest.mark.parametrize("form", ["redis://127.0.0.1:{port}/3", "redis://localhost:{port}?db=3"])
+async def test_an_address_of_the_network(form: str, redis_server: Server) -> None:
+    """Host, port and database."""
+    a = Host(form.format(port=redis_server.port))
+    async with sharing(a):
+        a.trip()
+        await until(lambda: "db3" in redis_server.ask("INFO", "keyspace"))
+    assert not redis_server.everything()

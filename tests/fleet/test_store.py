@@ -1,0 +1,169 @@
+"""Health stores without a server: what they take and refuse, and what a provider is called."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import traceback
+from typing import Any
+
+import pytest
+from livekit.agents import stt
+from livekit.plugins import cartesia, deepgram
+
+from resilient_stt import ConfigurationError, MemoryHealth, RedisHealth, ResilientSTT
+from resilient_stt.core.health.breaker import Breaker
+from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.policy import BreakerPolicy
+from resilient_stt.fleet.identity import provider_key
+
+from ..support.fakes import FakeSTT
+
+# -- addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost", "redis://localhost"),
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://me:s3cr3t@host:1/2", "redis://host:1/2"),
+        ("redis://:s3c%40r3t@host", "redis://host"),
+        ("rediss://:s3cr3t@[::1]:6380/1", "rediss://[::1]:6380/1"),
+        ("rediss://host?ssl_cert_reqs=none", "rediss://host"),
+        ("unix:///run/redis.sock?db=3&password=s3cr3t", "unix:///run/redis.sock"),
+        ("unix://me:s3cr3t@/run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_is_told_without_its_password(url: str, shown: str) -> None:
+    """Nobody's name, no password, no options."""
+    assert repr(RedisHealth(url)) == f"RedisHealth({shown!r})"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (7, "the URL of a Redis is a text"),
+        ("", "begins with redis://, rediss:// or unix://"),
+        ("host:6379", "begins with redis://"),
+        ("http://s3cr3t@host", "begins with redis://"),
+        ("redis://", "needs its host"),
+        ("redis:///0", "needs its host"),
+        ("redis://:s3cr3t@:6379", "needs its host"),
+        ("redis://host:0", "no valid URL"),
+        ("redis://host:s3cr3t", "no valid URL"),
+        ("redis://host:99999", "no valid URL"),
+        ("redis://[::1", "no valid URL"),
+        ("redis://:s3cr/3t@host", "no valid URL"),
+        ("redis://:s3cr3t#1@host", "no valid URL"),
+        ("redis://:s3cr3t@host/zero", "ends with a number"),
+        ("redis://:s3cr3t@host /0", "has no spaces in it"),
+        ("redis://host\n", "has no spaces in it"),
+        ("redis://host?s3cr3t=1", "has options"),
+        ("redis://host?db=s3cr3t", "has options"),
+        ("unix://", "needs its path"),
+        ("unix://run/redis.sock", "needs its path"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: Any, told: str) -> None:
+    """With what to write, and nothing of it repeated."""
+    with pytest.raises(ConfigurationError, match=told) as raised:
+        RedisHealth(url)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "s3cr3t" not in shown.replace(f'"{url}"', "")
+
+
+def test_the_package_is_named_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is needed by those alone who share."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r'pip install "resilient-stt\[redis\]"'):
+        RedisHealth("redis://localhost")
+
+
+def test_it_is_not_imported_before_it_is_needed() -> None:
+    """Most have no fleet."""
+    import subprocess
+    import sys
+
+    check = "import sys, resilient_stt; sys.exit('redis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("wrong", ["redis://localhost", 7, RedisHealth])
+async def test_what_is_no_store_is_refused(wrong: Any) -> None:
+    """With what to give."""
+    with pytest.raises(ConfigurationError, match="health is a health store, such as RedisHealth"):
+        ResilientSTT([FakeSTT()], health=wrong)
+
+
+async def test_in_memory_nothing_is_to_be_done() -> None:
+    """The default: no task, nobody to be asked."""
+    keeper = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    async with keeper.running():
+        keeper.refresh()
+        assert len(asyncio.all_tasks()) == 1
+    await keeper.aclose()
+    assert repr(MemoryHealth()) == "MemoryHealth()"
+
+
+def test_before_there_is_a_loop_nobody_looks() -> None:
+    """`prewarm` may be called where a worker starts."""
+    keeper = RedisHealth("redis://localhost").sync(
+        [("k", ProviderHealth(Breaker(BreakerPolicy())))]
+    )
+    keeper.refresh()
+    assert repr(keeper) == "FleetSync('redis://localhost', users=0, lost=False)"
+
+
+# -- what providers are called
+
+
+def key(provider: stt.STT[Any], variable: str = "", **options: Any) -> str:
+    return provider_key(provider, options, variable)
+
+
+def test_a_provider_has_the_same_name_everywhere() -> None:
+    """However it was told: in code, by options, by the environment."""
+    one, two = (cartesia.STT(model="ink-whisper", api_key="k") for _ in range(2))
+    assert key(one) == key(two) == key(one, model="ink-whisper", api_key="k")
+    assert key(one).startswith("cartesia:ink-whisper:")
+    assert len(key(one)) == len("cartesia:ink-whisper:") + 16
+
+
+def test_what_makes_another_provider_of_it() -> None:
+    """Model, address, credential and language, each by itself; LiveKit's plugins keep them."""
+    url = "https://api.eu.deepgram.com/v1/listen"
+    made = [
+        deepgram.STT(api_key="k"),
+        deepgram.STT(api_key="other"),
+        deepgram.STT(api_key="k", model="nova-2"),
+        deepgram.STT(api_key="k", base_url=url),
+        deepgram.STT(api_key="k", language="es"),
+        cartesia.STT(api_key="k", model="ink-whisper"),
+        cartesia.STT(api_key="other", model="ink-whisper"),
+        cartesia.STT(api_key="k", model="ink-whisper", base_url="https://example.com"),
+        cartesia.STT(api_key="k", model="ink-whisper", language="es"),
+    ]
+    assert len({key(one) for one in made}) == len(made)
+
+
+def test_a_key_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where neither its options nor the object tell of another."""
+    fake = FakeSTT()
+    monkeypatch.setenv("FAKE_KEY", "one")
+    first = key(fake, "FAKE_KEY")
+    monkeypatch.setenv("FAKE_KEY", "two")
+    assert key(fake, "FAKE_KEY") != first
+    assert key(fake, "FAKE_KEY", api_key="x") == key(fake, api_key="x")
+
+
+def test_a_name_is_safe_to_print() -> None:
+    """Also of what is called oddly; nothing of a credential or an address is in it."""
+    fake = FakeSTT(provider="Odd one:\n*\x00é" + "x" * 99)
+    named = key(fake, api_key="s3cr3t", base_url="https://me:s3cr3t@host")
+    assert named.startswith("odd-one_")
+    assert named.isascii()
+    assert named.isprintable()
+    assert named.count(":") == 2
+    assert "s3cr3t" not in named
+    assert len(named) < 200

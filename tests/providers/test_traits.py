@@ -1,0 +1,227 @@
+"""What is known of models: how fast they are fed, what they are asked, what they speak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from livekit.agents import inference, stt
+from livekit.plugins import cartesia, deepgram
+
+from resilient_stt import Pace, ResilientSTT
+from resilient_stt.config.tags import is_tag
+from resilient_stt.core.policy import ProviderTraits
+from resilient_stt.providers.defaults import plugin_of
+from resilient_stt.providers.traits import (
+    TABLE,
+    batch_only,
+    language_support,
+    model_of,
+    supports,
+    traits_of,
+)
+
+from ..support.fakes import FakeSTT
+
+
+class Plugged(FakeSTT):
+    """An STT that says it lives in a plugin which we know nothing of."""
+
+
+Plugged.__module__ = "livekit.plugins.some_vendor.stt"
+
+
+def test_whisper_is_flushed_at_the_end_of_speech() -> None:
+    """ink-whisper says nothing until an utterance ends, and answers a flush."""
+    traits = traits_of("mine", cartesia.STT(model="ink-whisper", api_key="k"))
+    assert (traits.name, traits.key_variable) == ("mine", "CARTESIA_API_KEY")
+    assert traits.pace == Pace(burst=8.0, rate=1.5)
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        False,
+        True,
+        True,
+    )
+    assert (traits.final_timeout, traits.end_of_turn_timeout) == (1.6, 0.0)
+
+
+@pytest.mark.parametrize("model", ["ink-whisper", "ink-whisper-2025-06-04"])
+def test_dated_models_are_as_their_family(model: str) -> None:
+    """A snapshot of a model behaves as the model."""
+    assert traits_of("c", cartesia.STT(model=model, api_key="k")).slow_endpointing
+
+
+def test_ink_2_finds_the_ends_of_turns_by_itself() -> None:
+    """ink-2 gives interim transcripts, ignores a flush, and may keep a turn open for seconds."""
+    traits = traits_of("c", cartesia.STT(model="ink-2", api_key="k"))
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        False,
+        False,
+    )
+    assert traits.final_timeout == 1.6
+    assert traits.end_of_turn_timeout > 5.6  # its own turn_end_timeout_ms
+    assert traits == traits_of("c", cartesia.STT(api_key="k")), "ink-2 is the plugin's default"
+
+
+def test_deepgram_tells_finals_soon() -> None:
+    """Deepgram's nova models give interims, answer a flush, and need none at the end of speech."""
+    traits = traits_of("d", deepgram.STT(api_key="k"))
+    assert traits.key_variable == "DEEPGRAM_API_KEY"
+    assert traits.pace == Pace(burst=8.0, rate=2.0)
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        True,
+        False,
+    )
+    assert (traits.final_timeout, traits.end_of_turn_timeout) == (1.2, 0.0)
+
+
+def test_interims_that_are_off_are_not_expected() -> None:
+    """What the caller has turned off must not count as silence."""
+    assert not traits_of("d", deepgram.STT(api_key="k", interim_results=False)).interim_results
+
+
+def test_flux_is_not_nova() -> None:
+    """Deepgram's Flux is another class of the same plugin: it decides on turns, and is not
+    flushed; its key is the same."""
+    traits = traits_of("d", deepgram.STTv2(api_key="k"))
+    assert traits.key_variable == "DEEPGRAM_API_KEY"
+    assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+        True,
+        False,
+        False,
+    )
+    assert traits.end_of_turn_timeout > 5.0  # its eot_timeout_ms
+    assert traits.pace == Pace()
+
+
+def test_an_unknown_plugin_is_taken_at_its_word() -> None:
+    """Only its capabilities are known: the rest is careful, and nothing is flushed unasked."""
+    careful = traits_of("v", Plugged(provider="Some Vendor"))
+    assert (careful.pace, careful.slow_endpointing) == (Pace(), False)
+    assert (careful.interim_results, careful.manual_flush, careful.end_of_turn_timeout) == (
+        False,
+        False,
+        0.0,
+    )
+    assert careful.final_timeout > traits_of("c", cartesia.STT(api_key="k")).final_timeout
+    able = traits_of("v", Plugged(interim_results=True, manual_flush=True))
+    assert (able.interim_results, able.manual_flush) == (True, True)
+    assert able.end_of_turn_timeout > 0
+
+
+def test_what_is_no_plugin_has_no_variable() -> None:
+    """Of somebody's own STT nobody knows where its key comes from."""
+    assert traits_of("f", FakeSTT()).key_variable == ""
+    assert traits_of("f", FakeSTT()) == ProviderTraits(name="f", final_timeout=2.5)
+
+
+@pytest.mark.virtual_time
+async def test_one_that_cannot_stream_is_wrapped() -> None:
+    """Cut into utterances by a VAD: finals only, nothing to flush, and time enough for the VAD's
+    own silence and the request."""
+    batch = FakeSTT(streaming=False, provider="Own")
+    vad = inference.VAD()
+    adapter = stt.StreamAdapter(stt=batch, vad=vad)
+    for provider in (batch, adapter):
+        traits = traits_of("own", provider)
+        assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
+            False,
+            False,
+            False,
+        )
+        assert (traits.final_timeout, traits.end_of_turn_timeout) == (2.5, 0.0)
+    assert plugin_of(adapter) == "own"
+    made = ResilientSTT([batch], vad=vad)
+    assert made.names == {"own"}
+    await made.aclose()
+    await adapter.aclose()
+
+
+@pytest.mark.parametrize(
+    ("tag", "is_spoken"),
+    [
+        *(("es", True), ("es-MX", True), ("ES-mx", True), ("zh-Hant-TW", True), ("zh-x-own", True)),
+        *(("e", False), ("esp", False), ("fr", False), ("pt", False), ("pt-PT", False)),
+        ("pt-BR", True),
+    ],
+)
+def test_a_language_is_looked_up_by_its_tag(tag: str, is_spoken: bool) -> None:
+    """A list has a tag, or a wider one; a narrower one is not enough (RFC 4647, lookup)."""
+    assert supports({"es", "zh", "pt-BR"}, tag) is is_spoken
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        *(("nova-3", "nova-3"), ("nova-3-general", "nova-3"), ("nova-3-2025-02-01", "nova-3")),
+        *(("nova-3-medical", ""), ("nova-30", ""), ("nova-2", "nova-2"), ("nova-2-phonecall", "")),
+        ("my-own-model-id", ""),
+    ],
+)
+def test_models_of_a_family(model: str, family: str) -> None:
+    """A snapshot is as its model; a special one is not, and of it no languages are known."""
+    known = model_of("deepgram", "STT", model)
+    assert known is not None
+    assert known.family == family
+    assert (known.languages is None) is (family == "")
+
+
+def test_the_table() -> None:
+    """Every language is a tag, what is told apart is spoken, and a class ends with the rest."""
+    for model in TABLE:
+        assert all(is_tag(tag) for tag in model.languages or ())
+        assert model.multi <= (model.languages or frozenset())
+    for plugin in ("cartesia", "deepgram"):
+        rest = model_of(plugin, "STT", "of tomorrow")
+        assert rest is not None
+        assert rest.languages is None
+
+
+@pytest.mark.parametrize(
+    ("language", "model"),
+    [("", "ink-2"), ("en-GB", "ink-2"), ("english", "ink-2"), ("es", "ink-whisper")],
+)
+def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
+    """By the language, as the plugin does when none is named."""
+    assert language_support("cartesia", "STT", {"language": language}, "").model == model
+    assert cartesia.STT(language=language or None, api_key="k").model == model
+
+
+@pytest.mark.parametrize(
+    ("options", "detects"),
+    [({"language": "multi"}, True), ({"language": "es"}, False)],
+)
+def test_who_finds_languages_out(options: dict[str, Any], detects: bool) -> None:
+    """Is known before the provider is made, and after."""
+    assert language_support("deepgram", "STT", options, "nova-3").language_detection is detects
+    assert traits_of("d", deepgram.STT(api_key="k", **options)).language_detection is detects
+
+
+def test_what_the_stream_of_a_plugin_refuses() -> None:
+    """Deepgram's finds no language out by `detect_language`: it raises."""
+    options = {"detect_language": True, "model": "nova-3"}
+    assert batch_only("deepgram", "STT", options) == ["detect_language"]
+    assert batch_only("deepgram", "STT", {"detect_language": False}) == []
+    assert batch_only("deepgram", "STTv2", options) == []
+    assert not traits_of("d", deepgram.STT(api_key="k", detect_language=True)).language_detection
+
+
+@pytest.mark.parametrize("model", ["ink-whisper", "ink-2"])
+def test_only_who_tells_languages_apart_takes_multi(model: str) -> None:
+    """Cartesia's models hear in one language; of models that nobody knows it is believed."""
+    hearing = language_support("cartesia", "STT", {"model": model, "language": "multi"}, "")
+    assert (hearing.language_detection, hearing.supports("multi")) == (False, False)
+    assert language_support(
+        "deepgram", "STT", {"model": "nova-9", "language": "multi"}, ""
+    ).language_detection
+
+
+def test_what_is_told_is_believed() -> None:
+    """Over the table, and one half of a pace without the other."""
+    provider = deepgram.STT(api_key="k")
+    told = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_timeout": 9.0})
+    assert told == replace(
+        traits_of("d", provider), pace=Pace(burst=8.0, rate=3.0), final_timeout=9.0
+    )

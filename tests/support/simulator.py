@@ -1,0 +1,755 @@
+"""A virtual clock, a speaker and scripted recognisers around one `Session`.
+
+A recogniser knows only the samples it was sent and answers with the words it heard whole; a word
+heard in part comes back as a wrong fragment. So a lost, repeated or clipped word shows in the text.
+Noise is a word without text: the voice detector reports it, and no recogniser hears anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from resilient_stt.core.engine import FailoverEngine
+from resilient_stt.core.events import Event
+from resilient_stt.core.health.breaker import Breaker
+from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.hedging.budget import HedgeBudget
+from resilient_stt.core.messages import (
+    AudioPushed,
+    CloseConnection,
+    Command,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
+    Emit,
+    EndInput,
+    ErrorKind,
+    EventKind,
+    Finish,
+    FlushConnection,
+    FlushRequested,
+    GiveUp,
+    Input,
+    InputEnded,
+    OpenConnection,
+    ProviderEvent,
+    ReleaseAudio,
+    ReportAvailability,
+    ReportEvent,
+    Role,
+    SendAudio,
+    SetServing,
+    SpeechEnded,
+    SpeechStarted,
+    StreamOpened,
+    TranscriptEvent,
+    Word,
+)
+from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPolicy
+from resilient_stt.core.routing.language import LanguageTracker, Router
+
+RATE = 16_000
+START_DELAY = 0.1
+"""Voice that it takes the voice detector to be sure of speech."""
+END_DELAY = 0.35
+"""Silence that it takes it to be sure of the end."""
+BUSY = 300
+"""Inputs at one moment that mean that time stands still."""
+MANY = 50_000
+"""Inputs that no simulation needs."""
+NOTICED = 0.1
+"""Part of a clipped word from which a recogniser writes something."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A word as it was spoken: seconds of session audio, on whole samples."""
+
+    text: str
+    start: float
+    end: float
+
+
+def speak(*words: tuple[str, float, float]) -> list[Spoken]:
+    """Words as (text, silence before, duration)."""
+    spoken, at = [], 0.0
+    for text, gap, length in words:
+        start = round(at + gap, 3)
+        at = round(start + length, 3)
+        spoken.append(Spoken(text, start, at))
+    return spoken
+
+
+def noise(before: float, length: float) -> tuple[str, float, float]:
+    """A cough, or music, as `speak` takes it: voice to the detector, and no words to anybody."""
+    return ("", before, length)
+
+
+def sentence(
+    text: str, *, before: float = 0.6, word: float = 0.3, gap: float = 0.05
+) -> list[tuple[str, float, float]]:
+    """The words of a text as `speak` takes them: the first one `before` seconds late."""
+    return [(piece, gap if index else before, word) for index, piece in enumerate(text.split())]
+
+
+# -- what goes wrong with one connection
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Opening it fails."""
+
+    kind: ErrorKind = ErrorKind.CONNECT
+    after: float = 0.05
+
+
+HANGS = Refused(after=1.5)
+"""The handshake hangs until the connect timeout."""
+
+
+@dataclass(frozen=True)
+class Drops:
+    """It drops so long after it was opened; `telling` what it had not finalised yet."""
+
+    after: float
+    telling: bool = False
+    kind: ErrorKind = ErrorKind.DROPPED
+
+
+@dataclass(frozen=True)
+class EndsEarly:
+    """It ends without an error while it is still fed; it drops, if that is over."""
+
+    after: float
+
+
+@dataclass(frozen=True)
+class DropsAtEnd:
+    """It drops when told that the input has ended, before its last final."""
+
+    after: float = 0.05
+
+
+@dataclass(frozen=True)
+class LosesTail:
+    """Told that the input has ended, it ends cleanly, its last final missing."""
+
+
+@dataclass(frozen=True)
+class NeverEnds:
+    """Told that the input has ended, it goes on for ever; `telling` its last final or not."""
+
+    telling: bool = True
+
+
+@dataclass(frozen=True)
+class Stalls:
+    """It says nothing any more so long after it was opened, and what it held back comes at once if
+    that `lasts` not for ever. `ends`: told that the input has ended, it ends all the same."""
+
+    after: float
+    lasts: float = math.inf
+    ends: bool = False
+
+    def mute(self, lived: float) -> bool:
+        return self.after <= lived < self.after + self.lasts
+
+
+DEAF = Stalls(0.0)
+"""It connects, and never says anything."""
+
+
+@dataclass(frozen=True)
+class SaysEmpty:
+    """So long after it was opened its finals are empty, and it gives no interim transcripts."""
+
+    after: float = 0.0
+
+
+@dataclass(frozen=True)
+class Slow:
+    """All that it says comes so many seconds later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LosesFinal:
+    """One of its finals, the `nth` from 0, is never told; `drafted`: what interims told of it is.
+
+    It goes on as if nothing had happened. `on`: none is told from then on.
+    """
+
+    nth: int = 0
+    drafted: bool = True
+    on: bool = False
+
+
+Fault = (
+    Refused
+    | Drops
+    | EndsEarly
+    | DropsAtEnd
+    | LosesTail
+    | NeverEnds
+    | Stalls
+    | SaysEmpty
+    | Slow
+    | LosesFinal
+)
+
+
+@dataclass
+class Recogniser:
+    """A provider: how it recognises, and what goes wrong with its connections, one after another.
+
+    `down`: seconds of the session between which it answers to nobody. `stalled`: the same, but its
+    connections stay open, and those that were open then say nothing any more.
+    """
+
+    name: str = "a"
+    faults: Sequence[Fault | None] = ()
+    down: Sequence[tuple[float, float]] = ()
+    stalled: Sequence[tuple[float, float]] = ()
+    times: str = "words"
+    """`words`, `end` or `none`."""
+    latency: float = 0.2
+    endpointing: float = 0.3
+    """Silence after which it finalises."""
+    speed: float = 20.0
+    """How many times faster than real time it hears."""
+    most: int = 99
+    """Words that it gathers before it finalises without a pause."""
+    interims: bool = True
+    flushes: bool = True
+    """A flush makes it finalise."""
+    slow_endpointing: bool = False
+    final_timeout: float = 1.2
+    end_of_turn_timeout: float = 0.0
+    empties: bool = False
+    """It says empty finals where it hears no words, once a second."""
+    jitter: Callable[[int], float] = lambda _: 0.0
+    """Error of the time of the n-th edge of a word."""
+    spell: Callable[[str], str] = str
+    pace: Pace = field(default_factory=lambda: Pace(burst=5.0, rate=2.0))
+
+    def is_down(self, at: float) -> bool:
+        return any(since <= at < until for since, until in self.down)
+
+    @property
+    def traits(self) -> ProviderTraits:
+        return ProviderTraits(
+            name=self.name,
+            pace=self.pace,
+            interim_results=self.interims,
+            manual_flush=self.flushes,
+            slow_endpointing=self.slow_endpointing,
+            final_timeout=self.final_timeout,
+            end_of_turn_timeout=self.end_of_turn_timeout,
+        )
+
+
+@dataclass
+class Part:
+    """How much of a word a leg was sent, in samples of session and in seconds of leg audio."""
+
+    since: int
+    until: int
+    start: float
+    end: float
+    whole: bool = True
+
+
+class Connection:
+    """One stream of a recogniser."""
+
+    def __init__(
+        self, sim: Simulation, connection: int, recogniser: Recogniser, fault: Fault | None
+    ):
+        self.sim = sim
+        self.leg = connection
+        self.of = recogniser
+        self.fault = fault
+        self.spans: list[tuple[int, int]] = []
+        self.sent = 0
+        self.ended = False
+        self.opened_at = self._busy = sim.now
+        self._told_at = sim.now
+        self._late = fault.seconds if isinstance(fault, Slow) else 0.0
+        self._wordless_at = 0.0
+        self._words = iter([w for w in sim.words if w.text])
+        self._word = next(self._words, None)
+        self._part: Part | None = None
+        self._pending: list[Word] = []
+        self._started = False
+        self._edges = itertools.count()
+        self._finals = 0
+        self._schedule_fault()
+
+    # -- from the session
+
+    def hear(self, start: int, end: int) -> None:
+        self.spans.append((start, end))
+        at = self.sent / RATE
+        self.sent += end - start
+        self._busy = max(self._busy, self.sim.now) + (end - start) / RATE / self.of.speed
+        if isinstance(self.fault, Refused):
+            return
+        while self._word and round(self._word.start * RATE) < end:
+            if not self._listen(self._word, start, end, at):
+                break
+            self._word = next(self._words, None)
+        speaking = self._part is not None
+        if not speaking:
+            self._endpoint(self.sent / RATE)
+        if speaking or self._pending:
+            self._wordless_at = self.sent / RATE
+        elif self.of.empties and self.sent / RATE >= self._wordless_at + 1.0:
+            self._wordless_at = self.sent / RATE
+            self._say(TranscriptEvent(EventKind.FINAL))
+
+    def flush(self) -> None:
+        if self.of.flushes:
+            self._finalise(len(self._pending))
+
+    def end(self) -> None:
+        self.ended = True
+        if isinstance(self.fault, Refused):
+            return
+        if isinstance(self.fault, DropsAtEnd):
+            self._in(self.fault.after, ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop"))
+        elif isinstance(self.fault, LosesTail):
+            self._say_at(self._busy + 0.05, ConnectionEnded(self.leg))
+        elif not isinstance(self.fault, NeverEnds):
+            self._finalise(len(self._pending))
+            self._say_at(self._heard_at + 0.05, ConnectionEnded(self.leg))
+        elif self.fault.telling:
+            self._finalise(len(self._pending))
+
+    # -- hearing
+
+    def _listen(self, word: Spoken, start: int, end: int, at: float) -> bool:
+        """Hear a span of it; whether it is over."""
+        first, last = round(word.start * RATE), round(word.end * RATE)
+        since, until = max(first, start), min(last, end)
+        if since < until:
+            edges = (at + (since - start) / RATE, at + (until - start) / RATE)
+            part = self._part
+            if part is None:
+                self._endpoint(edges[0])
+                part = self._part = Part(since, until, *edges, whole=since == first)
+            else:
+                part.whole = part.whole and part.until == since
+                part.until, part.end = until, edges[1]
+            self._start_speech(part)
+        if end < last:
+            return False
+        if self._part:
+            self._finish_word(word, self._part, last)
+        self._part = None
+        return True
+
+    def _start_speech(self, part: Part) -> None:
+        if not self._started and part.end - part.start >= NOTICED:
+            self._started = True
+            self._say(TranscriptEvent(EventKind.START))
+
+    def _finish_word(self, word: Spoken, part: Part, last: int) -> None:
+        whole = part.whole and part.until == last
+        if not whole and part.end - part.start < NOTICED:
+            return
+        text = self.of.spell(word.text) if whole else f"fragment{word.start:.0f}"
+        jitter = [self.of.jitter(next(self._edges)) for _ in range(2)]
+        start = max(0.0, part.start + jitter[0])
+        self._pending.append(Word(text, start, max(start + 0.02, part.end + jitter[1])))
+        if len(self._pending) >= self.of.most:
+            self._finalise(self.of.most)
+        elif self.of.interims:
+            self._say(self._transcript(EventKind.INTERIM, self._pending))
+
+    def _endpoint(self, at: float) -> None:
+        """Finalise after enough silence."""
+        if self._started and not self._pending:
+            self._finalise(0)
+        elif self._pending and at - self._pending[-1].end >= self.of.endpointing:
+            self._finalise(len(self._pending))
+
+    def _finalise(self, count: int) -> None:
+        event, self._pending = self._pending[:count], self._pending[count:]
+        if event:
+            self._told_at = self._heard_at
+            self._say(self._transcript(EventKind.FINAL, event))
+        if self._started and not self._pending:
+            self._started = False
+            self._say(TranscriptEvent(EventKind.END))
+
+    def _transcript(self, kind: EventKind, words: Sequence[Word]) -> TranscriptEvent:
+        text = " ".join(w.text for w in words)
+        if self.of.times == "words":
+            return TranscriptEvent(kind, text, tuple(words), words[0].start, words[-1].end)
+        if self.of.times == "end":
+            return TranscriptEvent(kind, text, (), words[0].start, words[-1].end)
+        return TranscriptEvent(kind, text)
+
+    # -- saying
+
+    @property
+    def _heard_at(self) -> float:
+        """When it can say something about what it was sent."""
+        return self._busy + self.of.latency + self._late
+
+    def _say(self, event: TranscriptEvent) -> None:
+        fault = self.fault
+        if isinstance(fault, SaysEmpty) and self.sim.now >= self.opened_at + fault.after:
+            if event.kind is EventKind.INTERIM:
+                return
+            event = TranscriptEvent(event.kind)
+        if isinstance(fault, LosesFinal) and event.text and self._loses(event, fault):
+            return
+        self._say_at(self._heard_at, ProviderEvent(self.leg, event))
+
+    def _loses(self, event: TranscriptEvent, fault: LosesFinal) -> bool:
+        """Whether this is of the final that gets lost."""
+        number = self._finals
+        self._finals += event.kind is EventKind.FINAL
+        lost = number >= fault.nth if fault.on else number == fault.nth
+        return lost and (event.kind is EventKind.FINAL or not fault.drafted)
+
+    def _say_at(self, at: float, event: Input) -> None:
+        self.sim.at(at, lambda: self._tell(event))
+
+    def _in(self, seconds: float, event: Input) -> None:
+        self._say_at(self.sim.now + seconds, event)
+
+    def _tell(self, event: Input) -> None:
+        if self.leg not in self.sim.legs:
+            return
+        until = self._mute_until(event)
+        if until is None or until <= self.sim.now:
+            self.sim.handle(event)
+        elif until < math.inf:
+            self._say_at(until, event)
+
+    def _mute_until(self, event: Input) -> float | None:
+        """Until when this is held back, if it is."""
+        if isinstance(event, ConnectionFailed):
+            return None
+        now = self.sim.now
+        for since, until in self.of.stalled:
+            if now >= self.sim.base + since and self.opened_at < self.sim.base + until:
+                return math.inf
+        fault = self.fault
+        if not isinstance(fault, Stalls) or not fault.mute(now - self.opened_at):
+            return None
+        if fault.ends and isinstance(event, ConnectionEnded):
+            return None
+        return self.opened_at + fault.after + fault.lasts
+
+    def _schedule_fault(self) -> None:
+        match self.fault:
+            case Refused(kind, after):
+                self._in(after, ConnectionFailed(self.leg, kind, "refused", backoff=self.sim.wait))
+            case Drops(after):
+                self.sim.at(self.sim.now + after, self._drop)
+            case EndsEarly(after):
+                self.sim.at(self.sim.now + after, self._end_early)
+
+    def _drop(self) -> None:
+        assert isinstance(self.fault, Drops)
+        # a plugin can only tell what comes after all that it was told
+        if self.fault.telling and self._pending and self.sim.now >= self._told_at:
+            self._tell(ProviderEvent(self.leg, self._transcript(EventKind.FINAL, self._pending)))
+        self._tell(ConnectionFailed(self.leg, self.fault.kind, "drop", backoff=self.sim.wait))
+
+    def _end_early(self) -> None:
+        wait = self.sim.wait
+        if self.ended:  # a clean end would pass for an answer
+            self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop", backoff=wait))
+        else:
+            self._tell(ConnectionEnded(self.leg, backoff=wait))
+
+    def go_down(self) -> None:
+        self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "down", backoff=self.sim.wait))
+
+
+def routing(providers: Sequence[ProviderTraits]) -> LanguageTracker:
+    """The routing of a session that has one route."""
+    return LanguageTracker(Router({"default": providers}), RoutingPolicy())
+
+
+class Simulation:
+    """Runs a session to its end and keeps what it did; checks every command on the way."""
+
+    def __init__(
+        self,
+        words: Sequence[Spoken],
+        recognisers: Sequence[Recogniser],
+        *,
+        vad_enabled: bool = True,
+        tail: float = 0.6,
+        flushes: Sequence[float] = (),
+        policies: Policies | None = None,
+        frame: float = 0.05,
+        base: float = 1_000.7,
+        pad: float = 0.0,
+        rush: float = 1.0,
+    ) -> None:
+        """`pad`: how far the voice detector's segments reach beyond the voice.
+
+        `rush`: how many times faster than real time the audio is pushed.
+        """
+        self.words = list(words)
+        self.recognisers = {r.name: r for r in recognisers}
+        self.policies = policies or Policies()
+        self.health = {r.name: ProviderHealth(Breaker(self.policies.breaker)) for r in recognisers}
+        watchdog = self.policies.watchdog
+        self.budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        self.session = FailoverEngine(
+            routing([r.traits for r in recognisers]),
+            self.health,
+            self.policies,
+            self.budget,
+            vad_enabled=vad_enabled,
+        )
+        self.vad_enabled = vad_enabled
+        self.pad = pad
+        self.rush = rush
+        self.base = base
+        self.now = base
+        self.legs: dict[int, Connection] = {}
+        self.roles: dict[int, Role] = {}
+        """What each leg was opened for."""
+        self.closed: list[Connection] = []
+        self.commands: list[tuple[float, Command]] = []
+        self.inputs: list[tuple[float, Input]] = []
+        self.pushed = 0
+        self.released = 0
+        self._world = {
+            "tail": tail,
+            "frame": frame,
+            "base": base,
+            "pad": pad,
+            "vad_enabled": vad_enabled,
+        }
+        self._busy = 0
+        """Inputs at this moment."""
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._faults = {r.name: iter(r.faults) for r in recognisers}
+        self._speak(frame, tail, flushes)
+        for recogniser in recognisers:
+            for since, _ in recogniser.down:
+                self.at(base + since, partial(self._go_down, recogniser.name))
+
+    def __repr__(self) -> str:
+        words = [(w.text, w.start, w.end) for w in self.words]
+        return f"Simulation({words}, {list(self.recognisers.values())}, {self._world})"
+
+    # -- the world
+
+    def at(self, when: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._queue, (when, next(self._order), action))
+
+    @property
+    def wait(self) -> float:
+        retry = self.policies.retry
+        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.session.failures_in_a_row, 10))
+
+    def _speak(self, frame: float, tail: float, flushes: Sequence[float]) -> None:
+        length = (self.words[-1].end if self.words else 0.0) + tail
+        total = round(length * RATE)
+        step = round(frame * RATE)
+        edges = [*range(step, total, step), *([total] if total else [])]
+        self._happens(0, StreamOpened())
+        voices = self._voices() if self.vad_enabled else []
+        marks = sorted(round(f * RATE) for f in flushes)
+        for before, edge in itertools.pairwise([0, *edges]):
+            self._happens(edge, AudioPushed(edge - before, RATE))
+            while voices and voices[0][0] <= edge:
+                self._happens(edge, voices.pop(0)[1])
+            while marks and marks[0] <= edge:
+                marks.pop(0)
+                self._happens(edge, FlushRequested())
+        self.ended_at = self.base + total / RATE / self.rush
+        self._happens(total, InputEnded())
+
+    def _happens(self, position: int, event: Input) -> None:
+        self.at(self.base + position / RATE / self.rush, lambda: self.handle(event))
+
+    def _voices(self) -> list[tuple[int, Input]]:
+        """What the voice detector reports, and when it can."""
+        reports: list[tuple[int, Input]] = []
+        delays, pad = (round(START_DELAY * RATE), round(END_DELAY * RATE)), round(self.pad * RATE)
+        for start, end in voiced(self.words):
+            reports.append((start + delays[0], SpeechStarted(max(0, start - pad))))
+            reports.append((end + delays[1], SpeechEnded(end + pad)))
+        return reports
+
+    def _go_down(self, name: str) -> None:
+        for connection in list(self.legs.values()):
+            if connection.of.name == name:
+                connection.go_down()
+
+    # -- the loop
+
+    def run(self, *, within: float | None = None) -> Simulation:
+        """Run to the end, which must come `within` seconds of the end of input."""
+        limit = self.ended_at + (within if within is not None else 130.0)
+        while not self.session.done:
+            assert len(self.inputs) < MANY, f"no end of inputs: {self.session!r}"
+            due = self.session.deadline()
+            if due is not None and (not self._queue or due <= self._queue[0][0]):
+                self.now = max(self.now, due)
+                self._wake()
+            elif self._queue:
+                when, _, action = heapq.heappop(self._queue)
+                self.now = max(self.now, when)
+                action()
+            else:
+                raise AssertionError(f"nothing will ever happen again: {self.session!r}")
+            assert self.now <= limit, f"not finished {self.now - self.ended_at:.1f} s after the end"
+        assert not self.legs, "a leg is still open"
+        assert self.session.deadline() is None
+        return self
+
+    def _wake(self) -> None:
+        did = self.handle(DeadlineReached(backoff=self.wait))
+        due = self.session.deadline()
+        progress = [c for c in did if not isinstance(c, ReleaseAudio)]
+        assert progress or due is None or due > self.now, f"woken for nothing: {self.session!r}"
+
+    def handle(self, event: Input) -> list[Command]:
+        self._busy = self._busy + 1 if self.inputs and self.inputs[-1][0] == self.now else 0
+        assert self._busy < BUSY, f"no end of inputs at one moment: {self.session!r}"
+        self.inputs.append((self.now, event))
+        if isinstance(event, AudioPushed):
+            self.pushed += event.samples
+        commands = self.session.handle(event, self.now)
+        for command in commands:
+            self.commands.append((self.now, command))
+            self._execute(command)
+        assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
+        if any(isinstance(c, OpenConnection | CloseConnection) for c in commands):
+            self._check_legs()
+        return commands
+
+    def _check_legs(self) -> None:
+        """One leg serves, beside it one hedge and one probe; or, in an outage, a few attempts."""
+        living = {connection.id: connection for connection in self.session._pool}
+        assert set(living) == set(self.legs), "a leg that the session does not know of"
+        for connection in living.values():
+            self.roles.setdefault(connection.id, connection.role)
+        roles = Counter(connection.role for connection in living.values())
+        assert roles[Role.HEDGE] <= roles[Role.ACTIVE] <= 1
+        assert roles[Role.PROBE] <= 1
+        assert not (roles[Role.ACTIVE] and roles[Role.RECONNECT])
+        attempts = Counter(x.traits.name for x in living.values() if x.role is Role.RECONNECT)
+        assert all(n <= self.policies.retry.max_concurrent_attempts for n in attempts.values())
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case OpenConnection(leg, name, start):
+                assert all(leg > c.leg for c in [*self.closed, *self.legs.values()])
+                assert self.released <= start <= self.pushed
+                self.legs[leg] = self._connect(leg, self.recognisers[name])
+            case SendAudio(leg, start, end):
+                connection = self.legs[leg]
+                assert not connection.ended
+                assert self.released <= start < end <= self.pushed
+                assert not connection.spans or connection.spans[-1][1] <= start
+                connection.hear(start, end)
+                pace, lived = connection.of.pace, self.now - connection.opened_at
+                assert connection.sent / RATE <= pace.burst + pace.rate * lived + 0.001
+            case FlushConnection(leg):
+                assert not self.legs[leg].ended
+                self.legs[leg].flush()
+            case EndInput(leg):
+                assert not self.legs[leg].ended
+                assert self.now >= self.ended_at
+                self.legs[leg].end()
+            case CloseConnection(leg):
+                self.closed.append(self.legs.pop(leg))
+            case ReleaseAudio(before):
+                assert before >= self.released
+                self.released = before
+            case Finish() | GiveUp():
+                assert not self.legs, "a leg is still open"
+            case Emit() | SetServing() | ReportAvailability() | ReportEvent():
+                pass
+
+    def _connect(self, connection: int, recogniser: Recogniser) -> Connection:
+        fault = next(self._faults[recogniser.name], None)
+        if recogniser.is_down(self.now - self.base):
+            fault = Refused()
+        return Connection(self, connection, recogniser, fault)
+
+    # -- what came of it
+
+    @property
+    def emitted(self) -> list[Emit]:
+        return [c for _, c in self.commands if isinstance(c, Emit)]
+
+    @property
+    def finals(self) -> list[Emit]:
+        return [e for e in self.emitted if e.kind is EventKind.FINAL]
+
+    @property
+    def text(self) -> list[str]:
+        """The committed words."""
+        return " ".join(e.text for e in self.finals).split()
+
+    @property
+    def speech(self) -> list[EventKind]:
+        """START and END, in order."""
+        return [e.kind for e in self.emitted if e.kind in (EventKind.START, EventKind.END)]
+
+    @property
+    def events(self) -> list[Event]:
+        return [c.event for _, c in self.commands if isinstance(c, ReportEvent)]
+
+    @property
+    def opened(self) -> list[str]:
+        """The providers of the legs, in order."""
+        return [c.provider for _, c in self.commands if isinstance(c, OpenConnection)]
+
+    def opened_as(self, role: Role) -> list[str]:
+        """The providers of the legs that were opened for that, in order."""
+        connections = [c for _, c in self.commands if isinstance(c, OpenConnection)]
+        return [c.provider for c in connections if self.roles.get(c.connection) is role]
+
+    @property
+    def served(self) -> list[str]:
+        """The providers that served, in order."""
+        return [c.provider for _, c in self.commands if isinstance(c, SetServing)]
+
+    @property
+    def spoken(self) -> list[str]:
+        """The words that were spoken."""
+        return [w.text for w in self.words if w.text]
+
+    @property
+    def gave_up(self) -> bool:
+        return any(isinstance(c, GiveUp) for _, c in self.commands)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took after the end of input."""
+        return self.now - self.ended_at
+
+
+def voiced(words: Sequence[Spoken]) -> list[tuple[int, int]]:
+    """The segments of voice, in samples: pauses too short for the detector do not count."""
+    segments: list[tuple[int, int]] = []
+    for word in words:
+        start, end = round(word.start * RATE), round(word.end * RATE)
+        if segments and start - segments[-1][1] < round(END_DELAY * RATE):
+            segments[-1] = (segments[-1][0], end)
+        else:
+            segments.append((start, end))
+    return segments

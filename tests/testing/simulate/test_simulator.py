@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from resilient_stt.core.output.speech_balancer import SpeechBalancer
+from resilient_stt.testing.simulate import campaign
+from resilient_stt.testing.simulate.schedule import (
+    FaultSpec,
+    Piece,
+    ProviderScript,
+    Schedule,
+    draw,
+    promised,
+    smaller,
+)
+from resilient_stt.testing.simulate.simulator import shrunk, simulate
+
+CORPUS = sorted(Path(__file__).parents[2].glob("schedules/*.json"))
+"""Every call that ever broke a promise, as simple as it could be made."""
+
+HELLO = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(ProviderScript(),))
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
+def test_what_once_failed(path: Path) -> None:
+    """No call that ever broke a promise breaks one again."""
+    schedule = Schedule.from_json(path.read_text())
+    assert simulate(schedule).broken == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", range(40))
+def test_drawn_calls(seed: int) -> None:
+    """A drawn call keeps the promises, comes through JSON, and happens the same way twice."""
+    schedule = draw(seed)
+    assert promised(schedule)
+    assert Schedule.from_json(schedule.to_json()) == schedule
+    first, second = simulate(schedule), simulate(schedule)
+    assert first.broken == []
+    assert "\n".join(first.log).encode() == "\n".join(second.log).encode()
+
+
+@pytest.mark.sweep
+def test_many_kinds_of_calls_are_drawn() -> None:
+    """Every mishap, at every point, and every property that a provider can have."""
+    drawn = [draw(seed) for seed in range(2000)]
+    scripts = [s for d in drawn for s in d.scripts]
+    mishaps = {(m.at, m.effect) for s in scripts for m in s.faults if m}
+    assert len(mishaps) >= 24
+    assert {len(d.scripts) for d in drawn} == {1, 2, 3}
+    for name in ("times", "interim_results", "manual_flush", "late", "offset", "capitals", "hangs"):
+        assert len({getattr(s, name) for s in scripts}) >= 2, name
+    assert any(s.down for s in scripts)
+    assert any(d.closed_at is not None for d in drawn)
+    assert any(len(set(d.words)) < len(d.words) for d in drawn)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pieces": 3, "scripts": []}'])
+def test_what_is_no_schedule(text: str) -> None:
+    """Another file is refused with a reason."""
+    with pytest.raises(ValueError, match="no schedule"):
+        Schedule.from_json(text)
+
+
+def test_a_call_that_is_too_much_is_told() -> None:
+    """Where nobody hears, the check says which words are missing."""
+    deaf = ProviderScript(faults=(FaultSpec("hear", "hang"),) * 9)
+    schedule = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(deaf, deaf))
+    assert not promised(schedule)
+    assert simulate(schedule).broken == ["told [] of ['hello']"]
+
+
+@pytest.mark.sweep
+def test_smaller_schedules() -> None:
+    """Each step is one that the promises hold for, and another than before."""
+    for seed in range(200):
+        schedule = draw(seed)
+        steps = list(smaller(schedule))
+        assert schedule not in steps
+        assert all(map(promised, steps))
+
+
+# --- many of them
+
+
+def run(*args: str) -> tuple[int, str]:
+    import typer
+
+    app = typer.Typer()
+    app.command()(campaign.main)
+    done = CliRunner().invoke(app, args)
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.exit_code, done.output
+
+
+def test_all_is_well() -> None:
+    """A run without a broken promise says how many calls it was."""
+    status, said = run("--schedules", "3", "--seed", "7", "--jobs", "1")
+    assert status == 0
+    assert "3 calls (seeds 7 to 9), 0 broken promises" in said
+
+
+def test_a_broken_promise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first broken call is told with its seed, made simple, and can be replayed."""
+    monkeypatch.setattr(SpeechBalancer, "end", lambda _: [])
+    path = tmp_path / "broken.json"
+    status, said = run("--schedules", "300", "--jobs", "1", "--save", str(path))
+    assert status == 1
+    assert "breaks a promise; again with: python -m resilient_stt.testing.simulate" in said
+    assert f"--replay {path}" in said
+    simple = Schedule.from_json(path.read_text())
+    assert len(simple.pieces) <= 2
+    status, said = run("--log", "--replay", str(path))
+    assert status == 1
+    assert "do not take turns" in said
+    assert "start_of_speech" in said
+    monkeypatch.undo()
+    assert run("--replay", str(path)) == (0, "every promise holds\n")
+
+
+def test_nothing_to_replay(tmp_path: Path) -> None:
+    """A missing file, and one that is no schedule, are a line and status 2."""
+    missing = tmp_path / "missing.json"
+    status, said = run("--replay", str(missing))
+    assert status == 2
+    assert said.count("\n") == 1
+    missing.write_text("{}")
+    status, said = run("--replay", str(missing))
+    assert status == 2
+    assert "no schedule" in said
+
+
+def test_shrinking_has_an_end() -> None:
+    """A call that cannot be made simpler, or not in so many tries, is told as it is."""
+    outcome = simulate(HELLO)
+    assert shrunk(outcome, tries=0) is outcome
