@@ -95,7 +95,6 @@ class FailoverEngine:
         if self.done:
             return []
         self._now = now
-        self._pool.out = []
         self._dispatch(message, now)
         wait = (
             message.backoff
@@ -103,7 +102,7 @@ class FailoverEngine:
             else self._policies.retry.wait_max
         )
         self._advance(now, wait)
-        return self._pool.out
+        return self._pool.outbox.take()
 
     def deadline(self) -> float | None:
         """When to send `DeadlineReached`, on the clock of `now`; `None` if nothing is due."""
@@ -200,7 +199,7 @@ class FailoverEngine:
         for connection in self._pool:
             self._feed(connection, now)
         self._emitter.end_orphaned_speech()
-        self._pool.out.append(ReleaseAudio(self._ledger.start))
+        self._pool.outbox.add(ReleaseAudio(self._ledger.start))
 
     def _commit_silence(self, now: float) -> None:
         heard = 0
@@ -266,7 +265,7 @@ class FailoverEngine:
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:
-            self._pool.out.append(Emit(event.kind, source=event.source))
+            self._pool.outbox.add(Emit(event.kind, source=event.source))
             return
         if connection.is_duplicate_final(event):
             return
@@ -347,11 +346,11 @@ class FailoverEngine:
             target = None  # who greets and drops must not be asked in a circle without a pause
         self._pool.report_failure(connection.traits, failure, news=news)
         if target is None or target.name != name:
-            self._pool.out += self._selector.mark_unavailable(name)
+            self._pool.outbox.add(*self._selector.mark_unavailable(name))
         if target is None:
             self._probe.cancel(now)
             self._outage = Outage(self._pool, self._outage_since(now), now, failure.backoff)
-            self._pool.report(OutageStarted(at=self._pool.at))
+            self._pool.outbox.report(OutageStarted(at=self._pool.at))
         elif hedge is None:
             self._switch(name, self._open(target, now), failure.kind.value)
         else:
@@ -402,7 +401,7 @@ class FailoverEngine:
         assert change is not None
         providers = routing.route.providers
         self._selector.set_route(providers)
-        self._pool.report(
+        self._pool.outbox.report(
             LanguageRouted(
                 at=self._pool.at,
                 from_language=before,
@@ -436,11 +435,11 @@ class FailoverEngine:
         if reason == "failback":
             self._failback.failed_back(now)
         elif reason == "slow":
-            self._pool.out += self._selector.mark_unavailable(connection.traits.name)
+            self._pool.outbox.add(*self._selector.mark_unavailable(connection.traits.name))
         self._switch(connection.traits.name, self._open(target, now), reason)
 
     def _switch(self, left: str, connection: Connection, reason: str) -> None:
-        self._pool.report(
+        self._pool.outbox.report(
             Switched(
                 at=self._pool.at,
                 from_provider=left,
@@ -488,7 +487,7 @@ class FailoverEngine:
                 self._pool.close(other)
         self._outage = None
         after = now - outage.since
-        self._pool.report(
+        self._pool.outbox.report(
             OutageEnded(at=self._pool.at, provider=connection.traits.name, duration=after)
         )
         self._promote(connection, now)
@@ -505,4 +504,4 @@ class FailoverEngine:
         self._pool.close_all()
         self._emitter.end_speech()
         self.done = True
-        self._pool.out.append(last)
+        self._pool.outbox.add(last)

@@ -33,25 +33,26 @@ WORLDLY = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "_
 """Built-in functions that touch the world, or answer differently from run to run."""
 
 
-def impurities(source: str, *, siblings: bool) -> list[str]:
-    """What a module of the core uses that it must not; `siblings`: it may import its folder's."""
+def impurities(source: str, *, depth: int) -> list[str]:
+    """List what a module of the core must not use.
+
+    `depth`: how many dots a relative import may have and still stay inside the core.
+    """
     return [
         f"line {node.lineno}: {what}"
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Name | ast.AsyncFunctionDef)
-        for what in _impurities(node, siblings)
+        for what in _impurities(node, depth)
     ]
 
 
-def _impurities(node: ast.AST, siblings: bool) -> Iterator[str]:
+def _impurities(node: ast.AST, depth: int) -> Iterator[str]:
     match node:
         case ast.Import(names):
             yield from (f"import {n.name}" for n in names if n.name not in PURE)
         case ast.ImportFrom(str(module), _, 0) if module not in PURE:
             yield f"from {module} import"
-        case ast.ImportFrom(module, _, level) if level and not (
-            siblings and (level == 1 or (level, module) == (2, "events"))
-        ):
+        case ast.ImportFrom(module, _, level) if level > depth:
             yield f"from {'.' * level}{module or ''} import"
         case ast.Name(name) if name in WORLDLY:
             yield name
@@ -62,12 +63,12 @@ def _impurities(node: ast.AST, siblings: bool) -> Iterator[str]:
 @pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: path.stem)
 def test_core_is_pure(path: Path) -> None:
     """No module of the core imports or calls anything that touches the world."""
-    assert impurities(path.read_text(), siblings=True) == []
+    assert impurities(path.read_text(), depth=len(path.relative_to(CORE).parts)) == []
 
 
 def test_events_are_pure() -> None:
     """The public events, which the core makes, are as pure, and import nothing of the package."""
-    assert impurities(EVENTS.read_text(), siblings=False) == []
+    assert impurities(EVENTS.read_text(), depth=0) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_events_are_pure() -> None:
 )
 def test_impurity_is_found(source: str, found: str) -> None:
     """The check finds what is forbidden, wherever it stands."""
-    assert impurities(source, siblings=True) == [found]
+    assert impurities(source, depth=1) == [found]
 
 
 def test_purity_is_not_mistaken() -> None:
@@ -102,8 +103,8 @@ def test_purity_is_not_mistaken() -> None:
         "from ..events import Event\n"
         "from .inputs import Word\n"
     )
-    assert impurities(source, siblings=True) == []
-    assert impurities(source, siblings=False) == [
+    assert impurities(source, depth=2) == []
+    assert impurities(source, depth=0) == [
         "line 4: from ..events import",
         "line 5: from .inputs import",
     ]

@@ -79,7 +79,8 @@ BROKEN: dict[str, Broken] = {
         f"{P}retry: !!python/object:os.system {{}}\n", "line 2: retry", "tags ('!...') are not read"
     ),
     "scalar-tag": _yaml(
-        P + "retry: {max_concurrent_attempts: !!binary aGk=}\n", "retry.max_concurrent_attempts: tags ('!...') are not read"
+        P + "retry: {max_concurrent_attempts: !!binary aGk=}\n",
+        "retry.max_concurrent_attempts: tags ('!...') are not read",
     ),
     "variable-unquoted": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: ${SECRET_VALUE}}}"),
@@ -92,7 +93,8 @@ BROKEN: dict[str, Broken] = {
         '[providers.d]\nplugin = "deepgram"\n', "line 2: the value of the whole file has ended"
     ),
     "wrong-tag": _yaml(
-        P + "retry: {max_concurrent_attempts: !!int three}\n", "retry.max_concurrent_attempts: tags ('!...') are not read"
+        P + "retry: {max_concurrent_attempts: !!int three}\n",
+        "retry.max_concurrent_attempts: tags ('!...') are not read",
     ),
     "half-a-surrogate": _yaml(P + '"\\ud800": {}\n', "line 2: a key must be a text, not"),
     "list-as-key": _yaml(P + "? [a]\n: b\n", "line 2", "a key must be a name, not a list"),
@@ -186,10 +188,22 @@ BROKEN: dict[str, Broken] = {
         P + "breaker: {consecutive_failures: 3s}\n",
         "breaker.consecutive_failures: must be a whole number, not '3s'",
     ),
-    "count-broken": _yaml(P + "breaker: {consecutive_failures: 2.5}\n", "breaker.consecutive_failures: must be a whole"),
-    "count-boolean": _yaml(P + "breaker: {consecutive_failures: yes}\n", "breaker.consecutive_failures: must be a whole"),
-    "count-true": _yaml(P + "breaker: {consecutive_failures: true}\n", "breaker.consecutive_failures: must be a number"),
-    "count-huge": _yaml(P + f"breaker: {{consecutive_failures: {'9' * 30}}}\n", "breaker.consecutive_failures: must be"),
+    "count-broken": _yaml(
+        P + "breaker: {consecutive_failures: 2.5}\n",
+        "breaker.consecutive_failures: must be a whole",
+    ),
+    "count-boolean": _yaml(
+        P + "breaker: {consecutive_failures: yes}\n",
+        "breaker.consecutive_failures: must be a whole",
+    ),
+    "count-true": _yaml(
+        P + "breaker: {consecutive_failures: true}\n",
+        "breaker.consecutive_failures: must be a number",
+    ),
+    "count-huge": _yaml(
+        P + f"breaker: {{consecutive_failures: {'9' * 30}}}\n",
+        "breaker.consecutive_failures: must be",
+    ),
     "share-with-unit": _yaml(
         P + "breaker: {failure_rate_threshold: 50ms}\n",
         "breaker.failure_rate_threshold: must be a number, not '50ms'",
@@ -199,7 +213,10 @@ BROKEN: dict[str, Broken] = {
     "no-time-to-connect": _yaml(
         P + "retry: {connect_timeout: 0s}\n", "retry.connect_timeout: must be more than 0"
     ),
-    "no-attempts": _yaml(P + "retry: {max_concurrent_attempts: 0}\n", "retry.max_concurrent_attempts: must be 1 or more"),
+    "no-attempts": _yaml(
+        P + "retry: {max_concurrent_attempts: 0}\n",
+        "retry.max_concurrent_attempts: must be 1 or more",
+    ),
     "share-of-all": _yaml(P + "breaker: {jitter: 1.5}\n", "breaker.jitter: must be less than 1"),
     "window": _yaml(P + "replay: {window: 200ms}\n", "replay.window: must be 1 s or more"),
     "hedge": _yaml(
@@ -458,7 +475,8 @@ BROKEN: dict[str, Broken] = {
         P + "replay: {window: '${SECRET_VALUE}'}\n", "must be a duration", "not ${SECRET_VALUE}"
     ),
     "variable-as-count": _yaml(
-        P + "breaker: {consecutive_failures: '${SECRET_VALUE}'}\n", "whole number, not ${SECRET_VALUE}"
+        P + "breaker: {consecutive_failures: '${SECRET_VALUE}'}\n",
+        "whole number, not ${SECRET_VALUE}",
     ),
     "variable-as-flag": _yaml(
         P + "retranscribe: '${SECRET_VALUE}'\n", "true or false, not ${SECRET_VALUE}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..audio.ledger import AudioLedger, Spans
-from ..events import AudioLost, Event, ProviderFailed
+from ..events import AudioLost, ProviderFailed
 from ..health.provider import ProviderHealth, advice
 from ..messages import (
     CloseConnection,
-    Command,
     ConnectionFailed,
     OpenConnection,
-    ReportEvent,
     Role,
     SetServing,
 )
+from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
@@ -47,7 +46,7 @@ class ConnectionPool:
         self.ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
         self.history = TranscriptHistory(policies.replay)
         self.input_ended = False
-        self.out: list[Command] = []
+        self.outbox = Outbox()
         self._connections: dict[int, Connection] = {}
         self._next = 0
         self._loss = LossTracker()
@@ -97,7 +96,7 @@ class ConnectionPool:
         self._connections[connection.id] = connection
         self._update_retention()
         self._next += 1
-        self.out.append(
+        self.outbox.add(
             OpenConnection(
                 connection.id, provider.name, connection.start, connection.language, role
             )
@@ -122,7 +121,7 @@ class ConnectionPool:
         """Nothing that the leg still says counts."""
         del self._connections[connection.id]
         self._update_retention()
-        self.out.append(CloseConnection(connection.id))
+        self.outbox.add(CloseConnection(connection.id))
 
     def close_all(self) -> None:
         """Close every leg, and report what is lost with the last."""
@@ -132,7 +131,7 @@ class ConnectionPool:
         self.report_loss()
 
     def _set_serving(self, connection: Connection) -> None:
-        self.out.append(SetServing(connection.traits.name, connection.id))
+        self.outbox.add(SetServing(connection.traits.name, connection.id))
         self.report_loss()
 
     def fail(
@@ -152,7 +151,7 @@ class ConnectionPool:
         """Report a failure; one that is no news is not repeated."""
         if not news:
             return
-        self.report(
+        self.outbox.report(
             ProviderFailed(
                 at=self.at,
                 provider=provider.name,
@@ -166,12 +165,12 @@ class ConnectionPool:
 
     def feed(self, connection: Connection, now: float) -> bool:
         """Send what the pace allows and after the last of it the end; whether all is sent."""
-        self.out += connection.send(self.ledger, now)
+        self.outbox.add(*connection.send(self.ledger, now))
         self._update_retention()
         if connection.cursor < self.ledger.end:
             return False
         if self.input_ended and connection.input_ended_at is None:
-            self.out.append(connection.end_input(self.ledger, now))
+            self.outbox.add(connection.end_input(self.ledger, now))
         return True
 
     def _update_retention(self) -> None:
@@ -196,7 +195,7 @@ class ConnectionPool:
         samples = self._loss.unreported(list(self))
         if samples > 0:
             self._loss.mark_reported(samples)
-            self.report(AudioLost(at=self.at, seconds=self.ledger.seconds(samples)))
+            self.outbox.report(AudioLost(at=self.at, seconds=self.ledger.seconds(samples)))
 
     # -- small things
 
@@ -222,7 +221,3 @@ class ConnectionPool:
     def at(self) -> float:
         """Seconds of session audio at the live edge."""
         return self.ledger.seconds(self.ledger.end)
-
-    def report(self, event: Event) -> None:
-        """Tell whoever listens."""
-        self.out.append(ReportEvent(event))

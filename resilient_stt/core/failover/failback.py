@@ -25,7 +25,7 @@ class Failback:
     """Decides when a stream moves from a healthy leg to another provider: never in mid-turn."""
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self._legs = pool
+        self._pool = pool
         self._policy = pool.policies.failback
         self._serving_since = 0.0
         self._returned_at = -math.inf
@@ -55,7 +55,7 @@ class Failback:
         if self._draining_since is None:
             self._draining_since = now
             if active.traits.manual_flush:
-                self._legs.out.append(FlushConnection(active.id))
+                self._pool.outbox.add(FlushConnection(active.id))
         return (
             (target, "failback")
             if now >= self._draining_since + self._policy.drain_timeout
@@ -74,7 +74,7 @@ class Failback:
     def _faster_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         if not self._is_silent(active, 0.0):
             return None
-        return self._legs.selector.hedge_candidate(active.traits, (), now, healthy=True)
+        return self._pool.selector.hedge_candidate(active.traits, (), now, healthy=True)
 
     def _recovered_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         policy = self._policy
@@ -84,20 +84,20 @@ class Failback:
         )
         if not (policy.enabled and dwelt):
             return None
-        return self._legs.selector.failback_candidate(active.traits, now)
+        return self._pool.selector.failback_candidate(active.traits, now)
 
     def _at_boundary(self, active: Connection) -> bool:
         return (
             self._is_silent(active, self._policy.turn_silence)
-            and not self._legs.ledger.has_pending_speech()
+            and not self._pool.ledger.has_pending_speech()
         )
 
     def _is_silent(self, active: Connection, seconds: float) -> bool:
         """Whether nobody speaks, for so long."""
-        ledger = self._legs.ledger
+        ledger = self._pool.ledger
         if not ledger.vad_enabled or ledger.speaking or ledger.silence_duration < seconds:
             return False
-        return active.caught_up and not self._legs.input_ended
+        return active.caught_up and not self._pool.input_ended
 
 
 class Probe:
@@ -107,7 +107,7 @@ class Probe:
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self._legs = pool
+        self._pool = pool
         self._connection: Connection | None = None
         self._verdict_at: float | None = None
         self._words_spoken = False
@@ -139,7 +139,7 @@ class Probe:
         if connection is None or self._verdict_at is not None:
             return
         if connection.traits.manual_flush:
-            self._legs.out.append(FlushConnection(connection.id))
+            self._pool.outbox.add(FlushConnection(connection.id))
         limit = max(connection.traits.final_timeout, connection.traits.end_of_turn_timeout)
         self._verdict_at = max(now, connection.processed_by) + limit
 
@@ -148,26 +148,26 @@ class Probe:
         if event.kind is not EventKind.FINAL or not event.text.strip():
             return
         name = connection.traits.name
-        breaker = self._legs.health[name].breaker
+        breaker = self._pool.health[name].breaker
         breaker.probe_passed(now)
         if breaker.is_proven(now):
-            self._legs.report(ProviderRecovered(at=self._legs.at, provider=name))
-            self._legs.out += self._legs.selector.mark_recovered(name)
+            self._pool.outbox.report(ProviderRecovered(at=self._pool.at, provider=name))
+            self._pool.outbox.add(*self._pool.selector.mark_recovered(name))
         self._close(connection)
 
     def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         """The probe's stream broke."""
         self._connection = None
-        self._legs.fail(connection, failure, now)
+        self._pool.fail(connection, failure, now)
 
     def cancel(self, now: float) -> None:
         """End without a verdict."""
         if self._connection:
-            self._legs.health[self._connection.traits.name].breaker.release_probe(now)
+            self._pool.health[self._connection.traits.name].breaker.release_probe(now)
             self._close(self._connection)
 
     def _begin(self, active: Connection, now: float) -> None:
-        pool, ledger = self._legs, self._legs.ledger
+        pool, ledger = self._pool, self._pool.ledger
         start = ledger.segment_start(ledger.end) if ledger.speaking else None
         if start is None or ledger.end - start > ledger.samples(MAX_START_DELAY):
             return  # with a replay before it, nobody could say whether its final comes in time
@@ -180,7 +180,7 @@ class Probe:
 
     def _ends_at(self, connection: Connection) -> float:
         return (
-            connection.opened_at + self._legs.policies.breaker.probe_timeout
+            connection.opened_at + self._pool.policies.breaker.probe_timeout
             if self._verdict_at is None
             else self._verdict_at
         )
@@ -195,4 +195,4 @@ class Probe:
 
     def _close(self, connection: Connection) -> None:
         self._connection = None
-        self._legs.close(connection)
+        self._pool.close(connection)

@@ -16,7 +16,7 @@ class Outage:
 
     def __init__(self, pool: ConnectionPool, since: float, now: float, wait: float) -> None:
         """`since`: when it began; `backoff`: seconds before the first attempts."""
-        self._legs = pool
+        self._pool = pool
         self._retry = pool.policies.retry
         self._connected_after = self._retry.connect_timeout + pool.policies.watchdog.connect_grace
         self.since = since
@@ -36,17 +36,17 @@ class Outage:
     def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         """An attempt failed; of many that fail alike only the first is told."""
         what = connection.traits.name, failure.kind, failure.detail
-        self._legs.fail(connection, failure, now, known=what in self._reported)
+        self._pool.fail(connection, failure, now, known=what in self._reported)
         self._reported.add(what)
         self._schedule(connection.traits.name, now, failure.backoff)
 
     def step(self, now: float, wait: float) -> Connection | None:
         """Open the attempts that are due; returns a leg that works although nobody speaks."""
-        for provider in self._legs.selector.outage_candidates(now):
+        for provider in self._pool.selector.outage_candidates(now):
             if now >= self._next_attempt_at.setdefault(provider.name, now) and self._may_attempt(
                 provider, now
             ):
-                self._legs.open(provider, Role.RECONNECT, now)
+                self._pool.open(provider, Role.RECONNECT, now)
                 self._next_attempt_at[provider.name] = now + max(
                     wait, self._retry.wait_max, MIN_ATTEMPT_INTERVAL
                 )
@@ -58,7 +58,7 @@ class Outage:
     def route_changed(self) -> None:
         """Others serve from now on, and are tried at once."""
         for connection in self.reconnects:
-            self._legs.close(connection)
+            self._pool.close(connection)
         self._next_attempt_at.clear()
 
     def deadlines(self, now: float) -> list[float]:
@@ -66,27 +66,27 @@ class Outage:
         due = [self.limit_at]
         due += [
             self._next_attempt_at[p.name]
-            for p in self._legs.selector.outage_candidates(now)
+            for p in self._pool.selector.outage_candidates(now)
             if p.name in self._next_attempt_at
         ]
         for connection in self.reconnects:
             due.append(connection.opened_at + self._connected_after)
-            if stall := connection.stall_detector.next_stall(self._legs.ledger, connection.cursor):
+            if stall := connection.stall_detector.next_stall(self._pool.ledger, connection.cursor):
                 due.append(stall.due)
         return due
 
     @property
     def reconnects(self) -> list[Connection]:
         """The attempts that are under way."""
-        return [connection for connection in self._legs if connection.role is Role.RECONNECT]
+        return [connection for connection in self._pool if connection.role is Role.RECONNECT]
 
     def _schedule(self, name: str, now: float, wait: float) -> None:
-        if self._legs.selector.is_locked(name, now):  # all are: asking often helps nobody
-            wait = max(wait, self._legs.policies.breaker.break_duration)
+        if self._pool.selector.is_locked(name, now):  # all are: asking often helps nobody
+            wait = max(wait, self._pool.policies.breaker.break_duration)
         self._next_attempt_at[name] = now + max(wait, MIN_ATTEMPT_INTERVAL)
 
     def _by_preference(self) -> list[Connection]:
-        names = self._legs.selector.names
+        names = self._pool.selector.names
         return sorted(self.reconnects, key=lambda connection: names.index(connection.traits.name))
 
     def _may_attempt(self, provider: ProviderTraits, now: float) -> bool:
@@ -105,7 +105,7 @@ class Outage:
         best there is."""
         if not self._connected(connection, now):
             return False
-        if not self._legs.has_pending_words():
+        if not self._pool.has_pending_words():
             return True
-        stall = connection.stall_detector.next_stall(self._legs.ledger, connection.cursor)
+        stall = connection.stall_detector.next_stall(self._pool.ledger, connection.cursor)
         return stall is not None and now >= stall.due

@@ -40,7 +40,7 @@ class HedgeController:
 
     def __init__(self, pool: ConnectionPool, budget: HedgeBudget) -> None:
         """`budget`: of all streams together."""
-        self._legs = pool
+        self._pool = pool
         self._policy = pool.policies.watchdog
         self._budget = budget
         self._deadline_multiplier = 1.0
@@ -83,7 +83,7 @@ class HedgeController:
 
         `new`: what is new of it.
         """
-        pool = self._legs
+        pool = self._pool
         scale = self._skipped_multiplier
         gap = find_skipped(pool.ledger, self._policy, new, extent.skipped, extent.audio, now, scale)
         if gap is None or gap.first_word_at <= self._skipped_checked_through + pool.ledger.samples(
@@ -117,7 +117,7 @@ class HedgeController:
         """The hedge failed: another may be asked."""
         self._hedge = None
         self._budget.record_hedged(hedge.seconds_sent, now)
-        self._legs.fail(hedge, failure, now)
+        self._pool.fail(hedge, failure, now)
         told = any(event.text.strip() for event, _ in hedge.held_events)
         if self._may_retry(hedge, active, now, told=told):
             self._hedged_providers.discard(hedge.traits.name)
@@ -136,7 +136,7 @@ class HedgeController:
         """Who broke may be asked once more: it hears, and what it told is gone with it; or there
         will be no later chance."""
         last = active.finished or self._may_wait_longer(now)
-        if (told or last) and self._legs.selector.spend_reconnect(hedge.traits.name, now):
+        if (told or last) and self._pool.selector.spend_reconnect(hedge.traits.name, now):
             return True
         if not last:
             return False
@@ -169,7 +169,7 @@ class HedgeController:
     def deadlines(self, active: Connection) -> list[float]:
         """When `step` may have something to do without any input."""
         if self._skipped and self._hedge:
-            heard_at = self._hedge.processed_by + answer_timeout(self._hedge, self._legs)
+            heard_at = self._hedge.processed_by + answer_timeout(self._hedge, self._pool)
             return [heard_at, self._skipped_deadline(self._skipped)]
         stall = self._next_stall(active)
         if stall is None:
@@ -184,7 +184,7 @@ class HedgeController:
 
     @property
     def _tolerance(self) -> float:
-        return self._legs.policies.replay.word_time_tolerance
+        return self._pool.policies.replay.word_time_tolerance
 
     def _clear(self) -> None:
         self._hedged_providers.clear()
@@ -200,13 +200,13 @@ class HedgeController:
             told, decided = self._hedge_answer(hedge, gap)
             # who gives interim transcripts tells a word soon after he heard it
             to = gap.interims_through if hedge.traits.interim_results else gap.end
-            heard = had_time_to_answer(hedge, to, self._legs, now)
+            heard = had_time_to_answer(hedge, to, self._pool, now)
             if not (decided or heard or now >= self._skipped_deadline(gap)):
                 return None
             if told:
                 self._skipped_multiplier = 1.0
                 self._skipped_checked_through = (
-                    self._legs.ledger.watermark if decided else gap.first_word_at
+                    self._pool.ledger.watermark if decided else gap.first_word_at
                 )
                 self._report(hedge, stall, HedgeOutcome.PROMOTED)
                 return stall
@@ -223,12 +223,12 @@ class HedgeController:
         if not self._policy.hedging:  # "um" may be drafted, and no word
             return stall if gap.speech >= self._policy.min_skipped_speech else None
         # its own word against its final, and nobody to turn to: it hears at least
-        self._legs.report(AudioLost(at=self._legs.at, seconds=gap.speech))
+        self._pool.outbox.report(AudioLost(at=self._pool.at, seconds=gap.speech))
         return None
 
     def _hedge_answer(self, hedge: Connection, gap: SkippedSpeech) -> tuple[bool | None, bool]:
         """Whether it tells of the gap, and whether it will not think better of it."""
-        found = list(new_transcripts(hedge, self._legs))
+        found = list(new_transcripts(hedge, self._pool))
         if not found:
             return None, False
         kind, latest = found[-1]
@@ -239,7 +239,7 @@ class HedgeController:
     def _skipped_deadline(self, gap: SkippedSpeech) -> float:
         wait = self._policy.skipped_final_wait
         if gap.had_interims:
-            wait += 2 * self._legs.ledger.seconds(gap.end - gap.committed_through) / PROCESSING_RATE
+            wait += 2 * self._pool.ledger.seconds(gap.end - gap.committed_through) / PROCESSING_RATE
         return gap.since + wait
 
     def _hedge_for_skipped(
@@ -263,16 +263,16 @@ class HedgeController:
         if (
             kept
             and self._is_suspect(active)
-            and self._legs.ledger.has_pending_speech_before(kept.through)
+            and self._pool.ledger.has_pending_speech_before(kept.through)
         ):
             return kept
         return active.stall_detector.next_stall(
-            self._legs.ledger, active.cursor, self._deadline_multiplier
+            self._pool.ledger, active.cursor, self._deadline_multiplier
         )
 
     def _missing_tail(self, active: Connection) -> StallDeadline | None:
         """It will say no more, and owes words; no deadline has to be waited for."""
-        if not self._legs.has_pending_words():
+        if not self._pool.has_pending_words():
             return None
         return StallDeadline(
             StallReason.MISSING_TAIL, active.opened_at, active.opened_at, active.cursor
@@ -290,7 +290,7 @@ class HedgeController:
         if provider is not None:
             self._last_hedge_at = now
             self._hedged_providers.add(provider.name)
-            self._hedge = self._legs.open(provider, Role.HEDGE, now)
+            self._hedge = self._pool.open(provider, Role.HEDGE, now)
             self._expected_through = active.stall_detector.expected_through
             return None
         # nobody can be asked, not even on a connection of its own
@@ -308,7 +308,7 @@ class HedgeController:
 
     def _next_provider(self, active: Connection, now: float, *, due: bool) -> ProviderTraits | None:
         """Before the deadline a healthy other provider, then anyone, at last the same again."""
-        choice = self._legs.selector
+        choice = self._pool.selector
         provider = choice.hedge_candidate(
             active.traits, self._hedged_providers, now, healthy=not due
         )
@@ -325,9 +325,9 @@ class HedgeController:
     def _evaluate(
         self, hedge: Connection, active: Connection, stall: StallDeadline, now: float
     ) -> StallDeadline | None:
-        news_at = first_new_word_at(hedge, self._legs)
+        news_at = first_new_word_at(hedge, self._pool)
         # what was spoken later the suspect may still tell in time
-        if news_at is not None and news_at < self._legs.ledger.seconds(stall.through):
+        if news_at is not None and news_at < self._pool.ledger.seconds(stall.through):
             self._report(hedge, stall, HedgeOutcome.PROMOTED)
             self._extend_deadlines()  # who takes over may need longer to tell the same
             return stall
@@ -350,7 +350,7 @@ class HedgeController:
         over = self._hedge_due_at(hedge, active)
         if over is None or now < over:
             return None
-        own = None if active.finished else watch.next_stall(self._legs.ledger, hedge.cursor)
+        own = None if active.finished else watch.next_stall(self._pool.ledger, hedge.cursor)
         if own is None:
             return hedge.cursor
         if own.reason is StallReason.NO_INTERIM:
@@ -358,7 +358,7 @@ class HedgeController:
             return min(
                 own.through,
                 hedge.processed_through(
-                    self._legs.ledger, now - self._policy.no_interim_timeout / 2
+                    self._pool.ledger, now - self._policy.no_interim_timeout / 2
                 ),
             )
         return own.through
@@ -372,12 +372,12 @@ class HedgeController:
     def _hedge_due_at(self, hedge: Connection, active: Connection) -> float | None:
         """When the hedge had time enough as well, to connect too if it has said nothing yet."""
         if active.finished:  # then for all, to its end
-            return self._legs.drained_at(hedge)
-        stall = hedge.stall_detector.next_stall(self._legs.ledger, hedge.cursor)
+            return self._pool.drained_at(hedge)
+        stall = hedge.stall_detector.next_stall(self._pool.ledger, hedge.cursor)
         if stall is None:
             return None
         over = max(stall.due, hedge.stall_detector.answer_due_by(self._expected_through) or 0.0)
-        return over + connect_allowance(hedge, self._legs)
+        return over + connect_allowance(hedge, self._pool)
 
     def _conclude_no_speech(
         self,
@@ -392,7 +392,7 @@ class HedgeController:
 
         A second leg of the same provider may be as deaf as the first.
         """
-        ledger = self._legs.ledger
+        ledger = self._pool.ledger
         owed = max(stall.through, self._expected_through)
         to = min(owed, denied)
         if news_at is not None:
@@ -424,7 +424,7 @@ class HedgeController:
         hedge, self._hedge = self._hedge, None
         self._budget.record_hedged(hedge.seconds_sent, now)
         self._report(hedge, stall, verdict)
-        self._legs.close(hedge)
+        self._pool.close(hedge)
 
     def _extend_deadlines(self) -> None:
         self._deadline_multiplier = min(
@@ -434,9 +434,9 @@ class HedgeController:
     def _report(
         self, hedge: Connection, stall: StallDeadline | None, verdict: HedgeOutcome
     ) -> None:
-        pool = self._legs
+        pool = self._pool
         active = pool.active
-        pool.report(
+        pool.outbox.report(
             HedgeFinished(
                 at=pool.at,
                 provider=active.traits.name if active else "",

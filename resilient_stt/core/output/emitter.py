@@ -20,7 +20,7 @@ class TranscriptEmitter:
     def __init__(
         self, pool: ConnectionPool, routing: LanguageTracker, opinion: HedgeController, probe: Probe
     ) -> None:
-        self._legs = pool
+        self._pool = pool
         self._ledger = pool.ledger
         self._routing = routing
         self._hedging = opinion
@@ -57,7 +57,7 @@ class TranscriptEmitter:
             connection.held_events.append((event, extent))
             return
         if event.kind in (EventKind.START, EventKind.END):
-            self._legs.out += self._speech.on_event(connection, event)
+            self._pool.outbox.add(*self._speech.on_event(connection, event))
             return
         utterance = connection.to_session_time(event)
         kept = connection.trimmer.trim(utterance)
@@ -71,8 +71,8 @@ class TranscriptEmitter:
                 connection, event, utterance, kept, extent, now
             ):
                 return
-            self._legs.out += self._speech.words_emitted(connection)
-            self._legs.out.append(as_emit(connection, event, kept))
+            self._pool.outbox.add(*self._speech.words_emitted(connection))
+            self._pool.outbox.add(as_emit(connection, event, kept))
         if event.kind is EventKind.FINAL:
             self._commit(connection, utterance, kept, extent, now)
 
@@ -80,21 +80,21 @@ class TranscriptEmitter:
         """Tell the final that was held back, if one is."""
         held, self._pending = self._pending, None
         if held is not None:
-            if active := self._legs.active:
-                self._legs.out += self._speech.words_emitted(active)
-            self._legs.out.append(held.emit(self._legs))
+            if active := self._pool.active:
+                self._pool.outbox.add(*self._speech.words_emitted(active))
+            self._pool.outbox.add(held.emit(self._pool))
 
     def end_orphaned_speech(self) -> None:
         """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
         ledger = self._ledger
-        quiet = ledger.silence_duration >= self._legs.policies.watchdog.end_of_speech_silence
-        orphaned = self._speech.is_orphaned(self._legs.active)
+        quiet = ledger.silence_duration >= self._pool.policies.watchdog.end_of_speech_silence
+        orphaned = self._speech.is_orphaned(self._pool.active)
         if orphaned and ledger.vad_enabled and quiet and not ledger.has_pending_speech():
             self.end_speech()
 
     def end_speech(self) -> None:
         """Nothing follows: no speech is left open."""
-        self._legs.out += self._speech.end()
+        self._pool.outbox.add(*self._speech.end())
 
     # -- inside
 
@@ -125,7 +125,7 @@ class TranscriptEmitter:
             return False
         if not self._routing.retranscribe:
             return False
-        until = now + self._legs.policies.routing.max_hold
+        until = now + self._pool.policies.routing.max_hold
         self._pending = PendingFinal(connection, event, utterance, kept, extent, until)
         return True
 
@@ -140,7 +140,7 @@ class TranscriptEmitter:
         """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
         ledger = self._ledger
         if kept is not None:
-            self._legs.history.record(kept, ledger.seconds(extent.words))
+            self._pool.history.record(kept, ledger.seconds(extent.words))
         again = connection.trimmer.observe_final(utterance, kept)
         if not utterance.text.strip():
             return
@@ -148,7 +148,7 @@ class TranscriptEmitter:
             ledger.commit(min(ledger.samples(utterance.end), extent.audio))
         else:
             self._commit_untimed(connection, extent.audio, now, again=again, new=kept is not None)
-        self._legs.audio_covered(connection)
+        self._pool.audio_covered(connection)
         self._hedging.final_committed()
         self._probe.active_told_words()
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
@@ -169,7 +169,7 @@ class TranscriptEmitter:
         of that voice, and no more; if there is no rest, new words may be those of the next.
         """
         ledger = self._ledger
-        late = ledger.samples(self._legs.policies.replay.untimed_final_reach)
+        late = ledger.samples(self._pool.policies.replay.untimed_final_reach)
         owed = ledger.first_pending()
         if (flushed := connection.stall_detector.flushed_through) is not None:
             extent = min(extent, flushed)
@@ -185,7 +185,7 @@ class TranscriptEmitter:
 
     def _count_delay(self, connection: Connection, seconds: float, now: float) -> None:
         """Whether a final came in time: three slow ones in a row, and the provider is left."""
-        policy, health = self._legs.policies.watchdog, self._legs.health[connection.traits.name]
+        policy, health = self._pool.policies.watchdog, self._pool.health[connection.traits.name]
         p99 = health.latency.p99
         usual = (
             policy.slow_final_threshold
@@ -201,7 +201,7 @@ class TranscriptEmitter:
 
     def _provider_works(self, connection: Connection, now: float) -> None:
         """The active leg gave text: its provider is well."""
-        self._legs.out += self._legs.selector.mark_working(connection.traits.name, now)
+        self._pool.outbox.add(*self._pool.selector.mark_working(connection.traits.name, now))
         if connection.replay_report:
-            self._legs.report(connection.replay_report)
+            self._pool.outbox.report(connection.replay_report)
             connection.replay_report = None

@@ -174,7 +174,7 @@ def legs_of(*names: str, window: float = 5.0) -> ConnectionPool:
 def reported(connections: ConnectionPool) -> list[float]:
     return [
         c.event.seconds
-        for c in connections.out
+        for c in connections.outbox.take()
         if isinstance(c, ReportEvent) and isinstance(c.event, AudioLost)
     ]
 
@@ -270,7 +270,7 @@ def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> 
         connections.fail(connection, ConnectionFailed(connection.id, ErrorKind.AUTH, "401"), 0.0)
     advice = f"check {named}; not tried again for 300 s"
     told = ProviderFailed(at=10.0, provider="a", reason="auth", detail="401", advice=advice)
-    assert [c.event for c in connections.out if isinstance(c, ReportEvent)] == [told]
+    assert [c.event for c in connections.outbox.take() if isinstance(c, ReportEvent)] == [told]
 
 
 def test_one_wrong_key_and_a_fallback() -> None:

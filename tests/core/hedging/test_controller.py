@@ -166,7 +166,9 @@ def test_silence_from_any_word_on(kind: str, word: int) -> None:
     """Nothing is lost, and the first new word is 3 s late at most."""
     late = kind == "late"
     at = LONG[word].start + 0.1
-    silent = Recogniser("a", [Stalls(at)], interims=not late, slow_endpointing=late, final_timeout=1.6)
+    silent = Recogniser(
+        "a", [Stalls(at)], interims=not late, slow_endpointing=late, final_timeout=1.6
+    )
     sim = Simulation(LONG, [silent, Recogniser("b")], tail=4.0).run(within=6)
     assert_promises(sim)
     assert verdicts(sim)[-1] == ("a", "b", "promoted")

@@ -392,7 +392,9 @@ def test_words_that_were_settled_are_no_gap() -> None:
 @pytest.mark.parametrize("end_of_turn_timeout", [0.0, 4.0])
 def test_a_lost_turn_without_times(end_of_turn_timeout: float, others: int) -> None:
     """Its interim transcripts told three words of it, and then others."""
-    liar = Recogniser("a", [LosesFinal(1)], times="none", endpointing=0.5, end_of_turn_timeout=end_of_turn_timeout)
+    liar = Recogniser(
+        "a", [LosesFinal(1)], times="none", endpointing=0.5, end_of_turn_timeout=end_of_turn_timeout
+    )
     route = [liar, Recogniser("b", endpointing=0.5)][: 1 + others]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
