@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
-from livekit.agents.types import NOT_GIVEN, TimedString
+from livekit.agents.types import TimedString
 from livekit.agents.utils import aio
 
+from . import livekit_compat
 from .core.commands import (
     Availability,
     CloseLeg,
@@ -104,9 +105,10 @@ class ResilientStream(stt.RecognizeStream):
         """
         self._check_open()
         check(frame)
-        if self._pushed_sr and frame.sample_rate != self._pushed_sr:
+        rate = livekit_compat.pushed_rate(self)
+        if rate and frame.sample_rate != rate:
             raise AudioFormatError(
-                f"the sample rate changed from {self._pushed_sr} to {frame.sample_rate} Hz in the "
+                f"the sample rate changed from {rate} to {frame.sample_rate} Hz in the "
                 "middle of a stream; resample the audio to one rate (livekit.rtc.AudioResampler) "
                 "or open a new stream"
             )
@@ -135,12 +137,12 @@ class ResilientStream(stt.RecognizeStream):
         self._inbox.put_nowait(LanguageChanged(language))
 
     def _check_open(self) -> None:
-        if self._input_ch.closed:
+        if livekit_compat.input_ended(self):
             raise StreamClosedError(
                 "this stream takes no more audio: end_input() or aclose() was called; "
                 "open a new one with ResilientSTT.stream()"
             )
-        if self._event_ch.closed:
+        if livekit_compat.output_ended(self):
             raise StreamClosedError(
                 "this stream has ended; open a new one with ResilientSTT.stream()"
             )
@@ -164,7 +166,7 @@ class ResilientStream(stt.RecognizeStream):
             await self._close_legs()
 
     async def _read_input(self) -> None:
-        async for item in self._input_ch:
+        async for item in livekit_compat.audio_of(self):
             self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else Flushed())
         self._inbox.put_nowait(InputEnded())
 
@@ -234,7 +236,7 @@ class ResilientStream(stt.RecognizeStream):
     def _tell(self, command: Command) -> None:
         match command:
             case Emit():
-                self._event_ch.send_nowait(self._event(command))
+                livekit_compat.tell(self, self._event(command))
             case Serve(provider, leg):
                 self._resilient.serve(provider)
                 self._on_leg(leg, LegStream.serves)
@@ -303,13 +305,11 @@ class ResilientStream(stt.RecognizeStream):
             return source
         offset = self.start_time_offset
         data = source.alternatives[0]
-        metadata = data.metadata if isinstance(data.metadata, dict) else {}
         told = dataclasses.replace(
-            data,
+            livekit_compat.of_provider(data, emit.provider),
             text=emit.text,
             start_time=offset + emit.start if emit.start is not None else 0.0,
             end_time=offset + emit.end if emit.end is not None else 0.0,
-            metadata={**metadata, "provider": emit.provider},
             words=_timed(emit.words, data.words, offset),
         )
         # of a trimmed text the others have more, and their words have times of the leg's own
@@ -335,13 +335,11 @@ def _timed(
         return None
     originals = (said or [])[-len(words) :]
     return [
-        TimedString(
-            str(original),
+        livekit_compat.timed_again(
+            original,
             start_time=offset + word.start,
             end_time=offset + word.end,
-            confidence=getattr(original, "confidence", NOT_GIVEN),
             start_time_offset=offset,
-            speaker_id=getattr(original, "speaker_id", None),
         )
         for word, original in zip(words, originals, strict=True)
     ]

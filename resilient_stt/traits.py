@@ -16,6 +16,7 @@ from livekit.agents import LanguageCode, stt
 
 from .core.policy import Pace, Provider
 from .core.routing import shortened
+from .livekit_compat import flushes, options_of
 from .providers import DEFAULTS, plugin_of
 
 # Cartesia drains bursts at about 1.5 times real time, Deepgram processes at about 1.25 times (seen
@@ -167,8 +168,7 @@ def traits_of(
 def _detects(provider: stt.STT[Any]) -> bool:
     """Whether it was made to find languages out, which LiveKit's interface does not tell: so look
     at where Deepgram's plugin (1.8.9) keeps it."""
-    options = getattr(provider, "_opts", None)
-    return str(getattr(options, "language", None) or "").lower() == MULTI
+    return str(getattr(options_of(provider), "language", None) or "").lower() == MULTI
 
 
 def _told(known: Model) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _careful(provider: stt.STT[Any]) -> dict[str, Any]:
     """Of an unknown class: nothing is flushed unasked, and it is given time."""
     able = provider.capabilities
     turn_after = _TURN_AFTER if able.interim_results else 0.0
-    return {"flushes": able.manual_flush, "final_after": 2.5, "turn_after": turn_after}
+    return {"flushes": flushes(provider), "final_after": 2.5, "turn_after": turn_after}
 
 
 def key_variable(plugin: str) -> str:

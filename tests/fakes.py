@@ -15,7 +15,7 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
 
-from resilient_stt import Event, Policies, ResilientSTT
+from resilient_stt import Event, Policies, ResilientSTT, livekit_compat
 from resilient_stt.plan import Plan
 from resilient_stt.testing.cartesia import FakeCartesia
 from resilient_stt.testing.deepgram import FakeDeepgram
@@ -95,7 +95,7 @@ class FakeSTT(stt.STT[str]):
     ) -> None:
         """`text`, `error`, `delay`: what `recognize` answers, and after how many seconds."""
         offered = {"streaming": True, "interim_results": False, **capabilities}
-        super().__init__(capabilities=stt.STTCapabilities(**offered))
+        super().__init__(capabilities=livekit_compat.capabilities(**offered))
         self.behaviour = behaviour
         self.text, self.error, self.delay = text, error, delay
         self.streams: list[FakeStream] = []
@@ -143,11 +143,11 @@ class FakeSTT(stt.STT[str]):
         )
 
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
-        super()._update_session_keyterms(keyterms)
+        livekit_compat.refuse_keyterms(self, keyterms)
         self.keyterms = keyterms
 
     def _push_conversation_item(self, ev: Any) -> None:
-        super()._push_conversation_item(ev)
+        livekit_compat.refuse_conversation_item(self, ev)
         self.items.append(ev)
 
     def prewarm(self) -> None:

@@ -29,6 +29,7 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
+from ..livekit_compat import audio_of, capabilities, input_ended, output_ended, tell
 from .schedule import Mishap, Point, Schedule, Script
 
 RATE = 1000
@@ -103,7 +104,7 @@ class ScriptedSTT(stt.STT[str]):
 
     def __init__(self, name: str, script: Script, call: Call) -> None:
         super().__init__(
-            capabilities=stt.STTCapabilities(
+            capabilities=capabilities(
                 streaming=True, interim_results=script.interims, manual_flush=script.flushes
             )
         )
@@ -204,7 +205,7 @@ class ScriptedStream(stt.RecognizeStream):
         """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
         if self._hung_up:
             await asyncio.sleep(_ENDED_AFTER)
-            if self._input_ch.closed:
+            if input_ended(self):
                 raise failure("dropped")
 
     async def _connect(self) -> None:
@@ -220,10 +221,10 @@ class ScriptedStream(stt.RecognizeStream):
             raise failure(mishap.kind)
 
     async def _listen(self) -> None:
-        async for item in self._input_ch:
+        async for item in audio_of(self):
             if isinstance(item, rtc.AudioFrame):
                 self._hear(item)
-            elif not self._input_ch.closed:
+            elif not input_ended(self):
                 self._flushed()
             if self._over.done() or self._deaf:
                 await asyncio.Event().wait()
@@ -359,12 +360,12 @@ class ScriptedStream(stt.RecognizeStream):
             self._suffer("told")
 
     def _send(self, event: stt.SpeechEvent) -> None:
-        if self._over.done() or self._event_ch.closed:
+        if self._over.done() or output_ended(self):
             return
         if self._mute_until:
             self._held.append(event)
         else:
-            self._event_ch.send_nowait(event)
+            tell(self, event)
 
     def _event(self, utterance: Utterance) -> stt.SpeechEvent:
         if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):

@@ -1,0 +1,185 @@
+"""What LiveKit keeps to itself, and what its versions have not in common: touched here alone.
+
+No other module of the package touches a member of LiveKit, or of one of its plugins, that begins
+with an underscore; `tests/test_livekit_compat.py` sees to it, and lists those that LiveKit has its
+subclasses override.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from livekit.agents import inference, stt
+from livekit.agents.types import NOT_GIVEN, TimedString
+
+# The voice activity model. Its package, livekit-local-inference, needs no other; LiveKit Agents
+# requires it from 1.6.1 on, and we do ourselves.
+from livekit.local_inference import VAD as VAD
+from livekit.local_inference import VAD_WINDOW_SAMPLES as VAD_WINDOW_SAMPLES
+
+if TYPE_CHECKING:
+    from livekit.agents.llm.chat_context import MetricsMetadata
+    from livekit.agents.voice.events import ConversationItemAddedEvent
+
+A_VAD = (
+    "livekit.agents.inference.VAD()"
+    if hasattr(inference, "VAD")
+    else "livekit.plugins.silero.VAD.load()"
+)
+"""What makes a `livekit.agents.vad.VAD`: that of `inference` is there from 1.6.1 on."""
+
+_NAMES = frozenset(field.name for field in dataclasses.fields(stt.STTCapabilities))
+
+
+# -- streams, seen from inside
+
+
+def audio_of(stream: stt.RecognizeStream) -> AsyncIterable[object]:
+    """What was pushed, in order: `rtc.AudioFrame`s, and for each flush something else."""
+    return stream._input_ch
+
+
+def input_ended(stream: stt.RecognizeStream) -> bool:
+    """Whether `end_input()` or `aclose()` was called."""
+    return stream._input_ch.closed
+
+
+def output_ended(stream: stt.RecognizeStream) -> bool:
+    """Whether the stream's task is over, so that nobody hears an event any more."""
+    return stream._event_ch.closed
+
+
+def tell(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
+    """Emit an event to who reads the stream."""
+    stream._event_ch.send_nowait(event)
+
+
+def pushed_rate(stream: stt.RecognizeStream) -> int:
+    """The sample rate of what was pushed, Hz; 0 if nothing was."""
+    return stream._pushed_sr
+
+
+# -- STTs, seen from inside
+
+
+def emit_error(of: stt.STT[Any], error: Exception, *, recoverable: bool) -> None:
+    """Emit LiveKit's `error` event."""
+    of._emit_error(error, recoverable=recoverable)
+
+
+def forward_usage_only(of: stt.STT[Any]) -> None:
+    """Have `recognize()` emit no metrics of its own: the providers' are forwarded."""
+    of._recognize_metrics_needed = False
+
+
+def keep(of: stt.STT[Any], capabilities: stt.STTCapabilities) -> stt.STTCapabilities:
+    """Let LiveKit's own methods see what `capabilities` tells now."""
+    of._capabilities = capabilities
+    return capabilities
+
+
+# -- capabilities
+
+
+def capabilities(**offered: Any) -> stt.STTCapabilities:
+    """`STTCapabilities`; LiveKit before 1.8.9 knows no `manual_flush`, before 1.6.5 no `keyterms`
+    and no `chat_context`. Those are there all the same, and nobody in LiveKit looks at them.
+    """
+    known = {name: value for name, value in offered.items() if name in _NAMES}
+    made = stt.STTCapabilities(**known)
+    for name in offered.keys() - _NAMES:
+        setattr(made, name, offered[name])
+    return made
+
+
+def takes_keyterms(of: stt.STT[Any]) -> bool:
+    """Whether it has `STTCapabilities.keyterms`; nobody has before 1.6.5."""
+    return getattr(of.capabilities, "keyterms", False)
+
+
+def takes_chat_context(of: stt.STT[Any]) -> bool:
+    """Whether it has `STTCapabilities.chat_context`; nobody has before 1.6.5."""
+    return getattr(of.capabilities, "chat_context", False)
+
+
+def flushes(of: stt.STT[Any]) -> bool:
+    """Whether it has `STTCapabilities.manual_flush`; nobody has before 1.8.9."""
+    return getattr(of.capabilities, "manual_flush", False)
+
+
+# -- what a session tells an STT
+
+
+def set_keyterms(of: stt.STT[Any], keyterms: list[str]) -> None:
+    """Give a provider that takes them the session's keyterms."""
+    of._update_session_keyterms(keyterms)
+
+
+def push_conversation_item(of: stt.STT[Any], item: ConversationItemAddedEvent) -> None:
+    """Tell a provider that takes them what was said."""
+    of._push_conversation_item(item)
+
+
+def refuse_keyterms(of: stt.STT[Any], keyterms: list[str]) -> None:
+    """As LiveKit does where they are not supported: warn, once. Before 1.6.5 no session has any."""
+    if hasattr(stt.STT, "_update_session_keyterms"):
+        stt.STT._update_session_keyterms(of, keyterms)
+
+
+def refuse_conversation_item(of: stt.STT[Any], item: ConversationItemAddedEvent) -> None:
+    """As LiveKit does where they are not supported: warn, once. Before 1.6.5 no session has any."""
+    if hasattr(stt.STT, "_push_conversation_item"):
+        stt.STT._push_conversation_item(of, item)
+
+
+# -- what an STT tells a session
+
+
+def labels(of: stt.STT[Any]) -> MetricsMetadata:
+    """`metrics_metadata`; before 1.6.10 there is none, and nobody asks."""
+    if hasattr(of, "metrics_metadata"):
+        return of.metrics_metadata
+    return {"model_name": of.model, "model_provider": of.provider}
+
+
+def of_provider(data: stt.SpeechData, provider: str) -> stt.SpeechData:
+    """A transcript whose `metadata` also has a provider's name; LiveKit has `metadata` from 1.5.6
+    on, where no version looks at it.
+    """
+    metadata = getattr(data, "metadata", None)
+    told = dataclasses.replace(data)
+    told.metadata = {**(metadata if isinstance(metadata, dict) else {}), "provider": provider}
+    return told
+
+
+def timed_again(
+    word: TimedString, *, start_time: float, end_time: float, start_time_offset: float
+) -> TimedString:
+    """A word with other times; `TimedString` has a `speaker_id` from 1.5.5 on."""
+    told = TimedString(
+        str(word),
+        start_time=start_time,
+        end_time=end_time,
+        confidence=getattr(word, "confidence", NOT_GIVEN),
+        start_time_offset=start_time_offset,
+    )
+    told.speaker_id = getattr(word, "speaker_id", None)
+    return told
+
+
+# -- plugins
+
+
+def options_of(provider: stt.STT[Any]) -> Any:
+    """Where plugins keep what they were made with, by convention; None if this one does not."""
+    return getattr(provider, "_opts", None)
+
+
+def kept(provider: stt.STT[Any], name: str) -> Iterator[Any]:
+    """What a plugin may have kept of an option that it was made with: LiveKit's interface does not
+    tell, and plugins keep it in one of two places.
+    """
+    yield getattr(provider, f"_{name}", None)
+    yield getattr(options_of(provider), name, None)
