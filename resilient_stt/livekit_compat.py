@@ -3,6 +3,21 @@
 No other module of the package touches a member of LiveKit, or of one of its plugins, that begins
 with an underscore; `tests/test_livekit_compat.py` sees to it, and lists those that LiveKit has its
 subclasses override.
+
+What versions of LiveKit Agents lack, and what that costs the user. `nox -s livekit` runs the
+contract tests with the oldest and the newest; no word is lost or said twice with any.
+
+| Before | There is no | So |
+|---|---|---|
+| 1.8.9 | `STTCapabilities.manual_flush` | no session flushes the stream at the end of a turn; we flush providers at pauses all the same |
+| 1.6.10 | `STT.metrics_metadata` | a turn's metrics do not tell who served; usage does, as in all versions |
+| 1.6.5 | `STTCapabilities.keyterms`, `_update_session_keyterms` | no session has keyterms; Deepgram's own go through `update_options(keyterm=[...])` |
+| 1.6.5 | `STTCapabilities.chat_context`, `_push_conversation_item` | providers do not hear what the agent said |
+| 1.6.1 | `inference.VAD`, in sessions too | a session needs one of its own (`livekit-plugins-silero`) for `turn_detection="vad"`, and so does a provider that cannot stream; our own voice activity is as with the newest |
+| 1.5.15 | Cartesia's plugin as it is now: no ink-2 | not supported: it picks another model by default, and is not what our traits are about |
+
+LiveKit Agents before 1.6.10 cannot be imported beside `openai` 3, which a fresh installation picks
+today: it needs `openai<3`, whatever is done here.
 """
 
 from __future__ import annotations
@@ -12,7 +27,6 @@ from collections.abc import AsyncIterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from livekit.agents import inference, stt
-from livekit.agents.types import NOT_GIVEN, TimedString
 
 # The voice activity model. Its package, livekit-local-inference, needs no other; LiveKit Agents
 # requires it from 1.6.1 on, and we do ourselves.
@@ -142,31 +156,6 @@ def labels(of: stt.STT[Any]) -> MetricsMetadata:
     if hasattr(of, "metrics_metadata"):
         return of.metrics_metadata
     return {"model_name": of.model, "model_provider": of.provider}
-
-
-def of_provider(data: stt.SpeechData, provider: str) -> stt.SpeechData:
-    """A transcript whose `metadata` also has a provider's name; LiveKit has `metadata` from 1.5.6
-    on, where no version looks at it.
-    """
-    metadata = getattr(data, "metadata", None)
-    told = dataclasses.replace(data)
-    told.metadata = {**(metadata if isinstance(metadata, dict) else {}), "provider": provider}
-    return told
-
-
-def timed_again(
-    word: TimedString, *, start_time: float, end_time: float, start_time_offset: float
-) -> TimedString:
-    """A word with other times; `TimedString` has a `speaker_id` from 1.5.5 on."""
-    told = TimedString(
-        str(word),
-        start_time=start_time,
-        end_time=end_time,
-        confidence=getattr(word, "confidence", NOT_GIVEN),
-        start_time_offset=start_time_offset,
-    )
-    told.speaker_id = getattr(word, "speaker_id", None)
-    return told
 
 
 # -- plugins

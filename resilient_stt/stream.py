@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
-from livekit.agents.types import TimedString
+from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio
 
 from . import livekit_compat
@@ -305,11 +305,13 @@ class ResilientStream(stt.RecognizeStream):
             return source
         offset = self.start_time_offset
         data = source.alternatives[0]
+        metadata = data.metadata if isinstance(data.metadata, dict) else {}
         told = dataclasses.replace(
-            livekit_compat.of_provider(data, emit.provider),
+            data,
             text=emit.text,
             start_time=offset + emit.start if emit.start is not None else 0.0,
             end_time=offset + emit.end if emit.end is not None else 0.0,
+            metadata={**metadata, "provider": emit.provider},
             words=_timed(emit.words, data.words, offset),
         )
         # of a trimmed text the others have more, and their words have times of the leg's own
@@ -335,11 +337,13 @@ def _timed(
         return None
     originals = (said or [])[-len(words) :]
     return [
-        livekit_compat.timed_again(
-            original,
+        TimedString(
+            str(original),
             start_time=offset + word.start,
             end_time=offset + word.end,
+            confidence=getattr(original, "confidence", NOT_GIVEN),
             start_time_offset=offset,
+            speaker_id=getattr(original, "speaker_id", None),
         )
         for word, original in zip(words, originals, strict=True)
     ]

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import aiohttp
+import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, LanguageCode, stt
+from livekit.agents import APIConnectOptions, LanguageCode, inference, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
+from livekit.agents.vad import VAD
 
 from resilient_stt import Event, Policies, ResilientSTT, livekit_compat
 from resilient_stt.plan import Plan
@@ -75,6 +77,19 @@ class FakeStream(stt.RecognizeStream):
     def final(self, text: str, **data: Any) -> None:
         """Emit a FINAL alone."""
         self.say(SpeechEventType.FINAL_TRANSCRIPT, text, **data)
+
+
+has_keyterms = pytest.mark.skipif(
+    not hasattr(stt.STT, "_update_session_keyterms"), reason="LiveKit before 1.6.5 has no keyterms"
+)
+
+
+def a_vad() -> VAD:
+    """LiveKit's own; before 1.6.1 that is a plugin, which the test needs."""
+    if hasattr(inference, "VAD"):
+        return inference.VAD()
+    vad: VAD = pytest.importorskip("livekit.plugins.silero").VAD.load()
+    return vad
 
 
 class FakeSTT(stt.STT[str]):
