@@ -4,20 +4,30 @@ No other module of the package touches a member of LiveKit, or of one of its plu
 with an underscore; `tests/test_livekit_compat.py` sees to it, and lists those that LiveKit has its
 subclasses override.
 
-What versions of LiveKit Agents lack, and what that costs the user. `nox -s livekit` runs the
-contract tests with the oldest and the newest; no word is lost or said twice with any.
+What versions of LiveKit Agents lack, and what that costs who uses them. No word is lost or said
+twice for it; `nox -s livekit` runs the contract tests with the oldest and with the newest.
 
-| Before | There is no | So |
-|---|---|---|
-| 1.8.9 | `STTCapabilities.manual_flush` | no session flushes the stream at the end of a turn; we flush providers at pauses all the same |
-| 1.6.10 | `STT.metrics_metadata` | a turn's metrics do not tell who served; usage does, as in all versions |
-| 1.6.5 | `STTCapabilities.keyterms`, `_update_session_keyterms` | no session has keyterms; Deepgram's own go through `update_options(keyterm=[...])` |
-| 1.6.5 | `STTCapabilities.chat_context`, `_push_conversation_item` | providers do not hear what the agent said |
-| 1.6.1 | `inference.VAD`, in sessions too | a session needs one of its own (`livekit-plugins-silero`) for `turn_detection="vad"`, and so does a provider that cannot stream; our own voice activity is as with the newest |
-| 1.5.15 | Cartesia's plugin as it is now: no ink-2 | not supported: it picks another model by default, and is not what our traits are about |
+before 1.8.9
+    `STTCapabilities.manual_flush`: no session flushes a stream at the end of a turn. Providers that
+    are known to flush are flushed at pauses all the same; one that is not cannot tell that it does,
+    and needs the trait `flushes`.
+before 1.6.10
+    `STT.metrics_metadata`: a session's turn does not tell who served. Usage does, as ever.
+before 1.6.5
+    `STTCapabilities.keyterms` and `_update_session_keyterms`: sessions have no keyterms. Deepgram's
+    own go through `update_options(keyterm=[...])`.
+    `STTCapabilities.chat_context` and `_push_conversation_item`: no provider is told what was said.
+before 1.6.1
+    `inference.VAD`, nor has a session one by default: with `turn_detection="vad"` it needs
+    that of `livekit-plugins-silero`, and so does a provider that cannot stream.
+    `livekit-local-inference`, our own voice activity's model: we require it ourselves, so that
+    this is as with the newest.
+before 1.5.15
+    Not supported. Cartesia's plugin was another one: it knew no ink-2, and chose ink-whisper where
+    none was given, where our configuration says what it does now.
 
-LiveKit Agents before 1.6.10 cannot be imported beside `openai` 3, which a fresh installation picks
-today: it needs `openai<3`, whatever is done here.
+LiveKit Agents before 1.6.10 imports `httpx` and does not require it. It comes with `openai` 2, not
+with 3, which a fresh installation picks: who pins so old a LiveKit needs `openai<3`, too.
 """
 
 from __future__ import annotations
@@ -27,9 +37,6 @@ from collections.abc import AsyncIterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from livekit.agents import inference, stt
-
-# The voice activity model. Its package, livekit-local-inference, needs no other; LiveKit Agents
-# requires it from 1.6.1 on, and we do ourselves.
 from livekit.local_inference import VAD as VAD
 from livekit.local_inference import VAD_WINDOW_SAMPLES as VAD_WINDOW_SAMPLES
 
