@@ -116,7 +116,7 @@ def wheel(session: nox.Session) -> None:
 def livekit(session: nox.Session, livekit: str) -> None:
     """LiveKit's contract, with the oldest and the newest LiveKit that the metadata allow.
 
-    nox -s livekit, or nox -s "livekit(livekit='oldest')". About three minutes on two cores, so not
+    nox -s livekit, or nox -s "livekit(livekit='oldest')". About four minutes on two cores, so not
     by default. The newest is what the registry has today; the default sessions use it, too.
     """
     project = nox.project.load_toml("pyproject.toml")["project"]
