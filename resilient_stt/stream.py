@@ -52,6 +52,7 @@ from .errors import (
     lacks_http_session,
     no_http_session,
 )
+from .livekit import compat
 from .livekit.connection import ProviderConnection
 from .livekit.frames import FrameStore, check, mono, pieces
 from .observe import logger
@@ -102,9 +103,10 @@ class ResilientStream(stt.RecognizeStream):
         """
         self._check_open()
         check(frame)
-        if self._pushed_sr and frame.sample_rate != self._pushed_sr:
+        rate = compat.pushed_rate(self)
+        if rate and frame.sample_rate != rate:
             raise AudioFormatError(
-                f"the sample rate changed from {self._pushed_sr} to {frame.sample_rate} Hz in the "
+                f"the sample rate changed from {rate} to {frame.sample_rate} Hz in the "
                 "middle of a stream; resample the audio to one rate (livekit.rtc.AudioResampler) "
                 "or open a new stream"
             )
@@ -133,12 +135,12 @@ class ResilientStream(stt.RecognizeStream):
         self._inbox.put_nowait(LanguageChanged(language))
 
     def _check_open(self) -> None:
-        if self._input_ch.closed:
+        if compat.input_ended(self):
             raise StreamClosedError(
                 "this stream takes no more audio: end_input() or aclose() was called; "
                 "open a new one with ResilientSTT.stream()"
             )
-        if self._event_ch.closed:
+        if compat.output_ended(self):
             raise StreamClosedError(
                 "this stream has ended; open a new one with ResilientSTT.stream()"
             )
@@ -162,7 +164,7 @@ class ResilientStream(stt.RecognizeStream):
             await self._close_connections()
 
     async def _read_input(self) -> None:
-        async for item in self._input_ch:
+        async for item in compat.pushed(self):
             self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else FlushRequested())
         self._inbox.put_nowait(InputEnded())
 
@@ -234,7 +236,7 @@ class ResilientStream(stt.RecognizeStream):
     def _report(self, command: Command) -> None:
         match command:
             case Emit():
-                self._event_ch.send_nowait(self._event(command))
+                compat.send(self, self._event(command))
             case SetServing(provider, connection):
                 self._resilient.serve(provider)
                 self._with_connection(connection, ProviderConnection.set_serving)

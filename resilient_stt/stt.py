@@ -34,6 +34,7 @@ from .core.policy import Policies
 from .core.routing.language import LanguageTracker
 from .errors import ConfigurationError, Failure
 from .fleet import HealthStore
+from .livekit import compat
 from .livekit.options import fan_out
 from .livekit.usage import with_role
 from .livekit.vad import SpeechDetector, SpeechDetectorFactory
@@ -181,7 +182,7 @@ class ResilientSTT(STT[EventName]):
             multiplier=retry.wait_min, max=retry.wait_max, min=min(LEAST_WAIT, retry.wait_max / 2)
         )
         self._batch = Batch(self, self._providers, self._health, self._router, self._budget)
-        self._recognize_metrics_needed = False
+        compat.forward_usage_only(self)
         for provider in self._providers.values():
             provider.on("metrics_collected", self._forward_metrics)
 
@@ -208,13 +209,12 @@ class ResilientSTT(STT[EventName]):
     @property
     def metrics_metadata(self) -> MetricsMetadata:
         """Labels of the provider that serves now."""
-        return self._providers[self._serving].metrics_metadata
+        return compat.labels(self._providers[self._serving])
 
     @property
     def capabilities(self) -> stt.STTCapabilities:
         """What the providers can do together; read afresh, for a provider's may change."""
-        self._capabilities = _capabilities(list(self._providers.values()))
-        return self._capabilities
+        return compat.keep(self, _capabilities(list(self._providers.values())))
 
     def stream(
         self,
@@ -288,14 +288,14 @@ class ResilientSTT(STT[EventName]):
             await adapter.aclose()
 
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
-        if not self.capabilities.keyterms:
-            super()._update_session_keyterms(keyterms)  # warns, once
+        if not compat.takes_keyterms(self):
+            compat.refuse_keyterms(self, keyterms)
         if keyterms == self._keyterms:
             return
         self._keyterms = list(keyterms)
         for name, provider in self._providers.items():
-            if provider.capabilities.keyterms:
-                provider._update_session_keyterms(keyterms)
+            if compat.takes_keyterms(provider):
+                compat.set_keyterms(provider, keyterms)
                 self._options_changed(name)
 
     @property
@@ -312,11 +312,11 @@ class ResilientSTT(STT[EventName]):
             stream.options_changed(name)
 
     def _push_conversation_item(self, ev: ConversationItemAddedEvent) -> None:
-        if not self.capabilities.chat_context:
-            super()._push_conversation_item(ev)  # warns, once
+        if not compat.takes_chat_context(self):
+            compat.refuse_conversation_item(self, ev)
         for provider in self._providers.values():
-            if provider.capabilities.chat_context:
-                provider._push_conversation_item(ev)
+            if compat.takes_chat_context(provider):
+                compat.push_conversation_item(provider, ev)
 
     # -- what streams ask and tell
 
@@ -356,7 +356,7 @@ class ResilientSTT(STT[EventName]):
             why = f"{event.reason} ({event.detail})"
             told = f"{why}: {event.advice}" if event.advice else why
             error = APIConnectionError(f"{event.provider}: {told}")
-            self._emit_error(error, recoverable=True)
+            compat.emit_error(self, error, recoverable=True)
 
     def report_failure(self, name: str, failure: Failure) -> None:
         """A provider failed at a whole buffer."""
@@ -394,7 +394,7 @@ class ResilientSTT(STT[EventName]):
         if not isinstance(vad, VAD):
             raise ConfigurationError(
                 f"{provider.label} cannot stream: give a LiveKit VAD to cut its audio into "
-                "utterances, such as ResilientSTT([...], vad=livekit.agents.inference.VAD())"
+                f"utterances, such as ResilientSTT([...], vad={compat.A_VAD})"
             )
         adapter = StreamAdapter(stt=provider, vad=vad)
         self._wrapped.append(adapter)
@@ -443,13 +443,13 @@ def _capabilities(providers: Sequence[STT[Any]]) -> stt.STTCapabilities:
     """What holds whoever serves; hints that a provider may ignore are offered if any takes them."""
     of = [p.capabilities for p in providers]
     aligned = all(c.aligned_transcript for c in of)
-    return stt.STTCapabilities(
+    return compat.capabilities(
         streaming=True,
         interim_results=all(c.interim_results for c in of),
         diarization=all(c.diarization for c in of),
         aligned_transcript=of[0].aligned_transcript if aligned else False,
         offline_recognize=True,
-        keyterms=any(c.keyterms for c in of),
-        chat_context=any(c.chat_context for c in of),
-        manual_flush=all(c.manual_flush for c in of),
+        keyterms=any(compat.takes_keyterms(p) for p in providers),
+        chat_context=any(compat.takes_chat_context(p) for p in providers),
+        manual_flush=all(compat.manual_flush(p) for p in providers),
     )

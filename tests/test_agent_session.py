@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import pytest
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, APIConnectOptions, ErrorEvent, llm
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+from livekit.agents import Agent, AgentSession, APIConnectOptions, ErrorEvent, inference, llm
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN
 from livekit.agents.voice import io
 
 from resilient_stt.testing.faults import Drop, Fault, Hang, Refuse, from_
 from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
-from .support.fakes import arena
+from .support.fakes import a_vad, arena
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agent.py"
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 3)
@@ -76,7 +76,10 @@ async def user_words(
     """What the chat history holds of the user after a call with these faults."""
     async with arena(cartesia, deepgram) as a:
         session: AgentSession[None] = AgentSession(
-            stt=a.stt, llm=Answers(), turn_handling={"turn_detection": turns}
+            stt=a.stt,
+            llm=Answers(),
+            vad=NOT_GIVEN if hasattr(inference, "VAD") else a_vad(),  # a session's own by default
+            turn_handling={"turn_detection": turns},
         )
         errors: list[ErrorEvent] = []
         session.on("error", errors.append)

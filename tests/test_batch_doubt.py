@@ -171,7 +171,7 @@ async def test_an_answer_that_is_none_is_a_failure() -> None:
 
     async def behave(stream: FakeStream) -> None:
         await stream.listen()
-        stream.tell(final)
+        stream.send(final)
 
     made = ResilientSTT([FakeSTT(behave, offline_recognize=False), FakeSTT(text="hi")], vad=HEARS)
     assert (await made.recognize(frames(2.0))).alternatives[0].text == "hi"

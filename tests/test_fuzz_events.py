@@ -222,7 +222,7 @@ def perform(act: Act, stream: FakeStream) -> bool:
     if act.error is not None:
         raise act.error()
     if not act.ends:
-        stream.tell(act.event)
+        stream.send(act.event)
     return not act.ends
 
 

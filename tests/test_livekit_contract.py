@@ -29,6 +29,7 @@ from .support.fakes import (
     fails,
     frames,
     hangs,
+    has_keyterms,
     routed,
     says,
     stt_error,
@@ -207,7 +208,7 @@ def metered(behaviour: Behaviour) -> Behaviour:
 
 def tell_usage(stream: FakeStream, seconds: float) -> None:
     usage = stt.RecognitionUsage(audio_duration=seconds)
-    stream.tell(stt.SpeechEvent(SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
+    stream.send(stt.SpeechEvent(SpeechEventType.RECOGNITION_USAGE, recognition_usage=usage))
 
 
 Usage = tuple[str, str, str]
@@ -279,6 +280,7 @@ async def test_usage_of_buffers() -> None:
 # -- "forward keyterms, conversation items, flush and prewarm"
 
 
+@has_keyterms
 async def test_keyterms_of_legs_opened_later() -> None:
     """A leg that is opened after the keyterms were set sends them: the real plugin's."""
     async with arena(cartesia=[Drop(at_word=5, part=0.5), Drop(connections=from_(1))]) as a:

@@ -7,13 +7,24 @@ import logging
 from typing import Any
 
 import pytest
-from livekit.agents import APIConnectionError, inference, stt
+from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType, STTError
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ConfigurationError, Policies, ResilientSTT, RetryPolicy, Switched
 
-from .support.fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
+from .support.fakes import (
+    FakeStream,
+    FakeSTT,
+    a_vad,
+    collect,
+    fails,
+    frames,
+    has_keyterms,
+    says,
+    stt_error,
+    texts,
+)
 
 pytestmark = pytest.mark.virtual_time
 
@@ -178,7 +189,7 @@ async def test_explains_a_missing_http_session_to_recognize() -> None:
 async def test_batch_provider_through_a_vad() -> None:
     """With a LiveKit VAD, a provider that cannot stream takes part."""
     batch = FakeSTT(streaming=False, text="hello")
-    made = ResilientSTT([batch], vad=inference.VAD())
+    made = ResilientSTT([batch], vad=a_vad())
     assert made.capabilities.streaming
     assert not made.capabilities.interim_results
     event = await made.recognize(frames())
@@ -253,6 +264,7 @@ async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCapture
     assert not caplog.records
 
 
+@has_keyterms
 async def test_keyterms_that_nobody_takes_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     """Where no provider supports keyterms, the caller is told, as by any LiveKit STT."""
     ResilientSTT([FakeSTT()])._update_session_keyterms(["LiveKit"])

@@ -12,6 +12,7 @@ from typing import Any
 from livekit.agents import stt
 from livekit.agents.utils import is_given
 
+from ..livekit.compat import kept
 from ..providers.defaults import plugin_of
 
 _KEYS = ("api_key", "auth_token", "token", "access_token", "credentials_info", "credentials_file")
@@ -53,13 +54,8 @@ def provider_key(provider: stt.STT[Any], options: Mapping[str, Any], variable: s
 def _known(provider: stt.STT[Any], options: Mapping[str, Any], names: tuple[str, ...]) -> str:
     """The first of these options that has a value, as text; LiveKit's interface tells none, so look
     at where its plugins keep them."""
-    kept = getattr(provider, "_opts", None)
     for name in names:
-        for value in (
-            getattr(provider, f"_{name}", None),
-            getattr(kept, name, None),
-            options.get(name),
-        ):
+        for value in (*kept(provider, name), options.get(name)):
             if value and is_given(value):
                 return str(value)
     return ""

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from livekit import rtc
-from livekit.local_inference import VAD, VAD_WINDOW_SAMPLES
+
+from .compat import VAD, VAD_WINDOW_SAMPLES
 
 MODEL_RATE = 16_000
 """Hz; what the bundled model was trained on."""

@@ -16,6 +16,7 @@ from livekit.agents import LanguageCode, stt
 
 from ..core.policy import Pace, ProviderTraits
 from ..core.routing.language import shortened
+from ..livekit.compat import manual_flush, options_of
 from .defaults import DEFAULTS, plugin_of
 
 # Cartesia drains bursts at about 1.5 times real time, Deepgram processes at about 1.25 times (seen
@@ -167,8 +168,7 @@ def traits_of(
 def _detects_language(provider: stt.STT[Any]) -> bool:
     """Whether it was made to find languages out, which LiveKit's interface does not tell: so look
     at where Deepgram's plugin (1.8.9) keeps it."""
-    options = getattr(provider, "_opts", None)
-    return str(getattr(options, "language", None) or "").lower() == MULTI
+    return str(getattr(options_of(provider), "language", None) or "").lower() == MULTI
 
 
 def _known_traits(known: Model) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _default_traits(provider: stt.STT[Any]) -> dict[str, Any]:
     able = provider.capabilities
     turn_after = _TURN_AFTER if able.interim_results else 0.0
     return {
-        "manual_flush": able.manual_flush,
+        "manual_flush": manual_flush(provider),
         "final_timeout": 2.5,
         "end_of_turn_timeout": turn_after,
     }

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import aiohttp
+import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, LanguageCode, stt
+from livekit.agents import APIConnectOptions, LanguageCode, inference, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
+from livekit.agents.vad import VAD
 
 from resilient_stt import Event, Policies, ResilientSTT
+from resilient_stt.livekit import compat
 from resilient_stt.providers.traits import traits_of
 from resilient_stt.setup import Setup
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
@@ -63,18 +66,31 @@ class FakeStream(stt.RecognizeStream):
         async for _ in self.heard():
             pass
 
-    def tell(self, event: Any) -> None:
+    def send(self, event: Any) -> None:
         """Emit anything."""
         self._event_ch.send_nowait(event)
 
     def say(self, kind: SpeechEventType, text: str | None = None, **data: Any) -> None:
         """Emit an event; with `text`, one that has an alternative."""
         told = [] if text is None else [stt.SpeechData(LanguageCode("en"), text, **data)]
-        self.tell(stt.SpeechEvent(type=kind, alternatives=told))
+        self.send(stt.SpeechEvent(type=kind, alternatives=told))
 
     def final(self, text: str, **data: Any) -> None:
         """Emit a FINAL alone."""
         self.say(SpeechEventType.FINAL_TRANSCRIPT, text, **data)
+
+
+has_keyterms = pytest.mark.skipif(
+    not hasattr(stt.STT, "_update_session_keyterms"), reason="LiveKit before 1.6.5 has no keyterms"
+)
+
+
+def a_vad() -> VAD:
+    """LiveKit's own; before 1.6.1 that is a plugin, which the test needs."""
+    if hasattr(inference, "VAD"):
+        return inference.VAD()
+    vad: VAD = pytest.importorskip("livekit.plugins.silero").VAD.load()
+    return vad
 
 
 class FakeSTT(stt.STT[str]):
@@ -93,9 +109,9 @@ class FakeSTT(stt.STT[str]):
         provider: str = "Fake",
         **capabilities: Any,
     ) -> None:
-        """`text`, `configuration_error`, `delay`: what `recognize` answers, and after how many seconds."""
+        """`text`, `error`, `delay`: what `recognize` answers, and after how many seconds."""
         offered = {"streaming": True, "interim_results": False, **capabilities}
-        super().__init__(capabilities=stt.STTCapabilities(**offered))
+        super().__init__(capabilities=compat.capabilities(**offered))
         self.behaviour = behaviour
         self.text, self.error, self.delay = text, error, delay
         self.streams: list[FakeStream] = []
@@ -143,11 +159,11 @@ class FakeSTT(stt.STT[str]):
         )
 
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
-        super()._update_session_keyterms(keyterms)
+        compat.refuse_keyterms(self, keyterms)
         self.keyterms = keyterms
 
     def _push_conversation_item(self, ev: Any) -> None:
-        super()._push_conversation_item(ev)
+        compat.refuse_conversation_item(self, ev)
         self.items.append(ev)
 
     def prewarm(self) -> None:

@@ -29,6 +29,7 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
+from ...livekit.compat import capabilities, input_ended, output_ended, pushed, send
 from .schedule import FaultSpec, Point, ProviderScript, Schedule
 
 RATE = 1000
@@ -103,7 +104,7 @@ class ScriptedSTT(stt.STT[str]):
 
     def __init__(self, name: str, script: ProviderScript, call: Call) -> None:
         super().__init__(
-            capabilities=stt.STTCapabilities(
+            capabilities=capabilities(
                 streaming=True,
                 interim_results=script.interim_results,
                 manual_flush=script.manual_flush,
@@ -206,7 +207,7 @@ class ScriptedStream(stt.RecognizeStream):
         """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
         if self._hung_up:
             await asyncio.sleep(_ENDED_AFTER)
-            if self._input_ch.closed:
+            if input_ended(self):
                 raise failure("dropped")
 
     async def _connect(self) -> None:
@@ -222,10 +223,10 @@ class ScriptedStream(stt.RecognizeStream):
             raise failure(mishap.kind)
 
     async def _listen(self) -> None:
-        async for item in self._input_ch:
+        async for item in pushed(self):
             if isinstance(item, rtc.AudioFrame):
                 self._hear(item)
-            elif not self._input_ch.closed:
+            elif not input_ended(self):
                 self._flushed()
             if self._over.done() or self._deaf:
                 await asyncio.Event().wait()
@@ -361,12 +362,12 @@ class ScriptedStream(stt.RecognizeStream):
             self._suffer("told")
 
     def _send(self, event: stt.SpeechEvent) -> None:
-        if self._over.done() or self._event_ch.closed:
+        if self._over.done() or output_ended(self):
             return
         if self._mute_until:
             self._held.append(event)
         else:
-            self._event_ch.send_nowait(event)
+            send(self, event)
 
     def _event(self, utterance: ScriptedTranscript) -> stt.SpeechEvent:
         if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
