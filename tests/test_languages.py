@@ -19,7 +19,7 @@ from resilient_stt.testing.speech import plain
 
 from .rehearse import check
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 ENGLISH, SPANISH, MANDARIN = (
     ReferenceSpeech.load(name) for name in ("english", "spanish", "mandarin")

@@ -36,7 +36,7 @@ from .fakes import (
     transcribes,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english")
 

@@ -16,7 +16,7 @@ from resilient_stt.testing.speech import SAMPLE_RATE, ReferenceSpeech
 
 from .rehearse import DEEPGRAM, INK2, WHISPER, Run, Script, check, run
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
+pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 
 SPEECH = ReferenceSpeech.load("english")
 CHAINS = {"ink-whisper": WHISPER, "ink-2": INK2, "deepgram": DEEPGRAM}

@@ -61,7 +61,7 @@ from .fakes import (
     transcribes,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 """Two sentences; the fault strikes in the middle of a word of the first one."""

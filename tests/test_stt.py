@@ -21,7 +21,7 @@ from resilient_stt import (
 
 from .fakes import FakeStream, FakeSTT, collect, fails, frames, says, stt_error, texts
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 
 def keyed() -> list[stt.STT[Any]]:

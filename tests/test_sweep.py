@@ -16,7 +16,7 @@ from resilient_stt.testing.speech import ReferenceSpeech
 
 from .rehearse import Script, check, check_delay, run_all, slowest_healthy
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
+pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 
 SPEECH = ReferenceSpeech.load("english")
 

@@ -12,7 +12,7 @@ What it can know about is what happens on its own loop. The rules that follow fr
   overtaken. Other threads and other processes are invisible: a timer may come before them.
 * A coroutine that spins on `sleep(0)` until some time has come spins forever.
 
-A test runs on it with the mark `virtual_time` of the pytest plugin; without pytest, there is
+A test runs on it with the mark `stt_virtual_time` of the pytest plugin; without pytest, there is
 `run_virtual`.
 """
 
