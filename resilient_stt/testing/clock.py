@@ -72,6 +72,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _came_back(self, _: Future[Any]) -> None:
         self._clock.outside -= 1
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads in real time: from Python 3.12 on there is a timer beside it."""
+        patience = () if timeout is None else (timeout,)
+        self._clock.outside += 1
+        try:
+            await super().shutdown_default_executor(*patience)
+        finally:
+            self._clock.outside -= 1
+
 
 def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     """Run a coroutine to its end on a new `VirtualTimeLoop`, as `asyncio.run` would.
