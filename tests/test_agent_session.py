@@ -94,6 +94,7 @@ async def user_words(
         return [plain(word) for text in said for word in text.split()]
 
 
+@pytest.mark.sweep
 @pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("turns", ["stt", "vad"])
 @pytest.mark.parametrize(
