@@ -1,4 +1,4 @@
-"""The pytest plugin of `resilient_stt.testing`: its fixtures and the mark `virtual_time`.
+"""The pytest plugin of `resilient_stt.testing`: its fixtures and the mark `stt_virtual_time`.
 
 It is a module of its own, outside the package, as Hypothesis's plugin is: pytest loads it in every
 run where the package is installed, and importing anything in the package imports LiveKit, which
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resilient_stt.testing import FakeCartesia, FakeDeepgram, PlaySpeech, ReferenceSpeech
     from resilient_stt.testing.plugin import Bench
 
-_MARK = "virtual_time"
+_MARK = "stt_virtual_time"
 _HOOK = "pytest_asyncio_loop_factories"
 _ON_ANYIO = "_resilient_stt_bench_on_anyio"
 _ON_ASYNCIO = "_resilient_stt_bench_on_asyncio"

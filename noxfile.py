@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
-nox.options.error_on_missing_interpreters = True
 nox.options.default_venv_backend = "uv|virtualenv"  # a minute less of installing, where it is there
 nox.needs_version = ">=2024.10.9"
 
-DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
-MODULES = ("noxfile.py", "_resilient_stt_pytest.py")
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+LOCK = "requirements/dev.txt"
+"""All that is installed here, in the versions that passed last: nobody else's release turns this
+red. `nox -s lock` takes newer ones."""
+HOOKS = ".pre-commit-config.yaml"
+TYPED = (
+    "resilient_stt",
+    "examples",
+    "tests",
+    "benchmarks",
+    "noxfile.py",
+    "_resilient_stt_pytest.py",
+)
+TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-xdist")
+"""What the tests need beside the extras."""
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
 KIT = "*/cli/*,*/testing/*,*/_resilient_stt_pytest.py"
 OUT_OF_REACH = "/"
 """A working directory from which the source tree cannot be imported by accident."""
 
 
+def install(session: nox.Session) -> None:
+    """Install the package as it stands, and all of the lock."""
+    session.install("-r", LOCK)
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+    compiled(session)
+
+
+def compiled(session: nox.Session) -> None:
+    """Let Python keep what it compiles: some tests are processes, and all import LiveKit."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
+def locked(*names: str) -> list[str]:
+    """The requirements of some names, as they are locked."""
+    return [pin for pin in Path(LOCK).read_text().splitlines() if pin.split("==")[0] in names]
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""
-    session.install("ruff")
+    session.install("-c", LOCK, "ruff")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
 
@@ -32,8 +63,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict: the package, and typed code that uses it."""
-    session.install("-e", ".", *DEV)
-    session.run("mypy", "resilient_stt", "examples", "tests", "benchmarks", *MODULES)
+    install(session)
+    session.run("mypy", *TYPED)
 
 
 @nox.session
@@ -44,14 +75,15 @@ def tests(session: nox.Session) -> None:
     tests measure core/, those of the shell only the shell, and these nothing: the sweeps, which
     cover nothing that the others do not, those of the command line and those of the kit.
     """
-    session.install("-e", ".", *DEV)
+    install(session)
     data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     commit = session.run("git", "rev-parse", "HEAD", external=True, silent=True)
     seed = int(str(commit)[:7], 16) * 1000
     drawn = f"--hypothesis-seed={seed}"  # a commit's own, so that what is red can be repeated
     pytest = ["-m", "pytest", "-n", "2", drawn, *session.posargs, "-m"]
-    simulated = "tests/testing/test_simulator.py"
+    simulated = "tests/testing/simulate/test_simulator.py"
     shell = sorted(map(str, Path("tests").glob("test_*.py")))
+    shell += ["tests/fleet", "tests/livekit", "tests/providers"]
     for part, least, omitted, paths in (
         ("resilient_stt/core", 100, KIT, ["tests/core", simulated]),
         ("resilient_stt", 90, f"{KIT},*/core/*", shell),
@@ -68,10 +100,51 @@ def tests(session: nox.Session) -> None:
     session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(seed))
 
 
+@nox.session(python=PYTHONS, venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """The tests, with the oldest versions that pyproject.toml allows."""
+    oldest = ("--resolution", "lowest-direct", "-e", ".[pytest,redis]")
+    session.install(*oldest, *locked(*TOOLS))
+    compiled(session)
+    pytest = [
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "-W",
+        "ignore::DeprecationWarning",
+    ]  # the newest of others'
+    session.run("python", *pytest, "-m", "not sweep", *session.posargs)
+
+
+@nox.session(python=PYTHONS, venv_backend="uv")
+def newest(session: nox.Session) -> None:
+    """Types and tests, with what is newest today: of dependencies, and of the tools, too."""
+    session.install(
+        "--upgrade", "-e", ".[pytest,redis]", *nox.project.dependency_groups(PROJECT, "dev")
+    )
+    compiled(session)
+    session.run("mypy", *TYPED)
+    session.run("python", "-m", "pytest", "-n", "2", "-m", "not sweep", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Lock what is newest today: nox -s lock, or nox -s lock -- --upgrade-package ruff."""
+    session.install("-c", LOCK, "uv")
+    which = session.posargs or ["--upgrade"]
+    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev"
+    env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"}
+    session.run(*command.split(), *which, "--output-file", LOCK, "pyproject.toml", env=env)
+    (ruff,) = locked("ruff")
+    hooks = Path(HOOKS)
+    hooks.write_text(re.sub(r'"ruff==[^"]+"', f'"{ruff}"', hooks.read_text()))
+
+
 @nox.session
 def sweep(session: nox.Session) -> None:
     """The sweeps alone, at every word's start and middle."""
-    session.install("-e", ".", *DEV)
+    install(session)
     command = ["-m", "pytest", "-n", "2", "-m", "sweep", *session.posargs]
     session.run("python", *command, env={"SWEEP": "whole"})
 
@@ -79,31 +152,34 @@ def sweep(session: nox.Session) -> None:
 @nox.session
 def simulate(session: nox.Session) -> None:
     """Simulated calls: nox -s simulate -- --schedules 10000 --seed 7."""
-    session.install("-e", ".")
+    install(session)
     session.run("python", *SIMULATE, *session.posargs)
 
 
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Break the code on purpose, and see the simulated calls notice."""
-    session.install("-e", ".")
+    install(session)
     session.run("python", "scripts/mutants.py", *session.posargs)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone, and run the demo from it."""
-    session.install("build")
+    session.install("-c", LOCK, "build", "hatchling")
+    compiled(session)
     dist = Path(session.create_tmp()).resolve()
     for old in dist.glob("*.whl"):
         old.unlink()
-    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    build = ["build", "--wheel", "--no-isolation", "--outdir", str(dist)]
+    session.run("python", "-m", *build, silent=True)
     (built,) = dist.glob("*.whl")
     session.run("python", "-m", "venv", "--clear", str(dist / "alone"), silent=True)
-    python = str(dist / "alone" / "bin" / "python")
-    session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
+    commands = dist / "alone" / ("Scripts" if os.name == "nt" else "bin")
+    pip = [str(commands / "python"), "-m", "pip", "install", "-q", "-c", LOCK]
+    session.run(*pip, str(built), external=True)
     session.chdir(OUT_OF_REACH)
-    command = str(dist / "alone" / "bin" / "resilient-stt")
+    command = str(commands / "resilient-stt")
     printed = session.run(command, "demo", "--json", external=True, silent=True)
     result = json.loads(str(printed))
     if result["lost"] or result["twice"]:
@@ -119,14 +195,15 @@ def livekit(session: nox.Session, livekit: str) -> None:
     nox -s livekit, or nox -s "livekit(livekit='oldest')". About four minutes on two cores, so not
     by default. The newest is what the registry has today; the default sessions use it, too.
     """
-    project = nox.project.load_toml("pyproject.toml")["project"]
-    bounds = [d for d in project["dependencies"] if re.match("livekit-(agents|plugins-)", d)]
+    bounds = [
+        d for d in PROJECT["project"]["dependencies"] if re.match("livekit-(agents|plugins-)", d)
+    ]
     if livekit == "oldest":
         bounds = [re.sub(">=([^,]+).*", r"==\1", bound) for bound in bounds]
         (agents,) = (b for b in bounds if b.startswith("livekit-agents"))
         # its sessions have no voice activity of their own, and it needs the httpx of openai 2
         bounds += [agents.replace("agents", "plugins-silero"), "openai<3"]
-    session.install("--upgrade", "-e", ".", *DEV, *bounds)
+    session.install("--upgrade", "-e", ".[pytest,redis]", *locked(*TOOLS), *bounds)
     session.run("python", "-c", "import livekit.agents; print(livekit.agents.__version__)")
     contract = ("livekit_contract", "contract", "agent_session", "stream", "stt")
     tests = [f"tests/test_{name}.py" for name in contract] + ["tests/livekit/test_compat.py"]

@@ -32,7 +32,7 @@ from resilient_stt.testing import (
     from_,
 )
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]
+pytestmark = [pytest.mark.asyncio, pytest.mark.stt_virtual_time]
 
 Providers = list[stt.STT[Any]]
 

@@ -97,7 +97,8 @@ async def user_words(
         return [plain(word) for text in said for word in text.split()]
 
 
-@pytest.mark.virtual_time
+@pytest.mark.sweep
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("turns", ["stt", "vad"])
 @pytest.mark.parametrize(
     ("cartesia", "deepgram"),
@@ -119,7 +120,7 @@ async def test_history_has_every_word_once(
     assert said == [plain(word.text) for word in SPEECH.words]
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("faults", [[], [Refuse()]], ids=["healthy", "refused"])
 async def test_a_cleared_turn_opens_a_new_stream(faults: list[Fault]) -> None:
     """After `clear_user_turn()` the session's next stream hears what is said from then on."""

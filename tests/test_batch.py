@@ -48,7 +48,7 @@ from .support.fakes import (
     transcribes,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 

@@ -16,7 +16,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
 from .support.fakes import FakeStream, FakeSTT, arena, frames, listen, says
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 4)
 MIDDLE = len(SPEECH.words) // 2

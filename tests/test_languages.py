@@ -19,7 +19,7 @@ from resilient_stt.testing.speech.reference import plain
 
 from .support.trials import check
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 ENGLISH, SPANISH, MANDARIN = (
     ReferenceSpeech.load(name) for name in ("english", "spanish", "mandarin")

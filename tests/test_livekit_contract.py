@@ -37,7 +37,7 @@ from .support.fakes import (
     transcribes,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english")
 

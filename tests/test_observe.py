@@ -192,7 +192,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize(
     ("cartesia", "deepgram"),
     [
@@ -250,7 +250,7 @@ def ours(caplog: pytest.LogCaptureFixture, level: int) -> list[logging.LogRecord
     return [r for r in caplog.records if r.name.startswith(LOGGER) and r.levelno >= level]
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize(("status", "reason"), [(401, "auth"), (402, "quota"), (403, "auth")])
 async def test_a_wrong_key_is_told_once(
     status: int,
@@ -301,7 +301,7 @@ async def test_a_wrong_key_is_told_once(
     check_private(caplog, [*errors, *events])
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the jitter draws, 300 s are 300 s."""
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: low)
@@ -316,7 +316,7 @@ async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.Mon
     await made.aclose()
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that has recovered and refuses the key once more is news."""
     monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
@@ -343,7 +343,7 @@ async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.Mon
     assert [e.reason for e in failures] == ["auth", "auth"]
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_private_when_given_up(caplog: pytest.LogCaptureFixture) -> None:
     """What a stream raises in the end quotes no provider."""
     caplog.set_level(logging.DEBUG)
@@ -356,7 +356,7 @@ async def test_private_when_given_up(caplog: pytest.LogCaptureFixture) -> None:
     check_private(caplog, ["".join(traceback.format_exception(raised.value)), stream])
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_private_when_recognizing(caplog: pytest.LogCaptureFixture) -> None:
     """The same for a whole buffer."""
     caplog.set_level(logging.DEBUG)

@@ -23,7 +23,7 @@ from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 from .support.trials import DEEPGRAM, INK2, WHISPER, FaultPlan, Trial, check, run_trial
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
+pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 
 SPEECH = ReferenceSpeech.load("english")
 CHAINS = {"ink-whisper": WHISPER, "ink-2": INK2, "deepgram": DEEPGRAM}

@@ -38,7 +38,7 @@ from .support.trials import (
     slowest_healthy,
 )
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.sweep]
+pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 
 SPEECH = ReferenceSpeech.load("english")
 SENTENCES = range(len(SPEECH.sentences))

@@ -61,7 +61,7 @@ from .support.fakes import (
     transcribes,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 """Two sentences; the fault strikes in the middle of a word of the first one."""
@@ -568,9 +568,8 @@ async def at_once(stream: RecognizeStream) -> None:
     await asyncio.gather(stream.aclose(), stream.aclose())
 
 
-@pytest.mark.parametrize(
-    "close", [RecognizeStream.aclose, twice, at_once], ids=lambda c: c.__name__
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("close", [twice, at_once], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("faults", CLOSING_FAULTS.values(), ids=CLOSING_FAULTS)
 async def test_aclose_at_any_moment(
     faults: tuple[Fault, ...], close: Callable[[RecognizeStream], Any]
@@ -581,6 +580,7 @@ async def test_aclose_at_any_moment(
             assert await closed_at(a, moment, close) <= 1.6
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("faults", CLOSING_FAULTS.values(), ids=CLOSING_FAULTS)
 async def test_cancelled_consumer(faults: tuple[Fault, ...]) -> None:
     """A consumer cancelled at any moment in its `async with` leaves nothing behind."""

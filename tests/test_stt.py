@@ -26,7 +26,7 @@ from .support.fakes import (
     texts,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 
 def keyed() -> list[stt.STT[Any]]:

@@ -56,7 +56,7 @@ app.command(hidden=True)(serve_fakes)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"resilient-stt {metadata.version('resilient-stt')}")
+        typer.echo(f"resilient-stt {metadata.version('livekit-resilient-stt')}")
         raise typer.Exit
 
 

@@ -38,7 +38,7 @@ class RedisHealth(HealthStore):
         self._address = _address(_split(url))
         if importlib.util.find_spec("redis") is None:
             raise ConfigurationError(
-                'Redis needs a package that is missing: pip install "resilient-stt[redis]"'
+                'Redis needs a package that is missing: pip install "livekit-resilient-stt[redis]"'
             )
         _try(url)
 

@@ -18,7 +18,7 @@ Any LiveKit STT can be put under it. It has four parts, each a value or an objec
 * `play`, which plays speech to an STT at the pace at which it is spoken, and `score`, which
   compares the finals with what was spoken.
 
-In pytest there are fixtures for all of them (`pytest --fixtures`), and the mark `virtual_time`,
+In pytest there are fixtures for all of them (`pytest --fixtures`), and the mark `stt_virtual_time`,
 with which a test waits for nothing. Without pytest::
 
     from livekit.agents.utils import http_context

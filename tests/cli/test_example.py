@@ -11,7 +11,7 @@ from resilient_stt.testing.fakes.cartesia import FakeCartesia
 EXAMPLE = Path(__file__).parents[2] / "examples" / "transcribe_file.py"
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_the_example_transcribes_a_file(
     record: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],

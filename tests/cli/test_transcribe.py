@@ -41,7 +41,7 @@ def test_a_file_through_both_providers(cli: Cli, record: Record, fakes: dict[str
     assert final["words"][0]["start"] == final["start"]
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
     """The language reaches the providers, and what happens on the way is told on stderr."""
     stderr = io.StringIO()

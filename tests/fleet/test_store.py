@@ -76,7 +76,7 @@ def test_an_address_that_is_none_is_refused(url: Any, told: str) -> None:
 def test_the_package_is_named_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is needed by those alone who share."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r'pip install "resilient-stt\[redis\]"'):
+    with pytest.raises(ConfigurationError, match=r'pip install "livekit-resilient-stt\[redis\]"'):
         RedisHealth("redis://localhost")
 
 

@@ -41,7 +41,7 @@ from ..support.fakes import (
     stt_error,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 Report = ProviderEvent | ConnectionFailed | ConnectionEnded
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3

@@ -117,7 +117,7 @@ def test_what_is_no_plugin_has_no_variable() -> None:
     assert traits_of("f", FakeSTT()) == ProviderTraits(name="f", final_timeout=2.5)
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_one_that_cannot_stream_is_wrapped() -> None:
     """Cut into utterances by a VAD: finals only, nothing to flush, and time enough for the VAD's
     own silence and the request."""

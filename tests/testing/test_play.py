@@ -11,7 +11,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ..support.fakes import FakeSTT, says
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPEECH = ReferenceSpeech.load().excerpt(0, 0)
 

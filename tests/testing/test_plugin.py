@@ -44,7 +44,9 @@ QUICK = ("-p", "no:hypothesispytest")
 """Without a plugin that imports its package in every run."""
 ALONE = ("-p", "no:asyncio")
 """Without pytest-asyncio."""
-MARKED = "pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]\n"
+WITHOUT = ("-p", "no:resilient_stt")
+"""As if the package were not installed."""
+MARKED = "pytestmark = [pytest.mark.asyncio, pytest.mark.stt_virtual_time]\n"
 HEALTHY = """
     async def test_healthy(fake_cartesia, play_speech):
         played = await play_speech(fake_cartesia.stt())
@@ -80,6 +82,98 @@ def test_loading_it_imports_nothing_of_the_package() -> None:
     assert not loaded & {"resilient_stt", "livekit", "numpy", "aiohttp", "pytest_asyncio"}
 
 
+STARTED = """
+    import sys
+
+    def pytest_unconfigure():
+        print(*sorted(sys.modules), sep="\\n")
+    """
+
+
+def test_pytest_starts_with_nothing_more(pytester: pytest.Pytester) -> None:
+    """A run of a suite that does not use it imports the plugin, and no other module."""
+    pytester.makeconftest(dedent(STARTED))
+    pytester.makepyfile("async def test_it(): pass")
+    options = ("-s", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto")
+    absent = pytester.runpytest_subprocess(*options, *WITHOUT)
+    present = pytester.runpytest_subprocess(*options)
+    for run in (absent, present):
+        run.assert_outcomes(passed=1)
+        assert "sys" in run.outlines
+    more = {*present.outlines} - {*absent.outlines}
+    assert {line for line in more if re.fullmatch(r"[\w.]+", line)} == {plugin.__name__}
+
+
+FOREIGN = """
+    import asyncio
+    import pytest
+
+    class TheirLoop(asyncio.SelectorEventLoop):
+        pass
+
+    class TheirPolicy(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self):
+            return TheirLoop()
+
+    def pytest_configure(config):
+        config.addinivalue_line("markers", "virtual_time: their own, as in LiveKit's suite")
+
+    @pytest.fixture
+    def event_loop_policy(request):
+        marked = request.node.get_closest_marker("virtual_time")
+        return TheirPolicy() if marked else asyncio.DefaultEventLoopPolicy()
+    """
+FOREIGN_TESTS = """
+    import asyncio
+    import pytest
+
+    def loop():
+        return type(asyncio.get_running_loop()).__name__
+
+    @pytest.mark.virtual_time
+    async def test_on_their_loop():
+        assert loop() == "TheirLoop"
+
+    async def test_on_the_default_loop():
+        assert loop() != "TheirLoop"
+
+    @pytest.mark.virtual_time
+    def test_without_a_loop():
+        pass
+
+    @pytest.mark.virtual_time
+    @pytest.mark.parametrize("number", [1, 2])
+    async def test_that_fails(number):
+        assert loop() == number
+    """
+
+
+def told(run: pytest.RunResult) -> list[str]:
+    """What a run printed, but for how long it took and what plugins there are."""
+    return [re.sub(r" in [\d.]+s", "", line) for line in run.outlines if "plugins: " not in line]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has deprecated policies")
+def test_a_foreign_virtual_time_is_left_alone(pytester: pytest.Pytester) -> None:
+    """A suite with a mark of this name runs as it did: each test's loop, name and failure."""
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nfilterwarnings = ignore\n")
+    pytester.makeconftest(dedent(FOREIGN))
+    pytester.makepyfile(dedent(FOREIGN_TESTS))
+    options = ("-v", "--strict-markers", "-p", "no:cacheprovider")
+    absent = pytester.runpytest_subprocess(*options, *WITHOUT)
+    present = pytester.runpytest_subprocess(*options)
+    absent.assert_outcomes(passed=3, failed=2)
+    assert told(present) == told(absent)
+
+
+def test_fixtures_of_the_same_names_are_the_suite_s_own(suite: Suite) -> None:
+    """A suite that has called something else so gets what it has made."""
+    names = ("fake_cartesia", "fake_deepgram", "play_speech", "livekit_http_session")
+    own = "\n".join(f"@pytest.fixture\ndef {name}(): return {name!r}\n" for name in names)
+    asked = ", ".join(names)
+    suite(f"{own}\ndef test_it({asked}): assert ({asked}) == {names!r}\n").assert_outcomes(passed=1)
+
+
 CUSTOM = """
     import asyncio
 
@@ -101,7 +195,7 @@ def test_only_marked_tests_get_another_loop(suite: Suite, conftest: str) -> None
         assert type(asyncio.get_running_loop()).__name__ == {name!r}
 
     @pytest.mark.asyncio
-    @pytest.mark.virtual_time
+    @pytest.mark.stt_virtual_time
     async def test_marked():
         assert on_virtual_time()
 
@@ -109,7 +203,7 @@ def test_only_marked_tests_get_another_loop(suite: Suite, conftest: str) -> None
     async def test_after():
         assert type(asyncio.get_running_loop()).__name__ == {name!r}
 
-    @pytest.mark.virtual_time
+    @pytest.mark.stt_virtual_time
     def test_without_a_loop():
         pass
     """
@@ -126,14 +220,14 @@ def test_strict_mode(suite: Suite) -> None:
 
 def test_auto_mode(suite: Suite) -> None:
     """Where pytest-asyncio takes every async test, no mark of it is needed."""
-    body = "pytestmark = pytest.mark.virtual_time\n" + dedent(HEALTHY)
+    body = "pytestmark = pytest.mark.stt_virtual_time\n" + dedent(HEALTHY)
     suite(body, ini="asyncio_mode = auto").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("options", [(), ALONE], ids=["beside", "alone"])
 def test_anyio(suite: Suite, options: tuple[str, ...]) -> None:
     """anyio's plugin runs the tests as well, also where pytest-asyncio is installed."""
-    body = "pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]\n" + dedent(HEALTHY)
+    body = "pytestmark = [pytest.mark.anyio, pytest.mark.stt_virtual_time]\n" + dedent(HEALTHY)
     suite(body, *options).assert_outcomes(passed=1)
 
 
@@ -141,7 +235,7 @@ def test_anyio(suite: Suite, options: tuple[str, ...]) -> None:
 def test_servers_run_on_the_loop_of_the_test(suite: Suite, scope: str) -> None:
     """Whatever loop a test shares with others, its own servers are on it."""
     body = f"""
-    pytestmark = [pytest.mark.asyncio(loop_scope={scope!r}), pytest.mark.virtual_time]
+    pytestmark = [pytest.mark.asyncio(loop_scope={scope!r}), pytest.mark.stt_virtual_time]
 
     class TestBoth:
         async def test_one(self, fake_cartesia, play_speech):
@@ -175,9 +269,9 @@ def test_a_suite_without_event_loops_is_told(suite: Suite) -> None:
 
 def test_a_mark_without_event_loops_is_an_error(suite: Suite) -> None:
     """A test that says that it is in virtual time is never run in real time."""
-    run = suite("@pytest.mark.virtual_time\nasync def test_it(): pass", *ALONE)
+    run = suite("@pytest.mark.stt_virtual_time\nasync def test_it(): pass", *ALONE)
     run.assert_outcomes(errors=1)
-    run.stdout.fnmatch_lines(["*The mark `virtual_time` needs an `async def` test*"])
+    run.stdout.fnmatch_lines(["*The mark `stt_virtual_time` needs an `async def` test*"])
 
 
 def test_a_test_that_is_not_async_is_told(suite: Suite) -> None:

@@ -12,7 +12,7 @@ What it can know about is what happens on its own loop. The rules that follow fr
   overtaken. Other threads and other processes are invisible: a timer may come before them.
 * A coroutine that spins on `sleep(0)` until some time has come spins forever.
 
-A test runs on it with the mark `virtual_time` of the pytest plugin; without pytest, there is
+A test runs on it with the mark `stt_virtual_time` of the pytest plugin; without pytest, there is
 `run_virtual`.
 """
 
@@ -71,6 +71,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _came_back(self, _: Future[Any]) -> None:
         self._clock.outside -= 1
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads in real time: from Python 3.12 on there is a timer beside it."""
+        patience = () if timeout is None else (timeout,)
+        self._clock.outside += 1
+        try:
+            await super().shutdown_default_executor(*patience)
+        finally:
+            self._clock.outside -= 1
 
 
 def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:

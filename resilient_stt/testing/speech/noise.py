@@ -210,7 +210,7 @@ def _sung(chord: Sequence[int], rng: np.random.Generator) -> _Sound:
     left = _BAR
     while left > 0.3:
         seconds = min(left, rng.uniform(0.4, 0.8))
-        notes.append(_sung_note(_pitch(rng.choice(chord)), seconds))
+        notes.append(_sung_note(_pitch(int(rng.choice(chord))), seconds))
         left -= seconds
     return np.concatenate(notes)
 
@@ -237,7 +237,7 @@ def _voiced(pitch: _Sound) -> _Sound:
     formants = [a + (b - a) * moved for a, b in zip(_AH, _EE, strict=True)]
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     sound = np.zeros(len(pitch))
-    for harmonic in range(1, int(_HIGHEST / pitch.max())):
+    for harmonic in range(1, int(_HIGHEST / float(np.max(pitch)))):
         sound += _passed(harmonic * pitch, formants) * np.sin(harmonic * phase) / harmonic
     return _of_rms_1(sound)
 

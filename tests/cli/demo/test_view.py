@@ -255,7 +255,7 @@ async def performed(fault: str, *contestants: Candidate) -> dict[Candidate, Demo
     return runs
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("width", [80, 100, 160])
 async def test_one_run_fits_the_terminal(width: int) -> None:
     """Lanes, words and the log, in a frame no wider than the terminal."""
@@ -272,7 +272,7 @@ async def test_one_run_fits_the_terminal(width: int) -> None:
     assert "cartesia answers again" in whole
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_side_by_side_counts_what_is_missing() -> None:
     """Each contestant's lane, and how many words it passed over."""
     runs = await performed("drop", *CANDIDATES)
@@ -284,7 +284,7 @@ async def test_side_by_side_counts_what_is_missing() -> None:
     assert missing_words(runs[OURS]) == 0
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_words_before_anything_came_are_pending() -> None:
     """No word is called lost while it may still come."""
     run = DemoRun(SCENARIOS["none"].speech(), "cartesia")
@@ -294,7 +294,7 @@ async def test_words_before_anything_came_are_pending() -> None:
     assert word_styles(done, str).count(LOST) == done.score.lost
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_live_view_ends_with_its_block() -> None:
     """The last state stays on the screen, and no task stays behind."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80)

@@ -16,7 +16,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ...support.streams import SHORT, listen
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 ENGLISH = ReferenceSpeech.load("english")
 QUERY = {"model": "ink-whisper", "sample_rate": "16000", "encoding": "pcm_s16le", "language": "en"}

@@ -16,7 +16,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ...support.streams import END, SHORT, START, listen
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 ENGLISH = ReferenceSpeech.load("english")
 QUERY = {

@@ -24,7 +24,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ...support.streams import ENGLISH, SHORT, listen, nothing_left_behind
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 SPANISH = ReferenceSpeech.load("spanish")
 Samples = np.ndarray[Any, np.dtype[np.int16]]

@@ -30,7 +30,7 @@ from resilient_stt.testing.speech.reference import ReferenceSpeech
 from ...support import streams
 from ...support.streams import CONNECT, END, ENGLISH, FINAL, SHORT, START, Outcome, push
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 INTERIM = stt.SpeechEventType.INTERIM_TRANSCRIPT
 PREFLIGHT = stt.SpeechEventType.PREFLIGHT_TRANSCRIPT

@@ -27,7 +27,7 @@ from ...support.streams import (
     texts,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 KEYS = {"X-API-Key": "key", "Authorization": "Token key"}
 PCM = ENGLISH.samples.tobytes()

@@ -45,7 +45,7 @@ from ...support.streams import (
     texts,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 
 @both

@@ -42,7 +42,7 @@ from ...support.streams import (
     texts,
 )
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = pytest.mark.stt_virtual_time
 
 FIRST_END = ENGLISH.words[FIRST_SENTENCE[-1]].end
 SECOND_SENTENCE = ENGLISH.sentences[1]

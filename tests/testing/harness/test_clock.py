@@ -226,9 +226,9 @@ def test_the_clock_starts_where_it_is_told() -> None:
     assert "closed" in repr(loop)
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 async def test_marked_tests_run_on_the_virtual_loop() -> None:
-    """A test marked `virtual_time` runs on a `VirtualTimeLoop`."""
+    """A test marked `stt_virtual_time` runs on a `VirtualTimeLoop`."""
     assert isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
 
 

@@ -37,7 +37,7 @@ SHIPPED = (ENGLISH, SPANISH, MANDARIN)
 SPELLED = {plain(word.text) for speech in SHIPPED for word in speech.words}
 HAN = {letter for word in MANDARIN.words for letter in plain(word.text)}
 
-virtual = pytest.mark.virtual_time
+virtual = pytest.mark.stt_virtual_time
 
 
 async def played(

@@ -213,7 +213,7 @@ class TestJoin:
             join(coughs(1), slower)
 
 
-@pytest.mark.virtual_time
+@pytest.mark.stt_virtual_time
 @pytest.mark.parametrize(("noise", "rate"), [("coughs", 16_000), ("babble", 48_000)])
 async def test_a_scenario_is_played_and_scored(noise: str, rate: int) -> None:
     """One sentence, a minute of noise, another one: the fake provider says the words, no other."""

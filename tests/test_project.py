@@ -1,0 +1,92 @@
+"""What the files around the code say of each other: the lock, the hooks and the hosted workflow."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .scripts import ROOT
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements" / "dev.txt").read_text()
+PINS = [Requirement(line) for line in LOCK.splitlines() if line and line.lstrip()[0] != "#"]
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+ASKED = [
+    *PROJECT["project"]["dependencies"],
+    *itertools.chain(*PROJECT["project"]["optional-dependencies"].values()),
+    *PROJECT["dependency-groups"]["dev"],
+    *PROJECT["build-system"]["requires"],
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_lock_has_what_is_asked_for(asked: str) -> None:
+    """Every pin of a requirement is a version that it allows; `nox -s lock` otherwise."""
+    wanted = Requirement(asked)
+    name = canonicalize_name(wanted.name)
+    pins = [pin for pin in PINS if canonicalize_name(pin.name) == name]
+    assert pins
+    for pin in pins:
+        (version,) = pin.specifier
+        assert version.operator == "=="
+        assert wanted.specifier.contains(version.version), pin
+
+
+def test_the_hooks_have_what_is_locked() -> None:
+    """A commit is formatted as the lint session has it."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    (ruff,) = [pin for pin in PINS if pin.name == "ruff"]
+    assert set(re.findall(r'"(ruff.*?)"', hooks)) == {str(ruff)}
+
+
+def test_the_readme_s_command_is_locked() -> None:
+    """What it installs is in the lock."""
+    command = (ROOT / "README.md").read_text().split("<!-- test:begin -->")[1]
+    assert command.split("\n")[2] == 'pip install -c requirements/dev.txt "nox[uv]" && nox'
+
+
+def sessions() -> set[str]:
+    """The names of nox's sessions."""
+    command = [sys.executable, "-m", "nox", "--list", "-f", str(ROOT / "noxfile.py")]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^[*-] (\S+)", listed, re.MULTILINE))
+
+
+def hosted() -> Iterator[str]:
+    """The sessions that the hosted workflow runs, with each job's matrix."""
+    for job in WORKFLOW["jobs"].values():
+        matrix: dict[str, list[str]] = job["strategy"]["matrix"]
+        for values in itertools.product(*matrix.values()):
+            for step in job["steps"]:
+                command = step.get("run", "")
+                for key, value in zip(matrix, values, strict=True):
+                    command = command.replace(f"${{{{ matrix.{key} }}}}", value)
+                if command.startswith("nox -s "):
+                    yield from command.split()[2:]
+
+
+def test_the_hosted_workflow_runs_sessions_that_there_are() -> None:
+    """And each of those that a plain `nox` runs, and both ends for each Python of a classifier."""
+    pytest.importorskip("nox")
+    known, run = sessions(), set(hosted())
+    assert run <= known
+    ends = {name for name in known if re.match("(lowest|newest)-", name)}
+    assert {"lint", "types", "tests", "wheel", *ends} <= run
+
+
+def test_the_hosted_workflow_may_only_read() -> None:
+    """Its token cannot write, and what it runs of others is pinned."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    used = [s["uses"] for job in WORKFLOW["jobs"].values() for s in job["steps"] if "uses" in s]
+    assert used
+    assert all(re.search(r"@v\d+\.\d+\.\d+$", one) for one in used)
