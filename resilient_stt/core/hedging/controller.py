@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 
-from ..connections.connection import PROCESSING_RATE, AudioExtent, Connection
+from ..audio.ledger import AudioLedger
+from ..connections.connection import Connection
+from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
+from ..connections.sender import PROCESSING_RATE
 from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeFinished, HedgeOutcome, StallReason
 from ..messages import ConnectionFailed, EventKind, Role
-from ..policy import ProviderTraits
+from ..outbox import Outbox
+from ..policy import Policies, ProviderTraits
+from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped
-from ..transcript.overlap import Utterance
+from ..transcript.overlap import TranscriptHistory, Utterance
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,
@@ -26,10 +31,25 @@ from .evidence import (
 class HedgeController:
     """Watches the active leg, and opens a hedge beside it when it owes words for too long."""
 
-    def __init__(self, pool: ConnectionPool, budget: HedgeBudget) -> None:
+    def __init__(
+        self,
+        *,
+        pool: ConnectionPool,
+        ledger: AudioLedger,
+        history: TranscriptHistory,
+        selector: ProviderSelector,
+        outbox: Outbox,
+        policies: Policies,
+        budget: HedgeBudget,
+    ) -> None:
         """`budget`: of all streams together."""
         self._pool = pool
-        self._policy = pool.policies.watchdog
+        self._ledger = ledger
+        self._history = history
+        self._selector = selector
+        self._outbox = outbox
+        self._policies = policies
+        self._policy = policies.watchdog
         self._budget = budget
         self._deadline_multiplier = 1.0
         """How much noise has stretched the deadlines."""
@@ -42,7 +62,7 @@ class HedgeController:
         """Who was asked since the suspicion began."""
         self._second_round = False
         """At the end of all, the others were asked once more."""
-        self._last_chances = pool.policies.retry.reconnect_budget
+        self._last_chances = policies.retry.reconnect_budget
         """How often somebody who broke is asked once more at the end of all, however unwell."""
         self._last_hedge_at = -math.inf
         """When the last hedge was opened."""
@@ -71,10 +91,11 @@ class HedgeController:
 
         `new`: what is new of it.
         """
-        pool = self._pool
         scale = self._skipped_multiplier
-        gap = find_skipped(pool.ledger, self._policy, new, extent.skipped, extent.audio, now, scale)
-        if gap is None or gap.first_word_at <= self._skipped_checked_through + pool.ledger.samples(
+        gap = find_skipped(
+            self._ledger, self._policy, new, extent.skipped, extent.audio, now, scale
+        )
+        if gap is None or gap.first_word_at <= self._skipped_checked_through + self._ledger.samples(
             self._tolerance
         ):
             return False
@@ -106,7 +127,7 @@ class HedgeController:
         self._hedge = None
         self._budget.record_hedged(hedge.seconds_sent, now)
         self._pool.fail(hedge, failure, now)
-        told = any(event.text.strip() for event, _ in hedge.held_events)
+        told = any(held.event.text.strip() for held in hedge.held_events)
         if self._may_retry(hedge, active, now, told=told):
             self._hedged_providers.discard(hedge.traits.name)
         same = hedge.traits.name == active.traits.name
@@ -124,7 +145,7 @@ class HedgeController:
         """Who broke may be asked once more: it hears, and what it told is gone with it; or there
         will be no later chance."""
         last = active.finished or self._may_wait_longer(now)
-        if (told or last) and self._pool.selector.spend_reconnect(hedge.traits.name, now):
+        if (told or last) and self._selector.spend_reconnect(hedge.traits.name, now):
             return True
         if not last:
             return False
@@ -157,7 +178,7 @@ class HedgeController:
     def deadlines(self, active: Connection) -> list[float]:
         """When `step` may have something to do without any input."""
         if self._skipped and self._hedge:
-            heard_at = self._hedge.processed_by + answer_timeout(self._hedge, self._pool)
+            heard_at = self._hedge.processed_by + answer_timeout(self._hedge, self._policies)
             return [heard_at, self._skipped_deadline(self._skipped)]
         stall = self._next_stall(active)
         if stall is None:
@@ -172,7 +193,7 @@ class HedgeController:
 
     @property
     def _tolerance(self) -> float:
-        return self._pool.policies.replay.word_time_tolerance
+        return self._policies.replay.word_time_tolerance
 
     def _clear(self) -> None:
         self._hedged_providers.clear()
@@ -188,13 +209,13 @@ class HedgeController:
             told, decided = self._hedge_answer(hedge, gap)
             # who gives interim transcripts tells a word soon after he heard it
             to = gap.interims_through if hedge.traits.interim_results else gap.end
-            heard = had_time_to_answer(hedge, to, self._pool, now)
+            heard = had_time_to_answer(hedge, to, self._ledger, self._policies, now)
             if not (decided or heard or now >= self._skipped_deadline(gap)):
                 return None
             if told:
                 self._skipped_multiplier = 1.0
                 self._skipped_checked_through = (
-                    self._pool.ledger.watermark if decided else gap.first_word_at
+                    self._ledger.watermark if decided else gap.first_word_at
                 )
                 self._report(hedge, stall, HedgeOutcome.PROMOTED)
                 return stall
@@ -211,14 +232,14 @@ class HedgeController:
         if not self._policy.hedging:  # "um" may be drafted, and no word
             return stall if gap.speech >= self._policy.min_skipped_speech else None
         # its own word against its final, and nobody to turn to: it hears at least
-        self._pool.outbox.report(
+        self._outbox.report(
             AudioLost(at=self._pool.at, seconds=gap.speech, reason=AudioLossReason.FINAL_SKIPPED)
         )
         return None
 
     def _hedge_answer(self, hedge: Connection, gap: SkippedSpeech) -> tuple[bool | None, bool]:
         """Whether it tells of the gap, and whether it will not think better of it."""
-        found = list(new_transcripts(hedge, self._pool))
+        found = list(new_transcripts(hedge, self._ledger, self._history))
         if not found:
             return None, False
         kind, latest = found[-1]
@@ -229,7 +250,7 @@ class HedgeController:
     def _skipped_deadline(self, gap: SkippedSpeech) -> float:
         wait = self._policy.skipped_final_wait
         if gap.had_interims:
-            wait += 2 * self._pool.ledger.seconds(gap.end - gap.committed_through) / PROCESSING_RATE
+            wait += 2 * self._ledger.seconds(gap.end - gap.committed_through) / PROCESSING_RATE
         return gap.since + wait
 
     def _hedge_for_skipped(
@@ -253,11 +274,11 @@ class HedgeController:
         if (
             kept
             and self._is_suspect(active)
-            and self._pool.ledger.has_pending_speech_before(kept.through)
+            and self._ledger.has_pending_speech_before(kept.through)
         ):
             return kept
         return active.stall_detector.next_stall(
-            self._pool.ledger, active.cursor, self._deadline_multiplier
+            self._ledger, active.cursor, self._deadline_multiplier
         )
 
     def _missing_tail(self, active: Connection) -> StallDeadline | None:
@@ -298,7 +319,7 @@ class HedgeController:
 
     def _next_provider(self, active: Connection, now: float, *, due: bool) -> ProviderTraits | None:
         """Before the deadline a healthy other provider, then anyone, at last the same again."""
-        choice = self._pool.selector
+        choice = self._selector
         provider = choice.hedge_candidate(
             active.traits, self._hedged_providers, now, healthy=not due
         )
@@ -315,9 +336,9 @@ class HedgeController:
     def _evaluate(
         self, hedge: Connection, active: Connection, stall: StallDeadline, now: float
     ) -> StallDeadline | None:
-        news_at = first_new_word_at(hedge, self._pool)
+        news_at = first_new_word_at(hedge, self._ledger, self._history)
         # what was spoken later the suspect may still tell in time
-        if news_at is not None and news_at < self._pool.ledger.seconds(stall.through):
+        if news_at is not None and news_at < self._ledger.seconds(stall.through):
             self._report(hedge, stall, HedgeOutcome.PROMOTED)
             self._extend_deadlines()  # who takes over may need longer to tell the same
             return stall
@@ -340,16 +361,14 @@ class HedgeController:
         over = self._hedge_due_at(hedge, active)
         if over is None or now < over:
             return None
-        own = None if active.finished else watch.next_stall(self._pool.ledger, hedge.cursor)
+        own = None if active.finished else watch.next_stall(self._ledger, hedge.cursor)
         if own is None:
             return hedge.cursor
         if own.reason is StallReason.NO_INTERIM:
             # what it has heard just now may still be told
             return min(
                 own.through,
-                hedge.processed_through(
-                    self._pool.ledger, now - self._policy.no_interim_timeout / 2
-                ),
+                hedge.processed_through(self._ledger, now - self._policy.no_interim_timeout / 2),
             )
         return own.through
 
@@ -363,11 +382,11 @@ class HedgeController:
         """When the hedge had time enough as well, to connect too if it has said nothing yet."""
         if active.finished:  # then for all, to its end
             return self._pool.drained_at(hedge)
-        stall = hedge.stall_detector.next_stall(self._pool.ledger, hedge.cursor)
+        stall = hedge.stall_detector.next_stall(self._ledger, hedge.cursor)
         if stall is None:
             return None
         over = max(stall.due, hedge.stall_detector.answer_due_by(self._expected_through) or 0.0)
-        return over + connect_allowance(hedge, self._pool)
+        return over + connect_allowance(hedge, self._policies)
 
     def _conclude_no_speech(
         self,
@@ -382,7 +401,7 @@ class HedgeController:
 
         A second leg of the same provider may be as deaf as the first.
         """
-        ledger = self._pool.ledger
+        ledger = self._ledger
         owed = max(stall.through, self._expected_through)
         to = min(owed, denied)
         if news_at is not None:
@@ -426,7 +445,7 @@ class HedgeController:
     ) -> None:
         pool = self._pool
         active = pool.active
-        pool.outbox.report(
+        self._outbox.report(
             HedgeFinished(
                 at=pool.at,
                 provider=active.traits.name if active else "",
