@@ -68,7 +68,15 @@ class FailoverEngine:
         self._ledger = self._pool.ledger
         self._selector = self._pool.selector
         self._budget = budget
-        self._hedging = HedgeController(self._pool, budget)
+        self._hedging = HedgeController(
+            pool=self._pool,
+            ledger=self._ledger,
+            history=self._pool.history,
+            selector=self._selector,
+            outbox=self._pool.outbox,
+            policies=policies,
+            budget=budget,
+        )
         self._failback = Failback(self._pool)
         self._probe = Probe(self._pool)
         self._emitter = TranscriptEmitter(self._pool, routing, self._hedging, self._probe)

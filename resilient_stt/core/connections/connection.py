@@ -14,7 +14,7 @@ from ..events import Replayed
 from ..messages import EndInput, EventKind, FlushConnection, Role, SendAudio, TranscriptEvent, Word
 from ..policy import MIN_CHUNK, ProviderTraits
 from ..stalls.detector import StallDetector
-from ..stalls.skipped_speech import InterimTracker
+from ..stalls.interims import InterimTracker
 from ..transcript.overlap import OverlapTrimmer, TranscriptHistory, Utterance, are_usable
 
 PROCESSING_RATE = 1.25
@@ -59,6 +59,8 @@ class Connection:
     start: int
     bucket: TokenBucket
     stall_detector: StallDetector
+    interims: InterimTracker
+    """What it told in interim transcripts since its last FINAL."""
     trimmer: OverlapTrimmer
     language: str
     """The tag that it was opened with; empty if it uses its own."""
@@ -88,8 +90,6 @@ class Connection:
     """The text of that."""
     last_interim: tuple[str, int] = ("", 0)
     """Its last interim text since its last FINAL, and what it had been sent by then."""
-    interims: InterimTracker = field(default_factory=InterimTracker)
-    """What it told in interim transcripts since then."""
     speech_announced: bool = False
     """It announced speech since its last FINAL, and has told neither its words nor its end."""
     timeline: Timeline | None = None
@@ -184,7 +184,9 @@ class Connection:
             return
         ago, words_to = ledger.seconds(self.cursor - to), to - ledger.samples(LAST_WORD_MARGIN)
         at = max(now, self.processed_by)
-        self.stall_detector.expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        self.stall_detector.expect_final(
+            to, at, flushed=flushed, sent_ago=ago, last_word_end=words_to
+        )
 
     def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
@@ -313,6 +315,7 @@ def open_connection(
     """A new leg that replays what is not settled, or hears from `start` on."""
     if start is None:
         start = replay_start(ledger, transcript)
+    stall_detector = watch(start)
     starts_mid_word = start == ledger.start and ledger.segment_start(start) not in (None, start)
     return Connection(
         id=connection_id,
@@ -321,7 +324,8 @@ def open_connection(
         opened_at=now,
         start=start,
         bucket=TokenBucket(provider.pace, now),
-        stall_detector=watch(start),
+        stall_detector=stall_detector,
+        interims=InterimTracker(stall_detector.policy),
         trimmer=trimmer_at(start, ledger, transcript, starts_mid_word=starts_mid_word),
         language=language,
         cursor=start,

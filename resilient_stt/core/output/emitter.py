@@ -102,7 +102,10 @@ class TranscriptEmitter:
         """Whether a FINAL passes over voice that is looked into before it is told."""
         if kept is None or self.has_pending_final:  # what is held back is not settled, and no gap
             return False
-        return self._hedging.hold_skipping_final(kept, extent, now)
+        skipped = self._hedging.find_skipped_speech(kept, extent, now)
+        if skipped is not None:
+            self._hedging.hold_final(skipped)
+        return skipped is not None
 
     def _hold_for_language(
         self,

@@ -525,9 +525,9 @@ def test_options_of_a_doubted_provider() -> None:
     assert [c for c in out if isinstance(c, OpenConnection)] == [
         OpenConnection(1, "b", 0, role=Role.HEDGE)
     ]
-    assert "HedgeController(hedge=1, scale=1.0)" in repr(session)
+    assert "HedgeController(Hedging, hedge=1, multiplier=1.0)" in repr(session)
     session.handle(OptionsChanged("a"), 4.1)
-    assert "HedgeController(hedge=None" in repr(session)
+    assert "HedgeController(Watching, hedge=None" in repr(session)
 
 
 def test_slow_finals_are_no_silence() -> None:
