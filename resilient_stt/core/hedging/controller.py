@@ -5,46 +5,54 @@ Theory of operation
 
 Silence is evidence, not proof: a cough, music or a television is speech to the local voice detector
 and nothing to a recognizer. A connection that is silent is therefore not left at once. Another
-connection, the hedge, is sent the same audio, and what it hears decides:
+connection, the hedge, is sent the same audio, and its transcript decides:
 
-* The hedge hears words that the active connection owes: the hedge is promoted.
-* The active connection tells words first: it has recovered, and the hedge is closed.
-* Neither hears words: there was no speech. The audio is committed as silence, and the deadlines of
-  the stream double, so that noise causes fewer and fewer hedges.
+* The hedge transcribes words that the active connection has not: the hedge is promoted.
+* The active connection transcribes words first: it has recovered, and the hedge is closed.
+* Neither transcribes words: there was no speech. The audio is committed as silence, and the
+  deadlines of the stream double, so that noise causes fewer and fewer hedges.
 
-A connection may also tell words and skip others: a provider may lose one final and go on with the
-next. Such a FINAL is held until a hedge was asked whether there are words before it.
+A connection may also transcribe some words and skip others: a provider may lose one final and go on
+with the next. Such a FINAL is held until a hedge has shown whether there are words before it.
 
 The controller is a state machine. `step` runs after every input. Its states are in `states`:
 
 ```
-  Watching ── a stall deadline comes near, or the stream ends with words missing ──▶ Hedging
-  Watching ── `hold_final`: a FINAL skips speech ──▶ CheckingSkippedSpeech
-
-  Hedging ── the active connection tells words, or owes none any more ──▶ Watching
-                                                       [primary_recovered]
-  Hedging ── the hedge tells words that the active connection owes ──▶ promotion  [promoted]
-  Hedging ── neither tells words in its time ──▶ Watching                         [no_speech]
-  Hedging ── the hedge fails, or is deaf as well ──▶ Hedging, the next provider is asked
-  Hedging ── the only provider refuses a second connection ──▶ Watching
-  Hedging ── nobody can be asked, and the deadline is over ──▶ promotion of nobody: the engine
-                                                       fails over
-  Hedging ── `hold_final`: a FINAL skips speech ──▶ CheckingSkippedSpeech, with the same hedge
-
-  CheckingSkippedSpeech ── the hedge tells words of the skipped speech ──▶ promotion  [promoted]
-  CheckingSkippedSpeech ── the hedge begins with the words of the FINAL ──▶ Watching  [no_speech]
-  CheckingSkippedSpeech ── the hedge fails, or tells neither ──▶ the same, the next provider is
-                                                       asked
-  CheckingSkippedSpeech ── nobody can be asked, or the time is over ──▶ Watching
-
-  any ── `dismiss`: the engine moves to another connection ──▶ Watching  [primary_recovered]
+  state     what happens                                            next state         outcome
+  --------  ------------------------------------------------------  -----------------  ---------
+  Watching  a stall deadline comes near                             Hedging
+            the stream ends with speech pending                     Hedging
+            `hold_final`: a FINAL skips speech                      Checking
+  Hedging   the active connection transcribes words                 Watching           recovered
+            no speech is pending any more                           Watching           recovered
+            the hedge transcribes the pending words                 Watching, by way   promoted
+                                                                    of `take_hedge`
+            neither transcribes words in its time                   Watching           no_speech
+            the hedge fails, or is deaf as well                     Hedging: ask the
+                                                                    next provider
+            the deadline is over, and no provider can be asked      Watching, by way
+                                                                    of `take_hedge`
+            the sole provider refuses a second connection           Watching
+            `hold_final`: a FINAL skips speech                      Checking, with
+                                                                    the same hedge
+  Checking  the hedge transcribes words of the skipped speech       Watching, by way   promoted
+                                                                    of `take_hedge`
+            the hedge begins with the words of the FINAL            Watching           no_speech
+            the hedge fails                                         Checking: ask the
+                                                                    next provider
+            the hedge has had its time, and decides neither         the same           no_speech
+            the time is over, or no provider can be asked           Watching
+  any       `dismiss`: the engine moves to another connection       Watching           recovered
 ```
 
-A promotion has two parts. `step` returns the stall that the active connection is left for. The
-engine must then call `take_hedge`, which returns the hedge and leads back to `Watching`.
+`Checking` is `CheckingSkippedSpeech`, `recovered` is `primary_recovered`. The outcome is what a
+`HedgeFinished` event reports of the hedge.
 
-In brackets: the outcome that a `HedgeFinished` event reports. With hedging turned off the
-controller never leaves `Watching` for a stall: silence alone makes `step` return it.
+When `step` returns a stall, the engine must leave the active connection, and must call
+`take_hedge`: it returns the hedge to promote, or `None`, and leads back to `Watching`.
+
+With hedging turned off, the controller never leaves `Watching` for a stall: silence alone makes
+`step` return it.
 """
 
 from __future__ import annotations
@@ -69,7 +77,7 @@ from .evidence import (
     answer_timeout,
     first_new_word_at,
     had_time_to_answer,
-    has_told_words,
+    has_words,
     hedge_due_at,
     new_transcripts,
     primary_due_at,
@@ -85,11 +93,11 @@ class HedgeOutcome(StrEnum):
     """What came of a suspicion."""
 
     PROMOTED = "promoted"
-    """The hedge heard words where the active connection heard none, and replaces it."""
+    """The hedge transcribed words that the active connection did not, and replaces it."""
     PRIMARY_RECOVERED = "primary_recovered"
     """The active connection answered after all."""
     NO_SPEECH = "no_speech"
-    """The hedge heard no words either."""
+    """The hedge transcribed no words either."""
 
 
 class HedgeController:
@@ -123,7 +131,7 @@ class HedgeController:
         self._skipped_checked_through = -1
         """The session sample before which no skipped speech is checked again."""
         self._had_second_round = False
-        """At the end of the input, the other providers were asked once more."""
+        """Whether the other providers were asked once more, after the end of the input."""
 
     def __repr__(self) -> str:
         hedge = self._hedge
@@ -139,7 +147,7 @@ class HedgeController:
 
     @property
     def holds_final(self) -> bool:
-        """Whether a FINAL of the active connection is held, and everything that it tells later."""
+        """Whether a FINAL of the active connection is held, and all its later events with it."""
         return isinstance(self._state, CheckingSkippedSpeech)
 
     # -- what the engine and the emitter report
@@ -149,7 +157,8 @@ class HedgeController:
     ) -> SkippedSpeech | None:
         """Return the speech that a FINAL of the active connection skips, if it may hold words.
 
-        `new_words`: what of the FINAL is not committed. `extent`: how far the connection had heard.
+        `new_words`: what of the FINAL is not committed. `extent`: how much audio the connection
+        can have processed.
         """
         skipped = find_skipped_speech(
             self._ledger,
@@ -168,10 +177,10 @@ class HedgeController:
         return skipped if skipped.first_word_at > checked else None
 
     def hold_final(self, skipped: SkippedSpeech) -> None:
-        """Hold a FINAL of the active connection until somebody was asked about `skipped`.
+        """Hold a FINAL of the active connection until a hedge was asked about `skipped`.
 
-        The caller must keep the FINAL, and whatever the connection tells until `holds_final` is
-        false again.
+        The caller must keep the FINAL, and all later events of the connection, until `holds_final`
+        is false again.
         """
         hedge = self._hedge
         # Providers that failed while the final was only overdue may be asked again: now words are
@@ -181,7 +190,7 @@ class HedgeController:
         self._skipped_checked_through = skipped.first_word_at
 
     def final_committed(self) -> None:
-        """Reset the stall deadlines: the active connection told words in a FINAL."""
+        """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
         self._multiplier.reset()
 
     def take_hedge(self) -> Connection | None:
@@ -208,8 +217,8 @@ class HedgeController:
         # After the end of the active stream no later stall asks for these words, and a FINAL that
         # is held is emitted without them.
         last_chance = active.finished or self._may_ask_about_skipped(now)
-        name, told_words = hedge.traits.name, has_told_words(hedge)
-        if self._opener.spend_retry(name, now, told_words=told_words, last_chance=last_chance):
+        name, had_words = hedge.traits.name, has_words(hedge)
+        if self._opener.spend_retry(name, now, had_words=had_words, last_chance=last_chance):
             suspicion.hedged_providers.discard(name)
         if (
             isinstance(suspicion, Hedging)
@@ -217,8 +226,9 @@ class HedgeController:
             and failure.kind is ErrorKind.RATE_LIMITED
             and not active.finished
         ):
-            # The provider takes no second connection, so it is alive, and nobody else can be asked.
-            # Asking again would be refused again (test_refusals_of_a_second_leg_do_not_pile_up).
+            # The provider takes no second connection, so it is alive, and there is no other one to
+            # ask. A third connection would be refused like the second
+            # (test_refused_connections_are_not_repeated).
             active.stall_detector.clear(active.cursor)
             self._multiplier.double()
             self._state = Watching()
@@ -245,7 +255,7 @@ class HedgeController:
                 answered_at = hedge.processed_by + answer_timeout(hedge, self._connect_timeout)
                 return [answered_at, checking.deadline(self._policy, self._ledger)]
             case CheckingSkippedSpeech():
-                return []  # `step` has not run yet: it asks somebody, or emits the FINAL
+                return []  # `step` has not run since, and will ask a provider or end the check
             case Watching() | Hedging() as state:
                 return self._stall_deadlines(state, active)
             case _ as never:
@@ -259,15 +269,15 @@ class HedgeController:
 
     def _check_stall(self, active: Connection, now: float) -> StallDeadline | None:
         stall = self._next_stall(active)
-        # A hedge that is open stays open while the active connection has told no text since: its
-        # deadline may only have moved because the user speaks on.
+        # The deadline may have moved only because the user speaks on. So a hedge stays open until
+        # the active connection gives text.
         if stall is None or (now < stall.hedge_at and not self._is_silent_beside_hedge(active)):
             self.dismiss(now)
             return None
         due = now >= stall.due
         if not self._policy.hedging:
-            # Nobody may be asked, so silence alone decides. The next connection gets more time: it
-            # may hear the same noise.
+            # No hedge may be opened, so silence alone decides. The next connection gets more time:
+            # it is sent the same audio, which may be noise.
             if due:
                 self._multiplier.double()
             return stall if due else None
@@ -295,9 +305,9 @@ class HedgeController:
         return due
 
     def _next_stall(self, active: Connection) -> StallDeadline | None:
-        """Return what the active connection owes, and by when."""
+        """Return the next stall of the active connection, if speech is pending."""
         if active.finished:
-            # It will tell no more words, so no deadline has to be waited for.
+            # Its stream has ended, so there is no deadline to wait for.
             if not self._pool.has_pending_words():
                 return None
             opened_at = active.opened_at
@@ -327,7 +337,7 @@ class HedgeController:
     ) -> StallDeadline | None:
         """Open a hedge if one may be opened.
 
-        Returns the stall if it is due and nobody can be asked: then silence alone decides.
+        Returns the stall if it is due and no provider can be asked: then silence alone decides.
         """
         due = now >= stall.due
         # Words that are missing at the end of the call are worth more than the budget.
@@ -340,9 +350,10 @@ class HedgeController:
             suspicion.hedge = hedge
             suspicion.expected_through = active.stall_detector.expected_through
             return None
-        # A connection that tells interim text all the while is not left only because a final is
-        # overdue and nobody can be asked: it hears, at least (schedule
-        # final-left-out-of-who-takes-no-second-leg). After the second round everybody was asked.
+        # A connection that keeps giving interim text works, at least. Without a hedge that does
+        # better, it is not left for an overdue final
+        # (test_a_sole_provider_that_takes_no_second_connection).
+        # After the second round all providers were asked, so that leaving would help nobody.
         spared = self._had_second_round or now < self._alive_until(active)
         return stall if due and not spared else None
 
@@ -354,9 +365,9 @@ class HedgeController:
         stall: StallDeadline,
         now: float,
     ) -> StallDeadline | None:
-        """Compare what the hedge and the active connection have told. The stall is due."""
+        """Compare the transcripts of the hedge and the active connection. The stall is due."""
         new_word_at = first_new_word_at(hedge, self._ledger, self._history)
-        # Words that were spoken later the active connection may still tell in its time.
+        # The active connection still has time for words that were spoken after `stall.through`.
         if new_word_at is not None and new_word_at < self._ledger.seconds(stall.through):
             self._report(hedge, stall, HedgeOutcome.PROMOTED)
             # The hedge replays, and may need longer for the same words than its own deadlines say.
@@ -373,7 +384,7 @@ class HedgeController:
         if silent is None:
             return None
         # The hedge may be the faster one: its silence commits nothing that the active connection
-        # still has time to tell (schedule denied-before-the-suspect-had-time).
+        # still has time to transcribe (schedule denied-before-the-suspect-had-time).
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
@@ -387,9 +398,9 @@ class HedgeController:
     def _hedge_due_at(
         self, hedging: Hedging, hedge: Connection, active: Connection
     ) -> float | None:
-        """Return when the hedge has had time enough to tell what the active connection owes."""
+        """Return when the hedge has had time enough to transcribe the pending speech."""
         if active.finished:
-            # Nobody will tell the rest of the call later, so the hedge must hear all of it
+            # There is no later chance for the rest of the call, so the hedge must process all of it
             # (schedule hedge-judged-before-it-heard-the-end).
             return self._pool.drained_at(hedge)
         return hedge_due_at(hedge, self._ledger, hedging.expected_through, self._connect_timeout)
@@ -404,41 +415,46 @@ class HedgeController:
         silent: int,
         now: float,
     ) -> None:
-        """Commit as silence what neither connection heard words in.
+        """Commit as silence the audio in which neither connection found words.
 
         `silent`: the session sample before which the hedge denies words. `new_word_at`: the session
-        time of a word that the hedge told after what the active connection owes.
+        time (seconds) of a word that the hedge has transcribed after `stall.through`.
         """
         ledger = self._ledger
-        owed = max(stall.through, hedging.expected_through)
-        through = min(owed, silent)
+        pending_through = max(stall.through, hedging.expected_through)
+        through = min(pending_through, silent)
         if new_word_at is not None:
-            # What the hedge told words in is not noise (test_words_after_noise_are_no_noise).
+            # Audio in which the hedge found words is not noise (schedule
+            # hedge-beside-what-was-settled, test_words_after_noise).
             through = min(through, ledger.samples(new_word_at))
         if stall.reason not in (StallReason.FINAL_OVERDUE, StallReason.MISSING_TAIL):
-            # Both of these ask for finals of audio that is over. The other stalls come while the
-            # user speaks: what the active connection has processed just now may still be told.
+            # These two are about speech that is over. The other stalls come while the user speaks:
+            # the text for what the active connection has processed just now may be on its way.
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
         same_provider = hedge.traits.name == active.traits.name
         if not same_provider:
             # A second connection of the same provider may be as deaf as the first, so that its
-            # silence commits nothing (test_a_sole_provider_does_not_settle_what_it_does_not_hear).
+            # silence commits nothing (test_a_second_connection_commits_no_silence).
             ledger.commit(through)
-        if new_word_at is None and silent < owed and stall.reason is not StallReason.NO_INTERIM:
+        if (
+            new_word_at is None
+            and silent < pending_through
+            and stall.reason is not StallReason.NO_INTERIM
+        ):
             # The hedge denies a part only: it listens on to the rest (schedule
             # hedge-judged-by-the-noise-before).
             hedge.stall_detector.clear(silent)
             return
         active.stall_detector.clear(max(through, ledger.watermark))
         if new_word_at is not None:
-            return  # the hedge stays: it has told words that the active connection may still owe
+            return  # the hedge stays open: its words may still be missing at the next deadline
         self._multiplier.double()
         self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
         self._state = Watching()
         if active.finished and same_provider and not self._had_second_round:
-            # The other providers failed when they were asked, and there will be no later chance
-            # (schedule others-once-more-at-the-end).
+            # The other providers failed when they were asked. There will be no later chance, so ask
+            # them once more (schedule others-once-more-at-the-end).
             self._had_second_round = True
             again = Hedging(hedged_providers={active.traits.name})
             self._state = again
@@ -453,8 +469,8 @@ class HedgeController:
         skipped, stall = checking.skipped, checking.stall
         while (hedge := self._hedge_for_skipped(checking, active, now)) is not None:
             covered, is_certain = self._skipped_speech_answer(hedge, skipped)
-            # A provider that gives interim transcripts tells a word soon after hearing it: then
-            # there is no need to wait for the rest of the FINAL's audio.
+            # Interim transcripts come soon after the words. So a hedge that gives them need not
+            # process the rest of the FINAL's audio first.
             through = skipped.interims_through if hedge.traits.interim_results else skipped.end
             over = now >= checking.deadline(self._policy, self._ledger)
             if not (is_certain or over) and not had_time_to_answer(
@@ -481,14 +497,14 @@ class HedgeController:
     def _conclude_unchecked(
         self, skipped: SkippedSpeech, stall: StallDeadline
     ) -> StallDeadline | None:
-        """Decide about skipped speech that nobody could be asked about."""
+        """Decide about skipped speech for which no hedge had an answer."""
         if not skipped.had_interims:
             return None  # voice alone may be a cough or music
         if not self._policy.hedging:
-            # "um" may be in an interim transcript, and in no final: it is no reason to fail over.
+            # An "um" may be in an interim transcript and in no final. It is too short to fail over.
             return stall if skipped.speech >= self._policy.min_skipped_speech else None
-        # The connection hears, at least: it is not left without anybody to turn to. But words that
-        # it had told itself are missing from its final, and are reported.
+        # The connection transcribes, at least, and no other one does better: it is not left. But
+        # its final lacks words of its own interim transcripts, and that is reported.
         self._outbox.report(AudioLost(at=self._pool.at, seconds=skipped.speech))
         return None
 
@@ -501,7 +517,7 @@ class HedgeController:
     def _hedge_for_skipped(
         self, checking: CheckingSkippedSpeech, active: Connection, now: float
     ) -> Connection | None:
-        """Return the hedge that listens; open one if none does. `None` if nobody can be asked."""
+        """Return the hedge; open one if there is none. `None` if no provider can be asked."""
         if checking.hedge is None and self._policy.hedging and self._may_ask_about_skipped(now):
             self._open_hedge(checking, active, checking.stall, now)
         return checking.hedge
@@ -509,10 +525,10 @@ class HedgeController:
     def _skipped_speech_answer(
         self, hedge: Connection, skipped: SkippedSpeech
     ) -> tuple[bool | None, bool]:
-        """Return whether the hedge tells words of the skipped speech, and whether that is certain.
+        """Return whether the hedge transcribes words of the skipped speech, and if that is certain.
 
-        Not certain is `None`, and that it does as long as its transcript is not final: a recognizer
-        may take a noise for a word until it has heard more.
+        The first is `None` while its transcript is too short to decide. "Yes" is certain once the
+        transcript is final: a recognizer may take noise for a word until it has processed more.
         """
         transcripts = list(new_transcripts(hedge, self._ledger, self._history))
         if not transcripts:

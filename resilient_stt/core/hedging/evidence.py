@@ -1,4 +1,4 @@
-"""What a hedge has told that is new, and by when it and the suspect may still tell more.
+"""What a hedge has transcribed, and by when it and the active connection may still answer.
 
 Plain functions, and queries only: `HedgeController` decides what follows from the answers.
 """
@@ -14,7 +14,7 @@ from ..policy import WatchdogPolicy
 from ..stalls.detector import StallReason
 from ..transcript.overlap import TranscriptHistory, Utterance
 
-# --- what the hedge has told
+# --- what the hedge has transcribed
 
 
 def new_transcripts(
@@ -43,26 +43,26 @@ def new_transcripts(
 def first_new_word_at(
     hedge: Connection, ledger: AudioLedger, history: TranscriptHistory
 ) -> float | None:
-    """Return the session time (seconds) of the first uncommitted word that the hedge has told.
+    """Return the session time (seconds) of the first uncommitted word of the hedge.
 
-    0 if the word has no time; `None` if the hedge has told no such word.
+    0 if the word has no time; `None` if the hedge has transcribed no such word.
     """
     first = next(new_transcripts(hedge, ledger, history), None)
     return None if first is None else first[1].start or 0.0
 
 
 def repeated_nothing(hedge: Connection) -> bool:
-    """Return whether the hedge told no word at all, though it was sent words that are committed.
+    """Return whether the hedge has no words at all, though its audio holds committed words.
 
-    Its silence then says nothing about the suspect: the hedge may be deaf as well, or its plugin
-    may have taken a cut connection for the end of the stream. Believing two such providers lost
-    the last sentence of one call and eleven words of another.
+    Its silence then proves nothing: the hedge may be deaf as well, or its plugin may have taken a
+    cut connection for the end of the stream. Believing two such providers lost the last sentence
+    of one call and eleven words of another (commits 29a1ef4 and 71f5a5c).
     """
-    return hedge.trimmer.expects_repeats and not has_told_words(hedge)
+    return hedge.trimmer.expects_repeats and not has_words(hedge)
 
 
-def has_told_words(hedge: Connection) -> bool:
-    """Return whether the hedge has told any words, new ones or not."""
+def has_words(hedge: Connection) -> bool:
+    """Return whether the hedge has transcribed any words, committed or not."""
     return any(event.text.strip() for event, _ in hedge.held_events)
 
 
@@ -75,18 +75,18 @@ def silent_through(
     primary_finished: bool,
     now: float,
 ) -> int | None:
-    """Return the session sample before which the hedge denies uncommitted words.
+    """Return the session sample before which the hedge has found no uncommitted words.
 
-    `None` as long as the hedge may still tell some. `due_at`: when the hedge has had time enough;
-    `None` if it owes nothing. `primary_finished`: the stream of the active connection has ended, so
-    that the hedge has to cover everything up to the end of the input.
+    `None` as long as it may still find some. `due_at`: when the hedge has had time enough; `None`
+    if no speech is pending for it. `primary_finished`: the stream of the active connection has
+    ended, so that the hedge has to cover everything up to the end of the input.
     """
     detector = hedge.stall_detector
     if hedge.finished or (detector.answered_empty and hedge.input_ended_at is not None):
         return hedge.cursor
     if detector.answered_empty and not primary_finished:
         # An empty final speaks only for the audio before the request that it answers: what the
-        # hedge was sent later may be words (test_a_hedge_is_judged_by_what_it_has_heard).
+        # hedge was sent since may hold words (test_a_hedge_that_was_not_sent_the_words).
         return detector.answered_empty_through
     if due_at is None or now < due_at:
         return None
@@ -95,19 +95,20 @@ def silent_through(
         return hedge.cursor
     if own_stall.reason is StallReason.NO_INTERIM:
         # Interim transcripts take about a second. What the hedge has processed within half of the
-        # timeout may still be told (schedule denied-what-was-not-heard-yet).
+        # timeout may still be transcribed (schedule denied-what-was-not-heard-yet).
         recent = now - policy.no_interim_timeout / 2
         return min(own_stall.through, hedge.processed_through(ledger, recent))
     return own_stall.through
 
 
-# --- by when somebody may still answer
+# --- by when a connection may still answer
 
 
 def primary_due_at(active: Connection, expected_through: int) -> float | None:
-    """Return by when the suspect may still tell what it owed when the hedge was opened.
+    """Return by when the active connection may still give the finals that were expected of it.
 
-    `None` if it has nothing left to tell: it owes no final, or its stream has ended.
+    `expected_through`: its `StallDetector.expected_through` when the hedge was opened. `None` if
+    there is nothing to wait for: no final is expected, or its stream has ended.
     """
     if active.finished:
         return None
@@ -117,9 +118,9 @@ def primary_due_at(active: Connection, expected_through: int) -> float | None:
 def hedge_due_at(
     hedge: Connection, ledger: AudioLedger, expected_through: int, connect_timeout: float
 ) -> float | None:
-    """Return when the hedge has had time enough to tell what the suspect owed.
+    """Return when the hedge has had time enough to give those finals as well.
 
-    `None` if the hedge owes nothing.
+    `None` if no speech is pending for the hedge.
     """
     detector = hedge.stall_detector
     stall = detector.next_stall(ledger, hedge.cursor)
@@ -132,7 +133,7 @@ def hedge_due_at(
 def had_time_to_answer(
     hedge: Connection, through: int, ledger: AudioLedger, connect_timeout: float, now: float
 ) -> bool:
-    """Return whether the hedge had time to tell all words before session sample `through`."""
+    """Return whether the hedge had time to transcribe the audio before session sample `through`."""
     if hedge.finished:
         return True
     processed_at = now - answer_timeout(hedge, connect_timeout)
@@ -140,7 +141,7 @@ def had_time_to_answer(
 
 
 def answer_timeout(hedge: Connection, connect_timeout: float) -> float:
-    """Return how many seconds the hedge has to tell what it has processed."""
+    """Return how many seconds the hedge has to transcribe what it has processed."""
     return hedge.stall_detector.final_timeout + connect_allowance(hedge, connect_timeout)
 
 

@@ -32,7 +32,7 @@ class HedgeOpener:
         self._last_chances = policies.retry.reconnect_budget
         """How many more hedges may be retried because there will be no later chance to ask.
 
-        Without a bound, a provider that greets and drops would be asked for ever.
+        Without a bound, a provider that accepts and drops connections would be asked for ever.
         """
 
     def __repr__(self) -> str:
@@ -51,7 +51,7 @@ class HedgeOpener:
     ) -> Connection | None:
         """Open a hedge on the best provider that is not in `hedged_providers`, and add it there.
 
-        `due`: the stall deadline is over. Returns `None` if nobody can be asked.
+        `due`: the stall deadline is over. Returns `None` if no provider can be asked.
         """
         provider = self._candidate(active, hedged_providers, now, due=due)
         if provider is None:
@@ -70,19 +70,19 @@ class HedgeOpener:
         )
         if provider is not None:
             return provider
-        # A second connection to the same provider tells whether the first is deaf, but not whether
-        # the provider is: that is why another provider comes first.
+        # A second connection to the same provider shows whether the first connection is deaf, but
+        # not whether the provider is. That is why another provider comes first.
         if due and active.traits.name not in hedged_providers:
             return active.traits
         return None
 
-    def spend_retry(self, name: str, now: float, *, told_words: bool, last_chance: bool) -> bool:
+    def spend_retry(self, name: str, now: float, *, had_words: bool, last_chance: bool) -> bool:
         """Spend a retry of a provider whose hedge failed. Returns whether there was one to spend.
 
-        `told_words`: the hedge hears, and its words are gone with its connection (schedule
-        hedge-drops-after-it-told). `last_chance`: no later stall will ask for these words again.
+        `had_words`: the hedge had transcribed words, which are lost with its connection (schedule
+        hedge-drops-after-it-told). `last_chance`: no later hedge will be opened for this speech.
         """
-        if (told_words or last_chance) and self._selector.spend_reconnect(name, now):
+        if (had_words or last_chance) and self._selector.spend_reconnect(name, now):
             return True
         if not last_chance:
             return False

@@ -21,24 +21,24 @@ class Watching:
 
 @dataclass(slots=True, kw_only=True)
 class Suspicion:
-    """What is known while something is suspect: which hedge listens, and who was asked before.
+    """What is known while a connection is suspect: the hedge, and the providers asked before it.
 
-    `hedge` is `None` between a hedge that failed and the next one, and while nobody may be asked.
+    `hedge` is `None` after one has failed, until the next is opened, and while none may be opened.
     """
 
     hedge: Connection | None = None
     expected_through: int = 0
-    """The session sample up to which the active connection owed finals when `hedge` was opened."""
+    """The active connection's `StallDetector.expected_through` when `hedge` was opened."""
     hedged_providers: set[str] = field(default_factory=set)
-    """Names of the providers that were asked about this suspicion, that of `hedge` included.
+    """Names of the providers on which a hedge was opened, that of `hedge` included.
 
-    A provider is asked once, unless `HedgeOpener.spend_retry` allows it again.
+    Each is asked once, unless `HedgeOpener.spend_retry` allows it again.
     """
 
 
 @dataclass(slots=True, kw_only=True)
 class Hedging(Suspicion):
-    """The active connection owes words: a stall deadline has come near, or its stream has ended."""
+    """A stall deadline has come near, or the active stream has ended with speech pending."""
 
     overdue_final: StallDeadline | None = None
     """A final that became overdue while a hedge listened.
@@ -52,22 +52,22 @@ class Hedging(Suspicion):
 
 @dataclass(slots=True, kw_only=True)
 class CheckingSkippedSpeech(Suspicion):
-    """A FINAL of the active connection skips speech, and is held until a hedge was asked."""
+    """A FINAL of the active connection skips speech, and is held until a hedge has answered."""
 
     skipped: SkippedSpeech
 
     @property
     def stall(self) -> StallDeadline:
-        """The reason to leave the active connection, should the hedge hear words there."""
+        """The stall to report if the hedge transcribes words of the skipped speech."""
         since = self.skipped.since
         return StallDeadline(StallReason.SKIPPED_SPEECH, since, since, self.skipped.first_word_at)
 
     def deadline(self, policy: WatchdogPolicy, ledger: AudioLedger) -> float:
         """Return until when the FINAL is held at most.
 
-        A FINAL is late by all the time that it is held. But where interim transcripts had told
-        words of the skipped speech, a word is almost certainly missing: then the deadline leaves
-        time for two hedges, one after the other, to process all of the audio (seeds 110000952 and
+        The transcript is late by all the time that a FINAL is held. But where the skipped speech
+        had interim transcripts, words are almost certainly missing: then the deadline leaves time
+        for two hedges, one after the other, to process all of the audio (seeds 110000952 and
         221639238251 of the simulator needed the second).
         """
         wait = policy.skipped_final_wait

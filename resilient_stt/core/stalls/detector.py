@@ -7,20 +7,20 @@ A provider can fall silent without an error: its socket is half open, its plugin
 or it answers with empty finals. Only one thing proves that a connection works: text for the speech
 that it was sent. One `StallDetector` per connection keeps an account of that.
 
-**What counts.** Speech that local voice activity (VAD) hears, and only as far as the connection was
-sent it, had time to process it, and nobody has committed it yet. A connection that nobody speaks to
-may be silent for ever. Without VAD there is no evidence, and so no stall.
+**What counts.** Pending speech: voice by local voice activity detection (VAD) that the connection
+was sent, that it had time to process, and that is not committed yet. In silence a connection may be
+silent for ever. Without VAD there is no evidence, and so no stall.
 
 **Which stalls exist** (`StallReason`). Each has a deadline, and the earliest one counts:
 
-* `NO_INTERIM`: a provider that gives interim transcripts has told no new text for speech that it
-  has processed since `no_interim_timeout`.
-* `FINAL_OVERDUE`: a final was asked for, by a flush or by the end of speech, and has not come
-  within the final timeout.
-* `NO_TEXT`: a provider that gives finals only has told no text for `max_speech_without_text`
+* `NO_INTERIM`: a provider that gives interim transcripts has given no new text for
+  `no_interim_timeout` after it can have processed speech.
+* `FINAL_OVERDUE`: a final is expected, because of a flush or because speech has ended, and has not
+  come within the final timeout.
+* `NO_TEXT`: a provider that gives finals only has given no text for `max_speech_without_text`
   seconds of speech.
-* `EMPTY_FINALS`: `empty_final_threshold` finals in a row had no text although words are owed, or a
-  single one denied more speech than any cough lasts.
+* `EMPTY_FINALS`: `empty_final_threshold` finals in a row had no text although speech is pending, or
+  a single one covered more speech than any cough lasts.
 
 `MISSING_TAIL` and `SKIPPED_SPEECH` are found elsewhere, by `hedging.controller`: both need no
 deadline.
@@ -29,10 +29,10 @@ deadline.
 dead: noise is speech to VAD and nothing to a recognizer. So `HedgeController` asks a second
 provider before the connection is left. It may do so from `hedge_at` on, before the deadline is
 over, so that the hedge has replayed the audio by then. `through` is the session sample before which
-the connection owes words: what was spoken later it may still tell in its time.
+the connection should have transcribed the speech; for later speech it still has time.
 
-**What clears a stall.** New text; a final with or without text for a final that was asked for;
-committed audio, whoever heard it; and `clear`, when a hedge has heard no words either.
+**What clears a stall.** New text; an expected final, with or without text; audio that is committed
+because of any other evidence; and `clear`, when a hedge has found no words either.
 
 All methods take positions in session samples, and times in seconds on the clock of `now`.
 """
@@ -50,7 +50,7 @@ from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, WatchdogPolicy
 
 MAX_EXPECTED = 64
-"""Finals that are expected at a time. It only bounds memory: the replay window holds fewer turns."""
+"""Finals that are expected at a time. It only bounds memory: a replay window has fewer turns."""
 
 MIN_SPEECH_WITHOUT_TEXT = 1.0
 """The least `max_speech_without_text` that has an effect, in seconds: every sound would be a stall
@@ -78,19 +78,19 @@ class StallDeadline:
     due: float
     """From here on the connection is suspect."""
     through: int
-    """The connection owes words for speech before this session sample."""
+    """The stall is about pending speech before this session sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ExpectedFinal:
-    """A final that was asked for."""
+    """A final that a flush or the end of speech asks for."""
 
     through: int
-    """The session sample up to which the final has to tell the words."""
+    """The session sample up to which the final has to cover the audio."""
     processed_at: float
     """When the connection can have processed the audio up to there."""
     flushed: bool
-    """Whether a flush asks for it. If not, only a pause does, and a recognizer that hears more
+    """Whether a flush asks for it. If not, only a pause does, and a recognizer that is sent more
     speech after the pause is right to wait."""
     sent_at: float
     """When the last of that audio was sent: the delay of the final counts from here."""
@@ -99,7 +99,7 @@ class _ExpectedFinal:
 
 
 class StallDetector:
-    """The account of what one connection owes, and since when."""
+    """The account of the pending speech of one connection, and of the text it gave."""
 
     def __init__(
         self, traits: ProviderTraits, latency: FinalLatency, policy: WatchdogPolicy, start: int
@@ -113,7 +113,7 @@ class StallDetector:
         self.policy = policy
         """How long silence may last."""
         self.last_text_at = -math.inf
-        """When the connection last told new text."""
+        """When the connection last gave new text."""
         self._text_expected_from = start
         """The session sample from which on no text has answered the speech."""
         self._interim_cursor = 0
@@ -131,13 +131,13 @@ class StallDetector:
         """For each full `max_speech_without_text` of speech without text: when that much was
         processed, and what had been sent."""
         self._expected: deque[_ExpectedFinal] = deque(maxlen=MAX_EXPECTED)
-        """Finals that were asked for and have not come, oldest first."""
+        """Finals that are expected, oldest first."""
         self._empty_answers = 0
-        """How many of them empty finals have answered since the last text."""
+        """How many expected finals have come empty since the last text."""
         self.answered_empty_through = 0
-        """The session sample before which the last of those denied words."""
+        """The session sample through which the last of those found no words."""
         self._empty_finals = 0
-        """Empty finals in a row, asked for or not."""
+        """Empty finals in a row, expected or not."""
         self._empty_final_at = 0.0
         """When the last of them came."""
         self._empty_final_cursor = 0
@@ -187,7 +187,7 @@ class StallDetector:
             # Empty finals in silence are right, and must not count against the next speech.
             self._empty_finals = 0
         while self._expected and not ledger.has_pending_speech_before(self._expected[0].through):
-            # Other evidence has committed the audio, so that no final is owed for it.
+            # Other evidence has committed the audio, so that no final is due for it.
             self._expected.popleft()
         if not voiced or self._is_negligible(ledger, cursor, voiced, has_pending=has_pending):
             # Later speech gets the whole deadline, whatever cough was before it.
@@ -206,8 +206,8 @@ class StallDetector:
         silence = cursor - ledger.last_voice_end(cursor)
         if not has_pending:
             return silence > 0
-        # A short word owes text, and is suspect only together with what follows it. After half of
-        # the timeout in silence what follows is a sentence of its own.
+        # A short word may stay without interim text, and counts together with the speech after it.
+        # After half of the timeout in silence, that speech is a sentence of its own.
         return voiced < self.policy.min_speech_before_stall and (
             silence >= ledger.samples(self.policy.no_interim_timeout / 2)
         )
@@ -221,7 +221,7 @@ class StallDetector:
             if not is_final:
                 self._interim_cursor = cursor
                 if is_repeated:
-                    # The same text again tells no new word: a provider that repeated one for ever,
+                    # The same text again has no new word. A provider that repeated one for ever,
                     # deaf to everything else, was believed to work (commit a1eabbf).
                     return
             self._text_expected_from = cursor
@@ -230,8 +230,8 @@ class StallDetector:
             self._textless_marks.clear()
             self._empty_finals = self._empty_answers = 0
         elif is_final:
-            # It answers the oldest final that was asked for: there are no words. Not one whose
-            # audio the connection cannot have processed: then it is about earlier audio.
+            # It answers the oldest expected final: there are no words. But if the connection cannot
+            # have processed that audio yet, the empty final is about earlier audio.
             if self._expected and self._expected[0].processed_at <= now:
                 self.answered_empty_through = self._expected.popleft().through
                 self._empty_answers += 1
@@ -249,9 +249,9 @@ class StallDetector:
         delay = None
         while self._expected and self._is_answered(self._expected[0], ledger, now, first_word_at):
             expected = self._expected.popleft()
-            # Two kinds of finals say nothing about the provider's speed. Those that were asked for
-            # before the words began are answered by their silence. Those that waited for the end of
-            # a turn waited for the user.
+            # Two kinds of finals say nothing about the provider's speed: for audio before the words
+            # there was nothing to give, and a final that waits for the end of a turn waits for the
+            # user.
             had_words = first_word_at is None or expected.through > first_word_at
             if had_words and not self._awaits_end_of_turn(expected):
                 delay = max(0.0, now - expected.sent_at)
@@ -262,8 +262,8 @@ class StallDetector:
     ) -> bool:
         if not ledger.has_pending_speech_before(expected.through):
             return True
-        # Without times the FINAL commits its audio later, if at all. It answers everything that the
-        # connection can have processed, since nobody knows what it is about.
+        # A FINAL without times commits its audio later, if at all, and may cover everything that
+        # the connection can have processed.
         return first_word_at is None and expected.processed_at <= now
 
     def interims_restarted(self, at: float | None) -> None:
@@ -283,21 +283,21 @@ class StallDetector:
         while self._expected and self._expected[0].through <= through:
             self._expected.popleft()
 
-    # -- what the connection owes
+    # -- what is pending
 
     @property
     def answered_empty(self) -> bool:
-        """Whether empty finals have answered everything that was asked for since the last text."""
+        """Whether all finals that were expected since the last text have come, and came empty."""
         return self._empty_answers > 0 and not self._expected
 
     @property
     def expected_through(self) -> int:
-        """The session sample up to which finals are owed; 0 if none is."""
+        """The session sample up to which finals are expected; 0 if none is."""
         return max((expected.through for expected in self._expected), default=0)
 
     @property
     def flushed_through(self) -> int | None:
-        """The session sample beyond which the next final tells nothing, because a flush ends it."""
+        """The session sample where a flush ends the next final; `None` if no flush is pending."""
         return min(
             (expected.through for expected in self._expected if expected.flushed), default=None
         )
@@ -311,7 +311,7 @@ class StallDetector:
         return max(self.policy.final_timeout, self.policy.final_p99_factor * p99)
 
     def answer_due_at(self, through: int) -> float | None:
-        """Return by when all finals for audio before `through` are due; `None` if none is owed."""
+        """Return when the last final for audio before `through` is due; `None` if there is none."""
         due = [
             expected.processed_at + self._final_timeout_of(expected)
             for expected in self._expected
@@ -322,7 +322,7 @@ class StallDetector:
     def next_stall(
         self, ledger: AudioLedger, cursor: int, multiplier: float = 1.0
     ) -> StallDeadline | None:
-        """Return the first suspicion to come; `None` if the connection owes nothing.
+        """Return the first stall to come, or that has come; `None` if there is none.
 
         `cursor`: what it has been sent. `multiplier` stretches the deadline, not the time between
         `hedge_at` and `due`, which is what a hedge needs.
@@ -343,7 +343,7 @@ class StallDetector:
         since = self._voice_since
         if not self._traits.interim_results or since is None:
             return None
-        # A cough is shorter than this, and a word that is not gets its interim text with the next.
+        # Most coughs are shorter than this, and a shorter word gets its text with the next one.
         voiced = self._speech_without_text(ledger, cursor)
         if voiced < self.policy.min_speech_before_stall or not ledger.has_pending_speech():
             return None
@@ -351,8 +351,8 @@ class StallDetector:
         timeout = max(self.policy.no_interim_timeout, self.policy.no_interim_p99_factor * p99)
         due = since + multiplier * timeout
         lead = (1 - self.policy.no_interim_hedge_fraction) * timeout
-        # What was sent within half of the timeout may still be told. But at least the speech that
-        # made the connection suspect is owed, or a hedge could not prove anything.
+        # Text for what was sent within half of the timeout may be on its way. But the speech that
+        # made the connection suspect always counts, or a hedge could not prove anything.
         recent = ledger.samples(self.policy.no_interim_timeout / 2)
         least = self._voice_cursor + ledger.samples(self.policy.min_speech_before_stall)
         through = max(cursor - recent, min(cursor, least))

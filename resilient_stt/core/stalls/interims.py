@@ -1,15 +1,15 @@
-"""The words that a connection told in interim transcripts, and that its next FINAL skips.
+"""Words of a connection's interim transcripts that its next FINAL skips.
 
 A provider may lose one final and go on with the next. Its interim transcripts are then the only
-trace of the words in between, and the best reason to ask somebody else about them.
+trace of the words in between, and the best reason to ask another provider about them.
 
 With word times: an interim transcript revises everything after the start of its first word, and
 leaves the words before alone. What is left when a FINAL comes, and lies before that FINAL, was
 skipped.
 
-Without times: a text that has little in common with the text before belongs to another turn. If
-the turn before has not been told in a FINAL, it was skipped. Such words are put at infinity, since
-nobody knows when they were spoken.
+Without times: a text that has little in common with the text before it belongs to another turn. If
+no FINAL has ended the turn before, that turn was skipped. Its words get infinite times, since it is
+not known when they were spoken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ finals of any provider that gives interim transcripts."""
 
 
 class InterimTracker:
-    """What one connection has told in interim transcripts since its last FINAL.
+    """The words of one connection's interim transcripts since its last FINAL.
 
     Times are session time, in seconds.
     """
@@ -85,9 +85,9 @@ class InterimTracker:
     def _was_shifted(
         self, word: Word, final_start: float, found: Sequence[str], language: str
     ) -> bool:
-        """Return whether the FINAL tells the word after all, only a little later."""
-        # `found` are the words of the whole FINAL, so that a word from long ago, which was said
-        # once more, would count without the bound.
+        """Return whether the FINAL holds the word after all, only a little later."""
+        # `found` are the words of the whole FINAL. Without the bound, a word that the user repeats
+        # would pass for its copy from long before.
         if word.end < final_start - self._policy.max_interim_word_shift:
             return False
         own = [token.norm for token in tokenize(word.text, language)]
@@ -108,7 +108,7 @@ class InterimTracker:
         # "twenty one" becomes "21" in a final: numbers that are written out share no word with
         # those in digits, and that is no reason to leave a provider (commit 7dc8ea5).
         became_digits = _has_digits(utterance) and not _has_digits(self._untimed)
-        # One or two words are too few to tell that nothing of them is left.
+        # A revision may well replace one or two words, and they prove nothing.
         is_distinctive = len(before) >= distinctive_length(before, self._policy.min_compared_words)
         if is_distinctive and is_other_turn and not became_digits:
             self._skipped = [Word(self._untimed.text, math.inf, math.inf)]

@@ -1,13 +1,13 @@
 """Speech that a FINAL skips: a provider may lose one final and go on with the next.
 
 Committing the next FINAL would commit the lost words with it, since it commits everything up to the
-end of its last word. So a FINAL that skips speech is held until another connection, a hedge, was
-asked what it hears there (see `hedging.controller`).
+end of its last word. So a FINAL that skips speech is held until another connection, a hedge, has
+transcribed the same audio (see `hedging.controller`).
 
 But recognizers skip speech for good reasons, too: coughs, music, an "um". Holding a FINAL for each
 of them would make every transcript late. A FINAL is therefore held for one of two reasons only:
 
-* The connection itself had told words there, in interim transcripts (`interims`).
+* The connection itself had words there, in interim transcripts (`interims`).
 * The voice is longer than any cough: `WatchdogPolicy.min_skipped_speech`.
 
 The hedge's transcript decides: does it begin with words of the skipped speech, or with the words of
@@ -36,9 +36,9 @@ class SkippedSpeech:
     committed_through: int
     """The watermark when the FINAL came: where the skipped speech begins."""
     interims_through: int
-    """Up to where interim transcripts had told words of it; `end` if that is not known."""
+    """Up to where it had interim transcripts; `end` if that is not known."""
     first_word_at: int
-    """Where the first new word of the FINAL begins, at the latest: where the skipped speech ends."""
+    """Where the first new word of the FINAL begins, at the latest, and the skipped speech ends."""
     end: int
     """Where the FINAL ends, at the latest."""
     final: Utterance
@@ -46,7 +46,7 @@ class SkippedSpeech:
     speech: float
     """Seconds of voice in the skipped speech."""
     had_interims: bool
-    """Whether the connection itself had told words of it in interim transcripts."""
+    """Whether the connection itself had words of it in interim transcripts."""
 
     def is_covered_by(
         self,
@@ -56,7 +56,7 @@ class SkippedSpeech:
         word_time_tolerance: float,
         min_compared_words: int,
     ) -> bool | None:
-        """Return whether another connection's transcript tells words of the skipped speech.
+        """Return whether another connection's transcript has words of the skipped speech.
 
         `transcript`: its first utterance that holds uncommitted words. `is_final`: it will not
         change any more. `word_time_tolerance`: seconds by which two providers disagree about when
@@ -103,21 +103,21 @@ def find_skipped_speech(
 
     `new_words`: what of the FINAL is not committed. `interim_words`: the connection's own words
     that the FINAL skips (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
-    which the connection can have heard. `multiplier`: how much noise has stretched the least voice
-    that is suspect without such words.
+    which the connection can have processed audio. `multiplier`: how much noise has stretched
+    `min_skipped_speech`.
     """
     if not ledger.vad_enabled:
-        return None  # nobody knows what of the audio is voice
+        return None  # it is not known what of the audio is voice
     watermark = ledger.seconds(ledger.watermark)
     interim_ends = [w.end for w in interim_words if (w.start + w.end) / 2 > watermark]
     had_interims = bool(interim_ends)
-    # Word times may be far off, but never lie beyond what the connection can have heard.
+    # Word times may be far off, but no word lies beyond what the connection has processed.
     first_word_at = end = heard_through
     if new_words.start is not None and new_words.end is not None:
         first_word_at = min(ledger.samples(new_words.start), heard_through)
         end = min(ledger.samples(new_words.end), heard_through)
     elif not had_interims:
-        # Without times nobody knows where the FINAL begins, and the voice may be its own.
+        # Without times the voice may be that of the FINAL itself.
         return None
     speech = ledger.seconds(ledger.voiced_samples(ledger.watermark, first_word_at))
     if had_interims:
