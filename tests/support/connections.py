@@ -39,10 +39,18 @@ class RecordingDetector(StallDetector):
         self.expected: list[tuple[float, bool]] = []
 
     def expect_final(
-        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+        self,
+        through: int,
+        processed_at: float,
+        *,
+        flushed: bool,
+        sent_ago: float = 0.0,
+        last_word_end: int | None = None,
     ) -> None:
-        self.expected.append((to / RATE, flushed))
-        super().expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        self.expected.append((through / RATE, flushed))
+        super().expect_final(
+            through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
+        )
 
 
 def expected(connection: Connection) -> list[tuple[float, bool]]:

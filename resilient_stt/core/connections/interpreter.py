@@ -21,7 +21,7 @@ from typing import NamedTuple
 from ..messages import EventKind, TranscriptEvent, Word
 from ..policy import ProviderTraits
 from ..stalls.detector import StallDetector
-from ..stalls.skipped_speech import InterimTracker
+from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance, are_usable
 from .sender import AudioSender
 
@@ -65,7 +65,7 @@ class EventInterpreter:
     def __init__(self, provider: ProviderTraits, stall_detector: StallDetector) -> None:
         self._provider = provider
         self._stall_detector = stall_detector
-        self._interims = InterimTracker()
+        self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
         self._last_final_end = 0.0
         """Where the last timed FINAL ends, in seconds of the connection's own audio."""

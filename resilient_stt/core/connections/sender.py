@@ -169,12 +169,17 @@ class AudioSender:
         finds_pauses = self.caught_up or self._flush_at_pauses or self._provider.interim_results
         return ledger.next_pause(self._last_pause) if finds_pauses else None
 
-    def _expect_final(self, to: int, ledger: AudioLedger, now: float, *, flushed: bool) -> None:
-        if not ledger.has_pending_speech_before(to):
+    def _expect_final(
+        self, through: int, ledger: AudioLedger, now: float, *, flushed: bool
+    ) -> None:
+        if not ledger.has_pending_speech_before(through):
             return  # nobody spoke since the last final: there is nothing to tell
-        ago, words_to = ledger.seconds(self.cursor - to), to - ledger.samples(LAST_WORD_MARGIN)
-        at = max(now, self.processed_by)
-        self._stall_detector.expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        processed_at = max(now, self.processed_by)
+        sent_ago = ledger.seconds(self.cursor - through)
+        last_word_end = through - ledger.samples(LAST_WORD_MARGIN)
+        self._stall_detector.expect_final(
+            through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
+        )
 
     def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor

@@ -166,7 +166,10 @@ class TranscriptEmitter:
         # for skipped speech.
         if new_words is None or self.has_pending_final:
             return False
-        return self._hedging.hold_skipping_final(new_words, final.extent, now)
+        skipped = self._hedging.find_skipped_speech(new_words, final.extent, now)
+        if skipped is not None:
+            self._hedging.hold_final(skipped)
+        return skipped is not None
 
     def _hold_for_language(
         self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
