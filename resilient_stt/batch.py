@@ -14,16 +14,17 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
+from .core.events import ErrorKind
 from .core.health.breaker import BreakerState
 from .core.health.provider import ProviderHealth
 from .core.hedging.budget import HedgeBudget
-from .core.messages import ACCOUNT_ERRORS, ErrorKind, Role
+from .core.messages import ACCOUNT_ERRORS, Role
 from .core.policy import ProviderTraits
 from .core.routing.language import Router
 from .core.transcript import coverage as whole
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .livekit.connection import CLOSE_TIMEOUT
+from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.normalize import normalize
 from .livekit.usage import UsageTag, current
 from .observe import logger

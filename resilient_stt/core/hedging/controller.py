@@ -58,18 +58,17 @@ With hedging turned off, the controller never leaves `Watching` for a stall: sil
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import assert_never
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import AudioExtent, Connection
 from ..connections.pool import ConnectionPool
-from ..events import AudioLost, HedgeFinished
-from ..messages import ConnectionFailed, ErrorKind, EventKind
+from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeFinished, HedgeOutcome, StallReason
+from ..messages import ConnectionFailed, EventKind
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
-from ..stalls.detector import StallDeadline, StallReason
+from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.overlap import TranscriptHistory, Utterance
 from .budget import HedgeBudget
@@ -87,17 +86,6 @@ from .evidence import (
 from .noise_multiplier import NoiseMultiplier
 from .opener import HedgeOpener
 from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
-
-
-class HedgeOutcome(StrEnum):
-    """What came of a suspicion."""
-
-    PROMOTED = "promoted"
-    """The hedge transcribed words that the active connection did not, and replaces it."""
-    PRIMARY_RECOVERED = "primary_recovered"
-    """The active connection answered after all."""
-    NO_SPEECH = "no_speech"
-    """The hedge transcribed no words either."""
 
 
 class HedgeController:
@@ -389,7 +377,7 @@ class HedgeController:
         if primary_due is not None and now < primary_due:
             return None
         if repeated_nothing(hedge):
-            deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, stall.reason.value)
+            deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
             self.hedge_failed(hedge, deaf, active, now)
             return self._open_hedge(hedging, active, stall, now)
         self._conclude_no_speech(hedging, hedge, active, stall, new_word_at, silent, now)
@@ -505,7 +493,11 @@ class HedgeController:
             return stall if skipped.speech >= self._policy.min_skipped_speech else None
         # The connection transcribes, at least, and no other one does better: it is not left. But
         # its final lacks words of its own interim transcripts, and that is reported.
-        self._outbox.report(AudioLost(at=self._pool.at, seconds=skipped.speech))
+        self._outbox.report(
+            AudioLost(
+                at=self._pool.at, seconds=skipped.speech, reason=AudioLossReason.FINAL_SKIPPED
+            )
+        )
         return None
 
     def _may_ask_about_skipped(self, now: float) -> bool:
@@ -565,8 +557,8 @@ class HedgeController:
                 at=self._pool.at,
                 provider=active.traits.name if active else "",
                 hedge_provider=hedge.traits.name,
-                trigger=stall.reason.value if stall else "",
-                outcome=outcome.value,
+                trigger=stall.reason if stall else None,
+                outcome=outcome,
                 seconds=hedge.seconds_sent,
             )
         )

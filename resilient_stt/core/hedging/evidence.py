@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection, trimmer_at
+from ..events import StallReason
 from ..messages import EventKind
 from ..policy import WatchdogPolicy
-from ..stalls.detector import StallReason
 from ..transcript.overlap import TranscriptHistory, Utterance
 
 # --- what the hedge has transcribed

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import PROCESSING_RATE, Connection
+from ..events import StallReason
 from ..policy import WatchdogPolicy
-from ..stalls.detector import StallDeadline, StallReason
+from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech
 
 

@@ -42,9 +42,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ..audio.ledger import AudioLedger
+from ..events import StallReason
 from ..health.latency import FinalLatency
 from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, WatchdogPolicy
@@ -55,17 +55,6 @@ MAX_EXPECTED = 64
 MIN_SPEECH_WITHOUT_TEXT = 1.0
 """The least `max_speech_without_text` that has an effect, in seconds: every sound would be a stall
 below it, and 0 cannot be counted in multiples."""
-
-
-class StallReason(StrEnum):
-    """Why a connection is suspect."""
-
-    NO_INTERIM = "no_interim"
-    FINAL_OVERDUE = "final_overdue"
-    NO_TEXT = "no_text"
-    EMPTY_FINALS = "empty_finals"
-    MISSING_TAIL = "missing_tail"
-    SKIPPED_SPEECH = "skipped_speech"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ResilientSTT
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.messages import (
     ConnectionEnded,
     ConnectionFailed,
-    ErrorKind,
     EventKind,
     OpenConnection,
     ProviderEvent,
 )
-from resilient_stt.livekit.connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
+from resilient_stt.livekit.provider_connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
 
 from ..support.fakes import (
     Behaviour,
