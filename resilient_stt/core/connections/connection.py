@@ -15,7 +15,8 @@ from ..messages import EndInput, EventKind, FlushConnection, Role, SendAudio, Tr
 from ..policy import MIN_CHUNK, ProviderTraits
 from ..stalls.detector import StallDetector
 from ..stalls.skipped_speech import InterimTracker
-from ..transcript.overlap import OverlapTrimmer, TranscriptHistory, Utterance, are_usable
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import OverlapTrimmer, Utterance, are_usable
 
 PROCESSING_RATE = 1.25
 """Times real time at which a recogniser hears at least what it is sent faster (Deepgram 1.25,

@@ -19,7 +19,7 @@ from ..policy import Policies, ProviderTraits
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDetector
-from ..transcript.overlap import TranscriptHistory
+from ..transcript.history import TranscriptHistory
 from .connection import Connection, open_connection, trimmer_at
 from .loss import LossTracker
 

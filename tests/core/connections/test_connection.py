@@ -24,7 +24,8 @@ from resilient_stt.core.messages import (
 )
 from resilient_stt.core.policy import Pace, ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory, Utterance
+from resilient_stt.core.transcript.history import TranscriptHistory
+from resilient_stt.core.transcript.overlap import Utterance
 
 RATE = 100
 POLICY = ReplayPolicy(window=20.0)

@@ -10,7 +10,7 @@ from resilient_stt.core.messages import Emit, EventKind, Role, TranscriptEvent
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 START, END = EventKind.START, EventKind.END
 
