@@ -251,7 +251,7 @@ class Batch:
             current.reset(tag)
         untold = await self._missing_speech(finals, request)
         self._health[name].breaker.record_text(asyncio.get_running_loop().time())
-        self._health[name].credentials_reported = False
+        self._health[name].account_error_reported = False
         self._available(name, True)
         return _Answer(name, event, untold)
 
@@ -291,8 +291,10 @@ class Batch:
         else:
             request.pauses.append(failure.retry_after or 0.0)
         news = (name, failure.kind, failure.detail)
-        if news not in request.reported and self._health[name].note_failure(failure.kind):
-            self._owner.report_failure(name, failure)
+        if news not in request.reported:
+            if self._health[name].should_report(failure.kind):
+                self._owner.report_failure(name, failure)
+            self._health[name].record_reported(failure.kind)
         request.reported.add(news)
         self._available(name, False)
 

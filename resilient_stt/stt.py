@@ -28,6 +28,7 @@ from .batch import Batch
 from .core.engine import FailoverEngine
 from .core.events import Event, ProviderFailed
 from .core.health.breaker import Breaker
+from .core.health.latency import FinalLatency
 from .core.health.provider import ProviderHealth, advice
 from .core.hedging.budget import HedgeBudget
 from .core.policy import Policies
@@ -166,7 +167,10 @@ class ResilientSTT(STT[EventName]):
         super().__init__(capabilities=_capabilities(list(self._providers.values())))
         self._detector = detector_factory(vad)
         self._health = {
-            name: ProviderHealth(Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)))
+            name: ProviderHealth(
+                Breaker(self.policies.breaker, jitter=random.uniform(-1, 1)),
+                FinalLatency(self.policies.watchdog.min_latency_samples),
+            )
             for name in self._providers
         }
         self._health_sync = plan.health_store.sync(

@@ -150,7 +150,7 @@ class Probe:
         name = connection.traits.name
         breaker = self._pool.health[name].breaker
         breaker.probe_passed(now)
-        if breaker.is_proven(now):
+        if breaker.is_proven():
             self._pool.outbox.report(ProviderRecovered(at=self._pool.at, provider=name))
             self._pool.outbox.add(*self._pool.selector.mark_recovered(name))
         self._close(connection)

@@ -65,11 +65,13 @@ class ProviderSelector:
             self._rejected.add(provider.name)
         health.breaker.record_failure(failure.kind, now, failure.retry_after)
         self._failed.add(provider.name)
-        return health.note_failure(failure.kind)
+        news = health.should_report(failure.kind)
+        health.record_reported(failure.kind)
+        return news
 
     def mark_recovered(self, name: str) -> list[ReportAvailability]:
         """A provider has proven to be well, by text or by probes."""
-        self._health[name].credentials_reported = False
+        self._health[name].account_error_reported = False
         return self._availability(name, True)
 
     def mark_unavailable(self, name: str) -> list[ReportAvailability]:
@@ -122,9 +124,7 @@ class ProviderSelector:
     def failback_candidate(self, active: ProviderTraits, now: float) -> ProviderTraits | None:
         """Who should serve instead: the first before `active` that has proven to be well."""
         for provider in self._preferred_over(active):
-            if self._is_eligible(provider, now) and self._health[provider.name].breaker.is_proven(
-                now
-            ):
+            if self._is_eligible(provider, now) and self._health[provider.name].breaker.is_proven():
                 return provider
         return None
 

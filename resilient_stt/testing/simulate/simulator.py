@@ -372,7 +372,7 @@ class _CallObserver:
         held = self._made.policies.routing.max_hold if self._schedule.retranscribe else 0.0
         for name, at in self._told.items():
             breaker = self._made._health[name].breaker
-            slow = breaker._for_slowness
+            slow = breaker._opened_for_slowness
             if at - held > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
                 yield f"{name} serves, and is left alone: {breaker!r}"
 

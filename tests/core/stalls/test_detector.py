@@ -14,7 +14,7 @@ from resilient_stt.core.connections.connection import (
     Connection,
     open_connection,
 )
-from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
+from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import (
@@ -23,7 +23,7 @@ from resilient_stt.core.stalls.detector import (
     StallDetector,
     StallReason,
 )
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 RATE = 100
 PIECE = 0.05
@@ -65,7 +65,7 @@ def ledger_of(
 def latency_of(p99: float | None) -> FinalLatency:
     latency = FinalLatency()
     if p99 is not None:
-        for _ in range(MIN_SAMPLES):
+        for _ in range(POLICY.min_latency_samples):
             latency.add(p99)
     return latency
 
