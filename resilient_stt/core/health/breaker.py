@@ -50,7 +50,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
-from ..messages import ACCOUNT_ERRORS, ErrorKind
+from ..events import ErrorKind
+from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy
 from .probe_lease import ProbeLease
 from .report import HealthReport, LocalObservations

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import (
     MAX_OUTCOMES,
     PREFERENCE,
@@ -16,7 +17,7 @@ from resilient_stt.core.health.breaker import (
     BreakerSignal,
     BreakerState,
 )
-from resilient_stt.core.messages import ACCOUNT_ERRORS, ErrorKind
+from resilient_stt.core.messages import ACCOUNT_ERRORS
 from resilient_stt.core.policy import BreakerPolicy
 
 POLICY = BreakerPolicy()
