@@ -85,7 +85,10 @@ class StallDetector:
         self._empty_final_cursor = 0
 
     def __repr__(self) -> str:
-        return f"StallDetector(asks={list(self._expected)}, empty={self._empty_finals}, from={self._text_expected_from})"
+        return (
+            f"StallDetector(expected={list(self._expected)}, empty={self._empty_finals}, "
+            f"from={self._text_expected_from})"
+        )
 
     # -- what happens to the leg
 

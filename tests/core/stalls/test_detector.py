@@ -902,8 +902,8 @@ def test_acquitted() -> None:
     watch.clear(at(6.0))
     assert not watch.answered_empty
     assert repr(watch) == (
-        "StallDetector(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5, words_to=650)], "
-        "empty=0, from=600)"
+        "StallDetector(expected=[_ExpectedFinal(through=650, processed_at=6.5, flushed=True, "
+        "sent_at=6.5, last_word_end=650)], empty=0, from=600)"
     )
     ledger.commit(at(6.0))
     hear(watch, ledger, 8.75, since=6.0)
@@ -980,8 +980,8 @@ def test_it_shows_what_it_knows() -> None:
     watch.transcript_received(EMPTY, 0, 0.0)
     watch.expect_final(200, 2.5, flushed=False, ago=0.5, words_to=175)
     assert repr(watch) == (
-        "StallDetector(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0, words_to=175)], "
-        "empty=1, from=100)"
+        "StallDetector(expected=[_ExpectedFinal(through=200, processed_at=2.5, flushed=False, "
+        "sent_at=2.0, last_word_end=175)], empty=1, from=100)"
     )
 
 
@@ -992,7 +992,7 @@ def test_memory_is_bounded() -> None:
     for n in range(100 * MAX_EXPECTED):
         watch.expect_final(n, n, flushed=True)
         watch.transcript_received(TranscriptEvent(EventKind.START), n, n)
-    assert repr(watch).count("_Ask(") == MAX_EXPECTED
+    assert repr(watch).count("_ExpectedFinal(") == MAX_EXPECTED
     assert due(alarm_of(watch, ledger)) == pytest.approx(99 * MAX_EXPECTED + 1.2)
 
 
@@ -1016,7 +1016,7 @@ steps = st.lists(
 providers = st.builds(
     ProviderTraits,
     name=st.just("p"),
-    interims=st.booleans(),
+    interim_results=st.booleans(),
     final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     end_of_turn_timeout=st.sampled_from([0.0, 6.0]),
 )
@@ -1074,7 +1074,7 @@ def test_alarms_make_sense(
             assert found.reason is not (
                 StallReason.NO_TEXT if provider.interim_results else StallReason.NO_INTERIM
             )
-    assert repr(watch).count("_Ask(") <= MAX_EXPECTED
+    assert repr(watch).count("_ExpectedFinal(") <= MAX_EXPECTED
 
 
 @given(steps, providers, estimates)
@@ -1288,8 +1288,8 @@ recognisers = st.one_of(
     st.builds(
         ProviderTraits,
         name=st.just("p"),
-        interims=st.booleans(),
-        flushes=st.booleans(),
+        interim_results=st.booleans(),
+        manual_flush=st.booleans(),
         slow_endpointing=st.booleans(),
         final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     ),
