@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from enum import StrEnum
 
-from ..messages import ErrorKind
+from ..messages import ACCOUNT_ERRORS, ErrorKind
 from ..policy import BreakerPolicy
 from .outcome_window import OutcomeWindow
 from .probe_lease import ProbeLease
@@ -65,8 +65,6 @@ PREFERENCE = {
 
 MIN_RETRY_AFTER = 1.0
 """`Retry-After` is in whole seconds; who answers a thousandth would be probed without a pause."""
-
-_ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 
 
 class Breaker:
@@ -145,7 +143,7 @@ class Breaker:
             return
         state = self.state(now)
         self._mark_unproven(now)
-        if kind in _ACCOUNT_ERRORS:
+        if kind in ACCOUNT_ERRORS:
             # never earlier: that is what the owner was told
             self._open(
                 BreakerSignal.LOCK, now + self._policy.auth_cooldown * (1 + abs(self._jitter))
