@@ -22,7 +22,13 @@ from .core.policy import (
     RoutingPolicy,
     WatchdogPolicy,
 )
-from .errors import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
+from .errors import (
+    AudioFormatError,
+    ConfigurationError,
+    ResilientSTTError,
+    SpeechDetectorError,
+    StreamClosedError,
+)
 from .fleet import HealthStore, MemoryHealth, RedisHealth
 from .livekit.usage import UsageMetadata
 from .livekit.vad import SpeechDetector, SpeechEdge
@@ -55,6 +61,7 @@ __all__ = [
     "RetryPolicy",
     "RoutingPolicy",
     "SpeechDetector",
+    "SpeechDetectorError",
     "SpeechEdge",
     "StreamClosedError",
     "Switched",

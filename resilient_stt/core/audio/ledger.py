@@ -194,6 +194,8 @@ class AudioLedger:
 
         A little behind the voice, so that the last sound is whole.
         """
+        if not self.vad_enabled:
+            return None  # speech that was open when VAD was lost was cut there, perhaps in a word
         half = self.samples(self._policy.trim_silence_to / 2)
         pending = self._pending_segments()
         for segment, following in zip_longest(pending, pending[1:]):
