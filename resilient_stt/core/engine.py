@@ -47,6 +47,7 @@ from .messages import (
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    VoiceActivityLost,
 )
 from .output.emitter import TranscriptEmitter
 from .policy import Policies, ProviderTraits
@@ -144,6 +145,8 @@ class FailoverEngine:
                 self._reopen_for_options(provider, now)
             case LanguageChanged(language):
                 self._routing.request(language)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
             case _:
                 self._on_caller_input(message, now)
 
@@ -178,6 +181,13 @@ class FailoverEngine:
             case _:
                 self._pool.input_ended = True
                 self._probe.cancel(now)
+
+    def _on_voice_activity_lost(self, now: float) -> None:
+        """End open speech here, and decide from here on as a stream that never had any VAD."""
+        if self._ledger.speaking:
+            self._ledger.speech_ended(self._ledger.end)
+            self._probe.speech_ended(now)
+        self._ledger.vad_enabled = False
 
     def _on_connection_input(
         self,
@@ -348,7 +358,7 @@ class FailoverEngine:
         else:
             target, news = (
                 hedge.traits,
-                self._selector.record_failure(connection.traits, failure, now),
+                self._selector.record_failure(name, failure.kind, failure.retry_after, now),
             )
         if hedge is None and self._no_progress():
             target = None  # who greets and drops must not be asked in a circle without a pause

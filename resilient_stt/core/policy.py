@@ -58,8 +58,9 @@ class RetryPolicy(_Checked):
     outage_limit: Seconds = 60.0
     """Seconds without any working provider after which the stream raises `APIConnectionError`."""
     wait_min: Seconds = 0.1
-    """Lower bound, in seconds, of the waits between connection attempts in an outage. The waits
-    grow exponentially, with jitter."""
+    """Base, in seconds, of the waits between connection attempts in an outage. A wait is drawn at
+    random up to this bound, which doubles with every failure in a row. No wait is shorter than
+    0.25 s, or than half of `wait_max` if that is less."""
     wait_max: Seconds = 0.5
     """Upper bound, in seconds, of those waits. Text should come within 1 s after a provider is
     back; connecting takes up to 0.3 s and the first text 0.2 s, so the wait may take 0.5 s."""

@@ -47,7 +47,7 @@ class Host:
 
     @property
     def breaker(self) -> Breaker:
-        return self.stt._health["first"].breaker
+        return self.stt._runtime.health["first"].breaker
 
     @property
     def state(self) -> BreakerState:
@@ -75,7 +75,7 @@ async def sharing(*hosts: Host) -> AsyncIterator[None]:
     """As if all of them had a stream open; all have asked Redis."""
     async with AsyncExitStack() as stack:
         for host in hosts:
-            await stack.enter_async_context(host.stt.sharing())
+            await stack.enter_async_context(host.stt._runtime.sharing_health())
         await until(lambda: all(host.breaker.probe_lease.shared for host in hosts))
         yield
 
@@ -154,7 +154,7 @@ async def echoes(stream: FakeStream) -> None:
 
 def key(host: Host, what: str) -> str:
     """Of the first provider."""
-    return f"{PREFIX}{host.stt._setup.key('first')}:{what}"
+    return f"{PREFIX}{host.stt._runtime.setup.key('first')}:{what}"
 
 
 def calls(server: Server, command: str) -> int:
@@ -179,12 +179,12 @@ async def test_latency_is_known_to_all(redis_server: Server) -> None:
     a, b = Host(redis_server.url), Host(redis_server.url)
     async with sharing(a, b):
         for n in range(130):
-            a.stt._health["first"].latency.add(n / 100)
-        await until(lambda: b.stt._health["first"].latency.p99 == 1.28)
+            a.stt._runtime.health["first"].latency.add(n / 100)
+        await until(lambda: b.stt._runtime.health["first"].latency.p99 == 1.28)
     samples, left = redis_server.everything()[key(a, "samples")]
     assert [float(s) for s in samples] == [n / 100 for n in range(30, 130)]
     assert 0 < left <= KEEP * 1000
-    assert b.stt._health["first"].latency.p99 is None  # who has left is alone
+    assert b.stt._runtime.health["first"].latency.p99 is None  # who has left is alone
 
 
 # -- one probe at a time
@@ -320,7 +320,7 @@ async def test_redis_refuses(
     redis_server.kill()
     redis_server.start(*options)
     a = Host(redis_server.url)
-    async with a.stt.sharing():
+    async with a.stt._runtime.sharing_health():
         a.trip()
         await until(warnings)
         assert a.state is BreakerState.OPEN
@@ -338,7 +338,7 @@ async def test_strangers_under_our_keys(
     redis_server.ask("RPUSH", key(a, "lease"), "x")
     async with sharing(a, b):
         assert a.breaker.is_proven()
-        a.stt._health["first"].latency.add(0.5)
+        a.stt._runtime.health["first"].latency.add(0.5)
         a.trip()
         await until(lambda: b.state is BreakerState.HALF_OPEN)
         await until(lambda: not b.breaker.acquire_probe(now()) and b.breaker.probe_lease.until > 0)
@@ -409,12 +409,12 @@ async def test_every_key_has_an_end(redis_server: Server) -> None:
     """A fleet that is gone leaves nothing behind."""
     a, b = Host(redis_server.url, policies=SOON), Host(redis_server.url, policies=SOON)
     async with sharing(a, b):
-        a.stt._health["first"].latency.add(0.5)
+        a.stt._runtime.health["first"].latency.add(0.5)
         a.trip()
         await until(lambda: a.state is BreakerState.HALF_OPEN)
         await until(lambda: a.breaker.acquire_probe(now()))
         await until(lambda: len(redis_server.everything()) == 3)
-        a.stt._health["second"].breaker.record_failure(AUTH, now())
+        a.stt._runtime.health["second"].breaker.record_failure(AUTH, now())
         await until(lambda: len(redis_server.everything()) == 4)
         found = redis_server.everything()
     assert all(name.startswith(PREFIX) for name in found)
@@ -474,13 +474,18 @@ async def test_nothing_secret_leaves_the_process(
             "health": {"store": redis_server.url.replace("//", "//:s3cr3t-of-redis@")},
         }
     )
-    async with made.sharing():
-        for health in made._health.values():
+    async with made._runtime.sharing_health():
+        for health in made._runtime.health.values():
             health.breaker.record_failure(AUTH, now())
             health.latency.add(0.5)
         await until(lambda: len(redis_server.everything("s3cr3t-of-redis")) == 4)
         told = repr(
-            (made, made._setup, made._health_sync, redis_server.everything("s3cr3t-of-redis"))
+            (
+                made,
+                made._runtime.setup,
+                made._runtime._health_sync,
+                redis_server.everything("s3cr3t-of-redis"),
+            )
         )
         redis_server.kill()
         await until(lambda: caplog.records)

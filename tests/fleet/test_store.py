@@ -92,7 +92,7 @@ def test_it_is_not_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize("wrong", ["redis://localhost", 7, RedisHealth])
 async def test_what_is_no_store_is_refused(wrong: Any) -> None:
     """With what to give."""
-    with pytest.raises(ConfigurationError, match="health is a health store, such as RedisHealth"):
+    with pytest.raises(ConfigurationError, match="health must be a health store, such as R"):
         ResilientSTT([FakeSTT()], health=wrong)
 
 

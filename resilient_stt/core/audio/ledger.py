@@ -300,6 +300,8 @@ class AudioLedger:
         A connection may be flushed there. The position is half of `trim_silence_to` (0.15 s)
         behind the voice, so that the last sound is whole, but not inside the next segment.
         """
+        if not self.vad_enabled:
+            return None  # speech that was open when VAD was lost was cut there, perhaps in a word
         half = self.samples(self._policy.trim_silence_to / 2)
         segments = self._unfinished_segments()
         for segment, following in zip_longest(segments, segments[1:]):

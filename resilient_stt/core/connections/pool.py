@@ -142,7 +142,9 @@ class ConnectionPool:
         `known`: the same was told already.
         """
         self.close(connection)
-        news = self.selector.record_failure(connection.traits, failure, now)
+        news = self.selector.record_failure(
+            connection.traits.name, failure.kind, failure.retry_after, now
+        )
         self.report_failure(connection.traits, failure, news=news and not known)
 
     def report_failure(

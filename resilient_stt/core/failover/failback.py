@@ -166,10 +166,11 @@ class Probe:
             return  # with a replay before it, nobody could say whether its final comes in time
         if pool.input_ended or not (active.caught_up and pool.policies.failback.enabled):
             return
-        provider = pool.selector.lease_probe_candidate(active.traits, now)
-        if provider is not None:
-            self._connection = pool.open(provider, Role.PROBE, now, max(start, ledger.start))
-            self._verdict_at, self._words_spoken = None, False
+        for provider in pool.selector.probe_candidates(active.traits, now):
+            if pool.selector.acquire_probe(provider.name, now):
+                self._connection = pool.open(provider, Role.PROBE, now, max(start, ledger.start))
+                self._verdict_at, self._words_spoken = None, False
+                return
 
     def _ends_at(self, connection: Connection) -> float:
         return (

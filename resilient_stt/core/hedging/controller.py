@@ -124,7 +124,9 @@ class HedgeController:
         """Who broke may be asked once more: it hears, and what it told is gone with it; or there
         will be no later chance."""
         last = active.finished or self._may_wait_longer(now)
-        if (told or last) and self._pool.selector.spend_reconnect(hedge.traits.name, now):
+        selector, name = self._pool.selector, hedge.traits.name
+        if (told or last) and selector.may_reconnect(name, now):
+            selector.spend_reconnect(name)
             return True
         if not last:
             return False
