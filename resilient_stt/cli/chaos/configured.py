@@ -64,7 +64,7 @@ class ConfiguredChain:
         plan = replace(Setup.from_config(config.having(options)), health_store=MemoryHealth())
         if policies:
             plan = replace(plan, policies=policies)
-        return ResilientSTT._planned(plan, language=self.language)
+        return ResilientSTT(plan, language=self.language)
 
 
 def configured(source: str | None, language: str) -> ConfiguredChain:
