@@ -17,7 +17,7 @@ from resilient_stt.providers.plugins import (
     GROUP,
     NoProvider,
     ProviderFactory,
-    checked,
+    checked_options,
     find,
     installed,
     make,
@@ -101,7 +101,7 @@ def test_an_entry_point_that_is_no_callable(points: Points) -> None:
 def test_an_entry_point_with_the_name_of_a_plugin(points: Points) -> None:
     """Nobody could tell which one is meant."""
     points(deepgram=f"{__name__}:own_stt")
-    with pytest.raises(NoProvider, match="'deepgram' is a LiveKit plugin and an entry point"):
+    with pytest.raises(NoProvider, match="'deepgram' is both a LiveKit plugin and an entry point"):
         find("deepgram")
 
 
@@ -142,7 +142,7 @@ def test_other_plugins_are_not_imported(plugin: Callable[[str, str], None]) -> N
 def test_options_come_in_the_types_of_the_constructor() -> None:
     """Numbers from the environment are texts, tuples from YAML are lists."""
     given = {"sample_rate": "8000", "punctuate": "false", "keywords": [["a", 1]], "tags": ["x"]}
-    fitting, wrong = checked(find("deepgram"), given)
+    fitting, wrong = checked_options(find("deepgram"), given)
     assert wrong == {}
     assert fitting == {
         "sample_rate": 8000,
@@ -167,12 +167,16 @@ def test_options_come_in_the_types_of_the_constructor() -> None:
         ("turn_end_threshold", [], "cartesia.STT's turn_end_threshold should be a valid number"),
         ("encoding", "mp3", "cartesia.STT's encoding should be 'pcm_s16le'"),
         ("model", 3, "cartesia.STT's model should be a valid string"),
-        ("http_session", 1, "a configuration cannot hold the http_session of cartesia.STT, an obj"),
+        (
+            "http_session",
+            1,
+            "a configuration cannot contain the http_session of cartesia.STT",
+        ),
     ],
 )
 def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
     """Each is told by what is wanted, also where a type is imported for type checkers only."""
-    fitting, wrong = checked(find("cartesia"), {name: value, "language": "en"})
+    fitting, wrong = checked_options(find("cartesia"), {name: value, "language": "en"})
     assert fitting == {"language": "en"}
     assert list(wrong) == [name]
     assert wrong[name].startswith(told)
@@ -182,7 +186,7 @@ def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
 def test_an_option_that_is_needed() -> None:
     """Told before anything is called."""
     needed = ProviderFactory("own", "", own_stt)
-    assert checked(needed, {}) == ({}, {"model": "own needs the option 'model'"})
+    assert checked_options(needed, {}) == ({}, {"model": "own needs the option 'model'"})
 
 
 def test_what_cannot_be_known_is_let_through() -> None:
@@ -192,8 +196,8 @@ def test_what_cannot_be_known_is_let_through() -> None:
         raise AssertionError
 
     given = {"a": 1, "b": [2], "c": 3, "d": 4}
-    assert checked(ProviderFactory("own", "", odd), given) == (given, {})
-    assert checked(ProviderFactory("own", "", dict), {"a": 1})[1] == {}
+    assert checked_options(ProviderFactory("own", "", odd), given) == (given, {})
+    assert checked_options(ProviderFactory("own", "", dict), {"a": 1})[1] == {}
 
 
 # -- making
@@ -246,6 +250,6 @@ def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_stt() -> None:
     """An entry point may give anything."""
     with pytest.raises(
-        ConfigurationError, match=r"own gives a number, which is no livekit\.agents"
+        ConfigurationError, match=r"own gives a number, which is not a livekit\.agents"
     ):
         make(ProviderFactory("own", "", lambda: 3), {}, "")
