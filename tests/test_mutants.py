@@ -1,4 +1,4 @@
-"""The mutants of `scripts/mutants.py` are changes of the code as it is."""
+"""The mutants of `scripts/mutants.py` apply to the code as it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ mutants = load("scripts/mutants.py")
 
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_changes_one_place_and_compiles(mutant: Any) -> None:
-    """What a mutant replaces stands once in its file, and what comes of it is Python."""
+    """The code that a mutant replaces occurs once in its file, and the result is valid Python."""
     source = (ROOT / mutants.PACKAGE / mutant.file).read_text()
     assert source.count(mutant.old) == 1
     compile(source.replace(mutant.old, mutant.new), mutant.file, "exec")

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..phrasing import quoted_key, kind_of, nearest, quoted
+from ..phrasing import kind_of, nearest, quoted, quoted_key
 from .issues import ConfigIssue, Document, Place
 from .models import Configuration, Top
 

@@ -45,6 +45,11 @@ class RetryPolicy(_Checked):
     max_concurrent_attempts: int = 3
     """Connections that may be tried at once on one provider in an outage: one that hangs must not
     keep the next from being tried."""
+    wait_floor: Seconds = 0.25
+    """Shortest jittered wait; half of `wait_max` if that is less. It bounds how often one provider
+    is tried in a long outage; the first attempts of an outage come sooner."""
+    recovery_attempts: int = 5
+    """How often a provider that failed at a buffer is tried again with it in the background."""
 
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
