@@ -42,7 +42,7 @@ from resilient_stt.testing.faults import (
         (lambda: Drop(at_word=True), "at_word must be a number, got True"),
         (lambda: Drop(at_time="5"), "at_time must be a number, got '5'"),  # type: ignore[arg-type]
         (lambda: Drop(at_word=1, part=1.5), "part must be from 0 to 1"),
-        (lambda: Drop(part=0.5), "part means nothing without at_word"),
+        (lambda: Drop(part=0.5), "part needs at_word"),
         (lambda: Drop(at_word=1, at_audio=2), "only one trigger can be given, not at_word and"),
         (lambda: Drop(at_audio=1, at_time=2), "only one trigger can be given, not at_audio and"),
         (lambda: Drop(200), "200 is not a websocket close code"),
@@ -78,7 +78,7 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (Drop(1011, "NET-0001"), "Drop(code=1011, reason='NET-0001')"),
         (Refuse(connections=from_(1)), "Refuse(connections=from_(1))"),
         (Status(401), "Status(code=401)"),
-        (Latency(2.0, at_time=30), "FinalLatency(seconds=2.0, at_time=30)"),
+        (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
         (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
         (Stall(at_word=7, until=20), "Stall(until=20, at_word=7)"),
         (HalfOpen(at_time=3), "HalfOpen(at_time=3)"),
@@ -111,7 +111,7 @@ def test_faults_are_values() -> None:
 def test_a_fault_meets_the_listed_connections(connections: Any, met: set[int]) -> None:
     """A fault is for the connections in its container, or for all."""
     fault = Hang(connections=connections)
-    assert {index for index in range(4) if fault.meets(index)} == met
+    assert {index for index in range(4) if fault.applies_to(index)} == met
 
 
 def test_a_connect_fault_lasts_from_its_time_until_its_end() -> None:
@@ -172,40 +172,40 @@ TURN_END = {"type": "turn.end", "transcript": "Hi"}
 def test_garbage_is_wrong_in_one_way(message: dict[str, Any]) -> None:
     """Each kind of garbage is what its name says, with the rest of the message as it was."""
     with pytest.raises(ValueError, match=r"Expecting|Unterminated|delimiter"):
-        json.loads(Garbage("unparsable").of(message))
-    assert json.loads(Garbage("list").of(message)) == [message]
-    assert Garbage("binary").of(message) == json.dumps(message).encode()
-    stranger = json.loads(Garbage("unknown_type").of(message))
+        json.loads(Garbage("unparsable").distorted(message))
+    assert json.loads(Garbage("list").distorted(message)) == [message]
+    assert Garbage("binary").distorted(message) == json.dumps(message).encode()
+    stranger = json.loads(Garbage("unknown_type").distorted(message))
     assert stranger == {**message, "type": "Gibberish"}
-    assert 'Hi",' not in str(Garbage("wrong_types").of(message))
+    assert 'Hi",' not in str(Garbage("wrong_types").distorted(message))
 
 
 def test_garbage_changes_texts_at_any_depth() -> None:
     """Cartesia's text is at the top, Deepgram's in an alternative."""
     no_text, wrong_types = Garbage("no_text"), Garbage("wrong_types")
-    without = json.loads(no_text.of(TRANSCRIPT))
+    without = json.loads(no_text.distorted(TRANSCRIPT))
     assert without == {name: value for name, value in TRANSCRIPT.items() if name != "text"}
-    (alternative,) = json.loads(no_text.of(RESULTS))["channel"]["alternatives"]
+    (alternative,) = json.loads(no_text.distorted(RESULTS))["channel"]["alternatives"]
     assert alternative == {"confidence": 0.9, "words": [1]}
-    assert json.loads(wrong_types.of(TRANSCRIPT)) == {
+    assert json.loads(wrong_types.distorted(TRANSCRIPT)) == {
         "type": "transcript", "text": 7, "is_final": "yes", "words": "none",
     }  # fmt: skip
-    (alternative,) = json.loads(wrong_types.of(RESULTS))["channel"]["alternatives"]
+    (alternative,) = json.loads(wrong_types.distorted(RESULTS))["channel"]["alternatives"]
     assert alternative == {"transcript": 7, "confidence": 0.9, "words": "none"}
 
 
 def test_an_empty_final_has_no_words() -> None:
     """A final is emptied, with all its other fields; an interim is nothing."""
     empty = EmptyFinals()
-    assert empty.of(TRANSCRIPT) == {**TRANSCRIPT, "text": "", "words": []}
-    assert empty.of(TURN_END) == {**TURN_END, "transcript": ""}
-    results = empty.of(RESULTS)
+    assert empty.distorted(TRANSCRIPT) == {**TRANSCRIPT, "text": "", "words": []}
+    assert empty.distorted(TURN_END) == {**TURN_END, "transcript": ""}
+    results = empty.distorted(RESULTS)
     assert results is not None
     assert results["channel"]["alternatives"] == [
         {"transcript": "", "confidence": 0.0, "words": []}
     ]
-    assert empty.of({**TRANSCRIPT, "is_final": False}) is None
-    assert empty.of({"type": "turn.update", "transcript": "Hi"}) is None
+    assert empty.distorted({**TRANSCRIPT, "is_final": False}) is None
+    assert empty.distorted({"type": "turn.update", "transcript": "Hi"}) is None
 
 
 def test_transcripts_are_told_from_other_messages() -> None:
@@ -237,6 +237,6 @@ def test_no_languages_empties_their_list_alone() -> None:
     """Deepgram's `multi` with an empty list; what has none is as it was."""
     told = {"type": "Results", "channel": {"alternatives": [{"languages": ["es"], "words": [1]}]}}
     fault = Garbage("no_languages")
-    (alternative,) = json.loads(fault.of(told))["channel"]["alternatives"]
+    (alternative,) = json.loads(fault.distorted(told))["channel"]["alternatives"]
     assert alternative == {"languages": [], "words": [1]}
-    assert json.loads(fault.of(TRANSCRIPT)) == TRANSCRIPT
+    assert json.loads(fault.distorted(TRANSCRIPT)) == TRANSCRIPT

@@ -404,7 +404,7 @@ async def test_a_strike_may_wait_for_its_place() -> None:
 async def test_what_cannot_strike_is_said() -> None:
     """What meets connections before they are open, and what is over."""
     async with FakeCartesia() as server:
-        with pytest.raises(ValueError, match=r"Refuse\(\) meets connections before.*inject it"):
+        with pytest.raises(ValueError, match=r"Refuse\(\) .* add it with `inject`"):
             server.trigger(Refuse())
         await asyncio.sleep(3)
         with pytest.raises(ValueError, match="until=2 is not after"):
@@ -546,7 +546,7 @@ async def test_a_server_that_is_not_running_has_no_address() -> None:
     with pytest.raises(RuntimeError, match="FakeCartesia is not running"):
         _ = server.url
     async with server:
-        with pytest.raises(RuntimeError, match="FakeCartesia listens already, at http://"):
+        with pytest.raises(RuntimeError, match="FakeCartesia is already running, at http://"):
             await server.start()
 
 

@@ -69,7 +69,7 @@ def test_many_kinds_of_calls_are_drawn() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pieces": 3, "scripts": []}'])
 def test_what_is_no_schedule(text: str) -> None:
     """Another file is refused with a reason."""
-    with pytest.raises(ValueError, match="no schedule"):
+    with pytest.raises(ValueError, match="not a schedule"):
         Schedule.from_json(text)
 
 
@@ -78,7 +78,7 @@ def test_a_call_that_is_too_much_is_told() -> None:
     deaf = ProviderScript(faults=(FaultSpec("audio", "half_open"),) * 9)
     schedule = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(deaf, deaf))
     assert not promised(schedule)
-    assert simulate(schedule).violations == ["told [] of ['hello']"]
+    assert simulate(schedule).violations == ["emitted [] instead of ['hello']"]
 
 
 @pytest.mark.sweep
@@ -123,7 +123,7 @@ def test_a_broken_promise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert len(simple.pieces) <= 2
     status, said = run("--log", "--replay", str(path))
     assert status == 1
-    assert "do not take turns" in said
+    assert "do not alternate" in said
     assert "start_of_speech" in said
     monkeypatch.undo()
     assert run("--replay", str(path)) == (0, "every promise holds\n")
@@ -138,7 +138,7 @@ def test_nothing_to_replay(tmp_path: Path) -> None:
     missing.write_text("{}")
     status, said = run("--replay", str(missing))
     assert status == 2
-    assert "no schedule" in said
+    assert "not a schedule" in said
 
 
 def test_shrinking_has_an_end() -> None:

@@ -173,6 +173,7 @@ class TestFragments:
         assert listen(cut(7, 7, part=0.3))[1] == []
 
     @pytest.mark.parametrize("name", ReferenceSpeech.names())
+    @settings(deadline=None)  # the first example builds the atlas
     @given(data=st.data())
     def test_a_fragment_is_never_a_word(self, name: str, data: st.DataObject) -> None:
         """No fragment is spelled as any word of any recording."""
