@@ -48,8 +48,8 @@ from resilient_stt.testing.faults import (
         (lambda: Drop(200), "200 is not a websocket close code"),
         (lambda: Drop(1005), "1005 is not a websocket close code"),
         (lambda: Drop(1011, "x" * 124), "123 bytes"),
-        (lambda: Drop(reason="gone"), "no reason without a close frame"),
-        (lambda: Drop(1006, "gone"), "no reason without a close frame"),
+        (lambda: Drop(reason="gone"), "a reason needs a close frame"),
+        (lambda: Drop(1006, "gone"), "a reason needs a close frame"),
         (lambda: Drop(connections=0), "connections must be a container"),  # type: ignore[arg-type]
         (lambda: Latency(-1), "seconds must not be negative"),
         (lambda: Status(101), "code must be a status from 300 to 599"),
