@@ -8,44 +8,59 @@ from rich.console import Console
 from rich.text import Text
 
 from ..core.events import (
+    AudioLossReason,
     AudioLost,
+    ErrorKind,
     Event,
     HedgeFinished,
+    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    StallReason,
     Switched,
+    SwitchReason,
 )
 from .demo.run import DemoRun, HeardTranscript
 
 STYLES = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
 
 _REASONS = {
-    "auth": "refused the key",
-    "quota": "has no credits left",
-    "rate_limited": "asks to come back later",
-    "bad_request": "refused the request",
-    "connect": "cannot be reached",
-    "dropped": "dropped the connection",
-    "stalled": "went silent",
-    "server": "has an internal error",
-    "protocol": "talks nonsense",
+    ErrorKind.AUTH: "refused the key",
+    ErrorKind.QUOTA: "has no credits left",
+    ErrorKind.RATE_LIMITED: "asks to come back later",
+    ErrorKind.BAD_REQUEST: "refused the request",
+    ErrorKind.CONNECT: "cannot be reached",
+    ErrorKind.DROPPED: "dropped the connection",
+    ErrorKind.STALLED: "went silent",
+    ErrorKind.SERVER: "has an internal error",
+    ErrorKind.PROTOCOL: "talks nonsense",
+}
+
+_LOSSES = {
+    AudioLossReason.WINDOW_EXCEEDED: "they did not fit the buffer",
+    AudioLossReason.FINAL_SKIPPED: "a final left them out, and nobody else could be asked",
 }
 
 _SIGNS = {
-    "no_interim": "no sign of life",
-    "final_overdue": "its final is overdue",
-    "no_text": "no text for all that was said",
-    "empty_finals": "empty finals",
-    "missing_tail": "words are missing at its end",
-    "skipped_speech": "a final was left out",
-    "heard nothing": "no words for what another heard",
+    StallReason.NO_INTERIM: "no sign of life",
+    StallReason.FINAL_OVERDUE: "its final is overdue",
+    StallReason.NO_TEXT: "no text for all that was said",
+    StallReason.EMPTY_FINALS: "empty finals",
+    StallReason.MISSING_TAIL: "words are missing at its end",
+    StallReason.SKIPPED_SPEECH: "a final was left out",
 }
 
-_TAKEN_OVER = {"failback": " is back", "slow": " takes over, for it is faster,"}
+_DETAILS = {"heard nothing": "no words for what another heard"}
+"""Short texts of the core, in the words of the story; kinds of exceptions stay as they are."""
+
+_TAKEN_OVER: dict[ErrorKind | SwitchReason, str] = {
+    SwitchReason.FAILBACK: " is back",
+    SwitchReason.SLOW: " takes over, for it is faster,",
+}
 
 UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
 """Reasons of failures that come, as a rule, before a connection is open."""
@@ -99,7 +114,7 @@ class Narrator:
             case AudioLost() | OutageStarted() | OutageEnded():
                 return True
             case ProviderFailed(provider=provider, reason=reason):
-                if self._convicted and reason == "stalled":
+                if self._convicted and reason is ErrorKind.STALLED:
                     return False  # the line before has said it
                 return not self._outage and (provider, reason) not in self._known
             case Replayed():
@@ -109,7 +124,7 @@ class Narrator:
     def _remember(self, event: Event) -> None:
         match event:
             case HedgeFinished(outcome=verdict):
-                self._convicted = verdict == "promoted"
+                self._convicted = verdict is HedgeOutcome.PROMOTED
                 return
             case ProviderFailed(provider=provider, reason=reason) if self._in_background(provider):
                 self._known.add((provider, reason))
@@ -160,13 +175,13 @@ class Narrator:
                 return [_name(provider), (" hears again", "green"), " (tried in the background)"]
             case LanguageRouted(language=language, route=route):
                 return [(f"speaks {language or 'any language'} from now on", "cyan"), f": {route}"]
-            case AudioLost(seconds=seconds):
-                lost = f"{seconds:.1f} s of speech did not fit the buffer and are lost"
-                return [(lost, "bold red")]
+            case AudioLost(seconds=seconds, reason=loss):
+                return [(f"{seconds:.1f} s of speech are lost: {_LOSSES[loss]}", "bold red")]
 
     def _failure(self, event: ProviderFailed) -> list[str | tuple[str, str]]:
-        why = _REASONS.get(event.reason, event.reason)
-        told = f" ({_SIGNS.get(event.detail, event.detail)})"
+        why = _REASONS[event.reason]
+        sign = _SIGNS[event.trigger] if event.trigger else _DETAILS.get(event.detail, event.detail)
+        told = f" ({sign})" if sign else ""
         told += f": {event.advice}" if event.advice else ""
         aside = ", tried in the background," if self._in_background(event.provider) else ""
         return [_name(event.provider), aside, (f" {why}", "red"), (told, "dim")]
@@ -191,17 +206,17 @@ def story(events: Iterable[Event], serving: str = "") -> list[Text]:
 
 
 def _opinion(event: HedgeFinished) -> list[str | tuple[str, str]]:
-    sign = f" ({_SIGNS.get(event.trigger, event.trigger)})" if event.trigger else ""
+    sign = f" ({_SIGNS[event.trigger]})" if event.trigger else ""
     second = "a second connection to " if event.hedge_provider == event.provider else ""
     asked: list[str | tuple[str, str]] = [second, _name(event.hedge_provider)]
     match event.outcome:
-        case "promoted":
+        case HedgeOutcome.PROMOTED:
             silent = (" says nothing", "red")
             return [_name(event.provider), silent, (sign, "dim"), "; ", *asked, " hears words"]
-        case "no_speech":
+        case HedgeOutcome.NO_SPEECH:
             heard = " hears no words either: it was noise"
             return [_name(event.provider), " says nothing", (sign, "dim"), "; ", *asked, heard]
-        case _:
+        case HedgeOutcome.PRIMARY_RECOVERED:
             late = " took its time; "
             return [_name(event.provider), late, *asked, " was asked, too, and not needed"]
 

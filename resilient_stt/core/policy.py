@@ -187,9 +187,19 @@ class WatchdogPolicy(_Checked):
     """After the end of input: silence for so long from a leg that should finish."""
     end_of_speech_silence: Seconds = 0.7
     """Silence after which speech that a dead leg announced is ended in its place."""
+    interim_word_jitter: Seconds = 0.1
+    """By how much a provider moves a word from one interim transcript to the next."""
+    max_interim_word_shift: Seconds = 0.5
+    """By how much a provider moves a word at most between an interim transcript and the final. The
+    same word further away is another one."""
+    min_compared_words: int = 3
+    """Words of a text without times that distinguish it from another text. In languages that are
+    written without spaces it takes twice as many characters."""
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
+        if self.min_compared_words < 1:
+            raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
         if (
             self.max_deadline_multiplier < 1
             or max(

@@ -12,24 +12,31 @@ from resilient_stt.cli.demo.scenarios import SCENARIOS
 from resilient_stt.cli.demo.view import OneRun, SideBySide, shown
 from resilient_stt.cli.narrate import story
 from resilient_stt.core.events import (
+    AudioLossReason,
     AudioLost,
+    ErrorKind,
     Event,
     HedgeFinished,
+    HedgeOutcome,
     OutageEnded,
     OutageStarted,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    StallReason,
     Switched,
+    SwitchReason,
 )
 
 
-def failed(at: float, provider: str, reason: str = "dropped") -> ProviderFailed:
+def failed(at: float, provider: str, reason: ErrorKind = ErrorKind.DROPPED) -> ProviderFailed:
     return ProviderFailed(at=at, provider=provider, reason=reason, detail="APIConnectionError")
 
 
 def switched(at: float, old: str, new: str, start: float) -> Switched:
-    return Switched(at=at, from_provider=old, to_provider=new, reason="dropped", replay_from=start)
+    return Switched(
+        at=at, from_provider=old, to_provider=new, reason=ErrorKind.DROPPED, replay_from=start
+    )
 
 
 def replayed(at: float, provider: str, seconds: float) -> Replayed:
@@ -42,8 +49,8 @@ OUTAGE: list[Event] = [
     replayed(6.0, "deepgram", 1.5),
     failed(13.0, "deepgram"),
     OutageStarted(at=13.0),
-    failed(14.0, "cartesia", "connect"),
-    failed(14.0, "deepgram", "connect"),
+    failed(14.0, "cartesia", ErrorKind.CONNECT),
+    failed(14.0, "deepgram", ErrorKind.CONNECT),
     OutageEnded(at=17.0, provider="cartesia", duration=4.0),
     replayed(16.0, "cartesia", 5.5),
 ]
@@ -67,7 +74,7 @@ def test_a_replay_that_came_to_nothing_is_not_told() -> None:
     events: list[Event] = [
         switched(6.0, "cartesia", "cartesia", 4.0),
         replayed(6.0, "cartesia", 1.5),
-        failed(6.0, "cartesia", "connect"),
+        failed(6.0, "cartesia", ErrorKind.CONNECT),
     ]
     told = [line.plain for line in story(events)]
     assert len(told) == 2
@@ -76,12 +83,18 @@ def test_a_replay_that_came_to_nothing_is_not_told() -> None:
 
 def test_lost_audio_is_told_even_during_an_outage() -> None:
     """What is lost is never left out."""
-    events: list[Event] = [OutageStarted(at=1.0), AudioLost(at=70.0, seconds=3.0)]
+    events: list[Event] = [
+        OutageStarted(at=1.0),
+        AudioLost(at=70.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED),
+    ]
     assert "are lost" in story(events)[-1].plain
 
 
 def opinion(
-    at: float, verdict: str, sign: str = "final_overdue", asked: str = "deepgram"
+    at: float,
+    verdict: HedgeOutcome,
+    sign: StallReason | None = StallReason.FINAL_OVERDUE,
+    asked: str = "deepgram",
 ) -> HedgeFinished:
     return HedgeFinished(
         at=at, provider="cartesia", hedge_provider=asked, trigger=sign, outcome=verdict, seconds=8.0
@@ -89,13 +102,15 @@ def opinion(
 
 
 STALL: list[Event] = [
-    opinion(12.7, "promoted"),
-    ProviderFailed(at=12.7, provider="cartesia", reason="stalled", detail="final_overdue"),
+    opinion(12.7, HedgeOutcome.PROMOTED),
+    ProviderFailed(
+        at=12.7, provider="cartesia", reason=ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE
+    ),
     Switched(
         at=12.7,
         from_provider="cartesia",
         to_provider="deepgram",
-        reason="stalled",
+        reason=ErrorKind.STALLED,
         replay_from=3.9,
     ),
     replayed(11.9, "deepgram", 7.2),
@@ -136,15 +151,15 @@ def test_time_never_goes_back_in_a_story() -> None:
     ("event", "says"),
     [
         (
-            opinion(9.0, "no_speech", "no_interim"),
+            opinion(9.0, HedgeOutcome.NO_SPEECH, StallReason.NO_INTERIM),
             "cartesia says nothing (no sign of life); deepgram hears no words either: it was noise",
         ),
         (
-            opinion(9.0, "primary_recovered", ""),
+            opinion(9.0, HedgeOutcome.PRIMARY_RECOVERED, None),
             "cartesia took its time; deepgram was asked, too, and not needed",
         ),
         (
-            opinion(9.0, "promoted", "empty_finals", "cartesia"),
+            opinion(9.0, HedgeOutcome.PROMOTED, StallReason.EMPTY_FINALS, "cartesia"),
             "cartesia says nothing (empty finals); a second connection to cartesia hears words",
         ),
     ],
@@ -159,15 +174,15 @@ def test_what_fails_in_the_background_is_told_once() -> None:
     """Attempts on a provider that does not serve are set apart, and not repeated until it has
     recovered; who returns is back."""
     lost: list[Event] = [failed(6.0, "cartesia"), switched(6.0, "cartesia", "deepgram", 4.0)]
-    tries: list[Event] = [failed(at, "cartesia", "connect") for at in (12.0, 18.0, 24.0)]
+    tries: list[Event] = [failed(at, "cartesia", ErrorKind.CONNECT) for at in (12.0, 18.0, 24.0)]
     back = Switched(
         at=40.0,
         from_provider="deepgram",
         to_provider="cartesia",
-        reason="failback",
+        reason=SwitchReason.FAILBACK,
         replay_from=40.0,
     )
-    again = failed(50.0, "cartesia", "connect")
+    again = failed(50.0, "cartesia", ErrorKind.CONNECT)
     events: list[Event] = [
         *lost,
         *tries,
@@ -189,7 +204,11 @@ def test_what_to_do_is_told() -> None:
     """Advice, where there is any, ends the line."""
     advice = "check CARTESIA_API_KEY; not tried again for 300 s"
     event = ProviderFailed(
-        at=0.0, provider="cartesia", reason="auth", detail="APIStatusError 401", advice=advice
+        at=0.0,
+        provider="cartesia",
+        reason=ErrorKind.AUTH,
+        detail="APIStatusError 401",
+        advice=advice,
     )
     assert told([event]) == [f"cartesia refused the key (APIStatusError 401): {advice}"]
 
@@ -198,7 +217,7 @@ def test_history_of_a_call_that_comes_back() -> None:
     """What fails in the background interrupts nobody's service."""
     events: list[Event] = [
         *STALL,
-        failed(18.0, "cartesia", "connect"),
+        failed(18.0, "cartesia", ErrorKind.CONNECT),
         ProviderRecovered(at=30.0, provider="cartesia"),
         switched(40.0, "deepgram", "cartesia", 40.0),
     ]
@@ -229,12 +248,12 @@ def test_a_provider_that_never_opened_did_not_serve() -> None:
     history = History.of(
         "cartesia",
         [
-            failed(1.5, "cartesia", "connect"),
+            failed(1.5, "cartesia", ErrorKind.CONNECT),
             Switched(
                 at=1.5,
                 from_provider="cartesia",
                 to_provider="deepgram",
-                reason="connect",
+                reason=ErrorKind.CONNECT,
                 replay_from=0.2,
             ),
         ],

@@ -9,21 +9,19 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import (
-    LAST_WORD_MARGIN,
-    PROCESSING_RATE,
     Connection,
     open_connection,
 )
+from resilient_stt.core.connections.sender import LAST_WORD_MARGIN, PROCESSING_RATE
+from resilient_stt.core.events import StallReason
 from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
+from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
-from resilient_stt.core.stalls.detector import (
-    MAX_EXPECTED,
-    StallDeadline,
-    StallDetector,
-    StallReason,
-)
+from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
 from resilient_stt.core.transcript.overlap import TranscriptHistory
+
+from ...support.pools import pool_of
 
 RATE = 100
 PIECE = 0.05
@@ -94,13 +92,13 @@ def hear(
 
 
 def alarm_of(
-    watch: StallDetector, ledger: AudioLedger, cursor: float | None = None, scale: float = 1.0
+    watch: StallDetector, ledger: AudioLedger, cursor: float | None = None, multiplier: float = 1.0
 ) -> StallDeadline | None:
     """The alarm of a leg that was sent audio up to `cursor`; asking for it changes nothing."""
     position = ledger.end if cursor is None else at(cursor)
     before = repr(watch), repr(ledger)
-    alarm = watch.next_stall(ledger, position, scale)
-    assert watch.next_stall(ledger, position, scale) == alarm
+    alarm = watch.next_stall(ledger, position, multiplier)
+    assert watch.next_stall(ledger, position, multiplier) == alarm
     assert (repr(watch), repr(ledger)) == before
     return alarm
 
@@ -179,7 +177,7 @@ def test_quiet_grows_with_the_provider_and_with_noise(
     ledger = ledger_of(5.0, (1.0, None))
     watch = watch_of(LIVE, p99=p99)
     hear(watch, ledger, 5.0)
-    assert alarm_of(watch, ledger, scale=scale) == about(
+    assert alarm_of(watch, ledger, multiplier=scale) == about(
         StallReason.NO_INTERIM, 1.05 + (scale - 0.3) * limit, 1.05 + scale * limit, 3.75
     )
 
@@ -349,7 +347,7 @@ def test_who_begins_anew_has_left_the_final_behind() -> None:
     """It listens to what goes on, and no more to what its final is of."""
     ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
     watch = watch_of(LIVE)
-    watch.expect_final(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    watch.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
     watch.interims_restarted(None)
     watch.interims_restarted(1.8)
     assert alarm_of(watch, ledger, 3.5) is None
@@ -399,7 +397,7 @@ def test_a_final_has_as_long_as_the_provider_needs(
     watch.expect_final(at(2.15), 2.4 + behind, flushed=False)
     wait = final_timeout if limit is None else limit
     lead, wait = wait / 2, scale * wait
-    assert alarm_of(watch, ledger, scale=scale) == about(
+    assert alarm_of(watch, ledger, multiplier=scale) == about(
         StallReason.FINAL_OVERDUE, 2.4 + behind + wait - lead, 2.4 + behind + wait, 2.15
     )
 
@@ -470,7 +468,7 @@ def test_a_turn_that_is_told_may_stay_open(
     watch = watch_of(TURNS, p99=p99)
     watch.transcript_received(INTERIM, at(told), told)
     watch.expect_final(at(2.15), 2.4, flushed=flushed)
-    assert due(alarm_of(watch, ledger, scale=scale)) == pytest.approx(2.4 + scale * limit)
+    assert due(alarm_of(watch, ledger, multiplier=scale)) == pytest.approx(2.4 + scale * limit)
 
 
 @pytest.mark.parametrize(("told", "limit"), [(1.85, 1.6), (1.9, 6.0)])
@@ -479,7 +477,7 @@ def test_a_turn_is_told_where_its_words_end(told: float, limit: float) -> None:
     ledger = ledger_of(3.0, (1.0, 2.0))
     watch = watch_of(TURNS)
     watch.transcript_received(INTERIM, at(told), told)
-    watch.expect_final(at(2.15), 2.4, flushed=False, words_to=at(1.9))
+    watch.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
     assert due(alarm_of(watch, ledger)) == pytest.approx(2.4 + limit)
 
 
@@ -569,9 +567,9 @@ def test_noise_stretches_how_much_speech_it_takes() -> None:
     ledger = ledger_of(40.0, (0.0, None))
     watch = watch_of(FINALS)
     hear(watch, ledger, 29.95)
-    assert alarm_of(watch, ledger, 29.95, scale=2.0) is None
+    assert alarm_of(watch, ledger, 29.95, multiplier=2.0) is None
     hear(watch, ledger, 30.0, since=29.95)
-    alarm = alarm_of(watch, ledger, 30.0, scale=2.0)
+    alarm = alarm_of(watch, ledger, 30.0, multiplier=2.0)
     assert alarm
     assert alarm.reason is StallReason.NO_TEXT
     assert alarm.hedge_at == alarm.due == pytest.approx(30.0)
@@ -587,7 +585,7 @@ def test_speech_that_leaves_the_window_is_not_waited_for(
     watch, sent = watch_of(FINALS), 0
     ledger.push(0, RATE)
     ledger.speech_started(0)
-    while alarm_of(watch, ledger, sent / RATE, scale=scale) is None:
+    while alarm_of(watch, ledger, sent / RATE, multiplier=scale) is None:
         assert sent < at(expected)
         ledger.push(at(0.1), RATE)
         sent += at(0.1)
@@ -600,7 +598,7 @@ def test_stretched_speech_must_have_been_heard() -> None:
     ledger = ledger_of(40.0, (0.0, None))
     watch = watch_of(FINALS)
     hear(watch, ledger, 30.0, behind=10.0)
-    assert due(alarm_of(watch, ledger, 30.0, scale=2.0)) >= 40.0
+    assert due(alarm_of(watch, ledger, 30.0, multiplier=2.0)) >= 40.0
 
 
 @pytest.mark.parametrize("behind", [0.1, 3.0])
@@ -673,14 +671,14 @@ def test_noise_stretches_how_many_empty_finals_it_takes() -> None:
     watch = watch_of(FINALS)
     for n in range(5):
         watch.transcript_received(EMPTY, at(2.0 + n), 2.0 + n)
-        assert alarm_of(watch, ledger, scale=2.0) is None
+        assert alarm_of(watch, ledger, multiplier=2.0) is None
     watch.transcript_received(EMPTY, at(7.0), 7.0)
-    assert due(alarm_of(watch, ledger, scale=2.0)) == 7.0
+    assert due(alarm_of(watch, ledger, multiplier=2.0)) == 7.0
     for voiced, suspect in [(5.9, False), (6.0, True)]:
         ledger = ledger_of(9.0, (1.0, 1.0 + voiced))
         watch = watch_of(FINALS)
         watch.transcript_received(EMPTY, at(8.0), 8.0)
-        assert (alarm_of(watch, ledger, scale=2.0) is not None) == suspect
+        assert (alarm_of(watch, ledger, multiplier=2.0) is not None) == suspect
 
 
 def test_empty_finals_of_silence_are_right() -> None:
@@ -784,7 +782,7 @@ def test_a_delay_counts_from_the_end_of_speech(ago: float, backlog: float) -> No
     """Not from when it was noticed; but what was still to be heard is no delay."""
     ledger = ledger_of(9.0, (1.0, 2.0))
     watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4 + backlog, flushed=False, ago=ago)
+    watch.expect_final(at(2.15), 2.4 + backlog, flushed=False, sent_ago=ago)
     ledger.commit(at(2.0))
     watch.transcript_received(FINAL, at(3.0), 3.0 + backlog)
     assert watch.final_committed(ledger, 3.0 + backlog, at(1.0)) == pytest.approx(0.6 + ago)
@@ -877,19 +875,19 @@ def test_when_it_had_time_enough(p99: float | None, limit: float) -> None:
     """It had time for all before a place when the last deadline up to there is over."""
     watch = watch_of(TURNS, p99=p99)
     assert watch.expected_through == 0
-    assert watch.answer_due_by(at(9.0)) is None
+    assert watch.answer_due_at(at(9.0)) is None
     watch.expect_final(at(2.0), 5.0, flushed=False)
     watch.expect_final(at(4.0), 7.0, flushed=True)
     assert watch.expected_through == at(4.0)
-    assert watch.answer_due_by(at(1.99)) is None
-    assert watch.answer_due_by(at(2.0)) == pytest.approx(5.0 + limit)
-    assert watch.answer_due_by(at(3.99)) == pytest.approx(5.0 + limit)
-    assert watch.answer_due_by(at(4.0)) == pytest.approx(7.0 + limit)
+    assert watch.answer_due_at(at(1.99)) is None
+    assert watch.answer_due_at(at(2.0)) == pytest.approx(5.0 + limit)
+    assert watch.answer_due_at(at(3.99)) == pytest.approx(5.0 + limit)
+    assert watch.answer_due_at(at(4.0)) == pytest.approx(7.0 + limit)
     watch.transcript_received(INTERIM, at(3.0), 5.5)  # the first turn is told, and may stay open
-    assert watch.answer_due_by(at(4.0)) == pytest.approx(5.0 + 6.0 if limit < 6 else 13.0)
+    assert watch.answer_due_at(at(4.0)) == pytest.approx(5.0 + 6.0 if limit < 6 else 13.0)
     watch.final_committed(ledger_of(9.0), 8.0, None)
     assert watch.expected_through == 0
-    assert watch.answer_due_by(at(9.0)) is None
+    assert watch.answer_due_at(at(9.0)) is None
 
 
 def test_acquitted() -> None:
@@ -906,8 +904,8 @@ def test_acquitted() -> None:
     watch.clear(at(6.0))
     assert not watch.answered_empty
     assert repr(watch) == (
-        "StallDetector(asks=[_Ask(to=650, at=6.5, flushed=True, spoken=6.5, words_to=650)], "
-        "empty=0, from=600)"
+        "StallDetector(expected=[_ExpectedFinal(through=650, processed_at=6.5, flushed=True, "
+        "sent_at=6.5, last_word_end=650)], empty=0, from=600)"
     )
     ledger.commit(at(6.0))
     hear(watch, ledger, 8.75, since=6.0)
@@ -982,10 +980,10 @@ def test_it_shows_what_it_knows() -> None:
     """The repr tells what was asked, how many finals were empty, and from where on it owes."""
     watch = watch_of(FINALS, start=1.0)
     watch.transcript_received(EMPTY, 0, 0.0)
-    watch.expect_final(200, 2.5, flushed=False, ago=0.5, words_to=175)
+    watch.expect_final(200, 2.5, flushed=False, sent_ago=0.5, last_word_end=175)
     assert repr(watch) == (
-        "StallDetector(asks=[_Ask(to=200, at=2.5, flushed=False, spoken=2.0, words_to=175)], "
-        "empty=1, from=100)"
+        "StallDetector(expected=[_ExpectedFinal(through=200, processed_at=2.5, flushed=False, "
+        "sent_at=2.0, last_word_end=175)], empty=1, from=100)"
     )
 
 
@@ -996,7 +994,7 @@ def test_memory_is_bounded() -> None:
     for n in range(100 * MAX_EXPECTED):
         watch.expect_final(n, n, flushed=True)
         watch.transcript_received(TranscriptEvent(EventKind.START), n, n)
-    assert repr(watch).count("_Ask(") == MAX_EXPECTED
+    assert repr(watch).count("_ExpectedFinal(") == MAX_EXPECTED
     assert due(alarm_of(watch, ledger)) == pytest.approx(99 * MAX_EXPECTED + 1.2)
 
 
@@ -1020,7 +1018,7 @@ steps = st.lists(
 providers = st.builds(
     ProviderTraits,
     name=st.just("p"),
-    interims=st.booleans(),
+    interim_results=st.booleans(),
     final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     end_of_turn_timeout=st.sampled_from([0.0, 6.0]),
 )
@@ -1068,7 +1066,7 @@ def test_alarms_make_sense(
     watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
         apply(watch, ledger, step)
-        alarm, patient = alarm_of(watch, ledger), alarm_of(watch, ledger, scale=scale)
+        alarm, patient = alarm_of(watch, ledger), alarm_of(watch, ledger, multiplier=scale)
         assert due(alarm) <= due(patient)
         for found in filter(None, (alarm, patient)):
             assert found.hedge_at <= found.due
@@ -1078,7 +1076,7 @@ def test_alarms_make_sense(
             assert found.reason is not (
                 StallReason.NO_TEXT if provider.interim_results else StallReason.NO_INTERIM
             )
-    assert repr(watch).count("_Ask(") <= MAX_EXPECTED
+    assert repr(watch).count("_ExpectedFinal(") <= MAX_EXPECTED
 
 
 @given(steps, providers, estimates)
@@ -1128,27 +1126,35 @@ class Spy(StallDetector):
 
     def __init__(self, provider: ProviderTraits, latency: FinalLatency, start: int) -> None:
         super().__init__(provider, latency, POLICY, start)
-        self.debts: list[tuple[int, float]] = []
-        self.told = start
-        self.interim_to = start
-        self.voice_heard: float | None = None
+        self.owed: list[tuple[int, float]] = []
+        self.text_cursor = start
+        self.interim_cursor = start
+        self.voice_processed_at: float | None = None
 
     def expect_final(
-        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+        self,
+        through: int,
+        processed_at: float,
+        *,
+        flushed: bool,
+        sent_ago: float = 0.0,
+        last_word_end: int | None = None,
     ) -> None:
-        self.debts.append((to, at))
-        super().expect_final(to, at, flushed=flushed, ago=ago, words_to=words_to)
+        self.owed.append((through, processed_at))
+        super().expect_final(
+            through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
+        )
 
-    def audio_sent(self, ledger: AudioLedger, cursor: int, heard_by: float) -> None:
-        if self.voice_heard is None and ledger.voiced_samples(self.told, cursor):
-            self.voice_heard = heard_by
-        super().audio_sent(ledger, cursor, heard_by)
+    def audio_sent(self, ledger: AudioLedger, cursor: int, processed_at: float) -> None:
+        if self.voice_processed_at is None and ledger.voiced_samples(self.text_cursor, cursor):
+            self.voice_processed_at = processed_at
+        super().audio_sent(ledger, cursor, processed_at)
 
     def transcript_received(self, event: TranscriptEvent, cursor: int, now: float) -> None:
         if event.text.strip():
-            self.told, self.voice_heard = cursor, None
+            self.text_cursor, self.voice_processed_at = cursor, None
             if event.kind is EventKind.INTERIM:
-                self.interim_to = cursor
+                self.interim_cursor = cursor
         super().transcript_received(event, cursor, now)
 
 
@@ -1174,6 +1180,12 @@ class Call:
         self._timed = timed
         self._voice_end = 0
         self._leg: Connection | None = None
+        self._committer = Committer(
+            pool=pool_of(self.ledger),
+            ledger=self.ledger,
+            history=TranscriptHistory(REPLAY),
+            policy=REPLAY,
+        )
         self._watch = Spy(provider, self._latency, 0)
         self.quiet = max(POLICY.no_interim_timeout, POLICY.no_interim_p99_factor * (p99 or 0.0))
         self.final = (
@@ -1193,8 +1205,8 @@ class Call:
                 return None
             self._leg = self._open()
         self._settle_silence(self._leg)
-        self._leg.send(self.ledger, self.now)
-        self._leg.caught_up |= self._leg.cursor >= self.ledger.end  # as a session does
+        self._leg.sender.send(self.ledger, self.now)
+        self._leg.sender.caught_up |= self._leg.cursor >= self.ledger.end  # as a session does
         if answers:
             self._answer(self._leg)
         return alarm_of(self._watch, self.ledger, self._leg.cursor / RATE)
@@ -1202,7 +1214,7 @@ class Call:
     @property
     def patience(self) -> float:
         """How long a final may take: a turn that is told but for its last breath stays open."""
-        told = self._watch.interim_to >= self._voice_end + at(
+        told = self._watch.interim_cursor >= self._voice_end + at(
             REPLAY.trim_silence_to / 2 - LAST_WORD_MARGIN
         )
         return max(self.final, self._provider.end_of_turn_timeout) if told else self.final
@@ -1225,26 +1237,31 @@ class Call:
             return self._watch
 
         provider, ledger = self._provider, self.ledger
-        connection = open_connection(0, provider, Role.ACTIVE, self.now, ledger, transcript, spy)
-        connection.flush_at_pauses = provider.slow_endpointing
-        return connection
+        return open_connection(
+            0,
+            provider,
+            Role.ACTIVE,
+            self.now,
+            ledger,
+            transcript,
+            spy,
+            flush_at_pauses=provider.slow_endpointing,
+        )
 
     def _settle_silence(self, connection: Connection) -> None:
         heard = connection.cursor - at(connection.backlog(self.now))
-        connection.commit_untimed_finals(
-            self.ledger, heard - at(REPLAY.commit_grace), input_ended=False
-        )
+        self._committer.commit_untimed_finals(connection, heard - at(REPLAY.commit_grace))
         self.ledger.commit_silence(heard)
 
     def _answer(self, connection: Connection) -> None:
         """Interim text for all voice, and a final whenever it was asked, each in its time."""
         for event in (TranscriptEvent(EventKind.START), TranscriptEvent(EventKind.INTERIM, " ")):
             self._watch.transcript_received(event, connection.cursor, self.now)
-        ripe = [to for to, by in self._watch.debts if self.now >= by + self._share * self.final]
+        ripe = [to for to, by in self._watch.owed if self.now >= by + self._share * self.final]
         if ripe:
-            self._watch.debts = [(to, by) for to, by in self._watch.debts if to not in ripe]
+            self._watch.owed = [(to, by) for to, by in self._watch.owed if to not in ripe]
             self._finish(connection, max(ripe))
-        since = self._watch.voice_heard
+        since = self._watch.voice_processed_at
         interims = self._provider.interim_results
         if interims and since is not None and self.now >= since + self._share * self.quiet:
             self._say(EventKind.INTERIM, connection)
@@ -1275,10 +1292,10 @@ def test_a_leg_is_asked_for_words_only(stop: float, asked: float) -> None:
     connection = open_connection(
         0, provider, Role.ACTIVE, 2.0, ledger, TranscriptHistory(REPLAY), lambda _: watch, start=0
     )
-    assert FlushConnection(0) in connection.send(ledger, 2.0)
+    assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
     assert watch.expected_through == at(asked)
     watch.clear(at(2.0))
-    assert connection.end_input(ledger, 3.0) == EndInput(0)
+    assert connection.sender.end_input(ledger, 3.0) == EndInput(0)
     assert watch.expected_through == at(asked)
 
 
@@ -1292,8 +1309,8 @@ recognisers = st.one_of(
     st.builds(
         ProviderTraits,
         name=st.just("p"),
-        interims=st.booleans(),
-        flushes=st.booleans(),
+        interim_results=st.booleans(),
+        manual_flush=st.booleans(),
         slow_endpointing=st.booleans(),
         final_timeout=st.sampled_from([1.2, 1.6, 2.5]),
     ),
