@@ -250,7 +250,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "watermark a word too far",
-        "[CT]*",
+        "Committer",
         Replace(
             "_ledger.commit(min(_samples(_end), _extent))",
             "_ledger.commit(min(_samples(_end + 0.6), _extent))",
@@ -263,7 +263,7 @@ MUTANTS = (
     ),
     Mutant(
         "committed words are forgotten",
-        "[CT]*",
+        "Committer",
         Drop("_.record(_, _.seconds(_.words))"),
     ),
     Mutant(
