@@ -14,10 +14,11 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
+from .core.events import ErrorKind
 from .core.health.breaker import BreakerState
 from .core.health.provider import ProviderHealth
 from .core.hedging.budget import HedgeBudget
-from .core.messages import ACCOUNT_ERRORS, ErrorKind, Role
+from .core.messages import ACCOUNT_ERRORS, Role
 from .core.policy import ProviderTraits
 from .core.routing.language import Router
 from .core.transcript import coverage as whole

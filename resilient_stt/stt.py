@@ -353,7 +353,7 @@ class ResilientSTT(STT[EventName]):
         self.emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # a leg's failure is ours to heal: LiveKit closes a session after four that are not
-            why = f"{event.reason} ({event.detail})"
+            why = f"{event.reason} ({event.trigger or event.detail})"
             told = f"{why}: {event.advice}" if event.advice else why
             error = APIConnectionError(f"{event.provider}: {told}")
             compat.emit_error(self, error, recoverable=True)
@@ -365,7 +365,7 @@ class ResilientSTT(STT[EventName]):
             ProviderFailed(
                 at=0.0,
                 provider=name,
-                reason=failure.kind.value,
+                reason=failure.kind,
                 detail=failure.detail,
                 advice=advice(provider, failure.kind, self.policies.breaker),
             )

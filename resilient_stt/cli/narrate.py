@@ -8,16 +8,21 @@ from typing import assert_never, get_args
 from rich.text import Text
 
 from ..core.events import (
+    AudioLossReason,
     AudioLost,
+    ErrorKind,
     Event,
     HedgeFinished,
+    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    StallReason,
     Switched,
+    SwitchReason,
 )
 from ..stt import EventName
 
@@ -27,30 +32,43 @@ EVENT_NAMES: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event)
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
 
 _FAILURES = {
-    "auth": "rejected the API key",
-    "quota": "has no credits left",
-    "rate_limited": "rejected the connection: too many requests",
-    "bad_request": "rejected the request",
-    "connect": "cannot be reached",
-    "dropped": "dropped the connection",
-    "stalled": "stalled",
-    "server": "reported an internal error",
-    "protocol": "sent messages that cannot be parsed",
+    ErrorKind.AUTH: "rejected the API key",
+    ErrorKind.QUOTA: "has no credits left",
+    ErrorKind.RATE_LIMITED: "rejected the connection: too many requests",
+    ErrorKind.BAD_REQUEST: "rejected the request",
+    ErrorKind.CONNECT: "cannot be reached",
+    ErrorKind.DROPPED: "dropped the connection",
+    ErrorKind.STALLED: "stalled",
+    ErrorKind.SERVER: "reported an internal error",
+    ErrorKind.PROTOCOL: "sent messages that cannot be parsed",
 }
-"""What is printed for each `ErrorKind`."""
 
 _STALLS = {
-    "no_interim": "no interim transcript",
-    "final_overdue": "final transcript overdue",
-    "no_text": "no text for a long stretch of speech",
-    "empty_finals": "empty final transcripts",
-    "missing_tail": "no text for the last words",
-    "skipped_speech": "a final transcript skipped words",
-    "heard nothing": "no text where another provider had text",
+    StallReason.NO_INTERIM: "no interim transcript",
+    StallReason.FINAL_OVERDUE: "final transcript overdue",
+    StallReason.NO_TEXT: "no text for a long stretch of speech",
+    StallReason.EMPTY_FINALS: "empty final transcripts",
+    StallReason.MISSING_TAIL: "no text for the last words",
+    StallReason.SKIPPED_SPEECH: "a final transcript skipped words",
 }
-"""What is printed for each `StallReason`."""
 
-FAILURES_BEFORE_OPEN = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
+_DETAILS = {"heard nothing": "no text where another provider had text"}
+"""Texts of `ProviderFailed.detail` that are printed differently. The others are names of
+exceptions, which are printed as they are."""
+
+_LOSSES = {
+    AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
+    AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
+}
+
+FAILURES_BEFORE_OPEN = (
+    ErrorKind.CONNECT,
+    ErrorKind.AUTH,
+    ErrorKind.QUOTA,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.BAD_REQUEST,
+    ErrorKind.SERVER,
+)
 """Reasons of failures that usually come before a connection is open."""
 
 _SHORT = 0.05  # seconds; a shorter replay or less skipped silence would be printed as 0.0 s
@@ -83,7 +101,7 @@ class Narrator:
         self._in_outage = False
         self._hedge_promoted = False
         """The last line said that a hedge is promoted: the switch that follows replays nothing."""
-        self._known_failures: set[tuple[str, str]] = set()
+        self._known_failures: set[tuple[str, ErrorKind]] = set()
         """Background failures that were printed: the provider and the reason."""
         self._held_replay: Replayed | None = None
         self._latest = 0.0
@@ -113,7 +131,7 @@ class Narrator:
             case AudioLost() | OutageStarted() | OutageEnded():
                 return True
             case ProviderFailed(provider=provider, reason=reason):
-                if self._hedge_promoted and reason == "stalled":
+                if self._hedge_promoted and reason is ErrorKind.STALLED:
                     return False  # the line about the hedge has just said that it stalled
                 return not self._in_outage and (provider, reason) not in self._known_failures
             case Replayed():
@@ -126,7 +144,7 @@ class Narrator:
     def _remember(self, event: Event) -> None:
         match event:
             case HedgeFinished(outcome=outcome):
-                self._hedge_promoted = outcome == "promoted"
+                self._hedge_promoted = outcome is HedgeOutcome.PROMOTED
                 return
             case ProviderFailed(provider=provider, reason=reason) if self._in_background(provider):
                 self._known_failures.add((provider, reason))
@@ -183,8 +201,8 @@ class Narrator:
                 return [_name(provider), (" has recovered", "green"), " (background probe)"]
             case LanguageRouted(language=language, route=route):
                 return [(f"language is now {language or 'unknown'}", "cyan"), f": route {route}"]
-            case AudioLost(seconds=seconds):
-                return [(f"{seconds:.1f} s of speech lost", "bold red")]
+            case AudioLost(seconds=seconds, reason=loss):
+                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {_LOSSES[loss]}"]
 
 
 def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
@@ -196,22 +214,23 @@ def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
 
 def _failure(event: ProviderFailed, *, in_background: bool) -> list[Part]:
     where = "in the background: " if in_background else ""
-    cause = f" ({_STALLS.get(event.detail, event.detail)})"
-    advice = f": {event.advice}" if event.advice else ""
-    what = _FAILURES.get(event.reason, event.reason)
-    return [where, _name(event.provider), (f" {what}", "red"), (cause + advice, "dim")]
+    detail = _DETAILS.get(event.detail, event.detail)
+    cause = _STALLS[event.trigger] if event.trigger else detail
+    notes = f" ({cause})" if cause else ""
+    notes += f": {event.advice}" if event.advice else ""
+    return [where, _name(event.provider), (f" {_FAILURES[event.reason]}", "red"), (notes, "dim")]
 
 
 def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
     new_provider = _name(event.to_provider)
     if event.from_provider == event.to_provider:
         what: list[Part] = ["reconnecting to ", new_provider]
+    elif event.reason is SwitchReason.FAILBACK:
+        what = [new_provider, " serves again (failback)"]
+    elif event.reason is SwitchReason.SLOW:
+        what = [new_provider, " takes over (it is faster)"]
     else:
-        takes_over = {
-            "failback": " serves again (failback)",
-            "slow": " takes over (it is faster)",
-        }.get(event.reason, " takes over")
-        what = [new_provider, takes_over]
+        what = [new_provider, " takes over"]
     seconds = event.at - event.replay_from
     if seconds < _SHORT:
         replay = ""
@@ -223,17 +242,17 @@ def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
 
 
 def _hedge(event: HedgeFinished) -> list[Part]:
-    trigger = f" ({_STALLS.get(event.trigger, event.trigger)})" if event.trigger else ""
+    trigger = f" ({_STALLS[event.trigger]})" if event.trigger else ""
     provider = _name(event.provider)
     # Where no other provider is healthy, the hedge is a second connection to the same one.
     second = "a second connection to " if event.hedge_provider == event.provider else ""
     hedge: list[Part] = [f"hedge on {second}", _name(event.hedge_provider)]
     match event.outcome:
-        case "promoted":
+        case HedgeOutcome.PROMOTED:
             return [provider, (" stalled", "red"), (trigger, "dim"), "; ", *hedge, " has text"]
-        case "no_speech":
+        case HedgeOutcome.NO_SPEECH:
             return [provider, " is silent", (trigger, "dim"), "; ", *hedge, ": no speech found"]
-        case _:
+        case HedgeOutcome.PRIMARY_RECOVERED:
             return [provider, " was slow but answered; ", *hedge, " not needed"]
 
 

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 
 from .connections.connection import AudioExtent, Connection
 from .connections.pool import ConnectionPool
-from .events import LanguageRouted, OutageEnded, OutageStarted, Replayed, Switched
+from .events import (
+    ErrorKind,
+    LanguageRouted,
+    OutageEnded,
+    OutageStarted,
+    Replayed,
+    StallReason,
+    Switched,
+    SwitchReason,
+)
 from .failover.failback import Failback, Probe
 from .failover.outage import Outage
 from .health.provider import ProviderHealth
@@ -23,7 +32,6 @@ from .messages import (
     ConnectionFailed,
     DeadlineReached,
     Emit,
-    ErrorKind,
     EventKind,
     Finish,
     FlushRequested,
@@ -43,7 +51,7 @@ from .messages import (
 from .output.emitter import TranscriptEmitter
 from .policy import Policies, ProviderTraits
 from .routing.language import LanguageTracker
-from .stalls.detector import StallDeadline, StallReason
+from .stalls.detector import StallDeadline
 
 
 class FailoverEngine:
@@ -256,8 +264,8 @@ class FailoverEngine:
                 self._finish(Finish())
                 return
             self._missing_tail_at = self._ledger.watermark
-        kind, sign = ErrorKind.STALLED, stall.reason.value
-        self._fail_over(active, ConnectionFailed(active.id, kind, sign, None, wait), now)
+        failure = ConnectionFailed(active.id, ErrorKind.STALLED, backoff=wait, trigger=stall.reason)
+        self._fail_over(active, failure, now)
         if successor := self._pool.active:  # it was a hedge, and may be done or silent by now
             self._check_active(successor, now, wait)
 
@@ -352,10 +360,10 @@ class FailoverEngine:
             self._outage = Outage(self._pool, self._outage_since(now), now, failure.backoff)
             self._pool.outbox.report(OutageStarted(at=self._pool.at))
         elif hedge is None:
-            self._switch(name, self._open(target, now), failure.kind.value)
+            self._switch(name, self._open(target, now), failure.kind)
         else:
             self._promote(hedge, now)
-            self._switch(name, hedge, failure.kind.value)
+            self._switch(name, hedge, failure.kind)
             self._emit_held(hedge, now)
 
     def _no_progress(self) -> bool:
@@ -387,7 +395,7 @@ class FailoverEngine:
         """Open a healthy leg anew, on the same provider; its shadows are opened when needed."""
         active = self._pool.active
         if active and active.traits.name == provider:
-            self._move(active, active.traits, "options_changed", now)
+            self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
 
     def _apply_language(self, now: float) -> None:
         """Go over to another language: in mid-speech at once, else when nothing is owed."""
@@ -424,21 +432,21 @@ class FailoverEngine:
             self._emitter.emit_pending()
         elif self._emitter.has_pending_final or not active.finished:
             self._probe.cancel(now)
-            self._move(active, target, "language", now)
+            self._move(active, target, SwitchReason.LANGUAGE, now)
 
     def _move(
-        self, connection: Connection, target: ProviderTraits, reason: str, now: float
+        self, connection: Connection, target: ProviderTraits, reason: SwitchReason, now: float
     ) -> None:
         """Leave a leg that works; nobody has to be asked about it any more."""
         self._hedging.dismiss(now)
         self._pool.close(connection)
-        if reason == "failback":
+        if reason is SwitchReason.FAILBACK:
             self._failback.failed_back(now)
-        elif reason == "slow":
+        elif reason is SwitchReason.SLOW:
             self._pool.outbox.add(*self._selector.mark_unavailable(connection.traits.name))
         self._switch(connection.traits.name, self._open(target, now), reason)
 
-    def _switch(self, left: str, connection: Connection, reason: str) -> None:
+    def _switch(self, left: str, connection: Connection, reason: ErrorKind | SwitchReason) -> None:
         self._pool.outbox.report(
             Switched(
                 at=self._pool.at,

@@ -4,15 +4,21 @@ import pytest
 
 from resilient_stt.cli.narrate import narrate
 from resilient_stt.core.events import (
+    AudioLossReason,
     AudioLost,
+    ErrorKind,
     Event,
     HedgeFinished,
+    HedgeOutcome,
+    LanguageReason,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
     ProviderFailed,
     ProviderRecovered,
+    StallReason,
     Switched,
+    SwitchReason,
 )
 
 from ..support.events import OUTAGE, STALL, failed, hedge, replayed, switched
@@ -41,7 +47,7 @@ def test_a_replay_on_a_connection_that_never_opened_is_left_out() -> None:
     events: list[Event] = [
         switched(6.0, "cartesia", "cartesia", 4.0),
         replayed(6.0, "cartesia", 1.5),
-        failed(6.0, "cartesia", "connect"),
+        failed(6.0, "cartesia", ErrorKind.CONNECT),
     ]
     assert sentences(events, "") == [
         "reconnecting to cartesia; the last 2.0 s are replayed",
@@ -51,8 +57,11 @@ def test_a_replay_on_a_connection_that_never_opened_is_left_out() -> None:
 
 def test_lost_audio_is_printed_even_during_an_outage() -> None:
     """Lost speech is never left out."""
-    events: list[Event] = [OutageStarted(at=1.0), AudioLost(at=70.0, seconds=3.0)]
-    assert sentences(events)[-1] == "3.0 s of speech lost"
+    events: list[Event] = [
+        OutageStarted(at=1.0),
+        AudioLost(at=70.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED),
+    ]
+    assert sentences(events)[-1] == "3.0 s of speech lost: it is older than the replay window"
 
 
 def test_a_promoted_hedge_is_printed_once() -> None:
@@ -85,15 +94,15 @@ def test_printed_times_never_go_back() -> None:
     ("event", "sentence"),
     [
         (
-            hedge(9.0, "no_speech", "no_interim"),
+            hedge(9.0, HedgeOutcome.NO_SPEECH, StallReason.NO_INTERIM),
             "cartesia is silent (no interim transcript); hedge on deepgram: no speech found",
         ),
         (
-            hedge(9.0, "primary_recovered", ""),
+            hedge(9.0, HedgeOutcome.PRIMARY_RECOVERED, None),
             "cartesia was slow but answered; hedge on deepgram not needed",
         ),
         (
-            hedge(9.0, "promoted", "empty_finals", "cartesia"),
+            hedge(9.0, HedgeOutcome.PROMOTED, StallReason.EMPTY_FINALS, "cartesia"),
             "cartesia stalled (empty final transcripts); "
             "hedge on a second connection to cartesia has text",
         ),
@@ -107,12 +116,12 @@ def test_each_outcome_of_a_hedge_is_a_line(event: HedgeFinished, sentence: str) 
 
 def test_a_repeated_failure_in_the_background_is_printed_once() -> None:
     """It is printed again only after the provider has recovered."""
-    tries: list[Event] = [failed(at, "cartesia", "connect") for at in (12.0, 18.0, 24.0)]
+    tries: list[Event] = [failed(at, "cartesia", ErrorKind.CONNECT) for at in (12.0, 18.0, 24.0)]
     failback = Switched(
         at=40.0,
         from_provider="deepgram",
         to_provider="cartesia",
-        reason="failback",
+        reason=SwitchReason.FAILBACK,
         replay_from=40.0,
     )
     events: list[Event] = [
@@ -122,7 +131,7 @@ def test_a_repeated_failure_in_the_background_is_printed_once() -> None:
         ProviderRecovered(at=30.0, provider="cartesia"),
         tries[0],
         failback,
-        failed(50.0, "cartesia", "connect"),
+        failed(50.0, "cartesia", ErrorKind.CONNECT),
     ]
     assert sentences(events)[2:] == [
         "in the background: cartesia cannot be reached (APIConnectionError)",
@@ -137,7 +146,11 @@ def test_advice_ends_the_line() -> None:
     """The advice of a failure is printed."""
     advice = "check CARTESIA_API_KEY; not tried again for 300 s"
     event = ProviderFailed(
-        at=0.0, provider="cartesia", reason="auth", detail="APIStatusError 401", advice=advice
+        at=0.0,
+        provider="cartesia",
+        reason=ErrorKind.AUTH,
+        detail="APIStatusError 401",
+        advice=advice,
     )
     assert sentences([event]) == [f"cartesia rejected the API key (APIStatusError 401): {advice}"]
 
@@ -150,6 +163,6 @@ def test_a_change_of_language_is_a_line() -> None:
         language="es",
         route="default",
         providers=("cartesia",),
-        reason="asked",
+        reason=LanguageReason.REQUESTED,
     )
     assert sentences([event]) == ["language is now es: route default"]

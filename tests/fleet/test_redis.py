@@ -12,9 +12,9 @@ import pytest
 from livekit.agents import APIStatusError
 
 from resilient_stt import BreakerPolicy, Policies, RedisHealth, ResilientSTT
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health import probe_lease as lease
 from resilient_stt.core.health.breaker import Breaker, BreakerState
-from resilient_stt.core.messages import ErrorKind
 from resilient_stt.fleet import redis
 from resilient_stt.fleet import sync as fleet
 from resilient_stt.fleet.wire import KEEP, NEWEST, PREFIX

@@ -19,10 +19,10 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import ResilientSTT
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.messages import (
     ConnectionEnded,
     ConnectionFailed,
-    ErrorKind,
     EventKind,
     OpenConnection,
     ProviderEvent,

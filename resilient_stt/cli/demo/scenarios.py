@@ -107,7 +107,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="both",
-            summary="Cartesia goes down in the middle of a word, later Deepgram; no provider for 3 s",
+            summary="Cartesia goes down in mid-word, later Deepgram does, too; no provider for 3 s",
             cartesia=(
                 _drop_in(_THURSDAY),
                 Refuse(connections=from_(1), until=16.4),

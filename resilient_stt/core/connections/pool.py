@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..audio.ledger import AudioLedger, Spans
-from ..events import AudioLost, ProviderFailed
+from ..events import AudioLossReason, AudioLost, ProviderFailed
 from ..health.provider import ProviderHealth, advice
 from ..messages import (
     CloseConnection,
@@ -155,8 +155,9 @@ class ConnectionPool:
             ProviderFailed(
                 at=self.at,
                 provider=provider.name,
-                reason=failure.kind.value,
+                reason=failure.kind,
                 detail=failure.detail,
+                trigger=failure.trigger,
                 advice=advice(provider, failure.kind, self.policies.breaker),
             )
         )
@@ -195,7 +196,13 @@ class ConnectionPool:
         samples = self._loss.unreported(list(self))
         if samples > 0:
             self._loss.mark_reported(samples)
-            self.outbox.report(AudioLost(at=self.at, seconds=self.ledger.seconds(samples)))
+            self.outbox.report(
+                AudioLost(
+                    at=self.at,
+                    seconds=self.ledger.seconds(samples),
+                    reason=AudioLossReason.WINDOW_EXCEEDED,
+                )
+            )
 
     # -- small things
 

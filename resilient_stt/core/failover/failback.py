@@ -6,15 +6,8 @@ import math
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import ProviderRecovered
-from ..messages import (
-    ConnectionFailed,
-    ErrorKind,
-    EventKind,
-    FlushConnection,
-    Role,
-    TranscriptEvent,
-)
+from ..events import ErrorKind, ProviderRecovered, SwitchReason
+from ..messages import ConnectionFailed, EventKind, FlushConnection, Role, TranscriptEvent
 from ..policy import ProviderTraits
 
 MAX_START_DELAY = 1.0
@@ -43,11 +36,11 @@ class Failback:
         """The stream has come back to a preferred provider."""
         self._returned_at = now
 
-    def step(self, active: Connection, now: float) -> tuple[ProviderTraits, str] | None:
+    def step(self, active: Connection, now: float) -> tuple[ProviderTraits, SwitchReason] | None:
         """Where to move now and why: between two words off a slow provider, for what it still owes
         is replayed; back to a better one once the old leg is flushed and drained."""
         if active.too_slow and (target := self._faster_provider(active, now)):
-            return target, "slow"
+            return target, SwitchReason.SLOW
         target = self._recovered_provider(active, now) if self._at_boundary(active) else None
         if target is None:
             self._draining_since = None
@@ -57,7 +50,7 @@ class Failback:
             if active.traits.manual_flush:
                 self._pool.outbox.add(FlushConnection(active.id))
         return (
-            (target, "failback")
+            (target, SwitchReason.FAILBACK)
             if now >= self._draining_since + self._policy.drain_timeout
             else None
         )

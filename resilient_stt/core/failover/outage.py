@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..messages import ConnectionFailed, ErrorKind, Role
+from ..events import ErrorKind
+from ..messages import ConnectionFailed, Role
 from ..policy import ProviderTraits
 
 MIN_ATTEMPT_INTERVAL = 0.1

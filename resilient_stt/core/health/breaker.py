@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from enum import StrEnum
 
-from ..messages import ErrorKind
+from ..events import ErrorKind
 from ..policy import BreakerPolicy
 from .outcome_window import OutcomeWindow
 from .probe_lease import ProbeLease

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..messages import ACCOUNT_ERRORS, ErrorKind
+from ..events import ErrorKind
+from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy, ProviderTraits
 from .breaker import Breaker
 from .latency import FinalLatency

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 
 from ..connections.connection import PROCESSING_RATE, AudioExtent, Connection
 from ..connections.pool import ConnectionPool
-from ..events import AudioLost, HedgeFinished
-from ..messages import ConnectionFailed, ErrorKind, EventKind, Role
+from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeFinished, HedgeOutcome, StallReason
+from ..messages import ConnectionFailed, EventKind, Role
 from ..policy import ProviderTraits
-from ..stalls.detector import StallDeadline, StallReason
+from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped
 from ..transcript.overlap import Utterance
 from .budget import HedgeBudget
@@ -22,17 +21,6 @@ from .evidence import (
     new_transcripts,
     repeated_nothing,
 )
-
-
-class HedgeOutcome(StrEnum):
-    """What came of a suspicion."""
-
-    PROMOTED = "promoted"
-    """The hedge heard words where the suspect heard none."""
-    PRIMARY_RECOVERED = "primary_recovered"
-    """The suspect answered after all."""
-    NO_SPEECH = "no_speech"
-    """The hedge heard nothing either."""
 
 
 class HedgeController:
@@ -223,7 +211,9 @@ class HedgeController:
         if not self._policy.hedging:  # "um" may be drafted, and no word
             return stall if gap.speech >= self._policy.min_skipped_speech else None
         # its own word against its final, and nobody to turn to: it hears at least
-        self._pool.outbox.report(AudioLost(at=self._pool.at, seconds=gap.speech))
+        self._pool.outbox.report(
+            AudioLost(at=self._pool.at, seconds=gap.speech, reason=AudioLossReason.FINAL_SKIPPED)
+        )
         return None
 
     def _hedge_answer(self, hedge: Connection, gap: SkippedSpeech) -> tuple[bool | None, bool]:
@@ -334,7 +324,7 @@ class HedgeController:
         denied = self._no_speech_through(hedge, active, now)
         if denied is not None and now >= (self._primary_due_by(active) or now):
             if repeated_nothing(hedge):
-                missing = ConnectionFailed(hedge.id, ErrorKind.STALLED, stall.reason.value)
+                missing = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
                 self.hedge_failed(hedge, missing, active, now)
                 return self._open_hedge(active, stall, now)
             self._conclude_no_speech(hedge, active, stall, news_at, denied, now)
@@ -441,8 +431,8 @@ class HedgeController:
                 at=pool.at,
                 provider=active.traits.name if active else "",
                 hedge_provider=hedge.traits.name,
-                trigger=stall.reason.value if stall else "",
-                outcome=verdict.value,
+                trigger=stall.reason if stall else None,
+                outcome=verdict,
                 seconds=hedge.seconds_sent,
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..events import LanguageReason
 from ..policy import ProviderTraits, RoutingPolicy
 from ..transcript.tokens import is_spaced, tokenize
 
@@ -89,10 +90,10 @@ def same_language(first: str, second: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LanguageChange:
-    """A language that is to be spoken from now on, and why: `asked`, or what revealed it."""
+    """A language that is to be spoken from now on, and why."""
 
     language: str
-    reason: str
+    reason: LanguageReason
     detected_by: ProviderTraits | None = None
     """Who found it out; None if it was asked for."""
 
@@ -131,7 +132,11 @@ class LanguageTracker:
     def request(self, language: str) -> None:
         """The caller says which language is spoken from now on; empty: nobody knows."""
         self._forget()
-        self.pending = LanguageChange(language, "asked") if language != self.language else None
+        self.pending = (
+            LanguageChange(language, LanguageReason.REQUESTED)
+            if language != self.language
+            else None
+        )
 
     def observe(self, language: str, text: str, finder: ProviderTraits) -> bool:
         """A provider that reports languages told new words in a FINAL.
@@ -148,9 +153,9 @@ class LanguageTracker:
         self._candidate_finals = self._candidate_finals + 1 if known else 1
         self._candidate = language
         if _words(text, language) >= self._policy.min_words:
-            reason = "long_final"
+            reason = LanguageReason.LONG_FINAL
         elif self._candidate_finals >= self._policy.consecutive_finals:
-            reason = "finals_in_a_row"
+            reason = LanguageReason.CONSECUTIVE_FINALS
         else:
             return False
         self._forget()

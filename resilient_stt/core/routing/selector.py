@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from ..events import ErrorKind
 from ..health.breaker import PREFERENCE, BreakerState
 from ..health.provider import ProviderHealth
-from ..messages import ConnectionFailed, ErrorKind, ReportAvailability
+from ..messages import ConnectionFailed, ReportAvailability
 from ..policy import ProviderTraits, RetryPolicy
 from .retry_budget import RetryBudget
 

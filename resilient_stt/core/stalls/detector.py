@@ -9,26 +9,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
 from ..audio.ledger import AudioLedger
+from ..events import StallReason
 from ..health.latency import FinalLatency
 from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, WatchdogPolicy
 
 MAX_EXPECTED = 64
 """Unanswered requests for a final that are remembered: the replay window holds no more turns."""
-
-
-class StallReason(StrEnum):
-    """Why a leg is suspect."""
-
-    NO_INTERIM = "no_interim"
-    FINAL_OVERDUE = "final_overdue"
-    NO_TEXT = "no_text"
-    EMPTY_FINALS = "empty_finals"
-    MISSING_TAIL = "missing_tail"
-    SKIPPED_SPEECH = "skipped_speech"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from resilient_stt.cli.demo.history import ServiceHistory
-from resilient_stt.core.events import Event, ProviderRecovered
+from resilient_stt.core.events import ErrorKind, Event, ProviderRecovered
 
 from ...support.events import OUTAGE, STALL, failed, switched
 
@@ -10,7 +10,7 @@ def test_failover_and_failback() -> None:
     """A background failure ends no period of service, but is kept as a failure."""
     events: list[Event] = [
         *STALL,
-        failed(18.0, "cartesia", "connect"),
+        failed(18.0, "cartesia", ErrorKind.CONNECT),
         ProviderRecovered(at=30.0, provider="cartesia"),
         switched(40.0, "deepgram", "cartesia", 40.0),
     ]
@@ -38,8 +38,8 @@ def test_outage() -> None:
 def test_a_provider_that_never_connected_has_no_period() -> None:
     """A handshake that hung for a while is not service."""
     events: list[Event] = [
-        failed(1.5, "cartesia", "connect"),
-        switched(1.5, "cartesia", "deepgram", 0.2, reason="connect"),
+        failed(1.5, "cartesia", ErrorKind.CONNECT),
+        switched(1.5, "cartesia", "deepgram", 0.2, reason=ErrorKind.CONNECT),
     ]
     history = ServiceHistory.of("cartesia", events)
     assert [period.provider for period in history.periods] == ["deepgram"]

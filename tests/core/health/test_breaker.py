@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import (
     PREFERENCE,
     TRANSITIONS,
@@ -16,7 +17,6 @@ from resilient_stt.core.health.breaker import (
     BreakerState,
 )
 from resilient_stt.core.health.outcome_window import MAX_OUTCOMES
-from resilient_stt.core.messages import ErrorKind
 from resilient_stt.core.policy import BreakerPolicy
 
 POLICY = BreakerPolicy()

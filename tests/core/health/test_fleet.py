@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.clock_sample import ClockSample
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica
 from resilient_stt.core.health.report import HealthReport
-from resilient_stt.core.messages import ErrorKind
 from resilient_stt.core.policy import BreakerPolicy
 from resilient_stt.fleet.wire import decode, encode
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.probe_lease import GRANT_TIMEOUT, REFUSAL_COOLDOWN, ProbeLease
-from resilient_stt.core.messages import ErrorKind
 from resilient_stt.core.policy import BreakerPolicy
 
 

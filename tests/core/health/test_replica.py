@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica, StoredReport
 from resilient_stt.core.health.report import HealthReport
-from resilient_stt.core.messages import ErrorKind
 from resilient_stt.core.policy import BreakerPolicy
 
 SERVER = ErrorKind.SERVER

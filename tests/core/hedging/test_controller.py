@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.connections.connection import MAX_HELD_EVENTS
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.events import ErrorKind, HedgeFinished, ProviderFailed, Switched
 from resilient_stt.core.messages import (
     AudioPushed,
     DeadlineReached,
     Emit,
-    ErrorKind,
     EventKind,
     OpenConnection,
     OptionsChanged,
@@ -229,7 +228,7 @@ def test_silence_alone_convicts_without_hedging() -> None:
     sim.run(within=2)
     assert_promises(sim)
     assert events(sim, HedgeFinished) == []
-    assert [(e.reason, e.detail) for e in events(sim, ProviderFailed)] == [
+    assert [(e.reason, e.trigger) for e in events(sim, ProviderFailed)] == [
         ("stalled", "no_interim")
     ]
     assert sim.served == ["a", "b"]
@@ -467,7 +466,7 @@ def test_who_has_told_the_missing_tail_is_found_by_asking() -> None:
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()]), Recogniser("b")], tail=0.1)
     assert_promises(sim.run(within=3))
     assert verdicts(sim) == [("a", "b", "promoted")]
-    assert [(e.provider, e.detail) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
+    assert [(e.provider, e.trigger) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
 
 
 def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
@@ -478,7 +477,7 @@ def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
     words = speak(*sentence("one two three four five"))
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
-    failed = [(e.provider, e.detail) for e in events(sim, ProviderFailed)]
+    failed = [(e.provider, e.trigger) for e in events(sim, ProviderFailed)]
     assert failed == [("b", "missing_tail"), ("a", "missing_tail")]
 
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import LanguageRouted, OutageStarted, Switched
+from resilient_stt.core.events import (
+    ErrorKind,
+    LanguageReason,
+    LanguageRouted,
+    OutageStarted,
+    Switched,
+)
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -20,7 +26,6 @@ from resilient_stt.core.messages import (
     ConnectionFailed,
     DeadlineReached,
     Emit,
-    ErrorKind,
     EventKind,
     Finish,
     Input,
@@ -116,7 +121,7 @@ def heard(*finals: tuple[str, str], language: str = "en") -> LanguageTracker:
     [
         ([("es", "hola")], None),
         ([("es", LONG)], "long_final"),
-        ([("es", "hola"), ("es-MX", "bueno")], "finals_in_a_row"),
+        ([("es", "hola"), ("es-MX", "bueno")], "consecutive_finals"),
         ([("es", "hola"), ("en-GB", "hello"), ("es", "bueno")], None),
         ([("es", "hola"), ("fr", "salut"), ("es", "bueno")], None),
         ([("es", "hola"), ("", "uh"), ("es", "bueno")], None),
@@ -261,7 +266,7 @@ def test_a_change_in_mid_speech_takes_effect_at_once() -> None:
             language="es",
             route="es",
             providers=("b", "a"),
-            reason="asked",
+            reason=LanguageReason.REQUESTED,
         )
     ]
     switched = [c.event for c in call.out if isinstance(c, ReportEvent)]
@@ -321,7 +326,7 @@ def test_two_finals_choose_the_route() -> None:
         call.say(0, text, "es", 1.4 * number, 1.4 * number + 1.0)
     assert call.told == ["hola", "bueno"]
     assert call.opened == [("m", ""), ("b", "es")]
-    assert [e.reason for e in call.routed] == ["finals_in_a_row"]
+    assert [e.reason for e in call.routed] == ["consecutive_finals"]
 
 
 def test_a_discovered_language_is_kept_by_who_found_it() -> None:

@@ -14,15 +14,11 @@ from resilient_stt.core.connections.connection import (
     Connection,
     open_connection,
 )
+from resilient_stt.core.events import StallReason
 from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
-from resilient_stt.core.stalls.detector import (
-    MAX_EXPECTED,
-    StallDeadline,
-    StallDetector,
-    StallReason,
-)
+from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
 from resilient_stt.core.transcript.overlap import TranscriptHistory
 
 RATE = 100

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.events import AudioLost, HedgeFinished, ProviderFailed, Switched
-from resilient_stt.core.messages import Emit, ErrorKind, EventKind, Role, SetServing, Word
+from resilient_stt.core.events import AudioLost, ErrorKind, HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.messages import Emit, EventKind, Role, SetServing, Word
 from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.skipped_speech import (
     MAX_INTERIM_WORDS,
@@ -84,7 +84,7 @@ def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
     (failed,) = events(sim, ProviderFailed)
-    assert failed.detail in ("skipped_speech", "final_overdue")
+    assert failed.trigger in ("skipped_speech", "final_overdue")
     assert sim.served == (["a", "b"] if others else ["a", "a"])
 
 
@@ -398,7 +398,7 @@ def test_a_lost_turn_without_times(end_of_turn_timeout: float, others: int) -> N
     route = [liar, Recogniser("b", endpointing=0.5)][: 1 + others]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
-    assert [e.detail for e in events(sim, ProviderFailed)] == ["skipped_speech"]
+    assert [e.trigger for e in events(sim, ProviderFailed)] == ["skipped_speech"]
 
 
 @pytest.mark.parametrize("new", [Utterance("so"), Utterance("so", (), None, 4.5)])
