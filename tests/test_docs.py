@@ -29,6 +29,8 @@ each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 REFERENCE = re.compile(r"([\w./-]+\.py)(?:: ([A-Za-z_][\w.]*))?")
 """`core/engine.py`, or `core/engine.py: FailoverEngine.handle`."""
+DATA = re.compile(r"(?![/.])([\w.-]+/)+([\w-]+\.(json|md|toml|txt|ya?ml))?")
+"""`tests/schedules/NAME.json`, or a folder: `tests/schedules/`."""
 
 
 def spans(doc: Path) -> Iterator[str]:
@@ -65,14 +67,15 @@ def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 
 @each_doc
 def test_every_file_and_function_exists(doc: Path) -> None:
-    """A page names no Python file and no function or class in it that was moved or renamed."""
+    """A page names no file, folder, function or class that was moved or renamed."""
     wrong = []
     for span in spans(doc):
-        if not (match := REFERENCE.fullmatch(span)):
-            continue
-        path, name = match.groups()
-        file = found(path)
-        if file is None or (name and name not in names(file)):
+        if match := REFERENCE.fullmatch(span):
+            path, name = match.groups()
+            file = found(path)
+            if file is None or (name and name not in names(file)):
+                wrong.append(span)
+        elif DATA.fullmatch(span) and found(span) is None:
             wrong.append(span)
     assert not wrong
 
