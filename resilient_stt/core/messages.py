@@ -85,6 +85,11 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceActivityLost:
+    """Local voice activity is off from here on: open speech ends, and all audio may be speech."""
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsChanged:
     """A provider takes other options from now on: its plugin reconnects streams that are open.
 
@@ -140,18 +145,19 @@ class DeadlineReached:
     backoff: float = 0.0
 
 
+AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
+"""What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
+
+ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+"""What the stream of one connection does."""
+
 Input = (
     StreamOpened
-    | AudioPushed
-    | FlushRequested
-    | InputEnded
-    | SpeechStarted
-    | SpeechEnded
+    | AudioInput
+    | VoiceActivityLost
     | OptionsChanged
     | LanguageChanged
-    | ProviderEvent
-    | ConnectionFailed
-    | ConnectionEnded
+    | ConnectionInput
     | DeadlineReached
 )
 

@@ -61,7 +61,8 @@ import math
 from typing import assert_never
 
 from ..audio.ledger import AudioLedger
-from ..connections.connection import AudioExtent, Connection
+from ..connections.connection import Connection
+from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
 from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
 from ..messages import ConnectionFailed
@@ -70,7 +71,8 @@ from ..policy import Policies
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
-from ..transcript.overlap import TranscriptHistory, Utterance
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,

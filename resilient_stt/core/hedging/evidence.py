@@ -13,7 +13,8 @@ from ..events import StallReason
 from ..messages import EventKind
 from ..policy import WatchdogPolicy
 from ..stalls.skipped_speech import SkippedSpeech
-from ..transcript.overlap import TranscriptHistory, Utterance
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
 
 # --- what the hedge has transcribed
 
@@ -28,10 +29,10 @@ def new_transcripts(
     """
     # A trimmer of its own: that of the hedge must still be unused when the hedge is promoted.
     trimmer = trimmer_at(hedge.start, ledger, history, starts_mid_word=hedge.starts_mid_word)
-    for event, _ in hedge.held_events:
+    for held in hedge.held_events:
+        event, utterance = held.event, held.utterance
         if not event.text.strip():
             continue
-        utterance = hedge.to_session_time(event)
         new_words = trimmer.trim(utterance)
         if new_words is not None:
             yield event.kind, new_words
@@ -64,7 +65,7 @@ def repeated_nothing(hedge: Connection) -> bool:
 
 def has_words(hedge: Connection) -> bool:
     """Return whether the hedge has transcribed any words, committed or not."""
-    return any(event.text.strip() for event, _ in hedge.held_events)
+    return any(held.event.text.strip() for held in hedge.held_events)
 
 
 def silent_through(

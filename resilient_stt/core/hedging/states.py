@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..audio.ledger import AudioLedger
-from ..connections.connection import PROCESSING_RATE, Connection
+from ..connections.connection import Connection
+from ..connections.sender import PROCESSING_RATE
 from ..events import StallReason
 from ..policy import WatchdogPolicy
 from ..stalls.detector import StallDeadline

@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import (
-    LAST_WORD_MARGIN,
-    PROCESSING_RATE,
     Connection,
     open_connection,
 )
+from resilient_stt.core.connections.sender import LAST_WORD_MARGIN, PROCESSING_RATE
 from resilient_stt.core.events import StallReason
-from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
+from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
+from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
+
+from ...support.pools import pool_of
 
 RATE = 100
 PIECE = 0.05
@@ -61,7 +63,7 @@ def ledger_of(
 def latency_of(p99: float | None) -> FinalLatency:
     latency = FinalLatency()
     if p99 is not None:
-        for _ in range(MIN_SAMPLES):
+        for _ in range(POLICY.min_latency_samples):
             latency.add(p99)
     return latency
 
@@ -1201,6 +1203,12 @@ class Call:
         self._timed = timed
         self._voice_end = 0
         self._connection: Connection | None = None
+        self._committer = Committer(
+            pool=pool_of(self.ledger),
+            ledger=self.ledger,
+            history=TranscriptHistory(REPLAY),
+            policy=REPLAY,
+        )
         self._detector = Spy(provider, self._latency, 0)
         self.quiet = max(POLICY.no_interim_timeout, POLICY.no_interim_p99_factor * (p99 or 0.0))
         self.final = (
@@ -1220,8 +1228,8 @@ class Call:
                 return None
             self._connection = self._open()
         self._commit_silence(self._connection)
-        self._connection.send(self.ledger, self.now)
-        self._connection.caught_up |= (
+        self._connection.sender.send(self.ledger, self.now)
+        self._connection.sender.caught_up |= (
             self._connection.cursor >= self.ledger.end
         )  # as the engine does
         if answers:
@@ -1254,15 +1262,20 @@ class Call:
             return self._detector
 
         provider, ledger = self._provider, self.ledger
-        connection = open_connection(0, provider, Role.ACTIVE, self.now, ledger, transcript, spy)
-        connection.flush_at_pauses = provider.slow_endpointing
-        return connection
+        return open_connection(
+            0,
+            provider,
+            Role.ACTIVE,
+            self.now,
+            ledger,
+            transcript,
+            spy,
+            flush_at_pauses=provider.slow_endpointing,
+        )
 
     def _commit_silence(self, connection: Connection) -> None:
         processed = connection.cursor - at(connection.backlog(self.now))
-        connection.commit_untimed_finals(
-            self.ledger, processed - at(REPLAY.commit_grace), input_ended=False
-        )
+        self._committer.commit_untimed_finals(connection, processed - at(REPLAY.commit_grace))
         self.ledger.commit_silence(processed)
 
     def _answer(self, connection: Connection) -> None:
@@ -1315,10 +1328,10 @@ def test_finals_are_expected_for_speech_only(stop: float, expected: float) -> No
         lambda _: detector,
         start=0,
     )
-    assert FlushConnection(0) in connection.send(ledger, 2.0)
+    assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
     assert detector.expected_through == at(expected)
     detector.clear(at(2.0))
-    assert connection.end_input(ledger, 3.0) == EndInput(0)
+    assert connection.sender.end_input(ledger, 3.0) == EndInput(0)
     assert detector.expected_through == at(expected)
 
 
