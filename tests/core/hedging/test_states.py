@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.connections.connection import PROCESSING_RATE
+from resilient_stt.core.connections.sender import PROCESSING_RATE
 from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.core.events import HedgeFinished, StallReason
 from resilient_stt.core.hedging.states import CheckingSkippedSpeech
