@@ -24,7 +24,7 @@ from .core.routing.language import Router
 from .core.transcript import coverage as whole
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .livekit.connection import CLOSE_TIMEOUT
+from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.normalize import normalize
 from .livekit.usage import UsageTag, current
 from .observe import logger

@@ -53,7 +53,7 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.connection import ProviderConnection
+from .livekit.provider_connection import ProviderConnection
 from .livekit.frames import FrameStore, check, mono, pieces
 from .observe import logger
 

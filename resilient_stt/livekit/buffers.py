@@ -17,7 +17,7 @@ from ..core.audio.pacing import TokenBucket
 from ..core.policy import Pace
 from ..core.transcript.tokens import is_spaced
 from ..errors import AudioFormatError
-from .connection import READER_GRACE, close_for_good
+from .provider_connection import READER_GRACE, close_for_good
 from .frames import check, mono, pieces
 from .vad import SpeechDetector, SpeechEdge
 

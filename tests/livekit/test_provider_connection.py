@@ -27,7 +27,7 @@ from resilient_stt.core.messages import (
     OpenConnection,
     ProviderEvent,
 )
-from resilient_stt.livekit.connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
+from resilient_stt.livekit.provider_connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
 
 from ..support.fakes import (
     Behaviour,
