@@ -26,7 +26,7 @@ from resilient_stt import (
 )
 from resilient_stt.core.policy import Pace
 from resilient_stt.livekit.frames import PIECE, mono
-from resilient_stt.stt import LEAST_WAIT
+from resilient_stt.runtime import MIN_BACKOFF
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Hang, Refuse
@@ -67,7 +67,7 @@ async def test_the_first_that_answers() -> None:
     assert event.alternatives[0].text == "hi"
     assert [len(f.recognized) for f in (first, second, third)] == [1, 1, 0]
     assert (first.recognized[0].max_retry, first.recognized[0].timeout) == (0, 4)
-    assert made.provider_named("fake-2") is second
+    assert made.providers[1] is second
     assert "serving='fake-2'" in repr(made)
     await made.aclose()
 
@@ -95,7 +95,7 @@ async def test_nobody_answers() -> None:
         4,
     ]  # once, and `reconnect_budget` times more
     retry = made.policies.retry
-    assert 3 * LEAST_WAIT <= loop.time() - begun <= 3 * retry.wait_max + 0.1
+    assert 3 * MIN_BACKOFF <= loop.time() - begun <= 3 * retry.wait_max + 0.1
     assert [e.recoverable for e in errors] == [True, True, False], "of failures alike, the first"
     assert [(f.provider, f.reason) for f in failures] == [("fake", "dropped"), ("other", "dropped")]
     await made.aclose()
@@ -252,7 +252,7 @@ async def test_no_retries() -> None:
     with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, fake-2\)"):
         await made.recognize(frames())
     assert [len(p.recognized) for p in providers] == [1, 1]
-    assert loop.time() - begun < LEAST_WAIT
+    assert loop.time() - begun < MIN_BACKOFF
     await made.aclose()
 
 
@@ -277,7 +277,7 @@ async def test_what_does_not_pass_is_not_asked_again(
     ("errors", "waited", "asked"),
     [
         ((limited(7.0), limited(9.0)), 7.0, 4),
-        ((limited(7.0), down()), LEAST_WAIT, 4),
+        ((limited(7.0), down()), MIN_BACKOFF, 4),
         ((limited(99.0),), 0.0, 1),
     ],
     ids=["soonest", "one did not ask", "too long"],
@@ -309,7 +309,7 @@ async def test_the_outage_limit(limit: float) -> None:
         await made.recognize(frames(1.0), conn_options=APIConnectOptions(timeout=4.0))
     first_round = 2 * (4.0 + 1.0)
     lasted = loop.time() - begun - first_round
-    assert limit - LEAST_WAIT <= lasted <= limit + 1.0 + 0.1
+    assert limit - MIN_BACKOFF <= lasted <= limit + 1.0 + 0.1
     assert max(o.timeout for p in providers for o in p.recognized) == 4.0
     await made.aclose()
 

@@ -79,7 +79,7 @@ async def test_an_answer_with_words_missing_is_not_believed(
         assert a.stt.provider == ("Cartesia" if len(only) == 1 else "Deepgram")
         [failure] = [e for e in a.events if isinstance(e, ProviderFailed)]
         assert (failure.provider, failure.reason) == ("cartesia", "stalled")
-        assert failure.detail.endswith(" s of speech untold")
+        assert failure.detail.endswith(" s of speech missing")
 
 
 @pytest.mark.parametrize("kind", ["cartesia", "deepgram"])

@@ -10,7 +10,7 @@ import pytest
 
 import resilient_stt
 from resilient_stt import Event
-from resilient_stt.stt import EventName
+from resilient_stt.runtime import EventName
 
 NAMES = {
     "AudioFormatError",
@@ -42,6 +42,7 @@ NAMES = {
     "RetryPolicy",
     "RoutingPolicy",
     "SpeechDetector",
+    "SpeechDetectorError",
     "SpeechEdge",
     "StallReason",
     "StreamClosedError",
@@ -85,20 +86,19 @@ def test_public_methods() -> None:
         return {n for n in vars(cls) if not n.startswith("_")} - inherited
 
     assert added(resilient_stt.ResilientSTT) == {
-        "detector",
-        "draw_wait",
         "from_config",
-        "names",
-        "provider_named",
+        "policies",
         "providers",
-        "report",
-        "report_availability",
-        "report_failure",
-        "serve",
-        "sharing",
         "update_options",
     }
-    assert added(resilient_stt.ResilientStream) == {"language_changed", "options_changed"}
+    assert added(resilient_stt.ResilientStream) == {
+        "is_open",
+        "language_changed",
+        "metrics_metadata",
+        "model",
+        "options_changed",
+        "provider",
+    }
 
 
 def test_every_event_is_exported_and_can_be_subscribed_to() -> None:

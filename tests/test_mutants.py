@@ -12,7 +12,7 @@ from .support.scripts import ROOT, load
 
 mutants = load("scripts/mutants.py")
 
-SOURCE = '''
+SOURCE = """
 class Ledger:
     def commit(self, to):
         self.watermark = max(self.watermark, to)
@@ -27,7 +27,7 @@ class Ledger:
 
 def span(start, end):
     return end - start
-'''
+"""
 
 
 @pytest.fixture

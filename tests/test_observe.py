@@ -37,7 +37,7 @@ from resilient_stt import (
     Switched,
 )
 from resilient_stt.observe import log_event
-from resilient_stt.stt import EventName
+from resilient_stt.runtime import EventName
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
@@ -276,7 +276,7 @@ async def test_a_wrong_key_is_told_once(
     """One error of LiveKit's kind, one log line that says what to do, no second connection for
     300 s while many utterances go by; the call goes on with Deepgram."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: (low + high) / 2)
     loop = asyncio.get_running_loop()
     speech = SPEECH.padded(2.0)
     errors: list[STTError] = []
@@ -319,7 +319,7 @@ async def test_a_wrong_key_is_told_once(
 @pytest.mark.stt_virtual_time
 async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the jitter draws, 300 s are 300 s."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: low)
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: low)
     first = FakeSTT(fails(APIStatusError("no", status_code=401)))
     made = ResilientSTT([first, FakeSTT(transcribes())])
     loop = asyncio.get_running_loop()
@@ -334,7 +334,7 @@ async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.Mon
 @pytest.mark.stt_virtual_time
 async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that has recovered and refuses the key once more is news."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: (low + high) / 2)
     revoked = fails(APIStatusError("no", status_code=401))
     first = FakeSTT(revoked, provider="First")
     policies = Policies(

@@ -383,7 +383,7 @@ async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) 
 
 async def test_a_slow_provider_is_not_called_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was left for finals that come 3 s late, and still do, does not pass a probe."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: high)
     async with arena([Latency(3.0, at_time=6.0)]) as a:
         check(await play(a.stt, ReferenceSpeech.load("english").padded(1.0)))
     assert "provider_recovered" not in [e.name for e in a.events]
@@ -644,7 +644,7 @@ async def test_a_plugin_that_reconnects_by_itself(at: float) -> None:
     """A plugin whose own options are changed reconnects: its clock begins anew, and what was in
     flight is gone. That is a drop like any other."""
     async with arena(only=("deepgram",)) as a:
-        plugin = a.stt.provider_named("deepgram")
+        plugin = a.stt.providers[0]
         assert isinstance(plugin, deepgram.STT)
         loop = asyncio.get_running_loop()
         loop.call_later(at, functools.partial(plugin.update_options, keyterm=["Santos"]))

@@ -19,6 +19,7 @@ CORE_ORDER = (
     ("messages",),
     ("outbox",),
     ("audio",),
+    ("progress",),
     ("transcript",),
     ("health",),
     ("routing",),

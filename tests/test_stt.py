@@ -11,7 +11,15 @@ from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType, STTError
 from livekit.plugins import cartesia, deepgram
 
-from resilient_stt import ConfigurationError, Policies, ResilientSTT, RetryPolicy, Switched
+from resilient_stt import (
+    ConfigurationError,
+    Policies,
+    ResilientStream,
+    ResilientSTT,
+    RetryPolicy,
+    Switched,
+)
+from resilient_stt.setup import Setup
 
 from .support.fakes import (
     FakeStream,
@@ -43,9 +51,9 @@ def keyed() -> list[stt.STT[Any]]:
         ("cartesia", "providers must be a list of LiveKit STTs .* got str"),
         ({"cartesia": 1}, "providers must be a list of LiveKit STTs .* got dict"),
         (7, "providers must be a list of LiveKit STTs .* got int"),
-        (["cartesia"], "provider 0 is no livekit.agents.stt.STT but a str"),
-        ([cartesia.STT], "provider 0 is no .* but the class STT; call the class"),
-        ([None], "provider 0 is no .* but a NoneType"),
+        (["cartesia"], "provider 0 is not a livekit.agents.stt.STT but a str"),
+        ([cartesia.STT], "provider 0 is not .* but the class STT; call the class"),
+        ([None], "provider 0 is not .* but a NoneType"),
     ],
 )
 async def test_refuses_what_is_no_list_of_stts(providers: Any, told: str) -> None:
@@ -123,8 +131,7 @@ async def test_defaults(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
     made = ResilientSTT()
     assert repr(made) == "ResilientSTT(['cartesia', 'deepgram'], serving='cartesia')"
-    assert made.provider_named("cartesia").model == "ink-whisper"
-    assert made.provider_named("deepgram").model == "nova-3"
+    assert [p.model for p in made.providers] == ["ink-whisper", "nova-3"]
     assert not caplog.records
 
 
@@ -282,7 +289,7 @@ async def test_prewarms_the_first() -> None:
 
 
 async def test_labels_follow_who_serves() -> None:
-    """`model`, `traits` and `metrics_metadata` are those of the provider that serves."""
+    """`model`, `provider` and `metrics_metadata` are those of the provider that serves."""
     first = FakeSTT(fails(stt_error()), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), provider="Second")])
     assert (made.model, made.provider) == ("first-1", "First")
@@ -291,6 +298,101 @@ async def test_labels_follow_who_serves() -> None:
         await collect(stream)
     assert (made.model, made.provider) == ("second-1", "Second")
     assert made.metrics_metadata == {"model_name": "second-1", "model_provider": "Second"}
+
+
+class _Caller:
+    """Two sessions with one STT; the first provider drops the first stream that opens on it."""
+
+    def __init__(self) -> None:
+        self.first = FakeSTT(self._drops_once, provider="First")
+        self.made = ResilientSTT(
+            [self.first, FakeSTT(self._on_demand, provider="Second")], vad=None
+        )
+        self.say: dict[str, asyncio.Queue[str]] = {"First": asyncio.Queue()}
+        self.say["Second"] = asyncio.Queue()
+
+    async def _drops_once(self, stream: FakeStream) -> None:
+        if stream is self.first.streams[0]:
+            raise stt_error()
+        await self._on_demand(stream)
+
+    async def _on_demand(self, stream: FakeStream) -> None:
+        """Give a FINAL for each text that the test puts into the provider's queue."""
+        while True:
+            stream.final(await self.say[stream.fake.provider].get())
+
+    async def transcript(self, stream: stt.RecognizeStream, provider: str) -> None:
+        """Have a provider say something, and wait until it has come through the stream."""
+        self.say[provider].put_nowait("hi")
+        await anext(stream)
+
+
+async def test_each_stream_has_its_own_labels() -> None:
+    """A stream's labels are those of its own provider, whichever stream switched last."""
+    call = _Caller()
+    switched, usual = call.made.stream(), call.made.stream()
+    await call.transcript(switched, "Second")
+    await call.transcript(usual, "First")
+    for stream, model, provider in [(switched, "second-1", "Second"), (usual, "first-1", "First")]:
+        assert isinstance(stream, ResilientStream)
+        assert (stream.model, stream.provider) == (model, provider)
+        assert stream.metrics_metadata == {"model_name": model, "model_provider": provider}
+    await switched.aclose()
+    await usual.aclose()
+
+
+async def test_labels_are_those_of_the_stream_that_was_active_last() -> None:
+    """LiveKit reads them on the STT after a turn's last final; closed streams do not count."""
+    call = _Caller()
+    made = call.made
+    assert made.provider == "First", "before anything is open, the preferred one"
+    switched = made.stream()
+    await call.transcript(switched, "Second")
+    assert made.provider == "Second"
+    usual = made.stream()
+    assert made.provider == "First", "a stream that was just opened is the current one"
+    await call.transcript(switched, "Second")
+    assert made.provider == "Second", "a transcript makes its stream the current one"
+    await call.transcript(usual, "First")
+    assert (made.model, made.provider) == ("first-1", "First")
+    assert made.metrics_metadata == {"model_name": "first-1", "model_provider": "First"}
+    await usual.aclose()
+    assert made.provider == "Second", "the other one is still open"
+    await switched.aclose()
+    assert made.provider == "First", "with none open, the one that served last"
+
+
+# -- subclasses
+
+
+class _Named(ResilientSTT):
+    """What users do: another default and an attribute."""
+
+    def __init__(self, *args: Any, name: str = "mine", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.name = name
+
+
+async def test_a_subclass_is_made_from_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from_config` calls the subclass's constructor and returns its type."""
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
+    made = _Named.from_config(
+        {
+            "providers": {"d": {"plugin": "deepgram", "options": {"model": "nova-3"}}},
+            "routes": {"default": ["d"]},
+        },
+        language="en",
+    )
+    assert (type(made), made.name, made.model) == (_Named, "mine", "nova-3")
+
+
+async def test_a_setup_is_what_a_constructor_takes() -> None:
+    """Policies and a health store that are given beside a `Setup` replace its own."""
+    setup = Setup.from_objects([FakeSTT()], Policies(retry=RetryPolicy(outage_limit=7.0)))
+    assert ResilientSTT(setup).policies.retry.outage_limit == 7.0
+    given = Policies(retry=RetryPolicy(outage_limit=9.0))
+    made = ResilientSTT(setup, policies=given, attempt_timeout=3.0)
+    assert (made.policies.retry.outage_limit, made.policies.retry.connect_timeout) == (9.0, 3.0)
 
 
 async def test_metrics_are_forwarded_once() -> None:
@@ -327,7 +429,7 @@ async def test_recognize_counts_audio_once() -> None:
 
 
 async def test_failures_are_recoverable_errors() -> None:
-    """A provider's failure is an `configuration_error` event that does not count towards closing a session."""
+    """A provider's failure is an `error` event that does not count towards closing a session."""
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"))])
     errors: list[STTError] = []
     made.on("error", errors.append)

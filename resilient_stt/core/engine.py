@@ -83,6 +83,7 @@ from .messages import (
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    VoiceActivityLost,
 )
 from .outbox import Outbox
 from .output.committer import Committer
@@ -92,7 +93,7 @@ from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
-from .transcript.overlap import TranscriptHistory
+from .transcript.history import TranscriptHistory
 
 
 class FailoverEngine:
@@ -201,7 +202,14 @@ class FailoverEngine:
         match message:
             case StreamOpened():
                 self._open_stream(now)
-            case AudioPushed() | FlushRequested() | InputEnded() | SpeechStarted() | SpeechEnded():
+            case (
+                AudioPushed()
+                | FlushRequested()
+                | InputEnded()
+                | SpeechStarted()
+                | SpeechEnded()
+                | VoiceActivityLost()
+            ):
                 self._on_audio_input(message, now)
             case OptionsChanged(provider):
                 self._reopen_for_options(provider, now)
@@ -262,6 +270,12 @@ class FailoverEngine:
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
+            case VoiceActivityLost():
+                # Open speech ends here; from here on the stream is one that never had any VAD.
+                if self._ledger.speaking:
+                    self._ledger.speech_ended(self._ledger.end)
+                    self._probe.speech_ended(now)
+                self._ledger.vad_enabled = False
             case InputEnded():
                 self._pool.end_input()
                 self._probe.cancel(now)
@@ -433,7 +447,9 @@ class FailoverEngine:
         target: ProviderTraits | None
         if hedge is not None:
             target = hedge.traits
-            is_news = self._selector.record_failure(failed, failure, now)
+            is_news = self._selector.record_failure(
+                failed.name, failure.kind, failure.retry_after, now
+            )
         else:
             worked = self._seconds_worked(connection, now)
             target, is_news = self._selector.on_failure(failed, failure, worked, now)

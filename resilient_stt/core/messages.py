@@ -93,6 +93,11 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceActivityLost:
+    """Local voice activity is off from here on: open speech ends, and all audio may be speech."""
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsChanged:
     """A provider has other options from now on, for which its plugin reconnects open streams.
 
@@ -151,7 +156,9 @@ class DeadlineReached:
     backoff: float = 0.0
 
 
-AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
+AudioInput = (
+    AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded | VoiceActivityLost
+)
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
 ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
@@ -174,7 +181,7 @@ class Role(StrEnum):
     """It is sent the audio of a silent active connection, to find out whether there are words. Its
     transcripts are held until it is promoted."""
     RECONNECT = "reconnect"
-    """It is one of those that are tried in an outage; the first one that tells words is promoted."""
+    """It is tried in an outage, perhaps beside others; the first that tells words is promoted."""
     PROBE = "probe"
     """It tests a provider that recovers; its transcripts are never emitted."""
 

@@ -134,7 +134,7 @@ async def test_one_that_cannot_stream_is_wrapped() -> None:
         assert (traits.final_timeout, traits.end_of_turn_timeout) == (2.5, 0.0)
     assert plugin_of(adapter) == "own"
     made = ResilientSTT([batch], vad=vad)
-    assert made.names == {"own"}
+    assert set(made._runtime.providers) == {"own"}
     await made.aclose()
     await adapter.aclose()
 

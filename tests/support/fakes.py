@@ -186,7 +186,7 @@ def routed(
         routes={key: tuple(names) for key, names in routes.items()},
         policies=policies or Policies(),
     )
-    return ResilientSTT._planned(plan, **options)
+    return ResilientSTT(plan, **options)
 
 
 def says(text: str, **data: Any) -> Behaviour:

@@ -59,12 +59,12 @@ class ConfiguredChain:
             for name, server in servers.items()
         }
         # of other routes no provider has to be made
-        config = _loaded(self.source).routed({DEFAULT: self.names})
+        config = _loaded(self.source).with_routes({DEFAULT: self.names})
         # what fakes do is nothing that a fleet should know
-        plan = replace(Setup.from_config(config.having(options)), health_store=MemoryHealth())
+        plan = replace(Setup.from_config(config.with_options(options)), health_store=MemoryHealth())
         if policies:
             plan = replace(plan, policies=policies)
-        return ResilientSTT._planned(plan, language=self.language)
+        return ResilientSTT(plan, language=self.language)
 
 
 def configured(source: str | None, language: str) -> ConfiguredChain:

@@ -17,7 +17,8 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import aio
 
 from ...core.events import Event, OutageEnded, OutageStarted, Switched
-from ...stt import EventName, ResilientSTT
+from ...runtime import EventName
+from ...stt import ResilientSTT
 from ...testing.harness.play import Played, play
 from ...testing.harness.score import Final, Score, score
 from ...testing.speech.reference import ReferenceSpeech

@@ -175,7 +175,7 @@ def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
         policies=policies,
         retranscribe=schedule.retranscribe,
     )
-    return ResilientSTT._planned(plan, vad=_Voice)
+    return ResilientSTT(plan, vad=_Voice)
 
 
 def _routes(schedule: Schedule, names: list[str]) -> dict[str, tuple[str, ...]]:
@@ -375,8 +375,8 @@ class _CallObserver:
         # a final that is held back may be told when its provider has long failed
         held = self._made.policies.routing.max_hold if self._schedule.retranscribe else 0.0
         for name, at in self._told.items():
-            breaker = self._made._health[name].breaker
-            slow = breaker._for_slowness
+            breaker = self._made._runtime.health[name].breaker
+            slow = breaker._opened_for_slowness
             if at - held > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
                 yield f"{name} serves, and is left alone: {breaker!r}"
 

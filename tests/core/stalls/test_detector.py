@@ -14,12 +14,12 @@ from resilient_stt.core.connections.connection import (
 )
 from resilient_stt.core.connections.sender import LAST_WORD_MARGIN, PROCESSING_RATE
 from resilient_stt.core.events import StallReason
-from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
+from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 from ...support.pools import pool_of
 
@@ -63,7 +63,7 @@ def ledger_of(
 def latency_of(p99: float | None) -> FinalLatency:
     latency = FinalLatency()
     if p99 is not None:
-        for _ in range(MIN_SAMPLES):
+        for _ in range(POLICY.min_latency_samples):
             latency.add(p99)
     return latency
 
