@@ -202,15 +202,10 @@ class FailoverEngine:
         match message:
             case StreamOpened():
                 self._open_stream(now)
-            case (
-                AudioPushed()
-                | FlushRequested()
-                | InputEnded()
-                | SpeechStarted()
-                | SpeechEnded()
-                | VoiceActivityLost()
-            ):
+            case AudioPushed() | FlushRequested() | InputEnded() | SpeechStarted() | SpeechEnded():
                 self._on_audio_input(message, now)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
             case OptionsChanged(provider):
                 self._reopen_for_options(provider, now)
             case LanguageChanged(language):
@@ -270,12 +265,6 @@ class FailoverEngine:
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
-            case VoiceActivityLost():
-                # Open speech ends here; from here on the stream is one that never had any VAD.
-                if self._ledger.speaking:
-                    self._ledger.speech_ended(self._ledger.end)
-                    self._probe.speech_ended(now)
-                self._ledger.vad_enabled = False
             case InputEnded():
                 self._pool.end_input()
                 self._probe.cancel(now)
@@ -291,6 +280,13 @@ class FailoverEngine:
         active = self._pool.active
         if active and active.traits.name == provider:
             self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
+
+    def _on_voice_activity_lost(self, now: float) -> None:
+        """End open speech here, and decide from here on as a stream that never had any VAD."""
+        if self._ledger.speaking:
+            self._ledger.speech_ended(self._ledger.end)
+            self._probe.speech_ended(now)
+        self._ledger.vad_enabled = False
 
     # -- what a connection does
 

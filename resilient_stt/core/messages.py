@@ -156,16 +156,20 @@ class DeadlineReached:
     backoff: float = 0.0
 
 
-AudioInput = (
-    AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded | VoiceActivityLost
-)
+AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
 ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
 """What the stream of one connection does."""
 
 Input = (
-    StreamOpened | AudioInput | OptionsChanged | LanguageChanged | ConnectionInput | DeadlineReached
+    StreamOpened
+    | AudioInput
+    | VoiceActivityLost
+    | OptionsChanged
+    | LanguageChanged
+    | ConnectionInput
+    | DeadlineReached
 )
 
 

@@ -67,6 +67,11 @@ class RetryPolicy(_Checked):
     max_concurrent_attempts: int = 3
     """Connections to one provider that may be tried at the same time in an outage. With one only,
     an attempt that hangs would delay the next."""
+    wait_floor: Seconds = 0.25
+    """Shortest jittered wait; half of `wait_max` if that is less. It bounds how often one provider
+    is tried in a long outage; the first attempts of an outage come sooner."""
+    recovery_attempts: int = 5
+    """How often a provider that failed at a buffer is tried again with it in the background."""
 
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
