@@ -1,49 +1,67 @@
-"""Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail."""
+"""Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail.
 
-from .core.events import (
-    AudioLost,
-    Event,
-    HedgeFinished,
-    LanguageRouted,
-    OutageEnded,
-    OutageStarted,
-    ProviderFailed,
-    ProviderRecovered,
-    Replayed,
-    Switched,
-)
-from .core.policy import (
-    BreakerPolicy,
-    FailbackPolicy,
-    Pace,
-    Policies,
-    ReplayPolicy,
-    RetryPolicy,
-    RoutingPolicy,
-    WatchdogPolicy,
-)
-from .errors import (
-    AudioFormatError,
-    ConfigurationError,
-    ResilientSTTError,
-    SpeechDetectorError,
-    StreamClosedError,
-)
-from .fleet import HealthStore, MemoryHealth, RedisHealth
-from .livekit.usage import UsageMetadata
-from .livekit.vad import SpeechDetector, SpeechEdge
-from .stream import ResilientStream
-from .stt import ResilientSTT
+Names are imported when they are first used: whoever needs only the events, the policies or the
+decision core (`resilient_stt.core`) imports neither LiveKit nor aiohttp.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.events import (
+        AudioLossReason,
+        AudioLost,
+        ErrorKind,
+        Event,
+        HedgeFinished,
+        HedgeOutcome,
+        LanguageReason,
+        LanguageRouted,
+        OutageEnded,
+        OutageStarted,
+        ProviderFailed,
+        ProviderRecovered,
+        Replayed,
+        StallReason,
+        Switched,
+        SwitchReason,
+    )
+    from .core.policy import (
+        BreakerPolicy,
+        FailbackPolicy,
+        Pace,
+        Policies,
+        ReplayPolicy,
+        RetryPolicy,
+        RoutingPolicy,
+        WatchdogPolicy,
+    )
+    from .errors import (
+        AudioFormatError,
+        ConfigurationError,
+        ResilientSTTError,
+        SpeechDetectorError,
+        StreamClosedError,
+    )
+    from .fleet import HealthStore, MemoryHealth, RedisHealth
+    from .livekit.usage import UsageMetadata
+    from .livekit.vad import SpeechDetector, SpeechEdge
+    from .stream import ResilientStream
+    from .stt import ResilientSTT
 
 __all__ = [
     "AudioFormatError",
+    "AudioLossReason",
     "AudioLost",
     "BreakerPolicy",
     "ConfigurationError",
+    "ErrorKind",
     "Event",
     "FailbackPolicy",
     "HealthStore",
     "HedgeFinished",
+    "HedgeOutcome",
+    "LanguageReason",
     "LanguageRouted",
     "MemoryHealth",
     "OutageEnded",
@@ -63,8 +81,77 @@ __all__ = [
     "SpeechDetector",
     "SpeechDetectorError",
     "SpeechEdge",
+    "StallReason",
     "StreamClosedError",
+    "SwitchReason",
     "Switched",
     "UsageMetadata",
     "WatchdogPolicy",
 ]
+
+_NAMES_BY_MODULE = {
+    ".core.events": (
+        "AudioLossReason",
+        "AudioLost",
+        "ErrorKind",
+        "Event",
+        "HedgeFinished",
+        "HedgeOutcome",
+        "LanguageReason",
+        "LanguageRouted",
+        "OutageEnded",
+        "OutageStarted",
+        "ProviderFailed",
+        "ProviderRecovered",
+        "Replayed",
+        "StallReason",
+        "SwitchReason",
+        "Switched",
+    ),
+    ".core.policy": (
+        "BreakerPolicy",
+        "FailbackPolicy",
+        "Pace",
+        "Policies",
+        "ReplayPolicy",
+        "RetryPolicy",
+        "RoutingPolicy",
+        "WatchdogPolicy",
+    ),
+    ".errors": (
+        "AudioFormatError",
+        "ConfigurationError",
+        "ResilientSTTError",
+        "SpeechDetectorError",
+        "StreamClosedError",
+    ),
+    ".fleet": (
+        "HealthStore",
+        "MemoryHealth",
+        "RedisHealth",
+    ),
+    ".livekit.usage": ("UsageMetadata",),
+    ".livekit.vad": (
+        "SpeechDetector",
+        "SpeechEdge",
+    ),
+    ".stream": ("ResilientStream",),
+    ".stt": ("ResilientSTT",),
+}
+_MODULES = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name of the package
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module when it is first used."""
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(module, __name__), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

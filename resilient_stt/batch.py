@@ -16,14 +16,15 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .core.messages import ACCOUNT_ERRORS, ErrorKind, ReportAvailability, Role
+from .core.events import ErrorKind
+from .core.messages import ACCOUNT_ERRORS, ReportAvailability, Role
 from .core.policy import ProviderTraits
 from .core.routing.selector import ProviderSelector
 from .core.transcript import coverage
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .livekit.connection import CLOSE_TIMEOUT
 from .livekit.normalize import normalize
+from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.usage import UsageTag, current
 from .observe import logger
 from .runtime import Runtime

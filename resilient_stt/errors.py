@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import aiohttp
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-from .core.messages import ErrorKind
+from .core.events import ErrorKind
 
 __all__ = [
     "AudioFormatError",

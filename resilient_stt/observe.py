@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from enum import StrEnum
 
 import structlog
 
@@ -27,7 +28,7 @@ _LEVELS: dict[type[Event], int] = {
 
 def log_event(event: Event) -> None:
     """Write one event to the log; events never contain API keys or transcripts."""
-    fields = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(event).items()}
+    fields = {name: _plain(value) for name, value in asdict(event).items()}
     level, message = _LEVELS.get(type(event), logging.INFO), event.name.replace("_", " ")
     if isinstance(event, ProviderFailed):
         if event.reason in ACCOUNT_ERRORS:
@@ -36,3 +37,10 @@ def log_event(event: Event) -> None:
             # also in the message: most formatters other than LiveKit's leave the fields out
             message = f"{message}: {event.provider} ({event.reason}): {event.advice}"
     logger.log(level, message, **fields)
+
+
+def _plain(value: object) -> object:
+    """Return what a log record should hold: milliseconds, and strings where there are enums."""
+    if isinstance(value, float):
+        return round(value, 3)
+    return value.value if isinstance(value, StrEnum) else value

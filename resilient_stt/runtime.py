@@ -20,6 +20,7 @@ from livekit.agents.vad import VAD
 from .arguments import detector_factory
 from .core.events import Event, ProviderFailed
 from .core.health.breaker import Breaker
+from .core.health.latency import FinalLatency
 from .core.health.provider import ProviderHealth, advice
 from .core.hedging.budget import HedgeBudget
 from .errors import ConfigurationError, Failure, SpeechDetectorError
@@ -85,7 +86,10 @@ class Runtime:
         """By name; those that cannot stream by themselves are wrapped in a `StreamAdapter`."""
         self.health = {
             # one draw per provider and process: the processes of a fleet do not probe in step
-            name: ProviderHealth(Breaker(setup.policies.breaker, jitter=random.uniform(-1, 1)))
+            name: ProviderHealth(
+                Breaker(setup.policies.breaker, jitter=random.uniform(-1, 1)),
+                FinalLatency(setup.policies.watchdog.min_latency_samples),
+            )
             for name in self.providers
         }
         self._health_sync = setup.health_store.sync(
@@ -152,7 +156,7 @@ class Runtime:
         self._emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # recoverable: another provider takes over
-            why = f"{event.reason} ({event.detail})"
+            why = f"{event.reason} ({event.trigger or event.detail})"
             reported = f"{why}: {event.advice}" if event.advice else why
             self._emit_error(APIConnectionError(f"{event.provider}: {reported}"))
 
@@ -162,7 +166,7 @@ class Runtime:
             ProviderFailed(
                 at=0.0,
                 provider=name,
-                reason=failure.kind.value,
+                reason=failure.kind,
                 detail=failure.detail,
                 advice=advice(self.setup.traits[name], failure.kind, self.policies.breaker),
             )

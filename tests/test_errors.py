@@ -9,7 +9,7 @@ import pytest
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from resilient_stt import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
-from resilient_stt.core.messages import ErrorKind
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.errors import Failure, classify, lacks_http_session, no_http_session, retry_after
 
 SECRET = "sk-secret and what the caller said"

@@ -6,21 +6,29 @@ import dataclasses
 import inspect
 from typing import get_args
 
+import pytest
+
 import resilient_stt
 from resilient_stt import Event
 from resilient_stt.runtime import EventName
 
 NAMES = {
     "AudioFormatError",
+    "AudioLossReason",
     "AudioLost",
     "BreakerPolicy",
     "ConfigurationError",
-    "OutageStarted",
+    "ErrorKind",
     "Event",
     "FailbackPolicy",
     "HealthStore",
+    "HedgeFinished",
+    "HedgeOutcome",
+    "LanguageReason",
     "LanguageRouted",
     "MemoryHealth",
+    "OutageEnded",
+    "OutageStarted",
     "Pace",
     "Policies",
     "ProviderFailed",
@@ -31,14 +39,14 @@ NAMES = {
     "ResilientSTT",
     "ResilientSTTError",
     "ResilientStream",
-    "OutageEnded",
     "RetryPolicy",
     "RoutingPolicy",
-    "HedgeFinished",
     "SpeechDetector",
     "SpeechDetectorError",
     "SpeechEdge",
+    "StallReason",
     "StreamClosedError",
+    "SwitchReason",
     "Switched",
     "UsageMetadata",
     "WatchdogPolicy",
@@ -107,3 +115,10 @@ def test_every_policy_is_exported() -> None:
     for field in dataclasses.fields(resilient_stt.Policies):
         kind = type(getattr(resilient_stt.Policies(), field.name))
         assert getattr(resilient_stt, kind.__name__) is kind
+
+
+def test_unknown_names_are_refused() -> None:
+    """The package imports lazily, and still refuses a name that it does not have."""
+    with pytest.raises(AttributeError, match="has no attribute 'ResilientST'"):
+        resilient_stt.ResilientST  # type: ignore[attr-defined]  # noqa: B018
+    assert set(dir(resilient_stt)) >= NAMES

@@ -176,5 +176,5 @@ async def test_a_language_given_in_mid_call(second: int) -> None:
     assert run.played.error is None
     words = [w for final in run.played.finals for w in final.text.split()]
     assert len(words) == len(speech.words), words
-    assert [e.reason for e in run.routed] == ["asked"]
+    assert [e.reason for e in run.routed] == ["requested"]
     assert run.played.balanced

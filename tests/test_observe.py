@@ -15,11 +15,15 @@ from livekit.agents import APIConnectionError, APIStatusError
 from livekit.agents.stt import STTError
 
 from resilient_stt import (
+    AudioLossReason,
     AudioLost,
     BreakerPolicy,
+    ErrorKind,
     Event,
     FailbackPolicy,
     HedgeFinished,
+    HedgeOutcome,
+    LanguageReason,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
@@ -29,6 +33,7 @@ from resilient_stt import (
     Replayed,
     ResilientSTT,
     RetryPolicy,
+    StallReason,
     Switched,
 )
 from resilient_stt.observe import log_event
@@ -68,24 +73,34 @@ LIVEKITS: tuple[EventName | Literal["error", "metrics_collected"], ...] = (
 )
 
 EVENTS: list[tuple[Event, int, str]] = [
-    (ProviderFailed(at=1.0, provider="a", reason="dropped", detail="X"), 30, "provider failed"),
     (
-        ProviderFailed(at=1.0, provider="a", reason="stalled", detail="final_overdue"),
+        ProviderFailed(at=1.0, provider="a", reason=ErrorKind.DROPPED, detail="X"),
         30,
         "provider failed",
     ),
     (
-        ProviderFailed(at=1.0, provider="a", reason="auth", detail="X 401", advice="check A_KEY"),
+        ProviderFailed(
+            at=1.0, provider="a", reason=ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE
+        ),
+        30,
+        "provider failed",
+    ),
+    (
+        ProviderFailed(
+            at=1.0, provider="a", reason=ErrorKind.AUTH, detail="X 401", advice="check A_KEY"
+        ),
         40,
         "provider failed: a (auth): check A_KEY",
     ),
     (
-        ProviderFailed(at=1.0, provider="a", reason="quota", detail="X 402"),
+        ProviderFailed(at=1.0, provider="a", reason=ErrorKind.QUOTA, detail="X 402"),
         40,
         "provider failed",
     ),
     (
-        Switched(at=1.0, from_provider="a", to_provider="b", reason="dropped", replay_from=0.5),
+        Switched(
+            at=1.0, from_provider="a", to_provider="b", reason=ErrorKind.DROPPED, replay_from=0.5
+        ),
         20,
         "switched",
     ),
@@ -96,21 +111,21 @@ EVENTS: list[tuple[Event, int, str]] = [
     ),
     (OutageStarted(at=1.0), 40, "outage started"),
     (OutageEnded(at=1.0, provider="a", duration=2.0), 20, "outage ended"),
-    (AudioLost(at=1.0, seconds=3.0), 40, "audio lost"),
+    (AudioLost(at=1.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED), 40, "audio lost"),
     *(
         (
             HedgeFinished(
                 at=1.0,
                 provider="a",
                 hedge_provider="b",
-                trigger="final_overdue",
+                trigger=StallReason.FINAL_OVERDUE,
                 outcome=v,
                 seconds=2.0,
             ),
             20,
             "hedge finished",
         )
-        for v in ("promoted", "primary_recovered", "no_speech")
+        for v in HedgeOutcome
     ),
     (ProviderRecovered(at=1.0, provider="a"), 20, "provider recovered"),
     (
@@ -120,7 +135,7 @@ EVENTS: list[tuple[Event, int, str]] = [
             language="es",
             route="es",
             providers=("b", "a"),
-            reason="asked",
+            reason=LanguageReason.REQUESTED,
         ),
         20,
         "language routed",
@@ -143,7 +158,7 @@ def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptur
 
 def test_times_are_rounded(caplog: pytest.LogCaptureFixture) -> None:
     """Times are logged to the millisecond."""
-    log_event(AudioLost(at=1.23456789, seconds=2.0))
+    log_event(AudioLost(at=1.23456789, seconds=2.0, reason=AudioLossReason.WINDOW_EXCEEDED))
     assert caplog.records[0].__dict__["at"] == 1.235
 
 

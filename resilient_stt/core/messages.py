@@ -5,22 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .events import Event
-
-
-class ErrorKind(StrEnum):
-    """Why a leg failed, as far as a decision depends on it."""
-
-    AUTH = "auth"
-    QUOTA = "quota"
-    RATE_LIMITED = "rate_limited"
-    BAD_REQUEST = "bad_request"
-    CONNECT = "connect"
-    DROPPED = "dropped"
-    STALLED = "stalled"
-    SERVER = "server"
-    PROTOCOL = "protocol"
-
+from .events import ErrorKind, Event, StallReason
 
 ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 """What only the account's owner can mend."""
@@ -131,13 +116,18 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFailed:
-    """A leg's stream raised. `backoff`: what the retry strategy drew, should a wait be needed."""
+    """A connection's stream raised.
+
+    `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
+    engine itself takes an open connection for failed.
+    """
 
     connection: int
     kind: ErrorKind
     detail: str = ""
     retry_after: float | None = None
     backoff: float = 0.0
+    trigger: StallReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +145,19 @@ class DeadlineReached:
     backoff: float = 0.0
 
 
+AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
+"""What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
+
+ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+"""What the stream of one connection does."""
+
 Input = (
     StreamOpened
-    | AudioPushed
-    | FlushRequested
-    | InputEnded
-    | SpeechStarted
-    | SpeechEnded
+    | AudioInput
     | VoiceActivityLost
     | OptionsChanged
     | LanguageChanged
-    | ProviderEvent
-    | ConnectionFailed
-    | ConnectionEnded
+    | ConnectionInput
     | DeadlineReached
 )
 

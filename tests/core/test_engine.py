@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import OutageStarted, ProviderFailed, Replayed, Switched
+from resilient_stt.core.events import ErrorKind, OutageStarted, ProviderFailed, Replayed, Switched
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -21,7 +21,6 @@ from resilient_stt.core.messages import (
     DeadlineReached,
     Emit,
     EndInput,
-    ErrorKind,
     EventKind,
     Finish,
     FlushConnection,
@@ -165,7 +164,7 @@ def test_dropped_once() -> None:
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
     assert events(sim, ProviderFailed) == [
-        ProviderFailed(at=3.0, provider="a", reason="dropped", detail="drop")
+        ProviderFailed(at=3.0, provider="a", reason=ErrorKind.DROPPED, detail="drop")
     ]
     (switched,) = events(sim, Switched)
     assert (switched.from_provider, switched.to_provider) == ("a", "a")
@@ -622,7 +621,7 @@ def test_impossible_inputs(before: list[Input], event: Input) -> None:
 def test_a_session_shows_its_state() -> None:
     """The repr tells where a session stands."""
     session = alone()
-    assert repr(session).startswith("FailoverEngine(ConnectionPool([], AudioLedger(start=0")
+    assert repr(session).startswith("FailoverEngine(ConnectionPool([], LossTracker(gone=0")
     session.handle(StreamOpened(), 0.0)
     assert "a#0 active" in repr(session)
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +111,26 @@ def test_purity_is_not_mistaken() -> None:
         "line 4: from ..events import",
         "line 5: from .inputs import",
     ]
+
+
+def test_core_is_imported_without_the_shell() -> None:
+    """The core can be used alone: it loads neither LiveKit nor aiohttp, nor any other module."""
+    modules = [
+        ".".join(path.relative_to(CORE.parents[1]).with_suffix("").parts)
+        for path in sorted(CORE.rglob("*.py"))
+    ]
+    script = (
+        "import importlib, json, sys\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = set(json.loads(output))
+    assert set(modules) <= loaded
+    foreign = {name.partition(".")[0] for name in loaded} & {"aiohttp", "livekit", "structlog"}
+    assert foreign == set()
+    ours = {name for name in loaded if name.startswith("resilient_stt.")}
+    assert {name for name in ours if not name.startswith("resilient_stt.core")} == set()

@@ -235,7 +235,7 @@ BROKEN: dict[str, Broken] = {
     "store-number": _yaml(P + "health: {store: 7}\n", "health.store: must be memory, or the URL"),
     "redis-scheme": _yaml(
         P + "health: {store: 'reds://:s3cr3t@host'}\n",
-        "line 2: health.store: the URL of a Redis begins with redis://, rediss:// or unix://",
+        "line 2: health.store: the URL of a Redis must begin with redis://, rediss:// or unix://",
     ),
     "redis-host": _yaml(
         P + "health: {store: 'redis://:s3cr3t@'}\n",
@@ -243,26 +243,29 @@ BROKEN: dict[str, Broken] = {
     ),
     "redis-port": _yaml(
         P + "health: {store: 'redis://:s3cr3t/word@host'}\n",
-        "health.store: no valid URL of a Redis: it is redis://HOST:PORT/DB",
+        "health.store: this is not a valid URL of a Redis: write redis://HOST:PORT/DB",
         "special characters in a user or password are written as %40 for @",
     ),
     "redis-fragment": _yaml(
-        P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "no valid URL of a Redis"
+        P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "not a valid URL of a Redis"
     ),
     "redis-database": _yaml(
-        P + "health: {store: 'redis://:s3cr3t@host/one'}\n", "URL of a Redis ends with a number"
+        P + "health: {store: 'redis://:s3cr3t@host/one'}\n",
+        "URL of a Redis must end with the number of a database",
     ),
     "redis-option": _yaml(
         P + "health: {store: 'redis://:s3cr3t@host?tiemout=3'}\n", "has options (behind the ?)"
     ),
     "redis-space": _yaml(
-        P + "health: {store: 'redis://:s3cr3t word@host'}\n", "the URL of a Redis has no spaces"
+        P + "health: {store: 'redis://:s3cr3t word@host'}\n",
+        "the URL of a Redis must not contain spaces",
     ),
     "redis-socket": _yaml(
         P + "health: {store: 'unix://:s3cr3t@'}\n", "needs its path: unix:///PATH"
     ),
     "redis-variable": _yaml(
-        P + "health: {store: 'redis://:${SECRET_VALUE}@host:port/0'}\n", "no valid URL of a Redis"
+        P + "health: {store: 'redis://:${SECRET_VALUE}@host:port/0'}\n",
+        "not a valid URL of a Redis",
     ),
     # -- plugins
     "no-plugin": _yaml(_of_provider("{options: {}}"), "providers.d: 'plugin' is missing"),

@@ -8,11 +8,11 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import AudioLost, Event
+from resilient_stt.core.events import AudioLost, ErrorKind, Event
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
-from resilient_stt.core.messages import ErrorKind, EventKind
+from resilient_stt.core.messages import EventKind
 from resilient_stt.core.policy import Pace, Policies, ProviderTraits, ReplayPolicy
 
 from .simulator import (

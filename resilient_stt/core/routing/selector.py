@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from ..events import ErrorKind
 from ..health.breaker import PREFERENCE, BreakerState
 from ..health.provider import ProviderHealth
-from ..messages import ConnectionFailed, ErrorKind, ReportAvailability
+from ..messages import ConnectionFailed, ReportAvailability
 from ..policy import ProviderTraits, RetryPolicy
 from .retry_budget import RetryBudget
 
@@ -67,7 +68,7 @@ class ProviderSelector:
 
     def mark_recovered(self, name: str) -> list[ReportAvailability]:
         """Record that text or probes proved a provider healthy; return what to report."""
-        self._health[name].credentials_reported = False
+        self._health[name].account_error_reported = False
         return self._set_available(name, True)
 
     def mark_unavailable(self, name: str) -> list[ReportAvailability]:
@@ -87,7 +88,9 @@ class ProviderSelector:
             self._rejected.add(name)
         health.breaker.record_failure(kind, now, retry_after)
         self._failed.add(name)
-        return health.note_failure(kind)
+        unreported = health.should_report(kind)
+        health.record_reported(kind)
+        return unreported
 
     def spend_reconnect(self, name: str) -> None:
         """Take a reconnect off a provider's budget; `may_reconnect` must have allowed it."""
@@ -165,7 +168,7 @@ class ProviderSelector:
     def failback_candidate(self, active: ProviderTraits, now: float) -> ProviderTraits | None:
         """Choose the first provider preferred over `active` whose health is proven, if any."""
         for provider in self._preferred_over(active):
-            proven = self._health[provider.name].breaker.is_proven(now)
+            proven = self._health[provider.name].breaker.is_proven()
             if proven and self._is_eligible(provider, now):
                 return provider
         return None

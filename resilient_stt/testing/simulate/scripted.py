@@ -1,19 +1,20 @@
-"""A LiveKit STT in process that knows only the audio it was sent, and fails as its script says.
+"""A LiveKit STT in this process that knows only the audio it is sent, and fails as its script says.
 
-Audio is code here: the samples of a word hold its number, those of noise are negative, silence is
-zero. A word that was heard whole comes back as it is; one that was heard in part as a fragment. So
-a lost, repeated or clipped word shows in the text.
+Audio is a code: the samples of a word are its number, samples of noise are negative, silence is
+zero. A word that arrived whole is transcribed as it is, a word that arrived in part as a fragment.
+So the text shows each word that was lost, repeated or clipped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from livekit import rtc
@@ -33,18 +34,19 @@ from ...livekit.compat import capabilities, input_ended, output_ended, pushed, s
 from .schedule import FaultSpec, Point, ProviderScript, Schedule
 
 RATE = 1000
-"""Hz: a millisecond is as short as anything in a schedule."""
+"""Hz. One millisecond is the shortest time in a schedule."""
 NOISE = -1
 NOTICED = 0.1
-"""Seconds of a clipped word from which a recogniser writes something."""
+"""Seconds of a clipped word from which on a recognizer writes something."""
 _ENDED_AFTER = 0.05037
-"""Seconds from the last transcript to the end of a stream: at a moment at which nothing else is, or
-its end and the caller's own would cross unseen."""
+"""Seconds from the last transcript to the end of a stream. No other time of a simulation has this
+fraction: if the provider's end and the caller's came at one moment, it would be left to chance
+which of them came first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A stretch of one sample value; `start` and `end` are samples."""
+    """A stretch of samples with one value, from `start` to `end`."""
 
     value: int
     start: int
@@ -52,7 +54,7 @@ class Sound:
 
 
 def sounds(schedule: Schedule) -> Iterator[Sound]:
-    """What is to be heard in a schedule, in order."""
+    """Yield the words and noises of a schedule, in order."""
     at, number = 0, 0
     for piece in schedule.pieces:
         at += round(piece.before * RATE)
@@ -71,27 +73,27 @@ def audio(schedule: Schedule) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 
 def runs(frame: rtc.AudioFrame) -> Iterator[tuple[int, int]]:
-    """Stretches of one value in a frame, as (value, samples)."""
+    """Yield the stretches of one value in a frame, as (value, number of samples)."""
     for value, group in groupby(memoryview(frame.data).cast("B").cast("h")):
         yield value, sum(1 for _ in group)
 
 
-class Call:
-    """What the providers of one run share: the truth, and the clock."""
+class SimulatedCall:
+    """What the providers of one call share: what is spoken, and the clock."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.texts = dict(enumerate(schedule.words, start=1))
-        turns = schedule.turns
+        turns = schedule.spanish_from
         self.languages = {
             s.value: "es" if turns is not None and s.start >= turns * RATE else "en"
             for s in sounds(schedule)
         }
-        """What each word is said in."""
+        """The language of each word, by its number."""
         self.lengths = {s.value: s.end - s.start for s in sounds(schedule) if s.value != NOISE}
         self.begun = asyncio.get_running_loop().time()
         self.streams: list[ScriptedStream] = []
-        """All that were ever opened."""
+        """All streams that were opened, in order."""
 
     @property
     def now(self) -> float:
@@ -100,9 +102,9 @@ class Call:
 
 
 class ScriptedSTT(stt.STT[str]):
-    """A provider that does what its `Script` says."""
+    """A provider that behaves as a `ProviderScript` says."""
 
-    def __init__(self, name: str, script: ProviderScript, call: Call) -> None:
+    def __init__(self, name: str, script: ProviderScript, call: SimulatedCall) -> None:
         super().__init__(
             capabilities=capabilities(
                 streaming=True,
@@ -113,7 +115,7 @@ class ScriptedSTT(stt.STT[str]):
         self.name = name
         self.script = script
         self.call = call
-        self._mishaps = iter(script.faults)
+        self._faults = iter(script.faults)
 
     @property
     def model(self) -> str:
@@ -124,7 +126,7 @@ class ScriptedSTT(stt.STT[str]):
         return self.name
 
     def down_until(self) -> float | None:
-        """Until which second of the call it is down, if it is."""
+        """The second of the call at which it is up again; None if it is up."""
         now = self.call.now
         return next((until for since, until in self.script.down if since <= now < until), None)
 
@@ -134,10 +136,10 @@ class ScriptedSTT(stt.STT[str]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> ScriptedStream:
-        mishap = next(self._mishaps, None)
-        if mishap and mishap.at == "stream":
-            raise failure(mishap.kind)
-        return ScriptedStream(self, mishap, conn_options, language)
+        fault = next(self._faults, None)
+        if fault and fault.at == "stream":
+            raise failure(fault.kind)
+        return ScriptedStream(self, fault, conn_options, language)
 
     async def _recognize_impl(
         self,
@@ -155,29 +157,30 @@ class ScriptedStream(stt.RecognizeStream):
     def __init__(
         self,
         of: ScriptedSTT,
-        mishap: FaultSpec | None,
+        fault: FaultSpec | None,
         conn_options: APIConnectOptions,
         language: NotGivenOr[str],
     ) -> None:
         super().__init__(stt=of, conn_options=conn_options)
         self._of = of
         self._script = of.script
-        self._mishap = mishap
+        self._fault = fault
         self._language = language if is_given(language) else "en"
         self._patience = conn_options.timeout
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._busy = 0.0
-        """When it will have heard what it was sent, on the loop's clock."""
+        """The time on the loop's clock at which it has processed all audio it was sent."""
         self._mute_until = 0.0
-        self._held: list[stt.SpeechEvent] = []
+        self._withheld: list[stt.SpeechEvent] = []
         self._due: deque[ScriptedTranscript] = deque()
-        """What it is about to say: timers of one moment come in any order."""
-        self._lies = False
-        self._loses = False
-        """Its next final is left out."""
-        self._hung_up = False
+        """Transcripts that are about to be emitted. Timers of one moment fire in any order, so the
+        order is kept here."""
+        self._empties_finals = False
+        self._loses_final = False
+        """Whether it leaves out its next final."""
+        self._ended_early = False
         self._counts: dict[Point, int] = {}
-        self._heard = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
+        self._recognizer = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
         self.name = of.name
         self.closing = False
         self.closed = False
@@ -197,15 +200,19 @@ class ScriptedStream(stt.RecognizeStream):
         listener = asyncio.create_task(self._listen(), name=f"{self._of.name}.listen")
         try:
             await self._over
-            await self._ends_in_mid_call()
+            await self._check_early_end()
         finally:
             for drop in drops:
                 drop.cancel()
             await aio.cancel_and_wait(listener)
 
-    async def _ends_in_mid_call(self) -> None:
-        """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
-        if self._hung_up:
+    async def _check_early_end(self) -> None:
+        """Turn an early end into an error if the caller has ended the input in the meantime.
+
+        Otherwise the end would count as the answer to that, and words would be lost that no fault
+        was drawn for.
+        """
+        if self._ended_early:
             await asyncio.sleep(_ENDED_AFTER)
             if input_ended(self):
                 raise failure("dropped")
@@ -214,68 +221,72 @@ class ScriptedStream(stt.RecognizeStream):
         if self._of.down_until() is not None:
             await asyncio.sleep(self._patience if self._script.hangs else 0.01)
             raise failure("timeout" if self._script.hangs else "connect")
-        await asyncio.sleep(self._script.connects)
-        mishap = self._happens("connect")
-        if mishap and mishap.effect == "hang":
+        await asyncio.sleep(self._script.connect_time)
+        fault = self._happens("connect")
+        if fault and fault.effect == "hang":
             await asyncio.sleep(self._patience)
             raise failure("timeout")
-        if mishap:
-            raise failure(mishap.kind)
+        if fault:
+            raise failure(fault.kind)
 
     async def _listen(self) -> None:
         async for item in pushed(self):
             if isinstance(item, rtc.AudioFrame):
-                self._hear(item)
+                self._receive(item)
             elif not input_ended(self):
-                self._flushed()
-            if self._over.done() or self._deaf:
+                self._flush_requested()
+            if self._over.done() or self._is_half_open:
                 await asyncio.Event().wait()
         if not self._over.done():
-            self._told_the_end()
+            self._input_ended()
 
     async def aclose(self) -> None:
-        """Close it; one that refuses takes its time, cancelled or not."""
+        """Close the stream; with a `slow_close` this takes long, even if it is cancelled."""
         self.closing = True
-        mishap = self._happens("close")
-        if mishap:
-            await _whatever_happens(mishap.seconds)
+        fault = self._happens("close")
+        if fault:
+            await _sleep_uncancelled(fault.seconds)
         await super().aclose()
         self.closed = True
 
     # -- what goes wrong
 
     def _happens(self, at: Point) -> FaultSpec | None:
-        """The mishap, if it is this one's turn."""
-        mishap = self._mishap
-        if mishap is None or mishap.at != at:
+        """Return the fault if it happens here and now. It happens only once."""
+        fault = self._fault
+        if fault is None or fault.at != at:
             return None
         before = self._counts.get(at, 0)
         self._counts[at] = before + 1
-        reached = self._heard.seconds if at == "hear" else before
-        if reached < mishap.nth:
+        reached = self._recognizer.seconds if at == "audio" else before
+        if reached < fault.after:
             return None
-        self._mishap = None
-        return mishap
+        self._fault = None
+        return fault
 
-    def _suffer(self, at: Point) -> bool:
-        """What goes wrong here; whether it goes on all the same."""
-        mishap = self._happens(at)
-        if mishap is None:
+    def _apply_fault(self, at: Point) -> bool:
+        """Let the fault happen if it is due here. Return whether the stream goes on."""
+        fault = self._happens(at)
+        if fault is None:
             return True
-        match mishap.effect:
-            case "raise":
-                self._fail(mishap.kind)
-            case "end":
-                self._hung_up = at != "end"
+        match fault.effect:
+            case "drop":
+                self._fail(fault.kind)
+            case "end_cleanly":
+                self._ended_early = at != "end_input"
                 self._finish()
-            case "hang":
-                self._mute_until = float("inf")
+            case "half_open":
+                self._mute_until = math.inf
             case "stall":
-                self._mute(mishap.seconds)
-            case "empty":
-                self._lies = True
-            case "lose":
-                self._loses = True
+                self._mute(fault.seconds)
+            case "empty_finals":
+                self._empties_finals = True
+            case "lost_final":
+                self._loses_final = True
+            case "hang" | "ignore_close" | "slow_close":
+                raise AssertionError(f"{fault.effect} cannot happen at {at}")
+            case _:
+                assert_never(fault.effect)
         return not self._over.done()
 
     def _mute(self, seconds: float) -> None:
@@ -285,13 +296,13 @@ class ScriptedStream(stt.RecognizeStream):
 
     def _unmute(self) -> None:
         self._mute_until = 0.0
-        held, self._held = self._held, []
-        for event in held:
+        withheld, self._withheld = self._withheld, []
+        for event in withheld:
             self._send(event)
 
     @property
-    def _deaf(self) -> bool:
-        return self._mute_until == float("inf")
+    def _is_half_open(self) -> bool:
+        return self._mute_until == math.inf
 
     def _fail(self, kind: str) -> None:
         if not self._over.done():
@@ -303,27 +314,27 @@ class ScriptedStream(stt.RecognizeStream):
 
     # -- hearing
 
-    def _hear(self, frame: rtc.AudioFrame) -> None:
+    def _receive(self, frame: rtc.AudioFrame) -> None:
         now = asyncio.get_running_loop().time()
         self._busy = max(self._busy, now) + frame.duration / self._script.speed
         for value, samples in runs(frame):
-            self._say_all(self._heard.hear(value, samples))
-        self._suffer("hear")
+            self._schedule_transcripts(self._recognizer.hear(value, samples))
+        self._apply_fault("audio")
 
-    def _flushed(self) -> None:
-        if self._suffer("flush") and self._script.manual_flush:
-            self._say_all(self._heard.finalize())
+    def _flush_requested(self) -> None:
+        if self._apply_fault("flush") and self._script.manual_flush:
+            self._schedule_transcripts(self._recognizer.finalize())
 
-    def _told_the_end(self) -> None:
-        if not self._suffer("end"):
+    def _input_ended(self) -> None:
+        if not self._apply_fault("end_input"):
             return
-        self._say_all(self._heard.finalize())
-        if not self._happens("ended"):
+        self._schedule_transcripts(self._recognizer.finalize())
+        if not self._happens("finished"):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 
     def _end(self) -> None:
-        """End the stream as it should, once all is said; one that hangs does not."""
-        if self._deaf:
+        """End the stream once everything is emitted. A half-open one never ends."""
+        if self._is_half_open:
             return
         if self._mute_until:
             asyncio.get_running_loop().call_at(self._mute_until + _ENDED_AFTER, self._end)
@@ -334,64 +345,65 @@ class ScriptedStream(stt.RecognizeStream):
 
     @property
     def _at(self) -> float:
-        """When it can say something about what it was sent."""
+        """The time on the loop's clock at which it can emit something about the audio it was
+        sent."""
         return self._busy + self._script.latency
 
-    def _say_all(self, said: Sequence[ScriptedTranscript]) -> None:
-        for utterance in said:
-            self._due.append(utterance)
-            asyncio.get_running_loop().call_at(self._at, self._say)
+    def _schedule_transcripts(self, transcripts: Sequence[ScriptedTranscript]) -> None:
+        for transcript in transcripts:
+            self._due.append(transcript)
+            asyncio.get_running_loop().call_at(self._at, self._emit_next)
 
-    def _say(self) -> None:
-        utterance = self._due.popleft()
-        kind = utterance.kind
+    def _emit_next(self) -> None:
+        transcript = self._due.popleft()
+        kind = transcript.kind
         point: Point | None = None
         if kind is SpeechEventType.FINAL_TRANSCRIPT:
             point = "final"
         elif kind is SpeechEventType.INTERIM_TRANSCRIPT:
             point = "interim"
-        if self._over.done() or (point and not self._suffer(point)):
+        if self._over.done() or (point and not self._apply_fault(point)):
             return
-        if point == "final" and self._loses:
-            self._loses = False
+        if point == "final" and self._loses_final:
+            self._loses_final = False
             return
-        if self._lies and point == "interim":
+        if self._empties_finals and point == "interim":
             return
-        self._send(self._event(utterance))
+        self._send(self._event(transcript))
         if point == "final":
-            self._suffer("told")
+            self._apply_fault("after_final")
 
     def _send(self, event: stt.SpeechEvent) -> None:
         if self._over.done() or output_ended(self):
             return
         if self._mute_until:
-            self._held.append(event)
+            self._withheld.append(event)
         else:
             send(self, event)
 
-    def _event(self, utterance: ScriptedTranscript) -> stt.SpeechEvent:
-        if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
-            return stt.SpeechEvent(type=utterance.kind)
-        words = () if self._lies else utterance.words
-        return stt.SpeechEvent(type=utterance.kind, alternatives=[self._data(words)])
+    def _event(self, transcript: ScriptedTranscript) -> stt.SpeechEvent:
+        if transcript.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
+            return stt.SpeechEvent(type=transcript.kind)
+        words = () if self._empties_finals else transcript.words
+        return stt.SpeechEvent(type=transcript.kind, alternatives=[self._data(words)])
 
-    def _data(self, words: Sequence[RecognizedWord]) -> stt.SpeechData:
+    def _data(self, words: Sequence[ScriptedWord]) -> stt.SpeechData:
         script = self._script
         text = " ".join(w.text for w in words)
-        if script.capitals and text:
+        if script.capitalizes and text:
             text = f"{text[0].upper()}{text[1:]}."
         found = words[-1].language if words and script.language_detection else self._language
         data = stt.SpeechData(LanguageCode(found), text)
         if words and script.times != "none":
-            offset = self.start_time_offset if script.offset else 0.0
+            offset = self.start_time_offset if script.adds_offset else 0.0
             data.start_time = words[0].start + offset
             data.end_time = words[-1].end + offset
             if script.times == "words":
                 data.words = [self._timed(w, offset) for w in words]
         return data
 
-    def _timed(self, word: RecognizedWord, offset: float) -> TimedString:
-        told = offset if self._script.offset else NOT_GIVEN
+    def _timed(self, word: ScriptedWord, offset: float) -> TimedString:
+        told = offset if self._script.adds_offset else NOT_GIVEN
         return TimedString(
             word.text,
             start_time=word.start + offset,
@@ -401,8 +413,8 @@ class ScriptedStream(stt.RecognizeStream):
 
 
 @dataclass(frozen=True, slots=True)
-class RecognizedWord:
-    """A word, or a fragment, at seconds of the leg's own audio."""
+class ScriptedWord:
+    """A word or a fragment, with times in seconds of the connection's own audio."""
 
     text: str
     start: float
@@ -412,33 +424,33 @@ class RecognizedWord:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedTranscript:
-    """What a recogniser says."""
+    """An event that the recognizer wants to emit."""
 
     kind: SpeechEventType
-    words: tuple[RecognizedWord, ...] = ()
+    words: tuple[ScriptedWord, ...] = ()
 
 
 class ScriptedRecognizer:
-    """What one connection makes of the samples it was sent."""
+    """Turns the samples that one connection was sent into transcripts."""
 
-    def __init__(self, call: Call, script: ProviderScript, *, seed: int) -> None:
+    def __init__(self, call: SimulatedCall, script: ProviderScript, *, seed: int) -> None:
         self._call = call
         self._script = script
         self._dice = random.Random(f"{call.schedule.seed} {seed}")
         self._samples = 0
         self._value = 0
         self._since = 0
-        """Where the sound that lasts began, in samples of its own audio."""
-        self._pending: list[RecognizedWord] = []
+        """The sample of its own audio at which the current sound began."""
+        self._pending: list[ScriptedWord] = []
         self._started = False
 
     @property
     def seconds(self) -> float:
-        """Of audio that it was sent."""
+        """Seconds of audio received."""
         return self._samples / RATE
 
     def hear(self, value: int, samples: int) -> list[ScriptedTranscript]:
-        """Take samples of one value."""
+        """Receive samples of one value."""
         said: list[ScriptedTranscript] = []
         if value != self._value:
             said += self._sound_over()
@@ -454,7 +466,7 @@ class ScriptedRecognizer:
         return said
 
     def finalize(self) -> list[ScriptedTranscript]:
-        """Say as final what was heard whole."""
+        """Make the pending words final."""
         words, self._pending = tuple(self._pending), []
         said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
@@ -483,8 +495,8 @@ class ScriptedRecognizer:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(RecognizedWord(text, start, end, self._call.languages[value]))
-        if len(self._pending) >= self._script.most:
+        self._pending.append(ScriptedWord(text, start, end, self._call.languages[value]))
+        if len(self._pending) >= self._script.max_words:
             return [*said, *self.finalize()]
         if self._script.interim_results:
             said.append(
@@ -494,7 +506,7 @@ class ScriptedRecognizer:
 
 
 def failure(kind: str) -> Exception:
-    """The exception of a plugin for a kind of failure."""
+    """The exception that a plugin raises for a kind of failure: a word, or an HTTP status."""
     match kind:
         case "connect":
             return APIConnectionError("failed to connect to the scripted provider")
@@ -508,8 +520,8 @@ def failure(kind: str) -> Exception:
             return APIStatusError("scripted", status_code=int(kind))
 
 
-async def _whatever_happens(seconds: float) -> None:
-    """Wait so long, cancelled or not."""
+async def _sleep_uncancelled(seconds: float) -> None:
+    """Sleep for so many seconds, even if the task is cancelled."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (left := until - loop.time()) > 0:

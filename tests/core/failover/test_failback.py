@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.events import ProviderFailed, ProviderRecovered, Replayed, Switched
+from resilient_stt.core.events import (
+    ErrorKind,
+    ProviderFailed,
+    ProviderRecovered,
+    Replayed,
+    Switched,
+)
 from resilient_stt.core.health.breaker import BreakerState
 from resilient_stt.core.messages import (
     CloseConnection,
     Emit,
-    ErrorKind,
     FlushConnection,
     OpenConnection,
     OptionsChanged,

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.events import OutageEnded, OutageStarted, ProviderFailed
+from resilient_stt.core.events import ErrorKind, OutageEnded, OutageStarted, ProviderFailed
 from resilient_stt.core.messages import (
     CloseConnection,
     ConnectionFailed,
     DeadlineReached,
     Emit,
-    ErrorKind,
     GiveUp,
     OpenConnection,
     ReportAvailability,

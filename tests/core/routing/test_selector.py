@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.provider import ProviderHealth
-from resilient_stt.core.messages import ConnectionFailed, ErrorKind, ReportAvailability
+from resilient_stt.core.messages import ConnectionFailed, ReportAvailability
 from resilient_stt.core.policy import BreakerPolicy, ProviderTraits, RetryPolicy
 from resilient_stt.core.routing.selector import ProviderSelector
 
