@@ -187,8 +187,8 @@ class Narrator:
             case Switched():
                 return _switch(event, hedge_promoted=self._hedge_promoted)
             case Replayed(provider=provider, seconds=seconds, silence_trimmed=silence):
-                skipped = f", {silence:.1f} s of silence left out" if silence >= _SHORT else ""
-                what = f" has caught up: {seconds:.1f} s of audio replayed"
+                skipped = f", {silence:.1f} s of silence skipped" if silence >= _SHORT else ""
+                what = f" has caught up: {seconds:.1f} s replayed"
                 return [_name(provider), what, (skipped, "dim")]
             case OutageStarted():
                 return [("outage started", "red"), ": no provider works; audio is buffered"]
