@@ -24,9 +24,8 @@ from ..core.events import (
     Switched,
     SwitchReason,
 )
-from ..stt import EventName
 
-EVENT_NAMES: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
+EVENT_NAMES = tuple(kind.name for kind in get_args(Event))
 """The names of all events, for `ResilientSTT.on`."""
 
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
