@@ -49,8 +49,8 @@ from resilient_stt.core.messages import (
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
-    VoiceActivityLost,
     TranscriptEvent,
+    VoiceActivityLost,
     Word,
 )
 from resilient_stt.core.policy import (
