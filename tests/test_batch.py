@@ -195,14 +195,14 @@ async def test_the_attempt_timeout() -> None:
 async def test_cancelled() -> None:
     """Cancelling `recognize()` does not count as a failure of the provider."""
     made = ResilientSTT([FakeSTT(delay=100.0)])
-    told: list[Any] = []
-    listen(made, told.append)
+    reported: list[Any] = []
+    listen(made, reported.append)
     task = asyncio.create_task(made.recognize(frames()))
     await asyncio.sleep(1.0)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert not told
+    assert not reported
     await made.aclose()
 
 
@@ -232,13 +232,13 @@ async def test_asks_again_until_one_answers() -> None:
     """Failures that may pass are retried; a provider that is back in the next round answers."""
     first, second = FakeSTT(error=down()), FakeSTT(error=down(), provider="Second")
     made = ResilientSTT([first, second])
-    told = Told(made)
+    reported = Told(made)
     asyncio.get_running_loop().call_later(0.2, setattr, second, "error", None)
     second.text = "hi"
     event = await made.recognize(frames())
     assert event.alternatives[0].text == "hi"
     assert (len(first.recognized), len(second.recognized)) == (2, 2)
-    assert told.changes == [("Fake", False), ("Second", False), ("Second", True)]
+    assert reported.changes == [("Fake", False), ("Second", False), ("Second", True)]
     assert made.provider == "Second"
     await made.aclose()
 
@@ -526,17 +526,17 @@ async def test_availability_is_reported_once_per_change() -> None:
     """A provider that fails in streams and buffers becomes unavailable once and available once."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    told = Told(made)
+    reported = Told(made)
     for _ in range(2):
         assert await streamed(made) == ["hi"]
         assert (await made.recognize(frames())).alternatives[0].text == "hi"
-    assert told.changes == [("First", False)]
+    assert reported.changes == [("First", False)]
     first.behavior, first.error, first.text = says("ho"), None, "ho"
     await asyncio.sleep(30.0)
-    assert told.changes == [("First", False), ("First", True)], "found out in the background"
+    assert reported.changes == [("First", False), ("First", True)], "found out in the background"
     assert (await made.recognize(frames())).alternatives[0].text == "ho"
     assert await streamed(made) == ["ho"]
-    assert len(told.changes) == 2
+    assert len(reported.changes) == 2
     await made.aclose()
 
 
@@ -544,15 +544,15 @@ async def test_text_in_a_stream_makes_a_provider_available() -> None:
     """Text in a stream makes a provider available that failed at a buffer, and preferred again."""
     first = FakeSTT(says("ho"), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    told = Told(made)
+    reported = Told(made)
     await made.recognize(frames())
-    assert told.changes == [("First", False)]
+    assert reported.changes == [("First", False)]
     first.error, first.text = None, "ho"
     assert await streamed(made) == ["ho"]
-    assert told.changes == [("First", False), ("First", True)]
+    assert reported.changes == [("First", False), ("First", True)]
     assert (await made.recognize(frames())).alternatives[0].text == "ho"
     await asyncio.sleep(30.0)
-    assert len(told.changes) == 2
+    assert len(reported.changes) == 2
     await made.aclose()
 
 
@@ -560,9 +560,9 @@ async def test_simultaneous_failures_are_reported_once() -> None:
     """Two streams and a buffer that lose one provider at the same moment make one event."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    told = Told(made)
+    reported = Told(made)
     await asyncio.gather(streamed(made), streamed(made), made.recognize(frames()))
-    assert told.changes == [("First", False)]
+    assert reported.changes == [("First", False)]
     await made.aclose()
 
 
@@ -602,7 +602,7 @@ class Fed:
 
     async def __call__(self, stream: FakeStream) -> None:
         loop = asyncio.get_running_loop()
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is not None:
                 self.pieces.append((loop.time(), frame))
         stream.final("done")
@@ -690,10 +690,10 @@ async def test_an_empty_buffer_proves_nothing() -> None:
     first = FakeSTT(fails(down()), offline_recognize=False, provider="First")
     second = FakeSTT(text="hi", provider="Second")
     made = ResilientSTT([first, second])
-    told = Told(made)
+    reported = Told(made)
     await made.recognize(frames())
     await made.recognize([])
-    assert told.changes == [("First", False)]
+    assert reported.changes == [("First", False)]
     assert made.provider == "Second"
     await made.aclose()
 
@@ -713,12 +713,12 @@ async def test_refuses_what_is_not_audio(buffer: Any, message: str) -> None:
     """What is not audio is refused, and no provider is blamed."""
     fake = FakeSTT(text="hi")
     made = ResilientSTT([fake])
-    told: list[Any] = []
-    listen(made, told.append)
+    reported: list[Any] = []
+    listen(made, reported.append)
     with pytest.raises(AudioFormatError, match=message):
         await made.recognize(buffer)
     assert not fake.recognized
-    assert not told
+    assert not reported
 
 
 async def test_the_next_provider_gets_the_whole_buffer() -> None:
@@ -729,7 +729,7 @@ async def test_the_next_provider_gets_the_whole_buffer() -> None:
     fed = Fed()
 
     async def dies(stream: FakeStream) -> None:
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is not None and stream.audio > 12.0:
                 raise APIStatusError("gone", status_code=1011)
 

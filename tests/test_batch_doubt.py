@@ -61,9 +61,9 @@ def streams(text: str, **data: Any) -> FakeSTT:
 
 
 def watched(made: ResilientSTT) -> list[Any]:
-    told: list[Any] = []
-    listen(made, told.append)
-    return told
+    reported: list[Any] = []
+    listen(made, reported.append)
+    return reported
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=list(LIES))
@@ -96,8 +96,8 @@ async def test_an_empty_answer_is_checked() -> None:
     used: list[Any] = []
     made.on("metrics_collected", used.append)
     assert (await made.recognize(frames(2.0))).alternatives[0].text == "hi"
-    told = [(m.metadata.provider, m.metadata.role) for m in used]
-    assert told == [("fake", "active"), ("fake-2", "hedge")]
+    reported = [(m.metadata.provider, m.metadata.role) for m in used]
+    assert reported == [("fake", "active"), ("fake-2", "hedge")]
     await made.aclose()
 
 
@@ -106,12 +106,12 @@ async def test_noise_is_blamed_on_no_provider(count: int) -> None:
     """Detected speech that a second answer does not contain either was not speech."""
     fakes = [streams("") for _ in range(count)]
     made = ResilientSTT(list(fakes), vad=HEARS)
-    told = watched(made)
+    reported = watched(made)
     event = await made.recognize(frames(2.0))
     assert event.alternatives[0].text == ""
     assert sum(len(fake.streams) for fake in fakes) == 2
     assert "serving='fake'" in repr(made)
-    assert not told
+    assert not reported
     await made.aclose()
 
 
@@ -129,10 +129,10 @@ async def test_an_incomplete_answer_is_better_than_none(retries: int) -> None:
     """Without another answer, the incomplete one is returned, and its provider is not blamed."""
     first = streams("half of it", end_time=0.9)
     made = ResilientSTT([first, FakeSTT(error=down())], max_retry_per_stt=retries, vad=HEARS)
-    told = watched(made)
+    reported = watched(made)
     assert (await made.recognize(frames(2.0))).alternatives[0].text == "half of it"
     assert len(first.streams) == (2 if retries else 1)
-    assert {e.provider for e in told if isinstance(e, ProviderFailed)} == {"fake-2"}
+    assert {e.provider for e in reported if isinstance(e, ProviderFailed)} == {"fake-2"}
     await made.aclose()
 
 

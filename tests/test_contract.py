@@ -44,23 +44,23 @@ class Availability:
     """Records availability changes by the provider's identity."""
 
     def __init__(self, made: ResilientSTT) -> None:
-        self.told: list[tuple[int, bool]] = []
+        self.reported: list[tuple[int, bool]] = []
         self._changed = asyncio.Event()
         made.on("stt_availability_changed", self._on_change)
 
     def _on_change(self, event: AvailabilityChangedEvent) -> None:
-        self.told.append((id(event.stt), event.available))
+        self.reported.append((id(event.stt), event.available))
         self._changed.set()
 
     async def until(self, *expected: tuple[STT[Any], bool], within: float) -> None:
         """Wait until exactly these changes were reported since the last call."""
         wanted = [(id(stt), available) for stt, available in expected]
         async with asyncio.timeout(within):
-            while len(self.told) < len(wanted):
+            while len(self.reported) < len(wanted):
                 self._changed.clear()
                 await self._changed.wait()
-        assert self.told == wanted
-        self.told.clear()
+        assert self.reported == wanted
+        self.reported.clear()
 
 
 def made_of(*providers: STT[Any], **options: Any) -> ResilientSTT:
@@ -113,7 +113,7 @@ async def test_a_lone_final_is_the_only_event() -> None:
     """A provider that emits one FINAL and nothing else makes one event."""
 
     async def on_flush(stream: FakeStream) -> None:
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is None and stream.audio:
                 stream.final("good morning")
                 stream.audio = 0.0
@@ -157,7 +157,7 @@ async def test_a_batch_provider_comes_back_by_itself() -> None:
     finally:
         await made.aclose()
     assert event.alternatives[0].text == "good morning"
-    assert availability.told == []
+    assert availability.reported == []
 
 
 class Broken(FakeStream):

@@ -52,7 +52,7 @@ START, END, FINAL = (
 )
 TOLD = (FINAL, SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.PREFLIGHT_TRANSCRIPT)
 MARK = "\u2603"
-"""Stands in every text that nobody spoke, so that it can be told from what was."""
+"""Stands in every text that nobody spoke, so that it can be distinguished from what was."""
 
 
 def fuzzed(count: int) -> Callable[[Any], Any]:
@@ -180,7 +180,7 @@ def recognises(acts: Sequence[Act], *, connections: int, **how: bool) -> Behavio
             return
         hearing, pending = AudioRecognizer(), list[HeardWord]()
         waiting = sorted(acts, key=lambda act: act.at)
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is None:
                 continue
             pending += hearing.feed(bytes(frame.data.cast("B")))
@@ -201,13 +201,13 @@ def tell_words(
     *,
     times: bool = True,
     adds_offset: bool = True,
-    told: bool = True,
+    reported: bool = True,
 ) -> None:
     """Give a FINAL of the pending words, as `transcribes` does."""
     if not pending:
         return
     shift = stream.start_time_offset if adds_offset else 0.0
-    offset = stream.start_time_offset if told else NOT_GIVEN
+    offset = stream.start_time_offset if reported else NOT_GIVEN
     words = [
         TimedString(w.text, w.start + shift, w.end + shift, start_time_offset=offset)
         for w in pending
@@ -299,9 +299,9 @@ def check_told(event: stt.SpeechEvent) -> None:
     first = event.alternatives[0]
     assert isinstance(first.text, str)
     assert first.text.strip()
-    for told in event.alternatives:
-        assert math.isfinite(told.start_time)
-        assert math.isfinite(told.end_time)
+    for reported in event.alternatives:
+        assert math.isfinite(reported.start_time)
+        assert math.isfinite(reported.end_time)
     for word in first.words or []:
         assert isinstance(word.start_time, float)
         assert isinstance(word.end_time, float)
@@ -311,9 +311,9 @@ def check_told(event: stt.SpeechEvent) -> None:
 
 def check_times(heard: Heard) -> None:
     """Every sane word has the time at which it was spoken."""
-    told = [w for final in heard.sane for w in final.words or []]
-    assert [str(w) for w in told] == WORDS
-    for word, truth in zip(told, SPEECH.words, strict=True):
+    reported = [w for final in heard.sane for w in final.words or []]
+    assert [str(w) for w in reported] == WORDS
+    for word, truth in zip(reported, SPEECH.words, strict=True):
         assert word.start_time == pytest.approx(truth.start, abs=0.1)
         assert word.end_time == pytest.approx(truth.end, abs=0.1)
 
@@ -360,9 +360,11 @@ chatter = st.lists(st.builds(Act, moments, noises), min_size=1, max_size=6)
 
 @given(chatter, st.booleans(), st.booleans(), st.booleans())
 @fuzzed(40)
-def test_sane_words_come_once(acts: list[Act], vad: bool, adds_offset: bool, told: bool) -> None:
+def test_sane_words_come_once(
+    acts: list[Act], vad: bool, adds_offset: bool, reported: bool
+) -> None:
     """Nonsense in between changes no word, no order and no time of the words around it."""
-    odd = recognises(acts, connections=9, adds_offset=adds_offset, told=told)
+    odd = recognises(acts, connections=9, adds_offset=adds_offset, reported=reported)
     heard = run(hear(odd, vad=vad))
     assert heard.words == WORDS
     check_times(heard)

@@ -146,10 +146,12 @@ def run(chain: str, tampers: Callable[[], Tamper], connections: int = ALL) -> Pl
     assert outcome.balanced
     for _, event in outcome.events:
         if event.type in (SpeechEventType.FINAL_TRANSCRIPT, SpeechEventType.INTERIM_TRANSCRIPT):
-            told = event.alternatives[0]
-            times = [told.start_time, told.end_time]
-            times += [cast(float, t) for w in told.words or [] for t in (w.start_time, w.end_time)]
-            assert told.text.strip()
+            reported = event.alternatives[0]
+            times = [reported.start_time, reported.end_time]
+            times += [
+                cast(float, t) for w in reported.words or [] for t in (w.start_time, w.end_time)
+            ]
+            assert reported.text.strip()
             assert all(map(math.isfinite, times))
     return outcome
 
@@ -397,7 +399,7 @@ def test_invalid_times_cost_no_word(chain: str, tampers: list[Tamper]) -> None:
     assert outcome.score.ok, str(outcome.score)
 
 
-# -- a final that is said again
+# -- a final that comes again
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ async def call(
 
 def wrong(run: Run) -> list[str]:
     """Spoken words that are not in the transcript as they were spoken."""
-    told = plain(" ".join(final.text for final in run.played.finals))
-    return [w.text for w in run.played.speech.words if plain(w.text) not in told]
+    reported = plain(" ".join(final.text for final in run.played.finals))
+    return [w.text for w in run.played.speech.words if plain(w.text) not in reported]
 
 
 @pytest.mark.parametrize("retranscribe", [False, True])

@@ -58,12 +58,12 @@ ROWS = {
         "test_stt.py::test_metrics_are_forwarded_once",
         "test_stt.py::test_recognize_counts_audio_once",
     ),
-    "set each leg's start_time_offset from the position of its first audio sample": (
+    "set each connection's start_time_offset from the position of its first audio sample": (
         "test_contract.py::test_connections_begin_on_the_streams_clock",
         "test_stream.py::test_start_time_offset",
         "test_stream.py::test_times_of_other_plugins",
     ),
-    "balance speech events over legs; remove repeated finals": (
+    "balance speech events over connections; remove repeated finals": (
         "test_contract.py::test_speech_events_balance",
         "test_stream.py::test_fault_of_the_primary",
         "test_agent_session.py::test_history_has_every_word_once",
@@ -92,6 +92,7 @@ ROWS = {
     "model, provider, metrics_metadata tell who serves now": (
         "test_livekit_contract.py::test_labels_follow_buffers",
         "test_stt.py::test_labels_follow_a_switch",
+        "test_stt.py::test_labels_are_those_of_the_stream_that_was_active_last",
     ),
     "update_options": (
         "test_livekit_contract.py::test_options_reach_providers_that_take_them",
@@ -99,18 +100,18 @@ ROWS = {
         "test_livekit_contract.py::test_an_unknown_option",
         "test_livekit_contract.py::test_a_language_given_to_update_options",
     ),
-    "trap: max_retry of a leg refills its budget": (
+    "trap: max_retry of a connection refills its budget": (
         "test_stt.py::test_attempt_timeout_reaches_the_providers",
         "test_stream.py::test_livekit_does_not_retry",
     ),
-    "trap: end_input() before the leg's task ran": (
+    "trap: end_input() before the connection's task ran": (
         "livekit/test_connection.py::test_the_input_ends_after_the_stream_began",
     ),
     "trap: plugins burst what was queued; a streaming-only recognize()": (
         "test_batch.py::test_a_buffer_is_paced",
         "test_batch.py::test_the_real_plugin",
     ),
-    "trap: push_frame on a dead leg raises RuntimeError": (
+    "trap: push_frame on a dead stream raises RuntimeError": (
         "livekit/test_connection.py::test_a_dead_stream_takes_no_audio",
         "test_contract.py::test_a_broken_stream_costs_no_audio",
     ),
@@ -119,7 +120,7 @@ ROWS = {
         "test_stt.py::test_explains_a_missing_http_session",
         "test_stt.py::test_explains_a_missing_http_session_to_recognize",
     ),
-    "a failed leg's error is re-emitted as recoverable": (
+    "a failed connection's error is re-emitted as recoverable": (
         "test_stt.py::test_failures_are_recoverable_errors",
     ),
     "transcripts have alternatives": ("test_contract.py::test_transcripts_have_alternatives",),
@@ -217,25 +218,25 @@ Usage = tuple[str, str, str]
 
 def usage_of(made: ResilientSTT) -> list[Usage]:
     """Collect the usage from now on."""
-    told: list[Usage] = []
+    reported: list[Usage] = []
 
     def note(metrics: STTMetrics) -> None:
         labels: Any = metrics.metadata
-        told.append((labels.model_provider, labels.provider, labels.role))
+        reported.append((labels.model_provider, labels.provider, labels.role))
 
     made.on("metrics_collected", note)
-    return told
+    return reported
 
 
 async def test_usage_has_the_role_of_its_connection() -> None:
     """A connection's usage is one metric; a hedge's has that role, and `active` once it serves."""
     silent = FakeSTT(metered(FakeStream.listen), provider="First", interim_results=True)
     made = ResilientSTT([silent, FakeSTT(metered(transcribes()), provider="Second")])
-    told = usage_of(made)
+    reported = usage_of(made)
     played = await play(made, SPEECH.excerpt(0, 1).padded(1.0))
     assert played.score.ok, str(played.score)
-    assert told[0] == ("First", "first", "active")
-    second = [usage for usage in told if usage[0] == "Second"]
+    assert reported[0] == ("First", "first", "active")
+    second = [usage for usage in reported if usage[0] == "Second"]
     assert second == [("Second", "second", "hedge"), ("Second", "second", "active")]
     await made.aclose()
 
@@ -254,10 +255,10 @@ async def test_usage_of_a_probe() -> None:
         [FakeSTT(comes_back, provider="First"), FakeSTT(transcribes(), provider="Second")],
         policies=Policies(failback=FailbackPolicy(min_dwell=5.0)),
     )
-    told = usage_of(made)
+    reported = usage_of(made)
     played = await play(made, SPEECH.padded(1.0))
     assert played.score.ok, str(played.score)
-    assert told[0] == ("First", "first", "probe")
+    assert reported[0] == ("First", "first", "probe")
     await made.aclose()
 
 
@@ -266,14 +267,14 @@ async def test_usage_of_buffers() -> None:
     first = FakeSTT(error=stt_error(), provider="First")
     streams = FakeSTT(metered(says("hi")), offline_recognize=False, provider="Second")
     made = ResilientSTT([first, streams])
-    told = usage_of(made)
+    reported = usage_of(made)
     await made.recognize(frames())
-    assert set(told) == {("Second", "second", "active")}
+    assert set(reported) == {("Second", "second", "active")}
     first.error = None
     await asyncio.sleep(5.0)
-    assert told[-1] == ("First", "first", "probe")
+    assert reported[-1] == ("First", "first", "probe")
     await made.recognize(frames())
-    assert told[-1] == ("First", "first", "active")
+    assert reported[-1] == ("First", "first", "active")
     await made.aclose()
 
 
@@ -316,12 +317,12 @@ async def test_a_flush_reaches_a_connection_opened_later() -> None:
     flushed = asyncio.Event()
 
     async def on_flush(stream: FakeStream) -> None:
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is None:
                 flushed.set()
 
     async def dies(stream: FakeStream) -> None:
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is None:
                 raise stt_error()
 
@@ -363,7 +364,7 @@ async def test_capabilities_change(name: str) -> None:
     assert made.capabilities.offline_recognize
 
 
-# -- "`model`, `traits`, `metrics_metadata` tell who serves now"
+# -- "`model`, `provider`, `metrics_metadata` are of the provider that serves"
 
 
 async def test_labels_follow_buffers() -> None:

@@ -234,7 +234,7 @@ async def test_private(
     """At DEBUG, over faults that quote the key, no key and no transcript is logged or reported."""
     caplog.set_level(logging.DEBUG)
     policies = Policies(retry=RetryPolicy(outage_limit=3.0))
-    told: list[Any] = []
+    reported: list[Any] = []
     async with (
         FakeCartesia(faults=cartesia) as c,
         FakeDeepgram(faults=deepgram) as d,
@@ -247,15 +247,15 @@ async def test_private(
             ],
             policies=policies,
         )
-        listen(made, told.append)
+        listen(made, reported.append)
         for name in LIVEKITS:
-            made.on(name, told.append)
+            made.on(name, reported.append)
         played = await play(made, SPEECH.padded(3.0))
         await made.aclose()
     if played.error:
-        told.append("".join(traceback.format_exception(played.error)))
-    told.append(made)
-    check_private(caplog, told)
+        reported.append("".join(traceback.format_exception(played.error)))
+    reported.append(made)
+    check_private(caplog, reported)
 
 
 # -- a wrong key

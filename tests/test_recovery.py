@@ -74,9 +74,9 @@ async def test_down_for_longer_than_the_window(window: float, seconds: float) ->
     edge = min(c.opened for c in served) - window
     assert done.played.score.twice == 0
     late = done.played.score.late_s
-    told = [w for w, at in zip(speech.words, late, strict=True) if at < math.inf]
+    transcribed = [w for w, at in zip(speech.words, late, strict=True) if at < math.inf]
     kept = [w for w in speech.words if w.start > edge + 0.1]
-    assert kept == [w for w in told if w.start > edge + 0.1]
+    assert kept == [w for w in transcribed if w.start > edge + 0.1]
     spoken = sum(max(0.0, min(end, edge) - start) for start, end in voiced(speech))
     reported = sum(loss.seconds for loss in done.of(AudioLost))
     assert reported == pytest.approx(spoken, abs=0.1)

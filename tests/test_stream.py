@@ -264,7 +264,7 @@ async def test_a_pause_is_flushed_where_it_was_certain(told_at: int | None, audi
     heard: list[float] = []
 
     async def listens(stream: FakeStream) -> None:
-        heard.extend([stream.audio async for item in stream.heard() if item is None])
+        heard.extend([stream.audio async for item in stream.received() if item is None])
 
     provider = FakeSTT(listens, manual_flush=True)
     late = {"a": {"slow_endpointing": True, "manual_flush": True}}

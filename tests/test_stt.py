@@ -45,7 +45,7 @@ def keyed() -> list[stt.STT[Any]]:
 
 
 @pytest.mark.parametrize(
-    ("providers", "told"),
+    ("providers", "reported"),
     [
         ([], "the list of providers is empty: give at least one LiveKit STT"),
         ("cartesia", "providers must be a list of LiveKit STTs .* got str"),
@@ -56,9 +56,9 @@ def keyed() -> list[stt.STT[Any]]:
         ([None], "provider 0 is not .* but a NoneType"),
     ],
 )
-async def test_refuses_what_is_not_a_list_of_stts(providers: Any, told: str) -> None:
+async def test_refuses_what_is_not_a_list_of_stts(providers: Any, reported: str) -> None:
     """Anything but a list of LiveKit STTs is refused; the message says what to give."""
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=reported):
         ResilientSTT(providers)
 
 
@@ -287,7 +287,7 @@ async def test_prewarms_the_first() -> None:
     assert (first.prewarmed, second.prewarmed) == (1, 0)
 
 
-# -- what it tells
+# -- labels, metrics and events
 
 
 async def test_labels_follow_a_switch() -> None:

@@ -24,9 +24,8 @@ from ..core.events import (
     Switched,
     SwitchReason,
 )
-from ..runtime import EventName
 
-EVENT_NAMES: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
+EVENT_NAMES = tuple(kind.name for kind in get_args(Event))
 """The names of all events, for `ResilientSTT.on`."""
 
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
@@ -187,8 +186,8 @@ class Narrator:
             case Switched():
                 return _switch(event, hedge_promoted=self._hedge_promoted)
             case Replayed(provider=provider, seconds=seconds, silence_trimmed=silence):
-                skipped = f", {silence:.1f} s of silence left out" if silence >= _SHORT else ""
-                what = f" has caught up: {seconds:.1f} s of audio replayed"
+                skipped = f", {silence:.1f} s of silence skipped" if silence >= _SHORT else ""
+                what = f" has caught up: {seconds:.1f} s replayed"
                 return [_name(provider), what, (skipped, "dim")]
             case OutageStarted():
                 return [("outage started", "red"), ": no provider works; audio is buffered"]

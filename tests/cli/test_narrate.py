@@ -34,11 +34,11 @@ def test_failed_attempts_during_an_outage_are_left_out() -> None:
     assert sentences(OUTAGE, "") == [
         "cartesia dropped the connection (APIConnectionError)",
         "deepgram takes over; the last 2.0 s are replayed",
-        "deepgram has caught up: 1.5 s of audio replayed, 0.5 s of silence left out",
+        "deepgram has caught up: 1.5 s replayed, 0.5 s of silence skipped",
         "deepgram dropped the connection (APIConnectionError)",
         "outage started: no provider works; audio is buffered",
         "outage ended after 4.0 s: cartesia works again",
-        "cartesia has caught up: 5.5 s of audio replayed, 0.5 s of silence left out",
+        "cartesia has caught up: 5.5 s replayed, 0.5 s of silence skipped",
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_stall_without_a_hedge_is_a_failure() -> None:
     assert sentences(STALL[1:]) == [
         "cartesia stalled (final transcript overdue)",
         "deepgram takes over; the last 8.8 s are replayed",
-        "deepgram has caught up: 7.2 s of audio replayed, 0.5 s of silence left out",
+        "deepgram has caught up: 7.2 s replayed, 0.5 s of silence skipped",
     ]
 
 

@@ -50,6 +50,7 @@ from resilient_stt.core.messages import (
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    VoiceActivityLost,
     Word,
 )
 from resilient_stt.core.policy import (
@@ -101,8 +102,8 @@ PROVIDERS = st.builds(
     pace=st.builds(
         Pace, burst=st.sampled_from([0.05, 0.5, 8.0]), rate=st.sampled_from([1.0, 1.5, 2.0])
     ),
-    interims=st.booleans(),
-    flushes=st.booleans(),
+    interim_results=st.booleans(),
+    manual_flush=st.booleans(),
     slow_endpointing=st.booleans(),
     final_timeout=st.sampled_from([0.0, 1.2]),
     end_of_turn_timeout=st.sampled_from([0.0, 6.0]),
@@ -153,6 +154,7 @@ class AnyInput(RuleBasedStateMachine):
     ) -> None:
         policies = self.policies = POLICIES[policy]
         self.vad_enabled, self.now = vad_enabled, base
+        self.vad_lost = False
         traits = [
             ProviderTraits(
                 name=name,
@@ -346,7 +348,17 @@ class AnyInput(RuleBasedStateMachine):
         self.ended = True
         self.handle(InputEnded())
 
-    @precondition(lambda self: self.vad_enabled)
+    @precondition(lambda self: self.vad_enabled and not (self.vad_lost or self.ended))
+    @rule()
+    def lose_voice_activity(self) -> None:
+        """The detector failed: open speech ends, and all audio from here on may be speech."""
+        if self.voice and self.voice[-1][1] is None:
+            self.voice[-1] = self.voice[-1][0], self.pushed
+        self.voice.append((self.pushed, None))
+        self.vad_lost = True
+        self.handle(VoiceActivityLost())
+
+    @precondition(lambda self: self.vad_enabled and not self.vad_lost)
     @rule(ago=st.sampled_from([0, 1, 1_600, 5_600, 200_000]), later=DELAYS)
     def speech_edge(self, ago: int, later: float) -> None:
         """Somebody began to speak, or fell silent, so many samples ago."""
@@ -356,7 +368,11 @@ class AnyInput(RuleBasedStateMachine):
 
     def _edge(self, at: int, *, started: bool) -> None:
         """What a voice detector tells: starts and ends alternate, and never go back."""
-        if not self.vad_enabled or started is (bool(self.voice) and self.voice[-1][1] is None):
+        if (
+            self.vad_lost
+            or not self.vad_enabled
+            or started is (bool(self.voice) and self.voice[-1][1] is None)
+        ):
             return
         if started:
             at = max(min(at, self.pushed), 0, *(end or 0 for _, end in self.voice[-1:]))

@@ -148,7 +148,7 @@ async def test_a_verdict_is_told_by_who_found_it(redis_server: Server) -> None:
 
 async def echoes(stream: FakeStream) -> None:
     """A final for every frame."""
-    async for _ in stream.heard():
+    async for _ in stream.received():
         stream.final("word")
 
 

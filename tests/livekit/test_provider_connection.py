@@ -58,7 +58,7 @@ def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> P
     )
 
 
-async def told(behavior: Behavior, *, offset: float = 0.0) -> list[Report]:
+async def reported(behavior: Behavior, *, offset: float = 0.0) -> list[Report]:
     """Return what a connection reports of a provider with this behavior, once it is over."""
     inbox: list[Report] = []
     connection = opened(FakeSTT(behavior), inbox, offset=offset)
@@ -74,7 +74,7 @@ async def told(behavior: Behavior, *, offset: float = 0.0) -> list[Report]:
 
 async def test_events_carry_the_connections_id() -> None:
     """An event is reported with the connection's id, plain values, and the provider's event."""
-    said, ended = await told(says("hello", start_time=0.5, end_time=1.0))
+    said, ended = await reported(says("hello", start_time=0.5, end_time=1.0))
     assert isinstance(said, ProviderEvent)
     assert said.connection == 7
     assert (said.event.kind, said.event.text) == (EventKind.FINAL, "hello")
@@ -86,14 +86,14 @@ async def test_events_carry_the_connections_id() -> None:
 
 async def test_translates_an_exception() -> None:
     """An exception is reported as its kind and never its text, with a drawn backoff."""
-    [failed] = await told(fails(APIStatusError("key abc is wrong", status_code=401)))
+    [failed] = await reported(fails(APIStatusError("key abc is wrong", status_code=401)))
     assert failed == ConnectionFailed(7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25)
 
 
 @pytest.mark.parametrize("error", [KeyError("text"), TypeError(), AttributeError(), ValueError()])
 async def test_translates_a_crash(error: Exception) -> None:
     """A plugin that crashes over a message has failed like any other."""
-    [failed] = await told(fails(error))
+    [failed] = await reported(fails(error))
     assert failed == ConnectionFailed(7, ErrorKind.PROTOCOL, type(error).__name__, None, 0.25)
 
 
@@ -105,7 +105,7 @@ async def test_an_event_without_alternatives() -> None:
             if kind is not SpeechEventType.RECOGNITION_USAGE:
                 stream.say(kind)
 
-    reports = await told(behave)
+    reports = await reported(behave)
     kinds = [r.event.kind for r in reports if isinstance(r, ProviderEvent)]
     assert len(kinds) == len(SpeechEventType) - 1
     assert all(not r.event.text for r in reports if isinstance(r, ProviderEvent))
@@ -118,7 +118,7 @@ async def test_words_without_times_are_left_out() -> None:
         words = [TimedString("a", 0.1, 0.2), TimedString("b")]
         stream.final("a b", words=words)
 
-    said = (await told(behave))[0]
+    said = (await reported(behave))[0]
     assert isinstance(said, ProviderEvent)
     assert said.event.text == "a b"
     assert said.event.words == ()
@@ -136,7 +136,7 @@ async def test_times_are_of_the_connections_audio(adds: bool, at: float) -> None
         word = TimedString("hello", start, start + 0.25, start_time_offset=named)
         stream.final("hello", words=[word], start_time=start, end_time=start + 0.25)
 
-    said = (await told(behave, offset=30.0))[0]
+    said = (await reported(behave, offset=30.0))[0]
     assert isinstance(said, ProviderEvent)
     [word] = said.event.words
     assert word.text == "hello"
@@ -170,7 +170,7 @@ async def test_the_input_ends_after_the_stream_began() -> None:
     async def behave(stream: FakeStream) -> None:
         stream.final("late" if stream._input_ch.closed else "open")
 
-    said = (await told(behave))[0]
+    said = (await reported(behave))[0]
     assert isinstance(said, ProviderEvent)
     assert said.event.text == "open"
 

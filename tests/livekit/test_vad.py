@@ -48,7 +48,7 @@ def test_covers_every_word(name: str, form: dict[str, float]) -> None:
     assert [started for started, *_ in found] == [True, False] * (len(found) // 2)
     places = [at for _, at, _ in found]
     assert places == sorted(places)
-    assert all(0 <= at <= told for _, at, told in found)
+    assert all(0 <= at <= reported for _, at, reported in found)
     segments = list(zip(places[::2], places[1::2], strict=True))
     for word in speech.words:
         middle = (word.start + word.end) / 2
@@ -58,7 +58,7 @@ def test_covers_every_word(name: str, form: dict[str, float]) -> None:
 def test_a_start_is_reported_in_time() -> None:
     """A start is reported within half a second, the time for which silence stays uncommitted."""
     found = edges(ReferenceSpeech.load("english").padded(1.0))
-    assert all(told - at <= 0.5 for started, at, told in found if started)
+    assert all(reported - at <= 0.5 for started, at, reported in found if started)
 
 
 def pause(seconds: float, *, noise: float = 0.0) -> tuple[np.ndarray[Any, Any], int]:

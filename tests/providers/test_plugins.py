@@ -153,7 +153,7 @@ def test_options_come_in_the_types_of_the_constructor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "reported"),
     [
         ("modle", "x", "cartesia.STT has no option 'modle'; did you mean 'model'?"),
         (
@@ -174,12 +174,12 @@ def test_options_come_in_the_types_of_the_constructor() -> None:
         ),
     ],
 )
-def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
+def test_options_that_do_not_fit(name: str, value: object, reported: str) -> None:
     """The message says what is wanted, also where a type is imported for type checkers only."""
     fitting, wrong = checked_options(find("cartesia"), {name: value, "language": "en"})
     assert fitting == {"language": "en"}
     assert list(wrong) == [name]
-    assert wrong[name].startswith(told)
+    assert wrong[name].startswith(reported)
     assert "http_session" not in wrong[name] or name == "http_session"
 
 

@@ -227,7 +227,7 @@ def test_multi_is_for_models_that_detect_languages(model: str) -> None:
 def test_given_traits_override_the_table() -> None:
     """Given traits override the table, also one half of a pace alone."""
     provider = deepgram.STT(api_key="k")
-    told = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_timeout": 9.0})
-    assert told == replace(
+    reported = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_timeout": 9.0})
+    assert reported == replace(
         traits_of("d", provider), pace=Pace(burst=8.0, rate=3.0), final_timeout=9.0
     )

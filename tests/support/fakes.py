@@ -51,7 +51,7 @@ class FakeStream(stt.RecognizeStream):
     async def _run(self) -> None:
         await self.fake.behavior(self)
 
-    async def heard(self) -> AsyncIterator[rtc.AudioFrame | None]:
+    async def received(self) -> AsyncIterator[rtc.AudioFrame | None]:
         """Yield the frames it is given, and `None` for a flush."""
         async for item in self._input_ch:
             if isinstance(item, rtc.AudioFrame):
@@ -63,7 +63,7 @@ class FakeStream(stt.RecognizeStream):
 
     async def listen(self) -> None:
         """Take all audio until the end of the input."""
-        async for _ in self.heard():
+        async for _ in self.received():
             pass
 
     def send(self, event: Any) -> None:
@@ -251,7 +251,7 @@ def transcribes(
             pending.clear()
             stream.final(text, words=words if times else None)
 
-        async for frame in stream.heard():
+        async for frame in stream.received():
             if frame is None:
                 continue
             pending.extend(recognizer.feed(bytes(frame.data.cast("B"))))

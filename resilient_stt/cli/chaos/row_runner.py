@@ -69,16 +69,24 @@ def _sigint_blocked() -> Iterator[None]:
     """Block SIGINT while processes start; they inherit the block and keep it.
 
     A Ctrl-C in a terminal goes to all processes. Only this one must handle it: the others would
-    print tracebacks. This process gets the signal when the block ends.
+    print tracebacks. This process handles the signal when the `with` block ends.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    received: list[int] = []
+    # The mask is that of this thread. If another thread gets the signal, such as one of numpy's,
+    # Python calls the handler in this thread all the same. A KeyboardInterrupt here would leave a
+    # process half started, which then prints a traceback.
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if received:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_parent() -> None:

@@ -63,7 +63,7 @@ def _down(begin: float, end: float) -> tuple[Fault, ...]:
 
 
 def _drop_in(word: int) -> Drop:
-    """Drop the first connection in the middle of a word."""
+    """Drop the first connection in mid-word."""
     return Drop(at_word=word, part=0.5, connections={0})
 
 
@@ -94,12 +94,12 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="drop-once",
-            summary="Cartesia drops the connection in the middle of a word, then accepts new ones",
+            summary="Cartesia drops the connection in mid-word, then accepts new ones",
             cartesia=(_drop_in(_THURSDAY),),
         ),
         Scenario(
             name="drop",
-            summary="Cartesia drops the connection in the middle of a word and stays down",
+            summary="Cartesia drops the connection in mid-word and stays down",
             cartesia=(
                 _drop_in(_THURSDAY),
                 Refuse(connections=from_(1)),
@@ -107,7 +107,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="both",
-            summary="Cartesia goes down in mid-word, later Deepgram does, too; no provider for 3 s",
+            summary="Cartesia goes down in mid-word, later Deepgram; no provider works for 3 s",
             cartesia=(
                 _drop_in(_THURSDAY),
                 Refuse(connections=from_(1), until=16.4),
@@ -119,18 +119,18 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="tail",
-            summary="the caller hangs up, Cartesia drops the connection before its last transcript",
+            summary="the caller hangs up; Cartesia drops the connection before its last text",
             cartesia=(DropAfterClose(connections={0}),),
             pause=None,
         ),
         Scenario(
             name="stall",
-            summary="Cartesia stops answering in the middle of a word; the connection stays open",
+            summary="Cartesia stops answering in mid-word; the connection stays open",
             cartesia=(Stall(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="half-open",
-            summary="Cartesia disappears in the middle of a word without closing the connection",
+            summary="Cartesia disappears in mid-word without closing the connection",
             cartesia=(HalfOpen(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
@@ -140,7 +140,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="garbage",
-            summary="Cartesia sends only half of each message, from the middle of a word on",
+            summary="Cartesia sends only half of each message, from mid-word on",
             cartesia=(Garbage(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(

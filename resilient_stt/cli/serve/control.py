@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ...testing.fakes.server import FakeServer, ServerConnection, TriggeredFault
+from ...testing.faults import StreamFault
 from .fault_requests import fault_from
 
 PATH = "/faults"
@@ -52,6 +53,10 @@ class _Handlers:
         if not isinstance(only_open, bool):
             raise ValueError(f"only_open must be true or false, not {only_open!r}")
         fault = fault_from(fields.pop("fault", None), fields, now=server.now)
+        if only_open and not isinstance(fault, StreamFault):
+            raise ValueError(
+                "this fault happens before a connection is open; send it without only_open"
+            )
         add = server.trigger if only_open else server.inject
         add(fault)
         return web.json_response({"added": repr(fault)}, status=201)

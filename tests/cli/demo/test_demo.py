@@ -159,7 +159,7 @@ def test_markdown_table(cli: Cli) -> None:
     result = cli("demo", "--compare", "--fault", "drop", "--markdown")
     header, _, row, *_ = result.stdout.splitlines()
     assert header.split(" | ")[2:] == ["Cartesia plugin", "FallbackAdapter", "`ResilientSTT` |"]
-    assert row.startswith("| `drop` | Cartesia drops the connection in the middle of a word")
+    assert row.startswith("| `drop` | Cartesia drops the connection in mid-word")
     assert row.count("**") == 4
     assert "| 0 lost, 0 repeated, " in row
 

@@ -202,7 +202,10 @@ async def test_connections_are_shown_without_secrets(endpoint: Endpoint) -> None
         (b'{"provider": "cartesia", "fault": "x"}', "fault must be one of"),
         (b'{"provider": "cartesia", "fault": "stall", "at_word": 5000}', "no word 5000"),
         (b'{"provider": "cartesia", "fault": "stall", "only_open": 1}', "only_open must be true"),
-        (b'{"provider": "cartesia", "fault": "refuse", "only_open": true}', "before they are open"),
+        (
+            b'{"provider": "cartesia", "fault": "refuse", "only_open": true}',
+            "before a connection is open",
+        ),
     ],
 )
 async def test_a_bad_request_is_explained(endpoint: Endpoint, body: bytes, says: str) -> None:
