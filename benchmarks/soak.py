@@ -376,7 +376,7 @@ class _Hour:
             tasks=len(asyncio.all_tasks()),
             timers=len(loop._scheduled),
             streams=self._streams,
-            legs=ours["resilient_stt.livekit.connection.ProviderConnection"],
+            legs=ours["resilient_stt.livekit.provider_connection.ProviderConnection"],
             ours=ours,
         )
 

@@ -23,14 +23,11 @@ from .core.routing.selector import ProviderSelector
 from .core.transcript import coverage
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .livekit.connection import CLOSE_TIMEOUT
 from .livekit.normalize import normalize
+from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.usage import UsageTag, current
 from .observe import logger
 from .runtime import Runtime
-
-RECOVERY_ATTEMPTS = 5
-"""How often a provider that failed is tried in the background with the buffer that it failed on."""
 
 REJECTING = (*ACCOUNT_ERRORS, ErrorKind.BAD_REQUEST)
 """Kinds of failure that the same buffer would meet again within `outage_limit`."""
@@ -302,7 +299,7 @@ class Batch:
 
     async def _try_again(self, provider: ProviderTraits, request: _Request) -> None:
         breaker = self._runtime.health[provider.name].breaker
-        for attempt in range(RECOVERY_ATTEMPTS):
+        for attempt in range(self._runtime.policies.retry.recovery_attempts):
             await asyncio.sleep(self._runtime.backoff(attempt))
             if not breaker.admits(_now()):
                 return

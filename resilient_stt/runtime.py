@@ -29,10 +29,6 @@ from .livekit.vad import CheckedDetector, SpeechDetectorFactory
 from .observe import log_event, logger
 from .setup import Setup
 
-MIN_BACKOFF = 0.25
-"""Shortest backoff in seconds, unless `RetryPolicy.wait_max` is below 0.5 s: then half of that.
-It bounds how often one provider is tried in a long outage; the first attempts come sooner."""
-
 EventName = Literal[
     "stt_availability_changed",
     "switched",
@@ -128,7 +124,7 @@ class Runtime:
         own, and a stream has none: its core asks for waits long before it knows which it needs.
         """
         retry = self.policies.retry
-        shortest = min(MIN_BACKOFF, retry.wait_max / 2)
+        shortest = min(retry.wait_floor, retry.wait_max / 2)
         # 2 ** 64 is beyond every wait; more would overflow after enough failures
         longest = min(retry.wait_max, retry.wait_min * 2.0 ** min(max(failures - 1, 0), 64))
         return random.uniform(shortest, max(shortest, longest))

@@ -55,8 +55,8 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.connection import ProviderConnection
 from .livekit.frames import FrameStore, check, mono, pieces
+from .livekit.provider_connection import ProviderConnection
 from .livekit.vad import SpeechEdge
 from .observe import logger
 from .runtime import Runtime

@@ -1,19 +1,33 @@
-"""Breaks the code on purpose, in ways with names, and sees whether simulated calls notice.
+"""Break the code on purpose, one named change at a time, and check that simulated calls notice.
 
-Each mutant is one change of the source, in a copy. One that survives so many calls means that the
-simulator does not look where it should.
+Each mutant is one change in a copy of the package. A mutant that survives all simulated calls shows
+that the simulator does not check what that code is for.
+
+A mutant names what it changes by `Class.method`, `Class` or `function`, wherever that is in the
+package: names of classes are unique in it (`tests/test_structure.py`). The change is one of
+
+* `Replace`: the one piece of code that has a given structure becomes another;
+* `ReplaceCase`: the same for the pattern of a `case`;
+* `Drop`: the one statement that has a given structure does nothing;
+* `Result`: the function returns something else.
+
+Structure is compared as a syntax tree, with placeholders for what may be renamed or reformatted.
 
     python scripts/mutants.py [--schedules 1000] [--only NAME]
 """
 
 from __future__ import annotations
 
+import ast
+import copy
+import difflib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,159 +39,367 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 PACKAGE = "resilient_stt"
 PATIENCE = 300.0
-"""Seconds for a mutant: one that lives for ever in one moment of virtual time never comes back."""
+"""Seconds for one mutant. A mutant that loops within one moment of virtual time never returns."""
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
+Bindings = dict[str, ast.AST]
+
+
+class StaleMutant(Exception):
+    """A mutant does not fit the code any more: what it changes is not there, or there twice."""
+
+
+# -- structure
+
+
+def _is_placeholder(name: str) -> bool:
+    return name.startswith("_")
+
+
+def matches(pattern: object, node: object, bindings: Bindings) -> bool:
+    """Whether a syntax tree has the structure of a pattern.
+
+    Names that begin with an underscore are placeholders. `_` stands for any expression; any other
+    placeholder stands for the same expression wherever it occurs, and is added to `bindings`.
+    """
+    if isinstance(pattern, ast.Name) and _is_placeholder(pattern.id):
+        if not isinstance(node, ast.expr):
+            return False
+        if pattern.id == "_":
+            return True
+        known = bindings.setdefault(pattern.id, node)
+        return _same(known, node)
+    if isinstance(pattern, ast.AST):
+        # whether a name is read or written (`ctx`) is no part of the structure
+        return type(pattern) is type(node) and all(
+            matches(getattr(pattern, name, None), getattr(node, name, None), bindings)
+            for name in pattern._fields
+            if name != "ctx"
+        )
+    if isinstance(pattern, list):
+        return (
+            isinstance(node, list)
+            and len(pattern) == len(node)
+            and all(matches(one, other, bindings) for one, other in zip(pattern, node, strict=True))
+        )
+    return pattern == node
+
+
+def _same(one: ast.AST, other: ast.AST) -> bool:
+    return ast.unparse(one) == ast.unparse(other)
+
+
+class _Fill(ast.NodeTransformer):
+    """Puts what placeholders stand for in their places."""
+
+    def __init__(self, bindings: Bindings) -> None:
+        self._bindings = bindings
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        found = self._bindings.get(node.id)
+        return node if found is None else copy.deepcopy(found)
+
+
+def _find(scope: ast.AST, pattern: ast.AST) -> tuple[ast.AST, Bindings]:
+    """The only node below `scope` that has the structure, and what its placeholders stand for.
+
+    Raises:
+        StaleMutant: no node has it, or several.
+    """
+    found = []
+    for node in ast.walk(scope):
+        bindings: Bindings = {}
+        if matches(pattern, node, bindings):
+            found.append((node, bindings))
+    if len(found) != 1:
+        places = "".join(f"\n  {ast.unparse(node)}" for node, _ in found)
+        raise StaleMutant(f"holds {ast.unparse(pattern)!r} {len(found)} times, not once{places}")
+    return found[0]
+
+
+class _Exchange(ast.NodeTransformer):
+    """Puts one node in the place of another, which may be anywhere."""
+
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self._old = old
+        self._new = new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self._new if node is self._old else self.generic_visit(node)
+
+
+def _expression(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body
+
+
+def _case(source: str) -> ast.pattern:
+    match = ast.parse(f"match _:\n    case {source}:\n        pass").body[0]
+    assert isinstance(match, ast.Match)
+    return match.cases[0].pattern
+
+
+# -- changes
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The only expression with the structure of `pattern` becomes `replacement`."""
+
+    pattern: str
+    replacement: str
+
+    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
+        old, bindings = _find(scope, _expression(self.pattern))
+        _Exchange(old, _Fill(bindings).visit(_expression(self.replacement))).visit(module)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceCase:
+    """The only `case` with the pattern `pattern` gets the pattern `replacement`."""
+
+    pattern: str
+    replacement: str
+
+    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
+        old, _ = _find(scope, _case(self.pattern))
+        _Exchange(old, _case(self.replacement)).visit(module)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The only statement with the structure of `pattern` becomes `pass`."""
+
+    pattern: str
+
+    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
+        old, _ = _find(scope, ast.parse(self.pattern).body[0])
+        _Exchange(old, ast.Pass()).visit(module)
+
+
+_WRAPPER = """
+def _mutate(original):
+    def mutated(*args, **kwargs):
+        result = original(*args, **kwargs)
+        return {value}
+    return mutated
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The function returns `value` instead: an expression of its `result` and `args`.
+
+    Whatever else the function does, it does all the same.
+    """
+
+    value: str
+
+    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
+        if isinstance(scope, ast.ClassDef):
+            raise StaleMutant("is a class, not a function")
+        decorators = {ast.unparse(decorator) for decorator in scope.decorator_list}
+        if decorators - {"property"}:
+            raise StaleMutant(f"has decorators: {', '.join(sorted(decorators))}")
+        if decorators:
+            wrapped = f"property(_mutate({qualname}.fget))"
+        else:
+            wrapped = f"_mutate({qualname})"
+        source = _WRAPPER.format(value=self.value) + f"{qualname} = {wrapped}"
+        module.body += ast.parse(source).body
+
+
+Change = Replace | ReplaceCase | Drop | Result
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`old` stands once in `file` (below the package), and becomes `new`."""
+    """One change of the code.
+
+    Attributes:
+        name: what is wrong with the code after the change.
+        target: `Class.method`, `Class` or `function`, somewhere in the package.
+        change: what to change in it.
+    """
 
     name: str
-    file: str
-    old: str
-    new: str
+    target: str
+    change: Change
 
 
 MUTANTS = (
     Mutant(
         "watermark a word too far",
-        "core/telling.py",
-        "ledger.settle(min(ledger.samples(utterance.end), reach.audio))",
-        "ledger.settle(min(ledger.samples(utterance.end + 0.6), reach.audio))",
+        "TranscriptEmitter._commit",
+        Replace("min(_samples(_end), _extent)", "min(_samples(_end + 0.6), _extent)"),
     ),
     Mutant(
-        "seam off",
-        "core/transcript.py",
-        "self.open = bool(told) or replay_from < boundary",
-        "self.open = False",
+        "overlap is not trimmed",
+        "OverlapTrimmer.__init__",
+        Replace("bool(_) or _ < _", "False"),
     ),
     Mutant(
-        "what was told is forgotten",
-        "core/telling.py",
-        "self._legs.transcript.commit(kept, ledger.seconds(reach.words))",
-        "pass",
+        "committed words are forgotten",
+        "TranscriptEmitter._commit",
+        Drop("_.record(_, _)"),
     ),
     Mutant(
-        "fencing off: a second opinion is told at once",
-        "core/session.py",
-        "case Role.ACTIVE:\n                self._tell(leg, said, reach, now)",
-        "case Role.ACTIVE | Role.HEDGE:\n                self._tell(leg, said, reach, now)",
+        "fencing off: a hedge is emitted at once",
+        "FailoverEngine._on_event",
+        ReplaceCase("Role.ACTIVE", "Role.ACTIVE | Role.HEDGE"),
     ),
     Mutant(
         "replay starts late",
-        "core/leg.py",
-        "start = replay_start(ledger, transcript)",
-        "start = max(replay_start(ledger, transcript), ledger.end - ledger.samples(0.5))",
+        "open_connection",
+        Replace(
+            "replay_start(_ledger, _history)",
+            "max(replay_start(_ledger, _history), _ledger.end - _ledger.samples(0.5))",
+        ),
     ),
     Mutant(
         "replay cuts into the next word",
-        "core/ledger.py",
-        "starts = [*(s.start - half for s in self._segments), self.hold_back_at]",
-        "starts = [*(s.start + half for s in self._segments), self.hold_back_at]",
+        "AudioLedger._trims",
+        Replace("_segment.start - _half", "_segment.start + _half"),
     ),
     Mutant(
         "times of a replay without its cuts",
-        "core/leg.py",
-        "self.timeline.append(start, end)",
-        "self.timeline.append(0 if not self.sent else start, end)",
+        "Connection",
+        Replace(
+            "_timeline.append(_start, _end)",
+            "_timeline.append(_start * bool(_timeline.sent), _end)",
+        ),
     ),
     Mutant(
         "breaker never closes",
-        "core/breaker.py",
-        "        self._go(Signal.SUCCESS)\n",
-        "",
+        "Breaker",
+        Drop("_(BreakerSignal.SUCCESS)"),
     ),
     Mutant(
-        "ledger not trimmed",
-        "core/ledger.py",
-        "        self.start = max(self.start, before)\n",
-        "",
+        "ledger is not trimmed",
+        "AudioLedger._forget",
+        Drop("_start = max(_start, _)"),
     ),
     Mutant(
-        "END not balanced",
-        "core/speech.py",
-        "        return [Emit(SaidKind.END, source=source)]",
-        "        return []",
+        "END is not balanced",
+        "SpeechBalancer.end",
+        Result("[]"),
     ),
     Mutant(
-        "silence is never doubted",
-        "core/opinion.py",
-        "        alarm = self._alarm(active)\n        if alarm is None or (now",
-        "        alarm = None\n        if alarm is None or (now",
+        "a stall is never suspected",
+        "HedgeController.step",
+        Replace("self._next_stall(_)", "None"),
     ),
     Mutant(
-        "what a second opinion heard is not told",
-        "core/session.py",
-        "for said, reach in waiting:",
-        "for said, reach in ():",
+        "held events are not emitted",
+        "FailoverEngine._emit_held",
+        Replace("list(_)", "[]"),
     ),
     Mutant(
-        "noise before the second opinion had time",
-        "core/opinion.py",
-        "        over = self._over_at(hedge, active)\n",
-        "        over = now\n",
+        "noise before the hedge had time",
+        "HedgeController._hedge_due_at",
+        Result("float('-inf')"),
     ),
     Mutant(
         "an outage is given up at once",
-        "core/outage.py",
-        "return self.since + self._retry.outage_limit",
-        "return self.since",
+        "Outage.limit_at",
+        Replace("_since + _", "_since"),
     ),
     Mutant(
         "an outage is never tried again",
-        "core/outage.py",
-        "if now >= self._next.setdefault(provider.name, now) and self._may_try(provider, now):",
-        "if provider.name not in self._next:",
+        "Outage.step",
+        Replace("_ >= _attempts.setdefault(_name, _) and _", "_name not in _attempts"),
     ),
     Mutant(
-        "speech that is owed is settled as silence",
-        "core/ledger.py",
-        "        if pending:\n            first = pending[0]",
-        "        if False:\n            first = pending[0]",
+        "pending speech is committed as silence",
+        "AudioLedger.commit_silence",
+        Drop("_until = min(_until, _)"),
     ),
     Mutant(
-        "the end is not passed on",
-        "core/legs.py",
-        "if self.input_ended and leg.ended_at is None:",
-        "if self.input_ended and leg.ended_at is None and not leg.start:",
+        "the end of input is not passed on",
+        "ConnectionPool.feed",
+        Replace(
+            "_pool.input_ended and _connection.input_ended_at is None",
+            "_pool.input_ended and _connection.input_ended_at is None and not _connection.start",
+        ),
     ),
     Mutant(
         "a missing tail is believed",
-        "core/opinion.py",
-        "if not self._legs.owes_words():",
-        "if True:",
+        "HedgeController._missing_tail",
+        Result("None"),
     ),
     Mutant(
-        "silence is doubted at the end only",
-        "core/watchdog.py",
-        "        if not ledger.hears:\n            return None\n        alarms",
-        "        if True:\n            return None\n        alarms",
+        "stalls are suspected at the end only",
+        "StallDetector.next_stall",
+        Result("None"),
     ),
     Mutant(
-        "a final that was left out is not missed",
-        "core/gap.py",
-        "    if not ledger.hears or voice <",
-        "    if True or voice <",
+        "a skipped final is not missed",
+        "find_skipped",
+        Result("None"),
     ),
     Mutant(
-        "a leg is left open",
-        "core/opinion.py",
-        "        self._report(hedge, alarm, verdict)\n        self._legs.close(hedge)",
-        "        self._report(hedge, alarm, verdict)\n        hedge.role = Role.PROBE",
+        "a connection is left open",
+        "HedgeController._close_hedge",
+        Replace("_.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
     ),
     Mutant(
         "providers' clocks are not told apart",
-        "leg.py",
-        "return time - self._stream.start_time_offset if time >= MARK / 2 else time",
-        "return time - self._stream.start_time_offset",
+        "ProviderConnection._to_connection_time",
+        Replace("_time - _offset if _ >= _ else _time", "_time - _offset"),
     ),
 )
 
 
+# -- applying
+
+
+def _definitions(scope: ast.AST, prefix: str = "") -> Iterator[tuple[str, Definition]]:
+    for node in ast.iter_child_nodes(scope):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from _definitions(node, f"{prefix}{node.name}.")
+
+
+def mutate(mutant: Mutant, package: Path) -> tuple[Path, str]:
+    """The file below `package` that a mutant changes, and its source after the change.
+
+    Raises:
+        StaleMutant: the code does not hold what the mutant changes exactly once.
+    """
+    found: list[tuple[Path, ast.Module, Definition]] = []
+    names: set[str] = set()
+    for path in sorted(package.rglob("*.py")):
+        module = ast.parse(path.read_text(), str(path))
+        for qualname, definition in _definitions(module):
+            names.add(qualname)
+            if qualname == mutant.target:
+                found.append((path, module, definition))
+    if not found:
+        close = ", ".join(difflib.get_close_matches(mutant.target, names)) or "nothing like it"
+        raise StaleMutant(f"{mutant.name}: {mutant.target} does not exist; found {close}")
+    if len(found) > 1:
+        places = ", ".join(str(path.relative_to(package)) for path, _, _ in found)
+        raise StaleMutant(f"{mutant.name}: {mutant.target} exists more than once: {places}")
+    path, module, definition = found[0]
+    try:
+        mutant.change.apply(module, definition, mutant.target)
+    except StaleMutant as error:
+        where = f"{mutant.target} in {path.relative_to(package)}"
+        raise StaleMutant(f"{mutant.name}: {where} {error}") from None
+    return path, ast.unparse(ast.fix_missing_locations(module))
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What came of a mutant: the seed that broke a promise, if one did, and which."""
+    """What became of a mutant.
+
+    Attributes:
+        seed: The seed of the call that broke a promise; -1 for a crash; None if it survived.
+        promise: The promise that it broke, or the last line of the crash.
+        seconds: How long the calls took.
+    """
 
     seed: int | None
     promise: str
@@ -188,19 +410,16 @@ def hunt(mutant: Mutant, schedules: int) -> Fate:
     """Simulate calls with the mutant until one breaks a promise.
 
     Raises:
-        SystemExit: the code that it changes is not there any more.
+        StaleMutant: the code does not hold what the mutant changes exactly once.
     """
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, PACKAGE)
-        shutil.copytree(ROOT / PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        path = copy / mutant.file
-        source = path.read_text()
-        if source.count(mutant.old) != 1:
-            raise SystemExit(f"{mutant.name}: {mutant.file} does not hold {mutant.old!r} once")
-        path.write_text(source.replace(mutant.old, mutant.new))
+        package = Path(folder, PACKAGE)
+        shutil.copytree(ROOT / PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        path, source = mutate(mutant, package)
+        path.write_text(source)
         begun = time.monotonic()
         command = [sys.executable, *SIMULATE, "--schedules", str(schedules), "--no-shrink"]
-        # the copy is found first: `-m` looks where it is run
+        # `-m` looks for the package in the current folder first, and so finds the copy
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE
@@ -220,24 +439,36 @@ def hunt(mutant: Mutant, schedules: int) -> Fate:
 def main(
     schedules: Annotated[int, typer.Option(min=1, help="Calls that a mutant may survive.")] = 1000,
     only: Annotated[
-        list[str] | None, typer.Option(help="Mutants by a part of their names.")
+        list[str] | None, typer.Option(help="Run only mutants whose names contain this.")
     ] = None,
 ) -> None:
-    """Break the code on purpose; exit status 1 if nobody notices."""
-    console = Console(width=120)
+    """Break the code on purpose. Exit status 1: a mutant survived. 2: a mutant is stale."""
+    console = Console(width=120, highlight=False)
+    mutants = [m for m in MUTANTS if not only or any(part in m.name for part in only)]
+    stale = list(_stale(mutants))
+    for message in stale:
+        console.print(f"stale: {message}", markup=False, soft_wrap=True)
+    if stale or not mutants:
+        raise typer.Exit(2)
     table = Table("mutant", "caught by seed", "promise", "seconds", box=None)
     survivors = []
-    for mutant in MUTANTS:
-        if only and not any(part in mutant.name for part in only):
-            continue
+    for mutant in mutants:
         fate = hunt(mutant, schedules)
         caught = "survives" if fate.seed is None else "crash" if fate.seed < 0 else str(fate.seed)
         table.add_row(mutant.name, caught, fate.promise[:60], f"{fate.seconds:.0f}")
         survivors += [mutant.name] if fate.seed is None else []
-    console.print(table)
+    console.print(table, markup=False)
     if survivors:
-        console.print(f"not caught: {', '.join(survivors)}")
+        console.print(f"not caught: {', '.join(survivors)}", markup=False)
         raise typer.Exit(1)
+
+
+def _stale(mutants: list[Mutant]) -> Iterator[str]:
+    for mutant in mutants:
+        try:
+            mutate(mutant, ROOT / PACKAGE)
+        except StaleMutant as error:
+            yield str(error)
 
 
 if __name__ == "__main__":

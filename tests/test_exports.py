@@ -54,7 +54,7 @@ NAMES = {
 
 
 def test_names() -> None:
-    """What can be imported is what is meant to be, all of it documented."""
+    """Exactly the intended names can be imported, and all are documented."""
     assert set(resilient_stt.__all__) == NAMES
     assert sorted(resilient_stt.__all__, key=str) == list(resilient_stt.__all__)
     for name in NAMES - {"Event"}:
@@ -62,7 +62,7 @@ def test_names() -> None:
 
 
 def test_constructor() -> None:
-    """The parameters of `ResilientSTT`: one positional, as in LiveKit's `FallbackAdapter`."""
+    """The constructor has one positional parameter, as LiveKit's `FallbackAdapter` has."""
     parameters = inspect.signature(resilient_stt.ResilientSTT).parameters
     assert list(parameters) == [
         "stt",
@@ -79,7 +79,7 @@ def test_constructor() -> None:
 
 
 def test_public_methods() -> None:
-    """What `ResilientSTT` and its streams add to LiveKit's classes is known."""
+    """`ResilientSTT` and its streams add nothing else to LiveKit's classes."""
 
     def added(cls: type) -> set[str]:
         inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
@@ -111,7 +111,7 @@ def test_every_event_is_exported_and_can_be_subscribed_to() -> None:
 
 
 def test_every_policy_is_exported() -> None:
-    """Whatever `Policies` takes can be imported from where it comes from."""
+    """Every policy of `Policies` can be imported from the package."""
     for field in dataclasses.fields(resilient_stt.Policies):
         kind = type(getattr(resilient_stt.Policies(), field.name))
         assert getattr(resilient_stt, kind.__name__) is kind

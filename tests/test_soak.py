@@ -13,7 +13,8 @@ soak = load("benchmarks/soak.py")
 
 @pytest.mark.sweep
 def test_what_is_alive_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five minutes, ten streams: every word told once, no task left, no more objects than before.
+    """Five minutes, ten streams: every word comes once, no task is left, no more objects than
+    before.
 
     The words that a long stream remembers are bounded, but fill up for ten minutes: fewer here.
     """

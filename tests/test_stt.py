@@ -1,4 +1,4 @@
-"""ResilientSTT: what it takes, what it refuses and how, what it tells LiveKit's callers."""
+"""`ResilientSTT`: what it takes and refuses, and what LiveKit's callers get from it."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def keyed() -> list[stt.STT[Any]]:
         ([None], "provider 0 is not .* but a NoneType"),
     ],
 )
-async def test_refuses_what_is_no_list_of_stts(providers: Any, told: str) -> None:
-    """What cannot be a list of LiveKit STTs is refused with what to give instead."""
+async def test_refuses_what_is_not_a_list_of_stts(providers: Any, told: str) -> None:
+    """Anything but a list of LiveKit STTs is refused; the message says what to give."""
     with pytest.raises(ConfigurationError, match=told):
         ResilientSTT(providers)
 
 
 async def test_refuses_a_bare_stt() -> None:
-    """One STT instead of a list of them is refused with the list to give."""
+    """A single STT is refused; the message says that it must be a list."""
     bare: Any = FakeSTT()
     with pytest.raises(ConfigurationError, match=r"must be a list .* got FakeSTT"):
         ResilientSTT(bare)
 
 
 async def test_refuses_the_same_object_twice() -> None:
-    """A fallback that is the primary itself would be none."""
+    """A fallback must be another object than the primary."""
     fake = FakeSTT()
     with pytest.raises(ConfigurationError, match=r"provider 2 .* is in the list twice"):
         ResilientSTT([fake, FakeSTT(), fake])
@@ -83,13 +83,13 @@ async def test_takes_two_of_one_class() -> None:
 
 
 async def test_a_configuration_error_is_a_value_error() -> None:
-    """Whoever caught what LiveKit's FallbackAdapter raises catches ours."""
+    """Code that caught the `ValueError` of LiveKit's `FallbackAdapter` catches ours."""
     with pytest.raises(ValueError, match="empty"):
         ResilientSTT([])
 
 
 async def test_batch_provider_needs_a_vad() -> None:
-    """A provider that cannot stream is refused, with the VAD to give."""
+    """A provider that cannot stream is refused without a VAD; the message says how to make one."""
     with pytest.raises(ConfigurationError, match=r"cannot stream: give a LiveKit VAD .*vad="):
         ResilientSTT([FakeSTT(streaming=False)])
 
@@ -169,7 +169,7 @@ async def test_attempt_timeout_reaches_the_providers() -> None:
 
 
 async def test_explains_a_missing_http_session() -> None:
-    """Plugins outside a worker and an http context end the stream with what to do, at once."""
+    """Without an HTTP session the stream ends at once; the error says what to do."""
     loop = asyncio.get_running_loop()
     made = ResilientSTT(keyed())
     begun = loop.time()
@@ -182,7 +182,7 @@ async def test_explains_a_missing_http_session() -> None:
 
 
 async def test_explains_a_missing_http_session_to_recognize() -> None:
-    """`recognize()` outside a worker says what to do, too."""
+    """The error of `recognize()` outside a worker says what to do, too."""
     made = ResilientSTT(keyed())
     with pytest.raises(APIConnectionError, match=r"http_context.open\(\)") as raised:
         await made.recognize(frames())
@@ -228,13 +228,13 @@ async def test_batch_provider_through_a_vad() -> None:
     ],
 )
 async def test_capabilities(name: str, first: Any, second: Any, together: Any) -> None:
-    """What a caller builds on needs all providers; what one may ignore needs one."""
+    """A capability that callers rely on needs all providers; a hint needs one."""
     made = ResilientSTT([FakeSTT(**{name: first}), FakeSTT(**{name: second})])
     assert getattr(made.capabilities, name) == together
 
 
 async def test_capabilities_are_read_afresh() -> None:
-    """A provider whose capabilities change changes ours."""
+    """Capabilities are computed on each read."""
     fake = FakeSTT(manual_flush=True)
     made = ResilientSTT([fake])
     assert made.capabilities.manual_flush
@@ -243,7 +243,7 @@ async def test_capabilities_are_read_afresh() -> None:
 
 
 async def test_can_recognize_though_no_provider_can() -> None:
-    """`offline_recognize` holds, for a streaming-only provider is streamed the buffer."""
+    """`offline_recognize` is always offered: streaming-only providers are streamed the buffer."""
     made = ResilientSTT([FakeSTT(offline_recognize=False)])
     assert made.capabilities.offline_recognize
     assert made.capabilities.streaming
@@ -252,8 +252,8 @@ async def test_can_recognize_though_no_provider_can() -> None:
 # -- what callers tell it
 
 
-async def test_keyterms_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Keyterms go to the providers that support them; nobody warns about the others."""
+async def test_keyterms_reach_providers_that_take_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Keyterms go to the providers that support them; the others cause no warning."""
     takes, ignores = FakeSTT(keyterms=True), FakeSTT()
     ResilientSTT([ignores, takes])._update_session_keyterms(["LiveKit"])
     assert takes.keyterms == ["LiveKit"]
@@ -261,8 +261,10 @@ async def test_keyterms_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -
     assert not caplog.records
 
 
-async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Conversation items go to the providers that support them; nobody warns about the others."""
+async def test_conversation_items_reach_providers_that_take_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Conversation items go to the providers that support them; the others cause no warning."""
     takes, ignores = FakeSTT(chat_context=True), FakeSTT()
     item: Any = object()
     ResilientSTT([ignores, takes])._push_conversation_item(item)
@@ -272,14 +274,14 @@ async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCapture
 
 
 @has_keyterms
-async def test_keyterms_that_nobody_takes_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """Where no provider supports keyterms, the caller is told, as by any LiveKit STT."""
+async def test_keyterms_without_a_taker_cause_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """If no provider supports keyterms, there is a warning, as from any LiveKit STT."""
     ResilientSTT([FakeSTT()])._update_session_keyterms(["LiveKit"])
     assert "keyterms are not supported" in caplog.text
 
 
 async def test_prewarms_the_first() -> None:
-    """The preferred provider is pre-warmed, the others are not expected to serve."""
+    """Only the preferred provider is pre-warmed."""
     first, second = FakeSTT(), FakeSTT()
     ResilientSTT([first, second]).prewarm()
     assert (first.prewarmed, second.prewarmed) == (1, 0)
@@ -288,7 +290,7 @@ async def test_prewarms_the_first() -> None:
 # -- what it tells
 
 
-async def test_labels_follow_who_serves() -> None:
+async def test_labels_follow_a_switch() -> None:
     """`model`, `provider` and `metrics_metadata` are those of the provider that serves."""
     first = FakeSTT(fails(stt_error()), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), provider="Second")])
@@ -396,7 +398,7 @@ async def test_a_setup_is_what_a_constructor_takes() -> None:
 
 
 async def test_metrics_are_forwarded_once() -> None:
-    """Usage of a provider is one metric of ours, with the provider's own labels."""
+    """A provider's usage becomes one metric with the provider's labels."""
 
     async def behave(stream: FakeStream) -> None:
         await stream.listen()
@@ -442,7 +444,7 @@ async def test_failures_are_recoverable_errors() -> None:
 
 @pytest.mark.parametrize("mistake", [TypeError, ZeroDivisionError])
 async def test_a_subscribers_mistake_stops_nothing(mistake: type[Exception]) -> None:
-    """A handler that raises is logged; the transcript goes on. LiveKit lets a TypeError through."""
+    """A handler that raises is logged, and the transcript goes on."""
     # in a buffer the second one serves, too, for the first one has just failed in a stream
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"), text="ho")])
     called: list[Any] = []
@@ -465,7 +467,7 @@ async def test_a_subscribers_mistake_stops_nothing(mistake: type[Exception]) -> 
 
 
 async def test_events_by_name() -> None:
-    """A subscriber to one event gets that event as its typed object."""
+    """A subscriber to one event gets it as its typed object."""
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"), provider="Other")])
     switches: list[Switched] = []
     made.on("switched", switches.append)
@@ -480,7 +482,7 @@ async def test_events_by_name() -> None:
 
 
 async def test_aclose_lets_go_of_providers() -> None:
-    """After `aclose()` a provider's metrics are nobody's business; twice is no mistake."""
+    """After `aclose()`, which may be called twice, metrics are not forwarded."""
     fake = FakeSTT(text="hi")
     made = ResilientSTT([fake])
     metrics: list[Any] = []

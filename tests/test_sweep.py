@@ -1,7 +1,7 @@
 """The main promise, at every word: the real plugins over real sockets, on a virtual clock.
 
-Each run plays a sentence of the reference speech with its neighbours, and breaks something at one
-word's start or middle. The runs of one sentence go on side by side in one event loop.
+Each run plays a sentence of the reference speech with its neighbors, and injects a fault at one
+word's start or middle. The runs of one sentence share an event loop.
 """
 
 from __future__ import annotations

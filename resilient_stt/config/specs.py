@@ -104,7 +104,7 @@ class ProviderChecks:
     def _options(
         self, place: Place, factory: ProviderFactory, given: Mapping[str, Any]
     ) -> dict[str, Any]:
-        options, wrong = plugins.checked(factory, given)
+        options, wrong = plugins.checked_options(factory, given)
         for option, message in wrong.items():
             inner = (option,) if option.isidentifier() else ()
             self._wrong((*place, *inner), message)
@@ -153,8 +153,8 @@ class ProviderChecks:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
             if where in self._document.variables:  # do not repeat its value, which may be a secret
-                there = nearest("", error.there)
-                self._wrong(where, f"{shown} does not hold the name of a usable {error.key}{there}")
+                hint = nearest("", error.available)
+                self._wrong(where, f"{shown} does not hold the name of a usable {error.key}{hint}")
             else:
                 self._wrong(where, str(error))
             return None

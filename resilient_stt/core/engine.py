@@ -1,35 +1,71 @@
-"""The decision object of one stream: `handle(input, now)` returns what must be done.
+"""Decides for one stream: `handle(input, now)` returns the commands to execute.
 
-`deadline()` says when it wants to be woken. It never raises for what a provider does; an order of
-inputs that the shell must not produce raises `AssertionError`.
+Theory of operation
+===================
+
+The engine is a pure object: it has no clock, no socket and no task. The shell feeds it every input
+in order, executes the commands that come back, and wakes it at `deadline()`. So a failing call is a
+list of inputs that anyone can replay.
+
+A stream is in one of three states:
+
+* Served: one connection is active. A hedge and a probe may run beside it.
+* Outage: no connection is active, and reconnects are tried (`Outage`).
+* Done: `Finish` or `GiveUp` was returned.
+
+```
+  (new) ── StreamOpened ──▶ Served
+  Served ── the active connection fails or stalls: its hedge takes over, or the same provider is
+            reopened, or the next provider of the route is opened ──▶ Served
+  Served ── ... and nobody is left, or failures lead nowhere ──▶ Outage
+  Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
+  Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
+  Outage ── a reconnect works ──▶ Served
+  Outage ── the input has ended, and no words are missing ──▶ Done (Finish)
+  Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
+```
+
+An input takes this way. `handle` passes it to the part that it is about: the ledger (audio, local
+voice activity), the routing (language), or the connection that it came from. `_advance` then does
+whatever has become due, always in the same order: held finals, silence to commit, the route, the
+outage or the active connection, and at last the feeding of all connections.
+
+A connection's event is interpreted once (`Connection.interpret`), and then goes where the role of
+the connection sends it: the active one's to the emitter, a probe's to the probe, a hedge's or a
+reconnect's is held until it becomes active.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
-from .connections.connection import AudioExtent, Connection
+from .audio.ledger import AudioLedger
+from .connections.connection import Connection
+from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .events import (
     ErrorKind,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
-    Replayed,
     StallReason,
     Switched,
     SwitchReason,
 )
-from .failover.failback import Failback, Probe
+from .failover.failback import Failback
 from .failover.outage import Outage
+from .failover.probe import Probe
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
 from .messages import (
+    AudioInput,
     AudioPushed,
     Command,
     ConnectionEnded,
     ConnectionFailed,
+    ConnectionInput,
     DeadlineReached,
     Emit,
     EventKind,
@@ -49,10 +85,15 @@ from .messages import (
     TranscriptEvent,
     VoiceActivityLost,
 )
+from .outbox import Outbox
+from .output.committer import Committer
 from .output.emitter import TranscriptEmitter
 from .policy import Policies, ProviderTraits
+from .progress import ProgressTracker
 from .routing.language import LanguageTracker
+from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
+from .transcript.history import TranscriptHistory
 
 
 class FailoverEngine:
@@ -67,54 +108,123 @@ class FailoverEngine:
         *,
         vad_enabled: bool,
     ) -> None:
-        """`routing`: its own. `vad_enabled`: local voice activity is reported.
+        """`routing` belongs to this stream; `health` and `budget` are shared with others.
 
-        `health`, `budget`: shared with the other streams.
+        `vad_enabled`: the shell reports local voice activity.
         """
         self._policies = policies
         self._routing = routing
-        self._pool = ConnectionPool(routing, health, policies, vad_enabled=vad_enabled)
-        self._ledger = self._pool.ledger
-        self._selector = self._pool.selector
         self._budget = budget
-        self._hedging = HedgeController(self._pool, budget)
-        self._failback = Failback(self._pool)
-        self._probe = Probe(self._pool)
-        self._emitter = TranscriptEmitter(self._pool, routing, self._hedging, self._probe)
+        self._outbox = outbox = Outbox()
+        self._ledger = ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
+        history = TranscriptHistory(policies.replay)
+        self._selector = selector = ProviderSelector(
+            routing.route.providers, health, policies.retry
+        )
+        self._pool = pool = ConnectionPool(
+            ledger=ledger,
+            history=history,
+            routing=routing,
+            selector=selector,
+            health=health,
+            policies=policies,
+            outbox=outbox,
+        )
+        self._hedging = HedgeController(
+            pool=pool,
+            ledger=ledger,
+            history=history,
+            selector=selector,
+            outbox=outbox,
+            policies=policies,
+            budget=budget,
+        )
+        self._failback = Failback(
+            pool=pool, ledger=ledger, selector=selector, policy=policies.failback, outbox=outbox
+        )
+        self._probe = Probe(
+            pool=pool,
+            ledger=ledger,
+            selector=selector,
+            health=health,
+            policies=policies,
+            outbox=outbox,
+        )
+        self._committer = Committer(
+            pool=pool, ledger=ledger, history=history, policy=policies.replay
+        )
+        self._emitter = TranscriptEmitter(
+            pool=pool,
+            ledger=ledger,
+            committer=self._committer,
+            routing=routing,
+            selector=selector,
+            health=health,
+            hedging=self._hedging,
+            probe=self._probe,
+            policies=policies,
+            outbox=outbox,
+        )
         self._outage: Outage | None = None
-        self._missing_tail_at: int | None = None
-        """The watermark at which a leg had ended with a tail missing."""
-        self._failures_without_progress = (0, 0)
-        """The watermark, and how many active legs have failed since it last moved."""
-        self._outage_mark = (-1, 0.0)
-        """The watermark at the last outage, and since when that lasted."""
+        self._missing_tails = ProgressTracker(ledger)
+        """Active connections that ended without the words of the last speech."""
+        self._failures = ProgressTracker(ledger)
+        """Active connections that failed, unless a hedge took over in good order."""
+        self._outages = ProgressTracker(ledger)
+        """Outages since the input ended."""
         self._now = 0.0
         self.done = False
+        """Whether the last command was returned: inputs have no effect any more."""
         self.failures_in_a_row = 0
-        """Failures since a leg last worked: what the retry strategy draws its wait for."""
+        """Failures since a connection last gave text: what the shell draws its waits for."""
 
     def __repr__(self) -> str:
         return (
-            f"FailoverEngine({self._pool!r}, {self._emitter!r}, {self._hedging!r}, {self._failback!r}, "
-            f"{self._probe!r}, {self._routing!r}, outage={self._outage}, done={self.done})"
+            f"FailoverEngine({self._pool!r}, {self._ledger!r}, {self._emitter!r}, "
+            f"{self._hedging!r}, {self._failback!r}, {self._probe!r}, {self._routing!r}, "
+            f"outage={self._outage}, done={self.done})"
         )
 
     def handle(self, message: Input, now: float) -> list[Command]:
-        """Take one input at `now` (seconds, never going back) and return the commands it causes."""
+        """Take one input, and return the commands that it causes.
+
+        `now`: seconds on a clock that never goes back. The first input must be `StreamOpened`.
+
+        After calling this method you must execute the commands in their order, and then ask
+        `deadline()` anew. It never raises for what a provider does; `AssertionError` means that the
+        inputs cannot follow each other: audio after `InputEnded`, a stream that is opened twice,
+        speech that ends twice.
+        """
         if self.done:
             return []
         self._now = now
-        self._dispatch(message, now)
-        wait = (
-            message.backoff
-            if isinstance(message, DeadlineReached)
-            else self._policies.retry.wait_max
-        )
-        self._advance(now, wait)
-        return self._pool.outbox.take()
+        backoff = self._policies.retry.wait_max
+        match message:
+            case StreamOpened():
+                self._open_stream(now)
+            case AudioPushed() | FlushRequested() | InputEnded() | SpeechStarted() | SpeechEnded():
+                self._on_audio_input(message, now)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
+            case OptionsChanged(provider):
+                self._reopen_for_options(provider, now)
+            case LanguageChanged(language):
+                self._routing.request(language)
+            case ProviderEvent() | ConnectionFailed() | ConnectionEnded():
+                self._on_connection_input(message, now)
+            case DeadlineReached():
+                backoff = message.backoff
+            case _:
+                assert_never(message)
+        self._advance(now, backoff)
+        return self._outbox.take()
 
     def deadline(self) -> float | None:
-        """When to send `DeadlineReached`, on the clock of `now`; `None` if nothing is due."""
+        """Return when something becomes due without any input; `None` if nothing does.
+
+        Unless another input comes first, you must call `handle(DeadlineReached(...), now)` at that
+        time, which is on the clock of `now`. Every input may move the deadline.
+        """
         if self.done:
             return None
         due = [*self._probe.deadlines, *self._emitter.deadlines]
@@ -122,54 +232,31 @@ class FailoverEngine:
             due += self._outage.deadlines(self._now)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
-            if (drained := self._pool.drained_at(active)) is not None:
-                due.append(drained)
+            if (drained_at := self._pool.drained_at(active)) is not None:
+                due.append(drained_at)
         sends = [
-            at
+            send_at
             for connection in self._pool
-            if (at := connection.next_send_at(self._ledger)) is not None
+            if (send_at := connection.sender.next_send_at(self._ledger)) is not None
         ]
-        # what was due by now has been done, as far as it could be
-        return min([*sends, *(d for d in due if d > self._now)], default=None)
+        # What was due by now has been done, as far as it could be: waking up for it again would
+        # not change anything. Audio is different, for the pace may allow it at this very moment.
+        return min([*sends, *(at for at in due if at > self._now)], default=None)
 
-    # -- inputs
+    # -- what the caller does
 
-    def _dispatch(self, message: Input, now: float) -> None:
-        match message:
-            case ProviderEvent() | ConnectionFailed() | ConnectionEnded():
-                if connection := self._pool.get(message.connection):
-                    self._on_connection_input(connection, message, now)
-            case DeadlineReached():
-                pass
-            case OptionsChanged(provider):
-                self._reopen_for_options(provider, now)
-            case LanguageChanged(language):
-                self._routing.request(language)
-            case VoiceActivityLost():
-                self._on_voice_activity_lost(now)
-            case _:
-                self._on_caller_input(message, now)
+    def _open_stream(self, now: float) -> None:
+        if self._pool.has_opened:
+            raise AssertionError("opened twice")
+        self._open_active(self._selector.initial(now), now)
 
-    def _on_caller_input(
-        self,
-        message: StreamOpened
-        | AudioPushed
-        | FlushRequested
-        | InputEnded
-        | SpeechStarted
-        | SpeechEnded,
-        now: float,
-    ) -> None:
+    def _on_audio_input(self, message: AudioInput, now: float) -> None:
         if self._pool.input_ended and isinstance(message, AudioPushed | FlushRequested):
             raise AssertionError("the input has ended")
         match message:
-            case StreamOpened():
-                if self._pool.has_opened:
-                    raise AssertionError("opened twice")
-                self._open(self._selector.initial(now), now)
             case AudioPushed(samples, rate):
-                if gone := self._ledger.push(samples, rate):
-                    self._pool.audio_dropped(gone)
+                if dropped_speech := self._ledger.push(samples, rate):
+                    self._pool.audio_dropped(dropped_speech)
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
@@ -178,9 +265,21 @@ class FailoverEngine:
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
-            case _:
-                self._pool.input_ended = True
+            case InputEnded():
+                self._pool.end_input()
                 self._probe.cancel(now)
+            case _:
+                assert_never(message)
+
+    def _reopen_for_options(self, provider: str, now: float) -> None:
+        """Open the active connection anew before its plugin reconnects it for other options.
+
+        That would begin a new clock in the middle, and lose the audio in flight. Hedges and probes
+        are not reopened: another one is opened when it is needed.
+        """
+        active = self._pool.active
+        if active and active.traits.name == provider:
+            self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
 
     def _on_voice_activity_lost(self, now: float) -> None:
         """End open speech here, and decide from here on as a stream that never had any VAD."""
@@ -189,133 +288,57 @@ class FailoverEngine:
             self._probe.speech_ended(now)
         self._ledger.vad_enabled = False
 
-    def _on_connection_input(
-        self,
-        connection: Connection,
-        message: ProviderEvent | ConnectionFailed | ConnectionEnded,
-        now: float,
-    ) -> None:
+    # -- what a connection does
+
+    def _on_connection_input(self, message: ConnectionInput, now: float) -> None:
+        connection = self._pool.get(message.connection)
+        if connection is None:
+            return  # it was closed while this was under way
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
             case ConnectionFailed():
                 self._on_failure(connection, message, now)
+            case ConnectionEnded(_, backoff):
+                self._on_end(connection, backoff, now)
             case _:
-                self._on_end(connection, message.backoff, now)
-
-    def _advance(self, now: float, wait: float) -> None:
-        """What follows from any input: settle silence, doubt, return, feed, balance, release."""
-        self._emitter.step(now)
-        self._commit_silence(now)
-        self._apply_language(now)
-        if self._outage:
-            self._step_outage(self._outage, now, wait)
-        if active := self._pool.active:
-            self._check_active(active, now, wait)
-        if self.done:
-            return
-        for connection in self._pool:
-            self._feed(connection, now)
-        self._emitter.end_orphaned_speech()
-        self._pool.outbox.add(ReleaseAudio(self._ledger.start))
-
-    def _commit_silence(self, now: float) -> None:
-        heard = 0
-        if active := self._pool.active:
-            heard = active.processed_through(self._ledger, now)
-            past = heard - self._ledger.samples(self._policies.replay.commit_grace)
-            if active.finished:
-                past = active.cursor
-            active.commit_untimed_finals(self._ledger, past, input_ended=self._pool.input_ended)
-            self._pool.audio_covered(active)
-        self._ledger.commit_silence(heard)
-
-    def _feed(self, connection: Connection, now: float) -> None:
-        if self._pool.feed(connection, now) and not connection.caught_up:
-            connection.caught_up = True
-            connection.replay_report = Replayed(
-                at=self._pool.at,
-                provider=connection.traits.name,
-                seconds=connection.seconds_sent,
-                silence_trimmed=connection.silence_trimmed,
-                duration=now - connection.opened_at,
-            )
-
-    def _check_active(self, active: Connection, now: float, wait: float) -> None:
-        """A healthy active leg may be doubted, or left for a better one, or have done its work."""
-        if (due := self._pool.drained_at(active)) is not None and now >= due:
-            active.finished = True
-        stall = self._hedging.step(active, now)
-        if stall is not None:
-            self._leave_stalled(active, stall, now, wait)
-            return
-        if active.held_events and not self._hedging.holds_final:
-            self._emit_held(active, now)
-            self._check_active(active, now, wait)  # there may be another gap in it
-            return
-        if active.finished:
-            if not self._hedging.is_hedging:
-                self._finish(Finish())
-            return
-        self._probe.step(active, now)
-        target_and_reason = self._failback.step(active, now)
-        if target_and_reason is not None:
-            self._move(active, *target_and_reason, now)
-
-    def _leave_stalled(
-        self, active: Connection, stall: StallDeadline, now: float, wait: float
-    ) -> None:
-        """Leave a silent leg. Where two have ended without the same words, there are none, unless
-        a hedge has told them: one that only begins to, again and again, is not believed for ever.
-        """
-        if active.finished and stall.reason is not StallReason.SKIPPED_SPEECH:
-            known = self._missing_tail_at == self._ledger.watermark
-            if known and (not self._hedging.is_hedging or self._no_progress()):
-                self._finish(Finish())
-                return
-            self._missing_tail_at = self._ledger.watermark
-        failure = ConnectionFailed(active.id, ErrorKind.STALLED, backoff=wait, trigger=stall.reason)
-        self._fail_over(active, failure, now)
-        if successor := self._pool.active:  # it was a hedge, and may be done or silent by now
-            self._check_active(successor, now, wait)
-
-    # -- what a leg says
+                assert_never(message)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
-        if event.kind is EventKind.USAGE:
-            self._pool.outbox.add(Emit(event.kind, source=event.source))
+        if event.kind is EventKind.USAGE:  # the user pays for every connection
+            self._outbox.add(Emit(event.kind, source=event.source))
             return
-        if connection.is_duplicate_final(event):
+        interpreted = connection.interpret(event, now)
+        if interpreted.is_duplicate:
             return
-        if connection.clock_restarted(event):
-            wait = self._policies.retry.wait_max
-            anew = ConnectionFailed(
-                connection.id, ErrorKind.DROPPED, "reconnected by itself", None, wait
-            )
-            self._on_failure(connection, anew, now)
+        if interpreted.clock_restarted:
+            detail, backoff = "reconnected by itself", self._policies.retry.wait_max
+            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
             return
-        if event.kind not in (EventKind.START, EventKind.END):
-            connection.last_transcript_at = now
-        connection.stall_detector.transcript_received(event, connection.cursor, now)
-        extent = connection.extent(event)
         match connection.role:
             case Role.ACTIVE:
-                self._emit(connection, event, extent, now)
+                self._emit(connection, interpreted, now)
             case Role.PROBE:
                 self._probe.on_event(connection, event, now)
-            case _:
-                connection.held_events.append((event, extent))
-                if connection.role is Role.RECONNECT and event.text.strip():
+            case Role.HEDGE:
+                connection.hold(interpreted)
+            case Role.RECONNECT:
+                connection.hold(interpreted)
+                if event.text.strip():
                     self._end_outage(connection, now)
+            case _:
+                assert_never(connection.role)
 
-    def _emit(
-        self, connection: Connection, event: TranscriptEvent, extent: AudioExtent, now: float
-    ) -> None:
-        if event.text.strip():
+    def _emit(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        if interpreted.event.text.strip():
             self.failures_in_a_row = 0
-        self._emitter.on_event(connection, event, extent, now)
+        self._emitter.on_event(connection, interpreted, now)
 
-    # -- how a leg ends
+    def _emit_held(self, connection: Connection, now: float) -> None:
+        """Emit what a connection told before it became active, or while its FINAL was held."""
+        for interpreted in connection.take_held_events():
+            self._emit(connection, interpreted, now)
 
     def _on_failure(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         match connection.role:
@@ -327,102 +350,193 @@ class FailoverEngine:
                 active = self._pool.active
                 assert active is not None
                 self._hedging.hedge_failed(connection, failure, active, now)
-            case _:
+            case Role.RECONNECT:
                 self.failures_in_a_row += 1
                 assert self._outage is not None
                 self._outage.failed(connection, failure, now)
+            case _:
+                assert_never(connection.role)
 
-    def _on_end(self, connection: Connection, wait: float, now: float) -> None:
-        """A clean end: a failure while there is input."""
+    def _on_end(self, connection: Connection, backoff: float, now: float) -> None:
+        """Take a clean end of a connection's stream: a failure as long as it is fed."""
         if connection.input_ended_at is None:
-            self._on_failure(
-                connection,
-                ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", None, wait),
-                now,
-            )
+            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
+            self._on_failure(connection, failure, now)
             return
-        connection.finished = True
+        connection.mark_finished()
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
+    # -- what follows from any input
+
+    def _advance(self, now: float, backoff: float) -> None:
+        """Do what has become due. `backoff`: seconds to wait, should an outage begin."""
+        self._emitter.step(now)
+        self._committer.commit_silence(self._pool.active, now)
+        self._apply_language(now)
+        if self._outage:
+            self._step_outage(self._outage, now, backoff)
+        if active := self._pool.active:
+            self._check_active(active, now, backoff)
+        if self.done:
+            return
+        for connection in self._pool:
+            self._pool.feed(connection, now)
+        self._emitter.end_orphaned_speech()
+        self._outbox.add(ReleaseAudio(self._ledger.start))
+
+    def _check_active(self, active: Connection, now: float, backoff: float) -> None:
+        """Leave the active connection if it stalls, if there is a better one, or if it is done."""
+        if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
+            active.mark_finished()
+        stall = self._hedging.step(active, now)
+        if stall is not None:
+            self._leave_stalled(active, stall, now, backoff)
+            return
+        if active.held_events and not self._hedging.holds_final:
+            self._emit_held(active, now)
+            self._check_active(active, now, backoff)  # another FINAL among them may skip speech
+            return
+        if active.finished:
+            # While a hedge listens, words may be missing.
+            if not self._hedging.is_hedging:
+                self._finish(Finish())
+            return
+        self._probe.step(active, now)
+        target_and_reason = self._failback.step(active, now)
+        if target_and_reason is not None:
+            self._move(active, *target_and_reason, now)
+
+    def _leave_stalled(
+        self, active: Connection, stall: StallDeadline, now: float, backoff: float
+    ) -> None:
+        """Leave a silent connection, or finish if the missing words cannot be had."""
+        if active.finished and stall.reason is not StallReason.SKIPPED_SPEECH:
+            # Two connections in a row that ended without the same last words are right: there are
+            # none. A hedge that has told them is believed more (schedule
+            # hedge-told-what-two-ended-without), but not hedge after hedge that only begins to.
+            if self._missing_tails.stands_still:
+                hedged = self._hedging.is_hedging
+                if hedged:
+                    self._failures.record(now)
+                if not hedged or self._failures_lead_nowhere():
+                    self._finish(Finish())
+                    return
+            self._missing_tails.record(now)
+        failure = ConnectionFailed(
+            active.id, ErrorKind.STALLED, backoff=backoff, trigger=stall.reason
+        )
+        self._fail_over(active, failure, now)
+        if successor := self._pool.active:
+            # It was a hedge, and may have finished or stalled by now: at the end of the input
+            # nothing else would wake the engine (schedule hedge-takes-over-when-it-hangs-itself).
+            self._check_active(successor, now, backoff)
+
+    # -- failover
+
     def _fail_over(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
-        """The active leg failed: its hedge takes over, or the next provider, or nobody."""
+        """Replace the failed active connection: by its hedge, by another, or by an outage."""
         self.failures_in_a_row += 1
-        name = connection.traits.name
+        failed = connection.traits
         hedge = self._hedging.take_hedge()
         self._pool.close(connection)
-        if hedge is None:
-            target, news = self._selector.on_failure(
-                connection.traits, failure, self._worked_for(connection, now), now
+        target: ProviderTraits | None
+        if hedge is not None:
+            target = hedge.traits
+            is_news = self._selector.record_failure(
+                failed.name, failure.kind, failure.retry_after, now
             )
         else:
-            target, news = (
-                hedge.traits,
-                self._selector.record_failure(name, failure.kind, failure.retry_after, now),
-            )
-        if hedge is None and self._no_progress():
-            target = None  # who greets and drops must not be asked in a circle without a pause
-        self._pool.report_failure(connection.traits, failure, news=news)
-        if target is None or target.name != name:
-            self._pool.outbox.add(*self._selector.mark_unavailable(name))
+            worked = self._seconds_worked(connection, now)
+            target, is_news = self._selector.on_failure(failed, failure, worked, now)
+            self._failures.record(now)
+            if self._failures_lead_nowhere():
+                # Providers that greet and drop must not be asked in a circle without a pause.
+                target = None
+        if is_news:
+            self._pool.report_failure(failed, failure)
+        if target is None or target.name != failed.name:
+            self._outbox.add(*self._selector.mark_unavailable(failed.name))
         if target is None:
-            self._probe.cancel(now)
-            self._outage = Outage(self._pool, self._outage_since(now), now, failure.backoff)
-            self._pool.outbox.report(OutageStarted(at=self._pool.at))
+            self._start_outage(failure.backoff, now)
         elif hedge is None:
-            self._switch(name, self._open(target, now), failure.kind)
+            self._report_switch(failed.name, self._open_active(target, now), failure.kind)
         else:
             self._promote(hedge, now)
-            self._switch(name, hedge, failure.kind)
+            self._report_switch(failed.name, hedge, failure.kind)
             self._emit_held(hedge, now)
 
-    def _no_progress(self) -> bool:
-        """Whether legs fail one after the other and nothing gets settled."""
-        mark, row = self._failures_without_progress
-        watermark = self._ledger.watermark
-        self._failures_without_progress = (watermark, row + 1 if watermark == mark else 1)
-        return self._failures_without_progress[1] > self._policies.retry.reconnect_budget + 2 * len(
-            self._selector.names
-        )
+    def _failures_lead_nowhere(self) -> bool:
+        """Return whether too many active connections failed since the watermark last moved.
 
-    def _outage_since(self, now: float) -> float:
-        """Since when nobody works. Once no more audio comes, outages between which nothing gets
-        settled are one: who connects and stays silent must not keep the stream for ever."""
-        mark, since = self._outage_mark
-        watermark = self._ledger.watermark
-        since = since if self._pool.input_ended and watermark == mark else now
-        self._outage_mark = (watermark, since)
-        return since
+        Each provider may fail twice, and the reconnect budget may be spent once.
+        """
+        limit = self._policies.retry.reconnect_budget + 2 * len(self._selector.names)
+        return self._failures.count > limit
 
-    def _worked_for(self, connection: Connection, now: float) -> float | None:
-        """For how long a leg had been working, if it had."""
+    def _seconds_worked(self, connection: Connection, now: float) -> float | None:
+        """Return for how long a connection has worked; `None` if it never has."""
         lived = now - connection.opened_at
+        # One that nobody spoke to had nothing to tell.
         if connection.last_transcript_at is None and lived < self._policies.watchdog.working_after:
             return None
         return lived
 
-    def _reopen_for_options(self, provider: str, now: float) -> None:
-        """Open a healthy leg anew, on the same provider; its shadows are opened when needed."""
-        active = self._pool.active
-        if active and active.traits.name == provider:
-            self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
+    def _move(
+        self, connection: Connection, target: ProviderTraits, reason: SwitchReason, now: float
+    ) -> None:
+        """Leave a connection that works for a new one on `target`."""
+        self._hedging.dismiss(now)
+        self._pool.close(connection)
+        if reason is SwitchReason.FAILBACK:
+            self._failback.failed_back(now)
+        elif reason is SwitchReason.SLOW:
+            self._outbox.add(*self._selector.mark_unavailable(connection.traits.name))
+        self._report_switch(connection.traits.name, self._open_active(target, now), reason)
+
+    def _report_switch(
+        self, from_provider: str, connection: Connection, reason: ErrorKind | SwitchReason
+    ) -> None:
+        self._outbox.report(
+            Switched(
+                at=self._pool.at,
+                from_provider=from_provider,
+                to_provider=connection.traits.name,
+                reason=reason,
+                replay_from=self._ledger.seconds(connection.start),
+            )
+        )
+
+    def _open_active(self, provider: ProviderTraits, now: float) -> Connection:
+        self._failback.serving_changed(now)
+        return self._pool.open(provider, Role.ACTIVE, now)
+
+    def _promote(self, connection: Connection, now: float) -> None:
+        self._failback.serving_changed(now)
+        self._pool.promote(connection)
+
+    # -- language
 
     def _apply_language(self, now: float) -> None:
-        """Go over to another language: in mid-speech at once, else when nothing is owed."""
+        """Change to the route of another language, at a moment that cuts no sentence in two."""
         ledger, routing = self._ledger, self._routing
-        if routing.pending is None or not (
+        if routing.pending is None:
+            return
+        # In mid-speech at once: the words that are not committed yet are sent to the new provider.
+        # After speech not before its final has come: it is in the old language.
+        if not (
             self._emitter.has_pending_final or ledger.speaking or not ledger.has_pending_speech()
         ):
             return
-        before = routing.language
+        from_language = routing.language
         change = routing.apply_change()
         assert change is not None
         providers = routing.route.providers
         self._selector.set_route(providers)
-        self._pool.outbox.report(
+        self._outbox.report(
             LanguageRouted(
                 at=self._pool.at,
-                from_language=before,
+                from_language=from_language,
                 language=change.language,
                 route=routing.route.key,
                 providers=tuple(p.name for p in providers),
@@ -435,7 +549,7 @@ class FailoverEngine:
             self._move_to_route(active, now)
 
     def _move_to_route(self, active: Connection, now: float) -> None:
-        """Leave a leg that does not speak the language, or not as the first of its route."""
+        """Leave a connection that is not on the first provider of the route, or not in its tag."""
         target = self._selector.initial(now)
         same = active.traits.name == target.name
         if same and active.language == target.language_hint(self._routing.language):
@@ -444,82 +558,63 @@ class FailoverEngine:
             self._probe.cancel(now)
             self._move(active, target, SwitchReason.LANGUAGE, now)
 
-    def _move(
-        self, connection: Connection, target: ProviderTraits, reason: SwitchReason, now: float
-    ) -> None:
-        """Leave a leg that works; nobody has to be asked about it any more."""
-        self._hedging.dismiss(now)
-        self._pool.close(connection)
-        if reason is SwitchReason.FAILBACK:
-            self._failback.failed_back(now)
-        elif reason is SwitchReason.SLOW:
-            self._pool.outbox.add(*self._selector.mark_unavailable(connection.traits.name))
-        self._switch(connection.traits.name, self._open(target, now), reason)
-
-    def _switch(self, left: str, connection: Connection, reason: ErrorKind | SwitchReason) -> None:
-        self._pool.outbox.report(
-            Switched(
-                at=self._pool.at,
-                from_provider=left,
-                to_provider=connection.traits.name,
-                reason=reason,
-                replay_from=self._ledger.seconds(connection.start),
-            )
-        )
-
-    def _open(self, provider: ProviderTraits, now: float) -> Connection:
-        self._failback.serving_changed(now)
-        return self._pool.open(provider, Role.ACTIVE, now)
-
-    def _promote(self, connection: Connection, now: float) -> None:
-        self._failback.serving_changed(now)
-        self._pool.promote(connection)
-
-    def _emit_held(self, connection: Connection, now: float) -> None:
-        """What a leg said before it became active, or while it was doubted, is told now."""
-        held = list(connection.held_events)
-        connection.held_events.clear()
-        for event, extent in held:
-            self._emit(connection, event, extent, now)
-
     # -- outage
 
-    def _step_outage(self, outage: Outage, now: float, wait: float) -> None:
-        if (
-            self._pool.input_ended
-            and self._ledger.vad_enabled
-            and not self._pool.has_pending_words()
-        ):
-            self._finish(Finish())  # no provider has to come back for it
-        elif now >= outage.limit_at:
-            self._give_up(now - outage.since)
-        elif winner := outage.step(now, wait):
+    def _start_outage(self, backoff: float, now: float) -> None:
+        self._probe.cancel(now)
+        # While audio comes, each outage has the full limit. After that, outages without progress
+        # count as one: a provider that connects and stays silent would keep the stream for ever.
+        if not self._pool.input_ended:
+            self._outages.reset()
+        self._outages.record(now)
+        self._outage = Outage(
+            pool=self._pool,
+            ledger=self._ledger,
+            selector=self._selector,
+            policies=self._policies,
+            since=self._outages.first_at,
+            now=now,
+            backoff=backoff,
+        )
+        self._outbox.report(OutageStarted(at=self._pool.at))
+
+    def _step_outage(self, outage: Outage, now: float, backoff: float) -> None:
+        ledger, pool = self._ledger, self._pool
+        if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
+            self._finish(Finish())  # no provider has to come back for silence
+            return
+        if now >= outage.limit_at:
+            names, seconds = ", ".join(self._selector.names), now - outage.since
+            self._finish(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
+            return
+        outage.open_due_attempts(now, backoff)
+        if winner := outage.working_reconnect(now):
             self._end_outage(winner, now)
 
     def _end_outage(self, connection: Connection, now: float) -> None:
-        """An attempt works: the outage is over."""
-        outage = self._outage
+        """End the outage: a reconnect works, and becomes active."""
+        outage, self._outage = self._outage, None
         assert outage is not None
         for other in outage.reconnects:
             if other is not connection:
                 self._pool.close(other)
-        self._outage = None
-        after = now - outage.since
-        self._pool.outbox.report(
-            OutageEnded(at=self._pool.at, provider=connection.traits.name, duration=after)
+        self._outbox.report(
+            OutageEnded(
+                at=self._pool.at,
+                provider=connection.traits.name,
+                duration=now - outage.since,
+            )
         )
         self._promote(connection, now)
         self._emit_held(connection, now)
 
-    def _give_up(self, seconds: float) -> None:
-        names = ", ".join(self._selector.names)
-        self._finish(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
+    # -- the end
 
     def _finish(self, last: Finish | GiveUp) -> None:
-        """Nothing follows: no leg, speech or loss may be left open."""
+        """End the stream: no final, connection, speech or loss is left open."""
         self._emitter.emit_pending()
         self._probe.cancel(self._now)
         self._pool.close_all()
         self._emitter.end_speech()
         self.done = True
-        self._pool.outbox.add(last)
+        self._outbox.add(last)

@@ -145,19 +145,19 @@ class DeadlineReached:
     backoff: float = 0.0
 
 
+AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
+"""What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
+
+ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+"""What the stream of one connection does."""
+
 Input = (
     StreamOpened
-    | AudioPushed
-    | FlushRequested
-    | InputEnded
-    | SpeechStarted
-    | SpeechEnded
+    | AudioInput
     | VoiceActivityLost
     | OptionsChanged
     | LanguageChanged
-    | ProviderEvent
-    | ConnectionFailed
-    | ConnectionEnded
+    | ConnectionInput
     | DeadlineReached
 )
 

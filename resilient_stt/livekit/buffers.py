@@ -17,8 +17,8 @@ from ..core.audio.pacing import TokenBucket
 from ..core.policy import Pace
 from ..core.transcript.tokens import is_spaced
 from ..errors import AudioFormatError
-from .connection import READER_GRACE, close_for_good
 from .frames import check, mono, pieces
+from .provider_connection import READER_GRACE, close_for_good
 from .vad import CheckedDetector, SpeechEdge
 
 _FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT

@@ -621,7 +621,7 @@ def test_impossible_inputs(before: list[Input], event: Input) -> None:
 def test_a_session_shows_its_state() -> None:
     """The repr tells where a session stands."""
     session = alone()
-    assert repr(session).startswith("FailoverEngine(ConnectionPool([], AudioLedger(start=0")
+    assert repr(session).startswith("FailoverEngine(ConnectionPool([], LossTracker(gone=0")
     session.handle(StreamOpened(), 0.0)
     assert "a#0 active" in repr(session)
 

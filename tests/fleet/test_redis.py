@@ -18,7 +18,7 @@ from resilient_stt.fleet import redis
 from resilient_stt.fleet import sync as fleet
 from resilient_stt.fleet.wire import KEEP, PREFIX, STORE_NEWEST
 
-from ..support.fakes import Behaviour, FakeStream, FakeSTT, collect, fails, frames, says, texts
+from ..support.fakes import Behavior, FakeStream, FakeSTT, collect, fails, frames, says, texts
 from ..support.redis_server import Server, redis_server
 
 __all__ = ["redis_server"]
@@ -37,7 +37,7 @@ class Host:
     """A `ResilientSTT` of two providers, which are the same for all hosts."""
 
     def __init__(
-        self, url: str, first: Behaviour = FakeStream.listen, policies: Policies | None = None
+        self, url: str, first: Behavior = FakeStream.listen, policies: Policies | None = None
     ) -> None:
         self.first = FakeSTT(first, provider="First", text="from the first")
         self.second = FakeSTT(says("from the second"), provider="Second", text="from the second")

@@ -134,7 +134,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "object-option": _dict(
         {"providers": {"d": {"plugin": "deepgram", "options": {"http_session": object()}}}},
-        "providers.d.options.http_session: a configuration cannot hold the http_session",
+        "providers.d.options.http_session: a configuration cannot contain the http_session",
     ),
     # -- keys
     "no-providers": _yaml("retranscribe: true\n", "'providers' is missing"),
@@ -319,7 +319,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-session": _yaml(
         _of_provider("{plugin: deepgram, options: {http_session: s3cr3t}}"),
-        "providers.d.options.http_session: a configuration cannot hold the http_session of",
+        "providers.d.options.http_session: a configuration cannot contain the http_session of",
     ),
     "option-type": _yaml(
         _of_provider("{plugin: deepgram, options: {sample_rate: s3cr3t}}"),
@@ -365,7 +365,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-without-colon": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key s3cr3t}}"),
-        "providers.d.options: deepgram.STT has no option that is no name (is a ':' missing?)",
+        "providers.d.options: deepgram.STT has no option that is not a name (is a ':' missing?)",
     ),
     "option-alias": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: *s3cr3t}}"),
@@ -379,7 +379,7 @@ BROKEN: dict[str, Broken] = {
         "a: &s3cr3t b\nc: &s3cr3t d\n", "line 2: not valid YAML", "found duplicate anchor"
     ),
     "entry-without-colon": _yaml(
-        _of_provider("{plugin: deepgram, api_key s3cr3t}"), "unknown key that is no name"
+        _of_provider("{plugin: deepgram, api_key s3cr3t}"), "unknown key that is not a name"
     ),
     # -- routes
     "route-unknown": _yaml(

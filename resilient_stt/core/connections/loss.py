@@ -1,4 +1,13 @@
-"""What is lost for good: unsettled speech that left the window, and whom it was never sent to.
+"""Which speech is lost: it left the window, and no living connection was sent it.
+
+Theory of operation
+===================
+
+Speech that leaves the replay window uncommitted is dropped: no new connection can be sent it. It is
+not lost as long as a living connection was sent it before, for its words may still come. So the
+tracker notes on each connection which dropped speech it was not sent (`missed_speech`, which nobody
+else writes). Lost for certain is what every living connection has missed. When the last connection
+that was sent a span closes, that span becomes lost.
 
 Speech is spans of session samples, in order and apart.
 """
@@ -14,47 +23,50 @@ from .connection import Connection
 
 
 class LossTracker:
-    """Counts what no living leg was sent and none can be sent any more."""
+    """Counts speech that no living connection was sent, and none can be sent any more."""
 
     def __init__(self) -> None:
         self._gone: Spans = ()
-        """What a leg opened now could not be sent."""
+        """Dropped speech that a connection opened now could not be sent."""
         self._reported_samples = 0
 
     def __repr__(self) -> str:
         return f"LossTracker(gone={_total(self._gone)}, reported={self._reported_samples})"
 
     def connection_opened(self, connection: Connection) -> None:
-        """A new leg misses all that is gone."""
+        """Note a new connection: it misses everything that is gone."""
         connection.missed_speech = self._gone
 
-    def audio_dropped(self, voiced: Spans, pool: Collection[Connection]) -> None:
-        """Unsettled speech fell out of the window: who was not sent it will not be."""
+    def audio_dropped(self, voiced: Spans, connections: Collection[Connection]) -> None:
+        """Note that uncommitted speech left the window."""
         self._gone = _merged(self._gone + voiced)
-        for connection in pool:
-            connection.missed_speech = _merged(
-                connection.missed_speech + _after(voiced, connection.cursor)
-            )
+        for connection in connections:
+            unsent = _after(voiced, connection.cursor)
+            connection.missed_speech = _merged(connection.missed_speech + unsent)
 
     def audio_covered(
-        self, connection: Connection, told: int, pool: Collection[Connection]
+        self, connection: Connection, committed_through: int, connections: Collection[Connection]
     ) -> None:
-        """What the leg was sent of the speech before `told` is settled, for all of them."""
+        """Note that a connection's words cover what it was sent before `committed_through`.
+
+        `connections`: those that live; `connection` itself may be closed by now.
+        """
         if self._gone:
-            self._gone = _merged(connection.missed_speech + _after(self._gone, told))
-            for other in pool:
+            still_gone = connection.missed_speech + _after(self._gone, committed_through)
+            self._gone = _merged(still_gone)
+            for other in connections:
                 other.missed_speech = _intersection(other.missed_speech, self._gone)
 
-    def unreported(self, pool: Collection[Connection]) -> int:
-        """Samples that are lost for certain and were not reported yet."""
-        missed = [
-            connection.missed_speech for connection in pool if connection.role is not Role.PROBE
-        ]
+    def unreported(self, connections: Collection[Connection]) -> int:
+        """Return how many samples are lost for certain and not reported yet."""
+        # What only a probe was sent is lost: its words are never emitted
+        # (test_a_probe_hears_for_nobody).
+        missed = [c.missed_speech for c in connections if c.role is not Role.PROBE]
         certain = reduce(_intersection, missed) if missed else self._gone
         return _total(certain) - self._reported_samples
 
     def mark_reported(self, samples: int) -> None:
-        """So many of them were reported."""
+        """Note that so many lost samples were reported."""
         self._reported_samples += samples
 
 
@@ -67,7 +79,7 @@ def _after(spans: Spans, at: int) -> Spans:
 
 
 def _merged(spans: Spans) -> Spans:
-    """The same audio in as few spans as can be, in order."""
+    """Return the same audio in as few spans as possible, in order."""
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:

@@ -1,4 +1,22 @@
-"""The legs of a session, and what all who decide about them share."""
+"""The connections of one stream.
+
+Theory of operation
+===================
+
+At most one connection is active: its words are emitted. Beside it there may be one hedge and one
+probe. In an outage there is no active connection, but there may be several reconnects. Whoever
+decides that a connection is needed opens it here, and closes it here; commands for the shell go to
+the outbox in that order.
+
+The pool keeps three things true for all connections:
+
+* Audio is kept for each of them until it was sent (`AudioLedger.retain_from`).
+* Each is fed at its own pace, and told when the input has ended (`feed`).
+* Speech that left the window before any of them was sent it is reported lost, once (`LossTracker`).
+
+A connection that was closed is forgotten: `get` does not find it, so that whatever its stream still
+tells is ignored.
+"""
 
 from __future__ import annotations
 
@@ -24,79 +42,91 @@ from .connection import Connection, open_connection, trimmer_at
 from .loss import LossTracker
 
 LOSS_REPORT_STEP = 1.0
-"""Seconds of lost speech after which a loss that still goes on is reported."""
+"""Seconds of lost speech after which a loss that still goes on is reported. It bounds the number of
+events only: every lost second is reported in the end."""
 
 
 class ConnectionPool:
-    """Opens, feeds and closes legs; collects the commands of one input."""
+    """Opens, feeds and closes connections."""
 
     def __init__(
         self,
+        *,
+        ledger: AudioLedger,
+        history: TranscriptHistory,
         routing: LanguageTracker,
+        selector: ProviderSelector,
         health: Mapping[str, ProviderHealth],
         policies: Policies,
-        *,
-        vad_enabled: bool,
+        outbox: Outbox,
     ) -> None:
-        """`vad_enabled`: local voice activity is reported."""
-        self.routing = routing
-        self.policies = policies
-        self.health = health
-        self.selector = ProviderSelector(routing.route.providers, health, policies.retry)
-        self.ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
-        self.history = TranscriptHistory(policies.replay)
+        self._ledger = ledger
+        self._history = history
+        self._routing = routing
+        self._selector = selector
+        self._health = health
+        self._policies = policies
+        self._outbox = outbox
         self.input_ended = False
-        self.outbox = Outbox()
+        """Whether no more audio comes."""
         self._connections: dict[int, Connection] = {}
-        self._next = 0
+        self._next_id = 0
         self._loss = LossTracker()
 
     def __repr__(self) -> str:
         connections = ", ".join(f"{c.traits.name}#{c.id} {c.role}" for c in self)
-        return f"ConnectionPool([{connections}], {self.ledger!r}, {self.history!r}, {self._loss!r})"
+        return f"ConnectionPool([{connections}], {self._loss!r})"
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
 
     @property
     def has_opened(self) -> bool:
-        """Whether a leg was ever opened."""
-        return self._next > 0
+        """Whether a connection was ever opened."""
+        return self._next_id > 0
 
     @property
     def active(self) -> Connection | None:
-        """The leg whose text is emitted."""
-        return next((connection for connection in self if connection.role is Role.ACTIVE), None)
+        """The connection whose words are emitted; `None` in an outage."""
+        for connection in self._connections.values():
+            if connection.role is Role.ACTIVE:
+                return connection
+        return None
 
-    def get(self, connection: int) -> Connection | None:
-        """The living leg of that id, if it lives: what a closed one still says is ignored."""
-        return self._connections.get(connection)
+    def get(self, connection_id: int) -> Connection | None:
+        """Return the connection of that id; `None` if it was closed."""
+        return self._connections.get(connection_id)
 
     # -- opening and closing
 
     def open(
         self, provider: ProviderTraits, role: Role, now: float, start: int | None = None
     ) -> Connection:
-        """A new leg that replays what is not settled, or hears from session sample `start` on."""
-        latency, policy = self.health[provider.name].latency, self.policies.watchdog
+        """Open a connection that replays what is not committed, or is sent audio from `start` on.
+
+        `start`: a session sample.
+        """
+        latency, watchdog = self._health[provider.name].latency, self._policies.watchdog
+        # A provider that waits long for the end of a sentence gives its final at once when it is
+        # flushed.
+        needs_flush = provider.manual_flush and provider.slow_endpointing
         connection = open_connection(
-            self._next,
+            self._next_id,
             provider,
             role,
             now,
-            self.ledger,
-            self.history,
-            lambda at: StallDetector(provider, latency, policy, at),
-            provider.language_hint(self.routing.language),
+            self._ledger,
+            self._history,
+            lambda at: StallDetector(provider, latency, watchdog, at),
+            provider.language_hint(self._routing.language),
             start,
+            flush_at_pauses=needs_flush and watchdog.flush_at_end_of_speech,
         )
         self._loss.connection_opened(connection)
-        flushed_late = provider.manual_flush and provider.slow_endpointing
-        connection.flush_at_pauses = flushed_late and policy.flush_at_end_of_speech
         self._connections[connection.id] = connection
         self._update_retention()
-        self._next += 1
-        self.outbox.add(
+        self._next_id += 1
+        self._outbox.add(
             OpenConnection(
                 connection.id, provider.name, connection.start, connection.language, role
             )
@@ -106,127 +136,140 @@ class ConnectionPool:
         return connection
 
     def promote(self, connection: Connection) -> None:
-        """A leg that was not active becomes it; the seam is where things stand now."""
+        """Make a connection active that was not."""
         connection.role = Role.ACTIVE
+        # Others have committed words since it was opened.
         self.reset_trimmer(connection)
         self._set_serving(connection)
 
     def reset_trimmer(self, connection: Connection) -> None:
-        """The seam of a leg is where things stand now."""
+        """Let a connection trim what is committed by now."""
         connection.trimmer = trimmer_at(
-            connection.start, self.ledger, self.history, starts_mid_word=connection.starts_mid_word
+            connection.start,
+            self._ledger,
+            self._history,
+            starts_mid_word=connection.starts_mid_word,
         )
 
     def close(self, connection: Connection) -> None:
-        """Nothing that the leg still says counts."""
+        """Close a connection; whatever it still tells is ignored."""
         del self._connections[connection.id]
         self._update_retention()
-        self.outbox.add(CloseConnection(connection.id))
+        self._outbox.add(CloseConnection(connection.id))
 
     def close_all(self) -> None:
-        """Close every leg, and report what is lost with the last."""
+        """Close every connection, and report what is lost with the last."""
         for connection in self:
             self.close(connection)
-        self.ledger.trim()
+        self._ledger.trim()
         self.report_loss()
 
     def _set_serving(self, connection: Connection) -> None:
-        self.outbox.add(SetServing(connection.traits.name, connection.id))
+        self._outbox.add(SetServing(connection.traits.name, connection.id))
         self.report_loss()
 
     def fail(
         self, connection: Connection, failure: ConnectionFailed, now: float, *, known: bool = False
     ) -> None:
-        """Close a leg that is not active and failed, and count it against its provider.
+        """Close a failed connection that is not active, and count the failure.
 
-        `known`: the same was told already.
+        `known`: the same failure was reported already.
         """
         self.close(connection)
-        news = self.selector.record_failure(
+        is_news = self._selector.record_failure(
             connection.traits.name, failure.kind, failure.retry_after, now
         )
-        self.report_failure(connection.traits, failure, news=news and not known)
+        if is_news and not known:
+            self.report_failure(connection.traits, failure)
 
-    def report_failure(
-        self, provider: ProviderTraits, failure: ConnectionFailed, *, news: bool
-    ) -> None:
-        """Report a failure; one that is no news is not repeated."""
-        if not news:
-            return
-        self.outbox.report(
+    def report_failure(self, provider: ProviderTraits, failure: ConnectionFailed) -> None:
+        """Report that a connection failed."""
+        self._outbox.report(
             ProviderFailed(
                 at=self.at,
                 provider=provider.name,
                 reason=failure.kind,
                 detail=failure.detail,
                 trigger=failure.trigger,
-                advice=advice(provider, failure.kind, self.policies.breaker),
+                advice=advice(provider, failure.kind, self._policies.breaker),
             )
         )
 
     # -- feeding
 
-    def feed(self, connection: Connection, now: float) -> bool:
-        """Send what the pace allows and after the last of it the end; whether all is sent."""
-        self.outbox.add(*connection.send(self.ledger, now))
+    def end_input(self) -> None:
+        """Note that no more audio comes; `feed` tells each connection after its last audio."""
+        self.input_ended = True
+
+    def feed(self, connection: Connection, now: float) -> None:
+        """Send a connection what its pace allows, and after the last of it the end of input."""
+        self._outbox.add(*connection.sender.send(self._ledger, now))
         self._update_retention()
-        if connection.cursor < self.ledger.end:
-            return False
+        if connection.cursor < self._ledger.end:
+            return
         if self.input_ended and connection.input_ended_at is None:
-            self.outbox.add(connection.end_input(self.ledger, now))
-        return True
+            self._outbox.add(connection.sender.end_input(self._ledger, now))
+        if not connection.caught_up:
+            connection.mark_caught_up(self.at, now)
 
     def _update_retention(self) -> None:
-        """What a leg has still before it stays, settled or not; a probe's text is for nobody."""
-        cursors = [connection.cursor for connection in self if connection.role is not Role.PROBE]
-        self.ledger.retain_from = min(cursors, default=None)
+        # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
+        # the middle of a word (schedule hedge-beside-what-was-settled). Not for a probe: its words
+        # are never emitted.
+        cursors = [c.cursor for c in self._connections.values() if c.role is not Role.PROBE]
+        self._ledger.retain_from = min(cursors, default=None)
 
     # -- loss
 
     def audio_dropped(self, voiced: Spans) -> None:
-        """Unsettled speech fell out of the window: who was not sent it will not be."""
-        self._loss.audio_dropped(voiced, list(self))
-        if self.ledger.seconds(self._loss.unreported(list(self))) >= LOSS_REPORT_STEP:
+        """Note that uncommitted speech left the window, and report a loss that grows."""
+        connections = self._connections.values()
+        self._loss.audio_dropped(voiced, connections)
+        if self._ledger.seconds(self._loss.unreported(connections)) >= LOSS_REPORT_STEP:
             self.report_loss()
 
     def audio_covered(self, connection: Connection) -> None:
-        """What the leg told has settled what it was sent, also of what is gone."""
-        self._loss.audio_covered(connection, self.ledger.committed_through, list(self))
+        """Note that a connection's words cover what it was sent, also of what left the window."""
+        self._loss.audio_covered(
+            connection, self._ledger.committed_through, self._connections.values()
+        )
 
     def report_loss(self) -> None:
-        """Report what is lost for certain and not reported yet."""
-        samples = self._loss.unreported(list(self))
+        """Report the speech that is lost for certain and not reported yet."""
+        samples = self._loss.unreported(self._connections.values())
         if samples > 0:
             self._loss.mark_reported(samples)
-            self.outbox.report(
+            self._outbox.report(
                 AudioLost(
                     at=self.at,
-                    seconds=self.ledger.seconds(samples),
+                    seconds=self._ledger.seconds(samples),
                     reason=AudioLossReason.WINDOW_EXCEEDED,
                 )
             )
 
-    # -- small things
+    # -- questions that several ask
 
     def drained_at(self, connection: Connection) -> float | None:
-        """When a leg that was told the end counts as fallen silent, its backlog granted.
+        """Return when a connection whose input has ended counts as finished by silence.
 
-        One that never falls silent counts as such after the outage limit: no stream hangs.
+        `None` if its input has not ended, or if it is finished. Its backlog is granted on top.
         """
-        if connection.input_ended_at is None or connection.finished:
+        ended_at = connection.input_ended_at
+        if ended_at is None or connection.finished:
             return None
-        silent = (
-            max(connection.input_ended_at, connection.last_transcript_at or 0.0)
-            + self.policies.watchdog.drain_timeout
-        )
-        at_last = connection.input_ended_at + self.policies.retry.outage_limit
-        return min(silent, at_last) + connection.backlog(connection.input_ended_at)
+        last_sign = max(ended_at, connection.last_transcript_at or 0.0)
+        silent_at = last_sign + self._policies.watchdog.drain_timeout
+        # A connection that tells something for ever must not keep the stream open for ever
+        # (schedule hedge-that-never-ends).
+        latest = ended_at + self._policies.retry.outage_limit
+        return min(silent_at, latest) + connection.backlog(ended_at)
 
     def has_pending_words(self) -> bool:
-        """Whether speech is not settled, give or take the edges of a segment."""
-        return self.ledger.has_pending_speech(at_least=self.policies.replay.min_pending_speech)
+        """Return whether speech without a transcript is long enough for a word."""
+        least = self._policies.replay.min_pending_speech
+        return self._ledger.has_pending_speech(at_least=least)
 
     @property
     def at(self) -> float:
         """Seconds of session audio at the live edge."""
-        return self.ledger.seconds(self.ledger.end)
+        return self._ledger.seconds(self._ledger.end)

@@ -1,30 +1,62 @@
-"""No provider works: all that are not locked are tried, several at once."""
+"""An outage: no provider works.
+
+Theory of operation
+===================
+
+An outage begins when the active connection failed and nobody is left to try, and lasts until a
+reconnect works. Audio is buffered meanwhile. All providers that are not locked are tried at the
+same time, each again after a wait that the shell draws (jittered, exponential). Several attempts
+may run on one provider, so that one that hangs does not keep the next from being tried.
+
+A reconnect works as soon as it tells words; `FailoverEngine` ends the outage then. If nobody
+speaks, there are no words to tell: a reconnect works as well when it must be connected by now (it
+has outlived the connect timeout), and either no words are pending or it had time enough to tell
+them. Then what is pending is noise, or this connection is the best there is.
+
+After `RetryPolicy.outage_limit` the stream gives up.
+"""
 
 from __future__ import annotations
 
+from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
 from ..events import ErrorKind
 from ..messages import ConnectionFailed, Role
-from ..policy import ProviderTraits
+from ..policy import Policies, ProviderTraits
+from ..routing.selector import ProviderSelector
 
 MIN_ATTEMPT_INTERVAL = 0.1
-"""Seconds between two attempts on a provider, at least, whatever the caller draws."""
+"""Seconds between two attempts on a provider, at least, whatever wait is drawn: attempts must never
+spin."""
 
 
 class Outage:
-    """From the moment nobody was left to try until one gives text or proves to be connected."""
+    """Tries all providers until one works."""
 
-    def __init__(self, pool: ConnectionPool, since: float, now: float, wait: float) -> None:
+    def __init__(
+        self,
+        *,
+        pool: ConnectionPool,
+        ledger: AudioLedger,
+        selector: ProviderSelector,
+        policies: Policies,
+        since: float,
+        now: float,
+        backoff: float,
+    ) -> None:
         """`since`: when it began; `backoff`: seconds before the first attempts."""
         self._pool = pool
-        self._retry = pool.policies.retry
-        self._connected_after = self._retry.connect_timeout + pool.policies.watchdog.connect_grace
+        self._ledger = ledger
+        self._selector = selector
+        self._retry = policies.retry
+        self._break_duration = policies.breaker.break_duration
+        self._connected_after = policies.retry.connect_timeout + policies.watchdog.connect_grace
         self.since = since
         self._next_attempt_at: dict[str, float] = {}
         self._reported: set[tuple[str, ErrorKind, str]] = set()
-        for provider in pool.selector.outage_candidates(now):
-            self._schedule(provider.name, now, wait)
+        for provider in selector.outage_candidates(now):
+            self._schedule(provider.name, now, backoff)
 
     def __repr__(self) -> str:
         return f"Outage(since={self.since}, next={self._next_attempt_at})"
@@ -34,79 +66,73 @@ class Outage:
         """When the stream gives up."""
         return self.since + self._retry.outage_limit
 
-    def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
-        """An attempt failed; of many that fail alike only the first is told."""
-        what = connection.traits.name, failure.kind, failure.detail
-        self._pool.fail(connection, failure, now, known=what in self._reported)
-        self._reported.add(what)
-        self._schedule(connection.traits.name, now, failure.backoff)
-
-    def step(self, now: float, wait: float) -> Connection | None:
-        """Open the attempts that are due; returns a leg that works although nobody speaks."""
-        for provider in self._pool.selector.outage_candidates(now):
-            if now >= self._next_attempt_at.setdefault(provider.name, now) and self._may_attempt(
-                provider, now
-            ):
-                self._pool.open(provider, Role.RECONNECT, now)
-                self._next_attempt_at[provider.name] = now + max(
-                    wait, self._retry.wait_max, MIN_ATTEMPT_INTERVAL
-                )
-        return next(
-            (connection for connection in self._by_preference() if self._works(connection, now)),
-            None,
-        )
-
-    def route_changed(self) -> None:
-        """Others serve from now on, and are tried at once."""
-        for connection in self.reconnects:
-            self._pool.close(connection)
-        self._next_attempt_at.clear()
-
-    def deadlines(self, now: float) -> list[float]:
-        """When `step` may have something to do without any input."""
-        due = [self.limit_at]
-        due += [
-            self._next_attempt_at[p.name]
-            for p in self._pool.selector.outage_candidates(now)
-            if p.name in self._next_attempt_at
-        ]
-        for connection in self.reconnects:
-            due.append(connection.opened_at + self._connected_after)
-            if stall := connection.stall_detector.next_stall(self._pool.ledger, connection.cursor):
-                due.append(stall.due)
-        return due
-
     @property
     def reconnects(self) -> list[Connection]:
         """The attempts that are under way."""
         return [connection for connection in self._pool if connection.role is Role.RECONNECT]
 
-    def _schedule(self, name: str, now: float, wait: float) -> None:
-        if self._pool.selector.is_locked(name, now):  # all are: asking often helps nobody
-            wait = max(wait, self._pool.policies.breaker.break_duration)
-        self._next_attempt_at[name] = now + max(wait, MIN_ATTEMPT_INTERVAL)
+    def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
+        """Close an attempt that failed, and plan the next; report it if it fails in a new way."""
+        what = connection.traits.name, failure.kind, failure.detail
+        self._pool.fail(connection, failure, now, known=what in self._reported)
+        self._reported.add(what)
+        self._schedule(connection.traits.name, now, failure.backoff)
 
-    def _by_preference(self) -> list[Connection]:
-        names = self._pool.selector.names
-        return sorted(self.reconnects, key=lambda connection: names.index(connection.traits.name))
+    def open_due_attempts(self, now: float, backoff: float) -> None:
+        """Open the attempts that are due."""
+        for provider in self._selector.outage_candidates(now):
+            due_at = self._next_attempt_at.setdefault(provider.name, now)
+            if now >= due_at and self._may_attempt(provider, now):
+                self._pool.open(provider, Role.RECONNECT, now)
+                # The attempt plans the next one itself when it fails; this is for one that hangs.
+                interval = max(backoff, self._retry.wait_max, MIN_ATTEMPT_INTERVAL)
+                self._next_attempt_at[provider.name] = now + interval
+
+    def working_reconnect(self, now: float) -> Connection | None:
+        """Return the most preferred attempt that works although it has told no words."""
+        names = self._selector.names
+        attempts = sorted(self.reconnects, key=lambda c: names.index(c.traits.name))
+        return next((c for c in attempts if self._works(c, now)), None)
+
+    def route_changed(self) -> None:
+        """Drop the attempts: other providers serve from now on, and are tried at once."""
+        for connection in self.reconnects:
+            self._pool.close(connection)
+        self._next_attempt_at.clear()
+
+    def deadlines(self, now: float) -> list[float]:
+        """Return when there may be something to do without any input."""
+        due = [self.limit_at]
+        planned = self._next_attempt_at
+        candidates = self._selector.outage_candidates(now)
+        due += [planned[provider.name] for provider in candidates if provider.name in planned]
+        for connection in self.reconnects:
+            due.append(connection.opened_at + self._connected_after)
+            if stall := connection.stall_detector.next_stall(self._ledger, connection.cursor):
+                due.append(stall.due)
+        return due
+
+    def _schedule(self, name: str, now: float, backoff: float) -> None:
+        # Locked providers are tried only if all are locked. Only the user can mend their
+        # credentials, so that asking often helps nobody.
+        if self._selector.is_locked(name, now):
+            backoff = max(backoff, self._break_duration)
+        self._next_attempt_at[name] = now + max(backoff, MIN_ATTEMPT_INTERVAL)
 
     def _may_attempt(self, provider: ProviderTraits, now: float) -> bool:
-        """One that hangs must not keep the next from being tried; one that is connected does."""
-        pending = [
-            connection for connection in self.reconnects if connection.traits.name == provider.name
-        ]
-        connected = any(self._connected(connection, now) for connection in pending)
-        return not connected and len(pending) < self._retry.max_concurrent_attempts
+        """Return whether another attempt makes sense: not beside one that is connected."""
+        attempts = [c for c in self.reconnects if c.traits.name == provider.name]
+        if any(self._is_connected(c, now) for c in attempts):
+            return False
+        return len(attempts) < self._retry.max_concurrent_attempts
 
-    def _connected(self, connection: Connection, now: float) -> bool:
+    def _is_connected(self, connection: Connection, now: float) -> bool:
         return now >= connection.opened_at + self._connected_after
 
     def _works(self, connection: Connection, now: float) -> bool:
-        """Connected, and owing nothing; or owing what it had time enough to tell: noise, or the
-        best there is."""
-        if not self._connected(connection, now):
+        if not self._is_connected(connection, now):
             return False
         if not self._pool.has_pending_words():
             return True
-        stall = connection.stall_detector.next_stall(self._pool.ledger, connection.cursor)
+        stall = connection.stall_detector.next_stall(self._ledger, connection.cursor)
         return stall is not None and now >= stall.due

@@ -1,4 +1,8 @@
-"""What second opinions may cost: a share of the audio that callers pushed in the last hour."""
+"""What hedges may cost: a share of the audio that callers pushed in the last hour.
+
+Each hedge is sent audio that the active connection was sent already, and providers charge for it.
+A hedge that is promoted was worth its cost, so only the audio of the others counts.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 
 MINUTE = 60.0
+"""Seconds that are summed up as one entry: it bounds the memory for an hour to 60 entries."""
 HOUR = 60
-"""Minutes that count: the one under way and those before it."""
+"""Minutes that count: the current one and the 59 before it."""
 
 
 @dataclass(slots=True)
@@ -21,29 +26,39 @@ class _Minute:
 
 
 class HedgeBudget:
-    """Shared by all streams of a `ResilientSTT`. `now` is seconds on one clock of the caller's."""
+    """The budget that all streams of a `ResilientSTT` share.
+
+    `now` is in seconds, on one clock for all calls.
+    """
 
     def __init__(self, share: float = 0.05, allowance: float = 0.0) -> None:
-        """`share`: of the audio heard, what may be spent; `allowance`: seconds that always may."""
+        """`share`: the part of the pushed audio that hedges may be sent, 0 or more.
+
+        `allowance`: seconds of hedged audio in the last hour that are always allowed. A process
+        that has just started has no audio to take a share of.
+        """
         if not 0 <= share < math.inf:
-            raise AssertionError(f"a share of audio is a number of 0 or more, got {share!r}")
+            raise AssertionError(f"share must be a number of 0 or more, got {share!r}")
         self._share = share
         self._allowance = allowance
         self._minutes: deque[_Minute] = deque()
 
     def __repr__(self) -> str:
-        return f"HedgeBudget(heard={self._pushed():.1f}, spent={self._hedged():.1f})"
+        return f"HedgeBudget(pushed={self._pushed():.1f}, hedged={self._hedged():.1f})"
 
     def record_pushed(self, seconds: float, now: float) -> None:
-        """Callers pushed audio."""
+        """Note that callers pushed audio."""
         self._minute(now).pushed += _valid(seconds)
 
     def record_hedged(self, seconds: float, now: float) -> None:
-        """A second opinion was given audio and found nothing wrong."""
+        """Note that a hedge was sent audio, and was not promoted."""
         self._minute(now).hedged += _valid(seconds)
 
     def allows(self, now: float) -> bool:
-        """Whether no more than the share, or the allowance, was spent in the last hour."""
+        """Return whether another hedge may be opened.
+
+        It may if the hedges of the last hour were sent no more than the share or the allowance.
+        """
         self._minute(now)
         return self._hedged() <= max(self._allowance, self._share * self._pushed())
 
@@ -51,11 +66,11 @@ class HedgeBudget:
         return math.fsum(m.pushed for m in self._minutes)
 
     def _hedged(self) -> float:
-        # summed up each time: what is added and taken away again would not come back to nothing
+        # A running total would not come back to 0 when its parts are subtracted again.
         return math.fsum(m.hedged for m in self._minutes)
 
     def _minute(self, now: float) -> _Minute:
-        """The minute under way; those of more than an hour ago are forgotten."""
+        """Return the entry of the current minute, and forget those older than an hour."""
         number = int(now // MINUTE)
         while self._minutes and self._minutes[0].number <= number - HOUR:
             self._minutes.popleft()
@@ -65,5 +80,5 @@ class HedgeBudget:
 
 
 def _valid(seconds: float) -> float:
-    """What is no duration costs nothing."""
+    """Return the duration; 0 if it is negative, infinite or not a number."""
     return seconds if 0 < seconds < math.inf else 0.0

@@ -1,60 +1,134 @@
-"""The second opinion: whether a silent leg is deaf, or there is nothing to hear."""
+"""Ask a second provider about a silent connection, before the connection is left.
+
+Theory of operation
+===================
+
+Silence is evidence, not proof: a cough, music or a television is speech to the local voice detector
+and nothing to a recognizer. A connection that is silent is therefore not left at once. Another
+connection, the hedge, is sent the same audio, and its transcript decides:
+
+* The hedge transcribes words that the active connection has not: the hedge is promoted.
+* The active connection transcribes words first: it has recovered, and the hedge is closed.
+* Neither transcribes words: there was no speech. The audio is committed as silence, and the
+  deadlines of the stream double, so that noise causes fewer and fewer hedges.
+
+A connection may also transcribe some words and skip others: a provider may lose one final and go on
+with the next. Such a FINAL is held until a hedge has shown whether there are words before it.
+
+The controller is a state machine. `step` runs after every input. Its states are in `states`:
+
+```
+  state     what happens                                            next state         outcome
+  --------  ------------------------------------------------------  -----------------  ---------
+  Watching  a stall deadline comes near                             Hedging
+            the stream ends with speech pending                     Hedging
+            `hold_final`: a FINAL skips speech                      Checking
+  Hedging   the active connection transcribes words                 Watching           recovered
+            no speech is pending any more                           Watching           recovered
+            the hedge transcribes the pending words                 Watching, by way   promoted
+                                                                    of `take_hedge`
+            neither transcribes words in its time                   Watching           no_speech
+            the hedge fails, or is deaf as well                     Hedging: ask the
+                                                                    next provider
+            the deadline is over, and no provider can be asked      Watching, by way
+                                                                    of `take_hedge`
+            the sole provider refuses a second connection           Watching
+            `hold_final`: a FINAL skips speech                      Checking, with
+                                                                    the same hedge
+  Checking  the hedge transcribes words of the skipped speech       Watching, by way   promoted
+                                                                    of `take_hedge`
+            the hedge begins with the words of the FINAL            Watching           no_speech
+            the hedge fails                                         Checking: ask the
+                                                                    next provider
+            the hedge has had its time, and decides neither         the same           no_speech
+            the time is over, or no provider can be asked           Watching
+  any       `dismiss`: the engine moves to another connection       Watching           recovered
+```
+
+`Checking` is `CheckingSkippedSpeech`, `recovered` is `primary_recovered`. The outcome is what a
+`HedgeFinished` event reports of the hedge.
+
+When `step` returns a stall, the engine must leave the active connection, and must call
+`take_hedge`: it returns the hedge to promote, or `None`, and leads back to `Watching`.
+
+With hedging turned off, the controller never leaves `Watching` for a stall: silence alone makes
+`step` return it.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
-from ..connections.connection import PROCESSING_RATE, AudioExtent, Connection
+from ..audio.ledger import AudioLedger
+from ..connections.connection import Connection
+from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
 from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeFinished, HedgeOutcome, StallReason
-from ..messages import ConnectionFailed, EventKind, Role
-from ..policy import ProviderTraits
+from ..messages import ConnectionFailed, EventKind
+from ..outbox import Outbox
+from ..policy import Policies
+from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
-from ..stalls.skipped_speech import SkippedSpeech, find_skipped
+from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
+from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,
-    connect_allowance,
     first_new_word_at,
     had_time_to_answer,
+    has_words,
+    hedge_due_at,
     new_transcripts,
+    primary_due_at,
     repeated_nothing,
+    silent_through,
 )
+from .noise_multiplier import NoiseMultiplier
+from .opener import HedgeOpener
+from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
 
 
 class HedgeController:
-    """Watches the active leg, and opens a hedge beside it when it owes words for too long."""
+    """Watches the active connection of one stream, and opens hedges beside it."""
 
-    def __init__(self, pool: ConnectionPool, budget: HedgeBudget) -> None:
-        """`budget`: of all streams together."""
+    def __init__(
+        self,
+        *,
+        pool: ConnectionPool,
+        ledger: AudioLedger,
+        history: TranscriptHistory,
+        selector: ProviderSelector,
+        outbox: Outbox,
+        policies: Policies,
+        budget: HedgeBudget,
+    ) -> None:
+        """`budget`: shared by all streams."""
         self._pool = pool
-        self._policy = pool.policies.watchdog
-        self._budget = budget
-        self._deadline_multiplier = 1.0
-        """How much noise has stretched the deadlines."""
-        self._hedge: Connection | None = None
-        self._expected_through = 0
-        """What the suspect owed words for when the hedge was opened."""
-        self._overdue_final: StallDeadline | None = None
-        """A final that was overdue while the hedge listened: speech that goes on is no answer."""
-        self._hedged_providers: set[str] = set()
-        """Who was asked since the suspicion began."""
-        self._second_round = False
-        """At the end of all, the others were asked once more."""
-        self._last_chances = pool.policies.retry.reconnect_budget
-        """How often somebody who broke is asked once more at the end of all, however unwell."""
-        self._last_hedge_at = -math.inf
-        """When the last hedge was opened."""
-        self._skipped: SkippedSpeech | None = None
-        """What a FINAL of the active leg passed over, and is looked into."""
+        self._ledger = ledger
+        self._history = history
+        self._outbox = outbox
+        self._policy = policies.watchdog
+        self._word_time_tolerance = policies.replay.word_time_tolerance
+        self._connect_timeout = policies.retry.connect_timeout
+        self._opener = HedgeOpener(pool=pool, selector=selector, policies=policies, budget=budget)
+        self._state: State = Watching()
+        self._multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
+        """Stretches the stall deadlines."""
+        self._skipped_multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
+        """Stretches how much voice a FINAL may skip."""
         self._skipped_checked_through = -1
-        """The session sample before which no gap is looked into again."""
-        self._skipped_multiplier = 1.0
-        """How much noise between words has stretched what is taken for a gap."""
+        """The session sample before which no skipped speech is checked again."""
+        self._had_second_round = False
+        """Whether the other providers were asked once more, after the end of the input."""
 
     def __repr__(self) -> str:
-        return f"HedgeController(hedge={self._hedge and self._hedge.id}, scale={self._deadline_multiplier})"
+        hedge = self._hedge
+        return (
+            f"HedgeController({type(self._state).__name__}, hedge={hedge and hedge.id}, "
+            f"multiplier={self._multiplier.value})"
+        )
 
     @property
     def is_hedging(self) -> bool:
@@ -63,378 +137,430 @@ class HedgeController:
 
     @property
     def holds_final(self) -> bool:
-        """Whether a FINAL of the active leg waits for a second opinion, and all that it says."""
-        return self._skipped is not None
+        """Whether a FINAL of the active connection is held, and all its later events with it."""
+        return isinstance(self._state, CheckingSkippedSpeech)
 
-    def hold_skipping_final(self, new: Utterance, extent: AudioExtent, now: float) -> bool:
-        """Whether a FINAL of the active leg has to wait: it passes over voice that may hold words.
+    # -- what the engine and the emitter report
 
-        `new`: what is new of it.
+    def find_skipped_speech(
+        self, new_words: Utterance, extent: AudioExtent, now: float
+    ) -> SkippedSpeech | None:
+        """Return the speech that a FINAL of the active connection skips, if it may hold words.
+
+        `new_words`: what of the FINAL is not committed. `extent`: how much audio the connection
+        can have processed.
         """
-        pool = self._pool
-        scale = self._skipped_multiplier
-        gap = find_skipped(pool.ledger, self._policy, new, extent.skipped, extent.audio, now, scale)
-        if gap is None or gap.first_word_at <= self._skipped_checked_through + pool.ledger.samples(
-            self._tolerance
-        ):
-            return False
-        self._skipped, self._skipped_checked_through = gap, gap.first_word_at
-        # who failed when the final was only overdue may be asked again
-        self._hedged_providers &= {self._hedge.traits.name} if self._hedge else set()
-        return True
+        skipped = find_skipped_speech(
+            self._ledger,
+            self._policy,
+            new_words,
+            interim_words=extent.skipped,
+            heard_through=extent.audio,
+            now=now,
+            multiplier=self._skipped_multiplier.value,
+        )
+        if skipped is None:
+            return None
+        # The same speech is checked once. The tolerance is for the times of two providers: the
+        # hedge that was promoted for this speech puts the same word a little later.
+        checked = self._skipped_checked_through + self._ledger.samples(self._word_time_tolerance)
+        return skipped if skipped.first_word_at > checked else None
+
+    def hold_final(self, skipped: SkippedSpeech) -> None:
+        """Hold a FINAL of the active connection until a hedge was asked about `skipped`.
+
+        The caller must keep the FINAL, and all later events of the connection, until `holds_final`
+        is false again.
+        """
+        hedge = self._hedge
+        # Providers that failed while the final was only overdue may be asked again: now words are
+        # known to be missing (schedule final-left-out-after-a-hedge-failed).
+        asked = {hedge.traits.name} if hedge is not None else set()
+        self._state = CheckingSkippedSpeech(skipped=skipped, hedge=hedge, hedged_providers=asked)
+        self._skipped_checked_through = skipped.first_word_at
 
     def final_committed(self) -> None:
-        """The active leg told words in a FINAL: deadlines are what they were."""
-        self._deadline_multiplier = 1.0
+        """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
+        self._multiplier.reset()
 
     def take_hedge(self) -> Connection | None:
-        """The hedge, for it becomes active."""
-        hedge, self._hedge = self._hedge, None
-        self._clear()
+        """End the suspicion, and return the hedge, which the caller must promote."""
+        hedge = self._hedge
+        self._state = Watching()
         return hedge
 
     def dismiss(self, now: float) -> None:
-        """Nobody has to be doubted any more."""
-        if self._hedge:
+        """End the suspicion, and close the hedge: the active connection is not suspect any more."""
+        if self._hedge is not None:
             self._close_hedge(HedgeOutcome.PRIMARY_RECOVERED, now)
-        self._clear()
+        self._state = Watching()
 
     def hedge_failed(
         self, hedge: Connection, failure: ConnectionFailed, active: Connection, now: float
     ) -> None:
-        """The hedge failed: another may be asked."""
-        self._hedge = None
-        self._budget.record_hedged(hedge.seconds_sent, now)
+        """Close a hedge whose connection failed; the next `step` may ask another provider."""
+        suspicion = self._state
+        assert not isinstance(suspicion, Watching)
+        suspicion.hedge = None
+        self._opener.charge(hedge, now)
         self._pool.fail(hedge, failure, now)
-        told = any(event.text.strip() for event, _ in hedge.held_events)
-        if self._may_retry(hedge, active, now, told=told):
-            self._hedged_providers.discard(hedge.traits.name)
-        same = hedge.traits.name == active.traits.name
+        # After the end of the active stream no later stall asks for these words, and a FINAL that
+        # is held is emitted without them.
+        last_chance = active.finished or self._may_ask_about_skipped(now)
+        name, had_words = hedge.traits.name, has_words(hedge)
+        if self._opener.spend_retry(name, now, had_words=had_words, last_chance=last_chance):
+            suspicion.hedged_providers.discard(name)
         if (
-            same
+            isinstance(suspicion, Hedging)
+            and name == active.traits.name
             and failure.kind is ErrorKind.RATE_LIMITED
-            and not (active.finished or self._skipped)
+            and not active.finished
         ):
-            # it lives, and takes no second leg: nobody knows better, and asking again helps nobody
+            # The provider takes no second connection, so it is alive, and there is no other one to
+            # ask. A third connection would be refused like the second
+            # (test_refused_connections_are_not_repeated).
             active.stall_detector.clear(active.cursor)
-            self._extend_deadlines()
-            self._clear()
+            self._multiplier.double()
+            self._state = Watching()
 
-    def _may_retry(self, hedge: Connection, active: Connection, now: float, *, told: bool) -> bool:
-        """Who broke may be asked once more: it hears, and what it told is gone with it; or there
-        will be no later chance."""
-        last = active.finished or self._may_wait_longer(now)
-        selector, name = self._pool.selector, hedge.traits.name
-        if (told or last) and selector.may_reconnect(name, now):
-            selector.spend_reconnect(name)
-            return True
-        if not last:
-            return False
-        self._last_chances -= 1
-        return self._last_chances >= 0
-
-    def _may_wait_longer(self, now: float) -> bool:
-        """Whether a FINAL waits that may wait for yet another answer."""
-        return self._skipped is not None and now < self._skipped_deadline(self._skipped)
+    # -- the state machine
 
     def step(self, active: Connection, now: float) -> StallDeadline | None:
-        """Open, judge or dismiss the hedge; returns the alarm if the active leg is convicted."""
-        if self._skipped:
-            return self._check_skipped(self._skipped, active, now)
+        """Open, evaluate or close the hedge.
+
+        Returns the stall for which the caller must leave the active connection, if any.
+        """
+        match self._state:
+            case CheckingSkippedSpeech() as checking:
+                return self._check_skipped_speech(checking, active, now)
+            case Watching() | Hedging():
+                return self._check_stall(active, now)
+            case _ as never:
+                assert_never(never)
+
+    def deadlines(self, active: Connection) -> list[float]:
+        """Return when `step` may have something to do without any input."""
+        match self._state:
+            case CheckingSkippedSpeech(hedge=Connection() as hedge) as checking:
+                answered_at = hedge.processed_by + answer_timeout(hedge, self._connect_timeout)
+                return [answered_at, checking.deadline(self._policy, self._ledger)]
+            case CheckingSkippedSpeech():
+                return []  # `step` has not run since, and will ask a provider or end the check
+            case Watching() | Hedging() as state:
+                return self._stall_deadlines(state, active)
+            case _ as never:
+                assert_never(never)
+
+    @property
+    def _hedge(self) -> Connection | None:
+        return None if isinstance(self._state, Watching) else self._state.hedge
+
+    # -- a stall
+
+    def _check_stall(self, active: Connection, now: float) -> StallDeadline | None:
         stall = self._next_stall(active)
-        if stall is None or (now < stall.hedge_at and not self._is_suspect(active)):
+        # The deadline may have moved only because the user speaks on. So a hedge stays open until
+        # the active connection gives text.
+        if stall is None or (now < stall.hedge_at and not self._is_silent_beside_hedge(active)):
             self.dismiss(now)
             return None
         due = now >= stall.due
-        if due and self._hedge and stall.reason is StallReason.FINAL_OVERDUE:
-            self._overdue_final = stall
         if not self._policy.hedging:
+            # No hedge may be opened, so silence alone decides. The next connection gets more time:
+            # it is sent the same audio, which may be noise.
             if due:
-                self._extend_deadlines()
+                self._multiplier.double()
             return stall if due else None
-        if self._hedge is None:
-            return self._open_hedge(active, stall, now)
-        return self._evaluate(self._hedge, active, stall, now) if due else None
+        hedging = self._state if isinstance(self._state, Hedging) else Hedging()
+        self._state = hedging
+        if hedging.hedge is None:
+            return self._open_hedge(hedging, active, stall, now)
+        if not due:
+            return None
+        if stall.reason is StallReason.FINAL_OVERDUE:
+            hedging.overdue_final = stall
+        return self._evaluate(hedging, hedging.hedge, active, stall, now)
 
-    def deadlines(self, active: Connection) -> list[float]:
-        """When `step` may have something to do without any input."""
-        if self._skipped and self._hedge:
-            heard_at = self._hedge.processed_by + answer_timeout(self._hedge, self._pool)
-            return [heard_at, self._skipped_deadline(self._skipped)]
+    def _stall_deadlines(self, state: Watching | Hedging, active: Connection) -> list[float]:
         stall = self._next_stall(active)
         if stall is None:
             return []
         due = [stall.hedge_at, stall.due, self._alive_until(active)]
-        if self._hedge:
-            judged = self._hedge_due_at(self._hedge, active), self._primary_due_by(active)
-            due += [at for at in judged if at is not None]
+        if isinstance(state, Hedging) and state.hedge is not None:
+            answers = (
+                self._hedge_due_at(state, state.hedge, active),
+                primary_due_at(active, state.expected_through),
+            )
+            due += [at for at in answers if at is not None]
         return due
 
-    # -- inside
-
-    @property
-    def _tolerance(self) -> float:
-        return self._pool.policies.replay.word_time_tolerance
-
-    def _clear(self) -> None:
-        self._hedged_providers.clear()
-        self._overdue_final = None
-        self._skipped = None
-
-    def _check_skipped(
-        self, gap: SkippedSpeech, active: Connection, now: float
-    ) -> StallDeadline | None:
-        """Ask one after the other, until somebody hears words in the gap, or what follows it."""
-        stall = StallDeadline(StallReason.SKIPPED_SPEECH, gap.since, gap.since, gap.first_word_at)
-        while (hedge := self._hedge_for_skipped(gap, stall, active, now)) is not None:
-            told, decided = self._hedge_answer(hedge, gap)
-            # who gives interim transcripts tells a word soon after he heard it
-            to = gap.interims_through if hedge.traits.interim_results else gap.end
-            heard = had_time_to_answer(hedge, to, self._pool, now)
-            if not (decided or heard or now >= self._skipped_deadline(gap)):
+    def _next_stall(self, active: Connection) -> StallDeadline | None:
+        """Return the next stall of the active connection, if speech is pending."""
+        if active.finished:
+            # Its stream has ended, so there is no deadline to wait for.
+            if not self._pool.has_pending_words():
                 return None
-            if told:
-                self._skipped_multiplier = 1.0
+            opened_at = active.opened_at
+            return StallDeadline(StallReason.MISSING_TAIL, opened_at, opened_at, active.cursor)
+        overdue = self._state.overdue_final if isinstance(self._state, Hedging) else None
+        if (
+            overdue is not None
+            and self._is_silent_beside_hedge(active)
+            and self._ledger.has_pending_speech_before(overdue.through)
+        ):
+            return overdue
+        return active.stall_detector.next_stall(self._ledger, active.cursor, self._multiplier.value)
+
+    def _is_silent_beside_hedge(self, active: Connection) -> bool:
+        """Return whether a hedge listens, and the active connection gave no text since then."""
+        hedge = self._hedge
+        return hedge is not None and active.stall_detector.last_text_at < hedge.opened_at
+
+    def _alive_until(self, active: Connection) -> float:
+        """Return until when the active connection counts as alive because of its interim text."""
+        if not active.traits.interim_results or active.finished:
+            return -math.inf
+        return active.stall_detector.last_text_at + self._policy.no_interim_timeout
+
+    def _open_hedge(
+        self, suspicion: Suspicion, active: Connection, stall: StallDeadline, now: float
+    ) -> StallDeadline | None:
+        """Open a hedge if one may be opened.
+
+        Returns the stall if it is due and no provider can be asked: then silence alone decides.
+        """
+        due = now >= stall.due
+        # Words that are missing at the end of the call are worth more than the budget.
+        if not (active.finished or self._opener.within_budget(now)):
+            if due:
+                self._multiplier.double()
+            return None
+        hedge = self._opener.open(active, suspicion.hedged_providers, now, due=due)
+        if hedge is not None:
+            suspicion.hedge = hedge
+            suspicion.expected_through = active.stall_detector.expected_through
+            return None
+        # A connection that keeps giving interim text works, at least. Without a hedge that does
+        # better, it is not left for an overdue final
+        # (test_a_sole_provider_that_takes_no_second_connection).
+        # After the second round all providers were asked, so that leaving would help nobody.
+        spared = self._had_second_round or now < self._alive_until(active)
+        return stall if due and not spared else None
+
+    def _evaluate(
+        self,
+        hedging: Hedging,
+        hedge: Connection,
+        active: Connection,
+        stall: StallDeadline,
+        now: float,
+    ) -> StallDeadline | None:
+        """Compare the transcripts of the hedge and the active connection. The stall is due."""
+        new_word_at = first_new_word_at(hedge, self._ledger, self._history)
+        # The active connection still has time for words that were spoken after `stall.through`.
+        if new_word_at is not None and new_word_at < self._ledger.seconds(stall.through):
+            self._report(hedge, stall, HedgeOutcome.PROMOTED)
+            # The hedge replays, and may need longer for the same words than its own deadlines say.
+            self._multiplier.double()
+            return stall
+        silent = silent_through(
+            hedge,
+            self._ledger,
+            self._policy,
+            due_at=self._hedge_due_at(hedging, hedge, active),
+            primary_finished=active.finished,
+            now=now,
+        )
+        if silent is None:
+            return None
+        # The hedge may be the faster one: its silence commits nothing that the active connection
+        # still has time to transcribe (schedule denied-before-the-suspect-had-time).
+        primary_due = primary_due_at(active, hedging.expected_through)
+        if primary_due is not None and now < primary_due:
+            return None
+        if repeated_nothing(hedge):
+            deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
+            self.hedge_failed(hedge, deaf, active, now)
+            return self._open_hedge(hedging, active, stall, now)
+        self._conclude_no_speech(hedging, hedge, active, stall, new_word_at, silent, now)
+        return None
+
+    def _hedge_due_at(
+        self, hedging: Hedging, hedge: Connection, active: Connection
+    ) -> float | None:
+        """Return when the hedge has had time enough to transcribe the pending speech."""
+        if active.finished:
+            # There is no later chance for the rest of the call, so the hedge must process all of it
+            # (schedule hedge-judged-before-it-heard-the-end).
+            return self._pool.drained_at(hedge)
+        return hedge_due_at(hedge, self._ledger, hedging.expected_through, self._connect_timeout)
+
+    def _conclude_no_speech(
+        self,
+        hedging: Hedging,
+        hedge: Connection,
+        active: Connection,
+        stall: StallDeadline,
+        new_word_at: float | None,
+        silent: int,
+        now: float,
+    ) -> None:
+        """Commit as silence the audio in which neither connection found words.
+
+        `silent`: the session sample before which the hedge denies words. `new_word_at`: the session
+        time (seconds) of a word that the hedge has transcribed after `stall.through`.
+        """
+        ledger = self._ledger
+        pending_through = max(stall.through, hedging.expected_through)
+        through = min(pending_through, silent)
+        if new_word_at is not None:
+            # Audio in which the hedge found words is not noise (schedule
+            # hedge-beside-what-was-settled, test_words_after_noise).
+            through = min(through, ledger.samples(new_word_at))
+        if stall.reason not in (StallReason.FINAL_OVERDUE, StallReason.MISSING_TAIL):
+            # These two are about speech that is over. The other stalls come while the user speaks:
+            # the text for what the active connection has processed just now may be on its way.
+            recent = now - self._policy.no_interim_timeout
+            through = min(through, active.processed_through(ledger, recent))
+        same_provider = hedge.traits.name == active.traits.name
+        if not same_provider:
+            # A second connection of the same provider may be as deaf as the first, so that its
+            # silence commits nothing (test_a_second_connection_commits_no_silence).
+            ledger.commit(through)
+        if (
+            new_word_at is None
+            and silent < pending_through
+            and stall.reason is not StallReason.NO_INTERIM
+        ):
+            # The hedge denies a part only: it listens on to the rest (schedule
+            # hedge-judged-by-the-noise-before).
+            hedge.stall_detector.clear(silent)
+            return
+        active.stall_detector.clear(max(through, ledger.watermark))
+        if new_word_at is not None:
+            return  # the hedge stays open: its words may still be missing at the next deadline
+        self._multiplier.double()
+        self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
+        self._state = Watching()
+        if active.finished and same_provider and not self._had_second_round:
+            # The other providers failed when they were asked. There will be no later chance, so ask
+            # them once more (schedule others-once-more-at-the-end).
+            self._had_second_round = True
+            again = Hedging(hedged_providers={active.traits.name})
+            self._state = again
+            self._open_hedge(again, active, stall, now)
+
+    # -- skipped speech
+
+    def _check_skipped_speech(
+        self, checking: CheckingSkippedSpeech, active: Connection, now: float
+    ) -> StallDeadline | None:
+        """Ask one provider after the other, until one decides whether the speech holds words."""
+        skipped, stall = checking.skipped, checking.stall
+        while (hedge := self._hedge_for_skipped(checking, active, now)) is not None:
+            covered, is_certain = self._skipped_speech_answer(hedge, skipped)
+            # Interim transcripts come soon after the words. So a hedge that gives them need not
+            # process the rest of the FINAL's audio first.
+            through = skipped.interims_through if hedge.traits.interim_results else skipped.end
+            over = now >= checking.deadline(self._policy, self._ledger)
+            if not (is_certain or over) and not had_time_to_answer(
+                hedge, through, self._ledger, self._connect_timeout, now
+            ):
+                return None
+            if covered:
+                self._skipped_multiplier.reset()
+                # An interim transcript may be revised. If the hedge's own FINAL skips the same
+                # speech, it is believed: two providers would otherwise hold each other's finals.
                 self._skipped_checked_through = (
-                    self._pool.ledger.watermark if decided else gap.first_word_at
+                    self._ledger.watermark if is_certain else skipped.first_word_at
                 )
                 self._report(hedge, stall, HedgeOutcome.PROMOTED)
                 return stall
             self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
-            if told is False:
-                self._skipped_multiplier = min(
-                    self._policy.max_deadline_multiplier, 2 * self._skipped_multiplier
-                )
-                self._clear()
+            if covered is False:
+                self._skipped_multiplier.double()
+                self._state = Watching()
                 return None
-        self._clear()
-        if not gap.had_interims:
-            return None
-        if not self._policy.hedging:  # "um" may be drafted, and no word
-            return stall if gap.speech >= self._policy.min_skipped_speech else None
-        # its own word against its final, and nobody to turn to: it hears at least
-        self._pool.outbox.report(
-            AudioLost(at=self._pool.at, seconds=gap.speech, reason=AudioLossReason.FINAL_SKIPPED)
+        self._state = Watching()
+        return self._conclude_unchecked(skipped, stall)
+
+    def _conclude_unchecked(
+        self, skipped: SkippedSpeech, stall: StallDeadline
+    ) -> StallDeadline | None:
+        """Decide about skipped speech for which no hedge had an answer."""
+        if not skipped.had_interims:
+            return None  # voice alone may be a cough or music
+        if not self._policy.hedging:
+            # An "um" may be in an interim transcript and in no final. It is too short to fail over.
+            return stall if skipped.speech >= self._policy.min_skipped_speech else None
+        # The connection transcribes, at least, and no other one does better: it is not left. But
+        # its final lacks words of its own interim transcripts, and that is reported.
+        self._outbox.report(
+            AudioLost(
+                at=self._pool.at, seconds=skipped.speech, reason=AudioLossReason.FINAL_SKIPPED
+            )
         )
         return None
 
-    def _hedge_answer(self, hedge: Connection, gap: SkippedSpeech) -> tuple[bool | None, bool]:
-        """Whether it tells of the gap, and whether it will not think better of it."""
-        found = list(new_transcripts(hedge, self._pool))
-        if not found:
-            return None, False
-        kind, latest = found[-1]
-        final = kind is EventKind.FINAL
-        told = gap.is_covered_by(latest, self._tolerance, final=final)
-        return told, told is False or (final and told is True)
-
-    def _skipped_deadline(self, gap: SkippedSpeech) -> float:
-        wait = self._policy.skipped_final_wait
-        if gap.had_interims:
-            wait += 2 * self._pool.ledger.seconds(gap.end - gap.committed_through) / PROCESSING_RATE
-        return gap.since + wait
+    def _may_ask_about_skipped(self, now: float) -> bool:
+        """Return whether a FINAL is held that can wait for the answer of another hedge."""
+        return isinstance(self._state, CheckingSkippedSpeech) and now < self._state.deadline(
+            self._policy, self._ledger
+        )
 
     def _hedge_for_skipped(
-        self, gap: SkippedSpeech, stall: StallDeadline, active: Connection, now: float
+        self, checking: CheckingSkippedSpeech, active: Connection, now: float
     ) -> Connection | None:
-        """Who listens, or is asked now; `None` if nobody can be."""
-        if self._hedge is None and self._policy.hedging and self._may_wait_longer(now):
-            self._open_hedge(active, stall, now)
-        return self._hedge
+        """Return the hedge; open one if there is none. `None` if no provider can be asked."""
+        if checking.hedge is None and self._policy.hedging and self._may_ask_about_skipped(now):
+            self._open_hedge(checking, active, checking.stall, now)
+        return checking.hedge
 
-    def _is_suspect(self, active: Connection) -> bool:
-        """Whether it has said nothing since the hedge was opened, and still owes words."""
-        return (
-            self._hedge is not None and active.stall_detector.last_text_at < self._hedge.opened_at
-        )
+    def _skipped_speech_answer(
+        self, hedge: Connection, skipped: SkippedSpeech
+    ) -> tuple[bool | None, bool]:
+        """Return whether the hedge transcribes words of the skipped speech, and if that is certain.
 
-    def _next_stall(self, active: Connection) -> StallDeadline | None:
-        if active.finished:
-            return self._missing_tail(active)
-        kept = self._overdue_final
-        if (
-            kept
-            and self._is_suspect(active)
-            and self._pool.ledger.has_pending_speech_before(kept.through)
-        ):
-            return kept
-        return active.stall_detector.next_stall(
-            self._pool.ledger, active.cursor, self._deadline_multiplier
-        )
-
-    def _missing_tail(self, active: Connection) -> StallDeadline | None:
-        """It will say no more, and owes words; no deadline has to be waited for."""
-        if not self._pool.has_pending_words():
-            return None
-        return StallDeadline(
-            StallReason.MISSING_TAIL, active.opened_at, active.opened_at, active.cursor
-        )
-
-    def _open_hedge(
-        self, active: Connection, stall: StallDeadline, now: float
-    ) -> StallDeadline | None:
-        due = now >= stall.due
-        if not (active.finished or self._budget_allows(now)):
-            if due:
-                self._extend_deadlines()
-            return None
-        provider = self._next_provider(active, now, due=due)
-        if provider is not None:
-            self._last_hedge_at = now
-            self._hedged_providers.add(provider.name)
-            self._hedge = self._pool.open(provider, Role.HEDGE, now)
-            self._expected_through = active.stall_detector.expected_through
-            return None
-        # nobody can be asked, not even on a connection of its own
-        spared = self._second_round or now < self._alive_until(active)
-        return stall if due and not spared else None
-
-    def _alive_until(self, active: Connection) -> float:
-        """Until when it tells words all the while, and is not left only because a final is due."""
-        speaks = active.traits.interim_results and not active.finished
-        return (
-            active.stall_detector.last_text_at + self._policy.no_interim_timeout
-            if speaks
-            else -math.inf
-        )
-
-    def _next_provider(self, active: Connection, now: float, *, due: bool) -> ProviderTraits | None:
-        """Before the deadline a healthy other provider, then anyone, at last the same again."""
-        choice = self._pool.selector
-        provider = choice.hedge_candidate(
-            active.traits, self._hedged_providers, now, healthy=not due
-        )
-        if provider is None and due and active.traits.name not in self._hedged_providers:
-            return active.traits
-        return provider
-
-    def _budget_allows(self, now: float) -> bool:
-        """Whether the cap on hedged audio allows one; beyond it they are rare."""
-        return now >= self._last_hedge_at + self._policy.min_hedge_interval or self._budget.allows(
-            now
-        )
-
-    def _evaluate(
-        self, hedge: Connection, active: Connection, stall: StallDeadline, now: float
-    ) -> StallDeadline | None:
-        news_at = first_new_word_at(hedge, self._pool)
-        # what was spoken later the suspect may still tell in time
-        if news_at is not None and news_at < self._pool.ledger.seconds(stall.through):
-            self._report(hedge, stall, HedgeOutcome.PROMOTED)
-            self._extend_deadlines()  # who takes over may need longer to tell the same
-            return stall
-        denied = self._no_speech_through(hedge, active, now)
-        if denied is not None and now >= (self._primary_due_by(active) or now):
-            if repeated_nothing(hedge):
-                missing = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
-                self.hedge_failed(hedge, missing, active, now)
-                return self._open_hedge(active, stall, now)
-            self._conclude_no_speech(hedge, active, stall, news_at, denied, now)
-        return None
-
-    def _no_speech_through(self, hedge: Connection, active: Connection, now: float) -> int | None:
-        """Before which session sample the hedge heard nothing new; `None` as long as it may."""
-        watch = hedge.stall_detector
-        if hedge.finished or (watch.answered_empty and hedge.input_ended_at is not None):
-            return hedge.cursor
-        if watch.answered_empty and not active.finished:
-            return watch.answered_empty_through
-        over = self._hedge_due_at(hedge, active)
-        if over is None or now < over:
-            return None
-        own = None if active.finished else watch.next_stall(self._pool.ledger, hedge.cursor)
-        if own is None:
-            return hedge.cursor
-        if own.reason is StallReason.NO_INTERIM:
-            # what it has heard just now may still be told
-            return min(
-                own.through,
-                hedge.processed_through(
-                    self._pool.ledger, now - self._policy.no_interim_timeout / 2
-                ),
-            )
-        return own.through
-
-    def _primary_due_by(self, active: Connection) -> float | None:
-        """By when the suspect may still tell what it owed when the hedge was opened."""
-        return (
-            None if active.finished else active.stall_detector.answer_due_by(self._expected_through)
-        )
-
-    def _hedge_due_at(self, hedge: Connection, active: Connection) -> float | None:
-        """When the hedge had time enough as well, to connect too if it has said nothing yet."""
-        if active.finished:  # then for all, to its end
-            return self._pool.drained_at(hedge)
-        stall = hedge.stall_detector.next_stall(self._pool.ledger, hedge.cursor)
-        if stall is None:
-            return None
-        over = max(stall.due, hedge.stall_detector.answer_due_by(self._expected_through) or 0.0)
-        return over + connect_allowance(hedge, self._pool)
-
-    def _conclude_no_speech(
-        self,
-        hedge: Connection,
-        active: Connection,
-        stall: StallDeadline,
-        news_at: float | None,
-        denied: int,
-        now: float,
-    ) -> None:
-        """It was not speech, up to where the hedge told words, or has heard: it goes on then.
-
-        A second leg of the same provider may be as deaf as the first.
+        The first is `None` while its transcript is too short to decide. "Yes" is certain once the
+        transcript is final: a recognizer may take noise for a word until it has processed more.
         """
-        ledger = self._pool.ledger
-        owed = max(stall.through, self._expected_through)
-        to = min(owed, denied)
-        if news_at is not None:
-            to = min(to, ledger.samples(news_at))
-        if stall.reason not in (StallReason.FINAL_OVERDUE, StallReason.MISSING_TAIL):
-            # what was said just now may still be told
-            to = min(to, active.processed_through(ledger, now - self._policy.no_interim_timeout))
-        if hedge.traits.name != active.traits.name:
-            ledger.commit(to)
-        if news_at is None and denied < owed and stall.reason is not StallReason.NO_INTERIM:
-            hedge.stall_detector.clear(denied)
-            return
-        active.stall_detector.clear(max(to, ledger.watermark))
-        if news_at is not None:
-            return
-        self._extend_deadlines()
-        self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
-        self._clear()
-        if active.finished and hedge.traits.name == active.traits.name and not self._second_round:
-            # those who failed when they were asked get another chance: there will be no later one
-            self._second_round = True
-            self._hedged_providers.add(active.traits.name)
-            self._open_hedge(active, stall, now)
+        transcripts = list(new_transcripts(hedge, self._ledger, self._history))
+        if not transcripts:
+            return None, False
+        kind, latest = transcripts[-1]
+        is_final = kind is EventKind.FINAL
+        covered = skipped.is_covered_by(
+            latest,
+            is_final=is_final,
+            word_time_tolerance=self._word_time_tolerance,
+            min_compared_words=self._policy.min_compared_words,
+        )
+        return covered, covered is False or (is_final and covered is True)
+
+    # -- ending a hedge
 
     def _close_hedge(
-        self, verdict: HedgeOutcome, now: float, stall: StallDeadline | None = None
+        self, outcome: HedgeOutcome, now: float, stall: StallDeadline | None = None
     ) -> None:
-        assert self._hedge
-        hedge, self._hedge = self._hedge, None
-        self._budget.record_hedged(hedge.seconds_sent, now)
-        self._report(hedge, stall, verdict)
+        assert not isinstance(self._state, Watching)
+        hedge = self._state.hedge
+        assert hedge is not None
+        self._state.hedge = None
+        self._opener.charge(hedge, now)
+        self._report(hedge, stall, outcome)
         self._pool.close(hedge)
 
-    def _extend_deadlines(self) -> None:
-        self._deadline_multiplier = min(
-            self._policy.max_deadline_multiplier, 2 * self._deadline_multiplier
-        )
-
     def _report(
-        self, hedge: Connection, stall: StallDeadline | None, verdict: HedgeOutcome
+        self, hedge: Connection, stall: StallDeadline | None, outcome: HedgeOutcome
     ) -> None:
-        pool = self._pool
-        active = pool.active
-        pool.outbox.report(
+        active = self._pool.active
+        self._outbox.report(
             HedgeFinished(
-                at=pool.at,
+                at=self._pool.at,
                 provider=active.traits.name if active else "",
                 hedge_provider=hedge.traits.name,
                 trigger=stall.reason if stall else None,
-                outcome=verdict,
+                outcome=outcome,
                 seconds=hedge.seconds_sent,
             )
         )

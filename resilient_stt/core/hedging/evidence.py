@@ -1,60 +1,154 @@
-"""What a hedge knows: what it has told that is new, and whether it had time enough to tell more."""
+"""What a hedge has transcribed, and by when it and the active connection may still answer.
+
+Plain functions, and queries only: `HedgeController` decides what follows from the answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection, trimmer_at
-from ..connections.pool import ConnectionPool
+from ..events import StallReason
 from ..messages import EventKind
+from ..policy import WatchdogPolicy
+from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
+
+# --- what the hedge has transcribed
 
 
 def new_transcripts(
-    hedge: Connection, pool: ConnectionPool
+    hedge: Connection, ledger: AudioLedger, history: TranscriptHistory
 ) -> Iterator[tuple[EventKind, Utterance]]:
-    """What it told first that is new, and each revision of it up to its FINAL."""
-    seam = trimmer_at(hedge.start, pool.ledger, pool.history, starts_mid_word=hedge.starts_mid_word)
-    for event, _ in hedge.held_events:
+    """Yield each revision of the first utterance that holds uncommitted words, its FINAL last.
+
+    The hedge replays from before the watermark, so its first transcripts may repeat what the
+    stream has committed already. Those are passed over.
+    """
+    # A trimmer of its own: that of the hedge must still be unused when the hedge is promoted.
+    trimmer = trimmer_at(hedge.start, ledger, history, starts_mid_word=hedge.starts_mid_word)
+    for held in hedge.held_events:
+        event, utterance = held.event, held.utterance
         if not event.text.strip():
             continue
-        utterance = hedge.to_session_time(event)
-        kept = seam.trim(utterance)
-        if kept is not None:
-            yield event.kind, kept
+        new_words = trimmer.trim(utterance)
+        if new_words is not None:
+            yield event.kind, new_words
         if event.kind is EventKind.FINAL:
-            if kept is not None:
+            if new_words is not None:
                 return
-            seam.observe_final(utterance, kept)
+            trimmer.observe_final(utterance, new_words)
 
 
-def first_new_word_at(hedge: Connection, pool: ConnectionPool) -> float | None:
-    """The session time of the first that it told which is new, 0 without times."""
-    first = next(new_transcripts(hedge, pool), None)
+def first_new_word_at(
+    hedge: Connection, ledger: AudioLedger, history: TranscriptHistory
+) -> float | None:
+    """Return the session time (seconds) of the first uncommitted word of the hedge.
+
+    0 if the word has no time; `None` if the hedge has transcribed no such word.
+    """
+    first = next(new_transcripts(hedge, ledger, history), None)
     return None if first is None else first[1].start or 0.0
 
 
 def repeated_nothing(hedge: Connection) -> bool:
-    """Whether it did not tell again even what others told: it may have fallen silent, too, or its
-    connection been cut and its plugin taken that for the end."""
-    return hedge.trimmer.expects_repeats and not any(
-        event.text.strip() for event, _ in hedge.held_events
-    )
+    """Return whether the hedge has no words at all, though its audio holds committed words.
+
+    Its silence then proves nothing: the hedge may be deaf as well, or its plugin may have taken a
+    cut connection for the end of the stream. Believing two such providers lost the last sentence
+    of one call and eleven words of another (commits 29a1ef4 and 71f5a5c).
+    """
+    return hedge.trimmer.expects_repeats and not has_words(hedge)
 
 
-def had_time_to_answer(hedge: Connection, to: int, pool: ConnectionPool, now: float) -> bool:
-    """Whether it had time enough to tell what was spoken before session sample `to`."""
-    return (
-        hedge.finished
-        or hedge.processed_through(pool.ledger, now - answer_timeout(hedge, pool)) >= to
-    )
+def has_words(hedge: Connection) -> bool:
+    """Return whether the hedge has transcribed any words, committed or not."""
+    return any(held.event.text.strip() for held in hedge.held_events)
 
 
-def answer_timeout(hedge: Connection, pool: ConnectionPool) -> float:
-    """Seconds that it has to tell what it has heard, and to connect if it has said nothing."""
-    return hedge.stall_detector.final_limit + connect_allowance(hedge, pool)
+def silent_through(
+    hedge: Connection,
+    ledger: AudioLedger,
+    policy: WatchdogPolicy,
+    *,
+    due_at: float | None,
+    primary_finished: bool,
+    now: float,
+) -> int | None:
+    """Return the session sample before which the hedge has found no uncommitted words.
+
+    `None` as long as it may still find some. `due_at`: when the hedge has had time enough; `None`
+    if no speech is pending for it. `primary_finished`: the stream of the active connection has
+    ended, so that the hedge has to cover everything up to the end of the input.
+    """
+    detector = hedge.stall_detector
+    if hedge.finished or (detector.answered_empty and hedge.input_ended_at is not None):
+        return hedge.cursor
+    if detector.answered_empty and not primary_finished:
+        # An empty final speaks only for the audio before the request that it answers: what the
+        # hedge was sent since may hold words (test_a_hedge_that_was_not_sent_the_words).
+        return detector.answered_empty_through
+    if due_at is None or now < due_at:
+        return None
+    own_stall = None if primary_finished else detector.next_stall(ledger, hedge.cursor)
+    if own_stall is None:
+        return hedge.cursor
+    if own_stall.reason is StallReason.NO_INTERIM:
+        # Interim transcripts take about a second. What the hedge has processed within half of the
+        # timeout may still be transcribed (schedule denied-what-was-not-heard-yet).
+        recent = now - policy.no_interim_timeout / 2
+        return min(own_stall.through, hedge.processed_through(ledger, recent))
+    return own_stall.through
 
 
-def connect_allowance(hedge: Connection, pool: ConnectionPool) -> float:
-    """Seconds that it may still need to connect."""
-    return pool.policies.retry.connect_timeout if hedge.last_transcript_at is None else 0.0
+# --- by when a connection may still answer
+
+
+def primary_due_at(active: Connection, expected_through: int) -> float | None:
+    """Return by when the active connection may still give the finals that were expected of it.
+
+    `expected_through`: its `StallDetector.expected_through` when the hedge was opened. `None` if
+    there is nothing to wait for: no final is expected, or its stream has ended.
+    """
+    if active.finished:
+        return None
+    return active.stall_detector.answer_due_at(expected_through)
+
+
+def hedge_due_at(
+    hedge: Connection, ledger: AudioLedger, expected_through: int, connect_timeout: float
+) -> float | None:
+    """Return when the hedge has had time enough to give those finals as well.
+
+    `None` if no speech is pending for the hedge.
+    """
+    detector = hedge.stall_detector
+    stall = detector.next_stall(ledger, hedge.cursor)
+    if stall is None:
+        return None
+    answered_at = max(stall.due, detector.answer_due_at(expected_through) or 0.0)
+    return answered_at + connect_allowance(hedge, connect_timeout)
+
+
+def had_time_to_answer(
+    hedge: Connection, through: int, ledger: AudioLedger, connect_timeout: float, now: float
+) -> bool:
+    """Return whether the hedge had time to transcribe the audio before session sample `through`."""
+    if hedge.finished:
+        return True
+    processed_at = now - answer_timeout(hedge, connect_timeout)
+    return hedge.processed_through(ledger, processed_at) >= through
+
+
+def answer_timeout(hedge: Connection, connect_timeout: float) -> float:
+    """Return how many seconds the hedge has to transcribe what it has processed."""
+    return hedge.stall_detector.final_timeout + connect_allowance(hedge, connect_timeout)
+
+
+def connect_allowance(hedge: Connection, connect_timeout: float) -> float:
+    """Return how many more seconds the hedge has because it may still be connecting.
+
+    Only its first transcript proves that it is connected: audio is queued for it before.
+    """
+    return connect_timeout if hedge.last_transcript_at is None else 0.0

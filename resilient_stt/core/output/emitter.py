@@ -1,30 +1,90 @@
-"""What the active leg says becomes events for the consumer, and settles the audio it speaks for."""
+"""Turns what the active connection tells into events for the consumer.
+
+Theory of operation
+===================
+
+Every transcript of the active connection passes through the same steps:
+
+1. The connection's trimmer removes the words that were committed already.
+2. A FINAL that skips speech is held until a hedge was asked about that speech
+   (`HedgeController`); everything that the connection tells later is held behind it.
+3. A FINAL that reveals another language may be held, too: for up to `RoutingPolicy.max_hold`, so
+   that a provider of that language can transcribe the sentence again. If that provider repeats the
+   sentence, the held FINAL is dropped; otherwise it is emitted after all.
+4. What is left is emitted, with the start of speech before it where one is due.
+5. A FINAL is committed (`Committer`), and its delay is measured.
+
+Starts and ends of speech take a shorter way, through the `SpeechBalancer`.
+"""
 
 from __future__ import annotations
 
-from ..connections.connection import AudioExtent, Connection
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..audio.ledger import AudioLedger
+from ..connections.connection import Connection
+from ..connections.interpreter import Interpreted
 from ..connections.pool import ConnectionPool
-from ..failover.failback import Probe
+from ..failover.probe import Probe
+from ..health.provider import ProviderHealth
 from ..hedging.controller import HedgeController
-from ..messages import EventKind, TranscriptEvent
-from ..policy import MIN_CHUNK
+from ..messages import Emit, EventKind
+from ..outbox import Outbox
+from ..policy import MIN_CHUNK, Policies
 from ..routing.language import LanguageTracker
+from ..routing.selector import ProviderSelector
 from ..transcript.overlap import Utterance
-from .pending_final import PendingFinal, as_emit
+from .committer import Committer
 from .speech_balancer import SpeechBalancer
 
 
+@dataclass(frozen=True, slots=True)
+class PendingFinal:
+    """A FINAL that revealed another language, held until `until`.
+
+    Its audio is not committed meanwhile, so that the next connection is sent it.
+    """
+
+    connection: Connection
+    """The connection that told it; it may be closed by now."""
+    final: Interpreted
+    new_words: Utterance
+    until: float
+
+    def is_repeated_by(self, new_words: Utterance) -> bool:
+        """Return whether another connection's new words are about the same audio."""
+        end = self.final.utterance.end
+        return new_words.start is None or end is None or new_words.start < end
+
+
 class TranscriptEmitter:
-    """Trims, tells and settles; holds back the final that reveals another language."""
+    """Trims, holds, emits and commits what the active connection tells."""
 
     def __init__(
-        self, pool: ConnectionPool, routing: LanguageTracker, opinion: HedgeController, probe: Probe
+        self,
+        *,
+        pool: ConnectionPool,
+        ledger: AudioLedger,
+        committer: Committer,
+        routing: LanguageTracker,
+        selector: ProviderSelector,
+        health: Mapping[str, ProviderHealth],
+        hedging: HedgeController,
+        probe: Probe,
+        policies: Policies,
+        outbox: Outbox,
     ) -> None:
         self._pool = pool
-        self._ledger = pool.ledger
+        self._ledger = ledger
+        self._committer = committer
         self._routing = routing
-        self._hedging = opinion
+        self._selector = selector
+        self._health = health
+        self._hedging = hedging
         self._probe = probe
+        self._policies = policies
+        self._outbox = outbox
         self._pending: PendingFinal | None = None
         self._speech = SpeechBalancer()
 
@@ -33,7 +93,7 @@ class TranscriptEmitter:
 
     @property
     def has_pending_final(self) -> bool:
-        """Whether a final is held back."""
+        """Whether a FINAL that revealed another language is held."""
         return self._pending is not None
 
     @property
@@ -42,166 +102,142 @@ class TranscriptEmitter:
         return [self._pending.until] if self._pending else []
 
     def step(self, now: float) -> None:
-        """Tell a final that was held back for long enough."""
+        """Emit the held FINAL if nobody has repeated it in time."""
         if self._pending and now >= self._pending.until:
             self.emit_pending()
 
-    def on_event(
-        self, connection: Connection, event: TranscriptEvent, extent: AudioExtent, now: float
-    ) -> None:
-        """The active leg says something, or said it before it became active.
-
-        `extent`: how far it can have heard. While a gap is looked into, it is kept for later.
-        """
+    def on_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        """Take the next event of the active connection, or one that was held until now."""
+        event, utterance = interpreted.event, interpreted.utterance
         if self._hedging.holds_final:
-            connection.held_events.append((event, extent))
+            connection.hold(interpreted)
             return
         if event.kind in (EventKind.START, EventKind.END):
-            self._pool.outbox.add(*self._speech.on_event(connection, event))
+            self._outbox.add(*self._speech.on_event(connection, event))
             return
-        utterance = connection.to_session_time(event)
-        kept = connection.trimmer.trim(utterance)
-        if event.kind is EventKind.FINAL and self._skips_speech(kept, extent, now):
-            connection.held_events.append((event, extent))
+        is_final = event.kind is EventKind.FINAL
+        new_words = connection.trimmer.trim(utterance)
+        if is_final and self._skips_speech(new_words, interpreted, now):
+            connection.hold(interpreted)
             return
         if event.text.strip():
             self._provider_works(connection, now)
-        if kept is not None:
-            if event.kind is EventKind.FINAL and self._hold_for_language(
-                connection, event, utterance, kept, extent, now
-            ):
+        if new_words is not None:
+            if is_final and self._hold_for_language(connection, interpreted, new_words, now):
                 return
-            self._pool.outbox.add(*self._speech.words_emitted(connection))
-            self._pool.outbox.add(as_emit(connection, event, kept))
-        if event.kind is EventKind.FINAL:
-            self._commit(connection, utterance, kept, extent, now)
+            self._outbox.add(*self._speech.words_emitted(connection))
+            self._outbox.add(_as_emit(connection, interpreted, new_words))
+        if is_final:
+            self._committer.commit_final(connection, interpreted, new_words, now)
+            if utterance.text.strip():
+                self._final_committed(connection, interpreted, now)
 
     def emit_pending(self) -> None:
-        """Tell the final that was held back, if one is."""
-        held, self._pending = self._pending, None
-        if held is not None:
-            if active := self._pool.active:
-                self._pool.outbox.add(*self._speech.words_emitted(active))
-            self._pool.outbox.add(held.emit(self._pool))
+        """Emit the FINAL that is held for another language, if there is one."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        if active := self._pool.active:
+            self._outbox.add(*self._speech.words_emitted(active))
+        self._committer.commit_held_final(pending.connection, pending.final, pending.new_words)
+        self._outbox.add(_as_emit(pending.connection, pending.final, pending.new_words))
 
     def end_orphaned_speech(self) -> None:
-        """End speech that a dead leg announced, once nobody speaks and nothing is owed."""
+        """End speech whose connection is gone, once nobody speaks and no words are missing."""
         ledger = self._ledger
-        quiet = ledger.silence_duration >= self._pool.policies.watchdog.end_of_speech_silence
-        orphaned = self._speech.is_orphaned(self._pool.active)
-        if orphaned and ledger.vad_enabled and quiet and not ledger.has_pending_speech():
+        least = self._policies.watchdog.end_of_speech_silence
+        if (
+            self._speech.is_orphaned(self._pool.active)
+            and ledger.vad_enabled
+            and ledger.silence_duration >= least
+            and not ledger.has_pending_speech()
+        ):
             self.end_speech()
 
     def end_speech(self) -> None:
-        """Nothing follows: no speech is left open."""
-        self._pool.outbox.add(*self._speech.end())
+        """End speech that is still open: nobody else will."""
+        self._outbox.add(*self._speech.end())
 
     # -- inside
 
-    def _skips_speech(self, kept: Utterance | None, extent: AudioExtent, now: float) -> bool:
-        """Whether a FINAL passes over voice that is looked into before it is told."""
-        if kept is None or self.has_pending_final:  # what is held back is not settled, and no gap
+    def _skips_speech(self, new_words: Utterance | None, final: Interpreted, now: float) -> bool:
+        """Hold a FINAL that skips speech. Returns whether it is held."""
+        # The audio of a FINAL that is held for its language is not committed, and would be taken
+        # for skipped speech.
+        if new_words is None or self.has_pending_final:
             return False
-        return self._hedging.hold_skipping_final(kept, extent, now)
+        skipped = self._hedging.find_skipped_speech(new_words, final.extent, now)
+        if skipped is not None:
+            self._hedging.hold_final(skipped)
+        return skipped is not None
 
     def _hold_for_language(
-        self,
-        connection: Connection,
-        event: TranscriptEvent,
-        utterance: Utterance,
-        kept: Utterance,
-        extent: AudioExtent,
-        now: float,
+        self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
     ) -> bool:
-        """Whether new words in a FINAL are held back; what they say of the language is noted."""
-        held = self._pending
-        if held is not None and held.connection is not connection and held.is_repeated_by(kept):
-            self._pending = None
-        self.emit_pending()
-        finder = connection.traits
-        if not finder.language_detection or not self._routing.observe(
-            utterance.language, kept.text, finder
+        """Hold a FINAL that reveals another language. Returns whether it is held."""
+        pending = self._pending
+        if (
+            pending is not None
+            and pending.connection is not connection
+            and pending.is_repeated_by(new_words)
         ):
+            self._pending = None  # these words take its place
+        self.emit_pending()
+        provider, language = connection.traits, final.utterance.language
+        if not provider.language_detection:
+            return False
+        if not self._routing.observe(language, new_words.text, provider):
             return False
         if not self._routing.retranscribe:
             return False
-        until = now + self._pool.policies.routing.max_hold
-        self._pending = PendingFinal(connection, event, utterance, kept, extent, until)
+        until = now + self._policies.routing.max_hold
+        self._pending = PendingFinal(connection, final, new_words, until)
         return True
 
-    def _commit(
-        self,
-        connection: Connection,
-        utterance: Utterance,
-        kept: Utterance | None,
-        extent: AudioExtent,
-        now: float,
-    ) -> None:
-        """Settle what a FINAL tells, by the best evidence it gives, re-told or not."""
-        ledger = self._ledger
-        if kept is not None:
-            self._pool.history.record(kept, ledger.seconds(extent.words))
-        again = connection.trimmer.observe_final(utterance, kept)
-        if not utterance.text.strip():
-            return
-        if utterance.end is not None:
-            ledger.commit(min(ledger.samples(utterance.end), extent.audio))
-        else:
-            self._commit_untimed(connection, extent.audio, now, again=again, new=kept is not None)
-        self._pool.audio_covered(connection)
+    def _final_committed(self, connection: Connection, final: Interpreted, now: float) -> None:
+        """Tell everybody who waits for a FINAL with words, and measure its delay."""
         self._hedging.final_committed()
         self._probe.active_told_words()
+        ledger, utterance = self._ledger, final.utterance
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
         delay = connection.stall_detector.final_committed(ledger, now, since)
         if utterance.end is not None:
-            delay = (
-                ledger.seconds(extent.audio) - utterance.end
-            )  # every final says it, asked for or not
+            # Every FINAL with times tells how late it is, whether one was due or not.
+            delay = ledger.seconds(final.extent.audio) - utterance.end
+        # While the provider works off a replay, its delay is the replay's.
         if delay is not None and connection.backlog(now) < MIN_CHUNK:
-            self._count_delay(connection, max(0.0, delay), now)
+            self._record_delay(connection, max(0.0, delay), now)
 
-    def _commit_untimed(
-        self, connection: Connection, extent: int, now: float, *, again: bool, new: bool
-    ) -> None:
-        """A FINAL without times speaks for voice that was over when it was said, or flushed.
-
-        `again`: it begins with what is settled; `new`: it tells more. Then it speaks for the rest
-        of that voice, and no more; if there is no rest, new words may be those of the next.
-        """
-        ledger = self._ledger
-        late = ledger.samples(self._pool.policies.replay.untimed_final_reach)
-        owed = ledger.first_pending()
-        if (flushed := connection.stall_detector.flushed_through) is not None:
-            extent = min(extent, flushed)
-        heard = min(extent, connection.processed_through(ledger, now))
-        ledger.commit(ledger.last_speech_end(heard - late))
-        rest = ledger.remainder_end()
-        if again and not (
-            new and (connection.traits.end_of_turn_timeout or rest == ledger.watermark)
-        ):
-            extent = min(extent, rest)
-        if connection.traits.end_of_turn_timeout or ledger.first_pending() is owed:
-            connection.untimed_finals.append(extent)
-
-    def _count_delay(self, connection: Connection, seconds: float, now: float) -> None:
-        """Whether a final came in time: three slow ones in a row, and the provider is left."""
-        policy, health = self._pool.policies.watchdog, self._pool.health[connection.traits.name]
+    def _record_delay(self, connection: Connection, seconds: float, now: float) -> None:
+        """Count a FINAL's delay; several slow ones in a row, and the provider is left."""
+        watchdog, health = self._policies.watchdog, self._health[connection.traits.name]
         p99 = health.latency.p99
-        usual = (
-            policy.slow_final_threshold
-            if p99 is None
-            else max(policy.final_timeout, policy.final_p99_factor * p99)
-        )
+        usual = watchdog.slow_final_threshold
+        if p99 is not None:
+            usual = max(watchdog.final_timeout, watchdog.final_p99_factor * p99)
         health.latency.add(seconds)
-        if seconds <= min(policy.slow_final_threshold, usual):
+        if seconds <= min(watchdog.slow_final_threshold, usual):
             health.breaker.record_timely_final(now)
             return
         health.breaker.record_slow_final(now)
-        connection.too_slow = connection.too_slow or not health.breaker.admits(now)
+        if not health.breaker.admits(now):
+            connection.mark_too_slow()
 
     def _provider_works(self, connection: Connection, now: float) -> None:
-        """The active leg gave text: its provider is well."""
-        self._pool.outbox.add(*self._pool.selector.mark_working(connection.traits.name, now))
-        if connection.replay_report:
-            self._pool.outbox.report(connection.replay_report)
-            connection.replay_report = None
+        """Note that the active connection gave text."""
+        self._outbox.add(*self._selector.mark_working(connection.traits.name, now))
+        if report := connection.take_replay_report():
+            self._outbox.report(report)
+
+
+def _as_emit(connection: Connection, interpreted: Interpreted, new_words: Utterance) -> Emit:
+    event = interpreted.event
+    return Emit(
+        event.kind,
+        new_words.text,
+        new_words.words,
+        new_words.start,
+        new_words.end,
+        event.source,
+        connection.traits.name,
+    )

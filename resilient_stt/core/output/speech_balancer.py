@@ -1,4 +1,10 @@
-"""The balance of START_OF_SPEECH and END_OF_SPEECH over all legs of a session."""
+"""Balances START_OF_SPEECH and END_OF_SPEECH over all connections of a stream.
+
+The consumer must see them alternate, and must not be left with a user who speaks for ever. But a
+new connection announces speech that its predecessor has announced and ended already, and a
+connection may die between the two. So a start is held back while the connection may only repeat
+committed words, and the end is added where the connection that owes it is gone.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +13,51 @@ from ..messages import Emit, EventKind, TranscriptEvent
 
 
 class SpeechBalancer:
-    """Whether the consumer was told that somebody speaks, and which leg has to tell the end."""
+    """Knows whether speech is open for the consumer, and which connection owes its end."""
 
     def __init__(self) -> None:
         self.speaking = False
         self._announced_by: int | None = None
+        """The connection that announced speech last."""
+        self._held_for: int | None = None
+        """The connection whose START is held back until it tells something new."""
 
     def __repr__(self) -> str:
         return f"SpeechBalancer(speaking={self.speaking})"
 
     def on_event(self, connection: Connection, event: TranscriptEvent) -> list[Emit]:
-        """Pass a START or END on; a START is held back while the leg may only re-tell."""
+        """Pass a START or END of the active connection on, unless it has to be held back."""
         if event.kind is EventKind.END:
-            connection.held_speech_start = False
+            self._forget_held(connection)
             return self.end(event.source)
         if connection.trimmer.open:
-            connection.held_speech_start = True
+            self._held_for = connection.id
             return []
         return self._start(connection, event.source)
 
     def words_emitted(self, connection: Connection) -> list[Emit]:
-        """A leg says something new: a START that was held back is due."""
-        return self._start(connection) if connection.held_speech_start else []
+        """Return the START that is due before new words of a connection, if one was held back."""
+        return self._start(connection) if self._held_for == connection.id else []
 
-    def is_orphaned(self, connection: Connection | None) -> bool:
-        """Whether the leg that announced the speech cannot tell its end any more."""
-        return self.speaking and (connection is None or connection.id != self._announced_by)
+    def is_orphaned(self, active: Connection | None) -> bool:
+        """Return whether speech is open that the active connection has not announced."""
+        return self.speaking and (active is None or active.id != self._announced_by)
 
     def end(self, source: object = None) -> list[Emit]:
-        """Somebody stopped speaking, or nobody is left to say so."""
+        """End the speech that is open, if any."""
         if not self.speaking:
             return []
         self.speaking = False
         return [Emit(EventKind.END, source=source)]
 
     def _start(self, connection: Connection, source: object = None) -> list[Emit]:
-        connection.held_speech_start = False
+        self._forget_held(connection)
         self._announced_by = connection.id
         if self.speaking:
             return []
         self.speaking = True
         return [Emit(EventKind.START, source=source)]
+
+    def _forget_held(self, connection: Connection) -> None:
+        if self._held_for == connection.id:
+            self._held_for = None

@@ -1,7 +1,40 @@
-"""What silence from a leg means: signs, and when each becomes a suspicion.
+"""Notice that a connection may have stopped working although nothing failed.
 
-Never a verdict: noise is speech to a voice detector and nothing to a recogniser. Only local voice
-activity and what the leg was sent count; a leg that nobody speaks to may be silent forever.
+Theory of operation
+===================
+
+A provider can fall silent without an error: its socket is half open, its plugin swallows an error,
+or it answers with empty finals. Only one thing proves that a connection works: text for the speech
+that it was sent. One `StallDetector` per connection keeps an account of that.
+
+**What counts.** Pending speech: voice by local voice activity detection (VAD) that the connection
+was sent, that it had time to process, and that is not committed yet. In silence a connection may be
+silent for ever. Without VAD there is no evidence, and so no stall.
+
+**Which stalls exist** (`StallReason`). Each has a deadline, and the earliest one counts:
+
+* `NO_INTERIM`: a provider that gives interim transcripts has given no new text for
+  `no_interim_timeout` after it can have processed speech.
+* `FINAL_OVERDUE`: a final is expected, because of a flush or because speech has ended, and has not
+  come within the final timeout.
+* `NO_TEXT`: a provider that gives finals only has given no text for `max_speech_without_text`
+  seconds of speech.
+* `EMPTY_FINALS`: `empty_final_threshold` finals in a row had no text although speech is pending, or
+  a single one covered more speech than any cough lasts.
+
+`MISSING_TAIL` and `SKIPPED_SPEECH` are found elsewhere, by `hedging.controller`: both need no
+deadline.
+
+**What a deadline is** (`StallDeadline`). From `due` on the connection is suspect, and never proven
+dead: noise is speech to VAD and nothing to a recognizer. So `HedgeController` asks a second
+provider before the connection is left. It may do so from `hedge_at` on, before the deadline is
+over, so that the hedge has replayed the audio by then. `through` is the session sample before which
+the connection should have transcribed the speech; for later speech it still has time.
+
+**What clears a stall.** New text; an expected final, with or without text; audio that is committed
+because of any other evidence; and `clear`, when a hedge has found no words either.
+
+All methods take positions in session samples, and times in seconds on the clock of `now`.
 """
 
 from __future__ import annotations
@@ -17,72 +50,87 @@ from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, WatchdogPolicy
 
 MAX_EXPECTED = 64
-"""Unanswered requests for a final that are remembered: the replay window holds no more turns."""
+"""Finals that are expected at a time. It only bounds memory: a replay window has fewer turns."""
+
+MIN_SPEECH_WITHOUT_TEXT = 1.0
+"""The least `max_speech_without_text` that has an effect, in seconds: every sound would be a stall
+below it, and 0 cannot be counted in multiples."""
 
 
 @dataclass(frozen=True, slots=True)
 class StallDeadline:
-    """From `due` on the leg is suspect; from `hedge_at` on a hedge may be opened.
-
-    It owes words for audio before session sample `to`.
-    """
+    """A suspicion that is to come, or has come. Times are on the clock of `now`."""
 
     reason: StallReason
     hedge_at: float
+    """From here on a hedge may be opened."""
     due: float
+    """From here on the connection is suspect."""
     through: int
+    """The stall is about pending speech before this session sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ExpectedFinal:
-    """A final is due for what was sent up to `to`: at `at` the leg can have heard all of it.
-
-    Not `flushed`: speech has ended there, and a recogniser that goes on listening is right to wait.
-    """
+    """A final that a flush or the end of speech asks for."""
 
     through: int
+    """The session sample up to which the final has to cover the audio."""
     processed_at: float
+    """When the connection can have processed the audio up to there."""
     flushed: bool
+    """Whether a flush asks for it. If not, only a pause does, and a recognizer that is sent more
+    speech after the pause is right to wait."""
     sent_at: float
-    """When the last of it was sent: what a final's delay is counted from."""
+    """When the last of that audio was sent: the delay of the final counts from here."""
     last_word_end: int
     """The session sample where the last word may have ended, at the earliest."""
 
 
 class StallDetector:
-    """What one leg owes, and since when."""
+    """The account of the pending speech of one connection, and of the text it gave."""
 
     def __init__(
-        self, provider: ProviderTraits, latency: FinalLatency, policy: WatchdogPolicy, start: int
+        self, traits: ProviderTraits, latency: FinalLatency, policy: WatchdogPolicy, start: int
     ) -> None:
-        """`start`: the session sample from which on the leg hears."""
-        self._provider = provider
+        """`start`: the first session sample that the connection is sent.
+
+        `latency`: that of the provider, shared by its connections.
+        """
+        self._traits = traits
         self._latency = latency
-        self._policy = policy
-        self._text_expected_from = start
-        """Voice after it is unanswered by any text."""
-        self._text_cursor = 0
-        """What the leg had been sent when its last text came."""
-        self._last_interim = ""
-        """Its last text that is not final."""
+        self.policy = policy
+        """How long silence may last."""
         self.last_text_at = -math.inf
-        """When that was."""
-        self._voice_since: float | None = None
-        self._voice_cursor = 0
-        self._textless_marks: list[tuple[float, int]] = []
-        """When so much speech without text was heard, twice as much and so on, and what was sent by
-        then."""
-        self._expected: deque[_ExpectedFinal] = deque(maxlen=MAX_EXPECTED)
-        self._empty_answers = 0
-        """Requests that finals without text have answered since the last text."""
-        self.answered_empty_through = 0
-        """The session sample before which the last of them said that there are no words."""
+        """When the connection last gave new text."""
+        self._text_expected_from = start
+        """The session sample from which on no text has answered the speech."""
+        self._interim_cursor = 0
+        """What the connection had been sent when its last interim text came."""
+        self._last_interim = ""
+        """Its last text, if that was not final."""
         self._interims_restarted_at = 0.0
-        """The session time from which on interim transcripts are of what follows a final that the
-        leg has not told."""
+        """The session time (seconds) at which its interim text began anew, leaving a final out."""
+        self._voice_since: float | None = None
+        """When it had processed the first speech that no text has answered; the start of the
+        `NO_INTERIM` deadline."""
+        self._voice_cursor = 0
+        """What it had been sent by then."""
+        self._textless_marks: list[tuple[float, int]] = []
+        """For each full `max_speech_without_text` of speech without text: when that much was
+        processed, and what had been sent."""
+        self._expected: deque[_ExpectedFinal] = deque(maxlen=MAX_EXPECTED)
+        """Finals that are expected, oldest first."""
+        self._empty_answers = 0
+        """How many expected finals have come empty since the last text."""
+        self.answered_empty_through = 0
+        """The session sample through which the last of those found no words."""
         self._empty_finals = 0
+        """Empty finals in a row, expected or not."""
         self._empty_final_at = 0.0
+        """When the last of them came."""
         self._empty_final_cursor = 0
+        """What the connection had been sent by then."""
 
     def __repr__(self) -> str:
         return (
@@ -90,243 +138,281 @@ class StallDetector:
             f"from={self._text_expected_from})"
         )
 
-    # -- what happens to the leg
+    # -- what happens to the connection
 
     def expect_final(
-        self, to: int, at: float, *, flushed: bool, ago: float = 0.0, words_to: int | None = None
+        self,
+        through: int,
+        processed_at: float,
+        *,
+        flushed: bool,
+        sent_ago: float = 0.0,
+        last_word_end: int | None = None,
     ) -> None:
-        """A final is due for audio before `to`, heard by `at`, the last of it sent `ago`.
+        """Expect a final for the audio before `through`.
 
-        `words_to`: where its last word may have ended, at the earliest.
+        `processed_at`: when the connection can have processed it. `flushed`: a flush asks for the
+        final, not only a pause. `sent_ago`: seconds since the last of the audio was sent.
+        `last_word_end`: where its last word may have ended, at the earliest; by default `through`.
         """
         self._expected.append(
-            _ExpectedFinal(to, at, flushed, at - ago, to if words_to is None else words_to)
+            _ExpectedFinal(
+                through,
+                processed_at,
+                flushed,
+                processed_at - sent_ago,
+                through if last_word_end is None else last_word_end,
+            )
         )
 
-    def audio_sent(self, ledger: AudioLedger, cursor: int, processed_by: float) -> None:
-        """The leg was sent audio up to `cursor`, which it can have heard by `heard_by`."""
+    def audio_sent(self, ledger: AudioLedger, cursor: int, processed_at: float) -> None:
+        """Note that the connection was sent audio up to `cursor`.
+
+        `processed_at`: when it can have processed all of that.
+        """
         voiced = self._speech_without_text(ledger, cursor)
-        owes = ledger.has_pending_speech_before(cursor)
-        if not owes:
+        has_pending = ledger.has_pending_speech_before(cursor)
+        if not has_pending:
+            # Empty finals in silence are right, and must not count against the next speech.
             self._empty_finals = 0
         while self._expected and not ledger.has_pending_speech_before(self._expected[0].through):
-            self._expected.popleft()  # settled by others' evidence
-        if not voiced or self._is_negligible(ledger, cursor, voiced, owes=owes):
-            self._voice_since = None  # no clock for what follows
+            # Other evidence has committed the audio, so that no final is due for it.
+            self._expected.popleft()
+        if not voiced or self._is_negligible(ledger, cursor, voiced, has_pending=has_pending):
+            # Later speech gets the whole deadline, whatever cough was before it.
+            self._voice_since = None
         elif self._voice_since is None:
-            self._voice_since, self._voice_cursor = processed_by, cursor
-        full = int(voiced / max(1.0, self._policy.max_speech_without_text))
-        del self._textless_marks[full:]
-        self._textless_marks += [(processed_by, cursor)] * (full - len(self._textless_marks))
+            self._voice_since, self._voice_cursor = processed_at, cursor
+        multiples = int(voiced / self._max_speech_without_text)
+        del self._textless_marks[multiples:]
+        new_marks = multiples - len(self._textless_marks)
+        self._textless_marks += [(processed_at, cursor)] * new_marks
 
     def _is_negligible(
-        self, ledger: AudioLedger, cursor: int, voiced: float, *, owes: bool
+        self, ledger: AudioLedger, cursor: int, voiced: float, *, has_pending: bool
     ) -> bool:
-        """Whether the unanswered voice is over and too short to mean anything."""
+        """Return whether the speech without text is over, and too short to mean anything."""
         silence = cursor - ledger.last_voice_end(cursor)
-        if not owes:
+        if not has_pending:
             return silence > 0
-        return voiced < self._policy.min_speech_before_stall and (
-            silence >= ledger.samples(self._policy.no_interim_timeout / 2)
+        # A short word may stay without interim text, and counts together with the speech after it.
+        # After half of the timeout in silence, that speech is a sentence of its own.
+        return voiced < self.policy.min_speech_before_stall and (
+            silence >= ledger.samples(self.policy.no_interim_timeout / 2)
         )
 
     def transcript_received(self, event: TranscriptEvent, cursor: int, now: float) -> None:
-        """The leg said something at `now`, when it had been sent audio up to `cursor`."""
+        """Note an event that the connection gave when it had been sent audio up to `cursor`."""
+        is_final = event.kind is EventKind.FINAL
         if event.text.strip():
-            is_final = event.kind is EventKind.FINAL
-            again, self._last_interim = (
-                event.text == self._last_interim,
-                "" if is_final else event.text,
-            )
+            is_repeated = event.text == self._last_interim
+            self._last_interim = "" if is_final else event.text
             if not is_final:
-                self._text_cursor = cursor
-                if again:
-                    return  # no new word: one that goes on so while somebody speaks may be deaf
+                self._interim_cursor = cursor
+                if is_repeated:
+                    # The same text again has no new word. A provider that repeated one for ever,
+                    # deaf to everything else, was believed to work (commit a1eabbf).
+                    return
             self._text_expected_from = cursor
             self.last_text_at = now
             self._voice_since = None
             self._textless_marks.clear()
             self._empty_finals = self._empty_answers = 0
-        elif event.kind is EventKind.FINAL:
+        elif is_final:
+            # It answers the oldest expected final: there are no words. But if the connection cannot
+            # have processed that audio yet, the empty final is about earlier audio.
             if self._expected and self._expected[0].processed_at <= now:
-                self.answered_empty_through = (
-                    self._expected.popleft().through
-                )  # an answer: no words there
+                self.answered_empty_through = self._expected.popleft().through
                 self._empty_answers += 1
             self._empty_finals += 1
             self._empty_final_at, self._empty_final_cursor = now, cursor
 
-    def final_committed(self, ledger: AudioLedger, now: float, since: int | None) -> float | None:
-        """A FINAL with text has settled what it tells: seconds that it came after the speech.
+    def final_committed(
+        self, ledger: AudioLedger, now: float, first_word_at: int | None
+    ) -> float | None:
+        """Note that a FINAL with text has been committed to `ledger`.
 
-        `since`: the session sample at which its words begin; what was asked for before them had
-        none. `None` if it has no times: then it answers everything asked so far. Returns `None` if
-        it was not waited for.
+        `first_word_at`: the session sample at which its words begin; `None` if it has no times.
+        Returns how many seconds after the end of the speech it came; `None` if it was not expected.
         """
         delay = None
-        while self._expected and not (
-            ledger.has_pending_speech_before(self._expected[0].through)
-            and (since is not None or self._expected[0].processed_at > now)
-        ):
+        while self._expected and self._is_answered(self._expected[0], ledger, now, first_word_at):
             expected = self._expected.popleft()
-            if (since is None or expected.through > since) and not self._turn_undecided(expected):
+            # Two kinds of finals say nothing about the provider's speed: for audio before the words
+            # there was nothing to give, and a final that waits for the end of a turn waits for the
+            # user.
+            had_words = first_word_at is None or expected.through > first_word_at
+            if had_words and not self._awaits_end_of_turn(expected):
                 delay = max(0.0, now - expected.sent_at)
         return delay
 
+    def _is_answered(
+        self, expected: _ExpectedFinal, ledger: AudioLedger, now: float, first_word_at: int | None
+    ) -> bool:
+        if not ledger.has_pending_speech_before(expected.through):
+            return True
+        # A FINAL without times commits its audio later, if at all, and may cover everything that
+        # the connection can have processed.
+        return first_word_at is None and expected.processed_at <= now
+
     def interims_restarted(self, at: float | None) -> None:
-        """Its interim transcripts begin anew at `at` (session seconds), a final being due."""
+        """Note that interim text began anew at `at` (session seconds), leaving earlier words alone.
+
+        `None` if it did not: then this does nothing.
+        """
         if at is not None:
             self._interims_restarted_at = at
 
-    def clear(self, to: int) -> None:
-        """There was nothing to be heard before `to`."""
-        self._text_expected_from = max(self._text_expected_from, to)
+    def clear(self, through: int) -> None:
+        """Take back all suspicion about audio before `through`: there were no words in it."""
+        self._text_expected_from = max(self._text_expected_from, through)
         self._voice_since = None
         self._textless_marks.clear()
         self._empty_finals = 0
-        while self._expected and self._expected[0].through <= to:
+        while self._expected and self._expected[0].through <= through:
             self._expected.popleft()
+
+    # -- what is pending
 
     @property
     def answered_empty(self) -> bool:
-        """It has answered that there were no words in what it was asked for."""
+        """Whether all finals that were expected since the last text have come, and came empty."""
         return self._empty_answers > 0 and not self._expected
-
-    # -- what it owes
 
     @property
     def expected_through(self) -> int:
-        """The session sample up to which it owes finals."""
+        """The session sample up to which finals are expected; 0 if none is."""
         return max((expected.through for expected in self._expected), default=0)
 
     @property
     def flushed_through(self) -> int | None:
-        """The session sample up to which its next final can tell: a flush ends it there."""
+        """The session sample where a flush ends the next final; `None` if no flush is pending."""
         return min(
             (expected.through for expected in self._expected if expected.flushed), default=None
         )
 
-    def answer_due_by(self, to: int) -> float | None:
-        """When it had time enough to tell the words before `to`; `None` if it was not asked."""
-        asked = [a.processed_at + self._final_limit(a) for a in self._expected if a.through <= to]
-        return max(asked, default=None)
+    @property
+    def final_timeout(self) -> float:
+        """Seconds within which a final has to come once its audio has been processed."""
+        p99 = self._latency.p99
+        if p99 is None:
+            return self._traits.final_timeout
+        return max(self.policy.final_timeout, self.policy.final_p99_factor * p99)
+
+    def answer_due_at(self, through: int) -> float | None:
+        """Return when the last final for audio before `through` is due; `None` if there is none."""
+        due = [
+            expected.processed_at + self._final_timeout_of(expected)
+            for expected in self._expected
+            if expected.through <= through
+        ]
+        return max(due, default=None)
 
     def next_stall(
-        self, ledger: AudioLedger, cursor: int, scale: float = 1.0
+        self, ledger: AudioLedger, cursor: int, multiplier: float = 1.0
     ) -> StallDeadline | None:
-        """The first suspicion to come, if the leg owes anything.
+        """Return the first stall to come, or that has come; `None` if there is none.
 
-        `scale` stretches its deadline, not the time that a hedge has before it.
+        `cursor`: what it has been sent. `multiplier` stretches the deadline, not the time between
+        `hedge_at` and `due`, which is what a hedge needs.
         """
         if not ledger.vad_enabled:
             return None
-        stalls = [
-            self._no_interim(ledger, cursor, scale),
-            self._final_overdue(ledger, cursor, scale),
-            self._no_text(ledger, cursor, scale),
-            self._empty_final_stall(ledger, cursor, scale),
-        ]
-        return min((a for a in stalls if a), key=lambda a: a.due, default=None)
+        stalls = (
+            self._no_interim(ledger, cursor, multiplier),
+            self._final_overdue(ledger, cursor, multiplier),
+            self._no_text(ledger, cursor, multiplier),
+            self._empty_final(ledger, multiplier),
+        )
+        return min((stall for stall in stalls if stall), key=lambda stall: stall.due, default=None)
 
-    def _no_interim(self, ledger: AudioLedger, cursor: int, scale: float) -> StallDeadline | None:
+    def _no_interim(
+        self, ledger: AudioLedger, cursor: int, multiplier: float
+    ) -> StallDeadline | None:
         since = self._voice_since
-        if not self._provider.interim_results or since is None:
+        if not self._traits.interim_results or since is None:
             return None
-        if (
-            self._speech_without_text(ledger, cursor) < self._policy.min_speech_before_stall
-            or not ledger.has_pending_speech()
-        ):
+        # Most coughs are shorter than this, and a shorter word gets its text with the next one.
+        voiced = self._speech_without_text(ledger, cursor)
+        if voiced < self.policy.min_speech_before_stall or not ledger.has_pending_speech():
             return None
         p99 = self._latency.p99 or 0.0
-        limit = max(self._policy.no_interim_timeout, self._policy.no_interim_p99_factor * p99)
-        lead = (1 - self._policy.no_interim_hedge_fraction) * limit
-        due = since + scale * limit
-        # what came later may yet be told
-        to = max(
-            cursor - ledger.samples(self._policy.no_interim_timeout / 2),
-            min(cursor, self._voice_cursor + ledger.samples(self._policy.min_speech_before_stall)),
-        )
-        return StallDeadline(StallReason.NO_INTERIM, due - lead, due, to)
+        timeout = max(self.policy.no_interim_timeout, self.policy.no_interim_p99_factor * p99)
+        due = since + multiplier * timeout
+        lead = (1 - self.policy.no_interim_hedge_fraction) * timeout
+        # Text for what was sent within half of the timeout may be on its way. But the speech that
+        # made the connection suspect always counts, or a hedge could not prove anything.
+        recent = ledger.samples(self.policy.no_interim_timeout / 2)
+        least = self._voice_cursor + ledger.samples(self.policy.min_speech_before_stall)
+        through = max(cursor - recent, min(cursor, least))
+        return StallDeadline(StallReason.NO_INTERIM, due - lead, due, through)
 
     def _final_overdue(
-        self, ledger: AudioLedger, cursor: int, scale: float
+        self, ledger: AudioLedger, cursor: int, multiplier: float
     ) -> StallDeadline | None:
         stalls = []
         for expected in self._expected:
-            if ledger.has_pending_speech_before(expected.through) and self._is_due(
-                expected, ledger, cursor
-            ):
-                limit = self._final_limit(expected)
-                due = expected.processed_at + scale * limit
-                lead = (1 - self._policy.final_hedge_fraction) * limit
+            is_owed = ledger.has_pending_speech_before(expected.through)
+            if is_owed and not self._may_wait(expected, ledger, cursor):
+                timeout = self._final_timeout_of(expected)
+                due = expected.processed_at + multiplier * timeout
+                lead = (1 - self.policy.final_hedge_fraction) * timeout
                 stalls.append(
                     StallDeadline(StallReason.FINAL_OVERDUE, due - lead, due, expected.through)
                 )
-        return min(stalls, key=lambda a: a.due, default=None)
+        return min(stalls, key=lambda stall: stall.due, default=None)
 
-    def _is_due(self, expected: _ExpectedFinal, ledger: AudioLedger, cursor: int) -> bool:
-        """Whether a final is due although speech may go on: it was flushed, or left behind."""
-        left = expected.last_word_end < ledger.samples(self._interims_restarted_at)
-        return expected.flushed or left or not ledger.speech_continues(expected.through, cursor)
+    def _may_wait(self, expected: _ExpectedFinal, ledger: AudioLedger, cursor: int) -> bool:
+        """Return whether a recognizer is right to wait with the final, because speech goes on."""
+        if expected.flushed:
+            return False
+        # Interim text that begins after the last word has left the final behind. Without this rule
+        # a stream got no finals until the next long pause (test_interims_that_no_final_follows).
+        if expected.last_word_end < ledger.samples(self._interims_restarted_at):
+            return False
+        return ledger.speech_continues(expected.through, cursor)
 
-    def _no_text(self, ledger: AudioLedger, cursor: int, scale: float) -> StallDeadline | None:
-        limit = max(1.0, self._policy.max_speech_without_text)
-        # what has left the window can be counted no more
-        stretched = max(limit, min(scale * limit, ledger.window / 2))
-        full = math.ceil(stretched / limit)
-        if self._provider.interim_results or len(self._textless_marks) < full:
+    def _no_text(self, ledger: AudioLedger, cursor: int, multiplier: float) -> StallDeadline | None:
+        limit = self._max_speech_without_text
+        # Speech that has left the replay window cannot be counted: without this cap a stretched
+        # limit would never be reached.
+        stretched = max(limit, min(multiplier * limit, ledger.window / 2))
+        multiples = math.ceil(stretched / limit)
+        if self._traits.interim_results or len(self._textless_marks) < multiples:
             return None
         if self._speech_without_text(ledger, cursor) < stretched:
             return None
-        processed_by, _ = self._textless_marks[full - 1]
-        return StallDeadline(
-            StallReason.NO_TEXT, processed_by, processed_by, self._textless_marks[0][1]
-        )
+        processed_at, _ = self._textless_marks[multiples - 1]
+        _, through = self._textless_marks[0]
+        return StallDeadline(StallReason.NO_TEXT, processed_at, processed_at, through)
 
-    def _empty_final_stall(
-        self, ledger: AudioLedger, cursor: int, scale: float
-    ) -> StallDeadline | None:
-        policy = self._policy
-        many = self._empty_finals >= scale * policy.empty_final_threshold
-        denied = (
-            self._speech_without_text(ledger, self._empty_final_cursor)
-            if self._empty_finals
-            else 0.0
-        )
-        if not (many or denied >= scale * policy.max_speech_in_empty_final):
+    def _empty_final(self, ledger: AudioLedger, multiplier: float) -> StallDeadline | None:
+        is_many = self._empty_finals >= multiplier * self.policy.empty_final_threshold
+        cursor = self._empty_final_cursor
+        denied = self._speech_without_text(ledger, cursor) if self._empty_finals else 0.0
+        is_long = denied >= multiplier * self.policy.max_speech_in_empty_final
+        if not (is_many or is_long) or not ledger.has_pending_speech_before(cursor):
             return None
-        if not ledger.has_pending_speech_before(self._empty_final_cursor):
-            return None
-        return StallDeadline(
-            StallReason.EMPTY_FINALS,
-            self._empty_final_at,
-            self._empty_final_at,
-            self._empty_final_cursor,
+        at = self._empty_final_at
+        return StallDeadline(StallReason.EMPTY_FINALS, at, at, cursor)
+
+    def _final_timeout_of(self, expected: _ExpectedFinal) -> float:
+        timeout = self.final_timeout
+        if self._awaits_end_of_turn(expected):
+            return max(timeout, self._traits.end_of_turn_timeout)
+        return timeout
+
+    def _awaits_end_of_turn(self, expected: _ExpectedFinal) -> bool:
+        """Return whether interim text has covered the words, and only the turn is still open."""
+        return (
+            self._traits.end_of_turn_timeout > 0 and self._interim_cursor >= expected.last_word_end
         )
 
     @property
-    def final_limit(self) -> float:
-        """Seconds within which it has to tell what it has heard, and been asked for."""
-        p99 = self._latency.p99
-        if p99 is None:
-            return self._provider.final_timeout
-        return max(self._policy.final_timeout, self._policy.final_p99_factor * p99)
-
-    def _final_limit(self, expected: _ExpectedFinal) -> float:
-        limit = self.final_limit
-        return (
-            max(limit, self._provider.end_of_turn_timeout)
-            if self._turn_undecided(expected)
-            else limit
-        )
-
-    def _turn_undecided(self, expected: _ExpectedFinal) -> bool:
-        """Whether the leg has told the words already, and only does not call them final yet."""
-        return (
-            self._provider.end_of_turn_timeout > 0 and self._text_cursor >= expected.last_word_end
-        )
+    def _max_speech_without_text(self) -> float:
+        return max(MIN_SPEECH_WITHOUT_TEXT, self.policy.max_speech_without_text)
 
     def _speech_without_text(self, ledger: AudioLedger, cursor: int) -> float:
-        """Seconds of voice that the leg was sent since its last text."""
+        """Return the seconds of speech that the connection was sent since its last text."""
         since = max(self._text_expected_from, ledger.watermark)
         return ledger.voiced_samples(since, cursor) / ledger.rate if ledger.rate else 0.0

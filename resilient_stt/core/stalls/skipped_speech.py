@@ -1,7 +1,17 @@
-"""Voice that a FINAL passes over: a provider may lose one final and go on with the next.
+"""Speech that a FINAL skips: a provider may lose one final and go on with the next.
 
-The times of the next alone would settle what was lost. A cough is passed over as well, and is no
-reason to wait: so either the leg itself had told words there, or the voice is long.
+Committing the next FINAL would commit the lost words with it, since it commits everything up to the
+end of its last word. So a FINAL that skips speech is held until another connection, a hedge, has
+transcribed the same audio (see `hedging.controller`).
+
+But recognizers skip speech for good reasons, too: coughs, music, an "um". Holding a FINAL for each
+of them would make every transcript late. A FINAL is therefore held for one of two reasons only:
+
+* The connection itself had words there, in interim transcripts (`interims`).
+* The voice is longer than any cough: `WatchdogPolicy.min_skipped_speech`.
+
+The hedge's transcript decides: does it begin with words of the skipped speech, or with the words of
+the FINAL? Times decide it where both have them, and the words themselves where not.
 """
 
 from __future__ import annotations
@@ -14,194 +24,118 @@ from ..audio.ledger import AudioLedger
 from ..messages import Word
 from ..policy import WatchdogPolicy
 from ..transcript.overlap import Utterance
-from ..transcript.tokens import is_similar, is_spaced, tokenize
-
-MAX_INTERIM_WORDS = 64
-"""Words of interim transcripts that are remembered, more than the window has between two finals of
-any provider that gives them."""
-
-WORD_JITTER = 0.1
-"""Seconds by which a provider moves a word between an interim transcript and the final."""
-
-MAX_WORD_SHIFT = 0.5
-"""Seconds by which it moves one at most, and still means the same word."""
-
-MIN_COMPARED_WORDS = 3
-"""Words that a beginning without times has at least, to be told from another; of scripts without
-spaces twice as many characters."""
-
-COMPARED_WORDS = 8
-"""Words of it that are looked at."""
+from .opening_words import count_shared, distinctive_length, extra_words_before, opening_words
 
 
-class InterimTracker:
-    """What a leg told in interim transcripts since its last FINAL, on session time."""
-
-    def __init__(self) -> None:
-        self._words: list[Word] = []
-        self._untimed = Utterance("")
-        """The last without times."""
-        self._skipped: list[Word] = []
-        """The same that another did not go on with."""
-
-    def __repr__(self) -> str:
-        return f"InterimTracker({len(self._words) + len(self._skipped)})"
-
-    def add_interim(self, event: Utterance) -> float | None:
-        """An interim transcript tells anew what comes after its first word, and nothing before.
-
-        One without times tells all anew. Returns where it begins, if that passes over others.
-        """
-        if words := _timed_words(event):
-            passed = self._before(words[0])
-            self._words = [*passed, *words][-MAX_INTERIM_WORDS:]
-            return words[0].start if passed else None
-        if event.text.strip():
-            self._replace_untimed(event)
-        return None
-
-    def take_skipped(self, event: Utterance) -> tuple[Word, ...]:
-        """A FINAL ends them all; returns those that it passes over, those without times at
-        infinity."""
-        passed: list[Word] = []
-        if not (words := _timed_words(event)):
-            self._replace_untimed(event, final=True)
-        elif before := self._before(words[0]):
-            found = [t.norm for t in tokenize(event.text, event.language)]
-            passed = [
-                w for w in before if not _was_shifted(w, words[0].start, found, event.language)
-            ]
-        passed = [*self._skipped, *passed]
-        self._words, self._skipped, self._untimed = [], [], Utterance("")
-        return tuple(passed)
-
-    def _before(self, first: Word) -> list[Word]:
-        return [w for w in self._words if (w.start + w.end) / 2 < first.start - WORD_JITTER]
-
-    def _replace_untimed(self, event: Utterance, *, final: bool = False) -> None:
-        """Take a text without times, which may be of another turn than the one before.
-
-        A turn only grows before its FINAL, and that has a word in common with what was told of it,
-        if it is not for the numbers that are written in digits.
-        """
-        before, found = _first_words(self._untimed), _first_words(event, 2 * COMPARED_WORDS)
-        again = _count_found(before, found)
-        other = not again if final else again < len(before) / 2 and len(found) < len(before)
-        digits = any(map(str.isdigit, event.text)) and not any(map(str.isdigit, self._untimed.text))
-        if len(before) >= _min_compared(before) and other and not digits:
-            self._skipped = [Word(self._untimed.text, math.inf, math.inf)]
-        self._untimed = event
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedSpeech:
-    """Voice before the first new word of a FINAL, which that does not tell."""
+    """Voice before the first new word of a FINAL. Positions are session samples."""
 
     since: float
-    """Since when it is looked into."""
+    """When the FINAL came, on the clock of `now`."""
     committed_through: int
-    """The session sample up to which all was settled then."""
+    """The watermark when the FINAL came: where the skipped speech begins."""
     interims_through: int
-    """The session sample up to which the leg itself had told words of it, or `end`."""
+    """Up to where it had interim transcripts; `end` if that is not known."""
     first_word_at: int
-    """The session sample at which that word begins, at the latest."""
+    """Where the first new word of the FINAL begins, at the latest, and the skipped speech ends."""
     end: int
-    """The session sample at which the FINAL ends, at the latest."""
+    """Where the FINAL ends, at the latest."""
     final: Utterance
-    """What is new of it."""
+    """What of the FINAL is not committed."""
     speech: float
-    """Seconds of voice in it."""
+    """Seconds of voice in the skipped speech."""
     had_interims: bool
-    """The leg itself had told words of it in interim transcripts."""
+    """Whether the connection itself had words of it in interim transcripts."""
 
-    def is_covered_by(self, news: Utterance, tolerance: float, *, final: bool) -> bool | None:
-        """Whether another leg's first new words are of the gap; `None` as long as it is open.
+    def is_covered_by(
+        self,
+        transcript: Utterance,
+        *,
+        is_final: bool,
+        word_time_tolerance: float,
+        min_compared_words: int,
+    ) -> bool | None:
+        """Return whether another connection's transcript has words of the skipped speech.
 
-        `tolerance`: seconds by which two providers disagree about a word's time. `final`: it has
-        told all of them.
+        `transcript`: its first utterance that holds uncommitted words. `is_final`: it will not
+        change any more. `word_time_tolerance`: seconds by which two providers disagree about when
+        a word was spoken. `min_compared_words`: as in `WatchdogPolicy`. Returns `None` as long as
+        the transcript is too short to decide.
         """
-        mine, theirs = _first_words(self.final), _first_words(news)
-        begins, told = self.final.start, news.start
-        if begins is not None and told is not None:
-            if abs(told - begins) <= tolerance and _count_found(mine[:1], theirs[:1]):
+        mine, theirs = opening_words(self.final), opening_words(transcript)
+        my_start, their_start = self.final.start, transcript.start
+        if my_start is not None and their_start is not None:
+            # The same first word at about the same time: the other one skips the speech as well.
+            is_same_time = abs(their_start - my_start) <= word_time_tolerance
+            if is_same_time and count_shared(mine[:1], theirs[:1]):
                 return False
-            return told < begins - tolerance / 2
-        few = len(mine) < _min_compared(mine)  # so few words anything may begin with
-        if few and len(theirs) > 2 * len(mine) + 1:
+            # Another first word: the two may write the same word differently, so that it counts
+            # as of the skipped speech only if it begins clearly earlier.
+            return their_start < my_start - word_time_tolerance / 2
+        # Without times the words alone decide: has the other transcript words before those of the
+        # FINAL?
+        distinctive = distinctive_length(mine, min_compared_words)
+        # Any sentence may begin with "no": a FINAL of so few words is recognized in a transcript
+        # only if that is complete, and not much longer.
+        is_short = len(mine) < distinctive
+        if is_short and len(theirs) > 2 * len(mine) + 1:
             return True
-        mine = mine[: _min_compared(mine)]
-        if len(theirs) < len(mine) or (few and not final):
+        mine = mine[:distinctive]
+        if len(theirs) < len(mine) or (is_short and not is_final):
             return None
-        return _words_before(mine, theirs) != 0
+        # Nothing in common (None) is of the skipped speech; so are words before the common ones
+        # (schedule final-left-out-and-an-untimed-hedge).
+        return extra_words_before(mine, theirs) != 0
 
 
-def find_skipped(
+def find_skipped_speech(
     ledger: AudioLedger,
     policy: WatchdogPolicy,
-    new: Utterance,
-    passed: Sequence[Word],
-    heard: int,
+    new_words: Utterance,
+    *,
+    interim_words: Sequence[Word],
+    heard_through: int,
     now: float,
-    scale: float,
+    multiplier: float,
 ) -> SkippedSpeech | None:
-    """The gap before the new words of a FINAL, if it may hold others.
+    """Return the speech that a FINAL skips, if that may hold words.
 
-    `passed`: the leg's own words that the FINAL passes over. `heard`: how far it had heard the
-    session. `scale` stretches how much voice without any is suspect.
+    `new_words`: what of the FINAL is not committed. `interim_words`: the connection's own words
+    that the FINAL skips (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
+    which the connection can have processed audio. `multiplier`: how much noise has stretched
+    `min_skipped_speech`.
     """
+    if not ledger.vad_enabled:
+        return None  # it is not known what of the audio is voice
     watermark = ledger.seconds(ledger.watermark)
-    drafts = [w.end for w in passed if (w.start + w.end) / 2 > watermark]
-    drafted = bool(drafts)
-    to = end = heard
-    if new.start is not None and new.end is not None:
-        to, end = min(ledger.samples(new.start), heard), min(ledger.samples(new.end), heard)
-    elif not drafted:
+    interim_ends = [w.end for w in interim_words if (w.start + w.end) / 2 > watermark]
+    had_interims = bool(interim_ends)
+    # Word times may be far off, but no word lies beyond what the connection has processed.
+    first_word_at = end = heard_through
+    if new_words.start is not None and new_words.end is not None:
+        first_word_at = min(ledger.samples(new_words.start), heard_through)
+        end = min(ledger.samples(new_words.end), heard_through)
+    elif not had_interims:
+        # Without times the voice may be that of the FINAL itself.
         return None
-    voice = ledger.seconds(ledger.voiced_samples(ledger.watermark, to))
-    if not ledger.vad_enabled or voice < (
-        policy.min_skipped_speech_with_interims if drafted else scale * policy.min_skipped_speech
-    ):
+    speech = ledger.seconds(ledger.voiced_samples(ledger.watermark, first_word_at))
+    if had_interims:
+        min_speech = policy.min_skipped_speech_with_interims
+    else:
+        min_speech = multiplier * policy.min_skipped_speech
+    if speech < min_speech:
         return None
-    last = max(drafts, default=math.inf)
-    told_to = end if math.isinf(last) else min(ledger.samples(last), end)
-    return SkippedSpeech(now, ledger.watermark, told_to, to, end, new, voice, drafted)
-
-
-def _first_words(event: Utterance, most: int = COMPARED_WORDS) -> list[str]:
-    """Its first words, as far as they are compared; a word has no more letters than a dozen."""
-    return [t.norm for t in tokenize(event.text[: 12 * most], event.language)[:most]]
-
-
-def _min_compared(beginning: Sequence[str]) -> int:
-    """How many of its words tell it from another."""
-    spaced = not beginning or is_spaced(beginning[0])
-    return MIN_COMPARED_WORDS if spaced else 2 * MIN_COMPARED_WORDS
-
-
-def _words_before(mine: Sequence[str], theirs: Sequence[str]) -> int | None:
-    """How many words the second has before those that both have; `None` if they have none."""
-    for place, word in enumerate(mine):
-        for other, told in enumerate(theirs):
-            if is_similar(word, told):
-                return max(0, other - place)
-    return None
-
-
-def _count_found(words: Sequence[str], among: Sequence[str]) -> int:
-    """How many of the words are among others, in any order."""
-    return sum(any(is_similar(word, other) for other in among) for word in words)
-
-
-def _timed_words(event: Utterance) -> tuple[Word, ...]:
-    """Its words; all of it as one, where only that has times."""
-    if event.words or event.start is None or event.end is None or not event.text.strip():
-        return event.words
-    return (Word(event.text, event.start, event.end),)
-
-
-def _was_shifted(word: Word, begins: float, found: Sequence[str], language: str) -> bool:
-    """Whether a FINAL that begins there tells the word all the same, a little later."""
-    if word.end < begins - MAX_WORD_SHIFT:
-        return False
-    own = [t.norm for t in tokenize(word.text, language)]
-    return _count_found(own, found) == len(own)
+    interims_end = max(interim_ends, default=math.inf)
+    return SkippedSpeech(
+        since=now,
+        committed_through=ledger.watermark,
+        interims_through=end
+        if math.isinf(interims_end)
+        else min(ledger.samples(interims_end), end),
+        first_word_at=first_word_at,
+        end=end,
+        final=new_words,
+        speech=speech,
+        had_interims=had_interims,
+    )

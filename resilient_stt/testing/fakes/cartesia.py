@@ -6,15 +6,15 @@ After https://docs.cartesia.ai/api-reference/stt/stt and what `livekit-plugins-c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ..faults import ErrorShape, Fault, InBandError
+from ..faults import ErrorShape, InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from ..speech.reference import ReferenceSpeech
 from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
 from .server import Dialogue, FakeServer, Rejection, ServerConnection
 
@@ -35,6 +35,7 @@ _DEFAULT_LANGUAGE = "en"
 _INTERIM_EVERY = 1.0  # seconds of audio
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class FakeCartesia(FakeServer):
     """Cartesia's streaming speech-to-text, transcribing what it hears.
 
@@ -78,48 +79,20 @@ class FakeCartesia(FakeServer):
     other_paths = (TURNS_PATH,)
     request_id_header = "X-Request-Id"
 
-    def __init__(
-        self,
-        *,
-        faults: Iterable[Fault] = (),
-        latency: float = 0.2,
-        endpoint_silence: float = 0.5,
-        handshake: float = 0.15,
-        empty_finals: bool = False,
-        flush_done_first: bool = False,
-        interims: bool = False,
-        error_shape: ErrorShape = "code",
-        turn_end_silence: float = 0.6,
-        eager_end: bool = True,
-        update_interval: float = 0.5,
-        turn_languages: Sequence[str] = ("en",),
-        concurrency: int | None = None,
-        idle_timeout: float | None = 180.0,
-        max_burst: float | None = None,
-        speed: float | None = None,
-        max_message: int | None = None,
-        corpus: Sequence[ReferenceSpeech] | None = None,
-    ) -> None:
-        super().__init__(
-            faults=faults,
-            latency=latency,
-            endpoint_silence=endpoint_silence,
-            handshake=handshake,
-            concurrency=concurrency,
-            idle_timeout=idle_timeout,
-            max_burst=max_burst,
-            speed=speed,
-            max_message=max_message,
-            corpus=corpus,
-        )
-        self.empty_finals = empty_finals
-        self.flush_done_first = flush_done_first
-        self.interims = interims
-        self.error_shape = error_shape
-        self.turn_end_silence = turn_end_silence
-        self.eager_end = eager_end
-        self.update_interval = update_interval
-        self.turn_languages = tuple(map(base, turn_languages))
+    latency: float = 0.2
+    endpoint_silence: float = 0.5
+    idle_timeout: float | None = 180.0
+    empty_finals: bool = False
+    flush_done_first: bool = False
+    interims: bool = False
+    error_shape: ErrorShape = "code"
+    turn_end_silence: float = 0.6
+    eager_end: bool = True
+    update_interval: float = 0.5
+    turn_languages: Sequence[str] = ("en",)
+
+    def __post_init__(self) -> None:
+        self.turn_languages = tuple(map(base, self.turn_languages))
 
     def stt(self, **options: Any) -> cartesia.STT:
         """The published plugin, pointed here: `options` are those of `cartesia.STT`."""

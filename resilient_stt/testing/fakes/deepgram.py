@@ -13,17 +13,16 @@ import json
 import string
 import wave
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from aiohttp import web
 
-from ..faults import Fault, InBandError, Latency
+from ..faults import InBandError, Latency
 from ..speech.languages import base, written
 from ..speech.recognizer import AudioRecognizer, HeardWord
-from ..speech.reference import ReferenceSpeech
 from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ _CORRUPT = "Bad Request: failed to process audio: corrupt or unsupported data"
 _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class FakeDeepgram(FakeServer):
     """Deepgram's speech-to-text, transcribing what it hears.
 
@@ -94,32 +94,10 @@ class FakeDeepgram(FakeServer):
     batch_paths = ("/v1/listen",)
     request_id_header = "dg-request-id"
 
-    def __init__(
-        self,
-        *,
-        faults: Iterable[Fault] = (),
-        latency: float = 0.15,
-        endpoint_silence: float = 0.25,
-        handshake: float = 0.15,
-        finalize_ends_speech: bool = False,
-        concurrency: int | None = None,
-        idle_timeout: float | None = 10.0,
-        max_burst: float | None = None,
-        speed: float | None = None,
-        corpus: Sequence[ReferenceSpeech] | None = None,
-    ) -> None:
-        super().__init__(
-            faults=faults,
-            latency=latency,
-            endpoint_silence=endpoint_silence,
-            handshake=handshake,
-            concurrency=concurrency,
-            idle_timeout=idle_timeout,
-            max_burst=max_burst,
-            speed=speed,
-            corpus=corpus,
-        )
-        self.finalize_ends_speech = finalize_ends_speech
+    latency: float = 0.15
+    endpoint_silence: float = 0.25
+    idle_timeout: float | None = 10.0
+    finalize_ends_speech: bool = False
 
     def stt(self, **options: Any) -> deepgram.STT:
         """The published plugin, pointed here: `options` are those of `deepgram.STT`."""

@@ -10,9 +10,9 @@ import asyncio
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
@@ -78,6 +78,24 @@ class TriggeredFault(NamedTuple):
     at: float
 
 
+class FaultsInForce:
+    """The attribute `faults` of a server: assigning any iterable of faults replaces them at once."""
+
+    @overload
+    def __get__(self, server: None, owner: type[FakeServer]) -> Iterable[Fault]: ...
+
+    @overload
+    def __get__(self, server: FakeServer, owner: type[FakeServer]) -> FaultScript: ...
+
+    def __get__(self, server: FakeServer | None, owner: type[FakeServer]) -> Iterable[Fault]:
+        # a dataclass asks the class for the default
+        return FaultScript() if server is None else server._script
+
+    def __set__(self, server: FakeServer, faults: Iterable[Fault]) -> None:
+        server._replace_faults(FaultScript(faults))
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
 class FakeServer(ABC):
     """A provider on loopback that transcribes what it hears, and misbehaves as its script says.
 
@@ -107,45 +125,37 @@ class FakeServer(ABC):
     """
 
     path: ClassVar[str]
-    base_path: ClassVar[str] = ""  # what the plugin is told, as far as it does not append it itself
+    base_path: ClassVar[str] = ""
+    """The part of `path` that belongs to the plugin's `base_url`."""
     other_paths: ClassVar[tuple[str, ...]] = ()
+    """Further paths of websockets."""
     batch_paths: ClassVar[tuple[str, ...]] = ()
+    """Paths that take whole recordings by POST."""
     request_id_header: ClassVar[str]
 
-    def __init__(
-        self,
-        *,
-        faults: Iterable[Fault] = (),
-        latency: float,
-        endpoint_silence: float,
-        handshake: float,
-        concurrency: int | None = None,
-        idle_timeout: float | None = None,
-        max_burst: float | None = None,
-        speed: float | None = None,
-        max_message: int | None = None,
-        corpus: Sequence[ReferenceSpeech] | None,
-    ) -> None:
-        self.latency = latency
-        self.endpoint_silence = endpoint_silence
-        self.handshake = handshake
-        self.concurrency = concurrency
-        self.idle_timeout = idle_timeout
-        self.max_burst = max_burst
-        self.speed = speed
-        self.max_message = max_message
-        self.corpus = corpus
-        self.connections: list[ServerConnection] = []
-        self.triggered: list[TriggeredFault] = []
-        self._script = self._checked(FaultScript(faults))
-        self._dialogues: list[Dialogue] = []
-        self._taken = 0  # places of `concurrency`
-        self._transports: set[asyncio.Transport] = set()
-        self._timers: list[asyncio.TimerHandle] = []
-        self._refused: set[str] = set()  # handshake keys
-        self._runner: web.AppRunner | None = None
-        self._host = LOOPBACK
-        self._started = 0.0
+    latency: float
+    endpoint_silence: float
+    handshake: float = 0.15
+    concurrency: int | None = None
+    idle_timeout: float | None = None
+    max_burst: float | None = None
+    speed: float | None = None
+    max_message: int | None = None
+    corpus: Sequence[ReferenceSpeech] | None = None
+    connections: list[ServerConnection] = field(init=False, default_factory=list)
+    triggered: list[TriggeredFault] = field(init=False, default_factory=list)
+    _dialogues: list[Dialogue] = field(init=False, default_factory=list)
+    _taken: int = field(init=False, default=0)
+    """Open websockets that count against `concurrency`."""
+    _transports: set[asyncio.Transport] = field(init=False, default_factory=set)
+    _timers: list[asyncio.TimerHandle] = field(init=False, default_factory=list)
+    _refused: set[str] = field(init=False, default_factory=set)
+    """`Sec-WebSocket-Key`s of the requests that were refused."""
+    _runner: web.AppRunner | None = field(init=False, default=None)
+    _host: str = field(init=False, default=LOOPBACK)
+    _started: float = field(init=False, default=0.0)
+    _script: FaultScript = field(init=False, default=FaultScript())
+    faults: FaultsInForce = FaultsInForce()  # last: assigning it uses the other fields
 
     def __repr__(self) -> str:
         where = self.url if self._runner else "stopped"
@@ -235,18 +245,6 @@ class FakeServer(ABC):
         """
         return url_of(self._host, self.port, self.base_path)
 
-    @property
-    def faults(self) -> FaultScript:
-        """The script in force. Assigning any iterable of faults replaces it at once."""
-        return self._script
-
-    @faults.setter
-    def faults(self, faults: Iterable[Fault]) -> None:
-        self._script = self._checked(FaultScript(faults))
-        self._disarm()
-        if self._runner is not None:
-            self._arm(self._script)
-
     def inject(self, fault: Fault) -> None:
         """Add a fault to the script.
 
@@ -286,6 +284,12 @@ class FakeServer(ABC):
     def note_triggered(self, fault: Fault, connection: ServerConnection) -> None:
         """Log that a fault happens to a connection."""
         self.triggered.append(TriggeredFault(fault, connection.index, self.now))
+
+    def _replace_faults(self, script: FaultScript) -> None:
+        self._script = self._checked(script)
+        self._disarm()
+        if self._runner is not None:
+            self._arm(self._script)
 
     def _checked(self, script: FaultScript) -> FaultScript:
         hearing = AudioRecognizer(self.corpus)

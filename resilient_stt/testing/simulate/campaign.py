@@ -31,19 +31,19 @@ Shrink = Annotated[bool, typer.Option(help="Make a broken call as simple as it c
 Log = Annotated[bool, typer.Option(help="Print what happened in a replayed call.")]
 
 
-def broken(seed: int) -> tuple[int, list[str]]:
+def violations_of(seed: int) -> tuple[int, list[str]]:
     """What the call of a seed breaks."""
-    return seed, simulate(draw(seed)).broken
+    return seed, simulate(draw(seed)).violations
 
 
-def broken_of(seeds: Iterable[int], jobs: int) -> Iterator[tuple[int, list[str]]]:
+def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[tuple[int, list[str]]]:
     """The same for many, as they get done; in processes of their own if `jobs` is more than 1."""
     if jobs == 1:
-        yield from map(broken, seeds)
+        yield from map(violations_of, seeds)
         return
     # forked processes would inherit threads of LiveKit's, and locks they hold
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(broken, seeds, chunksize=10)
+        yield from pool.imap_unordered(violations_of, seeds, chunksize=10)
 
 
 def main(
@@ -62,13 +62,13 @@ def main(
     begun = time.perf_counter()
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("simulating", total=schedules)
-        for number, promises in broken_of(
+        for number, promises in run_seeds(
             range(seed, seed + schedules), jobs or os.cpu_count() or 1
         ):
             progress.advance(task)
             if promises:
                 progress.stop()
-                _explain(console, number, save, shrink=shrink)
+                _print_broken_call(console, number, save, shrink=shrink)
                 raise typer.Exit(1)
     rate = schedules / (time.perf_counter() - begun)
     last = seed + schedules - 1
@@ -79,33 +79,33 @@ def main(
 
 def _replay(console: Console, path: Path, *, log: bool) -> int:
     try:
-        outcome = simulate(Schedule.from_json(path.read_text()))
+        result = simulate(Schedule.from_json(path.read_text()))
     except (OSError, ValueError) as error:
         console.print(f"{path} cannot be replayed: {error}")
         return 2
-    for line in outcome.log if log else ():
+    for line in result.log if log else ():
         console.print(line, markup=False)
-    _tell(console, outcome)
-    return 1 if outcome.broken else 0
+    _print_violations(console, result)
+    return 1 if result.violations else 0
 
 
-def _explain(console: Console, seed: int, save: Path | None, *, shrink: bool) -> None:
-    outcome = simulate(draw(seed))
+def _print_broken_call(console: Console, seed: int, save: Path | None, *, shrink: bool) -> None:
+    result = simulate(draw(seed))
     console.print(
         f"seed {seed} breaks a promise; again with: {COMMAND} --schedules 1 --seed {seed}"
     )
-    _tell(console, outcome)
-    simple = shrunk(outcome) if shrink else outcome
+    _print_violations(console, result)
+    simple = shrunk(result) if shrink else result
     console.print("the simplest call that was found to break one:" if shrink else "the call:")
     console.print(simple.schedule.to_json(), markup=False)
-    _tell(console, simple)
+    _print_violations(console, simple)
     if save:
         save.write_text(simple.schedule.to_json() + "\n")
         console.print(f"saved; again with: {COMMAND} --log --replay {save}")
 
 
-def _tell(console: Console, outcome: SimulationResult) -> None:
-    for promise in outcome.broken:
+def _print_violations(console: Console, result: SimulationResult) -> None:
+    for promise in result.violations:
         console.print(f"- {promise}", markup=False)
-    if not outcome.broken:
+    if not result.violations:
         console.print("every promise holds")

@@ -15,13 +15,32 @@ from typing import Any, Literal
 from ...core.policy import ReplayPolicy
 
 Point = Literal[
-    "stream", "connect", "hear", "flush", "interim", "final", "told", "end", "ended", "close"
+    "stream",
+    "connect",
+    "audio",
+    "flush",
+    "interim",
+    "final",
+    "after_final",
+    "end_input",
+    "finished",
+    "close",
 ]
 """Where a provider can fail: in `stream()`, while it connects, hears, is flushed, before it says an
 interim or final transcript, after it told a final, when told the end, once it has told all, while
 it is closed."""
 
-Way = Literal["raise", "end", "hang", "stall", "empty", "lose", "refuse_close"]
+Effect = Literal[
+    "drop",
+    "end_cleanly",
+    "hang",
+    "half_open",
+    "stall",
+    "empty_finals",
+    "lost_final",
+    "ignore_close",
+    "slow_close",
+]
 """How: by an exception, a clean end, reading and saying nothing any more, saying nothing for a
 while, saying finals without text, leaving one final out, not letting itself be closed."""
 
@@ -29,20 +48,20 @@ Times = Literal["words", "end", "none"]
 
 _TIMES: tuple[Times, ...] = ("words", "end", "none")
 _LOUD_AT: tuple[Point, ...] = (
-    *("stream", "connect", "hear", "hear", "flush", "interim"),
-    *("final", "told", "end", "ended", "close"),
+    *("stream", "connect", "audio", "audio", "flush", "interim"),
+    *("final", "after_final", "end_input", "finished", "close"),
 )
 _SILENT_AT: tuple[Point, ...] = (
-    *("connect", "hear", "hear", "hear", "interim", "final", "told", "end"),
+    *("connect", "audio", "audio", "audio", "interim", "final", "after_final", "end_input"),
 )
-_LOUD_WAYS: tuple[Way, ...] = ("raise", "end")
-_SILENT_WAYS: tuple[Way, ...] = ("hang", "stall", "stall", "empty")
+_LOUD_EFFECTS: tuple[Effect, ...] = ("drop", "end_cleanly")
+_SILENT_EFFECTS: tuple[Effect, ...] = ("half_open", "stall", "stall", "empty_finals")
 _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
 _FOR_GOOD = ("401", "402", "400")
 """After these nobody asks again for long: whoever is the only honest one must not say so."""
 
-OWES = ReplayPolicy().min_pending_speech
-APART = 0.6
+MIN_SPEECH = ReplayPolicy().min_pending_speech
+MIN_PAUSE_AROUND_NOISE = 0.6
 """Seconds of silence between noise and words that make two stretches of voice."""
 
 _VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
@@ -71,8 +90,8 @@ class FaultSpec:
     """
 
     at: Point
-    effect: Way
-    nth: float = 0.0
+    effect: Effect
+    after: float = 0.0
     kind: str = "dropped"
     seconds: float = 0.0
 
@@ -95,17 +114,17 @@ class ProviderScript:
     down: tuple[tuple[float, float], ...] = ()
     hangs: bool = False
     times: Times = "words"
-    connects: float = 0.05
+    connect_time: float = 0.05
     latency: float = 0.2
     endpointing: float = 0.3
-    most: int = 99
+    max_words: int = 99
     interim_results: bool = True
     manual_flush: bool = True
-    late: bool = False
+    slow_endpointing: bool = False
     speed: float = 20.0
     drift: float = 0.0
-    capitals: bool = False
-    offset: bool = True
+    capitalizes: bool = False
+    adds_offset: bool = True
     language_detection: bool = False
     burst: float = 5.0
     rate: float = 2.0
@@ -132,15 +151,15 @@ class Schedule:
     pieces: tuple[Piece, ...]
     scripts: tuple[ProviderScript, ...]
     frame: float = 0.1
-    rush: float = 1.0
-    gaps: tuple[tuple[float, float], ...] = ()
+    push_speed: float = 1.0
+    push_gaps: tuple[tuple[float, float], ...] = ()
     flushes: tuple[float, ...] = ()
     tail: float = 0.6
     closed_at: float | None = None
     window: float = 60.0
     dwell: float = 5.0
-    changes: tuple[tuple[float, str], ...] = ()
-    turns: float | None = None
+    language_changes: tuple[tuple[float, str], ...] = ()
+    spanish_from: float | None = None
     retranscribe: bool = False
     seed: int = 0
 
@@ -159,10 +178,12 @@ class Schedule:
             data = json.loads(text)
             scripts = tuple(_script(s) for s in data.pop("scripts"))
             pieces = tuple(Piece(**p) for p in data.pop("pieces"))
-            pairs = tuple((a, b) for a, b in data.pop("gaps"))
+            pairs = tuple((a, b) for a, b in data.pop("push_gaps"))
             flushes = tuple(data.pop("flushes"))
-            data["changes"] = tuple((at, tag) for at, tag in data.get("changes", ()))
-            return cls(pieces=pieces, scripts=scripts, gaps=pairs, flushes=flushes, **data)
+            data["language_changes"] = tuple(
+                (at, tag) for at, tag in data.get("language_changes", ())
+            )
+            return cls(pieces=pieces, scripts=scripts, push_gaps=pairs, flushes=flushes, **data)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"no schedule: {error}") from None
 
@@ -179,7 +200,7 @@ class Schedule:
     @property
     def routed(self) -> bool:
         """Whether languages have routes of their own in it."""
-        return bool(self.changes) or any(s.language_detection for s in self.scripts)
+        return bool(self.language_changes) or any(s.language_detection for s in self.scripts)
 
     @property
     def length(self) -> float:
@@ -188,9 +209,9 @@ class Schedule:
 
 
 def _script(data: dict[str, Any]) -> ProviderScript:
-    mishaps = tuple(FaultSpec(**m) if m else None for m in data.pop("faults"))
+    faults = tuple(FaultSpec(**m) if m else None for m in data.pop("faults"))
     down = tuple((a, b) for a, b in data.pop("down"))
-    return ProviderScript(faults=mishaps, down=down, **data)
+    return ProviderScript(faults=faults, down=down, **data)
 
 
 # -- drawing
@@ -207,38 +228,38 @@ def draw(seed: int) -> Schedule:
     count = dice.choice([1, 2, 2, 2, 3])
     timed = dice.random() < 0.7
     exact = dice.random() < 0.5
-    pieces = _speech(dice, repeats=timed and exact)
+    pieces = _draw_pieces(dice, repeats=timed and exact)
     length = sum(p.before + p.length for p in pieces)
     liar = dice.randrange(count) if dice.random() < 0.5 else None
-    scripts = [_provider(dice, timed, length, honest=liar is not None) for _ in range(count)]
+    scripts = [_draw_provider(dice, timed, length, honest=liar is not None) for _ in range(count)]
     if exact:
         scripts = [replace(s, drift=0.0) for s in scripts]
     if liar is not None:
-        scripts[liar] = _lying(dice, scripts[liar], length, alone=count == 1)
-        losing = _losing(dice, scripts[liar])
-        if _drafts(losing) and not _repeats(pieces) and dice.random() < 0.3:
+        scripts[liar] = _add_lies(dice, scripts[liar], length, alone=count == 1)
+        losing = _lose_final(dice, scripts[liar])
+        if _has_interims_of_all(losing) and not _repeats(pieces) and dice.random() < 0.3:
             scripts[liar] = losing
         if scripts[liar].times == "none":
-            pieces = _apart(pieces)
-        pieces = _with_last_word(pieces, _least(scripts))
+            pieces = _separate_noise(pieces)
+        pieces = _lengthen_last_word(pieces, _min_last_word(scripts))
     elif dice.random() < 0.4:
-        scripts = _all_down(dice, scripts, length)
+        scripts = _add_outage(dice, scripts, length)
     drawn = Schedule(
         pieces=pieces,
         scripts=tuple(scripts),
         frame=dice.choice([0.02, 0.05, 0.1, 0.1, 0.1, 0.5]),
-        rush=dice.choice([1.0, 1.0, 1.0, 1.0, 4.0, 100.0]),
-        gaps=_times(dice, length, [0.3, 1.0, 3.0], chance=0.3),
-        flushes=tuple(at for at, _ in _times(dice, length, [0.0], chance=0.3)),
+        push_speed=dice.choice([1.0, 1.0, 1.0, 1.0, 4.0, 100.0]),
+        push_gaps=_draw_times(dice, length, [0.3, 1.0, 3.0], chance=0.3),
+        flushes=tuple(at for at, _ in _draw_times(dice, length, [0.0], chance=0.3)),
         tail=dice.choice([0.0, 0.05, 0.2, 0.6, 1.5, 4.0]),
         closed_at=round(dice.uniform(0, length + 1), 3) if dice.random() < 0.08 else None,
         dwell=dice.choice([1.0, 5.0, 30.0]),
         seed=seed,
     )
-    return _in_languages(random.Random(f"languages {seed}"), drawn, length)
+    return _add_languages(random.Random(f"languages {seed}"), drawn, length)
 
 
-def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
+def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
     count = dice.randint(1, 14)
     words = dice.sample(_VOCABULARY, count)
     if repeats and dice.random() < 0.2:
@@ -254,14 +275,14 @@ def _speech(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _with_last_word(pieces: tuple[Piece, ...], least: float) -> tuple[Piece, ...]:
+def _lengthen_last_word(pieces: tuple[Piece, ...], seconds: float) -> tuple[Piece, ...]:
     """The same, with a last word of so many seconds at least."""
     last = max(n for n, piece in enumerate(pieces) if piece.text)
-    longer = replace(pieces[last], length=max(pieces[last].length, least))
+    longer = replace(pieces[last], length=max(pieces[last].length, seconds))
     return (*pieces[:last], longer, *pieces[last + 1 :])
 
 
-def _in_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedule:
+def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedule:
     """Of some calls the language changes, is told, or is found out."""
     if dice.random() < 0.7:
         return drawn
@@ -270,93 +291,97 @@ def _in_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedu
     return replace(
         drawn,
         scripts=tuple(scripts),
-        changes=tuple((at, dice.choice(["es", "en", "fr", ""])) for at in times),
-        turns=round(dice.uniform(0, length), 2) if dice.random() < 0.7 else None,
+        language_changes=tuple((at, dice.choice(["es", "en", "fr", ""])) for at in times),
+        spanish_from=round(dice.uniform(0, length), 2) if dice.random() < 0.7 else None,
         retranscribe=dice.random() < 0.5,
     )
 
 
-def _apart(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """The same with pauses around noise, as far as needed."""
     apart = [*pieces[:1]]
     for piece in pieces[1:]:
         beside = "" in (piece.text, apart[-1].text)
-        apart.append(replace(piece, before=max(piece.before, APART)) if beside else piece)
+        apart.append(
+            replace(piece, before=max(piece.before, MIN_PAUSE_AROUND_NOISE)) if beside else piece
+        )
     return tuple(apart)
 
 
-def _provider(dice: random.Random, timed: bool, length: float, *, honest: bool) -> ProviderScript:
+def _draw_provider(
+    dice: random.Random, timed: bool, length: float, *, honest: bool
+) -> ProviderScript:
     """One that may fail loudly; `honest`: and answers in good time, for another may lie."""
     flushes = dice.random() < 0.7
     kinds = _KINDS if honest else (*_KINDS, *_FOR_GOOD)
-    mishaps = tuple(
-        _loud(dice, length, kinds) if dice.random() < 0.6 else None
+    faults = tuple(
+        _draw_loud_fault(dice, length, kinds) if dice.random() < 0.6 else None
         for _ in range(dice.choice([0, 1, 3]))
     )
     times: Times = "words" if timed else dice.choice(_TIMES)
     whole = times == "none"
     return ProviderScript(
-        faults=mishaps,
+        faults=faults,
         times=times,
-        connects=dice.choice([0.0, 0.05, 0.3]),
+        connect_time=dice.choice([0.0, 0.05, 0.3]),
         latency=dice.choice([0.0, 0.1, 0.3, 0.5] if honest else [0.0, 0.1, 0.5, 0.9]),
         endpointing=dice.choice(
             [0.4, 0.5] if whole else [0.1, 0.3] if honest else [0.1, 0.3, 0.5, 0.8]
         ),
-        most=99 if whole else dice.choice([1, 2, 3, 99, 99]),
+        max_words=99 if whole else dice.choice([1, 2, 3, 99, 99]),
         interim_results=dice.random() < 0.6,
         manual_flush=flushes,
-        late=flushes and dice.random() < 0.3,
+        slow_endpointing=flushes and dice.random() < 0.3,
         speed=dice.choice([1.25, 2.0, 20.0]),
         drift=dice.choice([0.0, 0.03, 0.08]) if timed else 0.0,
-        capitals=dice.random() < 0.3,
-        offset=dice.random() < 0.8,
+        capitalizes=dice.random() < 0.3,
+        adds_offset=dice.random() < 0.8,
         burst=dice.choice([0.05, 0.5, 5.0]),
         rate=dice.choice([1.5, 2.0]),
     )
 
 
-def _loud(dice: random.Random, length: float, kinds: Sequence[str]) -> FaultSpec:
+def _draw_loud_fault(dice: random.Random, length: float, kinds: Sequence[str]) -> FaultSpec:
     at = dice.choice(_LOUD_AT)
     kind = dice.choice([*kinds, *["dropped"] * 8])
     if at == "close":
-        return FaultSpec("close", "refuse_close", seconds=dice.choice([0.1, 1.0, 5.0]))
+        return FaultSpec("close", "slow_close", seconds=dice.choice([0.1, 1.0, 5.0]))
     if at == "connect" and dice.random() < 0.4:
         return FaultSpec("connect", "hang")
-    if at == "ended":
-        return FaultSpec("ended", "hang")
-    if at == "hear":
-        way = dice.choice(_LOUD_WAYS)
-        return FaultSpec("hear", way, nth=round(dice.uniform(0, length), 3), kind=kind)
-    return FaultSpec(at, "raise", dice.choice([0, 0, 1, 2, 5]), kind)
+    if at == "finished":
+        return FaultSpec("finished", "ignore_close")
+    if at == "audio":
+        effect = dice.choice(_LOUD_EFFECTS)
+        return FaultSpec("audio", effect, after=round(dice.uniform(0, length), 3), kind=kind)
+    return FaultSpec(at, "drop", dice.choice([0, 0, 1, 2, 5]), kind)
 
 
-def _lying(
+def _add_lies(
     dice: random.Random, script: ProviderScript, length: float, *, alone: bool
 ) -> ProviderScript:
     """The same provider, silent or lying on some connections; one that is `alone` once."""
     count = 1 if alone else dice.choice([1, 1, 2, 4])
-    lies = [_silent(dice, length) for _ in range(count)]
+    lies = [_draw_silent_fault(dice, length) for _ in range(count)]
     return replace(script, faults=(*lies, *script.faults))
 
 
-def _losing(dice: random.Random, script: ProviderScript) -> ProviderScript:
+def _lose_final(dice: random.Random, script: ProviderScript) -> ProviderScript:
     """The same provider, which tells all in interim transcripts, its first connection leaving one
     final out."""
-    lost = FaultSpec("final", "lose", nth=dice.choice([0, 0, 1, 2, 4]))
-    return replace(script, faults=(lost, *script.faults[1:]), interim_results=True, most=99)
+    lost = FaultSpec("final", "lost_final", after=dice.choice([0, 0, 1, 2, 4]))
+    return replace(script, faults=(lost, *script.faults[1:]), interim_results=True, max_words=99)
 
 
-def _silent(dice: random.Random, length: float) -> FaultSpec:
+def _draw_silent_fault(dice: random.Random, length: float) -> FaultSpec:
     at = dice.choice(_SILENT_AT)
-    if at == "end":
-        return FaultSpec("end", "hang" if dice.random() < 0.5 else "end")
-    nth = round(dice.uniform(0, length), 3) if at == "hear" else dice.choice([0, 0, 1, 2])
-    way: Way = "hang" if at == "connect" else dice.choice(_SILENT_WAYS)
-    return FaultSpec(at, way, nth=nth, seconds=dice.choice([0.5, 2.0, 5.0, 1000.0]))
+    if at == "end_input":
+        return FaultSpec("end_input", "half_open" if dice.random() < 0.5 else "end_cleanly")
+    after = round(dice.uniform(0, length), 3) if at == "audio" else dice.choice([0, 0, 1, 2])
+    effect: Effect = "hang" if at == "connect" else dice.choice(_SILENT_EFFECTS)
+    return FaultSpec(at, effect, after=after, seconds=dice.choice([0.5, 2.0, 5.0, 1000.0]))
 
 
-def _all_down(
+def _add_outage(
     dice: random.Random, scripts: Sequence[ProviderScript], length: float
 ) -> list[ProviderScript]:
     """An outage of all, or almost all, at about the same time."""
@@ -374,7 +399,7 @@ def _all_down(
     ]
 
 
-def _times(
+def _draw_times(
     dice: random.Random, length: float, seconds: Sequence[float], *, chance: float
 ) -> tuple[tuple[float, float], ...]:
     if dice.random() > chance:
@@ -387,7 +412,7 @@ def _times(
 def promised(schedule: Schedule) -> bool:
     """Whether the promises hold for it, as `draw` says."""
     untimed = [s for s in schedule.scripts if s.times == "none"]
-    if any(map(_tells_parts, untimed)):
+    if any(map(_splits_speech, untimed)):
         return False
     lying = any(_is_lie(m) for s in untimed for m in s.faults)
     if lying and _noise_beside_words(schedule.pieces):
@@ -395,11 +420,11 @@ def promised(schedule: Schedule) -> bool:
     lies = [sum(map(_is_lie, s.faults)) for s in schedule.scripts]
     if not any(lies):
         return True
-    losing = [s for s in schedule.scripts if any(m and m.effect == "lose" for m in s.faults)]
-    if losing and (_repeats(schedule.pieces) or not all(map(_drafts, losing))):
+    losing = [s for s in schedule.scripts if any(m and m.effect == "lost_final" for m in s.faults)]
+    if losing and (_repeats(schedule.pieces) or not all(map(_has_interims_of_all, losing))):
         return False  # a draft of a word that is said again is taken for that
     last = next((p for p in reversed(schedule.pieces) if p.text), None)
-    if last and last.length < _least(schedule.scripts):
+    if last and last.length < _min_last_word(schedule.scripts):
         return False
     alone = len(lies) == 1
     return not any(s.down for s in schedule.scripts) and (
@@ -407,10 +432,10 @@ def promised(schedule: Schedule) -> bool:
     )
 
 
-def _least(scripts: Sequence[ProviderScript]) -> float:
+def _min_last_word(scripts: Sequence[ProviderScript]) -> float:
     """Seconds of a last word that is missed if somebody leaves it out at the end: behind a final
     whose time is late, a shorter rest of voice is taken for the edge of that."""
-    return round(OWES + max(s.drift for s in scripts), 3)
+    return round(MIN_SPEECH + max(s.drift for s in scripts), 3)
 
 
 def _repeats(pieces: Sequence[Piece]) -> bool:
@@ -419,38 +444,40 @@ def _repeats(pieces: Sequence[Piece]) -> bool:
     return len(set(words)) < len(words)
 
 
-def _drafts(script: ProviderScript) -> bool:
+def _has_interims_of_all(script: ProviderScript) -> bool:
     """Whether it has told the words of any final before, and exactly where."""
     timed = script.times == "words" and script.drift == 0.0
-    return timed and script.interim_results and script.most == 99
+    return timed and script.interim_results and script.max_words == 99
 
 
-def _tells_parts(script: ProviderScript) -> bool:
+def _splits_speech(script: ProviderScript) -> bool:
     """Whether its finals may hold less than a stretch of voice."""
-    return script.most < 99 or script.endpointing < 0.4
+    return script.max_words < 99 or script.endpointing < 0.4
 
 
 def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
     """Whether noise joins two words to one stretch of voice, of which a final may tell half."""
     return any(
-        first.text != second.text and "" in (first.text, second.text) and second.before < APART
+        first.text != second.text
+        and "" in (first.text, second.text)
+        and second.before < MIN_PAUSE_AROUND_NOISE
         for first, second in pairwise(pieces)
     )
 
 
-def _is_lie(mishap: FaultSpec | None) -> bool:
+def _is_lie(fault: FaultSpec | None) -> bool:
     """Whether it leaves words out without an exception."""
-    if mishap is None or mishap.at in ("connect", "ended"):
+    if fault is None:
         return False
-    silent = mishap.effect in ("hang", "stall", "empty", "lose")
-    return silent or (mishap.at, mishap.effect) == ("end", "end")
+    silent = fault.effect in ("half_open", "stall", "empty_finals", "lost_final")
+    return silent or (fault.at, fault.effect) == ("end_input", "end_cleanly")
 
 
 # -- making smaller
 
 _SIMPLE = (
-    *("changes", "turns", "retranscribe", "gaps", "flushes"),
-    *("frame", "rush", "tail", "closed_at", "window", "dwell"),
+    *("language_changes", "spanish_from", "retranscribe", "push_gaps", "flushes"),
+    *("frame", "push_speed", "tail", "closed_at", "window", "dwell"),
 )
 """What is simplest as it is by default."""
 
@@ -483,17 +510,17 @@ def _simpler(script: ProviderScript) -> Iterator[ProviderScript]:
     for name in ProviderScript.__dataclass_fields__:
         if name != "faults" and getattr(script, name) != getattr(plain, name):
             yield _changed(script, **{name: getattr(plain, name)})
-    for number, mishap in enumerate(script.faults):
+    for number, fault in enumerate(script.faults):
         rest = script.faults[:number], script.faults[number + 1 :]
         yield replace(script, faults=(*rest[0], *rest[1]))
-        if mishap:
+        if fault:
             yield replace(script, faults=(*rest[0], None, *rest[1]))
-            if mishap.kind != "dropped":
-                yield replace(script, faults=(*rest[0], replace(mishap, kind="dropped"), *rest[1]))
-            if mishap.nth:
-                nth = round(mishap.nth / 2, 1) if mishap.at == "hear" else mishap.nth - 1
-                if nth < mishap.nth:
-                    yield replace(script, faults=(*rest[0], replace(mishap, nth=nth), *rest[1]))
+            if fault.kind != "dropped":
+                yield replace(script, faults=(*rest[0], replace(fault, kind="dropped"), *rest[1]))
+            if fault.after:
+                after = round(fault.after / 2, 1) if fault.at == "audio" else fault.after - 1
+                if after < fault.after:
+                    yield replace(script, faults=(*rest[0], replace(fault, after=after), *rest[1]))
 
 
 def _without(schedule: Schedule, name: str, *, least: int) -> Iterator[Schedule]:

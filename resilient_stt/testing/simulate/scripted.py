@@ -8,12 +8,13 @@ a lost, repeated or clipped word shows in the text.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from livekit import rtc
@@ -82,7 +83,7 @@ class Call:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.texts = dict(enumerate(schedule.words, start=1))
-        turns = schedule.turns
+        turns = schedule.spanish_from
         self.languages = {
             s.value: "es" if turns is not None and s.start >= turns * RATE else "en"
             for s in sounds(schedule)
@@ -113,7 +114,7 @@ class ScriptedSTT(stt.STT[str]):
         self.name = name
         self.script = script
         self.call = call
-        self._mishaps = iter(script.faults)
+        self._faults = iter(script.faults)
 
     @property
     def model(self) -> str:
@@ -134,10 +135,10 @@ class ScriptedSTT(stt.STT[str]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> ScriptedStream:
-        mishap = next(self._mishaps, None)
-        if mishap and mishap.at == "stream":
-            raise failure(mishap.kind)
-        return ScriptedStream(self, mishap, conn_options, language)
+        fault = next(self._faults, None)
+        if fault and fault.at == "stream":
+            raise failure(fault.kind)
+        return ScriptedStream(self, fault, conn_options, language)
 
     async def _recognize_impl(
         self,
@@ -155,29 +156,29 @@ class ScriptedStream(stt.RecognizeStream):
     def __init__(
         self,
         of: ScriptedSTT,
-        mishap: FaultSpec | None,
+        fault: FaultSpec | None,
         conn_options: APIConnectOptions,
         language: NotGivenOr[str],
     ) -> None:
         super().__init__(stt=of, conn_options=conn_options)
         self._of = of
         self._script = of.script
-        self._mishap = mishap
+        self._fault = fault
         self._language = language if is_given(language) else "en"
         self._patience = conn_options.timeout
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._busy = 0.0
         """When it will have heard what it was sent, on the loop's clock."""
         self._mute_until = 0.0
-        self._held: list[stt.SpeechEvent] = []
+        self._withheld: list[stt.SpeechEvent] = []
         self._due: deque[ScriptedTranscript] = deque()
         """What it is about to say: timers of one moment come in any order."""
-        self._lies = False
-        self._loses = False
+        self._empties_finals = False
+        self._loses_final = False
         """Its next final is left out."""
-        self._hung_up = False
+        self._ended_early = False
         self._counts: dict[Point, int] = {}
-        self._heard = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
+        self._recognizer = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
         self.name = of.name
         self.closing = False
         self.closed = False
@@ -197,15 +198,15 @@ class ScriptedStream(stt.RecognizeStream):
         listener = asyncio.create_task(self._listen(), name=f"{self._of.name}.listen")
         try:
             await self._over
-            await self._ends_in_mid_call()
+            await self._check_early_end()
         finally:
             for drop in drops:
                 drop.cancel()
             await aio.cancel_and_wait(listener)
 
-    async def _ends_in_mid_call(self) -> None:
+    async def _check_early_end(self) -> None:
         """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
-        if self._hung_up:
+        if self._ended_early:
             await asyncio.sleep(_ENDED_AFTER)
             if input_ended(self):
                 raise failure("dropped")
@@ -214,68 +215,72 @@ class ScriptedStream(stt.RecognizeStream):
         if self._of.down_until() is not None:
             await asyncio.sleep(self._patience if self._script.hangs else 0.01)
             raise failure("timeout" if self._script.hangs else "connect")
-        await asyncio.sleep(self._script.connects)
-        mishap = self._happens("connect")
-        if mishap and mishap.effect == "hang":
+        await asyncio.sleep(self._script.connect_time)
+        fault = self._happens("connect")
+        if fault and fault.effect == "hang":
             await asyncio.sleep(self._patience)
             raise failure("timeout")
-        if mishap:
-            raise failure(mishap.kind)
+        if fault:
+            raise failure(fault.kind)
 
     async def _listen(self) -> None:
         async for item in pushed(self):
             if isinstance(item, rtc.AudioFrame):
-                self._hear(item)
+                self._receive(item)
             elif not input_ended(self):
-                self._flushed()
-            if self._over.done() or self._deaf:
+                self._flush_requested()
+            if self._over.done() or self._is_half_open:
                 await asyncio.Event().wait()
         if not self._over.done():
-            self._told_the_end()
+            self._input_ended()
 
     async def aclose(self) -> None:
         """Close it; one that refuses takes its time, cancelled or not."""
         self.closing = True
-        mishap = self._happens("close")
-        if mishap:
-            await _whatever_happens(mishap.seconds)
+        fault = self._happens("close")
+        if fault:
+            await _sleep_uncancelled(fault.seconds)
         await super().aclose()
         self.closed = True
 
     # -- what goes wrong
 
     def _happens(self, at: Point) -> FaultSpec | None:
-        """The mishap, if it is this one's turn."""
-        mishap = self._mishap
-        if mishap is None or mishap.at != at:
+        """The fault, if it is this one's turn."""
+        fault = self._fault
+        if fault is None or fault.at != at:
             return None
         before = self._counts.get(at, 0)
         self._counts[at] = before + 1
-        reached = self._heard.seconds if at == "hear" else before
-        if reached < mishap.nth:
+        reached = self._recognizer.seconds if at == "audio" else before
+        if reached < fault.after:
             return None
-        self._mishap = None
-        return mishap
+        self._fault = None
+        return fault
 
-    def _suffer(self, at: Point) -> bool:
+    def _apply_fault(self, at: Point) -> bool:
         """What goes wrong here; whether it goes on all the same."""
-        mishap = self._happens(at)
-        if mishap is None:
+        fault = self._happens(at)
+        if fault is None:
             return True
-        match mishap.effect:
-            case "raise":
-                self._fail(mishap.kind)
-            case "end":
-                self._hung_up = at != "end"
+        match fault.effect:
+            case "drop":
+                self._fail(fault.kind)
+            case "end_cleanly":
+                self._ended_early = at != "end_input"
                 self._finish()
-            case "hang":
-                self._mute_until = float("inf")
+            case "half_open":
+                self._mute_until = math.inf
             case "stall":
-                self._mute(mishap.seconds)
-            case "empty":
-                self._lies = True
-            case "lose":
-                self._loses = True
+                self._mute(fault.seconds)
+            case "empty_finals":
+                self._empties_finals = True
+            case "lost_final":
+                self._loses_final = True
+            case "hang" | "ignore_close" | "slow_close":
+                raise AssertionError(f"{fault.effect} cannot happen at {at}")
+            case _:
+                assert_never(fault.effect)
         return not self._over.done()
 
     def _mute(self, seconds: float) -> None:
@@ -285,13 +290,13 @@ class ScriptedStream(stt.RecognizeStream):
 
     def _unmute(self) -> None:
         self._mute_until = 0.0
-        held, self._held = self._held, []
-        for event in held:
+        withheld, self._withheld = self._withheld, []
+        for event in withheld:
             self._send(event)
 
     @property
-    def _deaf(self) -> bool:
-        return self._mute_until == float("inf")
+    def _is_half_open(self) -> bool:
+        return self._mute_until == math.inf
 
     def _fail(self, kind: str) -> None:
         if not self._over.done():
@@ -303,27 +308,27 @@ class ScriptedStream(stt.RecognizeStream):
 
     # -- hearing
 
-    def _hear(self, frame: rtc.AudioFrame) -> None:
+    def _receive(self, frame: rtc.AudioFrame) -> None:
         now = asyncio.get_running_loop().time()
         self._busy = max(self._busy, now) + frame.duration / self._script.speed
         for value, samples in runs(frame):
-            self._say_all(self._heard.hear(value, samples))
-        self._suffer("hear")
+            self._schedule_transcripts(self._recognizer.hear(value, samples))
+        self._apply_fault("audio")
 
-    def _flushed(self) -> None:
-        if self._suffer("flush") and self._script.manual_flush:
-            self._say_all(self._heard.finalize())
+    def _flush_requested(self) -> None:
+        if self._apply_fault("flush") and self._script.manual_flush:
+            self._schedule_transcripts(self._recognizer.finalize())
 
-    def _told_the_end(self) -> None:
-        if not self._suffer("end"):
+    def _input_ended(self) -> None:
+        if not self._apply_fault("end_input"):
             return
-        self._say_all(self._heard.finalize())
-        if not self._happens("ended"):
+        self._schedule_transcripts(self._recognizer.finalize())
+        if not self._happens("finished"):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 
     def _end(self) -> None:
         """End the stream as it should, once all is said; one that hangs does not."""
-        if self._deaf:
+        if self._is_half_open:
             return
         if self._mute_until:
             asyncio.get_running_loop().call_at(self._mute_until + _ENDED_AFTER, self._end)
@@ -337,53 +342,53 @@ class ScriptedStream(stt.RecognizeStream):
         """When it can say something about what it was sent."""
         return self._busy + self._script.latency
 
-    def _say_all(self, said: Sequence[ScriptedTranscript]) -> None:
-        for utterance in said:
-            self._due.append(utterance)
-            asyncio.get_running_loop().call_at(self._at, self._say)
+    def _schedule_transcripts(self, transcripts: Sequence[ScriptedTranscript]) -> None:
+        for transcript in transcripts:
+            self._due.append(transcript)
+            asyncio.get_running_loop().call_at(self._at, self._emit_next)
 
-    def _say(self) -> None:
-        utterance = self._due.popleft()
-        kind = utterance.kind
+    def _emit_next(self) -> None:
+        transcript = self._due.popleft()
+        kind = transcript.kind
         point: Point | None = None
         if kind is SpeechEventType.FINAL_TRANSCRIPT:
             point = "final"
         elif kind is SpeechEventType.INTERIM_TRANSCRIPT:
             point = "interim"
-        if self._over.done() or (point and not self._suffer(point)):
+        if self._over.done() or (point and not self._apply_fault(point)):
             return
-        if point == "final" and self._loses:
-            self._loses = False
+        if point == "final" and self._loses_final:
+            self._loses_final = False
             return
-        if self._lies and point == "interim":
+        if self._empties_finals and point == "interim":
             return
-        self._send(self._event(utterance))
+        self._send(self._event(transcript))
         if point == "final":
-            self._suffer("told")
+            self._apply_fault("after_final")
 
     def _send(self, event: stt.SpeechEvent) -> None:
         if self._over.done() or output_ended(self):
             return
         if self._mute_until:
-            self._held.append(event)
+            self._withheld.append(event)
         else:
             send(self, event)
 
-    def _event(self, utterance: ScriptedTranscript) -> stt.SpeechEvent:
-        if utterance.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
-            return stt.SpeechEvent(type=utterance.kind)
-        words = () if self._lies else utterance.words
-        return stt.SpeechEvent(type=utterance.kind, alternatives=[self._data(words)])
+    def _event(self, transcript: ScriptedTranscript) -> stt.SpeechEvent:
+        if transcript.kind in (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH):
+            return stt.SpeechEvent(type=transcript.kind)
+        words = () if self._empties_finals else transcript.words
+        return stt.SpeechEvent(type=transcript.kind, alternatives=[self._data(words)])
 
     def _data(self, words: Sequence[RecognizedWord]) -> stt.SpeechData:
         script = self._script
         text = " ".join(w.text for w in words)
-        if script.capitals and text:
+        if script.capitalizes and text:
             text = f"{text[0].upper()}{text[1:]}."
         found = words[-1].language if words and script.language_detection else self._language
         data = stt.SpeechData(LanguageCode(found), text)
         if words and script.times != "none":
-            offset = self.start_time_offset if script.offset else 0.0
+            offset = self.start_time_offset if script.adds_offset else 0.0
             data.start_time = words[0].start + offset
             data.end_time = words[-1].end + offset
             if script.times == "words":
@@ -391,7 +396,7 @@ class ScriptedStream(stt.RecognizeStream):
         return data
 
     def _timed(self, word: RecognizedWord, offset: float) -> TimedString:
-        told = offset if self._script.offset else NOT_GIVEN
+        told = offset if self._script.adds_offset else NOT_GIVEN
         return TimedString(
             word.text,
             start_time=word.start + offset,
@@ -484,7 +489,7 @@ class ScriptedRecognizer:
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
         self._pending.append(RecognizedWord(text, start, end, self._call.languages[value]))
-        if len(self._pending) >= self._script.most:
+        if len(self._pending) >= self._script.max_words:
             return [*said, *self.finalize()]
         if self._script.interim_results:
             said.append(
@@ -508,7 +513,7 @@ def failure(kind: str) -> Exception:
             return APIStatusError("scripted", status_code=int(kind))
 
 
-async def _whatever_happens(seconds: float) -> None:
+async def _sleep_uncancelled(seconds: float) -> None:
     """Wait so long, cancelled or not."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

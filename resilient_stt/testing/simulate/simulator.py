@@ -60,31 +60,31 @@ class SimulationResult:
 
     Attributes:
         log: one line for each thing that happened, the same whenever the schedule is run.
-        broken: the promises that were broken, in words; empty if all held.
+        violations: the promises that were broken, in words; empty if all held.
     """
 
     schedule: Schedule
     log: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
 
 def simulate(schedule: Schedule) -> SimulationResult:
     """Run one call to its end and check it."""
-    outcome = SimulationResult(schedule)
+    result = SimulationResult(schedule)
     random.seed(schedule.seed)  # of waits and of breakers
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0)) as runner:
-        runner.run(_call(schedule, outcome))
-    return outcome
+        runner.run(_call(schedule, result))
+    return result
 
 
-def shrunk(outcome: SimulationResult, *, tries: int = 2000) -> SimulationResult:
+def shrunk(result: SimulationResult, *, tries: int = 2000) -> SimulationResult:
     """The simplest call found that still breaks a promise."""
-    simplest = outcome
+    simplest = result
     while tries > 0:
         for simpler in smaller(simplest.schedule):
             tries -= 1
             found = simulate(simpler)
-            if found.broken:
+            if found.violations:
                 simplest = found
                 break
             if tries <= 0:
@@ -141,23 +141,23 @@ class _Voice:
 # -- one call
 
 
-async def _call(schedule: Schedule, outcome: SimulationResult) -> None:
+async def _call(schedule: Schedule, result: SimulationResult) -> None:
     loop = asyncio.get_running_loop()
     crashes: list[str] = []
     loop.set_exception_handler(lambda _, context: crashes.append(str(context.get("message"))))
     call = Call(schedule)
     with _wall_follows(loop), _quiet():
         made = _resilient(schedule, call)
-        heard = _CallObserver(outcome, call, made)
+        heard = _CallObserver(result, call, made)
         try:
             await heard.listen(made)
         finally:
             await made.aclose()
         await asyncio.sleep(AFTERWARDS)
-    outcome.broken += [f"the loop was told: {c}" for c in crashes]
+    result.violations += [f"the loop was told: {c}" for c in crashes]
     left = [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    outcome.broken += [f"a task is left: {name}" for name in left]
-    outcome.broken += [f"{s} is not closed" for s in call.streams if not s.closed]
+    result.violations += [f"a task is left: {name}" for name in left]
+    result.violations += [f"{s} is not closed" for s in call.streams if not s.closed]
     heard.check()
 
 
@@ -195,7 +195,7 @@ def _traits(name: str, script: ProviderScript) -> ProviderTraits:
         pace=Pace(burst=script.burst, rate=script.rate),
         interim_results=script.interim_results,
         manual_flush=script.manual_flush,
-        slow_endpointing=script.late,
+        slow_endpointing=script.slow_endpointing,
         language_detection=script.language_detection,
     )
 
@@ -203,9 +203,9 @@ def _traits(name: str, script: ProviderScript) -> ProviderTraits:
 class _CallObserver:
     """Plays the caller and the consumer of one call, and checks what came."""
 
-    def __init__(self, outcome: SimulationResult, call: Call, made: ResilientSTT) -> None:
-        self._outcome = outcome
-        self._schedule = outcome.schedule
+    def __init__(self, result: SimulationResult, call: Call, made: ResilientSTT) -> None:
+        self._result = result
+        self._schedule = result.schedule
         self._call = call
         self._said: list[stt.SpeechEvent] = []
         self._at: list[float] = []
@@ -230,12 +230,12 @@ class _CallObserver:
         caller = asyncio.create_task(self._speak(stream), name="caller")
         consumer = asyncio.create_task(self._consume(stream), name="consumer")
         schedule = self._schedule
-        for at, language in schedule.changes:
+        for at, language in schedule.language_changes:
             tell = partial(made.update_options, language=language)
             asyncio.get_running_loop().call_later(at, tell)
         limit = schedule.closed_at
         if limit is None:
-            limit = schedule.length + sum(s for _, s in schedule.gaps) + PATIENCE
+            limit = schedule.length + sum(s for _, s in schedule.push_gaps) + PATIENCE
         await asyncio.wait([consumer], timeout=limit)
         self._ended = consumer.done()
         ledger = stream._engine._ledger
@@ -247,14 +247,14 @@ class _CallObserver:
     async def _speak(self, stream: stt.RecognizeStream) -> None:
         schedule = self._schedule
         samples, step = audio(schedule), max(1, round(schedule.frame * RATE))
-        gaps, flushes = list(schedule.gaps), list(schedule.flushes)
+        gaps, flushes = list(schedule.push_gaps), list(schedule.flushes)
         behind = 0.0
         for start in range(0, len(samples), step):
             piece = samples[start : start + step]
             end = (start + len(piece)) / RATE
             if gaps and gaps[0][0] <= end:
-                behind = max(behind, end / schedule.rush + gaps.pop(0)[1])
-            await asyncio.sleep(max(end / schedule.rush, behind) - self._call.now)
+                behind = max(behind, end / schedule.push_speed + gaps.pop(0)[1])
+            await asyncio.sleep(max(end / schedule.push_speed, behind) - self._call.now)
             stream.push_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
             while flushes and flushes[0] <= end:
                 flushes.pop(0)
@@ -289,17 +289,17 @@ class _CallObserver:
     def _dismissed(self, opened: list[ScriptedStream]) -> None:
         """One of these was only asked, and is needed no more."""
         if opened and not any(stream.closing for stream in opened):  # none: it was refused
-            self._outcome.broken.append(f"{opened} hear on, although they were dismissed")
+            self._result.violations.append(f"{opened} hear on, although they were dismissed")
 
     def _note(self, what: str) -> None:
-        self._outcome.log.append(f"{self._call.now:.6f} {what}")
+        self._result.log.append(f"{self._call.now:.6f} {what}")
 
     # -- checking
 
     def check(self) -> None:
         """Every promise of the design, as far as this call was promised it."""
         whole = self._schedule.closed_at is None
-        self._outcome.broken += [
+        self._result.violations += [
             *self._words(whole=whole),
             *self._times(),
             *self._late(),
@@ -309,9 +309,9 @@ class _CallObserver:
             *self._breakers(),
         ]
         if whole and not self._ended:
-            self._outcome.broken.append("the stream did not end")
+            self._result.violations.append("the stream did not end")
         if self._error and not (isinstance(self._error, APIConnectionError) and not whole):
-            self._outcome.broken.append(f"the stream raised {self._error!r}")
+            self._result.violations.append(f"the stream raised {self._error!r}")
 
     @property
     def _finals(self) -> list[stt.SpeechData]:
@@ -344,7 +344,11 @@ class _CallObserver:
         """A word is told in good time, where somebody can be reached and it was pushed when it was
         spoken."""
         schedule = self._schedule
-        if schedule.rush != 1.0 or schedule.gaps or any(s.down for s in schedule.scripts):
+        if (
+            schedule.push_speed != 1.0
+            or schedule.push_gaps
+            or any(s.down for s in schedule.scripts)
+        ):
             return
         words = (s for s in sounds(schedule) if s.value != NOISE)
         spoken = dict(zip(schedule.words, words, strict=True))

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
-from resilient_stt.core.connections.pool import ConnectionPool
 from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed
-from resilient_stt.core.health.breaker import Breaker
-from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.messages import ConnectionFailed, OpenConnection, ReportEvent, Role
 from resilient_stt.core.policy import (
     Policies,
@@ -20,6 +18,7 @@ from resilient_stt.core.policy import (
     WatchdogPolicy,
 )
 
+from ...support.pools import BarePool, pool_of
 from ...support.promises import VOCABULARY, events
 from ...support.simulator import (
     DEAF,
@@ -29,7 +28,6 @@ from ...support.simulator import (
     Refused,
     Simulation,
     Spoken,
-    routing,
     speak,
     voiced,
 )
@@ -155,17 +153,14 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
 # --- the accounts
 
 
-def legs_of(*names: str, window: float = 5.0) -> ConnectionPool:
+def legs_of(*names: str, window: float = 5.0) -> BarePool:
     policies = Policies(replay=ReplayPolicy(window=window))
-    health = {n: ProviderHealth(Breaker(policies.breaker)) for n in names}
-    connections = ConnectionPool(
-        routing([ProviderTraits(name=n) for n in names]), health, policies, vad_enabled=True
-    )
-    connections.ledger.push(10 * 100, 100)
-    return connections
+    ledger = AudioLedger(policies.replay, vad_enabled=True)
+    ledger.push(10 * 100, 100)
+    return pool_of(ledger, *names, policies=policies)
 
 
-def reported(connections: ConnectionPool) -> list[float]:
+def reported(connections: BarePool) -> list[float]:
     return [
         c.event.seconds
         for c in connections.outbox.take()
@@ -173,9 +168,9 @@ def reported(connections: ConnectionPool) -> list[float]:
     ]
 
 
-def opened(connections: ConnectionPool, role: Role, *, cursor: int = 0) -> Connection:
+def opened(connections: BarePool, role: Role, *, cursor: int = 0) -> Connection:
     connection = connections.open(ProviderTraits(name="a"), role, 0.0)
-    connection.cursor = cursor
+    connection.sender.cursor = cursor
     return connection
 
 
@@ -280,6 +275,6 @@ def test_one_wrong_key_and_a_fallback() -> None:
 def test_it_shows_its_state() -> None:
     """The repr tells who lives, and what for."""
     connections = legs_of("a")
-    assert repr(connections).startswith("ConnectionPool([], AudioLedger(")
+    assert repr(connections).startswith("ConnectionPool([], LossTracker(")
     opened(connections, Role.PROBE)
-    assert repr(connections).startswith("ConnectionPool([a#0 probe], AudioLedger(")
+    assert repr(connections).startswith("ConnectionPool([a#0 probe], LossTracker(")

@@ -60,69 +60,69 @@ from ...support.simulator import (
     speak,
 )
 
-# --- the promises, over random speech, noise and silence
+# --- nothing is lost or repeated, over random speech, noise and silence
 
 
 @st.composite
-def doubtful(
+def stalling(
     draw: st.DrawFn, *, others: int, noisy: bool = False, times: tuple[str, ...] = ("words",)
 ) -> Simulation:
-    """A provider whose connections fall silent in any way, and `others` that only break."""
+    """Draw a provider whose connections stall in any way, and `others` that only fail."""
     words = draw(speeches(noisy=noisy))
     event = st.sampled_from(times)
     first = draw(recognisers("a", draw(event), faults=silences | mishaps, most=2 + others))
     rest = [draw(recognisers(n, draw(event), most=0)) for n in "bc"[:others]]
     first = replace(first, faults=_one_tail(first.faults))
-    # whoever is asked must be one who answers in time: what nobody tells in time is silence
+    # hedges must answer in time: what no connection transcribes in time is committed as silence
     rest = [replace(r, latency=min(r.latency, 0.5), endpointing=0.3) for r in rest]
     return draw(around(words, [first, *rest]))
 
 
 def _one_tail(faults: Sequence[Fault | None]) -> list[Fault | None]:
-    """Only one leg may end cleanly without its words: a second one is believed."""
-    liars = [f for f in faults if isinstance(f, SaysEmpty)]
+    """Keep one fault that ends cleanly without words: a second such connection is believed."""
+    lying = [f for f in faults if isinstance(f, SaysEmpty)]
     clean = [f for f in faults if not isinstance(f, SaysEmpty | EndsEarly)]
-    return [*clean, *liars[:1]] if liars else list(faults)
+    return [*clean, *lying[:1]] if lying else list(faults)
 
 
 @pytest.mark.parametrize("latency", [0.5, 0.9, 1.3, 1.8])
-def test_a_hedge_that_takes_its_time(latency: float) -> None:
-    """A healthy second opinion that takes 2 s for its first final costs no word."""
+def test_a_slow_hedge(latency: float) -> None:
+    """A healthy hedge that takes 2 s for its first final loses no word."""
     slow = Recogniser("b", latency=latency, endpointing=0.5, interims=False, flushes=False)
     words = speak(("yes", 0.4, 0.3), ("no", 3.0, 0.3))
     sim = Simulation(words, [Recogniser("a", [DEAF], interims=False), slow], tail=4.0)
     assert_promises(sim.run(within=9))
 
 
-@given(doubtful(others=1) | doubtful(others=2))
+@given(stalling(others=1) | stalling(others=2))
 @settings(max_examples=40)
-def test_every_word_once_whoever_is_silent(sim: Simulation) -> None:
-    """A provider that falls silent, or slow, costs no word beside one that hears."""
+def test_every_word_once(sim: Simulation) -> None:
+    """A provider that stalls or becomes slow loses no word beside one that works."""
     sim.run(within=60)
     assert_promises(sim)
     assert_times(sim, within=0.001)
 
 
-@given(doubtful(others=1, noisy=True))
+@given(stalling(others=1, noisy=True))
 @settings(max_examples=25)
 def test_every_word_once_in_noise(sim: Simulation) -> None:
-    """Nor in noise, which nobody hears words in."""
+    """No word is lost in noise, in which no provider finds words."""
     sim.run(within=60)
     assert_promises(sim)
 
 
-@given(doubtful(others=1, times=("words", "end", "none")))
+@given(stalling(others=1, times=("words", "end", "none")))
 @settings(max_examples=25)
 def test_every_word_once_without_times(sim: Simulation) -> None:
-    """Nor among providers that give no times."""
+    """No word is lost by providers that give no times."""
     sim.run(within=60)
     assert_promises(sim)
 
 
 @given(st.data())
 @settings(max_examples=15)
-def test_nobody_is_left_for_noise(data: st.DataObject) -> None:
-    """Healthy providers are never convicted, whatever the voice detector takes for speech."""
+def test_noise_causes_no_failover(data: st.DataObject) -> None:
+    """A healthy provider keeps the stream, whatever the voice detector takes for speech."""
     words = data.draw(speeches(noisy=True))
     well = st.builds(
         Recogniser,
@@ -139,15 +139,15 @@ def test_nobody_is_left_for_noise(data: st.DataObject) -> None:
     assert {e.outcome for e in events(sim, HedgeFinished)} <= {"no_speech", "primary_recovered"}
 
 
-# --- conviction
+# --- the outcome of a hedge
 
 
-def verdicts(sim: Simulation) -> list[tuple[str, str, str]]:
+def outcomes(sim: Simulation) -> list[tuple[str, str, str]]:
     return [(e.provider, e.hedge_provider, e.outcome) for e in events(sim, HedgeFinished)]
 
 
 def first_new(sim: Simulation, since: float) -> float:
-    """How long after `since` the first text came."""
+    """Return how many seconds after `since` the first text was emitted."""
     texts = [t - sim.base - since for t, c in sim.commands if isinstance(c, Emit) and c.text]
     return min((t for t in texts if t > 0.001), default=math.inf)
 
@@ -161,8 +161,8 @@ LONG = speak(
 
 @pytest.mark.parametrize("word", range(0, len(LONG), 3))
 @pytest.mark.parametrize("kind", ["interims", "late"])
-def test_silence_from_any_word_on(kind: str, word: int) -> None:
-    """Nothing is lost, and the first new word is 3 s late at most."""
+def test_a_stall_at_any_word(kind: str, word: int) -> None:
+    """No word is lost, and the first new word is at most 3.2 s late."""
     late = kind == "late"
     at = LONG[word].start + 0.1
     silent = Recogniser(
@@ -170,7 +170,7 @@ def test_silence_from_any_word_on(kind: str, word: int) -> None:
     )
     sim = Simulation(LONG, [silent, Recogniser("b")], tail=4.0).run(within=6)
     assert_promises(sim)
-    assert verdicts(sim)[-1] == ("a", "b", "promoted")
+    assert outcomes(sim)[-1] == ("a", "b", "promoted")
     assert [e.reason for e in events(sim, Switched)] == ["stalled"]
     assert sim.served == ["a", "b"]
     # without interim transcripts nothing is late before the sentence is over
@@ -180,38 +180,38 @@ def test_silence_from_any_word_on(kind: str, word: int) -> None:
 
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("word", range(0, len(LONG), 3))
-def test_empty_finals_from_any_word_on(word: int, late: bool) -> None:
-    """A provider that lies is found out, if not by its first lie."""
+def test_empty_finals_from_any_word(word: int, late: bool) -> None:
+    """A provider that answers speech with empty finals loses no word."""
     faults = [SaysEmpty(LONG[word].start + 0.1)]
     route = [Recogniser("a", faults, interims=not late, slow_endpointing=late), Recogniser("b")]
     assert_promises(Simulation(LONG, route, tail=4.0).run(within=6))
 
 
 def test_the_hedge_is_opened_before_the_deadline() -> None:
-    """Half of the deadline is the hedge's, and nobody is convicted before it is over."""
+    """The hedge has half of the deadline, and is not promoted before it is over."""
     words = speak(*sentence("one two three"))
     sim = Simulation(words, [Recogniser("a", [DEAF]), Recogniser("b")], tail=4.0).run(within=4)
     assert_promises(sim)
-    asked = speak(*sentence("one two three"))[-1].end + 0.35
+    end_noticed = speak(*sentence("one two three"))[-1].end + 0.35
     opened = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
-    told = next(t for t, c in sim.commands if isinstance(c, Emit) and c.text)
-    assert opened - sim.base == pytest.approx(asked + 0.6, abs=0.2)
-    assert told - sim.base == pytest.approx(asked + 1.2, abs=0.2)
+    emitted = next(t for t, c in sim.commands if isinstance(c, Emit) and c.text)
+    assert opened - sim.base == pytest.approx(end_noticed + 0.6, abs=0.2)
+    assert emitted - sim.base == pytest.approx(end_noticed + 1.2, abs=0.2)
     assert sim.opened_as(Role.HEDGE) == ["b"]
 
 
-def test_what_a_suspect_says_first_counts() -> None:
-    """A suspect that answers before the verdict stays, and what it says is told."""
+def test_the_primary_recovers() -> None:
+    """A connection that answers before its hedge does keeps the stream."""
     faults = [Stalls(1.0, lasts=3.0)]
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
     sim = Simulation(words, [Recogniser("a", faults), Recogniser("b", latency=2.9)], tail=1.0)
     assert_promises(sim.run(within=2))
-    assert verdicts(sim) == [("a", "b", "primary_recovered")]
+    assert outcomes(sim) == [("a", "b", "primary_recovered")]
     assert sim.served == ["a"]
 
 
-def test_a_failing_suspect_is_replaced_by_its_hedge() -> None:
-    """A suspect that breaks while it is doubted leaves to whom was asked already."""
+def test_the_primary_fails_beside_a_hedge() -> None:
+    """If the active connection fails while a hedge listens, the hedge takes over."""
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
     broken = [Drops(2.7)]
     route = [Recogniser("a", broken, latency=5.0), Recogniser("b", latency=0.5)]
@@ -221,8 +221,8 @@ def test_a_failing_suspect_is_replaced_by_its_hedge() -> None:
     assert sim.served == ["a", "b"]
 
 
-def test_silence_alone_convicts_without_hedging() -> None:
-    """With hedging turned off there is nobody to ask: at the deadline the next one serves."""
+def test_a_stall_without_hedging() -> None:
+    """With hedging turned off, the next provider takes over at the deadline."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     sim = Simulation(TWO, [Recogniser("a", [DEAF]), Recogniser("b")], policies=policies)
     sim.run(within=2)
@@ -236,7 +236,7 @@ def test_silence_alone_convicts_without_hedging() -> None:
 
 @pytest.mark.parametrize("kind", [ErrorKind.CONNECT, ErrorKind.AUTH, ErrorKind.BAD_REQUEST])
 def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
-    """Where the second opinion breaks, the third is asked; the failure counts against its own."""
+    """If the hedge fails, the third provider is asked, and the failure is reported."""
     broken = Recogniser("b", [Refused(kind)] * 9)
     route = [Recogniser("a", [DEAF]), broken, Recogniser("c")]
     sim = Simulation(TWO, route).run(within=2)
@@ -245,19 +245,19 @@ def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
     assert events(sim, ProviderFailed)[0].provider == "b"
 
 
-def test_a_hedge_that_drops_after_it_told_is_asked_again() -> None:
-    """What it told is gone with it; and what it was given counts once against the budget."""
+def test_a_hedge_that_had_words_is_retried() -> None:
+    """Its words are lost with its connection; its audio counts once against the budget."""
     route = [Recogniser("a", [DEAF] * 9), Recogniser("b", [Drops(0.45)], latency=0.05)]
     sim = Simulation(TWO, route).run(within=3)
     assert_promises(sim)
     assert sim.opened[:3] == ["a", "b", "b"]
     assert events(sim, ProviderFailed)[0].provider == "b"
-    given = sum(c.sent / RATE for c in sim.closed if c.of.name == "b" and c.fault)
-    assert repr(sim.budget).endswith(f"spent={given:.1f})")
+    sent = sum(c.sent / RATE for c in sim.closed if c.of.name == "b" and c.fault)
+    assert repr(sim.budget).endswith(f"hedged={sent:.1f})")
 
 
-def test_where_nobody_can_be_asked_silence_convicts() -> None:
-    """When every second opinion fails, also on the same provider, silence is enough."""
+def test_a_stall_while_all_hedges_fail() -> None:
+    """If every hedge fails, also that on the same provider, silence alone decides."""
     down = [(0.5, 4.0)]
     deaf = Recogniser("a", [DEAF, *[Refused()] * 3])
     sim = Simulation(TWO, [deaf, Recogniser("b", down=down)]).run(within=3)
@@ -267,37 +267,37 @@ def test_where_nobody_can_be_asked_silence_convicts() -> None:
 
 
 @pytest.mark.parametrize("fault", [DEAF, SaysEmpty()])
-def test_a_sole_provider_is_asked_again(fault: Fault) -> None:
-    """A second leg of the same provider is the second opinion where there is no other."""
+def test_a_sole_provider_hedges_itself(fault: Fault) -> None:
+    """Without another provider, a second connection to the same one is the hedge."""
     sim = Simulation(TWO, [Recogniser("a", [fault])]).run(within=3)
     assert_promises(sim)
     assert sim.opened_as(Role.HEDGE) == ["a"]
     assert sim.served == ["a", "a"]
-    assert verdicts(sim)[0] == ("a", "a", "promoted")
+    assert outcomes(sim)[0] == ("a", "a", "promoted")
 
 
-def test_a_sole_provider_does_not_settle_what_it_does_not_hear() -> None:
-    """Two deaf legs of one provider acquit each other, but the words are owed still."""
+def test_a_second_connection_commits_no_silence() -> None:
+    """Two deaf connections of one provider clear each other, and the speech stays pending."""
     deaf = Recogniser("a", [DEAF, DEAF, DEAF])
     words = speak(*sentence("one two three"), *sentence("four five six", before=6.0))
     sim = Simulation(words, [deaf], tail=9.0).run(within=30)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "a", "no_speech")
+    assert outcomes(sim)[0] == ("a", "a", "no_speech")
 
 
-def test_two_that_hear_nothing_are_believed() -> None:
-    """What two different providers hear no words in is silence, and is not replayed."""
+def test_two_providers_commit_silence() -> None:
+    """Audio in which two providers find no words is committed, and not replayed."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
     route = [Recogniser("a", [Drops(9.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "b", "no_speech")
+    assert outcomes(sim)[0] == ("a", "b", "no_speech")
     (switched,) = events(sim, Switched)
     assert switched.replay_from >= words[1].end
 
 
-def test_words_after_noise_are_no_noise() -> None:
-    """What a hedge told words in is not settled as noise for the cough before them."""
+def test_words_after_noise() -> None:
+    """Words of a hedge are not committed as noise together with the cough before them."""
     words = speak(
         noise(0.1, 4.0),
         noise(4.0, 0.2),
@@ -314,8 +314,8 @@ def test_words_after_noise_are_no_noise() -> None:
 
 
 @pytest.mark.parametrize("names", ["ab", "a"])
-def test_a_hedge_is_judged_by_what_it_has_heard(names: str) -> None:
-    """A hedge that is sent noise denies that, and not the word behind it that it was not sent."""
+def test_a_hedge_that_was_not_sent_the_words(names: str) -> None:
+    """A hedge that finds no words in noise says nothing about the word after the noise."""
     words = speak(("one", 0.4, 0.4), noise(0.1, 4.0), ("two", 0.0, 0.4))
     slow = Pace(burst=0.05, rate=1.5)
     route = [Recogniser(n, endpointing=0.1, pace=slow) for n in names]
@@ -323,16 +323,16 @@ def test_a_hedge_is_judged_by_what_it_has_heard(names: str) -> None:
     assert_promises(Simulation(words, route, tail=1.5).run(within=20))
 
 
-def test_an_empty_final_denies_what_was_asked_for() -> None:
-    """A second opinion whose finals are empty in noise says so sooner than by its silence."""
+def test_an_empty_final_of_a_hedge() -> None:
+    """An empty final of a hedge shows that there was no speech."""
     words = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.4))
     route = [Recogniser("a"), Recogniser("b", empties=True, slow_endpointing=True)]
     sim = Simulation(words, route, tail=1.0).run(within=3)
     assert_promises(sim)
-    assert verdicts(sim)[0] == ("a", "b", "no_speech")
+    assert outcomes(sim)[0] == ("a", "b", "no_speech")
 
 
-# --- noise falls off
+# --- noise stretches the deadlines
 
 
 def coughs(count: int, *, every: float = 12.0, long: float = 1.0) -> list[Spoken]:
@@ -340,8 +340,8 @@ def coughs(count: int, *, every: float = 12.0, long: float = 1.0) -> list[Spoken
     return speak(*sentence("one two"), *pieces, ("three", every, 0.4), *pieces[:1], ("x", 1.0, 0.4))
 
 
-def test_noise_doubles_the_deadline_up_to_eight_times() -> None:
-    """Each time nobody hears words the next doubt comes later; text makes it as it was."""
+def test_noise_stretches_the_deadlines() -> None:
+    """Each hedge that finds no words doubles the deadline, up to 8 times; text resets it."""
     sim = Simulation(coughs(5, every=16.0), [Recogniser("a"), Recogniser("b")]).run(within=3)
     assert_promises(sim)
     ends = [w.end for w in sim.words if not w.text]
@@ -353,8 +353,8 @@ def test_noise_doubles_the_deadline_up_to_eight_times() -> None:
     assert len(waits) == 6
 
 
-def test_a_minute_of_noise_is_no_fault() -> None:
-    """Music, coughs and babble: nobody is convicted, and second opinions become seldom."""
+def test_a_minute_of_noise() -> None:
+    """Music, coughs and babble cause no failover, and fewer and fewer hedges."""
     pieces = [noise(0.5 + i % 3, 0.4 + i % 4) for i in range(20)]
     words = speak(*sentence("one two three"), *pieces, *sentence("four five", before=1.0))
     for interims in (True, False):
@@ -362,13 +362,13 @@ def test_a_minute_of_noise_is_no_fault() -> None:
         sim = Simulation(words, route, tail=1.0).run(within=2)
         assert_promises(sim)
         assert sim.served == ["a"]
-        assert Counter(v for _, _, v in verdicts(sim))["promoted"] == 0
+        assert Counter(v for _, _, v in outcomes(sim))["promoted"] == 0
         assert len(sim.opened) <= 10
         assert sim.released > 40 * RATE  # it does not fill the ledger
 
 
-def test_silence_is_no_noise() -> None:
-    """A minute in which nobody speaks raises no doubt, and does not fill the ledger."""
+def test_a_minute_of_silence() -> None:
+    """A minute in which nobody speaks opens no hedge, and does not fill the ledger."""
     words = speak(*sentence("one two three"), ("four", 60.0, 0.4))
     sim = Simulation(words, [Recogniser("a"), Recogniser("b")]).run(within=2)
     assert_promises(sim)
@@ -377,11 +377,11 @@ def test_silence_is_no_noise() -> None:
     assert sim.released >= 55 * RATE
 
 
-# --- what it may cost
+# --- what hedges may cost
 
 
-def test_the_budget_refuses_all_but_the_first() -> None:
-    """Without a budget a stream has one second opinion, and later one at the longest deadline."""
+def test_hedges_without_a_budget() -> None:
+    """Without a budget a stream has its first hedge, and fewer later ones."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     sim = Simulation(coughs(2), [Recogniser("a"), Recogniser("b")], policies=policies)
     assert_promises(sim.run(within=3))
@@ -391,17 +391,17 @@ def test_the_budget_refuses_all_but_the_first() -> None:
 
 
 def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
-    """The cap delays a second opinion, and never prevents it."""
+    """The cap on hedged audio delays a hedge, and never prevents it."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=8.0))
     route = [Recogniser("a", [Stalls(3.0)]), Recogniser("b")]
     sim = Simulation(words, route, policies=policies, tail=40.0).run(within=2)
     assert_promises(sim)
-    assert [v for _, _, v in verdicts(sim)] == ["no_speech", "promoted"]
+    assert [v for _, _, v in outcomes(sim)] == ["no_speech", "promoted"]
 
 
-def test_a_second_leg_that_is_refused_for_its_number() -> None:
-    """A provider that takes no second leg lives: nobody knows better, and words are waited for."""
+def test_a_refused_second_connection() -> None:
+    """A sole provider that takes no second connection is alive, and keeps the stream."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
     one = Recogniser("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 2])
     sim = Simulation(words, [one]).run(within=3)
@@ -409,8 +409,8 @@ def test_a_second_leg_that_is_refused_for_its_number() -> None:
     assert sim.served == ["a"]
 
 
-def test_refusals_of_a_second_leg_do_not_pile_up() -> None:
-    """One cough, on a sole provider that takes one connection: it is asked a few times."""
+def test_refused_connections_are_not_repeated() -> None:
+    """One cough on a sole provider that takes one connection opens fewer than ten."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 30.0, 0.4))
     one = Recogniser("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 999])
     sim = Simulation(words, [one]).run(within=3)
@@ -418,13 +418,13 @@ def test_refusals_of_a_second_leg_do_not_pile_up() -> None:
     assert len(sim.opened) < 10
 
 
-# --- what must not be taken for silence
+# --- what is not a stall
 
 
 @pytest.mark.parametrize("flushes", [True, False])
 @pytest.mark.parametrize("latency", [0.0, 0.3, 0.5])
 def test_empty_finals_in_silence_mean_nothing(latency: float, flushes: bool) -> None:
-    """A provider that says so once a second when it hears nothing is healthy."""
+    """A provider that gives an empty final for each second of silence is healthy."""
     words = speak(*sentence("one two three"), *sentence("four five six", before=5.3))
     for interims in (True, False):
         first = Recogniser("a", empties=True, latency=latency, flushes=flushes, interims=interims)
@@ -433,45 +433,44 @@ def test_empty_finals_in_silence_mean_nothing(latency: float, flushes: bool) -> 
         assert sim.opened == ["a"]
 
 
-def test_a_turn_that_is_told_may_stay_open() -> None:
-    """A provider that finds the ends of turns itself is not overdue while its interims cover it."""
+def test_an_open_turn_is_no_stall() -> None:
+    """A final that waits for the end of the turn is not overdue while interim text covers it."""
     turns = Recogniser("a", endpointing=5.0, flushes=False, end_of_turn_timeout=6.0, times="none")
     words = speak(*sentence("one two three"), ("four", 9.0, 0.4))
     sim = Simulation(words, [turns, Recogniser("b")], tail=6.0).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a"]
-    assert {v for _, _, v in verdicts(sim)} <= {"primary_recovered"}
+    assert {v for _, _, v in outcomes(sim)} <= {"primary_recovered"}
 
 
-def test_a_missing_tail_is_fetched_from_another() -> None:
-    """Of two providers the one that has not lost the tail is asked for it."""
+def test_a_missing_tail_of_two_connections() -> None:
+    """The tail that two connections of one provider lose comes from another provider."""
     deaf = Recogniser("a", [LosesTail(), LosesTail()])
     sim = Simulation(TWO, [deaf, Recogniser("b")], tail=0.1).run(within=6)
     assert_promises(sim)
 
 
 @pytest.mark.parametrize("names", ["ab", "a"])
-def test_a_cough_before_the_end_is_no_failure(names: str) -> None:
-    """Healthy providers are not told to have failed when a call ends with a noise."""
+def test_a_cough_before_the_end(names: str) -> None:
+    """A call that ends with noise is no failure of its provider."""
     words = speak(*sentence("one two three"), noise(1.0, 0.6))
     sim = Simulation(words, [Recogniser(n) for n in names], tail=0.1).run(within=4)
     assert_promises(sim)
-    assert verdicts(sim) == [("a", names[-1], "no_speech")]
+    assert outcomes(sim) == [("a", names[-1], "no_speech")]
     assert not events(sim, ProviderFailed)
     assert not events(sim, Switched)
 
 
-def test_who_has_told_the_missing_tail_is_found_by_asking() -> None:
-    """Words that a clean end left out convict, and are told by whom they were told to."""
+def test_a_missing_tail() -> None:
+    """The hedge transcribes words that are missing after a clean end, and is promoted."""
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()]), Recogniser("b")], tail=0.1)
     assert_promises(sim.run(within=3))
-    assert verdicts(sim) == [("a", "b", "promoted")]
+    assert outcomes(sim) == [("a", "b", "promoted")]
     assert [(e.provider, e.trigger) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
 
 
-def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
-    """Two connections are cut in a row at the end: the second had words to tell again, and told
-    none, so it is not believed that there are no more."""
+def test_a_hedge_that_loses_the_tail_as_well() -> None:
+    """A hedge that does not even repeat committed words proves nothing about the tail."""
     first = Recogniser("a", [LosesTail()], most=2, interims=False)
     second = Recogniser("b", [LosesTail()], endpointing=9.0, interims=False)
     words = speak(*sentence("one two three four five"))
@@ -481,8 +480,8 @@ def test_who_does_not_tell_what_was_told_is_no_witness() -> None:
     assert failed == [("b", "missing_tail"), ("a", "missing_tail")]
 
 
-def test_a_hedge_that_is_deaf_as_well_is_no_witness() -> None:
-    """It was sent words that were told before, and did not tell them: what follows is no noise."""
+def test_a_hedge_that_is_deaf_as_well() -> None:
+    """A hedge that does not even repeat committed words proves no noise."""
     first = Recogniser("a", [Stalls(after=2.6)], most=2)
     second = Recogniser("b", [Stalls(after=0.0)])
     words = speak(*sentence("one two three four five six seven"), ("eight", 6.0, 0.4))
@@ -492,7 +491,7 @@ def test_a_hedge_that_is_deaf_as_well_is_no_witness() -> None:
 
 
 def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
-    """A doubt whose deadline is over is not dropped because the user speaks on."""
+    """A hedge whose deadline is over is not closed because the user speaks on."""
     words = speak(*[(w, 1.6 if i else 0.6, 0.35) for i, w in enumerate(VOCABULARY[:8])])
     route = [
         Recogniser("a", [Stalls(1.5)], interims=False, flushes=False),
@@ -500,37 +499,37 @@ def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     ]
     sim = Simulation(words, route, tail=1.0).run(within=5)
     assert_promises(sim)
-    assert [v for who, _, v in verdicts(sim) if who == "a"] == ["promoted"]
+    assert [v for who, _, v in outcomes(sim) if who == "a"] == ["promoted"]
 
 
-# --- and the rest
+# --- beside a hedge
 
 
-def spoken_to() -> FailoverEngine:
-    """A second and a half of speech, and half a second of silence; one more opens a hedge."""
-    session = alone(2)
-    session.handle(StreamOpened(), 0.0)
-    session.handle(AudioPushed(RATE, RATE), 1.0)
-    session.handle(SpeechStarted(0), 1.0)
-    session.handle(AudioPushed(RATE, RATE), 2.0)
-    session.handle(SpeechEnded(int(1.5 * RATE)), 2.0)
-    return session
+def engine_after_speech() -> FailoverEngine:
+    """Return an engine after 1.5 s of speech and 0.5 s of silence; 1 s more opens a hedge."""
+    engine = alone(2)
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(AudioPushed(RATE, RATE), 1.0)
+    engine.handle(SpeechStarted(0), 1.0)
+    engine.handle(AudioPushed(RATE, RATE), 2.0)
+    engine.handle(SpeechEnded(int(1.5 * RATE)), 2.0)
+    return engine
 
 
-def test_options_of_a_doubted_provider() -> None:
-    """A suspect that is opened anew is doubted no more: its hedge is closed."""
-    session = spoken_to()
-    out = session.handle(AudioPushed(RATE, RATE), 4.0)
+def test_options_change_beside_a_hedge() -> None:
+    """A change of options opens the connection anew, and closes its hedge."""
+    engine = engine_after_speech()
+    out = engine.handle(AudioPushed(RATE, RATE), 4.0)
     assert [c for c in out if isinstance(c, OpenConnection)] == [
         OpenConnection(1, "b", 0, role=Role.HEDGE)
     ]
-    assert "HedgeController(hedge=1, scale=1.0)" in repr(session)
-    session.handle(OptionsChanged("a"), 4.1)
-    assert "HedgeController(hedge=None" in repr(session)
+    assert "HedgeController(Hedging, hedge=1, multiplier=1.0)" in repr(engine)
+    engine.handle(OptionsChanged("a"), 4.1)
+    assert "HedgeController(Watching, hedge=None" in repr(engine)
 
 
-def test_slow_finals_are_no_silence() -> None:
-    """A provider whose finals are 3 s late is asked about, answers, and is left when it may be."""
+def test_slow_finals() -> None:
+    """A provider whose finals are 3 s late loses no word, beside another that is as slow."""
     words = speak(*[(w, 4.0, 0.4) for w in VOCABULARY[:8]])
     route = [Recogniser("a", [Slow(3.2)], interims=False), Recogniser("b", latency=3.9)]
     policies = Policies(
@@ -540,8 +539,8 @@ def test_slow_finals_are_no_silence() -> None:
     assert_promises(sim)
 
 
-def test_a_hedge_tells_what_it_heard_in_its_order() -> None:
-    """All that a hedge held back comes when it has won, and nothing of the suspect after it."""
+def test_a_promoted_hedge_emits_its_transcripts_in_order() -> None:
+    """A promoted hedge emits all its transcripts, and the connection before it none any more."""
     words = speak(*sentence("one two three"), *sentence("four five six", before=0.5))
     late = Stalls(0.5, lasts=6.0)
     sim = Simulation(words, [Recogniser("a", [late]), Recogniser("b")], tail=4.0).run(within=5)
@@ -550,23 +549,23 @@ def test_a_hedge_tells_what_it_heard_in_its_order() -> None:
 
 
 def test_usage_of_a_hedge_is_passed_on() -> None:
-    """What a hedge is charged for reaches the consumer, though its text does not."""
-    session = spoken_to()
-    session.handle(AudioPushed(RATE, RATE), 4.0)
+    """Usage of a hedge reaches the consumer at once, its other events do not."""
+    engine = engine_after_speech()
+    engine.handle(AudioPushed(RATE, RATE), 4.0)
     source = object()
-    out = session.handle(ProviderEvent(1, TranscriptEvent(EventKind.USAGE, source=source)), 4.1)
+    out = engine.handle(ProviderEvent(1, TranscriptEvent(EventKind.USAGE, source=source)), 4.1)
     assert Emit(EventKind.USAGE, source=source) in out
-    out = session.handle(ProviderEvent(1, TranscriptEvent(EventKind.START)), 4.1)
+    out = engine.handle(ProviderEvent(1, TranscriptEvent(EventKind.START)), 4.1)
     assert not [c for c in out if isinstance(c, Emit)]
 
 
-def test_a_flood_of_a_hedge_is_bounded() -> None:
-    """Of what a hedge says before it is believed no more is kept than any provider says."""
-    session = spoken_to()
-    session.handle(AudioPushed(RATE // 2, RATE), 2.8)
-    session.handle(DeadlineReached(), 3.5)
+def test_events_of_a_hedge_are_bounded() -> None:
+    """No more than `MAX_HELD_EVENTS` events of a hedge are kept."""
+    engine = engine_after_speech()
+    engine.handle(AudioPushed(RATE // 2, RATE), 2.8)
+    engine.handle(DeadlineReached(), 3.5)
     for number in range(3 * MAX_HELD_EVENTS):
-        session.handle(ProviderEvent(1, TranscriptEvent(EventKind.INTERIM, f"word {number}")), 3.6)
-    hedge = session._pool.get(1)
+        engine.handle(ProviderEvent(1, TranscriptEvent(EventKind.INTERIM, f"word {number}")), 3.6)
+    hedge = engine._pool.get(1)
     assert hedge is not None
     assert len(hedge.held_events) == MAX_HELD_EVENTS

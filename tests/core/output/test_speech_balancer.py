@@ -3,28 +3,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.connections.connection import Connection, open_connection
-from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import Emit, EventKind, Role, TranscriptEvent
+from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.messages import Emit, EventKind, TranscriptEvent
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
-from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
-from resilient_stt.core.stalls.detector import StallDetector
-from resilient_stt.core.transcript.history import TranscriptHistory
+
+from ...support.connections import a_connection, ledger_of
 
 START, END = EventKind.START, EventKind.END
 
 
 def a_leg(number: int = 0, *, seam_open: bool = False) -> Connection:
-    policy, provider = ReplayPolicy(), ProviderTraits(name="a")
-    ledger = AudioLedger(policy, vad_enabled=True)
-
-    def watch(start: int) -> StallDetector:
-        return StallDetector(provider, FinalLatency(), WatchdogPolicy(), start)
-
-    connection = open_connection(
-        number, provider, Role.ACTIVE, 0.0, ledger, TranscriptHistory(policy), watch
-    )
+    connection = a_connection(ledger_of(0.0), number=number)
     connection.trimmer.open = seam_open
     return connection
 

@@ -1,0 +1,163 @@
+"""Interprets what one connection tells: on session time, and how far it had heard.
+
+Theory of operation
+===================
+
+Providers give times in seconds of the audio that their connection was sent. That audio begins in
+the middle of the session, and silence is missing in it; the `Timeline` of the sender undoes both.
+Times that cannot be true (behind the audio that was sent, not finite, going back) are left out, and
+the transcript counts as one without times.
+
+Each event is interpreted once, when it comes, because two answers depend on that moment: which
+times can be true, and how far the connection can have heard. Events of a connection that is not
+active are held and emitted later, but what they mean does not change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..messages import EventKind, TranscriptEvent, Word
+from ..policy import ProviderTraits
+from ..stalls.detector import StallDetector
+from ..stalls.interims import InterimTracker
+from ..transcript.overlap import Utterance, are_usable
+from .sender import AudioSender
+
+CLOCK_RESTART_GAP = 1.0
+"""Seconds before the end of the last FINAL at which words begin only if the clock of the connection
+has begun anew. Far more than word times of one connection ever overlap."""
+
+END_TOLERANCE = 0.5
+"""Seconds that a transcript may end behind the audio that was sent, and be believed: the same
+rounding of recognizers that `are_usable` allows for words."""
+
+
+class AudioExtent(NamedTuple):
+    """How far a connection can have heard the session when it told something, in samples."""
+
+    audio: int
+    """What it told can be about audio up to here."""
+    words: int
+    """The words of it were spoken before here: not later than when it first told them."""
+    skipped: tuple[Word, ...] = ()
+    """Words of its interim transcripts that come before this FINAL, and are missing in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreted:
+    """An event of a connection, and what it means for the session."""
+
+    event: TranscriptEvent
+    utterance: Utterance
+    """Its text and words on session time."""
+    extent: AudioExtent
+    is_duplicate: bool = False
+    """It repeats the last FINAL, and must be ignored."""
+    clock_restarted: bool = False
+    """Its times begin anew: the plugin has reconnected by itself. The connection is lost."""
+
+
+class EventInterpreter:
+    """Interprets the events of one connection in the order in which they come."""
+
+    def __init__(self, provider: ProviderTraits, stall_detector: StallDetector) -> None:
+        self._provider = provider
+        self._stall_detector = stall_detector
+        self._interims = InterimTracker(stall_detector.policy)
+        """Interim transcripts since the last FINAL with text."""
+        self._last_final_end = 0.0
+        """Where the last timed FINAL ends, in seconds of the connection's own audio."""
+        self._last_final_text = ""
+        self._last_interim = ("", 0)
+        """The last interim text since the last FINAL, and the cursor when it came."""
+        self._speech_announced = False
+        """Speech was announced since the last FINAL, and neither words nor its end were told."""
+        self.last_transcript_at: float | None = None
+        """When the last transcript came, with text or without. Usage and the start and end of
+        speech do not count: they are no sign that the recognizer works."""
+
+    def __repr__(self) -> str:
+        return f"EventInterpreter(last_final_end={self._last_final_end})"
+
+    def interpret(self, event: TranscriptEvent, sender: AudioSender, now: float) -> Interpreted:
+        """Interpret the next event, which came at `now`.
+
+        A duplicate, and the first event of a clock that has begun anew, leave no trace.
+        """
+        seconds_sent, cursor = sender.seconds_sent, sender.cursor
+        timed = are_usable(event.words, seconds_sent)
+        utterance = _on_session_time(event, sender, timed=timed)
+        is_final = event.kind is EventKind.FINAL
+        if timed:
+            words, last_end = event.words, self._last_final_end
+            # No connection hears the same audio twice
+            # (test_a_final_that_is_said_again_with_the_same_times_is_no_news).
+            if is_final and words[-1].end <= last_end and event.text == self._last_final_text:
+                return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
+            # LiveKit's plugins reconnect behind our back when their own options are changed. The
+            # audio that was in flight is gone, and the times begin at 0.
+            if words[0].start < last_end - CLOCK_RESTART_GAP:
+                extent = AudioExtent(cursor, cursor)
+                return Interpreted(event, utterance, extent, clock_restarted=True)
+            if is_final:
+                self._last_final_end, self._last_final_text = words[-1].end, event.text
+        if event.kind not in (EventKind.START, EventKind.END):
+            self.last_transcript_at = now
+        self._stall_detector.transcript_received(event, cursor, now)
+        return Interpreted(event, utterance, self._extent(event, utterance, cursor))
+
+    def unfinished_text_through(self, cursor: int) -> int | None:
+        """Return how far it had been sent audio when it told text that is not final yet.
+
+        `cursor`: how far it was sent audio by now, for speech that it has only announced. `None` if
+        its last FINAL covers everything that it told.
+        """
+        text, position = self._last_interim
+        if text:
+            return position
+        return cursor if self._speech_announced else None
+
+    def _extent(self, event: TranscriptEvent, utterance: Utterance, cursor: int) -> AudioExtent:
+        text, words_through = event.text.strip(), cursor
+        skipped: tuple[Word, ...] = ()
+        if event.kind in (EventKind.START, EventKind.FINAL, EventKind.END):
+            self._speech_announced = event.kind is EventKind.START
+        if event.kind is EventKind.INTERIM:
+            self._last_interim = text, cursor
+            restarted_at = self._interims.add_interim(utterance)
+            self._stall_detector.interims_restarted(restarted_at)
+        elif event.kind is EventKind.FINAL and text:
+            # An empty FINAL takes back no word that interim transcripts have told
+            # (schedule empty-final-behind-a-flushed-one).
+            interim_text, interim_cursor = self._last_interim
+            self._last_interim = "", 0
+            if text == interim_text:
+                # These words were told before, so they were spoken before that
+                # (schedule no-torn-word-where-nothing-was-told).
+                words_through = min(words_through, interim_cursor)
+            skipped = self._interims.take_skipped(utterance)
+        # A provider that decides itself when a turn ends may die in the middle of one, and its
+        # plugin passes the half off as whole: such a FINAL covers no more than its words
+        # (test_words_were_heard_when_they_were_first_said).
+        audio_through = words_through if self._provider.end_of_turn_timeout else cursor
+        return AudioExtent(audio_through, words_through, skipped)
+
+
+def _on_session_time(event: TranscriptEvent, sender: AudioSender, *, timed: bool) -> Utterance:
+    """Return the text on session time; times that cannot be true are left out."""
+    timeline = sender.timeline
+    if timeline is None:
+        return Utterance(event.text, language=event.language)
+    if timed:
+        words = tuple(
+            Word(word.text, timeline.start_of(word.start), timeline.end_of(word.end))
+            for word in event.words
+        )
+        return Utterance(event.text, words, words[0].start, words[-1].end, event.language)
+    start, end = event.start, event.end
+    if end is None or not 0 < end <= sender.seconds_sent + END_TOLERANCE:
+        return Utterance(event.text, language=event.language)
+    begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
+    return Utterance(event.text, (), begin, timeline.end_of(end), event.language)

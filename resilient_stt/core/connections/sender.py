@@ -1,0 +1,209 @@
+"""Sends the session's audio to one connection.
+
+Theory of operation
+===================
+
+`cursor` is the session sample up to which the connection was sent audio. `send` moves it towards
+the live edge, as far as the pace of the provider allows (a token bucket), and stops at three kinds
+of places on the way:
+
+* A flush mark of the user. The connection is flushed there, whatever its provider makes of that.
+* A pause, where speech that owes words has ended. A final is due there. Providers with slow
+  endpointing are flushed at pauses, so that the final comes early.
+* Silence that a replay leaves out, until the connection has caught up with the live edge. The
+  `Timeline` remembers what was left out, so that times can be put back on session time.
+
+At each place where a final becomes due, the stall detector is told up to where and since when.
+
+A recognizer that is sent audio faster than real time has not processed it at once. `processed_by`
+is when it has processed everything that it was sent, at the slowest rate that was ever measured.
+"""
+
+from __future__ import annotations
+
+from ..audio.ledger import AudioLedger
+from ..audio.pacing import TokenBucket
+from ..audio.timeline import Timeline
+from ..messages import EndInput, FlushConnection, SendAudio
+from ..policy import MIN_CHUNK, ProviderTraits
+from ..stalls.detector import StallDetector
+
+PROCESSING_RATE = 1.25
+"""Times real time at which a recognizer processes, at least, what it is sent faster (Deepgram 1.25,
+Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
+
+MAX_CHUNK = 0.2
+"""Seconds of audio that a replay sends at a time, at most: each piece costs a decision and a frame,
+and some services refuse messages of more than 25 kB."""
+
+LAST_WORD_MARGIN = 0.25
+"""Seconds before a pause within which the last word may have ended: local voice activity goes on
+0.15 s behind a word, and the pause is a little behind the voice."""
+
+
+class AudioSender:
+    """Sends audio to one connection, and knows what it was sent."""
+
+    def __init__(
+        self,
+        connection_id: int,
+        provider: ProviderTraits,
+        stall_detector: StallDetector,
+        ledger: AudioLedger,
+        start: int,
+        now: float,
+        *,
+        asks_at_pauses: bool,
+        flush_at_pauses: bool,
+    ) -> None:
+        """`start`: the session sample that is sent first.
+
+        `asks_at_pauses`: a final is due where speech ends; `flush_at_pauses`: by a flush.
+        """
+        self._id = connection_id
+        self._provider = provider
+        self._stall_detector = stall_detector
+        self._asks_at_pauses = asks_at_pauses
+        self._flush_at_pauses = flush_at_pauses
+        self._bucket = TokenBucket(provider.pace, now)
+        self._last_flush = ledger.watermark if ledger.end else -1
+        """The last flush mark that is done with: those before the watermark need not be repeated
+        (test_settled_flushes_are_not_repeated)."""
+        self._last_pause = start
+        """The last end of speech at which a final became due."""
+        self.timeline: Timeline | None = None
+        """Maps the connection's own time to session time; `None` until audio was sent."""
+        self.cursor = start
+        """The session sample up to which it was sent audio, or silence was left out."""
+        self.caught_up = start == ledger.end
+        """Whether it has reached the live edge once. From then on no silence is left out: a live
+        recognizer needs it to find the ends of sentences."""
+        self.processed_by = now
+        """When the provider has processed everything that it was sent."""
+        self.input_ended_at: float | None = None
+        """When it was told that no more audio comes."""
+
+    def __repr__(self) -> str:
+        return f"AudioSender(cursor={self.cursor}, caught_up={self.caught_up})"
+
+    @property
+    def seconds_sent(self) -> float:
+        """Seconds of audio that it was sent."""
+        return self.timeline.seconds if self.timeline else 0.0
+
+    @property
+    def silence_trimmed(self) -> float:
+        """Seconds of silence that were left out."""
+        return self.timeline.seconds_trimmed if self.timeline else 0.0
+
+    def backlog(self, now: float) -> float:
+        """Return the seconds that the provider may need for what it was sent already."""
+        return max(0.0, self.processed_by - now)
+
+    def processed_through(self, ledger: AudioLedger, now: float) -> int:
+        """Return the session sample up to which the provider has processed the audio, at least.
+
+        Counted in the connection's own audio, without the silence that was left out: a replay
+        sends several seconds of the session in one (schedule voice-heard-later-than-it-was-sent).
+        """
+        unprocessed = self.backlog(now) * PROCESSING_RATE
+        if not (unprocessed and self.timeline):
+            return self.cursor
+        return ledger.samples(self.timeline.end_of(max(0.0, self.seconds_sent - unprocessed)))
+
+    def next_send_at(self, ledger: AudioLedger) -> float | None:
+        """Return when the pace allows the next piece of waiting audio; `None` if none waits."""
+        waiting = ledger.end - self.cursor
+        if waiting <= 0:
+            return None
+        return self._bucket.available_at(min(waiting, _min_chunk(ledger)) / ledger.rate)
+
+    def send(self, ledger: AudioLedger, now: float) -> list[SendAudio | FlushConnection]:
+        """Return the audio that the pace allows now, with flushes at their places."""
+        commands = []
+        while (command := self._next_command(ledger, now)) is not None:
+            commands.append(command)
+        return commands
+
+    def end_input(self, ledger: AudioLedger, now: float) -> EndInput:
+        """End the connection's input, which asks for the last final."""
+        self.input_ended_at = now
+        self._expect_final(self.cursor, ledger, now, flushed=True)
+        return EndInput(self._id)
+
+    # -- inside
+
+    def _next_command(self, ledger: AudioLedger, now: float) -> SendAudio | FlushConnection | None:
+        while True:
+            flush = ledger.next_flush(self._last_flush)
+            pause = self._next_pause(ledger)
+            until = min(place for place in (ledger.end, flush, pause) if place is not None)
+            self.cursor = max(self.cursor, ledger.start)  # audio that left the window is gone
+            if not self.caught_up:
+                trim_from, trim_to = ledger.next_trim(self.cursor)
+                if trim_from <= self.cursor:
+                    self.cursor = max(self.cursor, min(trim_to, until))
+                else:
+                    until = min(until, trim_from)
+            if flush is not None and flush <= self.cursor:
+                self._last_flush = flush
+                # Every provider is sent the flush, but not every one answers it
+                # (test_a_flush_asks_only_whom_it_moves).
+                if self._provider.manual_flush:
+                    self._expect_final(flush, ledger, now, flushed=True)
+                return FlushConnection(self._id)
+            if pause is None or pause > self.cursor:
+                return self._send_audio(ledger, until, now)
+            self._last_pause = pause
+            self._expect_final(pause, ledger, now, flushed=self._flush_at_pauses)
+            if self._flush_at_pauses:
+                return FlushConnection(self._id)
+
+    def _next_pause(self, ledger: AudioLedger) -> int | None:
+        """Return the next place where a final becomes due because speech has ended there."""
+        if not self._asks_at_pauses:
+            return None
+        # A replay shortens pauses, so that a provider that finds them itself may not. Where it
+        # gives interim transcripts, a missing final shows all the same
+        # (test_live_speech_is_asked_for_where_it_ends).
+        finds_pauses = self.caught_up or self._flush_at_pauses or self._provider.interim_results
+        return ledger.next_pause(self._last_pause) if finds_pauses else None
+
+    def _expect_final(
+        self, through: int, ledger: AudioLedger, now: float, *, flushed: bool
+    ) -> None:
+        if not ledger.has_pending_speech_before(through):
+            return  # nobody spoke since the last final: there is nothing to tell
+        processed_at = max(now, self.processed_by)
+        sent_ago = ledger.seconds(self.cursor - through)
+        last_word_end = through - ledger.samples(LAST_WORD_MARGIN)
+        self._stall_detector.expect_final(
+            through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
+        )
+
+    def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
+        waiting = until - self.cursor
+        least = min(waiting, _min_chunk(ledger))
+        # A live frame is sent whole: cutting it would only delay its rest.
+        most = waiting if self.caught_up else min(waiting, max(least, ledger.samples(MAX_CHUNK)))
+        count = min(self._bucket.available(now, ledger.rate), most)
+        if not least or count < least:
+            return None
+        start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate
+        if self.timeline is None:
+            self.timeline = Timeline(ledger.rate)
+        self.timeline.append(start, end)
+        self._bucket.take(seconds)
+        self.cursor = end
+        self.processed_by = max(self.processed_by, now) + seconds / PROCESSING_RATE
+        self._stall_detector.audio_sent(ledger, end, self.processed_by)
+        return SendAudio(self._id, start, end)
+
+
+def _min_chunk(ledger: AudioLedger) -> int:
+    """Return the samples that are sent at a time, at least; no more than any burst holds.
+
+    One at any rate: below 20 Hz a chunk would hold none
+    (test_a_replay_of_hardly_any_samples_goes_on).
+    """
+    return max(1, int(MIN_CHUNK * ledger.rate))

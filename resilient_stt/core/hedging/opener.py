@@ -1,0 +1,97 @@
+"""Which provider is asked as a hedge, and whether one more hedge may be opened now."""
+
+from __future__ import annotations
+
+import math
+
+from ..connections.connection import Connection
+from ..connections.pool import ConnectionPool
+from ..messages import Role
+from ..policy import Policies, ProviderTraits
+from ..routing.selector import ProviderSelector
+from .budget import HedgeBudget
+
+
+class HedgeOpener:
+    """Opens the hedges of one stream. It outlives every suspicion."""
+
+    def __init__(
+        self,
+        *,
+        pool: ConnectionPool,
+        selector: ProviderSelector,
+        policies: Policies,
+        budget: HedgeBudget,
+    ) -> None:
+        """`budget`: shared by all streams."""
+        self._pool = pool
+        self._selector = selector
+        self._min_interval = policies.watchdog.min_hedge_interval
+        self._budget = budget
+        self._last_opened_at = -math.inf
+        self._last_chances = policies.retry.reconnect_budget
+        """How many more hedges may be retried because there will be no later chance to ask.
+
+        Without a bound, a provider that accepts and drops connections would be asked for ever.
+        """
+
+    def __repr__(self) -> str:
+        return f"HedgeOpener(last_chances={self._last_chances})"
+
+    def within_budget(self, now: float) -> bool:
+        """Return whether the cap on hedged audio allows another hedge.
+
+        Once the cap is reached, a stream may still hedge once in `min_hedge_interval`, so that a
+        dead provider is noticed (test_a_deaf_provider_is_noticed_without_a_budget).
+        """
+        return now >= self._last_opened_at + self._min_interval or self._budget.allows(now)
+
+    def open(
+        self, active: Connection, hedged_providers: set[str], now: float, *, due: bool
+    ) -> Connection | None:
+        """Open a hedge on the best provider that is not in `hedged_providers`, and add it there.
+
+        `due`: the stall deadline is over. Returns `None` if no provider can be asked.
+        """
+        provider = self._candidate(active, hedged_providers, now, due=due)
+        if provider is None:
+            return None
+        self._last_opened_at = now
+        hedged_providers.add(provider.name)
+        return self._pool.open(provider, Role.HEDGE, now)
+
+    def _candidate(
+        self, active: Connection, hedged_providers: set[str], now: float, *, due: bool
+    ) -> ProviderTraits | None:
+        # Before the deadline a hedge is only a precaution: it must not bother a provider that is
+        # recovering. After it, any provider is better than none.
+        provider = self._selector.hedge_candidate(
+            active.traits, hedged_providers, now, healthy=not due
+        )
+        if provider is not None:
+            return provider
+        # A second connection to the same provider shows whether the first connection is deaf, but
+        # not whether the provider is. That is why another provider comes first.
+        if due and active.traits.name not in hedged_providers:
+            return active.traits
+        return None
+
+    def spend_retry(self, name: str, now: float, *, had_words: bool, last_chance: bool) -> bool:
+        """Spend a retry of a provider whose hedge failed. Returns whether there was one to spend.
+
+        `had_words`: the hedge had transcribed words, which are lost with its connection (schedule
+        hedge-drops-after-it-told). `last_chance`: no later hedge will be opened for this speech.
+        """
+        if (had_words or last_chance) and self._selector.may_reconnect(name, now):
+            self._selector.spend_reconnect(name)
+            return True
+        if not last_chance:
+            return False
+        # Even a provider whose breaker is open is worth a try when the words would be lost
+        # otherwise (schedules hedge-told-and-broke-for-good, others-that-could-not-be-opened).
+        self._last_chances -= 1
+        return self._last_chances >= 0
+
+    def charge(self, hedge: Connection, now: float) -> None:
+        """Count the audio of a hedge that found nothing wrong, or failed, against the budget."""
+        self._budget.record_hedged(hedge.seconds_sent, now)

@@ -1,0 +1,186 @@
+"""Moves the watermark: decides which audio is finished with.
+
+Theory of operation
+===================
+
+Audio before the watermark is committed: its words were emitted, or there were none. It is not sent
+to a new connection again, but for the words around the watermark. So committing too little costs
+a repetition, which the trimmer removes; committing too much loses words.
+
+The evidence for a commit, best first:
+
+1. A FINAL with times commits up to its end, but no further than its connection was sent audio.
+2. A FINAL without times commits the speech that had ended when it was told. Whether it told all of
+   that shows only later, so that it is kept as a claim (`Connection.untimed_finals`) until the
+   connection has been sent enough audio behind it (`commit_silence`).
+3. Silence by local voice activity, which the active connection has processed.
+
+A hedge that hears no words either is the fourth; `HedgeController` commits by that itself.
+"""
+
+from __future__ import annotations
+
+from ..audio.ledger import AudioLedger
+from ..connections.connection import Connection
+from ..connections.interpreter import Interpreted
+from ..connections.pool import ConnectionPool
+from ..policy import ReplayPolicy
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
+
+VAD_PADDING = 0.15
+"""Seconds that local voice activity may go on behind the last word."""
+
+
+class Committer:
+    """Commits audio on the evidence of finals and silence."""
+
+    def __init__(
+        self,
+        *,
+        pool: ConnectionPool,
+        ledger: AudioLedger,
+        history: TranscriptHistory,
+        policy: ReplayPolicy,
+    ) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._history = history
+        self._policy = policy
+
+    def __repr__(self) -> str:
+        return f"Committer(watermark={self._ledger.watermark})"
+
+    def commit_final(
+        self, connection: Connection, final: Interpreted, new_words: Utterance | None, now: float
+    ) -> None:
+        """Commit what a FINAL of the active connection tells.
+
+        `new_words`: what of it is emitted; `None` if it only repeats what is committed.
+        """
+        repeats_committed = self._record(connection, final, new_words)
+        if not final.utterance.text.strip():
+            return  # an empty FINAL is no evidence for silence: the recognizer may be deaf
+        if final.utterance.end is None:
+            self._claim(
+                connection,
+                final.extent.audio,
+                now,
+                repeats_committed=repeats_committed,
+                has_new_words=new_words is not None,
+            )
+        else:
+            self._commit_timed(final, final.utterance.end)
+        self._pool.audio_covered(connection)
+
+    def commit_held_final(
+        self, connection: Connection, final: Interpreted, new_words: Utterance
+    ) -> None:
+        """Commit a FINAL that was held back and is emitted after all.
+
+        Its connection may be closed by now, and others have been sent the same audio.
+        """
+        self._record(connection, final, new_words)
+        # Without times nothing is committed: the connection that serves now was sent the audio from
+        # its start on, and commits it with its own words.
+        if final.utterance.end is not None:
+            self._commit_timed(final, final.utterance.end)
+        self._pool.audio_covered(connection)
+        for other in self._pool:
+            if other is not connection:  # its own text never repeats another connection's
+                self._pool.reset_trimmer(other)
+
+    def commit_silence(self, active: Connection | None, now: float) -> None:
+        """Commit what needs no words, as far as the active connection has processed the audio."""
+        ledger, processed_through = self._ledger, 0
+        if active is not None:
+            processed_through = active.processed_through(ledger, now)
+            past = processed_through - ledger.samples(self._policy.commit_grace)
+            if active.finished:  # it tells nothing more, and nothing has to be waited for
+                past = active.cursor
+            self.commit_untimed_finals(active, past)
+            self._pool.audio_covered(active)
+        ledger.commit_silence(processed_through)
+
+    # -- inside
+
+    def _record(
+        self, connection: Connection, final: Interpreted, new_words: Utterance | None
+    ) -> bool:
+        """Record the words of a FINAL. Returns whether it begins with committed ones."""
+        if new_words is not None:
+            self._history.record(new_words, self._ledger.seconds(final.extent.words))
+        return connection.trimmer.observe_final(final.utterance, new_words)
+
+    def _commit_timed(self, final: Interpreted, end: float) -> None:
+        # The clocks of recognizers run ahead: no FINAL is about audio that was not sent.
+        self._ledger.commit(min(self._ledger.samples(end), final.extent.audio))
+
+    def _claim(
+        self,
+        connection: Connection,
+        through: int,
+        now: float,
+        *,
+        repeats_committed: bool,
+        has_new_words: bool,
+    ) -> None:
+        """Note how far a FINAL without times reaches, and commit what it covers for certain."""
+        ledger = self._ledger
+        ends_turn = connection.traits.end_of_turn_timeout > 0
+        first_pending = ledger.first_pending()
+        # A FINAL that answers a flush ends there: what follows in one breath is not in it
+        # (schedule flushed-final-claims-what-follows).
+        if (flushed := connection.stall_detector.flushed_through) is not None:
+            through = min(through, flushed)
+        processed_through = min(through, connection.processed_through(ledger, now))
+        # A provider may tell several segments in one FINAL, but none takes this long to come.
+        reach = ledger.samples(self._policy.untimed_final_reach)
+        ledger.commit(ledger.last_speech_end(processed_through - reach))
+        # A FINAL that begins with committed words is about the voice around the watermark, and
+        # covers the rest of it at most (schedules retold-final-claims-the-next,
+        # retold-final-beside-noise). If there is no rest, its new words may be of the next segment;
+        # at the end of a turn they are (new-words-behind-retold-ones).
+        remainder_end = ledger.remainder_end()
+        reaches_on = has_new_words and (ends_turn or remainder_end == ledger.watermark)
+        if repeats_committed and not reaches_on:
+            through = min(through, remainder_end)
+        # What the commit above has used up needs no claim; a turn may cover more segments.
+        if ends_turn or ledger.first_pending() is first_pending:
+            connection.untimed_finals.append(through)
+
+    def commit_untimed_finals(self, connection: Connection, past: int) -> None:
+        """Commit the segments that finals without times cover, of the audio before `past`.
+
+        Each covers the first pending segment that had ended when it was told, or all of them if it
+        ends a turn. A provider may tell a segment in several finals, or die with half of one told;
+        so the connection must have processed well past the segment, and be alive
+        (schedule claim-on-the-next-sentence).
+        """
+        ledger, claims = self._ledger, connection.untimed_finals
+        while claims:
+            claim, segment = claims[0], ledger.first_pending()
+            if segment is not None and segment.start < claim:
+                end = segment.end
+                if end is None and self._pool.input_ended:
+                    end = ledger.end
+                if end is None or end > past:
+                    return
+                if end <= claim + ledger.samples(VAD_PADDING) and not self._has_begun_within(
+                    connection, end
+                ):
+                    ledger.commit(end)
+                    if connection.traits.end_of_turn_timeout:
+                        continue
+            claims.popleft()
+
+    def _has_begun_within(self, connection: Connection, segment_end: int) -> bool:
+        """Return whether text that is not final yet may be about a segment that ends there.
+
+        It is about the last voice that the connection had been sent when it told it (schedules
+        interim-behind-a-flushed-final, interim-behind-a-retold-final).
+        """
+        through = connection.interpreter.unfinished_text_through(connection.cursor)
+        if through is None:
+            return False
+        return not self._ledger.voiced_samples(segment_end, through)

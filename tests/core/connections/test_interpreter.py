@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.connections.interpreter import AudioExtent
+from resilient_stt.core.messages import EventKind, TranscriptEvent, Word
+from resilient_stt.core.policy import Pace, ProviderTraits
+from resilient_stt.core.transcript.overlap import Utterance
+
+from ...support.connections import a_connection, ledger_of, opened
+
+FINAL = EventKind.FINAL
+
+
+def utterance(connection: Connection, event: TranscriptEvent) -> Utterance:
+    return connection.interpret(event, 11.0).utterance
+
+
+def extent(connection: Connection, event: TranscriptEvent) -> AudioExtent:
+    return connection.interpret(event, 11.0).extent
+
+
+def test_what_it_says_is_put_on_session_time() -> None:
+    """Words, or the times of the whole, are moved to where the audio was; cuts are put back."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
+    words = (Word("a", 0.15, 1.15), Word("b", 1.45, 2.45))
+    assert utterance(connection, TranscriptEvent(FINAL, "a b", words, language="en")) == Utterance(
+        "a b", (Word("a", 1.0, 2.0), Word("b", 4.0, 5.0)), 1.0, 5.0, "en"
+    )
+    assert utterance(connection, TranscriptEvent(FINAL, "a b", (), 0.15, 2.45)) == Utterance(
+        "a b", (), 1.0, 5.0
+    )
+
+
+@pytest.mark.parametrize("start", [None, math.nan, -1.0, 3.0])
+def test_a_start_that_cannot_be(start: float | None) -> None:
+    """An end counts also where the start cannot be."""
+    ledger = ledger_of(2.0, (0.0, 2.0))
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
+    assert utterance(connection, TranscriptEvent(FINAL, "a", (), start, 2.0)) == Utterance(
+        "a", (), None, 2.0
+    )
+
+
+@pytest.mark.parametrize("end", [None, math.nan, math.inf, 0.0, -1.0, 2.6])
+def test_an_end_that_cannot_be(end: float | None) -> None:
+    """Without an end that can be, a final has no times."""
+    ledger = ledger_of(2.0, (0.0, 2.0))
+    connection = a_connection(ledger)
+    assert utterance(connection, TranscriptEvent(FINAL, "a", (), 0.5, end)) == Utterance("a")
+    connection.sender.send(ledger, 10.0)
+    assert utterance(connection, TranscriptEvent(FINAL, "a", (), 0.5, end)) == Utterance("a")
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_words_were_heard_when_they_were_first_said(turns: bool) -> None:
+    """A final with an interim's words was heard no further; one with others may have been."""
+    provider = ProviderTraits(name="a", pace=Pace(), end_of_turn_timeout=float(turns))
+    connection = opened(provider, ledger_of(1.0))
+    for final, expected in (("so", 100), ("so it", 300)):
+        connection.sender.cursor = 100
+        assert extent(connection, TranscriptEvent(EventKind.INTERIM, "so")) == AudioExtent(100, 100)
+        connection.sender.cursor = 300
+        heard = extent(connection, TranscriptEvent(FINAL, final))
+        assert heard == AudioExtent(expected if turns else 300, expected)
+    assert extent(connection, TranscriptEvent(FINAL, "so")) == AudioExtent(300, 300)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from resilient_stt.core.audio.ledger import AudioLedger
+from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.messages import EndInput, FlushConnection, Role, SendAudio
+from resilient_stt.core.policy import ProviderTraits
+
+from ...support.connections import POLICY, RATE, a_connection, expected, ledger_of, opened
+
+
+def spans(
+    connection: Connection, ledger: AudioLedger, now: float = 10.0
+) -> list[tuple[float, float]]:
+    return [
+        (c.start / RATE, c.end / RATE)
+        for c in connection.sender.send(ledger, now)
+        if isinstance(c, SendAudio)
+    ]
+
+
+def test_a_replay_is_sent_at_its_pace() -> None:
+    """A replay gets the burst at once, then a multiple of real time, piece by piece."""
+    ledger = ledger_of(8.0, (0.0, 8.0))
+    connection = a_connection(ledger)
+    assert spans(connection, ledger)[-1][1] == 5.0
+    assert connection.sender.next_send_at(ledger) == pytest.approx(10.025)
+    assert spans(connection, ledger, 10.02) == []
+    assert spans(connection, ledger, 11.0)[-1][1] == 7.0
+    assert spans(connection, ledger, 20.0)[-1][1] == 8.0
+    assert connection.sender.next_send_at(ledger) is None
+    assert (connection.seconds_sent, connection.sender.silence_trimmed) == (8.0, 0.0)
+
+
+def test_a_replay_is_sent_in_pieces_that_any_service_takes() -> None:
+    """However much may be sent at once, a piece is short, and a live frame is whole."""
+    ledger = ledger_of(4.0, vad_enabled=False)
+    connection = a_connection(ledger)
+    assert {round(end - start, 2) for start, end in spans(connection, ledger)} == {0.2}
+    connection.sender.caught_up = True
+    ledger.push(RATE // 2, RATE)
+    assert spans(connection, ledger) == [(4.0, 4.5)]
+
+
+def test_a_replay_of_hardly_any_samples_goes_on() -> None:
+    """However low the rate, a piece holds a sample."""
+    ledger = AudioLedger(POLICY, vad_enabled=False)
+    ledger.push(4, 1)
+    connection = a_connection(ledger)
+    assert [
+        (c.start, c.end) for c in connection.sender.send(ledger, 10.0) if isinstance(c, SendAudio)
+    ][-1] == (
+        3,
+        4,
+    )
+
+
+def test_backlog() -> None:
+    """What a leg was sent faster than a provider hears is still before it."""
+    ledger = ledger_of(4.0, (0.0, 4.0))
+    connection = a_connection(ledger)
+    assert (
+        connection.backlog(10.0)
+        == connection.seconds_sent
+        == connection.sender.silence_trimmed
+        == 0.0
+    )
+    connection.sender.send(ledger, 10.0)
+    assert connection.backlog(11.0) == pytest.approx(4.0 / 1.25 - 1.0)
+    assert connection.backlog(15.0) == 0.0
+
+
+def test_silence_is_cut_only_in_a_replay() -> None:
+    """Long silence is left out until a leg has caught up, and never after."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+    connection = a_connection(ledger)
+    sent = spans(connection, ledger)
+    gaps = [(a[1], b[0]) for a, b in itertools.pairwise(sent) if a[1] != b[0]]
+    assert sent[0][0] == 0.85
+    assert gaps == [(2.15, 3.85), (5.15, 5.5)]
+    assert connection.sender.silence_trimmed == pytest.approx(2.05)
+    connection.sender.caught_up = True
+    ledger.push(3 * RATE, RATE)
+    assert spans(connection, ledger) == [(6.0, 7.9)]
+
+
+def test_flushes_are_sent_at_their_places() -> None:
+    """A flush divides the audio before it from the audio after it, once."""
+    ledger = ledger_of(1.0, (0.0, 1.0))
+    ledger.add_flush()
+    ledger.push(RATE, RATE)
+    connection = a_connection(ledger)
+    commands = connection.sender.send(ledger, 10.0)
+    at = commands.index(FlushConnection(0))
+    assert commands.count(FlushConnection(0)) == 1
+    assert commands[at - 1] == SendAudio(0, 80, 100)
+    assert commands[at + 1] == SendAudio(0, 100, 115)  # where silence is left out
+
+
+def test_a_flush_in_silence_that_is_cut() -> None:
+    """A flush is sent also where the silence around it is left out."""
+    ledger = ledger_of(3.0, (0.0, 1.0))
+    ledger.add_flush()
+    ledger.push(3 * RATE, RATE)
+    connection = a_connection(ledger)
+    commands = connection.sender.send(ledger, 10.0)
+    assert commands[commands.index(FlushConnection(0)) - 1] == SendAudio(0, 100, 115)
+
+
+def test_settled_flushes_are_not_repeated() -> None:
+    """A flush whose audio is settled is not given to a new leg."""
+    ledger = ledger_of(2.0, (0.0, 1.9))
+    ledger.add_flush()
+    ledger.push(RATE, RATE)
+    ledger.commit(2 * RATE)
+    assert FlushConnection(0) not in a_connection(ledger).sender.send(ledger, 10.0)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
+    """A provider that would wait long is flushed at each end of speech that owes words, once."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (4.5, 5.0))
+    connection = a_connection(ledger, flush_at_pauses=late)
+    commands = connection.sender.send(ledger, 10.0)
+    before = [commands[i - 1] for i, c in enumerate(commands) if isinstance(c, FlushConnection)]
+    ends = [c.end / RATE for c in before if isinstance(c, SendAudio)]
+    assert ends == ([2.1, 3.15, 5.15] if late else [])
+    assert expected(connection) == ([(2.1, True), (3.15, True), (5.15, True)] if late else [])
+    assert connection.sender.send(ledger, 20.0) == []
+
+
+def test_live_speech_is_asked_for_where_it_ends() -> None:
+    """A leg that has caught up owes a final at each end of speech; one that replays may not: its
+    pauses are cut too short to be heard."""
+    for caught_up in (True, False):
+        ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
+        connection = a_connection(ledger)
+        connection.sender.caught_up = caught_up
+        for now in (10.0, 20.0):
+            connection.sender.send(ledger, now)
+        assert expected(connection) == ([(2.15, False), (5.15, False)] if caught_up else [])
+
+
+def test_a_probe_is_not_flushed_where_speech_ends() -> None:
+    """A shadow is asked for its one final by whoever judges it."""
+    ledger = ledger_of(6.0, (1.0, 2.0))
+    provider = ProviderTraits(name="a", manual_flush=True)
+    connection = opened(provider, ledger, Role.PROBE, flush_at_pauses=True)
+    assert FlushConnection(0) not in connection.sender.send(ledger, 10.0)
+    assert expected(connection) == []
+
+
+def test_a_flush_asks_only_whom_it_moves() -> None:
+    """A flush is given to every provider, but only one that answers flushes owes a final for it."""
+    for flushes in (True, False):
+        ledger = ledger_of(2.0)
+        ledger.speech_started(0)
+        ledger.add_flush()
+        connection = opened(ProviderTraits(name="a", manual_flush=flushes), ledger)
+        assert FlushConnection(0) in connection.sender.send(ledger, 10.0)
+        assert expected(connection) == ([(2.0, True)] if flushes else [])
+
+
+def test_the_end_of_input_asks_for_the_last_final() -> None:
+    """A leg that was told the end owes what it was sent."""
+    ledger = ledger_of(2.0)
+    ledger.speech_started(0)
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
+    assert connection.sender.end_input(ledger, 10.0) == EndInput(0)
+    assert connection.input_ended_at == 10.0
+    assert expected(connection) == [(2.0, True)]
+
+
+def test_what_fell_out_of_the_window_is_not_sent() -> None:
+    """A leg that is so far behind that its audio is gone goes on with what is left."""
+    ledger = ledger_of(1.0, (0.0, 1.0))
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
+    ledger.push(21 * RATE, RATE)
+    connection.sender.caught_up = True
+    assert spans(connection, ledger) == [(2.0, 6.0)]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from resilient_stt.core.audio.ledger import AudioLedger
+from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.connections.interpreter import AudioExtent, Interpreted
+from resilient_stt.core.connections.pool import ConnectionPool
+from resilient_stt.core.messages import EventKind, TranscriptEvent
+from resilient_stt.core.output.committer import Committer
+from resilient_stt.core.transcript.history import TranscriptHistory
+from resilient_stt.core.transcript.overlap import Utterance
+
+from ...support.connections import POLICY, RATE, a_connection, ledger_of
+from ...support.pools import pool_of
+
+
+def committer_of(ledger: AudioLedger, pool: ConnectionPool | None = None) -> Committer:
+    return Committer(
+        pool=pool or pool_of(ledger),
+        ledger=ledger,
+        history=TranscriptHistory(POLICY),
+        policy=POLICY,
+    )
+
+
+def final(text: str, end: float | None, through: float) -> Interpreted:
+    """Return a FINAL that ends at `end`, from a connection that was sent audio up to `through`."""
+    position = round(through * RATE)
+    return Interpreted(
+        TranscriptEvent(EventKind.FINAL, text),
+        Utterance(text, end=end),
+        AudioExtent(position, position),
+    )
+
+
+def commit(ledger: AudioLedger, told: Interpreted) -> Connection:
+    """Commit a FINAL that is all new; returns its connection."""
+    connection = a_connection(ledger, burst=100.0)
+    connection.sender.send(ledger, 10.0)
+    committer_of(ledger).commit_final(connection, told, told.utterance, 99.0)
+    return connection
+
+
+@pytest.mark.parametrize(("end", "through", "watermark"), [(2.0, 5.0, 2.0), (4.0, 3.0, 3.0)])
+def test_a_timed_final_commits_up_to_its_end(end: float, through: float, watermark: float) -> None:
+    """A final with times commits up to its end, but not audio that its connection was not sent."""
+    ledger = ledger_of(6.0, (1.0, 5.0))
+    commit(ledger, final("one", end, through))
+    assert ledger.watermark == watermark * RATE
+
+
+def test_an_empty_final_commits_nothing() -> None:
+    """A final without text is no evidence for silence."""
+    ledger = ledger_of(6.0, (1.0, 5.0))
+    connection = commit(ledger, final("", 4.0, 6.0))
+    assert (ledger.watermark, list(connection.untimed_finals)) == (0, [])
+
+
+def test_an_untimed_final_waits() -> None:
+    """A final without times commits nothing at once: it may have told half of a segment."""
+    ledger = ledger_of(6.0, (1.0, 2.0))
+    connection = commit(ledger, final("one", None, 3.0))
+    assert (ledger.watermark, list(connection.untimed_finals)) == (0, [3 * RATE])
+
+
+def test_an_untimed_final_long_after_a_segment_commits_it() -> None:
+    """No final comes as late as `untimed_final_reach` after the segment that it is about."""
+    ledger = ledger_of(15.0, (1.0, 2.0))
+    connection = commit(ledger, final("one", None, 9.0))
+    assert ledger.watermark == 2 * RATE
+    assert list(connection.untimed_finals) == []
+
+
+def test_silence_is_committed_as_far_as_it_was_processed() -> None:
+    """Silence needs no words, once the active connection has processed the audio behind it."""
+    ledger = ledger_of(8.0)
+    connection = a_connection(ledger, burst=100.0)
+    committer = committer_of(ledger)
+    committer.commit_silence(None, 99.0)
+    assert ledger.watermark == 0
+    connection.sender.cursor = 8 * RATE
+    committer.commit_silence(connection, 99.0)
+    assert ledger.watermark == round((8.0 - POLICY.commit_grace) * RATE)
+
+
+@pytest.mark.parametrize(
+    ("claim", "heard", "watermark"),
+    [
+        (2.5, 4.0, 2.0),
+        (2.5, 1.9, 0.0),
+        (1.5, 4.0, 0.0),
+        (0.5, 4.0, 0.0),
+    ],
+)
+def test_an_untimed_final_commits_the_segment_before_it(
+    claim: float, heard: float, watermark: float
+) -> None:
+    """An untimed final commits a segment that had ended when it was told, once audio behind it was
+    processed."""
+    ledger = ledger_of(6.0, (1.0, 2.0))
+    connection, committer = a_connection(ledger), committer_of(ledger)
+    connection.untimed_finals.append(round(claim * RATE))
+    committer.commit_untimed_finals(connection, round(heard * RATE))
+    assert ledger.watermark == watermark * RATE
+    assert len(connection.untimed_finals) == (heard < 2.0)
+
+
+def test_each_untimed_final_commits_one_segment() -> None:
+    """Two segments take two finals."""
+    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0))
+    connection, committer = a_connection(ledger), committer_of(ledger)
+    connection.untimed_finals.append(5 * RATE)
+    committer.commit_untimed_finals(connection, 9 * RATE)
+    assert ledger.watermark == 2 * RATE
+    connection.untimed_finals.append(5 * RATE)
+    committer.commit_untimed_finals(connection, 9 * RATE)
+    assert ledger.watermark == 4 * RATE
+
+
+def test_untimed_finals_are_bounded() -> None:
+    """Untimed finals in speech without an end do not pile up."""
+    connection = a_connection(ledger_of(3.0))
+    connection.untimed_finals.extend(range(10_000))
+    assert len(connection.untimed_finals) < 100
+
+
+def test_an_untimed_final_in_speech_that_is_not_over() -> None:
+    """Speech that lasts ends with the input, and is committed then."""
+    ledger = ledger_of(3.0)
+    ledger.speech_started(RATE)
+    pool = pool_of(ledger)
+    connection, committer = a_connection(ledger), committer_of(ledger, pool)
+    connection.untimed_finals.append(3 * RATE)
+    committer.commit_untimed_finals(connection, 3 * RATE)
+    assert ledger.watermark == 0
+    pool.end_input()
+    committer.commit_untimed_finals(connection, 3 * RATE)
+    assert ledger.watermark == 3 * RATE

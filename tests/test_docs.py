@@ -1,0 +1,155 @@
+"""What the documentation names exists: files, functions, policies' fields, events, links."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from resilient_stt import Event, Policies
+from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal, BreakerState
+
+from .support.scripts import ROOT
+
+DOCS = [
+    ROOT / name
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+    if (ROOT / name).exists()
+] + sorted((ROOT / "docs").glob("*.md"))
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+
+REFERENCE = re.compile(r"([\w./-]+\.py)(?:: ([A-Za-z_][\w.]*))?")
+"""`core/engine.py`, or `core/engine.py: FailoverEngine.handle`."""
+
+
+def spans(doc: Path) -> Iterator[str]:
+    """The inline code of a page, each piece on one line; code blocks are left out."""
+    text = re.sub(r"^ *```.*?^ *```", "", doc.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for span in re.findall(r"`([^`]+)`", text):
+        yield re.sub(r"\s+", " ", span)
+
+
+def found(path: str) -> Path | None:
+    """A file or folder by its path in the repository or in the package."""
+    return next((p for p in (ROOT / path, ROOT / "resilient_stt" / path) if p.exists()), None)
+
+
+@cache
+def names(file: Path) -> set[str]:
+    """Everything that a module defines: `function`, `CONSTANT`, `Class`, `Class.member`."""
+    return set(_defined(ast.parse(file.read_text(encoding="utf-8")).body, ""))
+
+
+def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield prefix + name
+                yield from _defined(node.body, f"{prefix}{name}.")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield prefix + name
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield prefix + name
+            case ast.Assign(targets=targets):
+                yield from (prefix + t.id for t in targets if isinstance(t, ast.Name))
+
+
+@each_doc
+def test_every_file_and_function_exists(doc: Path) -> None:
+    """A page names no Python file and no function or class in it that was moved or renamed."""
+    wrong = []
+    for span in spans(doc):
+        if not (match := REFERENCE.fullmatch(span)):
+            continue
+        path, name = match.groups()
+        file = found(path)
+        if file is None or (name and name not in names(file)):
+            wrong.append(span)
+    assert not wrong
+
+
+@each_doc
+def test_every_field_of_a_policy_exists(doc: Path) -> None:
+    """`WatchdogPolicy.hedging` and `watchdog.hedging` are fields with those names."""
+    sections = {f.name: set(_fields(f.name)) for f in dataclasses.fields(Policies)}
+    classes = {f"{name.capitalize()}Policy": known for name, known in sections.items()}
+    wrong = [
+        span
+        for span in spans(doc)
+        if (match := re.match(r"(\w+)\.(\w+)", span))
+        and (known := {**sections, **classes}.get(match[1])) is not None
+        and match[2] not in known
+    ]
+    assert not wrong
+
+
+def _fields(section: str) -> list[str]:
+    return [f.name for f in dataclasses.fields(getattr(Policies(), section))]
+
+
+@each_doc
+def test_every_nox_session_exists(doc: Path) -> None:
+    """`nox -s NAME` names a function of the noxfile."""
+    text = doc.read_text(encoding="utf-8")
+    asked = {name for found in re.findall(r"nox -s ([a-z ]+)", text) for name in found.split()}
+    assert asked <= names(ROOT / "noxfile.py")
+
+
+@each_doc
+def test_every_link_leads_somewhere(doc: Path) -> None:
+    """A relative link leads to a file that exists, and its anchor to a heading of that page."""
+    wrong = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", doc.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        page = doc.parent / path if path else doc
+        if not page.exists() or (anchor and anchor not in anchors(page)):
+            wrong.append(target)
+    assert not wrong
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def rows(page: Path, header: str) -> list[list[str]]:
+    """The cells of the table with this header."""
+    table = page.read_text(encoding="utf-8").split(f"{header}\n")[1].split("\n\n")[0]
+    return [
+        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[1:]
+    ]
+
+
+def test_the_breaker_s_table_is_the_code_s() -> None:
+    """`architecture.md` shows the transitions as they are."""
+    signals = list(BreakerSignal)
+    header = "| | " + " | ".join(f"`{signal}`" for signal in signals) + " |"
+    shown = rows(ARCHITECTURE, header)
+    assert shown == [
+        [f"`{state}`", *(f"`{TRANSITIONS[state, signal]}`" for signal in signals)]
+        for state in BreakerState
+    ]
+
+
+def test_the_readme_lists_every_event_with_its_fields() -> None:
+    """No event and no field of one is missing in the table of events, and none is invented."""
+    listed = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2] if len(row) > 2 else ""))
+        for row in rows(ROOT / "README.md", "| Event | When it is emitted | Fields |")
+    }
+    del listed["stt_availability_changed"]  # LiveKit's own
+    assert listed == {
+        event.name: {f.name for f in dataclasses.fields(event)} - {"at"}
+        for event in get_args(Event)
+    }

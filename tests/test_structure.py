@@ -1,0 +1,161 @@
+"""The package's modules: which of them may import which, and that no two share a name."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "resilient_stt"
+
+CORE_ORDER = (
+    ("policy",),
+    ("events",),
+    ("messages",),
+    ("outbox",),
+    ("audio",),
+    ("transcript",),
+    ("health",),
+    ("routing",),
+    ("stalls",),
+    ("connections",),
+    ("hedging", "failover"),
+    ("output",),
+    ("engine",),
+)
+"""The folders and modules of `core`, from the bottom up. Each may import those before it, or of its
+own row only itself."""
+
+IMPURE = {
+    "asyncio",
+    "datetime",
+    "logging",
+    "os",
+    "random",
+    "secrets",
+    "socket",
+    "threading",
+    "time",
+}
+"""What `core` must not use of the standard library: a decision is a function of its inputs."""
+
+SAME_MODULE_NAMES = {"__main__", "command"}
+"""Each command with a folder of its own has a `command`."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, *, lazily: bool = False) -> set[str]:
+    """The modules that a module imports when it is imported; `lazily`: also within functions."""
+    path = MODULES[name]
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in _statements(ast.parse(path.read_text()), lazily=lazily):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            # `from . import x` may import the module x, or a name of the package
+            full = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {module if module in MODULES else base for module in full}
+    return found
+
+
+def _statements(scope: ast.AST, *, lazily: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(scope):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not lazily:
+            continue
+        yield node
+        yield from _statements(node, lazily=lazily)
+
+
+def own_imports() -> dict[str, set[str]]:
+    """The modules of the package that each of its modules imports."""
+    return {name: imports(name) & MODULES.keys() - {name} for name in MODULES}
+
+
+def place(name: str) -> int:
+    """The row of a module of `core` in `CORE_ORDER`."""
+    part = name.split(".")[2]
+    return next(row for row, parts in enumerate(CORE_ORDER) if part in parts)
+
+
+CORE = [name for name in MODULES if name.startswith("resilient_stt.core.")]
+
+
+def test_imports_have_no_circle() -> None:
+    """No module imports itself by way of others."""
+    try:
+        order = [*TopologicalSorter(own_imports()).static_order()]
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+    assert {*order} == {*MODULES}
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_core_imports_downwards(name: str) -> None:
+    """A folder of `core` imports only itself and those below it."""
+    folder = name.split(".")[2]
+    for imported in imports(name, lazily=True):
+        if imported.startswith("resilient_stt.core."):
+            same = imported.split(".")[2] == folder
+            assert same or place(imported) < place(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_core_imports_nothing_outside(name: str) -> None:
+    """`core` uses the pure part of the standard library, and nothing else of the package."""
+    for imported in imports(name, lazily=True):
+        top = imported.split(".")[0]
+        if top == "resilient_stt":
+            assert imported.startswith("resilient_stt.core"), f"{name} imports {imported}"
+        else:
+            assert top in sys.stdlib_module_names - IMPURE, f"{name} imports {imported}"
+
+
+def test_every_part_of_core_has_its_place() -> None:
+    """A new folder or module of `core` is added to `CORE_ORDER`, and an old one removed."""
+    listed = [part for parts in CORE_ORDER for part in parts]
+    assert sorted(listed) == sorted({name.split(".")[2] for name in CORE})
+
+
+def _duplicates(places: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A class can be found, and spoken of, by its name alone."""
+    places = defaultdict(list)
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(name)
+    assert _duplicates(places) == {}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """A module or folder can be found by the last part of its name alone."""
+    places = defaultdict(list)
+    for name in MODULES:
+        last = name.rpartition(".")[2]
+        if last not in SAME_MODULE_NAMES:
+            places[last].append(name)
+    assert _duplicates(places) == {}
