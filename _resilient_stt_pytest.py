@@ -1,9 +1,9 @@
 """The pytest plugin of `resilient_stt.testing`: its fixtures and the mark `stt_virtual_time`.
 
-It is a module of its own, outside the package, as Hypothesis's plugin is: pytest loads it in every
-run where the package is installed, and importing anything in the package imports LiveKit, which
-takes seconds. What the fixtures hand out is imported when a test asks for the first of them, so
-other suites pay nothing, and pytest-cov, which starts after plugins are loaded, misses nothing.
+It is a module outside the package, like Hypothesis's plugin, because pytest loads it in every run
+where the package is installed, and importing anything in the package imports LiveKit, which takes
+seconds. Everything else is imported when a test asks for the first fixture. So other suites do not
+pay for it, and pytest-cov, which starts after plugins are loaded, measures the whole package.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ADVICE = """\
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark; add the fixtures that need pytest-asyncio, if it is there."""
+    """Declare the mark, and add the fixtures that need pytest-asyncio if it is installed."""
     config.addinivalue_line(
         "markers", f"{_MARK}: run the test on an event loop whose clock jumps over waiting"
     )
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _has_pytest_asyncio(config: pytest.Config) -> bool:
-    """Whether pytest-asyncio is active, in a version that lets others choose the loop."""
+    """Whether pytest-asyncio is active, in a version that lets other plugins choose the loop."""
     hook = getattr(config.hook, _HOOK, None)
     return hook is not None and bool(hook.has_spec())
 
@@ -56,10 +56,10 @@ def _has_pytest_asyncio(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
-    """Give a test with the mark its loop, whichever plugin runs it.
+    """Give a test with the mark its event loop, for pytest-asyncio and anyio.
 
-    pytest-asyncio asks the loop of *every* test of a suite in which the hook is implemented at
-    all; so that other tests are left alone, it is implemented for the moment alone.
+    If any plugin implements the hook, pytest-asyncio asks it for the loop of *every* test of the
+    suite. So the hook is registered only for this moment, and other tests are left alone.
     """
     if metafunc.definition.get_closest_marker(_MARK) is None:
         return (yield)
@@ -105,7 +105,7 @@ def _virtual_time_loop() -> Callable[[], asyncio.BaseEventLoop]:
 
 
 def _bench() -> Callable[[], AsyncIterator[Bench]]:
-    """Return a new function each time: pytest-asyncio keeps the scope of the loop on it."""
+    """Return a new function each time, because pytest-asyncio stores the loop's scope on it."""
 
     async def bench() -> AsyncIterator[Bench]:
         from resilient_stt.testing.plugin import Bench
@@ -117,10 +117,11 @@ def _bench() -> Callable[[], AsyncIterator[Bench]]:
 
 
 def _asyncio_fixtures() -> ModuleType:
-    """The bench for pytest-asyncio: one for each scope that the loop of a test can have."""
+    """Make the bench's fixtures for pytest-asyncio: one for each scope that a test's loop can
+    have."""
     import pytest_asyncio
 
-    plugin = ModuleType(f"{__name__}_on_asyncio")  # pytest looks at modules and types for fixtures
+    plugin = ModuleType(f"{__name__}_on_asyncio")  # pytest looks for fixtures in modules and types
     for scope in _SCOPES:
         name = f"{_ON_ASYNCIO}_{scope}"
         setattr(plugin, name, pytest_asyncio.fixture(_bench(), loop_scope=scope, name=name))
@@ -152,38 +153,38 @@ def _bench_for(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def fake_cartesia(_resilient_stt_bench: Bench) -> FakeCartesia:
-    """A fake Cartesia that runs on the test's event loop, without faults yet.
+    """A fake Cartesia on the test's event loop, without faults at first.
 
-    Point a plugin at it by `base_url=fake_cartesia.url` and any `api_key`, or take
-    `fake_cartesia.stt()`, which is that. It counts its time from the start of the test.
+    Point a plugin at it with `base_url=fake_cartesia.url` and any `api_key`, or take
+    `fake_cartesia.stt()`, which does that. Its clock starts with the test.
     """
     return _resilient_stt_bench.cartesia
 
 
 @pytest.fixture
 def fake_deepgram(_resilient_stt_bench: Bench) -> FakeDeepgram:
-    """A fake Deepgram that runs on the test's event loop, without faults yet.
+    """A fake Deepgram on the test's event loop, without faults at first.
 
-    Point a plugin at it by `base_url=fake_deepgram.url` and any `api_key`, or take
-    `fake_deepgram.stt()`, which is that. It counts its time from the start of the test.
+    Point a plugin at it with `base_url=fake_deepgram.url` and any `api_key`, or take
+    `fake_deepgram.stt()`, which does that. Its clock starts with the test.
     """
     return _resilient_stt_bench.deepgram
 
 
 @pytest.fixture
 def livekit_http_session(_resilient_stt_bench: Bench) -> aiohttp.ClientSession:
-    """The HTTP session that LiveKit's plugins use in this test, as in a worker.
+    """The HTTP session that LiveKit's plugins use in this test, as they do in a worker.
 
-    The other fixtures bind it, too; ask for it where a constructor wants an `http_session`.
+    The other fixtures set it, too. Ask for it if a constructor needs an `http_session`.
     """
     return _resilient_stt_bench.http
 
 
 @pytest.fixture
 def reference_speech() -> ReferenceSpeech:
-    """What `play_speech` plays: 70 words of English and a second of silence, 26 s.
+    """The speech that `play_speech` plays: 70 words of English and a second of silence, 26 s.
 
-    Override it for another language or an excerpt: `ReferenceSpeech.load("spanish").padded(1)`.
+    Override it to play another language or an excerpt: `ReferenceSpeech.load("spanish").padded(1)`.
     """
     from resilient_stt.testing.speech.reference import ReferenceSpeech
 
@@ -194,8 +195,8 @@ def reference_speech() -> ReferenceSpeech:
 def play_speech(_resilient_stt_bench: Bench, reference_speech: ReferenceSpeech) -> PlaySpeech:
     """Play `reference_speech` to any LiveKit STT: `played = await play_speech(stt)`.
 
-    Takes the keywords of `resilient_stt.testing.play`, and `speech=` for another one. The STT is
-    closed at the end of the test.
+    It takes the keywords of `resilient_stt.testing.play`, and `speech=` for another speech. The STT
+    is closed at the end of the test.
     """
 
     async def play_speech(target: Any, speech: Any = reference_speech, **options: Any) -> Any:

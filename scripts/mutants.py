@@ -3,7 +3,7 @@
 Each mutant is one change in a copy of the package. A mutant that survives all simulated calls shows
 that the simulator does not check what that code is for.
 
-A mutant names what it changes by `Class.method`, `Class` or `function`, wherever that is in the
+A mutant names what it changes by `Class.method`, `Class` or `function`, in any module of the
 package: names of classes are unique in it (`tests/test_structure.py`). The change is one of
 
 * `Replace`: the one piece of code that has a given structure becomes another;
@@ -21,13 +21,14 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import fnmatch
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -102,20 +103,31 @@ class _Fill(ast.NodeTransformer):
         return node if found is None else copy.deepcopy(found)
 
 
-def _find(scope: ast.AST, pattern: ast.AST) -> tuple[ast.AST, Bindings]:
-    """The only node below `scope` that has the structure, and what its placeholders stand for.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A class or function that a mutant may change, and where it is."""
+
+    path: Path
+    module: ast.Module
+    qualname: str
+    node: Definition
+
+
+def _find(scopes: Sequence[Scope], pattern: ast.AST) -> tuple[Scope, ast.AST, Bindings]:
+    """Find the only node in `scopes` that has the structure, and what its placeholders stand for.
 
     Raises:
         StaleMutant: no node has it, or several.
     """
     found = []
-    for node in ast.walk(scope):
-        bindings: Bindings = {}
-        if matches(pattern, node, bindings):
-            found.append((node, bindings))
+    for scope in scopes:
+        for node in ast.walk(scope.node):
+            bindings: Bindings = {}
+            if matches(pattern, node, bindings):
+                found.append((scope, node, bindings))
     if len(found) != 1:
-        places = "".join(f"\n  {ast.unparse(node)}" for node, _ in found)
-        raise StaleMutant(f"holds {ast.unparse(pattern)!r} {len(found)} times, not once{places}")
+        places = "".join(f"\n  {scope.qualname}: {ast.unparse(node)}" for scope, node, _ in found)
+        raise StaleMutant(f"{ast.unparse(pattern)!r} is there {len(found)} times, not once{places}")
     return found[0]
 
 
@@ -150,9 +162,10 @@ class Replace:
     pattern: str
     replacement: str
 
-    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
-        old, bindings = _find(scope, _expression(self.pattern))
-        _Exchange(old, _Fill(bindings).visit(_expression(self.replacement))).visit(module)
+    def apply(self, scopes: Sequence[Scope]) -> Scope:
+        scope, old, bindings = _find(scopes, _expression(self.pattern))
+        _Exchange(old, _Fill(bindings).visit(_expression(self.replacement))).visit(scope.module)
+        return scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +175,10 @@ class ReplaceCase:
     pattern: str
     replacement: str
 
-    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
-        old, _ = _find(scope, _case(self.pattern))
-        _Exchange(old, _case(self.replacement)).visit(module)
+    def apply(self, scopes: Sequence[Scope]) -> Scope:
+        scope, old, _ = _find(scopes, _case(self.pattern))
+        _Exchange(old, _case(self.replacement)).visit(scope.module)
+        return scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +187,10 @@ class Drop:
 
     pattern: str
 
-    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
-        old, _ = _find(scope, ast.parse(self.pattern).body[0])
-        _Exchange(old, ast.Pass()).visit(module)
+    def apply(self, scopes: Sequence[Scope]) -> Scope:
+        scope, old, _ = _find(scopes, ast.parse(self.pattern).body[0])
+        _Exchange(old, ast.Pass()).visit(scope.module)
+        return scope
 
 
 _WRAPPER = """
@@ -196,18 +211,21 @@ class Result:
 
     value: str
 
-    def apply(self, module: ast.Module, scope: Definition, qualname: str) -> None:
-        if isinstance(scope, ast.ClassDef):
+    def apply(self, scopes: Sequence[Scope]) -> Scope:
+        if len(scopes) > 1:
+            places = ", ".join(f"{scope.qualname} in {scope.path.name}" for scope in scopes)
+            raise StaleMutant(f"there are {len(scopes)} such functions: {places}")
+        scope = scopes[0]
+        if isinstance(scope.node, ast.ClassDef):
             raise StaleMutant("is a class, not a function")
-        decorators = {ast.unparse(decorator) for decorator in scope.decorator_list}
+        decorators = {ast.unparse(decorator) for decorator in scope.node.decorator_list}
         if decorators - {"property"}:
             raise StaleMutant(f"has decorators: {', '.join(sorted(decorators))}")
-        if decorators:
-            wrapped = f"property(_mutate({qualname}.fget))"
-        else:
-            wrapped = f"_mutate({qualname})"
-        source = _WRAPPER.format(value=self.value) + f"{qualname} = {wrapped}"
-        module.body += ast.parse(source).body
+        name = scope.qualname
+        wrapped = f"property(_mutate({name}.fget))" if decorators else f"_mutate({name})"
+        source = _WRAPPER.format(value=self.value) + f"{name} = {wrapped}"
+        scope.module.body += ast.parse(source).body
+        return scope
 
 
 Change = Replace | ReplaceCase | Drop | Result
@@ -219,7 +237,8 @@ class Mutant:
 
     Attributes:
         name: what is wrong with the code after the change.
-        target: `Class.method`, `Class` or `function`, somewhere in the package.
+        target: `Class.method`, `Class` or `function`, somewhere in the package; `*` stands for any
+            part of a name.
         change: what to change in it.
     """
 
@@ -231,8 +250,11 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "watermark a word too far",
-        "TranscriptEmitter._commit",
-        Replace("min(_samples(_end), _extent)", "min(_samples(_end + 0.6), _extent)"),
+        "Committer",
+        Replace(
+            "_ledger.commit(min(_samples(_end), _extent))",
+            "_ledger.commit(min(_samples(_end + 0.6), _extent))",
+        ),
     ),
     Mutant(
         "overlap is not trimmed",
@@ -241,8 +263,8 @@ MUTANTS = (
     ),
     Mutant(
         "committed words are forgotten",
-        "TranscriptEmitter._commit",
-        Drop("_.record(_, _)"),
+        "Committer",
+        Drop("_.record(_, _.seconds(_.words))"),
     ),
     Mutant(
         "fencing off: a hedge is emitted at once",
@@ -264,7 +286,7 @@ MUTANTS = (
     ),
     Mutant(
         "times of a replay without its cuts",
-        "Connection",
+        "*",
         Replace(
             "_timeline.append(_start, _end)",
             "_timeline.append(_start * bool(_timeline.sent), _end)",
@@ -287,13 +309,13 @@ MUTANTS = (
     ),
     Mutant(
         "a stall is never suspected",
-        "HedgeController.step",
-        Replace("self._next_stall(_)", "None"),
+        "HedgeController._next_stall",
+        Result("None"),
     ),
     Mutant(
         "held events are not emitted",
-        "FailoverEngine._emit_held",
-        Replace("list(_)", "[]"),
+        "*",
+        Replace("list(_.held_events)", "[]"),
     ),
     Mutant(
         "noise before the hedge had time",
@@ -307,8 +329,11 @@ MUTANTS = (
     ),
     Mutant(
         "an outage is never tried again",
-        "Outage.step",
-        Replace("_ >= _attempts.setdefault(_name, _) and _", "_name not in _attempts"),
+        "Outage",
+        Replace(
+            "_now >= _due and self._may_attempt(_provider, _now)",
+            "_now >= _due and self._may_attempt(_provider, _now) and not self._reported",
+        ),
     ),
     Mutant(
         "pending speech is committed as silence",
@@ -325,8 +350,8 @@ MUTANTS = (
     ),
     Mutant(
         "a missing tail is believed",
-        "HedgeController._missing_tail",
-        Result("None"),
+        "HedgeController",
+        Replace("not _.has_pending_words()", "True"),
     ),
     Mutant(
         "stalls are suspected at the end only",
@@ -335,7 +360,7 @@ MUTANTS = (
     ),
     Mutant(
         "a skipped final is not missed",
-        "find_skipped",
+        "find_skipped*",
         Result("None"),
     ),
     Mutant(
@@ -363,32 +388,29 @@ def _definitions(scope: ast.AST, prefix: str = "") -> Iterator[tuple[str, Defini
 
 
 def mutate(mutant: Mutant, package: Path) -> tuple[Path, str]:
-    """The file below `package` that a mutant changes, and its source after the change.
+    """Return the file below `package` that a mutant changes, and its source after the change.
 
     Raises:
         StaleMutant: the code does not hold what the mutant changes exactly once.
     """
-    found: list[tuple[Path, ast.Module, Definition]] = []
+    scopes: list[Scope] = []
     names: set[str] = set()
     for path in sorted(package.rglob("*.py")):
         module = ast.parse(path.read_text(), str(path))
-        for qualname, definition in _definitions(module):
+        for qualname, node in _definitions(module):
             names.add(qualname)
-            if qualname == mutant.target:
-                found.append((path, module, definition))
-    if not found:
+            # what `*` finds within a scope is found in that scope already
+            inside = any(s.path == path and qualname.startswith(f"{s.qualname}.") for s in scopes)
+            if fnmatch.fnmatchcase(qualname, mutant.target) and not inside:
+                scopes.append(Scope(path, module, qualname, node))
+    if not scopes:
         close = ", ".join(difflib.get_close_matches(mutant.target, names)) or "nothing like it"
-        raise StaleMutant(f"{mutant.name}: {mutant.target} does not exist; found {close}")
-    if len(found) > 1:
-        places = ", ".join(str(path.relative_to(package)) for path, _, _ in found)
-        raise StaleMutant(f"{mutant.name}: {mutant.target} exists more than once: {places}")
-    path, module, definition = found[0]
+        raise StaleMutant(f"{mutant.name}: {mutant.target} does not exist; there is {close}")
     try:
-        mutant.change.apply(module, definition, mutant.target)
+        changed = mutant.change.apply(scopes)
     except StaleMutant as error:
-        where = f"{mutant.target} in {path.relative_to(package)}"
-        raise StaleMutant(f"{mutant.name}: {where} {error}") from None
-    return path, ast.unparse(ast.fix_missing_locations(module))
+        raise StaleMutant(f"{mutant.name}: {mutant.target}: {error}") from None
+    return changed.path, ast.unparse(ast.fix_missing_locations(changed.module))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A short run of `benchmarks/soak.py`: many streams, providers that fail in turn, nothing left."""
+"""A short run of `benchmarks/soak.py`: many streams with providers that fail in turn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ soak = load("benchmarks/soak.py")
 
 
 @pytest.mark.sweep
-def test_what_is_alive_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five minutes, ten streams: every word comes once, no task is left, no more objects than
-    before.
+def test_objects_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In five minutes of ten streams, every word comes once, no task is left, and objects do not
+    add up.
 
-    The words that a long stream remembers are bounded, but fill up for ten minutes: fewer here.
+    The words that a stream remembers take ten minutes to reach their bound, so it is lower here.
     """
     monkeypatch.setattr(history, "MAX_TOKENS", 16)
     found = soak.soak(soak.Plan(streams=10, stts=2, minutes=5, sampled=1))

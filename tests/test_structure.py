@@ -18,6 +18,7 @@ CORE_ORDER = (
     ("events",),
     ("messages",),
     ("outbox",),
+    ("progress",),
     ("audio",),
     ("transcript",),
     ("health",),

@@ -1,4 +1,4 @@
-"""The main promise, at every word: the real plugins over real sockets, on a virtual clock.
+"""The main promise, at every word: the real plugins over real sockets, in virtual time.
 
 Each run plays a sentence of the reference speech with its neighbors, and injects a fault at one
 word's start or middle. The runs of one sentence share an event loop.
@@ -21,14 +21,14 @@ pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 SPEECH = ReferenceSpeech.load("english")
 
 WHOLE = os.environ.get("SWEEP") == "whole"
-"""Each fault at every word's start and middle, as `nox -s sweep` does; else at one of them, by
-turns, and `drop_for_good` at every third word: until the fallback drops, `drop_both_in_turn` is
-the same."""
+"""Whether each fault happens at both the start and the middle of every word, as in `nox -s sweep`.
+Otherwise it happens at one of them in turn, and `drop_for_good` only at every third word: until the
+fallback drops, `drop_both_in_turn` is the same."""
 
 DROP_DELAY = 0.3
 HANG_DELAY = 1.6
-"""Seconds that a fault may cost beyond a healthy run, for a drop or refusal and for a handshake
-that hangs. Virtual time: the same on every machine."""
+"""Seconds of delay that a fault may add, for a drop or a refusal, and for a handshake that hangs.
+In virtual time they are the same on every machine."""
 
 
 def drop_once(word: int, part: float) -> FaultPlan:
@@ -82,7 +82,7 @@ async def test_drop_at_every_word(fault: Callable[[int, float], FaultPlan], sent
 
 @pytest.mark.parametrize("connections", [None, {0}], ids=["always", "first"])
 async def test_connect_faults(connections: set[int] | None) -> None:
-    """A provider that cannot be reached from the start costs no word and hardly any time."""
+    """A provider that cannot be reached from the start costs no word, and little time."""
     faults = {
         "refuse": Refuse(connections=connections),
         **{f"{s}": Status(s, connections=connections) for s in (401, 402, 403, 429, 500, 503)},

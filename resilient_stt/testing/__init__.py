@@ -1,25 +1,26 @@
-"""The chaos kit: what an STT does while its providers fail, to the word.
+"""The chaos kit: tests what an STT does while its providers fail, word by word.
 
-Any LiveKit STT can be put under it. It has four parts, each a value or an object of its own:
+It works with any LiveKit STT, and has four parts:
 
-* Servers, `FakeCartesia` and `FakeDeepgram`: they speak the providers' protocols on loopback, and
-  transcribe exactly the audio that reached them. A word that they heard from its middle comes back
-  as a fragment; one that they did not hear, not at all; one of a language that the connection does
-  not know, as a wrong word of one that it knows. `connections` and `struck` tell what happened.
-* Faults: `Refuse`, `Hang` and `Status` meet a connection before it is open; `Drop`, `EndCleanly`,
+* Servers, `FakeCartesia` and `FakeDeepgram`. They speak the providers' protocols on loopback, and
+  transcribe exactly the audio that reaches them. A word that arrives in part is transcribed as a
+  fragment, a word that does not arrive is missing, and a word in a language that the connection
+  does not know becomes a wrong word of one that it knows. `connections` logs what happened on each
+  connection, `triggered` which faults happened.
+* Faults. `Refuse`, `Hang` and `Status` happen instead of a connection. `Drop`, `EndCleanly`,
   `DropAfterClose`, `Stall`, `HalfOpen`, `InBandError`, `Garbage`, `EmptyFinals`, `LostFinal`,
-  `Latency` and `IgnoreClose` strike one that is. When they do is in their fields: at a word, after
-  some audio, at a time; see `resilient_stt.testing.faults`. A server takes them when it is made, by
-  its `faults`, and while it runs by `inject`, or by `strike` for the connections that are open now
-  alone.
-* `ReferenceSpeech`: recordings in three languages whose every word and time is known. `silence`,
-  `babble`, `coughs`, `music` and `reversed_speech` are noise to `join` with it; joined recordings
-  may change their language in the middle of the call.
-* `play`, which plays speech to an STT at the pace at which it is spoken, and `score`, which
-  compares the finals with what was spoken.
+  `Latency` and `IgnoreClose` happen to open connections. Their fields say when: at a word, after
+  some audio, or at a time; see `resilient_stt.testing.faults`. Give faults to a server's
+  constructor, assign them to its `faults`, or add one with `inject` while the server runs.
+  `trigger` lets a fault happen to the connections that are open now, and to no others.
+* `ReferenceSpeech`: recordings in three languages, with the time of every word. `silence`,
+  `babble`, `coughs`, `music` and `reversed_speech` make noise, and `join` puts recordings and noise
+  together. Joined recordings may change their language in the middle of a call.
+* `play`, which pushes speech to an STT at the pace of speech, and `score`, which compares the final
+  transcripts with the words spoken.
 
-In pytest there are fixtures for all of them (`pytest --fixtures`), and the mark `stt_virtual_time`,
-with which a test waits for nothing. Without pytest::
+For pytest there are fixtures for all of them (`pytest --fixtures`), and the mark
+`stt_virtual_time`: the clock of a test that has it jumps over all waiting. Without pytest::
 
     from livekit.agents.utils import http_context
     from resilient_stt.testing import Drop, FakeCartesia, ReferenceSpeech, play, run_virtual

@@ -1,19 +1,19 @@
-"""What a fake server does wrong, and when: plain values in a script.
+"""Faults of a fake server: what goes wrong, and when. They are plain values.
 
-A fault says *what* by its class and *when* by its fields::
+The class of a fault says what happens, its fields say when::
 
     Drop(at_word=12, part=0.5, connections={0})   # reset in the middle of the 13th word
     Drop(1011, at_audio=3.2)                      # a close frame after 3.2 s of audio
-    Refuse(at_time=5, until=11)                   # nobody gets in for six seconds
+    Refuse(at_time=5, until=11)                   # no connection is accepted for six seconds
     Status(401, connections=from_(1))             # every connection after the first
-    Latency(2.0, at_time=30)                      # from then on everything comes 2 s late
-    Stall(at_word=7, until=20)                    # deaf and dumb from the 8th word to 20 s
+    Latency(2.0, at_time=30)                      # from then on every message is 2 s late
+    Stall(at_word=7, until=20)                    # no reaction from the 8th word on, until 20 s
 
-There are two kinds. A `ConnectFault` meets a connection instead of the 101, as long as its
-period lasts. A `StreamFault` strikes a connection that is open, once its trigger is reached.
+There are two kinds. A `ConnectFault` answers a request instead of the 101, during its period. A
+`StreamFault` happens to an open connection, once its trigger is reached.
 
-Connections are counted from 0 in the order in which their requests arrive, refused ones included.
-Times are seconds of the event loop's clock since the server started.
+Connections are counted from 0 in the order of their requests; refused requests count. Times are
+seconds on the event loop's clock since the server started.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 _F = TypeVar("_F", bound="Fault")
 
 NO_CLOSE_FRAME = 1006
-"""The close code a websocket reports when no close frame came (RFC 6455, 7.1.5)."""
+"""The close code that a websocket reports if no close frame came (RFC 6455, 7.1.5)."""
 
 ErrorShape = Literal["code", "status_code"]
-"""What the number is called in Cartesia's in-band errors; newer versions send `status_code`."""
+"""The key of the number in Cartesia's in-band errors; newer versions send `status_code`."""
 _Then = Literal["silence", "close", "go_on"]
 _What = Literal[
     "unparsable", "no_text", "wrong_types", "list", "binary", "unknown_type", "no_languages"
 ]
 
-# RFC 6455, 7.4: what an endpoint may not put into a close frame, besides 1006
+# RFC 6455, 7.4: codes that an endpoint must not put into a close frame, besides 1006.
 _NOT_ON_THE_WIRE = {1004, 1005, 1015}
 
 
 @dataclass(frozen=True, slots=True)
 class From:
-    """All connections from one number on."""
+    """All connections from the number `first` on; made by `from_`."""
 
     first: int
 
@@ -68,10 +68,10 @@ class Fault:
     """The base of all faults.
 
     Attributes:
-        connections: The 0-based numbers of the connections that it meets: any container of
-            integers such as `{0}`, `range(2, 5)` or `from_(1)`. None means all of them.
-        at_time: Seconds since the server's start at which it begins; None: see the subclass.
-        until: Seconds since the server's start at which it is over; None: never.
+        connections: The 0-based numbers of the connections that it can happen to, in any container
+            of integers such as `{0}`, `range(2, 5)` or `from_(1)`. None: all of them.
+        at_time: Seconds since the server's start at which it begins. None: see the subclass.
+        until: Seconds since the server's start at which it ends. None: never.
     """
 
     connections: Container[int] | None = None
@@ -79,7 +79,7 @@ class Fault:
     until: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.connections, set | list):  # neither has a hash
+        if isinstance(self.connections, set | list):  # a fault is hashable, these are not
             object.__setattr__(self, "connections", frozenset(self.connections))
         if self.connections is not None and not isinstance(self.connections, Container):
             raise ValueError(f"connections must be a container such as {{0}}: {self.connections!r}")
@@ -91,8 +91,8 @@ class Fault:
         changed = [f"{name}={value!r}" for name, value in _changed(self)]
         return f"{type(self).__name__}({', '.join(changed)})"
 
-    def meets(self, connection: int) -> bool:
-        """Whether the connection with this number is one that the fault is for."""
+    def applies_to(self, connection: int) -> bool:
+        """Whether the fault can happen to the connection with this number."""
         return self.connections is None or connection in self.connections
 
     def in_period(self, now: float) -> bool:
@@ -106,17 +106,18 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ConnectFault(Fault):
-    """A fault instead of the 101, for requests that arrive from `at_time` to `until`."""
+    """A fault that answers requests instead of the 101, if they arrive from `at_time` to
+    `until`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Refuse(ConnectFault):
-    """The connection is reset before any HTTP answer."""
+    """The connection is reset before any HTTP response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hang(ConnectFault):
-    """TCP accepts the connection, the request is never answered."""
+    """The TCP connection is accepted, but the request is never answered."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,8 +126,8 @@ class Status(ConnectFault):
 
     Attributes:
         code: The status, 300 to 599.
-        body: The text of the answer; None: the body that the provider sends with this status.
-        headers: Headers besides the provider's own.
+        body: The text of the response. None: the body that the provider sends with this status.
+        headers: Headers to send besides the provider's own.
     """
 
     code: int
@@ -141,21 +142,21 @@ class Status(ConnectFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StreamFault(Fault):
-    """A fault of an open connection, struck once per connection when its trigger is reached.
+    """A fault of an open connection. It happens once per connection, when its trigger is reached.
 
-    At most one trigger may be given; without one the fault strikes as soon as the connection is
-    open. A moment (`at_time`) strikes the connections that are open at that moment, unless the
-    fault is a lasting one: then also those that open later.
+    There is at most one trigger. A fault without one happens as soon as a connection is open. A
+    fault with a time (`at_time`) happens to the connections that are open at that moment; if it is
+    a lasting one, also to those that open later.
 
     Attributes:
-        at_word: The 0-based index of a word of the reference speech. Reached when the audio that
-            came in on this connection reaches the position `part` in that word.
-        part: Where in the word: 0 is its start, 1 its end.
-        at_audio: Seconds of audio received on this connection.
+        at_word: The 0-based index of a word of the reference speech. The trigger is reached when
+            the audio received on the connection reaches the position `part` in that word.
+        part: The position in the word, from 0, its start, to 1, its end.
+        at_audio: Seconds of audio received on the connection.
     """
 
     lasting: ClassVar[bool] = False
-    """Whether the fault is a state that goes on, not one blow."""
+    """Whether the fault is a state that goes on, instead of a single event."""
 
     at_word: int | None = None
     part: float = 0.0
@@ -171,17 +172,17 @@ class StreamFault(Fault):
         if not 0 <= self.part <= 1:
             raise ValueError(f"part must be from 0 to 1, got {self.part}")
         if self.part and self.at_word is None:
-            raise ValueError("part means nothing without at_word")
+            raise ValueError("part needs at_word, whose position it is")
 
     @property
     def by_audio(self) -> bool:
-        """Whether the trigger lies in the audio, so that its exact sample matters."""
+        """Whether the trigger is a place in the audio, so that the exact sample counts."""
         return self.at_word is not None or self.at_audio is not None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Drop(StreamFault):
-    """The connection breaks; what was not sent by then is never sent.
+    """The connection breaks. Messages that were not sent by then are lost.
 
     Attributes:
         code: None resets the TCP connection. 1006 ends it (FIN) without a close frame. Any other
@@ -199,19 +200,21 @@ class Drop(StreamFault):
         if len(self.reason.encode()) > 123:
             raise ValueError("reason must fit into 123 bytes (RFC 6455, 5.5)")
         if self.reason and self.code in (None, NO_CLOSE_FRAME):
-            raise ValueError("there is no reason without a close frame")
+            raise ValueError("a reason needs a close frame: give a code other than 1006")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EndCleanly(StreamFault):
-    """The server closes with 1000 in the middle of the stream, as if all were said."""
+    """The server closes with 1000 in the middle of the stream, as if it had transcribed
+    everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class DropAfterClose(StreamFault):
-    """A reset once the client has said that it is done: the tail is lost without an error.
+    """A reset when the client has sent its closing message: the last words are lost without an
+    error.
 
-    The client's closing message is its trigger, so it takes no other.
+    The client's closing message is the trigger, so no other can be given.
     """
 
     def __post_init__(self) -> None:
@@ -225,8 +228,9 @@ class Latency(StreamFault):
     """Every message is sent `seconds` later than the provider's own latency makes it.
 
     Attributes:
-        seconds: So much later.
-        finals_only: Only finals are late, and what is said after one: messages keep their order.
+        seconds: The additional latency.
+        finals_only: Only finals are late. Messages keep their order, so those after a final wait
+            for it.
     """
 
     lasting: ClassVar[bool] = True
@@ -241,10 +245,10 @@ class Latency(StreamFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Stall(StreamFault):
-    """The recogniser is dead, its socket is not: pings are answered, nothing else is said.
+    """The recognizer is dead, but its socket is not: pings are answered, and nothing else.
 
-    What was said but not yet sent never is; a closing message gets no answer. Once it is over, it
-    recognises what comes in from then on. What came in before, and had not been sent, is lost.
+    Transcripts that were not sent yet are lost, and a closing message gets no response. Once the
+    stall is over, audio that arrives from then on is recognized.
     """
 
     lasting: ClassVar[bool] = True
@@ -252,9 +256,9 @@ class Stall(StreamFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class HalfOpen(StreamFault):
-    """The peer has vanished without a FIN: nothing is read or sent any more, not even pongs.
+    """The peer has vanished without a FIN: it reads and sends nothing any more, not even pongs.
 
-    It stays so until the server stops, for neither side can learn of the other's end.
+    This lasts until the server stops, because neither side can learn that the other has gone.
     """
 
 
@@ -263,11 +267,14 @@ class InBandError(StreamFault):
     """The provider's own error message, on the websocket.
 
     Attributes:
-        code: Its number, as an HTTP status; a string is a wrong type; None leaves it out.
-        message: What it says; empty: what the provider says with this code.
-        shape: What Cartesia's ink-whisper calls the number; None: as the server's `error_shape`.
-        then: `silence` stalls until `until`, as `Stall` does; `close` closes once the error is
-            sent, with 1008 for a code below 500 and else with 1011; `go_on` does nothing more.
+        code: The number in the error: an HTTP status. A string has the wrong type; None leaves it
+            out.
+        message: The text of the error. Empty: the provider's text for this code.
+        shape: The key of the number in errors of Cartesia's ink-whisper. None: the server's
+            `error_shape`.
+        then: What follows. `silence` stalls until `until`, as `Stall` does. `close` closes the
+            connection, with 1008 for a code below 500 and else with 1011. `go_on` changes nothing
+            more.
     """
 
     code: int | str | None
@@ -289,8 +296,8 @@ class Garbage(StreamFault):
         what: `unparsable` is half of the JSON; `no_text` lacks the text; `wrong_types` has a number
             for a text and strings for `words` and `is_final`; `list` is a JSON list; `binary` is
             the JSON in a binary frame; `unknown_type` has a `type` that does not exist;
-            `no_languages` has an empty list of those, if it has one (Deepgram's `multi`), and the
-            plugin loses the transcript.
+            `no_languages` has an empty list of languages, if it has one (Deepgram's `multi`), for
+            which the plugin drops the transcript.
     """
 
     lasting: ClassVar[bool] = True
@@ -301,8 +308,9 @@ class Garbage(StreamFault):
         StreamFault.__post_init__(self)
         _one_of("what", self.what, get_args(_What))
 
-    def of(self, transcript: Mapping[str, Any]) -> str | bytes:
-        """What is sent instead of a transcript: a text frame, or bytes for a binary one."""
+    def distorted(self, transcript: Mapping[str, Any]) -> str | bytes:
+        """The message sent instead of a transcript: text for a text frame, bytes for a binary
+        one."""
         good = json.dumps(transcript)
         match self.what:
             case "unparsable":
@@ -323,12 +331,12 @@ class Garbage(StreamFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EmptyFinals(StreamFault):
-    """Finals come without text and words, interims do not come at all."""
+    """Finals come without text and words, and interims do not come at all."""
 
     lasting: ClassVar[bool] = True
 
-    def of(self, transcript: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What is sent instead of a transcript, if anything."""
+    def distorted(self, transcript: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The message sent instead of a transcript; None if it is left out."""
         if not is_final(transcript):
             return None
         emptied = _changed_deeply(transcript, {**dict.fromkeys(_TEXTS, ""), **_NO_WORDS})
@@ -338,12 +346,12 @@ class EmptyFinals(StreamFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LostFinal(StreamFault):
-    """The next final with words is never sent, and all goes on as if it had been."""
+    """The next final with words is not sent, and the server goes on as if it had been."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class IgnoreClose(StreamFault):
-    """The client's closing message gets its last transcript, but no end: it hangs forever."""
+    """The client's closing message gets the last transcript, but the connection never ends."""
 
     lasting: ClassVar[bool] = True
 
@@ -376,41 +384,41 @@ class FaultScript:
         return FaultScript((*self._faults, fault))
 
     def at_connect(self, connection: int, now: float) -> ConnectFault | None:
-        """The first fault that meets a request arriving `now` (seconds since the start)."""
+        """The first fault that answers a request arriving at `now`, in seconds since the start."""
         faults = (f for f in self.of(ConnectFault, connection) if f.in_period(now))
         return next(faults, None)
 
     def of(self, kind: type[_F], connection: int) -> Iterator[_F]:
-        """The faults of one kind that meet a connection, in the order of the script."""
-        return (f for f in self._faults if isinstance(f, kind) and f.meets(connection))
+        """The faults of one kind for a connection, in the order of the script."""
+        return (f for f in self._faults if isinstance(f, kind) and f.applies_to(connection))
 
 
 _TEXTS = ("text", "transcript")
 _NOTHING = object()
 _WRONG_TYPES = {"text": 7, "transcript": 7, "words": "none", "is_final": "yes"}
-# `languages` goes with the words: an empty list of it is another fault
+# `languages` is left out, because an empty list of them is another fault (`no_languages`).
 _NO_WORDS = {"words": [], "confidence": 0.0, "languages": _NOTHING}
 
 
 def is_transcript(message: Mapping[str, Any]) -> bool:
-    """Whether a provider's message tells what it heard."""
+    """Whether a message of Cartesia or Deepgram is a transcript."""
     return message["type"] == "Results" or any(name in message for name in _TEXTS)
 
 
 def is_final(message: Mapping[str, Any]) -> bool:
-    """Whether a provider's message is a transcript that will not change."""
+    """Whether a message of Cartesia or Deepgram is a transcript that will not change any more."""
     return bool(message.get("is_final")) or message["type"] == "turn.end"
 
 
-def says_words(message: object) -> bool:
-    """Whether any text in a transcript is not empty."""
+def has_words(message: object) -> bool:
+    """Whether any text in a message is not empty."""
     if isinstance(message, Mapping):
-        return any((k in _TEXTS and bool(v)) or says_words(v) for k, v in message.items())
-    return isinstance(message, list) and any(map(says_words, message))
+        return any((k in _TEXTS and bool(v)) or has_words(v) for k, v in message.items())
+    return isinstance(message, list) and any(map(has_words, message))
 
 
 def _changed_deeply(value: object, changes: Mapping[str, object]) -> object:
-    """A JSON value with other values for some keys, at any depth; `_NOTHING` leaves a key out."""
+    """A JSON value with some keys' values replaced, at any depth. `_NOTHING` leaves a key out."""
     if isinstance(value, Mapping):
         return {
             key: changes[key] if key in changes else _changed_deeply(item, changes)
@@ -441,7 +449,7 @@ def _not_negative(name: str, value: float | None) -> None:
 
 
 def _changed(fault: Fault) -> Iterator[tuple[str, object]]:
-    """The fields that differ from their defaults, what the class adds first."""
+    """The fields that differ from their defaults, those that the class adds first."""
     for item in sorted(fields(fault), key=lambda f: bool(f.kw_only)):
         default = item.default if item.default_factory is MISSING else item.default_factory()
         if (value := getattr(fault, item.name)) != default:

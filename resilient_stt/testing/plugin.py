@@ -1,4 +1,4 @@
-"""What the fixtures of the pytest plugin hand out; the plugin itself is `_resilient_stt_pytest`."""
+"""What the fixtures of the pytest plugin return. The plugin itself is `_resilient_stt_pytest`."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ class PlaySpeech(Protocol):
         patience: float = 30.0,
         on_event: OnEvent | None = None,
     ) -> Played:
-        """Play speech to a new stream of `target` and listen until it ends."""
+        """Play speech to a new stream of `target`, and listen until it ends."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One test's running servers, and what it has to close when it ends.
+    """The running servers of one test, and what has to be closed when it ends.
 
     Attributes:
-        http: The session that LiveKit's plugins use while this is open.
+        http: The HTTP session that LiveKit's plugins use while the bench is open.
+        cartesia: A running server without faults.
+        deepgram: A running server without faults.
+        closing: What to close at the end of the test.
     """
 
     http: aiohttp.ClientSession
@@ -50,7 +53,8 @@ class Bench:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator[Bench]:
-        """Run the servers, and end them and what was played to after the block."""
+        """Run the servers. After the block, close the STTs that were played to, and stop the
+        servers."""
         async with (
             http_context.open() as http,
             FakeCartesia() as cartesia,

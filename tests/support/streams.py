@@ -1,4 +1,4 @@
-"""The real plugins over real sockets, in virtual time: what their streams give."""
+"""The real plugins over real sockets, in virtual time."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ Provider = type[FakeCartesia] | type[FakeDeepgram]
 
 
 @dataclass
-class Outcome:
-    """What a plugin's stream gave: events with their times since its start, and how it ended."""
+class StreamResult:
+    """The events of a plugin's stream, with their times since its start, and how it ended."""
 
     events: list[tuple[float, stt.SpeechEvent]] = field(default_factory=list)
     error: Exception | None = None
@@ -55,7 +55,7 @@ class Outcome:
 
 
 async def push(stream: stt.RecognizeStream, speech: ReferenceSpeech) -> None:
-    """Push speech at the pace at which it is spoken, for as long as the stream takes it."""
+    """Push speech at the pace of speech, until the stream has ended."""
     for frame in speech.frames():
         try:
             stream.push_frame(frame)
@@ -71,10 +71,10 @@ async def listen(
     *,
     patience: float | None = None,
     **options: object,
-) -> Outcome:
-    """Transcribe with the real plugin over a real socket, for so many seconds at most."""
+) -> StreamResult:
+    """Transcribe with the real plugin over a real socket, for `patience` seconds at most."""
     loop = asyncio.get_running_loop()
-    outcome, begin = Outcome(), loop.time()
+    outcome, begin = StreamResult(), loop.time()
     async with aiohttp.ClientSession() as session:
         plugin = server.stt(http_session=session, **options)
         async with plugin.stream(conn_options=CONNECT) as stream:
@@ -85,7 +85,7 @@ async def listen(
                         outcome.events.append((loop.time() - begin, event))
             except TimeoutError:
                 outcome.hung = True
-            except Exception as error:  # what a plugin lets out, whatever it is
+            except Exception as error:  # any exception of the plugin
                 outcome.error = error
             outcome.ended = loop.time() - begin
             pusher.cancel()
@@ -95,21 +95,22 @@ async def listen(
 
 @asynccontextmanager
 async def nothing_left_behind() -> AsyncIterator[None]:
-    """No task that was started inside is running afterwards."""
+    """Check that every task that was started inside has ended afterwards."""
     before = asyncio.all_tasks()
     yield
-    await asyncio.sleep(1)  # for what a closed socket has still to do
+    await asyncio.sleep(1)  # for closing sockets
     assert asyncio.all_tasks() <= before
 
 
-async def outcome_of(
+async def run_stream(
     provider: Provider,
     faults: Iterable[Fault],
     speech: ReferenceSpeech = SHORT,
     *,
     patience: float | None = None,
-) -> tuple[Outcome, Server]:
-    """What the plugin gives with these faults, and the server with its log."""
+) -> tuple[StreamResult, Server]:
+    """Transcribe with the plugin and these faults. Return the result, and the server with its
+    log."""
     async with nothing_left_behind(), provider(faults=faults) as server:
         return await listen(server, speech, patience=patience), server
 

@@ -1,4 +1,4 @@
-"""What tests assert of rehearsals."""
+"""Checks of trials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ DEEPGRAM = Chain(("deepgram", "cartesia"))
 
 
 def check(played: Played, where: str, *, accurate: bool = True) -> None:
-    """Nothing lost, twice, torn, disordered or unbalanced; `accurate`: and nothing mistimed."""
+    """Nothing is lost, repeated, torn, disordered or unbalanced, and with `accurate` nothing
+    mistimed."""
     assert played.error is None, where
     assert not violations(played, accurate=accurate), f"{where}: {played.score}"
 
@@ -49,7 +50,7 @@ def check_delay(played: Played, slowest: list[float], allowed: float, where: str
 
 
 async def slowest_healthy(speech: ReferenceSpeech, chain: Chain = WHISPER) -> list[float]:
-    """Each word's delay in a healthy run, of the provider that takes longer for it."""
+    """Each word's delay in a healthy run, with the provider that takes longest for it."""
     runs = await run_trials([HEALTHY, FALLBACK_ONLY], speech, chain)
     assert all(r.played.score.ok for r in runs)
     return slowest(r.played.score.late_s for r in runs)

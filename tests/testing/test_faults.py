@@ -42,14 +42,14 @@ from resilient_stt.testing.faults import (
         (lambda: Drop(at_word=True), "at_word must be a number, got True"),
         (lambda: Drop(at_time="5"), "at_time must be a number, got '5'"),  # type: ignore[arg-type]
         (lambda: Drop(at_word=1, part=1.5), "part must be from 0 to 1"),
-        (lambda: Drop(part=0.5), "part means nothing without at_word"),
+        (lambda: Drop(part=0.5), "part needs at_word"),
         (lambda: Drop(at_word=1, at_audio=2), "only one trigger can be given, not at_word and"),
         (lambda: Drop(at_audio=1, at_time=2), "only one trigger can be given, not at_audio and"),
         (lambda: Drop(200), "200 is not a websocket close code"),
         (lambda: Drop(1005), "1005 is not a websocket close code"),
         (lambda: Drop(1011, "x" * 124), "123 bytes"),
-        (lambda: Drop(reason="gone"), "no reason without a close frame"),
-        (lambda: Drop(1006, "gone"), "no reason without a close frame"),
+        (lambda: Drop(reason="gone"), "a reason needs a close frame"),
+        (lambda: Drop(1006, "gone"), "a reason needs a close frame"),
         (lambda: Drop(connections=0), "connections must be a container"),  # type: ignore[arg-type]
         (lambda: Latency(-1), "seconds must not be negative"),
         (lambda: Status(101), "code must be a status from 300 to 599"),
@@ -66,7 +66,7 @@ from resilient_stt.testing.faults import (
     ],
 )
 def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
-    """A value that could mean nothing is a ValueError that says what is wrong."""
+    """A value without a meaning raises a ValueError that says what is wrong."""
     with pytest.raises(ValueError, match=why):
         make()
 
@@ -78,7 +78,7 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (Drop(1011, "NET-0001"), "Drop(code=1011, reason='NET-0001')"),
         (Refuse(connections=from_(1)), "Refuse(connections=from_(1))"),
         (Status(401), "Status(code=401)"),
-        (Latency(2.0, at_time=30), "FinalLatency(seconds=2.0, at_time=30)"),
+        (Latency(2.0, at_time=30), "Latency(seconds=2.0, at_time=30)"),
         (EndCleanly(at_audio=3.2), "EndCleanly(at_audio=3.2)"),
         (Stall(at_word=7, until=20), "Stall(until=20, at_word=7)"),
         (HalfOpen(at_time=3), "HalfOpen(at_time=3)"),
@@ -91,14 +91,14 @@ def test_bad_values_are_refused(make: Callable[[], Any], why: str) -> None:
         (DropAfterClose(connections=range(2)), "DropAfterClose(connections=range(0, 2))"),
     ],
 )
-def test_the_repr_is_what_was_spelled(fault: Fault, spelling: str) -> None:
-    """A fault shows the fields that were given, in the spelling that makes it again."""
+def test_the_repr_is_the_call_that_makes_the_fault(fault: Fault, spelling: str) -> None:
+    """The repr of a fault is the call that makes it, with the fields that were given."""
     assert spelling in repr(fault)
     assert eval(repr(fault)) == fault
 
 
 def test_faults_are_values() -> None:
-    """Faults compare by value, can be kept in a set and cannot be changed."""
+    """Faults compare by value, can be kept in a set, and cannot be changed."""
     assert {Drop(connections={1}), Drop(connections={1})} == {Drop(connections={1})}
     with pytest.raises(dataclasses.FrozenInstanceError):
         Drop().code = 1011  # type: ignore[misc]
@@ -108,28 +108,29 @@ def test_faults_are_values() -> None:
     ("connections", "met"),
     [(None, {0, 1, 2, 3}), ({1}, {1}), (range(1, 3), {1, 2}), (from_(2), {2, 3}), ([0, 3], {0, 3})],
 )
-def test_a_fault_meets_the_listed_connections(connections: Any, met: set[int]) -> None:
-    """A fault is for the connections in its container, or for all."""
+def test_a_fault_applies_to_the_listed_connections(connections: Any, met: set[int]) -> None:
+    """A fault happens to the connections in its container, or to all of them."""
     fault = Hang(connections=connections)
-    assert {index for index in range(4) if fault.meets(index)} == met
+    assert {index for index in range(4) if fault.applies_to(index)} == met
 
 
 def test_a_connect_fault_lasts_from_its_time_until_its_end() -> None:
-    """A request that arrives in [at_time, until) is met, no other."""
+    """A connect fault answers requests that arrive in [at_time, until), and no others."""
     script = FaultScript([Refuse(at_time=5, until=11)])
     met = [now for now in (0, 4.9, 5, 10.9, 11, 99) if script.at_connect(0, now)]
     assert met == [5, 10.9]
 
 
-def test_the_first_fault_in_the_script_meets_the_connection() -> None:
-    """Of several connect faults that apply, the script's order decides; stream faults never do."""
+def test_the_first_fault_in_the_script_is_used() -> None:
+    """Among several connect faults that apply, the first in the script is used; stream faults are
+    not."""
     script = FaultScript([Drop(), Status(429, connections={1}), Hang()])
     assert script.at_connect(0, 0) == Hang()
     assert script.at_connect(1, 0) == Status(429, connections={1})
 
 
 def test_a_script_lists_the_faults_of_a_kind_for_a_connection() -> None:
-    """`from_objects` gives the faults of a kind, in order, that are for this connection."""
+    """`of` returns the faults of a kind for a connection, in order."""
     drop, slow = Drop(at_word=3, connections={0}), Latency(1)
     script = FaultScript([drop, Refuse(), slow])
     assert list(script.of(StreamFault, 0)) == [drop, slow]
@@ -137,7 +138,7 @@ def test_a_script_lists_the_faults_of_a_kind_for_a_connection() -> None:
 
 
 def test_adding_to_a_script_makes_a_new_one() -> None:
-    """A script does not change; adding a fault gives another script."""
+    """Adding a fault makes a new script, and leaves the old one as it is."""
     script = FaultScript([Hang()])
     longer = script + Refuse()
     assert (len(script), list(longer)) == (1, [Hang(), Refuse()])
@@ -154,8 +155,8 @@ def test_adding_to_a_script_makes_a_new_one() -> None:
         (Drop(), False),
     ],
 )
-def test_triggers_in_the_audio_are_told_from_others(fault: StreamFault, by_audio: bool) -> None:
-    """Only a word or an amount of audio asks for the exact sample."""
+def test_triggers_in_the_audio(fault: StreamFault, by_audio: bool) -> None:
+    """Only a trigger at a word or an amount of audio needs the exact sample."""
     assert fault.by_audio is by_audio
 
 
@@ -170,46 +171,46 @@ TURN_END = {"type": "turn.end", "transcript": "Hi"}
 
 @pytest.mark.parametrize("message", [TRANSCRIPT, RESULTS, TURN_END])
 def test_garbage_is_wrong_in_one_way(message: dict[str, Any]) -> None:
-    """Each kind of garbage is what its name says, with the rest of the message as it was."""
+    """Each kind of garbage is wrong in the way its name says, and else as the message was."""
     with pytest.raises(ValueError, match=r"Expecting|Unterminated|delimiter"):
-        json.loads(Garbage("unparsable").of(message))
-    assert json.loads(Garbage("list").of(message)) == [message]
-    assert Garbage("binary").of(message) == json.dumps(message).encode()
-    stranger = json.loads(Garbage("unknown_type").of(message))
+        json.loads(Garbage("unparsable").distorted(message))
+    assert json.loads(Garbage("list").distorted(message)) == [message]
+    assert Garbage("binary").distorted(message) == json.dumps(message).encode()
+    stranger = json.loads(Garbage("unknown_type").distorted(message))
     assert stranger == {**message, "type": "Gibberish"}
-    assert 'Hi",' not in str(Garbage("wrong_types").of(message))
+    assert 'Hi",' not in str(Garbage("wrong_types").distorted(message))
 
 
 def test_garbage_changes_texts_at_any_depth() -> None:
-    """Cartesia's text is at the top, Deepgram's in an alternative."""
+    """Texts are changed at any depth: Cartesia's is at the top, Deepgram's in an alternative."""
     no_text, wrong_types = Garbage("no_text"), Garbage("wrong_types")
-    without = json.loads(no_text.of(TRANSCRIPT))
+    without = json.loads(no_text.distorted(TRANSCRIPT))
     assert without == {name: value for name, value in TRANSCRIPT.items() if name != "text"}
-    (alternative,) = json.loads(no_text.of(RESULTS))["channel"]["alternatives"]
+    (alternative,) = json.loads(no_text.distorted(RESULTS))["channel"]["alternatives"]
     assert alternative == {"confidence": 0.9, "words": [1]}
-    assert json.loads(wrong_types.of(TRANSCRIPT)) == {
+    assert json.loads(wrong_types.distorted(TRANSCRIPT)) == {
         "type": "transcript", "text": 7, "is_final": "yes", "words": "none",
     }  # fmt: skip
-    (alternative,) = json.loads(wrong_types.of(RESULTS))["channel"]["alternatives"]
+    (alternative,) = json.loads(wrong_types.distorted(RESULTS))["channel"]["alternatives"]
     assert alternative == {"transcript": 7, "confidence": 0.9, "words": "none"}
 
 
 def test_an_empty_final_has_no_words() -> None:
-    """A final is emptied, with all its other fields; an interim is nothing."""
+    """A final loses its words and keeps its other fields; an interim is left out."""
     empty = EmptyFinals()
-    assert empty.of(TRANSCRIPT) == {**TRANSCRIPT, "text": "", "words": []}
-    assert empty.of(TURN_END) == {**TURN_END, "transcript": ""}
-    results = empty.of(RESULTS)
+    assert empty.distorted(TRANSCRIPT) == {**TRANSCRIPT, "text": "", "words": []}
+    assert empty.distorted(TURN_END) == {**TURN_END, "transcript": ""}
+    results = empty.distorted(RESULTS)
     assert results is not None
     assert results["channel"]["alternatives"] == [
         {"transcript": "", "confidence": 0.0, "words": []}
     ]
-    assert empty.of({**TRANSCRIPT, "is_final": False}) is None
-    assert empty.of({"type": "turn.update", "transcript": "Hi"}) is None
+    assert empty.distorted({**TRANSCRIPT, "is_final": False}) is None
+    assert empty.distorted({"type": "turn.update", "transcript": "Hi"}) is None
 
 
-def test_transcripts_are_told_from_other_messages() -> None:
-    """A transcript has a text, at the top or in a Results."""
+def test_which_messages_are_transcripts() -> None:
+    """A message with a text, at the top or in a Results, is a transcript."""
     assert all(is_transcript(message) for message in (TRANSCRIPT, RESULTS, TURN_END))
     for kind in ("flush_done", "done", "Metadata", "SpeechStarted", "turn.start", "error"):
         assert not is_transcript({"type": kind, "message": "Hi"})
@@ -226,7 +227,7 @@ def test_transcripts_are_told_from_other_messages() -> None:
     ids=repr,
 )
 def test_equal_faults_have_one_hash(fault: Fault) -> None:
-    """Whatever their fields are, so that they can be counted."""
+    """Equal faults have the same hash, whatever their fields are."""
     again = dataclasses.replace(fault)
     assert (again, hash(again)) == (fault, hash(fault))
     assert {fault, again} == {fault}
@@ -234,9 +235,9 @@ def test_equal_faults_have_one_hash(fault: Fault) -> None:
 
 
 def test_no_languages_empties_their_list_alone() -> None:
-    """Deepgram's `multi` with an empty list; what has none is as it was."""
+    """`no_languages` empties Deepgram's list of languages; a message without one is unchanged."""
     told = {"type": "Results", "channel": {"alternatives": [{"languages": ["es"], "words": [1]}]}}
     fault = Garbage("no_languages")
-    (alternative,) = json.loads(fault.of(told))["channel"]["alternatives"]
+    (alternative,) = json.loads(fault.distorted(told))["channel"]["alternatives"]
     assert alternative == {"languages": [], "words": [1]}
-    assert json.loads(fault.of(TRANSCRIPT)) == TRANSCRIPT
+    assert json.loads(fault.distorted(TRANSCRIPT)) == TRANSCRIPT

@@ -1,4 +1,4 @@
-"""What `play` says of its user's mistakes: they are not the STT's."""
+"""`play` raises for mistakes of its caller, instead of counting them against the STT."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SPEECH = ReferenceSpeech.load().excerpt(0, 0)
     ],
     ids=str,
 )
-async def test_there_are_no_such_frames(form: dict[str, Any]) -> None:
-    """Nothing is played, and nothing counted as lost."""
+async def test_impossible_frames(form: dict[str, Any]) -> None:
+    """Impossible frames raise a ValueError, and nothing is played."""
     with pytest.raises(ValueError, match=r"no frames of .* s, \d channels at \d+ Hz"):
         await play(FakeSTT(), SPEECH, **form)
 
 
-async def test_a_name_is_no_speech() -> None:
-    """The name of a recording has to be loaded."""
+async def test_a_name_instead_of_speech() -> None:
+    """The name of a recording raises a TypeError: it has to be loaded."""
     with pytest.raises(TypeError, match=r"must be a ReferenceSpeech, .* not 'spanish'"):
         await play(FakeSTT(), "spanish")  # type: ignore[arg-type]
 
 
 async def test_a_listener_that_raises() -> None:
-    """Its own error, not one of the stream."""
+    """An exception of the listener is raised, and is not taken for one of the stream."""
 
     def fail(at: float, event: object) -> None:
         raise KeyError("mine")

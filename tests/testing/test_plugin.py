@@ -1,4 +1,4 @@
-"""The pytest plugin, in suites of its users: a test here writes one and runs it."""
+"""The pytest plugin, used in test suites: each test here writes one and runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 import _resilient_stt_pytest as plugin
 import resilient_stt.testing
 
-# a suite forgets what it was the first to import, and numpy cannot be imported twice
+# After an in-process run, pytest removes the modules that the run imported first, and numpy cannot
+# be imported twice.
 IMPORTED_BEFORE = (livekit.plugins.cartesia, livekit.plugins.deepgram, resilient_stt.testing)
 
 README = Path(__file__).parents[2] / "README.md"
@@ -73,7 +74,8 @@ def suite(pytester: pytest.Pytester) -> Suite:
 
 
 def test_loading_it_imports_nothing_of_the_package() -> None:
-    """pytest starts as fast with it, and coverage tools see the package's import."""
+    """Loading the plugin imports nothing of the package, so that pytest starts as fast as without
+    it, and coverage tools measure the package's import."""
     loading = f"import sys, {plugin.__name__}; print(*sys.modules)"
     command = [sys.executable, "-c", loading]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -91,7 +93,7 @@ STARTED = """
 
 
 def test_pytest_starts_with_nothing_more(pytester: pytest.Pytester) -> None:
-    """A run of a suite that does not use it imports the plugin, and no other module."""
+    """A run of a suite that does not use the plugin imports no other module for it."""
     pytester.makeconftest(dedent(STARTED))
     pytester.makepyfile("async def test_it(): pass")
     options = ("-s", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto")
@@ -149,13 +151,14 @@ FOREIGN_TESTS = """
 
 
 def told(run: pytest.RunResult) -> list[str]:
-    """What a run printed, but for how long it took and what plugins there are."""
+    """The output of a run, without its duration and the list of plugins."""
     return [re.sub(r" in [\d.]+s", "", line) for line in run.outlines if "plugins: " not in line]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio has deprecated policies")
 def test_a_foreign_virtual_time_is_left_alone(pytester: pytest.Pytester) -> None:
-    """A suite with a mark of this name runs as it did: each test's loop, name and failure."""
+    """In a suite with a `virtual_time` mark of its own, each test keeps its loop, name and
+    failure."""
     pytester.makeini("[pytest]\nasyncio_mode = auto\nfilterwarnings = ignore\n")
     pytester.makeconftest(dedent(FOREIGN))
     pytester.makepyfile(dedent(FOREIGN_TESTS))
@@ -166,8 +169,8 @@ def test_a_foreign_virtual_time_is_left_alone(pytester: pytest.Pytester) -> None
     assert told(present) == told(absent)
 
 
-def test_fixtures_of_the_same_names_are_the_suite_s_own(suite: Suite) -> None:
-    """A suite that has called something else so gets what it has made."""
+def test_a_suites_own_fixtures_take_precedence(suite: Suite) -> None:
+    """A suite's own fixtures take precedence over the plugin's fixtures of the same name."""
     names = ("fake_cartesia", "fake_deepgram", "play_speech", "livekit_http_session")
     own = "\n".join(f"@pytest.fixture\ndef {name}(): return {name!r}\n" for name in names)
     asked = ", ".join(names)
@@ -187,7 +190,7 @@ CUSTOM = """
 
 @pytest.mark.parametrize("conftest", ["", CUSTOM], ids=["default", "custom"])
 def test_only_marked_tests_get_another_loop(suite: Suite, conftest: str) -> None:
-    """Before and after a test with the mark, a suite has the loops that it always had."""
+    """Before and after a test with the mark, tests run on the suite's own event loops."""
     name = "CustomLoop" if conftest else "_UnixSelectorEventLoop"
     body = f"""
     @pytest.mark.asyncio
@@ -214,26 +217,26 @@ def test_only_marked_tests_get_another_loop(suite: Suite, conftest: str) -> None
 
 
 def test_strict_mode(suite: Suite) -> None:
-    """pytest-asyncio's default: tests carry its mark."""
+    """The fixtures work in pytest-asyncio's strict mode, where tests need its mark."""
     suite(MARKED + dedent(HEALTHY)).assert_outcomes(passed=1)
 
 
 def test_auto_mode(suite: Suite) -> None:
-    """Where pytest-asyncio takes every async test, no mark of it is needed."""
+    """The fixtures work in pytest-asyncio's auto mode, where tests need no mark."""
     body = "pytestmark = pytest.mark.stt_virtual_time\n" + dedent(HEALTHY)
     suite(body, ini="asyncio_mode = auto").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("options", [(), ALONE], ids=["beside", "alone"])
 def test_anyio(suite: Suite, options: tuple[str, ...]) -> None:
-    """anyio's plugin runs the tests as well, also where pytest-asyncio is installed."""
+    """The fixtures work with anyio's plugin, with or without pytest-asyncio installed."""
     body = "pytestmark = [pytest.mark.anyio, pytest.mark.stt_virtual_time]\n" + dedent(HEALTHY)
     suite(body, *options).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("scope", ["function", "class", "module", "package", "session"])
 def test_servers_run_on_the_loop_of_the_test(suite: Suite, scope: str) -> None:
-    """Whatever loop a test shares with others, its own servers are on it."""
+    """The servers run on the loop of the test, whatever the scope of that loop is."""
     body = f"""
     pytestmark = [pytest.mark.asyncio(loop_scope={scope!r}), pytest.mark.stt_virtual_time]
 
@@ -251,7 +254,7 @@ def test_servers_run_on_the_loop_of_the_test(suite: Suite, scope: str) -> None:
 
 
 def test_the_scope_of_loops_can_be_configured(suite: Suite) -> None:
-    """The default scope of a suite's loops is looked up, too."""
+    """The default scope of loops may be configured."""
     ini = "asyncio_default_test_loop_scope = session"
     suite(MARKED + dedent(HEALTHY), ini=ini).assert_outcomes(passed=1)
 
@@ -259,8 +262,8 @@ def test_the_scope_of_loops_can_be_configured(suite: Suite) -> None:
 # -- suites that cannot use it
 
 
-def test_a_suite_without_event_loops_is_told(suite: Suite) -> None:
-    """Without a plugin for async tests, the error says which there are."""
+def test_a_suite_without_event_loops_gets_advice(suite: Suite) -> None:
+    """Without a plugin for async tests, the error says which plugins there are."""
     run = suite("async def test_it(fake_cartesia): pass", *ALONE)
     run.assert_outcomes(errors=1)
     run.stdout.fnmatch_lines(["*A fixture of `resilient_stt.testing` needs an `async def` test*"])
@@ -268,14 +271,15 @@ def test_a_suite_without_event_loops_is_told(suite: Suite) -> None:
 
 
 def test_a_mark_without_event_loops_is_an_error(suite: Suite) -> None:
-    """A test that says that it is in virtual time is never run in real time."""
+    """A test with the mark is never run in real time: without event loops, it is an error."""
     run = suite("@pytest.mark.stt_virtual_time\nasync def test_it(): pass", *ALONE)
     run.assert_outcomes(errors=1)
     run.stdout.fnmatch_lines(["*The mark `stt_virtual_time` needs an `async def` test*"])
 
 
-def test_a_test_that_is_not_async_is_told(suite: Suite) -> None:
-    """A server cannot serve a test that blocks its loop."""
+def test_a_test_that_is_not_async_gets_advice(suite: Suite) -> None:
+    """A test that is not async gets an error, because a server cannot serve a test that blocks its
+    loop."""
     run = suite("def test_it(fake_deepgram): pass")
     run.assert_outcomes(errors=1)
     run.stdout.fnmatch_lines(["*needs an `async def` test*"])
@@ -285,7 +289,7 @@ def test_a_test_that_is_not_async_is_told(suite: Suite) -> None:
 
 
 def test_plugins_need_no_worker(suite: Suite) -> None:
-    """The published plugins, built as an agent builds them, find servers and a session."""
+    """The published plugins, made as an agent makes them, find the servers and an HTTP session."""
     body = """
     @pytest.mark.parametrize("explicitly", [False, True])
     async def test_it(explicitly, fake_cartesia, fake_deepgram, livekit_http_session, play_speech):
@@ -303,7 +307,7 @@ def test_plugins_need_no_worker(suite: Suite) -> None:
 
 
 def test_another_speech(suite: Suite) -> None:
-    """The speech is a fixture to override, and can be given."""
+    """The speech can be overridden as a fixture, and passed to `play_speech`."""
     body = """
     async def test_it(fake_deepgram, play_speech, reference_speech):
         played = await play_speech(fake_deepgram.stt())
@@ -317,7 +321,7 @@ def test_another_speech(suite: Suite) -> None:
 
 
 def test_the_default_speech_is_the_whole_recording(suite: Suite) -> None:
-    """Whatever word a fault waits for is spoken, unless the suite chooses an excerpt."""
+    """The default speech is the whole recording, so that the word of any fault is spoken."""
     body = """
     del reference_speech
 
@@ -333,7 +337,7 @@ def test_the_default_speech_is_the_whole_recording(suite: Suite) -> None:
     ids=["word", "time"],
 )
 def test_faults_by_script(suite: Suite, fault: str, strikes: str) -> None:
-    """A fault strikes at a word, or at a time that begins with the test."""
+    """A fault happens at a word, or at a time counted from the start of the test."""
     body = f"""
     async def test_it(fake_cartesia, play_speech, reference_speech):
         fake_cartesia.faults = [{fault}]
@@ -349,14 +353,14 @@ def test_faults_by_script(suite: Suite, fault: str, strikes: str) -> None:
 
 
 def test_faults_by_hand(suite: Suite) -> None:
-    """A test can break what is open in the middle of a run, and what opens later is well."""
+    """A test can break the open connections in the middle of a run; later ones are healthy."""
     body = """
     @pytest.mark.parametrize("make", [stt.FallbackAdapter, ResilientSTT])
     async def test_it(make, fake_cartesia, fake_deepgram, play_speech):
         target = make([fake_cartesia.stt(), fake_deepgram.stt()])
         playing = asyncio.create_task(play_speech(target))
         await asyncio.sleep(2.0)
-        fake_cartesia.strike(Drop())
+        fake_cartesia.trigger(Drop())
         played = await playing
         assert fake_cartesia.connections[0].ended == "reset"
         assert all(c.ended != "reset" for c in fake_cartesia.connections[1:])
@@ -366,7 +370,7 @@ def test_faults_by_hand(suite: Suite) -> None:
 
 
 def test_a_test_that_fails_leaves_nothing(suite: Suite) -> None:
-    """Servers, sockets, tasks and the STT are gone, however a test ended."""
+    """After a test, servers, sockets, tasks and the STT are gone, even if the test failed."""
     body = """
     servers, closed = [], []
 
@@ -398,27 +402,30 @@ def test_a_test_that_fails_leaves_nothing(suite: Suite) -> None:
 
 @pytest.mark.parametrize("name", resilient_stt.testing.__all__)
 def test_every_name_is_documented(name: str) -> None:
-    """Whatever the kit exports says what it is."""
+    """Every exported name has a docstring."""
     assert vars(resilient_stt.testing)[name].__doc__
 
 
-def readme_blocks(language: str) -> list[str]:
-    """The blocks of a language in the README's section on tests; output has none."""
-    section = README.read_text().split("## Test your own agent\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    return [text for named, text in blocks if named == language]
+def readme_blocks(language: str, *texts: str) -> list[str]:
+    """The README's code blocks of a language that contain all of these texts; output has none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    found = [text for named, text in blocks if named == language and all(t in text for t in texts)]
+    if not found:
+        pytest.skip(f"the README has no block with {', '.join(texts)}")
+    return found
 
 
 def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
-    """Run a module as it stands, in pytest-asyncio's default mode."""
+    """Run a module as it is, in pytest-asyncio's default mode."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(module)
     return pytester.runpytest_inprocess(*QUICK)
 
 
-def test_the_readme_s_first_test(pytester: pytest.Pytester) -> None:
-    """It fails as the README shows it, and passes with `ResilientSTT`."""
-    module, output = readme_blocks("python")[0], readme_blocks("")[0]
+def test_the_readmes_first_test(pytester: pytest.Pytester) -> None:
+    """The README's first test fails as shown there, and passes with `ResilientSTT`."""
+    module = readme_blocks("python", "def test_", "play_speech", "stt.FallbackAdapter")[0]
+    output = readme_blocks("", "70 words, ")[0]
     run = run_module(pytester, module)
     run.assert_outcomes(failed=1)
     assert output.strip() in run.stdout.str()
@@ -427,13 +434,15 @@ def test_the_readme_s_first_test(pytester: pytest.Pytester) -> None:
     run.assert_outcomes(passed=1)
 
 
-def test_the_readme_s_second_test(pytester: pytest.Pytester) -> None:
-    """Faults by the clock, at a word and by hand, survived as the README says."""
-    run_module(pytester, readme_blocks("python")[1]).assert_outcomes(passed=1)
+def test_the_readmes_test_with_faults(pytester: pytest.Pytester) -> None:
+    """The README's test with faults by time, at a word and by hand passes."""
+    run_module(pytester, readme_blocks("python", "def test_", ".trigger(")[0]).assert_outcomes(
+        passed=1
+    )
 
 
 def test_the_script_of_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the kit's documentation shows without pytest works as it stands."""
+    """The script in the kit's docstring works as it is."""
     documentation = resilient_stt.testing.__doc__
     assert documentation is not None
     exec(dedent(documentation.split("Without pytest::\n")[1]), {"__name__": "script"})

@@ -1,6 +1,7 @@
-"""A Cartesia on loopback: `/stt/websocket`, the protocol of ink-whisper, and that of ink-2.
+"""A fake Cartesia on loopback: the websocket protocols of ink-whisper and of ink-2.
 
-After https://docs.cartesia.ai/api-reference/stt/stt and what `livekit-plugins-cartesia` sends.
+The messages are those of https://docs.cartesia.ai/api-reference/stt/stt and those that
+`livekit-plugins-cartesia` sends.
 """
 
 from __future__ import annotations
@@ -37,42 +38,43 @@ _INTERIM_EVERY = 1.0  # seconds of audio
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FakeCartesia(FakeServer):
-    """Cartesia's streaming speech-to-text, transcribing what it hears.
+    """A Cartesia that transcribes the audio it receives.
 
-    With ink-whisper a final comes after `finalize`, or once `endpoint_silence` without speech was
-    heard; interims are a setting. It knows the `language` of the query, English without one. With
-    ink-2, on a path of its own, there are turns.
+    With ink-whisper, a final comes in response to `finalize`, or after `endpoint_silence` without
+    speech. The server knows the `language` of the query, by default English. With ink-2, on a path
+    of its own, the server finds turns.
 
     Args:
-        faults: What goes wrong; can be changed while the server runs.
+        faults: What goes wrong. Can be assigned while the server runs.
         latency: Seconds from the audio or the `finalize` to the final.
         endpoint_silence: Seconds without speech after which a final comes by itself (ink-whisper).
         handshake: Seconds from the request to the 101.
-        empty_finals: Answer a `finalize` with nothing to say by an empty final.
+        empty_finals: Answer a `finalize` without pending words by an empty final.
         flush_done_first: Send `flush_done` before its transcript instead of after it.
-        interims: Send a transcript that is not final once a second of audio while words are
-            pending (ink-whisper). The plugin adds up the durations of all transcripts, so that
-            the times of its finals are then too late; those of words are right.
-        error_shape: What in-band errors of ink-whisper call their number, if the fault does not
-            say it: `code` is what the plugin reads, `status_code` what newer versions send.
+        interims: Send an interim transcript once per second of audio while words are pending
+            (ink-whisper). The plugin adds up the durations of all transcripts, so the times of its
+            finals are then too late; the times of words are right.
+        error_shape: The key of the number in in-band errors of ink-whisper, unless the fault says
+            it. `code` is what the plugin reads, `status_code` what newer versions send.
         turn_end_silence: Seconds without speech after which a turn ends (ink-2).
-        eager_end: Send `turn.eager_end` at half of that silence (ink-2).
-        update_interval: Seconds of audio between a turn's events while its text grows (ink-2).
-        turn_languages: Those that ink-2 knows, without being told which is spoken. Cartesia's
-            newest page has `en fr hi ja es`; the plugin warns of all but English.
-        concurrency: Open websockets at once, beyond which a request is answered with 429; those
-            whose peer has vanished count. None: any number.
-        idle_timeout: Seconds without audio or text, pings do not count, after which it closes with
-            1000; None: never. Older documents say 20 s.
-        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
-            beyond that the connection is closed with 1008. None: any.
-        speed: The multiple of real time at which audio is processed at most; texts wait for the
-            audio before them. 1.5 was seen live. None: any.
-        max_message: Bytes of a message beyond which it closes with 1009. 32 KB was seen live.
-        corpus: Recordings that it recognises; None: all that are shipped.
+        eager_end: Send `turn.eager_end` after half of that silence (ink-2).
+        update_interval: Seconds of audio between the events of a turn while its text grows (ink-2).
+        turn_languages: The languages that ink-2 knows, without being told which one is spoken.
+            Cartesia's newest page lists `en fr hi ja es`; the plugin warns of all but English.
+        concurrency: Open websockets at once. A request beyond them is answered with 429.
+            Connections whose peer has vanished count. None: no limit.
+        idle_timeout: Seconds without audio or text after which the server closes with 1000. Pings
+            do not count. None: never. Older documents say 20 s.
+        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
+            them the server closes with 1008. None: no limit.
+        speed: The multiple of real time at which audio is processed at most. Text messages wait for
+            the audio before them. 1.5 was measured in production. None: no limit.
+        max_message: Bytes of a message beyond which the server closes with 1009. 32 KB was measured
+            in production. None: no limit.
+        corpus: The recordings that it recognizes. None: all that are shipped.
 
     Raises:
-        ValueError: A fault waits for a word that the corpus does not have.
+        ValueError: A fault waits for a word that is not in the corpus.
     """
 
     path = "/stt/websocket"
@@ -95,7 +97,7 @@ class FakeCartesia(FakeServer):
         self.turn_languages = tuple(map(base, self.turn_languages))
 
     def stt(self, **options: Any) -> cartesia.STT:
-        """The published plugin, pointed here: `options` are those of `cartesia.STT`."""
+        """The published plugin, with its `base_url` here. `options` are those of `cartesia.STT`."""
         from livekit.plugins import cartesia
 
         defaults = {"model": "ink-whisper", "api_key": "fake-key", "base_url": self.url}
@@ -118,7 +120,7 @@ class FakeCartesia(FakeServer):
             return self.turn_languages
         return (base(connection.query.get("language", _DEFAULT_LANGUAGE)),)
 
-    def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         error_code, title = _error_of(status)
         body = {
             "error_code": error_code,
@@ -129,8 +131,8 @@ class FakeCartesia(FakeServer):
         headers = {self.request_id_header: request_id}
         return web.json_response(body, status=status, headers=headers)
 
-    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """Cartesia's error, in the older shape or in that of its HTTP errors."""
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        """Cartesia's error message, in the older shape or in that of its HTTP errors."""
         shape = "status_code" if connection.path == TURNS_PATH else fault.shape or self.error_shape
         number: dict[str, Any] = {} if fault.code is None else {shape: fault.code}
         error_code, title = _error_of(fault.code)
@@ -151,7 +153,7 @@ class FakeCartesia(FakeServer):
 
 
 class _WhisperDialogue(Dialogue):
-    """One ink-whisper connection: each transcript is the delta since the last final."""
+    """One ink-whisper connection. Each transcript has only what is new since the last final."""
 
     def __init__(
         self,
@@ -163,68 +165,72 @@ class _WhisperDialogue(Dialogue):
         super().__init__(server, connection, websocket, transport)
         self._settings = server
         self._pending: list[HeardWord] = []
-        self._until = 0.0  # seconds of audio that finals have covered
-        self._told = 0.0  # seconds of audio at the last transcript
-        self._said_anything = False
+        self._until = 0.0  # seconds of audio covered by finals
+        self._last_sent_at = 0.0  # seconds of audio at the last transcript
+        self._has_sent_words = False
 
     def on_words(self, words: list[HeardWord]) -> None:
         self._pending += words
-        if self._pending and self.hearing.silence >= self._settings.endpoint_silence:
+        if self._pending and self.recognizer.silence >= self._settings.endpoint_silence:
             self._transcribe()
-        elif self._settings.interims and self.hearing.position - self._told >= _INTERIM_EVERY:
-            self._tell_progress()
+        elif (
+            self._settings.interims
+            and self.recognizer.position - self._last_sent_at >= _INTERIM_EVERY
+        ):
+            self._send_interim()
 
-    def transcribe(self, text: str) -> None:
-        # the server knows exactly these texts; others it would take for an error
+    def on_text(self, text: str) -> None:
+        # The server accepts exactly these texts, and takes others for an error.
         if text == "finalize":
             self._finalize()
-        elif self.is_goodbye(text):
+        elif self.is_closing_message(text):
             self._conclude()
 
-    def is_goodbye(self, text: str) -> bool:
+    def is_closing_message(self, text: str) -> bool:
         return text in ("close", "done")
 
-    def forget(self) -> None:
-        super().forget()
+    def restart(self) -> None:
+        super().restart()
         self._pending = []
 
     def _finalize(self) -> None:
-        self._pending += self.hearing.finish()
+        self._pending += self.recognizer.finish()
         if self._settings.flush_done_first:
-            self._say("flush_done")
+            self._send_message("flush_done")
         if self._pending or self._settings.empty_finals:
             self._transcribe()
         if not self._settings.flush_done_first:
-            self._say("flush_done")
+            self._send_message("flush_done")
 
     def _conclude(self) -> None:
-        self._pending += self.hearing.finish()
+        self._pending += self.recognizer.finish()
         if self._pending:
             self._transcribe()
-        self.hang_up(self._message("done"))
+        self.finish(self._message("done"))
 
-    def _tell_progress(self) -> None:
-        """Say the words that are pending, if any, as an interim."""
+    def _send_interim(self) -> None:
+        """Send the pending words, if there are any, as an interim."""
         if self._pending:
             self._transcript(is_final=False)
 
     def _transcribe(self) -> None:
-        """Say all pending words as one final."""
+        """Send all pending words as one final."""
         self._transcript(is_final=True)
-        self._said_anything |= bool(self._pending)
+        self._has_sent_words |= bool(self._pending)
         self._pending = []
-        self._until = self.hearing.position
+        self._until = self.recognizer.position
 
     def _transcript(self, *, is_final: bool) -> None:
         text = written(self._pending)
-        self._told = self.hearing.position
-        self._say(
+        self._last_sent_at = self.recognizer.position
+        self._send_message(
             "transcript",
-            # a delta: one after the other, the texts make up the whole
-            text=f" {text}" if text and self._said_anything else text,
+            # Each text continues the one before: joined, they are the whole transcript.
+            text=f" {text}" if text and self._has_sent_words else text,
             is_final=is_final,
-            # from the end of the last final, for the plugin adds up durations to get its times
-            duration=round(self._told - self._until, 3),
+            # The plugin computes the times of finals by adding up durations, so they begin where
+            # the last final ended.
+            duration=round(self._last_sent_at - self._until, 3),
             language=self.connection.query.get("language", _DEFAULT_LANGUAGE),
             words=[
                 {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
@@ -232,13 +238,13 @@ class _WhisperDialogue(Dialogue):
             ],
         )
 
-    def _say(self, kind: str, **fields: Any) -> None:
-        self.say(self._message(kind, **fields))
+    def _send_message(self, kind: str, **fields: Any) -> None:
+        self.send(self._message(kind, **fields))
 
     def _message(self, kind: str, **fields: Any) -> dict[str, Any]:
         return {"type": kind, "request_id": self.connection.request_id, **fields}
 
 
 def _error_of(status: int | str | None) -> tuple[str, str]:
-    """The error_code and the title that go with a status."""
+    """The error_code and the title for a status."""
     return _ERRORS.get(status, _SERVER_ERROR) if isinstance(status, int) else _SERVER_ERROR

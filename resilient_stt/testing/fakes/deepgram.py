@@ -1,7 +1,7 @@
-"""A Deepgram on loopback: `/v1/listen`, streaming and batch.
+"""A fake Deepgram on loopback: `/v1/listen`, streaming and batch.
 
-After https://developers.deepgram.com/reference/speech-to-text/listen-streaming,
-https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded and what
+The messages are those of https://developers.deepgram.com/reference/speech-to-text/listen-streaming
+and https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded, and those that
 `livekit-plugins-deepgram` sends.
 """
 
@@ -40,8 +40,8 @@ _ERRORS = {
 _SERVER_ERROR = ("INTERNAL_SERVER_ERROR", "Internal server error.")
 
 _MULTI = "multi"
-# https://developers.deepgram.com/docs/multilingual-code-switching; the first is that in whose words
-# it hears any other
+# https://developers.deepgram.com/docs/multilingual-code-switching. Words of languages that are not
+# listed are recognized as wrong words of the first.
 _MULTILINGUAL = {
     "nova-3": ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl"),
     "nova-2": ("en", "es"),
@@ -50,7 +50,7 @@ _DEFAULT_LANGUAGE = "en"
 _RESULTS_EVERY = 1.0  # seconds of audio between two Results, in speech and in silence
 _LONGEST_SEGMENT = 4.0  # seconds of speech after which the words so far become final
 _PUNCTUATION = string.punctuation + "¿¡…。，、？！：；"
-_SURE, _UNSURE = 0.99, 0.62  # confidence in right words, and in fragments and wrong ones
+_SURE, _UNSURE = 0.99, 0.62  # confidence in right words, and in fragments and wrong words
 # https://developers.deepgram.com/docs/stt-troubleshooting-websocket-data-and-net-errors
 _IDLE = "NET-0001: Deepgram did not receive audio data or a text message within the timeout window."
 _CORRUPT = "Bad Request: failed to process audio: corrupt or unsupported data"
@@ -59,35 +59,37 @@ _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FakeDeepgram(FakeServer):
-    """Deepgram's speech-to-text, transcribing what it hears.
+    """A Deepgram that transcribes the audio it receives.
 
-    It knows the `language` of the query, English without one. With `multi` it knows those that the
-    model has in it (Chinese is not among them), and says of each word which it is in.
+    The server knows the `language` of the query, by default English. With `multi` it knows the
+    languages that the model has in it (Chinese is not among them), and adds each word's language.
 
-    A POST to the same path is the batch endpoint. `ConnectFault`s meet it, and `Latency` if it does
-    not wait for a place in the audio. With `detect_language` it knows the language of most of the
-    words, and that alone.
+    A POST to the same path is the batch endpoint. It has `ConnectFault`s, and a `Latency` that does
+    not wait for a place in the audio. With `detect_language` it knows only the language of most of
+    the words.
 
     Args:
-        faults: What goes wrong; can be changed while the server runs.
-        latency: Seconds from the audio to what is said about it.
-        endpoint_silence: Seconds without speech after which speech is over (`speech_final`). The
-            query's `endpointing` only decides whether that happens: its usual 25 ms would end
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio to the transcript of it.
+        endpoint_silence: Seconds without speech after which speech ends (`speech_final`). The
+            `endpointing` of the query only decides whether it does: its usual 25 ms would end
             speech within words.
         handshake: Seconds from the request to the 101.
-        finalize_ends_speech: The answer to `Finalize` is a `speech_final`, too.
-        concurrency: Open websockets at once, beyond which a request is answered with 429; those
-            whose peer has vanished count. None: any number.
-        idle_timeout: Seconds without audio or text, pings do not count, after which it sends
-            Metadata and closes with 1011, NET-0001; None: never. Up to 12 s were seen live.
-        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
-            beyond that the connection is closed with 1008. None: any.
-        speed: The multiple of real time at which audio is processed at most; texts wait for the
-            audio before them. 1.25 was seen live. None: any.
-        corpus: Recordings that it recognises; None: all that are shipped.
+        finalize_ends_speech: The response to `Finalize` is a `speech_final`, too.
+        concurrency: Open websockets at once. A request beyond them is answered with 429.
+            Connections whose peer has vanished count. None: no limit.
+        idle_timeout: Seconds without audio or text after which the server sends Metadata and closes
+            with 1011, NET-0001. Pings do not count. None: never. Up to 12 s were measured in
+            production.
+        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
+            them the server closes with 1008. None: no limit.
+        speed: The multiple of real time at which audio is processed at most. Text messages wait for
+            the audio before them. 1.25 was measured in production. None: no limit.
+        max_message: Bytes of a message beyond which the server closes with 1009. None: no limit.
+        corpus: The recordings that it recognizes. None: all that are shipped.
 
     Raises:
-        ValueError: A fault waits for a word that the corpus does not have.
+        ValueError: A fault waits for a word that is not in the corpus.
     """
 
     path = base_path = "/v1/listen"
@@ -100,7 +102,7 @@ class FakeDeepgram(FakeServer):
     finalize_ends_speech: bool = False
 
     def stt(self, **options: Any) -> deepgram.STT:
-        """The published plugin, pointed here: `options` are those of `deepgram.STT`."""
+        """The published plugin, with its `base_url` here. `options` are those of `deepgram.STT`."""
         from livekit.plugins import deepgram
 
         return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
@@ -116,8 +118,8 @@ class FakeDeepgram(FakeServer):
         if request.query.get("language") == _MULTI and not _multilingual(request.query):
             raise Rejection(400, "Bad Request: this model has no language=multi.")
         if request.method == "POST":
-            return  # what it sends is known when it has been read
-        # a raw stream of no known form is undecodable; the plugin always says what it sends
+            return  # the format is known once the body has been read
+        # Raw samples of an unknown format cannot be decoded. The plugin always names the encoding.
         if request.query.get("encoding") != "linear16":
             raise Rejection(400, "Bad Request: the encoding must be linear16.")
         if not request.query.get("sample_rate", "").isdecimal():
@@ -125,21 +127,23 @@ class FakeDeepgram(FakeServer):
         if not request.query.get("utterance_end_ms", "0").isdecimal():
             raise Rejection(400, "Bad Request: the utterance_end_ms must be a number.")
 
-    def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         err_code, err_msg = _error_of(status)
         err_msg = message or err_msg
         body = {"err_code": err_code, "err_msg": err_msg, "request_id": request_id}
         headers = {self.request_id_header: request_id, "dg-error": err_msg}
         return web.json_response(body, status=status, headers=headers)
 
-    async def transcribed(self, request: web.Request, connection: ServerConnection) -> web.Response:
+    async def transcribe_batch(
+        self, request: web.Request, connection: ServerConnection
+    ) -> web.Response:
         pcm, sample_rate = _audio_of(await request.read(), request.query)
         connection.audio = len(pcm) / 2 / sample_rate
         detect = _asked(connection.query, "detect_language")
-        words = self._heard(pcm, sample_rate, None if detect else self.languages(connection))
+        words = self._recognize(pcm, sample_rate, None if detect else self.languages(connection))
         detected = _languages_of(words)[:1] or [_DEFAULT_LANGUAGE]
         if detect:
-            words = self._heard(pcm, sample_rate, detected)
+            words = self._recognize(pcm, sample_rate, detected)
         await asyncio.sleep(self.latency + self._batch_latency(connection))
         channel: dict[str, Any] = {"alternatives": [_alternative(words, connection.query)]}
         if detect:
@@ -150,21 +154,22 @@ class FakeDeepgram(FakeServer):
         connection.end("answered with 200")
         return web.json_response(body, headers={self.request_id_header: connection.request_id})
 
-    def _heard(
+    def _recognize(
         self, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
     ) -> list[HeardWord]:
-        hearing = AudioRecognizer(self.corpus, sample_rate=sample_rate, languages=languages)
-        return hearing.feed(pcm) + hearing.finish()
+        recognizer = AudioRecognizer(self.corpus, sample_rate=sample_rate, languages=languages)
+        return recognizer.feed(pcm) + recognizer.finish()
 
     def _batch_latency(self, connection: ServerConnection) -> float:
         faults = self.faults.of(Latency, connection.index)
-        struck = [f for f in faults if f.in_period(self.now) and not f.by_audio]
-        for fault in struck:
+        latencies = [f for f in faults if f.in_period(self.now) and not f.by_audio]
+        for fault in latencies:
             self.note_triggered(fault, connection)
-        return sum(fault.seconds for fault in struck)
+        return sum(fault.seconds for fault in latencies)
 
-    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """Deepgram's error: its SDKs know `description`, `message` and `variant`, and no number."""
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        """Deepgram's error message. Its SDKs read `description`, `message` and `variant`, and no
+        number."""
         err_code, err_msg = _error_of(fault.code)
         number = {} if fault.code is None else {"err_code": err_code}
         return {
@@ -186,7 +191,7 @@ class FakeDeepgram(FakeServer):
 
 
 class _ListenDialogue(Dialogue):
-    """One connection: interim results, several finals per utterance, then `speech_final`."""
+    """One connection: interim results, several finals in an utterance, then a `speech_final`."""
 
     def __init__(
         self,
@@ -198,16 +203,16 @@ class _ListenDialogue(Dialogue):
         super().__init__(server, connection, websocket, transport)
         self._settings = server
         self._pending: list[HeardWord] = []
-        self._start = 0.0  # seconds of audio that finals have covered
+        self._start = 0.0  # seconds of audio covered by finals
         self._reported = 0.0  # seconds of audio at the last Results
         self._speaking = False
-        self._utterance_end: float | None = None  # seconds of audio, of its last word
+        self._utterance_end: float | None = None  # seconds of audio, where its last word ends
 
     def on_words(self, words: list[HeardWord]) -> None:
         self._pending += words
         self._notice_speech(words)
-        position = self.hearing.position
-        if self._speaking and self.hearing.silence >= self._settings.endpoint_silence:
+        position = self.recognizer.position
+        if self._speaking and self.recognizer.silence >= self._settings.endpoint_silence:
             self._report(final=True, ends_speech=self._asked("endpointing"))
             self._speaking = False
         elif words and position - self._pending[0].start >= _LONGEST_SEGMENT:
@@ -216,72 +221,72 @@ class _ListenDialogue(Dialogue):
             self._report_progress()
         self._notice_utterance_end(words)
 
-    def transcribe(self, text: str) -> None:
+    def on_text(self, text: str) -> None:
         match _kind(text):
             case "Finalize":
-                self._pending += self.hearing.finish()
+                self._pending += self.recognizer.finish()
                 ends_speech = self._settings.finalize_ends_speech
                 self._speaking &= not ends_speech
                 self._report(final=True, ends_speech=ends_speech, from_finalize=True)
             case "CloseStream":
                 self._conclude()
             case _:
-                pass  # KeepAlive; what it does not know, Deepgram ignores, too
+                pass  # KeepAlive, and unknown messages, which Deepgram ignores
 
-    def is_goodbye(self, text: str) -> bool:
+    def is_closing_message(self, text: str) -> bool:
         return _kind(text) == "CloseStream"
 
-    def forget(self) -> None:
-        super().forget()
+    def restart(self) -> None:
+        super().restart()
         self._pending = []
-        self._start = self._reported = self.hearing.position
+        self._start = self._reported = self.recognizer.position
         self._speaking = False
         self._utterance_end = None
 
     def expire(self) -> None:
-        self.leave(1011, _IDLE, last=self._metadata())
+        self.close_when_sent(1011, _IDLE, last=self._metadata())
 
     def _asked(self, option: str) -> bool:
         return _asked(self.connection.query, option)
 
     def _notice_speech(self, words: list[HeardWord]) -> None:
-        first = words[0] if words else self.hearing.partial
+        first = words[0] if words else self.recognizer.partial
         if self._speaking or first is None:
             return
         self._speaking = True
         if self._asked("vad_events"):
             timestamp = round(first.start, 3)
-            self.say({"type": "SpeechStarted", "channel": [0], "timestamp": timestamp})
+            self.send({"type": "SpeechStarted", "channel": [0], "timestamp": timestamp})
 
     def _notice_utterance_end(self, words: list[HeardWord]) -> None:
-        """Say UtteranceEnd once no word came for the time that the query asks for."""
+        """Send UtteranceEnd once no word has come for the time that the query asks for."""
         if words:
             self._utterance_end = words[-1].end
         silence = self.connection.query.get("utterance_end_ms")
         if silence is None or self._utterance_end is None:
             return
-        if self.hearing.silence >= int(silence) / 1000:
+        if self.recognizer.silence >= int(silence) / 1000:
             end, self._utterance_end = round(self._utterance_end, 3), None
-            self.say({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": end})
+            self.send({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": end})
 
     def _report_progress(self) -> None:
-        """Send what comes about once a second: an interim, or an empty final in silence."""
+        """Send what comes about once a second: an interim, or in silence an empty final."""
         if not self._speaking:
             self._report(final=True, ends_speech=self._asked("endpointing"))
         elif self._asked("interim_results"):
             self._report(final=False)
 
     def _conclude(self) -> None:
-        self._pending += self.hearing.finish()
+        self._pending += self.recognizer.finish()
         if self._pending:
             self._report(final=True, ends_speech=True)
-        self.hang_up(self._metadata())
+        self.finish(self._metadata())
 
     def _report(
         self, *, final: bool, ends_speech: bool = False, from_finalize: bool = False
     ) -> None:
-        """Say the pending words as one Results."""
-        position = self.hearing.position
+        """Send the pending words as one Results message."""
+        position = self.recognizer.position
         message = {
             "type": "Results",
             "channel_index": [0, 1],
@@ -300,19 +305,19 @@ class _ListenDialogue(Dialogue):
         self._reported = position
         if final:
             self._start, self._pending = position, []
-        self.say(message)
+        self.send(message)
 
     def _metadata(self) -> dict[str, Any]:
-        return {"type": "Metadata", **_metadata(self.connection, self.hearing.position)}
+        return {"type": "Metadata", **_metadata(self.connection, self.recognizer.position)}
 
 
 def _asked(query: Mapping[str, str], option: str) -> bool:
-    """Whether an option of the query is switched on."""
+    """Whether the query switches an option on."""
     return query.get(option, "false") != "false"
 
 
 def _alternative(heard: Sequence[HeardWord], query: Mapping[str, str]) -> dict[str, Any]:
-    """What was heard, as a Results and a batch answer have it."""
+    """The words as one alternative of a Results message or a batch response."""
     words = [_word(word, query) for word in heard]
     if not _asked(query, "punctuate"):
         heard = [replace(word, text=_bare(word)) for word in heard]
@@ -345,12 +350,12 @@ def _bare(word: HeardWord) -> str:
 
 
 def _languages_of(words: Sequence[HeardWord]) -> list[str]:
-    """The languages of the words, that of most of them first."""
+    """The languages of words, that of most of them first."""
     return [language for language, _ in Counter(word.language for word in words).most_common()]
 
 
 def _multilingual(query: Mapping[str, str]) -> tuple[str, ...]:
-    """The languages that the model knows at once; empty if it has no `multi`."""
+    """The languages that a model knows with `multi`; empty if it does not have that."""
     model = query.get("model", "")
     return next((known for family, known in _MULTILINGUAL.items() if model.startswith(family)), ())
 
@@ -377,7 +382,7 @@ def _audio_of(body: bytes, query: Mapping[str, str]) -> tuple[bytes, int]:
     """The 16-bit mono samples of a batch request, and their rate in Hz.
 
     Raises:
-        Rejection: It is neither a WAV file of 16-bit samples nor said to be linear16.
+        Rejection: The body is neither a WAV file of 16-bit samples nor declared as linear16.
     """
     if not body.startswith(b"RIFF"):
         if query.get("encoding") != "linear16" or not query.get("sample_rate", "").isdecimal():
@@ -395,14 +400,14 @@ def _audio_of(body: bytes, query: Mapping[str, str]) -> tuple[bytes, int]:
 
 
 def _error_of(status: int | str | None) -> tuple[str, str]:
-    """The err_code and the err_msg that go with a status; a string is an err_code itself."""
+    """The err_code and the err_msg for a status. A string is an err_code itself."""
     if isinstance(status, str):
         return status, _SERVER_ERROR[1]
     return _SERVER_ERROR if status is None else _ERRORS.get(status, _SERVER_ERROR)
 
 
 def _kind(text: str) -> str:
-    """The `type` of a client's message; empty for what is none."""
+    """The `type` of a client's message; empty if it has none."""
     try:
         message = json.loads(text)
     except ValueError:

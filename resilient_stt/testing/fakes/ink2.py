@@ -1,10 +1,10 @@
-"""Cartesia's `/stt/turns/websocket`, the protocol of ink-2: the server finds the turns itself.
+"""Cartesia's `/stt/turns/websocket`, the protocol of ink-2, in which the server finds the turns.
 
-The messages are those of https://docs.cartesia.ai/api-reference/stt/turns/websocket, their order
-is that of https://docs.cartesia.ai/use-the-api/stt/turns. How the server ends
-(https://docs.cartesia.ai/use-the-api/stt/troubleshooting/auto): on `close` it transcribes what it
-has, emits the events that remain, so that a turn that is running gets its `turn.end`, and closes
-the socket; there is no `done`. Time is time of audio: when no audio comes, nothing happens.
+The messages are those of https://docs.cartesia.ai/api-reference/stt/turns/websocket, in the order
+of https://docs.cartesia.ai/use-the-api/stt/turns. The end is described in
+https://docs.cartesia.ai/use-the-api/stt/troubleshooting/auto: after `close` the server transcribes
+what it has, sends the remaining events (so that an open turn gets its `turn.end`), and closes the
+socket; there is no `done`. All times are times of audio: while no audio comes, nothing happens.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _NUMBERS = (
 
 
 def check_turn_options(query: Mapping[str, str]) -> None:
-    """Look at what a query has for turns alone. Ranges are not checked: it is not known how.
+    """Check the options that only the turns endpoint has. Their allowed ranges are not documented,
+    so they are not checked.
 
     Raises:
-        Rejection: What should be a number is none.
+        Rejection: An option that should be a number is not one.
     """
     for name in _NUMBERS:
         try:
@@ -48,14 +49,15 @@ def check_turn_options(query: Mapping[str, str]) -> None:
 
 
 class TurnsDialogue(Dialogue):
-    """One ink-2 connection: turns, each with a transcript that only grows, without word times.
+    """One ink-2 connection: turns whose transcripts only grow, without times of words.
 
-    A word is in the transcript once it has been heard to its end, for what was sent is never
-    revised. From its second turn on a transcript begins with a space: one after the other they
-    make up the whole.
+    A word is added to the transcript once it was received whole, because text that was sent is
+    never revised. From the second turn on, a transcript begins with a space, so that joined they
+    are the whole text.
 
-    The thresholds are likelihoods of a model that is not here, so they change nothing. A
-    `turn_end_timeout_ms` shorter than the setting's silence ends a turn as it should.
+    The thresholds of the query have no effect: they are likelihoods of a model that does not exist
+    here. A `turn_end_timeout_ms` shorter than the server's `turn_end_silence` ends a turn in its
+    place.
     """
 
     def __init__(
@@ -67,62 +69,62 @@ class TurnsDialogue(Dialogue):
     ) -> None:
         super().__init__(server, connection, websocket, transport)
         self._settings = server
-        self._words: list[HeardWord] = []  # of the turn
-        self._told = 0  # so many of them
-        self._told_at = 0.0  # seconds of audio, at the last event of the turn
+        self._words: list[HeardWord] = []  # of the current turn
+        self._words_sent = 0  # number of them
+        self._last_sent_at = 0.0  # seconds of audio at the last event of the turn
         self._in_turn = False
         self._ended_eagerly = False
-        self._said_anything = False
+        self._has_sent_words = False
 
     async def run(self) -> None:
         model = self.connection.query["model"]
         if model == _MODEL or model.startswith(f"{_MODEL}-"):
-            self._say("connected", after=0.0)
+            self._send_message("connected", after=0.0)
         else:
             self._refuse_model()
         await super().run()
 
     def on_words(self, words: list[HeardWord]) -> None:
         self._words += words
-        if words or self.hearing.partial is not None:
-            self._go_on()
+        if words or self.recognizer.partial is not None:
+            self._continue_turn()
         elif self._in_turn:
-            self._pause()
+            self._on_silence()
 
-    def transcribe(self, text: str) -> None:
-        if self.is_goodbye(text):
+    def on_text(self, text: str) -> None:
+        if self.is_closing_message(text):
             self._conclude()
 
-    def is_goodbye(self, text: str) -> bool:
+    def is_closing_message(self, text: str) -> bool:
         try:
             message = json.loads(text)
         except ValueError:
             return False
         return isinstance(message, dict) and message.get("type") == "close"
 
-    def forget(self) -> None:
-        super().forget()
+    def restart(self) -> None:
+        super().restart()
         self._begin_anew()
 
-    def _go_on(self) -> None:
-        """There is speech: begin the turn, or tell what is new in it."""
+    def _continue_turn(self) -> None:
+        """Begin the turn, or send what is new in it, because there is speech."""
         if not self._in_turn:
             self._in_turn = True
-            self._say("turn.start")
-            self._told_at = self.hearing.position
+            self._send_message("turn.start")
+            self._last_sent_at = self.recognizer.position
         if self._ended_eagerly:
             self._ended_eagerly = False
-            self._say("turn.resume")
+            self._send_message("turn.resume")
         self._update()
 
-    def _pause(self) -> None:
-        """There is no speech: end the turn if that is so for long enough."""
-        silence, needed = self.hearing.silence, self._silence_needed
+    def _on_silence(self) -> None:
+        """End the turn if there has been no speech for long enough."""
+        silence, needed = self.recognizer.silence, self._silence_needed
         if silence >= needed:
             self._end_turn()
         elif self._settings.eager_end and not self._ended_eagerly and silence >= needed / 2:
             self._ended_eagerly = True
-            self._tell("turn.eager_end")
+            self._send_turn_event("turn.eager_end")
         else:
             self._update()
 
@@ -133,36 +135,37 @@ class TurnsDialogue(Dialogue):
         return min(self._settings.turn_end_silence, float(timeout) / 1000)
 
     def _update(self) -> None:
-        due = self._told_at + self._settings.update_interval
-        if len(self._words) > self._told and self.hearing.position >= due:
-            self._tell("turn.update")
+        due = self._last_sent_at + self._settings.update_interval
+        if len(self._words) > self._words_sent and self.recognizer.position >= due:
+            self._send_turn_event("turn.update")
 
     def _conclude(self) -> None:
-        self._words += self.hearing.finish()
+        self._words += self.recognizer.finish()
         if self._words:
-            self._go_on()
+            self._continue_turn()
         if self._in_turn:
             self._end_turn()
-        self.hang_up()
+        self.finish()
 
     def _end_turn(self) -> None:
-        self._tell("turn.end")
-        self._said_anything |= bool(self._words)
+        self._send_turn_event("turn.end")
+        self._has_sent_words |= bool(self._words)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._words, self._told = [], 0
+        self._words, self._words_sent = [], 0
         self._in_turn = self._ended_eagerly = False
 
-    def _tell(self, kind: str) -> None:
-        """Say an event that has the transcript of the turn."""
+    def _send_turn_event(self, kind: str) -> None:
+        """Send an event with the transcript of the turn."""
         text = written(self._words)
-        self._say(kind, transcript=f" {text}" if text and self._said_anything else text)
-        self._told, self._told_at = len(self._words), self.hearing.position
+        self._send_message(kind, transcript=f" {text}" if text and self._has_sent_words else text)
+        self._words_sent, self._last_sent_at = len(self._words), self.recognizer.position
 
     def _refuse_model(self) -> None:
-        """Say that the model is none of this endpoint's, in-band, as documented, and close."""
-        self._say(
+        """Send the documented in-band error for a model that this endpoint does not have, and
+        close."""
+        self._send_message(
             "error",
             after=0.0,
             status_code=400,
@@ -171,8 +174,8 @@ class TurnsDialogue(Dialogue):
             message="The model is not valid, make sure it is a valid model ID.",
             doc_url="https://docs.cartesia.ai/build-with-cartesia/stt/latest",
         )
-        self.hang_up()
+        self.finish()
 
-    def _say(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
+    def _send_message(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
         message = {"type": kind, **fields, "request_id": self.connection.request_id}
-        self.say(message, after=after)
+        self.send(message, after=after)

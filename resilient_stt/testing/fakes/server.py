@@ -1,7 +1,7 @@
-"""What the fake providers share: a loopback server, the log of its connections, its faults.
+"""What the fake providers share: a loopback server, the log of its connections, and its faults.
 
-A provider's module adds the dialogue: what it says to what it hears. A new kind of fault instead
-of the 101 is hooked in at `FakeServer._met`, where the kinds are told apart.
+A provider's subclass adds the protocol, in the abstract methods and in its `Dialogue`. To add a
+kind of fault that answers requests, add a case to `FakeServer._respond`.
 """
 
 from __future__ import annotations
@@ -50,13 +50,12 @@ __all__ = [
 LOOPBACK = "127.0.0.1"
 REDACTED = "<redacted>"
 
-_BIGGEST_BODY = 2 * 1024**3  # bytes: what Deepgram takes
 _SECRET_HEADERS = ("X-API-Key", "Authorization", "Cookie")
 _SECRET_QUERY = ("api_key", "access_token", "token")
 
 
 class Rejection(Exception):
-    """A request that the provider answers with an HTTP error, for a reason of its own."""
+    """A request that the provider answers with an HTTP error, without any fault."""
 
     def __init__(self, status: int, message: str | None = None) -> None:
         super().__init__(message)
@@ -68,9 +67,9 @@ class TriggeredFault(NamedTuple):
     """A fault that has happened.
 
     Attributes:
-        fault: As it is in the script.
-        connection: The number of the connection that it met or struck.
-        at: When, in seconds since the server's start; of a lasting one, when it began.
+        fault: The fault as it is in the script.
+        connection: The number of the connection.
+        at: When it happened, in seconds since the server's start; when it began, if it lasts.
     """
 
     fault: Fault
@@ -79,7 +78,7 @@ class TriggeredFault(NamedTuple):
 
 
 class FaultsInForce:
-    """The attribute `faults` of a server: assigning any iterable of faults replaces them at once."""
+    """The attribute `faults` of a server. Assigning an iterable of faults replaces all of them."""
 
     @overload
     def __get__(self, server: None, owner: type[FakeServer]) -> Iterable[Fault]: ...
@@ -88,7 +87,7 @@ class FaultsInForce:
     def __get__(self, server: FakeServer, owner: type[FakeServer]) -> FaultScript: ...
 
     def __get__(self, server: FakeServer | None, owner: type[FakeServer]) -> Iterable[Fault]:
-        # a dataclass asks the class for the default
+        # The default of the dataclass's field is looked up on the class.
         return FaultScript() if server is None else server._script
 
     def __set__(self, server: FakeServer, faults: Iterable[Fault]) -> None:
@@ -97,31 +96,32 @@ class FaultsInForce:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FakeServer(ABC):
-    """A provider on loopback that transcribes what it hears, and misbehaves as its script says.
+    """A provider on loopback that transcribes the audio it receives, with faults.
 
     Args:
-        faults: What goes wrong; can be changed while the server runs.
+        faults: What goes wrong. Can be assigned while the server runs.
         latency: Seconds from the audio that completes a message to the message.
         endpoint_silence: Seconds without speech after which a transcript becomes final.
         handshake: Seconds from the request to the 101.
-        concurrency: Open websockets at once, beyond which a request for one is answered with 429;
-            those whose peer has vanished count. None: any number.
+        concurrency: Open websockets at once. A request for a websocket beyond them is answered with
+            429. Connections whose peer has vanished count. None: no limit.
         idle_timeout: Seconds without audio or text after which a connection is closed. Pings do not
-            count. It does not act in a stall, nor once the client has sent its closing message.
-        max_burst: Seconds of audio that may come in ahead of real time, counted from the 101;
-            beyond that the connection is closed with 1008.
-        speed: The multiple of real time at which audio is processed at most; None: any. It is that
-            of the connections that open from then on.
-        max_message: Bytes of a message beyond which the connection is closed with 1009.
-        corpus: Recordings that it recognises; None: all that are shipped. The words of faults are
-            those of whichever is heard.
+            count. It has no effect during a stall, or once the client has sent its closing message.
+        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
+            them the connection is closed with 1008. None: no limit.
+        speed: The multiple of real time at which audio is processed at most, on connections that
+            open from then on. None: no limit.
+        max_message: Bytes of a message beyond which the connection is closed with 1009. None: no
+            limit.
+        corpus: The recordings that it recognizes. None: all that are shipped. A fault's word is the
+            word with this index in any of them.
 
     Attributes:
         connections: The log of all connections, in the order of their requests.
-        struck: The log of the faults that happened, in their order.
+        triggered: The log of the faults that have happened, in order.
 
     Raises:
-        ValueError: A fault waits for a word that the corpus does not have.
+        ValueError: A fault waits for a word that is not in the corpus.
     """
 
     path: ClassVar[str]
@@ -130,8 +130,10 @@ class FakeServer(ABC):
     other_paths: ClassVar[tuple[str, ...]] = ()
     """Further paths of websockets."""
     batch_paths: ClassVar[tuple[str, ...]] = ()
-    """Paths that take whole recordings by POST."""
+    """Paths to which whole recordings are posted."""
     request_id_header: ClassVar[str]
+    max_body: ClassVar[int] = 2 * 1024**3
+    """Bytes of a batch request; 2 GB is Deepgram's limit."""
 
     latency: float
     endpoint_silence: float
@@ -145,17 +147,17 @@ class FakeServer(ABC):
     connections: list[ServerConnection] = field(init=False, default_factory=list)
     triggered: list[TriggeredFault] = field(init=False, default_factory=list)
     _dialogues: list[Dialogue] = field(init=False, default_factory=list)
-    _taken: int = field(init=False, default=0)
-    """Open websockets that count against `concurrency`."""
+    _open_websockets: int = field(init=False, default=0)
+    """The number of open websockets, for `concurrency`."""
     _transports: set[asyncio.Transport] = field(init=False, default_factory=set)
     _timers: list[asyncio.TimerHandle] = field(init=False, default_factory=list)
     _refused: set[str] = field(init=False, default_factory=set)
-    """`Sec-WebSocket-Key`s of the requests that were refused."""
+    """The `Sec-WebSocket-Key`s of refused requests."""
     _runner: web.AppRunner | None = field(init=False, default=None)
     _host: str = field(init=False, default=LOOPBACK)
     _started: float = field(init=False, default=0.0)
     _script: FaultScript = field(init=False, default=FaultScript())
-    faults: FaultsInForce = FaultsInForce()  # last: assigning it uses the other fields
+    faults: FaultsInForce = FaultsInForce()  # last, because assigning it uses the other fields
 
     def __repr__(self) -> str:
         where = self.url if self._runner else "stopped"
@@ -176,24 +178,26 @@ class FakeServer(ABC):
         await self.stop()
 
     async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
-        """Listen. The server's clock starts here, at 0. `async with` does it with the defaults.
+        """Start listening. The server's clock starts here, at 0. `async with` does this with the
+        defaults.
 
         Args:
-            host: Name or address. On another than loopback other machines get in, with any key.
-            port: 0 is any free one.
+            host: Name or address to listen on. On any but loopback, other machines can connect with
+                any key.
+            port: The port; 0 is any free one.
 
         Raises:
             OSError: It cannot listen there.
-            RuntimeError: It does so already.
+            RuntimeError: It listens already.
         """
         if self._runner is not None:
-            raise RuntimeError(f"{type(self).__name__} listens already, at {self.url}")
-        app = web.Application(client_max_size=_BIGGEST_BODY)
+            raise RuntimeError(f"{type(self).__name__} is already running, at {self.url}")
+        app = web.Application(client_max_size=self.max_body)
         for path in (self.path, *self.other_paths):
             app.router.add_get(path, self._answer)
         for path in self.batch_paths:
             app.router.add_post(path, self._answer)
-        # a hung request must end with its client, not with the server
+        # A request that hangs must end when its client disconnects, not only when the server stops.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
         try:
@@ -206,7 +210,7 @@ class FakeServer(ABC):
         self._arm(self._script)
 
     async def stop(self) -> None:
-        """Close all connections without a word, as a process that ends, and stop listening."""
+        """Stop listening, and abort all connections, as a process does that ends."""
         if self._runner is None:
             return
         self._disarm()
@@ -214,7 +218,7 @@ class FakeServer(ABC):
             if connection.closed is None:
                 connection.end("server stopped")
         for transport in self._transports:
-            # asyncio raises for one that has closed itself after its last byte
+            # asyncio raises for a transport that has closed itself after its last byte.
             if transport.get_extra_info("socket").fileno() >= 0:
                 transport.abort()
         await self._runner.cleanup()
@@ -248,7 +252,8 @@ class FakeServer(ABC):
     def inject(self, fault: Fault) -> None:
         """Add a fault to the script.
 
-        One without a trigger strikes the open connections now, and later ones when they open.
+        A fault without a trigger happens to the open connections now, and to later ones when they
+        open.
         """
         self._script = self._checked(self._script + fault)
         if self._runner is not None:
@@ -257,29 +262,32 @@ class FakeServer(ABC):
     def trigger(self, fault: Fault) -> list[ServerConnection]:
         """Let a fault happen to connections that are open now, and to no later one.
 
-        One without a trigger happens before this returns. It is added to the script as one of these
-        connections alone, so that assigning `faults` ends it.
+        A fault without a trigger happens before this returns. The fault is added to the script for
+        these connections only, so assigning `faults` ends it.
 
         Returns:
             The connections: those that are open, and in the fault's own `connections`.
 
         Raises:
-            ValueError: It is one that meets connections before they are open, its time is over, or
-                it waits for a word that the corpus does not have.
+            ValueError: The fault is a `ConnectFault`, its period is over, or it waits for a word
+                that is not in the corpus.
         """
         if not isinstance(fault, StreamFault):
-            raise ValueError(f"{fault!r} meets connections before they are open: inject it")
+            raise ValueError(f"{fault!r} does not happen to open connections: add it with `inject`")
         dialogues = [d for d in self._dialogues if d.connection.ended is None]
-        met = [d.connection for d in dialogues if fault.meets(d.connection.index)]
-        fault = replace(fault, connections=frozenset(connection.index for connection in met))
+        connections = [d.connection for d in dialogues if fault.applies_to(d.connection.index)]
+        fault = replace(
+            fault, connections=frozenset(connection.index for connection in connections)
+        )
         if fault.by_audio or fault.at_time is not None or isinstance(fault, DropAfterClose):
             self.inject(fault)
-            return met
-        # the next one like it has another time: it is another one, and happens, too
+            return connections
+        # With a time it differs from an equal fault that is triggered later, so that each of them
+        # happens.
         fault = replace(fault, at_time=self.now)
         self._script = self._checked(self._script + fault)
-        self._strike_all(fault)
-        return met
+        self._trigger_on_all(fault)
+        return connections
 
     def note_triggered(self, fault: Fault, connection: ServerConnection) -> None:
         """Log that a fault happens to a connection."""
@@ -292,10 +300,12 @@ class FakeServer(ABC):
             self._arm(self._script)
 
     def _checked(self, script: FaultScript) -> FaultScript:
-        hearing = AudioRecognizer(self.corpus)
+        recognizer = AudioRecognizer(self.corpus)
         for fault in script:
             if isinstance(fault, StreamFault) and fault.at_word is not None:
-                hearing.reached(fault.at_word, fault.part)  # raises for a word that is not there
+                recognizer.reached(
+                    fault.at_word, fault.part
+                )  # raises for a word that is not in the corpus
         return script
 
     def _arm(self, faults: Iterable[Fault]) -> None:
@@ -303,7 +313,7 @@ class FakeServer(ABC):
             if isinstance(fault, StreamFault) and fault.at_time is not None:
                 loop = asyncio.get_running_loop()
                 when = self._started + fault.at_time
-                self._timers.append(loop.call_at(when, self._strike_all, fault))
+                self._timers.append(loop.call_at(when, self._trigger_on_all, fault))
         for dialogue in list(self._dialogues):
             dialogue.arm(self._script)
 
@@ -312,30 +322,31 @@ class FakeServer(ABC):
             timer.cancel()
         self._timers.clear()
 
-    def _strike_all(self, fault: StreamFault) -> None:
+    def _trigger_on_all(self, fault: StreamFault) -> None:
         for dialogue in list(self._dialogues):
-            if fault.meets(dialogue.connection.index):
+            if fault.applies_to(dialogue.connection.index):
                 dialogue.trigger(fault)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         if request.headers.get("Sec-WebSocket-Key") in self._refused:
-            # aiohttp's client asks once more when it gets no answer: still the same attempt
+            # aiohttp's client repeats a request that got no response. That is still the same
+            # attempt.
             reset(request.transport)
             return web.Response()
-        connection = self._noted(request)
+        connection = self._log_connection(request)
         self._transports.add(request.transport)
         try:
-            return await self._met(request, connection)
+            return await self._respond(request, connection)
         except Rejection as rejection:
             connection.end(f"rejected with {rejection.status}")
-            return self.rejected(rejection.status, connection.request_id, rejection.message)
+            return self.rejection(rejection.status, connection.request_id, rejection.message)
         finally:
             self._transports.discard(request.transport)
             connection.end("client vanished")
             connection.closed = self.now
 
-    def _noted(self, request: web.Request) -> ServerConnection:
+    def _log_connection(self, request: web.Request) -> ServerConnection:
         index = len(self.connections)
         connection = ServerConnection(
             index=index,
@@ -348,8 +359,11 @@ class FakeServer(ABC):
         self.connections.append(connection)
         return connection
 
-    async def _met(self, request: web.Request, connection: ServerConnection) -> web.StreamResponse:
-        """Meet a request with a connect fault, or else serve it. Kinds of faults hook in here."""
+    async def _respond(
+        self, request: web.Request, connection: ServerConnection
+    ) -> web.StreamResponse:
+        """Answer a request with a connect fault, or serve it. A new kind of fault needs a case
+        here."""
         assert request.transport is not None
         fault = self._script.at_connect(connection.index, self.now)
         if fault is not None:
@@ -359,43 +373,43 @@ class FakeServer(ABC):
                 connection.end("refused")
                 self._refused.add(request.headers.get("Sec-WebSocket-Key", ""))
                 reset(request.transport)
-                return web.Response()  # goes nowhere
+                return web.Response()  # is not sent: the connection is gone
             case Hang():
                 connection.end("hung")
                 await asyncio.Event().wait()
                 raise AssertionError("a hung request ends by cancellation")
             case Status(code=code, body=body, headers=headers):
                 connection.end(f"status {code}")
-                response = self.rejected(code, connection.request_id)
+                response = self.rejection(code, connection.request_id)
                 if body is not None:
                     response.text = body
                 response.headers.update(headers)
                 return response
             case None:
-                return await self._served(request, connection)
+                return await self._serve(request, connection)
             case other:
                 raise AssertionError(f"no hook for {other!r}")
 
-    async def _served(
+    async def _serve(
         self, request: web.Request, connection: ServerConnection
     ) -> web.StreamResponse:
         self.check(request)
         if request.method == "POST":
-            return await self.transcribed(request, connection)
-        if self.concurrency is not None and self._taken >= self.concurrency:
+            return await self.transcribe_batch(request, connection)
+        if self.concurrency is not None and self._open_websockets >= self.concurrency:
             raise Rejection(429)
-        self._taken += 1
+        self._open_websockets += 1
         try:
-            return await self._talked(request, connection)
+            return await self._converse(request, connection)
         finally:
-            self._taken -= 1
+            self._open_websockets -= 1
 
-    async def _talked(
+    async def _converse(
         self, request: web.Request, connection: ServerConnection
     ) -> web.StreamResponse:
         assert request.transport is not None
         await asyncio.sleep(self.handshake)
-        # pings are answered by the dialogue, for a vanished peer answers none
+        # The dialogue answers pings, because a peer that has vanished must not.
         websocket = web.WebSocketResponse(compress=False, autoping=False)
         websocket.headers[self.request_id_header] = connection.request_id
         await websocket.prepare(request)
@@ -408,36 +422,42 @@ class FakeServer(ABC):
             self._dialogues.remove(dialogue)
         return websocket
 
-    async def transcribed(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        """The provider's answer to a batch request.
+    async def transcribe_batch(
+        self, request: web.Request, connection: ServerConnection
+    ) -> web.Response:
+        """The provider's response to a batch request.
 
         Raises:
-            Rejection: The provider would not take the audio.
+            Rejection: The provider does not accept the audio.
         """
         raise AssertionError(f"{type(self).__name__} has no batch endpoint")
 
     @abstractmethod
     def check(self, request: web.Request) -> None:
-        """Look at the credentials and the query of a request.
+        """Check the credentials and the query of a request.
 
         Raises:
-            Rejection: The provider would not take it.
+            Rejection: The provider does not accept the request.
         """
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        """Hz of the audio on a connection. Cartesia and Deepgram both name it in the query."""
+        return int(connection.query["sample_rate"])
 
     @abstractmethod
     def languages(self, connection: ServerConnection) -> Sequence[str]:
-        """The base subtags of the languages that it knows on a connection.
+        """The base subtags of the languages that the provider knows on a connection.
 
-        Words of any other come as wrong words of the first.
+        Words of any other language are recognized as wrong words of the first.
         """
 
     @abstractmethod
-    def rejected(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        """The provider's answer to a request that it does not take."""
+    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+        """The provider's response to a request that it does not accept."""
 
     @abstractmethod
-    def error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """The provider's in-band error on a connection."""
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        """The provider's in-band error message on a connection."""
 
     @abstractmethod
     def dialogue(
@@ -446,11 +466,11 @@ class FakeServer(ABC):
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> Dialogue:
-        """What the provider does on a connection that it has taken."""
+        """The dialogue for an accepted connection."""
 
 
 def url_of(host: str, port: int, path: str = "") -> str:
-    """The URL of what listens on a name or an address, for clients on this machine."""
+    """The URL of a server that listens on a name or an address, for clients on this machine."""
     try:
         address = ip_address(host)
     except ValueError:

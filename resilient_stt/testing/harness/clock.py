@@ -1,18 +1,18 @@
 """An event loop whose clock jumps over waiting, with real sockets on it.
 
 `VirtualTimeLoop` runs unmodified asyncio code, including servers and clients that talk to each
-other over loopback inside the one process. It never sleeps: when no callback is ready and no
-socket has data, it sets its clock forward to the next timer. An hour of audio pushed at real-time
-pace then takes seconds, and the loop's times come out the same on every run.
+other over loopback inside one process. It never sleeps: when no callback is ready and no socket has
+data, it sets its clock forward to the next timer. An hour of audio pushed at the pace of speech
+then takes seconds, and the times on the loop's clock are the same on every run.
 
-What it can know about is what happens on its own loop. The rules that follow from this:
+The loop only knows what happens on itself, which has these consequences:
 
-* Take the time from `loop.time()`. `time.time()` and `time.monotonic()` go on as always.
-* While `run_in_executor` work is pending, time passes as on the wall, so that the work is not
-  overtaken. Other threads and other processes are invisible: a timer may come before them.
-* A coroutine that spins on `sleep(0)` until some time has come spins forever.
+* Take the time from `loop.time()`. `time.time()` and `time.monotonic()` are real time.
+* While work in `run_in_executor` is pending, the clock runs in real time, so that timers do not
+  overtake that work. Other threads and other processes are invisible: a timer may fire before them.
+* A coroutine that spins on `sleep(0)` until a certain time spins forever.
 
-A test runs on it with the mark `stt_virtual_time` of the pytest plugin; without pytest, there is
+The mark `stt_virtual_time` of the pytest plugin runs a test on this loop. Without pytest, use
 `run_virtual`.
 """
 
@@ -35,17 +35,17 @@ _Ready = list[tuple[selectors.SelectorKey, int]]
 
 _SETTLE = 50e-6
 _START = 100.0
-_SELECT_LIMIT = 1024  # FD_SETSIZE: the largest file number that select(2) can watch
+_SELECT_LIMIT = 1024  # FD_SETSIZE: select(2) can only watch files with smaller numbers
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop that jumps to the next timer instead of waiting for it.
 
     Args:
-        settle: Real seconds given to traffic in flight before each jump. Loopback delivers inside
+        settle: Real seconds given to traffic in flight before each jump. Loopback delivers within
             the sender's system call, so this is only a margin for a busy machine.
-        start: The first time on the clock, in seconds. It is not 0, because code that takes a
-            time of 0 for "never" would behave as it does on no real machine.
+        start: The first time on the clock, in seconds. It is not 0, because code that takes a time
+            of 0 for "never" would behave as it does on no real machine.
     """
 
     def __init__(self, *, settle: float = _SETTLE, start: float = _START) -> None:
@@ -63,7 +63,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> Future[_T]:
-        """Run `func` in a thread; until it is done, time passes as on the wall."""
+        """Run `func` in a thread. Until it is done, the clock runs in real time."""
         future = super().run_in_executor(executor, func, *args)
         self._clock.outside += 1
         future.add_done_callback(self._came_back)
@@ -73,7 +73,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._clock.outside -= 1
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait for the threads in real time: from Python 3.12 on there is a timer beside it."""
+        """Wait for the threads in real time, because from Python 3.12 on asyncio waits with a
+        timer."""
         patience = () if timeout is None else (timeout,)
         self._clock.outside += 1
         try:
@@ -83,7 +84,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
-    """Run a coroutine to its end on a new `VirtualTimeLoop`, as `asyncio.run` would.
+    """Run a coroutine to its end on a new `VirtualTimeLoop`, as `asyncio.run` does on a real clock.
 
     Tasks that are still running afterwards are cancelled, and the loop is closed.
     """
@@ -92,9 +93,9 @@ def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> 
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """A selector that, where another would sleep, moves `now` forward.
+    """A selector that moves `now` forward where another one would sleep.
 
-    `outside` counts the pieces of work whose end will come from another thread.
+    `outside` counts pieces of work that another thread will complete.
     """
 
     def __init__(self, *, settle: float, start: float) -> None:
@@ -104,7 +105,7 @@ class _JumpingSelector(selectors.BaseSelector):
         self.outside = 0
 
     def select(self, timeout: float | None = None) -> _Ready:
-        if timeout is None:  # nothing is scheduled: only the outside world can go on
+        if timeout is None:  # no timer is pending: only something outside can happen
             return self._real.select(None)
         ready = self._real.select(0)
         if ready or timeout <= 0:
@@ -115,11 +116,11 @@ class _JumpingSelector(selectors.BaseSelector):
         return ready
 
     def _settled(self) -> _Ready:
-        """What becomes ready within the settling time."""
+        """Return what becomes ready within the settling time."""
         watch = getattr(self._real, "fileno", None)
         if watch is None or watch() >= _SELECT_LIMIT:
             return self._real.select(self._settle)
-        # epoll rounds its timeout up to a whole millisecond, select(2) on the epoll file does not
+        # epoll rounds its timeout up to a whole millisecond. select(2) on the epoll file does not.
         if select.select([watch()], [], [], self._settle)[0]:
             return self._real.select(0)
         return []

@@ -1,4 +1,4 @@
-"""Plays reference speech to any LiveKit STT in real time and keeps what it says."""
+"""Play reference speech to any LiveKit STT in real time, and keep its events."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OnEvent = Callable[[float, stt.SpeechEvent], None]
 
 @dataclass(slots=True)
 class Played:
-    """What an STT said to the speech it was played.
+    """What an STT emitted for the speech it was played.
 
     Attributes:
-        speech: That was played.
-        events: Each with the time it came at, in seconds since the first frame was pushed.
-        error: What the stream raised, if it did; `TimeoutError` if it had to be left.
-        finished: Whether the stream came to its end in time.
+        speech: The speech that was played.
+        events: The events, each with its time in seconds since the first frame was pushed.
+        error: What the stream raised, if it did; `TimeoutError` if it did not end in time.
+        finished: Whether the stream ended in time.
     """
 
     speech: ReferenceSpeech
@@ -48,7 +48,7 @@ class Played:
 
     @property
     def balanced(self) -> bool:
-        """Whether START_OF_SPEECH and END_OF_SPEECH alternate, and the last is an END."""
+        """Whether START_OF_SPEECH and END_OF_SPEECH alternate, and the last one is an END."""
         edges = [
             event.type
             for _, event in self.events
@@ -68,28 +68,31 @@ async def play(
     patience: float = 30.0,
     on_event: OnEvent | None = None,
 ) -> Played:
-    """Play speech to a new stream of `target` and listen until it ends.
+    """Play speech to a new stream of `target`, and listen until it ends.
 
-    Frames are pushed at the pace at which they are spoken, on the clock of the event loop. What the
-    stream raises is in the result, and so is a `TimeoutError` if it did not end in time. `target`
-    is not closed. Outside of a LiveKit worker, plugins that are given no HTTP session need
-    `livekit.agents.utils.http_context.open()` around this and their closing.
+    Frames are pushed at the pace of speech, on the clock of the event loop. An exception of the
+    stream is in the result, and so is a `TimeoutError` if the stream did not end in time. `target`
+    is not closed. Outside a LiveKit worker, plugins without an HTTP session need
+    `livekit.agents.utils.http_context.open()` around this call and around their closing.
 
     Args:
         target: Any LiveKit STT that streams.
-        speech: `speech.padded(1.0)` gives a recogniser the silence after the last word.
-        sample_rate: Hz of the frames pushed.
-        channels: Of the frames pushed.
+        speech: The speech; `speech.padded(1.0)` gives a recognizer the silence after the last word.
+        sample_rate: Hz of the frames.
+        channels: Channels of the frames.
         frame_duration: Seconds of a frame.
-        patience: Seconds after the end of the speech before a stream that has not ended is left.
-        on_event: Called with each event and its time. What it raises is raised.
+        patience: Seconds after the end of the speech after which a stream that has not ended is
+            closed.
+        on_event: Called with the time and each event. Its exceptions are raised.
 
     Raises:
-        TypeError: `speech` is none.
-        ValueError: There are no such frames.
+        TypeError: `speech` is not a `ReferenceSpeech`.
+        ValueError: There are no frames with this rate, these channels and this duration.
     """
     if not isinstance(speech, ReferenceSpeech):
-        raise TypeError(f"speech must be a ReferenceSpeech, as load() gives it, not {speech!r}")
+        raise TypeError(
+            f"speech must be a ReferenceSpeech, such as ReferenceSpeech.load(), not {speech!r}"
+        )
     played = Played(speech)
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -122,7 +125,9 @@ async def play(
         try:
             await asyncio.wait_for(listen(stream), speech.duration + patience)
             played.finished = True
-        except Exception as error:  # whatever a stream raises is a finding, not our failure
+        except (
+            Exception
+        ) as error:  # an exception of the stream is a result, not a failure of the kit
             played.error = error
         finally:
             pushing.cancel()

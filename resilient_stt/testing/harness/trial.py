@@ -1,6 +1,6 @@
-"""Runs of speech through `ResilientSTT` and the real plugins, with scripted faults.
+"""Trials: speech played through `ResilientSTT` and the real plugins, with faults of fake servers.
 
-What comes of a run is judged by the promises: `breaches` says which of them it broke.
+`violations` says which promises a trial broke.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 Corpus = Sequence[ReferenceSpeech] | None
-"""The recordings that servers know; None: all that are shipped."""
+"""The recordings that the servers recognize; None: all that are shipped."""
 Fake = FakeCartesia | FakeDeepgram
 FAKES: dict[str, type[FakeCartesia] | type[FakeDeepgram]] = {
     "cartesia": FakeCartesia,
     "deepgram": FakeDeepgram,
 }
-"""By plugin."""
+"""The fake server for each plugin."""
 
 CONCURRENT = 12
-"""Runs side by side in one event loop."""
+"""Trials that run at the same time in one event loop."""
 ACCURACY = 0.1
-"""Seconds by which a word's time may be off."""
+"""Seconds by which a word's time may be wrong."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Providers in order of preference, and the model of Cartesia."""
+    """Providers in order of preference, and Cartesia's model."""
 
     order: tuple[str, ...] = ("cartesia", "deepgram")
     model: str = "ink-whisper"
 
     @property
     def title(self) -> str:
-        """For people: `ink-whisper, Deepgram`."""
+        """A title for people, such as `ink-whisper, Deepgram`."""
         names = {"cartesia": self.model, "deepgram": "Deepgram"}
         return ", ".join(names[name] for name in self.order)
 
@@ -67,7 +67,7 @@ class Chain:
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:
-        """The chain, over running fakes."""
+        """Make the STT of the chain over running servers."""
         models = {"cartesia": {"model": self.model}}
         made = [
             server.stt(http_session=http, **models.get(name, {}))
@@ -78,14 +78,14 @@ class Chain:
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """Faults of the chain's first provider and of its second."""
+    """The faults of the chain's first provider and of its second."""
 
     first: tuple[Fault, ...] = ()
     second: tuple[Fault, ...] = ()
 
 
 class AnyChain(Protocol):
-    """A chain of providers over fakes; as `Chain`."""
+    """A chain of providers over fake servers, such as `Chain`."""
 
     @property
     def plugins(self) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ class AnyChain(Protocol):
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:
-        """The chain, over running fakes."""
+        """Make the STT of the chain over running servers."""
 
 
 WHISPER = Chain()
@@ -107,12 +107,14 @@ FALLBACK_ONLY = FaultPlan((Refuse(),))
 
 @dataclass
 class Trial:
-    """What came of it. Times are seconds since the first frame, as the faults' are.
+    """The result of one run. Times are seconds since the first frame, as those of the faults are.
 
     Attributes:
-        served: The provider that served in the end; empty if none did.
-        servers: In the chain's order.
-        timed: Whether whoever serves tells the times of words.
+        played: The transcripts.
+        served: The provider that served at the end; empty if none did.
+        events: The events of `ResilientSTT`, each with its time.
+        servers: The fake servers, in the chain's order.
+        timed: Whether the transcripts have times of words.
     """
 
     played: Played
@@ -127,25 +129,25 @@ class Trial:
 
     @property
     def connections(self) -> list[int]:
-        """How many each server has seen, in the chain's order."""
+        """The number of connections of each server, in the chain's order."""
         return [len(server.connections) for server in self.servers]
 
 
 async def run_trial(
-    script: FaultPlan,
+    plan: FaultPlan,
     speech: ReferenceSpeech,
     chain: AnyChain = WHISPER,
     policies: Policies | None = None,
     corpus: Corpus = None,
 ) -> Trial:
-    """Play speech to the chain with these faults, of its first two providers.
+    """Play speech to a chain whose first two providers have these faults.
 
-    `corpus`: the recordings that the servers know; the fewer, the sooner they see noise as such.
+    With fewer recordings in the `corpus`, servers tell noise from speech sooner.
     """
-    faults = [script.first, script.second, *[()] * len(chain.plugins)]
+    faults = [plan.first, plan.second, *[()] * len(chain.plugins)]
     servers = {
-        name: FAKES[plugin](faults=theirs, corpus=corpus)
-        for (name, plugin), theirs in zip(chain.plugins.items(), faults, strict=False)
+        name: FAKES[plugin](faults=own_faults, corpus=corpus)
+        for (name, plugin), own_faults in zip(chain.plugins.items(), faults, strict=False)
     }
     async with AsyncExitStack() as stack:
         for server in servers.values():
@@ -165,33 +167,33 @@ async def run_trial(
 
 
 async def run_trials(
-    scripts: Iterable[FaultPlan],
+    plans: Iterable[FaultPlan],
     speech: ReferenceSpeech,
     chain: Chain = WHISPER,
     policies: Policies | None = None,
 ) -> list[Trial]:
-    """Run scripts side by side, a few at a time."""
+    """Run trials at the same time, at most `CONCURRENT` of them."""
     return await side_by_side(
-        functools.partial(run_trial, script, speech, chain, policies) for script in scripts
+        functools.partial(run_trial, plan, speech, chain, policies) for plan in plans
     )
 
 
-async def side_by_side(works: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Do works in one event loop, a few at a time."""
+async def side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Run jobs in one event loop, at most `CONCURRENT` of them at the same time."""
     gate = asyncio.Semaphore(CONCURRENT)
 
-    async def one(work: Callable[[], Awaitable[T]]) -> T:
+    async def one(job: Callable[[], Awaitable[T]]) -> T:
         async with gate:
-            return await work()
+            return await job()
 
-    return await asyncio.gather(*map(one, works))
+    return await asyncio.gather(*map(one, jobs))
 
 
 def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
-    """How often a run broke each promise; those that it kept are left out.
+    """Count how often a run broke each promise; promises that it kept are left out.
 
-    `lost`, `twice` and `torn` (never spoken) count words. `accurate`: the words that came must have
-    times, and their times must be right.
+    `lost`, `twice` and `torn` (never spoken) count words. With `accurate`, the words that came must
+    have times, and these must be right.
     """
     result = played.score
     unknown = math.inf if result.lost < result.words else 0.0
@@ -209,11 +211,12 @@ def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
 
 
 def slowest(healthy: Iterable[Sequence[float]]) -> list[float]:
-    """Each word's delay in healthy runs of each provider: of the one that takes longer for it."""
+    """Each word's delay with the provider that takes longest for it, from a healthy run of each."""
     return [max(delays) for delays in zip(*healthy, strict=True)]
 
 
 def extra_delay(late: Sequence[float], usual: Sequence[float]) -> float:
-    """By how many seconds a word came later than usual at most, of the words that came."""
+    """The greatest number of seconds by which a word came later than usual; words that did not come
+    are left out."""
     beyond = (a - b for a, b in zip(late, usual, strict=True))
     return max((seconds for seconds in beyond if 0 < seconds < math.inf), default=0.0)

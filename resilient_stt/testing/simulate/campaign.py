@@ -1,4 +1,4 @@
-"""Runs many simulated calls, and makes the first that breaks a promise as simple as it can.
+"""Run many simulated calls, and simplify the first that breaks a promise.
 
 python -m resilient_stt.testing.simulate --schedules 1000 --seed 0
 python -m resilient_stt.testing.simulate --replay FILE
@@ -32,16 +32,16 @@ Log = Annotated[bool, typer.Option(help="Print what happened in a replayed call.
 
 
 def violations_of(seed: int) -> tuple[int, list[str]]:
-    """What the call of a seed breaks."""
+    """Simulate the call of a seed. Return the seed and the promises that it breaks."""
     return seed, simulate(draw(seed)).violations
 
 
 def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[tuple[int, list[str]]]:
-    """The same for many, as they get done; in processes of their own if `jobs` is more than 1."""
+    """Simulate the calls of many seeds, in `jobs` processes, and yield them as they are done."""
     if jobs == 1:
         yield from map(violations_of, seeds)
         return
-    # forked processes would inherit threads of LiveKit's, and locks they hold
+    # Forked processes would inherit threads of LiveKit's and the locks that they hold.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(violations_of, seeds, chunksize=10)
 

@@ -1,6 +1,7 @@
-"""What one simulated call consists of: speech, pace, and what each provider does wrong and when.
+"""The plan of one simulated call: the speech, the caller's pace, and the faults of each provider.
 
-A `Schedule` is drawn from a seed, and is plain data: it can be kept as JSON, and made smaller.
+`draw` makes a `Schedule` from a seed. A schedule is plain data: it can be written as JSON, and
+`smaller` makes simpler ones from it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ Point = Literal[
     "finished",
     "close",
 ]
-"""Where a provider can fail: in `stream()`, while it connects, hears, is flushed, before it says an
-interim or final transcript, after it told a final, when told the end, once it has told all, while
-it is closed."""
+"""Where a provider can fail.
+
+In `stream()`, while it connects, when it receives audio or a flush, before it emits an interim or a
+final transcript, after it emitted a final, when its input ends, once it has emitted everything, or
+while it is closed.
+"""
 
 Effect = Literal[
     "drop",
@@ -41,8 +45,19 @@ Effect = Literal[
     "ignore_close",
     "slow_close",
 ]
-"""How: by an exception, a clean end, reading and saying nothing any more, saying nothing for a
-while, saying finals without text, leaving one final out, not letting itself be closed."""
+"""How a provider fails: the names of the faults of `resilient_stt.testing.faults`, and
+`slow_close`.
+
+* `drop`: the stream raises; `kind` says what.
+* `end_cleanly`: the stream ends without an error.
+* `hang`: connecting takes until the timeout.
+* `half_open`: it reads and emits nothing any more, and never ends.
+* `stall`: it emits nothing for a while, and then everything that it withheld.
+* `empty_finals`: its finals have no text, and it emits no interims.
+* `lost_final`: it leaves out one final.
+* `ignore_close`: it does not end after its input has ended.
+* `slow_close`: its `aclose()` takes long, even if it is cancelled.
+"""
 
 Times = Literal["words", "end", "none"]
 
@@ -58,19 +73,21 @@ _LOUD_EFFECTS: tuple[Effect, ...] = ("drop", "end_cleanly")
 _SILENT_EFFECTS: tuple[Effect, ...] = ("half_open", "stall", "stall", "empty_finals")
 _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
 _FOR_GOOD = ("401", "402", "400")
-"""After these nobody asks again for long: whoever is the only honest one must not say so."""
+"""After these errors a provider is not asked again for a long time (`auth_cooldown`). They are
+drawn only in calls in which no provider loses words silently: the provider that must make up for
+that one has to stay available."""
 
 MIN_SPEECH = ReplayPolicy().min_pending_speech
 MIN_PAUSE_AROUND_NOISE = 0.6
-"""Seconds of silence between noise and words that make two stretches of voice."""
+"""Seconds of silence that make noise and a word beside it two stretches of voice."""
 
 _VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
-"""Words that no two of are similar."""
+"""Words of three letters, no two of which count as similar (`core.transcript.tokens`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A word, or noise (`text` empty), after `before` seconds of silence, `length` seconds long."""
+    """A word of `length` seconds after `before` seconds of silence; noise if `text` is empty."""
 
     text: str
     before: float
@@ -82,11 +99,12 @@ class FaultSpec:
     """What goes wrong with one connection.
 
     Attributes:
-        at: where.
-        way: how.
-        nth: of `hear`: seconds of audio heard before; of others: how often it went well before.
-        kind: of `raise`: an HTTP status, or in words, as `scripted.failure` takes it.
-        seconds: how long a `stall`, a slow `connect` or a refused close takes.
+        at: Where it happens.
+        effect: What happens.
+        after: At `audio`, the seconds of audio received before; elsewhere, how often that point is
+            passed before.
+        kind: Of a `drop`, an HTTP status or another kind of error that `scripted.failure` knows.
+        seconds: How long a `stall` or a `slow_close` takes.
     """
 
     at: Point
@@ -98,16 +116,26 @@ class FaultSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProviderScript:
-    """A provider: how it recognises, and what goes wrong with its connections, in their order.
+    """A provider: how it recognizes, and what goes wrong with its connections, in their order.
 
     Attributes:
-        down: seconds of the call between which it refuses (or `hangs`) and has no connection.
-        times: of words, of finals only (`end`), or none at all.
-        most: words after which it finalises without a pause.
-        speed: times real time at which it hears.
-        detects: whether it reports the language that it hears, and is told none.
-        drift: seconds by which its words' times are wrong, up and down.
-        burst, rate: the pace at which it is sent a replay.
+        faults: The fault of each connection; None for a healthy one. Later connections are healthy.
+        down: Periods, in seconds of the call, in which it has no connection and takes none.
+        hangs: Whether it lets requests time out in these periods, instead of refusing them.
+        times: What has times: each `words`, only the whole of a transcript (`end`), or nothing
+            (`none`).
+        connect_time: Seconds that connecting takes.
+        latency: Seconds from audio to the transcript of it.
+        endpointing: Seconds of silence that make a transcript final.
+        max_words: Words after which a transcript is final without a pause.
+        slow_endpointing: The trait of this name: whether it is to be flushed at the end of speech.
+        speed: Multiple of real time at which it processes audio.
+        drift: Seconds by which a word's start and end may be wrong, either way.
+        capitalizes: Whether it writes a capital letter at the start and a full stop at the end.
+        adds_offset: Whether it adds its stream's `start_time_offset` to times, as LiveKit's plugins
+            do.
+        language_detection: Whether it detects the language, instead of being given one.
+        burst, rate: The pace at which replayed audio is sent to it; see `Pace`.
     """
 
     faults: tuple[FaultSpec | None, ...] = ()
@@ -132,20 +160,24 @@ class ProviderScript:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One call.
+    """One call. Times are in seconds.
 
     Attributes:
-        frame: seconds of a pushed frame.
-        rush: times real time at which the caller pushes.
-        gaps: (second of audio, seconds) at which the caller pushes nothing for a while, to catch
-            up at once.
-        flushes: seconds of audio at which the caller flushes.
-        tail: silence before the end of input.
-        closed_at: second of the call at which the caller closes the stream, if it does.
-        window: seconds of audio kept for replays.
-        changes: (second of the call, language) at which the caller tells a language.
-        turns: second of audio from which Spanish is spoken, if it is.
-        retranscribe: whether the sentence that reveals a language is told again.
+        pieces: The words and noises that are spoken.
+        scripts: The providers, in the order of preference.
+        frame: Length of a pushed frame.
+        push_speed: Multiple of real time at which the caller pushes.
+        push_gaps: Pairs of a second of audio and the seconds for which the caller pushes nothing
+            there. It then catches up at once.
+        flushes: Seconds of audio at which the caller flushes.
+        tail: Silence before the end of input.
+        closed_at: Second of the call at which the caller closes the stream; None: at its end.
+        window: Seconds of audio that are kept for replays.
+        dwell: `FailbackPolicy.min_dwell`.
+        language_changes: Pairs of a second of the call and the language that the caller sets then.
+        spanish_from: Second of audio from which Spanish is spoken; None: English only.
+        retranscribe: Whether the sentence that reveals a language is transcribed again.
+        seed: The seed that it was drawn from. It also seeds the noise of word times.
     """
 
     pieces: tuple[Piece, ...]
@@ -164,15 +196,15 @@ class Schedule:
     seed: int = 0
 
     def to_json(self) -> str:
-        """As JSON, on lines of their own for each provider."""
+        """Write the schedule as JSON, one value a line."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:
-        """The schedule that `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
-            ValueError: it is none.
+            ValueError: The text is not the JSON of a schedule.
         """
         try:
             data = json.loads(text)
@@ -185,21 +217,21 @@ class Schedule:
             )
             return cls(pieces=pieces, scripts=scripts, push_gaps=pairs, flushes=flushes, **data)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"no schedule: {error}") from None
+            raise ValueError(f"not a schedule: {error}") from None
 
     @property
     def words(self) -> list[str]:
-        """What is said."""
+        """The words that are spoken, in order."""
         return [p.text for p in self.pieces if p.text]
 
     @property
     def lies(self) -> bool:
-        """Whether a provider leaves words out without an exception."""
+        """Whether a provider loses words without an error."""
         return any(_is_lie(m) for s in self.scripts for m in s.faults)
 
     @property
     def routed(self) -> bool:
-        """Whether languages have routes of their own in it."""
+        """Whether the call has routes for single languages."""
         return bool(self.language_changes) or any(s.language_detection for s in self.scripts)
 
     @property
@@ -218,11 +250,12 @@ def _script(data: dict[str, Any]) -> ProviderScript:
 
 
 def draw(seed: int) -> Schedule:
-    """The schedule of a seed: any speech, pace and faults for which the promises hold.
+    """Draw the schedule of a seed: any speech, pace and faults under which the promises hold.
 
-    They hold for one provider that lies or falls silent, as long as the others, if they fail, say
-    so; a sole provider may lie once. Nothing is promised where nobody hears. One that leaves a
-    final out is found out by the interim transcripts that had told its words.
+    The promises hold if one provider loses words or falls silent without an error, as long as the
+    others fail with errors only. A provider that is alone may do so once. Nothing is promised where
+    no provider hears. A final that is left out can only be noticed by the interim transcripts of
+    its words, so it is drawn only where there are some.
     """
     dice = random.Random(seed)
     count = dice.choice([1, 2, 2, 2, 3])
@@ -276,14 +309,17 @@ def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
 
 
 def _lengthen_last_word(pieces: tuple[Piece, ...], seconds: float) -> tuple[Piece, ...]:
-    """The same, with a last word of so many seconds at least."""
+    """Make the last word at least `seconds` long."""
     last = max(n for n, piece in enumerate(pieces) if piece.text)
     longer = replace(pieces[last], length=max(pieces[last].length, seconds))
     return (*pieces[:last], longer, *pieces[last + 1 :])
 
 
 def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Schedule:
-    """Of some calls the language changes, is told, or is found out."""
+    """Let the language change in some calls: it is spoken, set by the caller, or detected.
+
+    The draws come from dice of their own, so that this adds nothing to the draws of other calls.
+    """
     if dice.random() < 0.7:
         return drawn
     scripts = [replace(s, language_detection=dice.random() < 0.4) for s in drawn.scripts]
@@ -298,7 +334,7 @@ def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Sched
 
 
 def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """The same with pauses around noise, as far as needed."""
+    """Put pauses between noise and words, so that a stretch of voice holds only one of both."""
     apart = [*pieces[:1]]
     for piece in pieces[1:]:
         beside = "" in (piece.text, apart[-1].text)
@@ -311,7 +347,8 @@ def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
 def _draw_provider(
     dice: random.Random, timed: bool, length: float, *, honest: bool
 ) -> ProviderScript:
-    """One that may fail loudly; `honest`: and answers in good time, for another may lie."""
+    """Draw a provider that fails with errors only. With `honest`, it also answers in good time,
+    because another one will lose words and this one has to make up for it."""
     flushes = dice.random() < 0.7
     kinds = _KINDS if honest else (*_KINDS, *_FOR_GOOD)
     faults = tuple(
@@ -359,15 +396,14 @@ def _draw_loud_fault(dice: random.Random, length: float, kinds: Sequence[str]) -
 def _add_lies(
     dice: random.Random, script: ProviderScript, length: float, *, alone: bool
 ) -> ProviderScript:
-    """The same provider, silent or lying on some connections; one that is `alone` once."""
+    """Let the first connections of a provider lose words silently; only one if it is `alone`."""
     count = 1 if alone else dice.choice([1, 1, 2, 4])
     lies = [_draw_silent_fault(dice, length) for _ in range(count)]
     return replace(script, faults=(*lies, *script.faults))
 
 
 def _lose_final(dice: random.Random, script: ProviderScript) -> ProviderScript:
-    """The same provider, which tells all in interim transcripts, its first connection leaving one
-    final out."""
+    """Let a provider emit interims of everything, and its first connection leave out one final."""
     lost = FaultSpec("final", "lost_final", after=dice.choice([0, 0, 1, 2, 4]))
     return replace(script, faults=(lost, *script.faults[1:]), interim_results=True, max_words=99)
 
@@ -384,7 +420,7 @@ def _draw_silent_fault(dice: random.Random, length: float) -> FaultSpec:
 def _add_outage(
     dice: random.Random, scripts: Sequence[ProviderScript], length: float
 ) -> list[ProviderScript]:
-    """An outage of all, or almost all, at about the same time."""
+    """Take all or almost all providers down at about the same time."""
     since = dice.uniform(0, length)
     lasts = dice.choice([0.3, 1.0, 3.0, 7.0, 12.0])
     return [
@@ -410,19 +446,23 @@ def _draw_times(
 
 
 def promised(schedule: Schedule) -> bool:
-    """Whether the promises hold for it, as `draw` says."""
+    """Whether the promises hold under a schedule; see `draw`."""
     untimed = [s for s in schedule.scripts if s.times == "none"]
     if any(map(_splits_speech, untimed)):
         return False
     lying = any(_is_lie(m) for s in untimed for m in s.faults)
     if lying and _noise_beside_words(schedule.pieces):
-        return False  # of one stretch of voice it tells a part, and lies about the rest
+        # A final without times covers a whole stretch of voice. Of one that joins a word and noise,
+        # this provider may transcribe a part and lose the rest, which nobody can notice.
+        return False
     lies = [sum(map(_is_lie, s.faults)) for s in schedule.scripts]
     if not any(lies):
         return True
     losing = [s for s in schedule.scripts if any(m and m.effect == "lost_final" for m in s.faults)]
     if losing and (_repeats(schedule.pieces) or not all(map(_has_interims_of_all, losing))):
-        return False  # a draft of a word that is said again is taken for that
+        # An interim of a word that is spoken twice may be taken for the other one, so that the
+        # final that was left out is not missed.
+        return False
     last = next((p for p in reversed(schedule.pieces) if p.text), None)
     if last and last.length < _min_last_word(schedule.scripts):
         return False
@@ -433,30 +473,33 @@ def promised(schedule: Schedule) -> bool:
 
 
 def _min_last_word(scripts: Sequence[ProviderScript]) -> float:
-    """Seconds of a last word that is missed if somebody leaves it out at the end: behind a final
-    whose time is late, a shorter rest of voice is taken for the edge of that."""
+    """Seconds of a last word whose loss is noticed.
+
+    A shorter rest of voice behind a final counts as the edge of its last word, and more so if the
+    provider's times are late.
+    """
     return round(MIN_SPEECH + max(s.drift for s in scripts), 3)
 
 
 def _repeats(pieces: Sequence[Piece]) -> bool:
-    """Whether a word is said twice."""
+    """Whether a word is spoken twice."""
     words = [p.text for p in pieces if p.text]
     return len(set(words)) < len(words)
 
 
 def _has_interims_of_all(script: ProviderScript) -> bool:
-    """Whether it has told the words of any final before, and exactly where."""
+    """Whether a provider has emitted the words of each final before, with exact times."""
     timed = script.times == "words" and script.drift == 0.0
     return timed and script.interim_results and script.max_words == 99
 
 
 def _splits_speech(script: ProviderScript) -> bool:
-    """Whether its finals may hold less than a stretch of voice."""
+    """Whether a provider's finals may cover less than one stretch of voice."""
     return script.max_words < 99 or script.endpointing < 0.4
 
 
 def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
-    """Whether noise joins two words to one stretch of voice, of which a final may tell half."""
+    """Whether noise and a word are one stretch of voice, of which a final may cover a part."""
     return any(
         first.text != second.text
         and "" in (first.text, second.text)
@@ -466,7 +509,7 @@ def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
 
 
 def _is_lie(fault: FaultSpec | None) -> bool:
-    """Whether it leaves words out without an exception."""
+    """Whether a fault loses words without an error."""
     if fault is None:
         return False
     silent = fault.effect in ("half_open", "stall", "empty_finals", "lost_final")
@@ -479,11 +522,11 @@ _SIMPLE = (
     *("language_changes", "spanish_from", "retranscribe", "push_gaps", "flushes"),
     *("frame", "push_speed", "tail", "closed_at", "window", "dwell"),
 )
-"""What is simplest as it is by default."""
+"""Fields of a schedule that are simplest at their defaults."""
 
 
 def smaller(schedule: Schedule) -> Iterator[Schedule]:
-    """Schedules that are simpler by one step each, the boldest steps first."""
+    """Yield schedules that are simpler by one step each, the largest steps first."""
     return filter(promised, _steps(schedule))
 
 

@@ -1,8 +1,8 @@
-"""A LiveKit STT in process that knows only the audio it was sent, and fails as its script says.
+"""A LiveKit STT in this process that knows only the audio it is sent, and fails as its script says.
 
-Audio is code here: the samples of a word hold its number, those of noise are negative, silence is
-zero. A word that was heard whole comes back as it is; one that was heard in part as a fragment. So
-a lost, repeated or clipped word shows in the text.
+Audio is a code: the samples of a word are its number, samples of noise are negative, silence is
+zero. A word that arrived whole is transcribed as it is, a word that arrived in part as a fragment.
+So the text shows each word that was lost, repeated or clipped.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ from ...livekit.compat import capabilities, input_ended, output_ended, pushed, s
 from .schedule import FaultSpec, Point, ProviderScript, Schedule
 
 RATE = 1000
-"""Hz: a millisecond is as short as anything in a schedule."""
+"""Hz. One millisecond is the shortest time in a schedule."""
 NOISE = -1
 NOTICED = 0.1
-"""Seconds of a clipped word from which a recogniser writes something."""
+"""Seconds of a clipped word from which on a recognizer writes something."""
 _ENDED_AFTER = 0.05037
-"""Seconds from the last transcript to the end of a stream: at a moment at which nothing else is, or
-its end and the caller's own would cross unseen."""
+"""Seconds from the last transcript to the end of a stream. No other time of a simulation has this
+fraction: if the provider's end and the caller's came at one moment, it would be left to chance
+which of them came first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A stretch of one sample value; `start` and `end` are samples."""
+    """A stretch of samples with one value, from `start` to `end`."""
 
     value: int
     start: int
@@ -53,7 +54,7 @@ class Sound:
 
 
 def sounds(schedule: Schedule) -> Iterator[Sound]:
-    """What is to be heard in a schedule, in order."""
+    """Yield the words and noises of a schedule, in order."""
     at, number = 0, 0
     for piece in schedule.pieces:
         at += round(piece.before * RATE)
@@ -72,13 +73,13 @@ def audio(schedule: Schedule) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 
 def runs(frame: rtc.AudioFrame) -> Iterator[tuple[int, int]]:
-    """Stretches of one value in a frame, as (value, samples)."""
+    """Yield the stretches of one value in a frame, as (value, number of samples)."""
     for value, group in groupby(memoryview(frame.data).cast("B").cast("h")):
         yield value, sum(1 for _ in group)
 
 
-class Call:
-    """What the providers of one run share: the truth, and the clock."""
+class SimulatedCall:
+    """What the providers of one call share: what is spoken, and the clock."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
@@ -88,11 +89,11 @@ class Call:
             s.value: "es" if turns is not None and s.start >= turns * RATE else "en"
             for s in sounds(schedule)
         }
-        """What each word is said in."""
+        """The language of each word, by its number."""
         self.lengths = {s.value: s.end - s.start for s in sounds(schedule) if s.value != NOISE}
         self.begun = asyncio.get_running_loop().time()
         self.streams: list[ScriptedStream] = []
-        """All that were ever opened."""
+        """All streams that were opened, in order."""
 
     @property
     def now(self) -> float:
@@ -101,9 +102,9 @@ class Call:
 
 
 class ScriptedSTT(stt.STT[str]):
-    """A provider that does what its `Script` says."""
+    """A provider that behaves as a `ProviderScript` says."""
 
-    def __init__(self, name: str, script: ProviderScript, call: Call) -> None:
+    def __init__(self, name: str, script: ProviderScript, call: SimulatedCall) -> None:
         super().__init__(
             capabilities=capabilities(
                 streaming=True,
@@ -125,7 +126,7 @@ class ScriptedSTT(stt.STT[str]):
         return self.name
 
     def down_until(self) -> float | None:
-        """Until which second of the call it is down, if it is."""
+        """The second of the call at which it is up again; None if it is up."""
         now = self.call.now
         return next((until for since, until in self.script.down if since <= now < until), None)
 
@@ -168,14 +169,15 @@ class ScriptedStream(stt.RecognizeStream):
         self._patience = conn_options.timeout
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._busy = 0.0
-        """When it will have heard what it was sent, on the loop's clock."""
+        """The time on the loop's clock at which it has processed all audio it was sent."""
         self._mute_until = 0.0
         self._withheld: list[stt.SpeechEvent] = []
         self._due: deque[ScriptedTranscript] = deque()
-        """What it is about to say: timers of one moment come in any order."""
+        """Transcripts that are about to be emitted. Timers of one moment fire in any order, so the
+        order is kept here."""
         self._empties_finals = False
         self._loses_final = False
-        """Its next final is left out."""
+        """Whether it leaves out its next final."""
         self._ended_early = False
         self._counts: dict[Point, int] = {}
         self._recognizer = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
@@ -205,7 +207,11 @@ class ScriptedStream(stt.RecognizeStream):
             await aio.cancel_and_wait(listener)
 
     async def _check_early_end(self) -> None:
-        """An end that crosses the caller's would pass for an answer to it: a lie nobody drew."""
+        """Turn an early end into an error if the caller has ended the input in the meantime.
+
+        Otherwise the end would count as the answer to that, and words would be lost that no fault
+        was drawn for.
+        """
         if self._ended_early:
             await asyncio.sleep(_ENDED_AFTER)
             if input_ended(self):
@@ -235,7 +241,7 @@ class ScriptedStream(stt.RecognizeStream):
             self._input_ended()
 
     async def aclose(self) -> None:
-        """Close it; one that refuses takes its time, cancelled or not."""
+        """Close the stream; with a `slow_close` this takes long, even if it is cancelled."""
         self.closing = True
         fault = self._happens("close")
         if fault:
@@ -246,7 +252,7 @@ class ScriptedStream(stt.RecognizeStream):
     # -- what goes wrong
 
     def _happens(self, at: Point) -> FaultSpec | None:
-        """The fault, if it is this one's turn."""
+        """Return the fault if it happens here and now. It happens only once."""
         fault = self._fault
         if fault is None or fault.at != at:
             return None
@@ -259,7 +265,7 @@ class ScriptedStream(stt.RecognizeStream):
         return fault
 
     def _apply_fault(self, at: Point) -> bool:
-        """What goes wrong here; whether it goes on all the same."""
+        """Let the fault happen if it is due here. Return whether the stream goes on."""
         fault = self._happens(at)
         if fault is None:
             return True
@@ -327,7 +333,7 @@ class ScriptedStream(stt.RecognizeStream):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 
     def _end(self) -> None:
-        """End the stream as it should, once all is said; one that hangs does not."""
+        """End the stream once everything is emitted. A half-open one never ends."""
         if self._is_half_open:
             return
         if self._mute_until:
@@ -339,7 +345,8 @@ class ScriptedStream(stt.RecognizeStream):
 
     @property
     def _at(self) -> float:
-        """When it can say something about what it was sent."""
+        """The time on the loop's clock at which it can emit something about the audio it was
+        sent."""
         return self._busy + self._script.latency
 
     def _schedule_transcripts(self, transcripts: Sequence[ScriptedTranscript]) -> None:
@@ -380,7 +387,7 @@ class ScriptedStream(stt.RecognizeStream):
         words = () if self._empties_finals else transcript.words
         return stt.SpeechEvent(type=transcript.kind, alternatives=[self._data(words)])
 
-    def _data(self, words: Sequence[RecognizedWord]) -> stt.SpeechData:
+    def _data(self, words: Sequence[ScriptedWord]) -> stt.SpeechData:
         script = self._script
         text = " ".join(w.text for w in words)
         if script.capitalizes and text:
@@ -395,7 +402,7 @@ class ScriptedStream(stt.RecognizeStream):
                 data.words = [self._timed(w, offset) for w in words]
         return data
 
-    def _timed(self, word: RecognizedWord, offset: float) -> TimedString:
+    def _timed(self, word: ScriptedWord, offset: float) -> TimedString:
         told = offset if self._script.adds_offset else NOT_GIVEN
         return TimedString(
             word.text,
@@ -406,8 +413,8 @@ class ScriptedStream(stt.RecognizeStream):
 
 
 @dataclass(frozen=True, slots=True)
-class RecognizedWord:
-    """A word, or a fragment, at seconds of the leg's own audio."""
+class ScriptedWord:
+    """A word or a fragment, with times in seconds of the connection's own audio."""
 
     text: str
     start: float
@@ -417,33 +424,33 @@ class RecognizedWord:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedTranscript:
-    """What a recogniser says."""
+    """An event that the recognizer wants to emit."""
 
     kind: SpeechEventType
-    words: tuple[RecognizedWord, ...] = ()
+    words: tuple[ScriptedWord, ...] = ()
 
 
 class ScriptedRecognizer:
-    """What one connection makes of the samples it was sent."""
+    """Turns the samples that one connection was sent into transcripts."""
 
-    def __init__(self, call: Call, script: ProviderScript, *, seed: int) -> None:
+    def __init__(self, call: SimulatedCall, script: ProviderScript, *, seed: int) -> None:
         self._call = call
         self._script = script
         self._dice = random.Random(f"{call.schedule.seed} {seed}")
         self._samples = 0
         self._value = 0
         self._since = 0
-        """Where the sound that lasts began, in samples of its own audio."""
-        self._pending: list[RecognizedWord] = []
+        """The sample of its own audio at which the current sound began."""
+        self._pending: list[ScriptedWord] = []
         self._started = False
 
     @property
     def seconds(self) -> float:
-        """Of audio that it was sent."""
+        """Seconds of audio received."""
         return self._samples / RATE
 
     def hear(self, value: int, samples: int) -> list[ScriptedTranscript]:
-        """Take samples of one value."""
+        """Receive samples of one value."""
         said: list[ScriptedTranscript] = []
         if value != self._value:
             said += self._sound_over()
@@ -459,7 +466,7 @@ class ScriptedRecognizer:
         return said
 
     def finalize(self) -> list[ScriptedTranscript]:
-        """Say as final what was heard whole."""
+        """Make the pending words final."""
         words, self._pending = tuple(self._pending), []
         said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
@@ -488,7 +495,7 @@ class ScriptedRecognizer:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(RecognizedWord(text, start, end, self._call.languages[value]))
+        self._pending.append(ScriptedWord(text, start, end, self._call.languages[value]))
         if len(self._pending) >= self._script.max_words:
             return [*said, *self.finalize()]
         if self._script.interim_results:
@@ -499,7 +506,7 @@ class ScriptedRecognizer:
 
 
 def failure(kind: str) -> Exception:
-    """The exception of a plugin for a kind of failure."""
+    """The exception that a plugin raises for a kind of failure: a word, or an HTTP status."""
     match kind:
         case "connect":
             return APIConnectionError("failed to connect to the scripted provider")
@@ -514,7 +521,7 @@ def failure(kind: str) -> Exception:
 
 
 async def _sleep_uncancelled(seconds: float) -> None:
-    """Wait so long, cancelled or not."""
+    """Sleep for so many seconds, even if the task is cancelled."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (left := until - loop.time()) > 0:

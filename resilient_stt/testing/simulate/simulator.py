@@ -1,5 +1,6 @@
-"""Simulated calls: the real `ResilientSTT` and its streams on virtual time, over providers in
-process that fail as a seed says. After each call every promise is checked.
+"""Simulated calls: a real `ResilientSTT` on virtual time, over scripted providers in this process.
+
+After each call, every promise is checked.
 
     python -m resilient_stt.testing.simulate --schedules 1000 --seed 0
     python -m resilient_stt.testing.simulate --replay FILE
@@ -33,21 +34,23 @@ from ...setup import Setup
 from ...stt import ResilientSTT
 from ..harness.clock import VirtualTimeLoop
 from .schedule import ProviderScript, Schedule, smaller
-from .scripted import NOISE, RATE, Call, ScriptedStream, ScriptedSTT, audio, runs, sounds
+from .scripted import NOISE, RATE, ScriptedStream, ScriptedSTT, SimulatedCall, audio, runs, sounds
 
 PATIENCE = 130.0
-"""Seconds after the end of input within which a call must end: two outages of a minute."""
+"""Seconds after the end of input within which a call must end: two outages of a minute each."""
 DISMISSED = 0.2
-"""Seconds after which a second opinion that was heard must be closing."""
+"""Seconds after which a hedge that is not needed any more must be closing."""
 AFTERWARDS = 8.0
-"""Seconds in which whatever was closed must be gone; a provider may refuse that for five."""
+"""Seconds within which everything that was closed must be gone. A `slow_close` takes up to five."""
 LATE = 18.0
-"""Seconds after a word within which it must be told, whatever one provider does: several legs may
-fall silent one after the other, and each is given its time. 14 s was the most in 860 calls."""
+"""Seconds within which a word must be emitted, whatever one provider does. Several connections may
+fall silent one after the other, and each of them gets its time. The longest delay in 860 calls was
+14 s."""
 EXACT = 0.1
-"""Seconds by which the time of a word may be wrong, beyond what its provider's clock is."""
+"""Seconds by which a word's time may be wrong, beyond the drift of the provider."""
 _VOICE_DELAY, _SILENCE_DELAY, _PAD = 0.1, 0.35, 0.1
-"""Seconds until local voice activity is sure of voice, and of silence; and how far it pads."""
+"""Seconds of voice and of silence after which local voice activity reports them, and seconds by
+which it pads speech."""
 
 _WORD = re.compile(r"\w+")
 _FINAL, _INTERIM = SpeechEventType.FINAL_TRANSCRIPT, SpeechEventType.INTERIM_TRANSCRIPT
@@ -56,11 +59,12 @@ _EDGES = (SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH)
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What came of a call.
+    """The outcome of a call.
 
     Attributes:
-        log: one line for each thing that happened, the same whenever the schedule is run.
-        violations: the promises that were broken, in words; empty if all held.
+        schedule: The call.
+        log: A line for each thing that happened; the same whenever the schedule is run.
+        violations: The promises that were broken, as sentences; empty if all of them held.
     """
 
     schedule: Schedule
@@ -69,16 +73,17 @@ class SimulationResult:
 
 
 def simulate(schedule: Schedule) -> SimulationResult:
-    """Run one call to its end and check it."""
+    """Run one call to its end, and check it."""
     result = SimulationResult(schedule)
-    random.seed(schedule.seed)  # of waits and of breakers
+    random.seed(schedule.seed)  # the waits between attempts and of breakers draw from it
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0)) as runner:
         runner.run(_call(schedule, result))
     return result
 
 
 def shrunk(result: SimulationResult, *, tries: int = 2000) -> SimulationResult:
-    """The simplest call found that still breaks a promise."""
+    """Simplify a call that breaks a promise, in at most `tries` simulations, as long as it breaks
+    one."""
     simplest = result
     while tries > 0:
         for simpler in smaller(simplest.schedule):
@@ -95,15 +100,15 @@ def shrunk(result: SimulationResult, *, tries: int = 2000) -> SimulationResult:
 
 
 class _Voice:
-    """Local voice activity that reads the samples: any but zero is voice."""
+    """Local voice activity that reads the samples: each that is not zero is voice."""
 
     def __init__(self) -> None:
         self._at = 0
         self._speaking = False
         self._voiced = 0
-        """Samples of voice in a row, short pauses apart."""
+        """Samples of voice so far, pauses shorter than the silence delay left out."""
         self._last = 0
-        """Where voice was last heard."""
+        """The sample after the last voice."""
         self._end = 0
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
@@ -145,41 +150,42 @@ async def _call(schedule: Schedule, result: SimulationResult) -> None:
     loop = asyncio.get_running_loop()
     crashes: list[str] = []
     loop.set_exception_handler(lambda _, context: crashes.append(str(context.get("message"))))
-    call = Call(schedule)
-    with _wall_follows(loop), _quiet():
-        made = _resilient(schedule, call)
-        heard = _CallObserver(result, call, made)
+    call = SimulatedCall(schedule)
+    with _wall_clock_follows(loop), _no_logging():
+        resilient = _make_resilient(schedule, call)
+        observer = _CallObserver(result, call, resilient)
         try:
-            await heard.listen(made)
+            await observer.listen(resilient)
         finally:
-            await made.aclose()
+            await resilient.aclose()
         await asyncio.sleep(AFTERWARDS)
-    result.violations += [f"the loop was told: {c}" for c in crashes]
+    result.violations += [f"the event loop reported: {c}" for c in crashes]
     left = [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    result.violations += [f"a task is left: {name}" for name in left]
+    result.violations += [f"task {name} is still running" for name in left]
     result.violations += [f"{s} is not closed" for s in call.streams if not s.closed]
-    heard.check()
+    observer.check()
 
 
-def _resilient(schedule: Schedule, call: Call) -> ResilientSTT:
+def _make_resilient(schedule: Schedule, call: SimulatedCall) -> ResilientSTT:
     names = [f"p{n}" for n in range(len(schedule.scripts))]
     policies = Policies(
         replay=ReplayPolicy(window=schedule.window),
         failback=FailbackPolicy(min_dwell=schedule.dwell),
     )
     scripts = dict(zip(names, schedule.scripts, strict=True))
-    plan = Setup(
+    setup = Setup(
         providers={name: ScriptedSTT(name, script, call) for name, script in scripts.items()},
         traits={name: _traits(name, script) for name, script in scripts.items()},
         routes=_routes(schedule, names) if schedule.routed else {DEFAULT: tuple(names)},
         policies=policies,
         retranscribe=schedule.retranscribe,
     )
-    return ResilientSTT(plan, vad=_Voice)
+    return ResilientSTT(setup, vad=_Voice)
 
 
 def _routes(schedule: Schedule, names: list[str]) -> dict[str, tuple[str, ...]]:
-    """Another order for each language; for English one provider less, if nobody lies."""
+    """Give each language another order of providers, and English one provider less unless words get
+    lost silently."""
     others = tuple(names if schedule.lies else names[1:] or names)
     return {
         DEFAULT: tuple(names),
@@ -201,45 +207,47 @@ def _traits(name: str, script: ProviderScript) -> ProviderTraits:
 
 
 class _CallObserver:
-    """Plays the caller and the consumer of one call, and checks what came."""
+    """Plays the caller and the consumer of one call, and checks what the consumer gets."""
 
-    def __init__(self, result: SimulationResult, call: Call, made: ResilientSTT) -> None:
+    def __init__(
+        self, result: SimulationResult, call: SimulatedCall, resilient: ResilientSTT
+    ) -> None:
         self._result = result
         self._schedule = result.schedule
         self._call = call
-        self._said: list[stt.SpeechEvent] = []
-        self._at: list[float] = []
-        """When each of them was said, in seconds of the call."""
-        self._made = made
-        self._told: dict[str, float] = {}
-        """When each provider told its last final."""
-        self._failed: dict[str, float] = {}
-        """And when it last failed."""
-        self._kept = 0.0
-        self._lost = 0.0
+        self._events: list[stt.SpeechEvent] = []
+        self._event_times: list[float] = []
+        """When each event came, in seconds of the call."""
+        self._resilient = resilient
+        self._last_final_at: dict[str, float] = {}
+        """When the last final of each provider came, in seconds of the call."""
+        self._last_failed_at: dict[str, float] = {}
+        """When each provider last failed, in seconds of the call."""
+        self._seconds_kept = 0.0
+        self._seconds_lost = 0.0
         self._error: Exception | None = None
-        self._ended = False
+        self._has_ended = False
         for kind in get_args(Event):
-            made.on(kind.name, self._reported)
+            resilient.on(kind.name, self._on_event)
 
     # -- playing
 
-    async def listen(self, made: ResilientSTT) -> None:
-        """One call, from the first frame to the last event."""
-        stream = made.stream()
+    async def listen(self, resilient: ResilientSTT) -> None:
+        """Run one call, from the first frame to the last event."""
+        stream = resilient.stream()
         caller = asyncio.create_task(self._speak(stream), name="caller")
         consumer = asyncio.create_task(self._consume(stream), name="consumer")
         schedule = self._schedule
         for at, language in schedule.language_changes:
-            tell = partial(made.update_options, language=language)
-            asyncio.get_running_loop().call_later(at, tell)
+            set_language = partial(resilient.update_options, language=language)
+            asyncio.get_running_loop().call_later(at, set_language)
         limit = schedule.closed_at
         if limit is None:
             limit = schedule.length + sum(s for _, s in schedule.push_gaps) + PATIENCE
         await asyncio.wait([consumer], timeout=limit)
-        self._ended = consumer.done()
+        self._has_ended = consumer.done()
         ledger = stream._engine._ledger
-        self._kept = ledger.seconds(ledger.end - ledger.start)
+        self._seconds_kept = ledger.seconds(ledger.end - ledger.start)
         await stream.aclose()
         caller.cancel()
         await asyncio.wait([caller, consumer])
@@ -264,32 +272,36 @@ class _CallObserver:
     async def _consume(self, stream: stt.RecognizeStream) -> None:
         try:
             async for event in stream:
-                self._said.append(event)
-                self._at.append(self._call.now)
+                self._events.append(event)
+                self._event_times.append(self._call.now)
                 if event.type is _FINAL:
-                    self._told[(event.alternatives[0].metadata or {})["provider"]] = self._call.now
-                self._note(_line(event))
+                    self._last_final_at[(event.alternatives[0].metadata or {})["provider"]] = (
+                        self._call.now
+                    )
+                self._note(_describe(event))
         except Exception as error:
             self._error = error
             self._note(f"raised {error!r}")
         self._note("end")
 
-    def _reported(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, AudioLost):
-            self._lost += event.seconds
+            self._seconds_lost += event.seconds
         if isinstance(event, ProviderFailed):
-            self._failed[event.provider] = self._call.now
+            self._last_failed_at[event.provider] = self._call.now
         if isinstance(event, HedgeFinished) and event.outcome != "promoted":
             opened = [
                 s for s in self._call.streams if s.name == event.hedge_provider and not s.closing
             ]
-            asyncio.get_running_loop().call_later(DISMISSED, self._dismissed, opened)
+            asyncio.get_running_loop().call_later(DISMISSED, self._check_dismissed, opened)
         self._note(repr(event))
 
-    def _dismissed(self, opened: list[ScriptedStream]) -> None:
-        """One of these was only asked, and is needed no more."""
-        if opened and not any(stream.closing for stream in opened):  # none: it was refused
-            self._result.violations.append(f"{opened} hear on, although they were dismissed")
+    def _check_dismissed(self, opened: list[ScriptedStream]) -> None:
+        """Check that one of the streams that may have been the hedge is closing."""
+        if opened and not any(
+            stream.closing for stream in opened
+        ):  # there is none if opening it failed
+            self._result.violations.append(f"a hedge has ended, but {opened} stay open")
 
     def _note(self, what: str) -> None:
         self._result.log.append(f"{self._call.now:.6f} {what}")
@@ -297,52 +309,52 @@ class _CallObserver:
     # -- checking
 
     def check(self) -> None:
-        """Every promise of the design, as far as this call was promised it."""
+        """Check every promise that holds for this call."""
         whole = self._schedule.closed_at is None
         self._result.violations += [
-            *self._words(whole=whole),
-            *self._times(),
-            *self._late(),
-            *self._balance(whole=whole),
-            *self._repeats(),
-            *self._memory(whole=whole),
-            *self._breakers(),
+            *self._check_words(whole=whole),
+            *self._check_times(),
+            *self._check_delays(),
+            *self._check_balance(whole=whole),
+            *self._check_repeats(),
+            *self._check_memory(whole=whole),
+            *self._check_breakers(),
         ]
-        if whole and not self._ended:
+        if whole and not self._has_ended:
             self._result.violations.append("the stream did not end")
         if self._error and not (isinstance(self._error, APIConnectionError) and not whole):
             self._result.violations.append(f"the stream raised {self._error!r}")
 
     @property
     def _finals(self) -> list[stt.SpeechData]:
-        return [e.alternatives[0] for e in self._said if e.type is _FINAL]
+        return [e.alternatives[0] for e in self._events if e.type is _FINAL]
 
-    def _words(self, *, whole: bool) -> Iterator[str]:
+    def _check_words(self, *, whole: bool) -> Iterator[str]:
         spoken = self._schedule.words
-        told = [w for data in self._finals for w in _plain(data.text)]
-        if (told != spoken) if whole else (told != spoken[: len(told)]):
-            yield f"told {told} of {spoken}"
-        if self._lost:
-            yield f"reported {self._lost:.2f} s lost"
+        emitted = [w for data in self._finals for w in _words_of(data.text)]
+        if (emitted != spoken) if whole else (emitted != spoken[: len(emitted)]):
+            yield f"emitted {emitted} instead of {spoken}"
+        if self._seconds_lost:
+            yield f"reported {self._seconds_lost:.2f} s lost"
 
-    def _times(self) -> Iterator[str]:
+    def _check_times(self) -> Iterator[str]:
         spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
         truth = dict(zip(self._schedule.words, spoken, strict=True))
         if len(truth) < len(self._schedule.words):
-            return  # a word that is said twice could be either
+            return  # the time may be that of either word
         allowed = EXACT + max(s.drift for s in self._schedule.scripts)
         for data in self._finals:
             for word in data.words or []:
-                sound = truth.get("".join(_plain(word)))
+                sound = truth.get("".join(_words_of(word)))
                 if sound is None:
                     continue
                 off = abs(float(word.start_time) - sound.start / RATE)  # type: ignore[arg-type]
                 if not off <= allowed:
-                    yield f"{word!r} is told at {word.start_time}, off by {off:.3f} s"
+                    yield f"{word!r} has the start {word.start_time}, which is {off:.3f} s off"
 
-    def _late(self) -> Iterator[str]:
-        """A word is told in good time, where somebody can be reached and it was pushed when it was
-        spoken."""
+    def _check_delays(self) -> Iterator[str]:
+        """Yield words that came too late. Only for calls in which the caller pushes each word when
+        it is spoken, and some provider can be reached."""
         schedule = self._schedule
         if (
             schedule.push_speed != 1.0
@@ -354,58 +366,62 @@ class _CallObserver:
         spoken = dict(zip(schedule.words, words, strict=True))
         if len(spoken) < len(schedule.words):
             return
-        for at, event in zip(self._at, self._said, strict=True):
+        for at, event in zip(self._event_times, self._events, strict=True):
             if event.type is not _FINAL:
                 continue
-            for word in _plain(event.alternatives[0].text):
+            for word in _words_of(event.alternatives[0].text):
                 late = at - spoken[word].end / RATE if word in spoken else 0.0
                 if late > LATE:
-                    yield f"{word!r} is told {late:.1f} s after it was spoken"
+                    yield f"{word!r} came {late:.1f} s after it was spoken"
 
-    def _memory(self, *, whole: bool) -> Iterator[str]:
-        """What is told is forgotten, but for two seconds and what follows the last word."""
+    def _check_memory(self, *, whole: bool) -> Iterator[str]:
+        """Yield audio that is kept too long: committed audio is forgotten, but for two seconds
+        (`lookback`) and what follows the last word."""
         last = max((s.start for s in sounds(self._schedule) if s.value != NOISE), default=0) / RATE
         untimed = any(s.times != "words" for s in self._schedule.scripts)
-        if whole and not untimed and self._kept > self._schedule.length - last + 4:
-            yield f"{self._kept:.1f} s of audio are kept"
+        if whole and not untimed and self._seconds_kept > self._schedule.length - last + 4:
+            yield f"{self._seconds_kept:.1f} s of audio are kept"
 
-    def _breakers(self) -> Iterator[str]:
-        """Whoever told words since he failed may be given traffic."""
+    def _check_breakers(self) -> Iterator[str]:
+        """Yield providers that are avoided although they have emitted words since they last
+        failed."""
         now = asyncio.get_running_loop().time()
-        # a final that is held back may be told when its provider has long failed
-        held = self._made.policies.routing.max_hold if self._schedule.retranscribe else 0.0
-        for name, at in self._told.items():
-            breaker = self._made._runtime.health[name].breaker
+        # A final that is held back may be emitted long after its provider has failed.
+        held = self._resilient.policies.routing.max_hold if self._schedule.retranscribe else 0.0
+        for name, at in self._last_final_at.items():
+            breaker = self._resilient._runtime.health[name].breaker
             slow = breaker._opened_for_slowness
-            if at - held > self._failed.get(name, 0.0) and not (slow or breaker.admits(now)):
-                yield f"{name} serves, and is left alone: {breaker!r}"
+            if at - held > self._last_failed_at.get(name, 0.0) and not (
+                slow or breaker.admits(now)
+            ):
+                yield f"{name} emits words, but is avoided: {breaker!r}"
 
-    def _balance(self, *, whole: bool) -> Iterator[str]:
-        edges = [e.type for e in self._said if e.type in _EDGES]
+    def _check_balance(self, *, whole: bool) -> Iterator[str]:
+        edges = [e.type for e in self._events if e.type in _EDGES]
         turns = [_EDGES[n % 2] for n in range(len(edges))]
         if edges != turns or (whole and len(edges) % 2):
-            yield f"starts and ends do not take turns: {[e.value for e in edges]}"
+            yield f"START_OF_SPEECH and END_OF_SPEECH do not alternate: {[e.value for e in edges]}"
 
-    def _repeats(self) -> Iterator[str]:
-        """An interim transcript tells no word again that was final."""
+    def _check_repeats(self) -> Iterator[str]:
+        """Yield words of interims that were final before."""
         spoken = self._schedule.words
         if len(set(spoken)) < len(spoken):
             return
         final: set[str] = set()
-        for event in self._said:
+        for event in self._events:
             if event.type is _FINAL:
-                final |= set(_plain(event.alternatives[0].text))
+                final |= set(_words_of(event.alternatives[0].text))
             elif event.type is _INTERIM and (
-                again := final & set(_plain(event.alternatives[0].text))
+                again := final & set(_words_of(event.alternatives[0].text))
             ):
-                yield f"an interim tells {sorted(again)} again"
+                yield f"an interim repeats final words: {sorted(again)}"
 
 
-def _plain(text: str) -> list[str]:
+def _words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _line(event: stt.SpeechEvent) -> str:
+def _describe(event: stt.SpeechEvent) -> str:
     data = event.alternatives[0] if event.alternatives else None
     if data is None:
         return event.type.value
@@ -415,15 +431,16 @@ def _line(event: stt.SpeechEvent) -> str:
 
 
 @contextlib.contextmanager
-def _wall_follows(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """LiveKit's offsets come from `time.time()`, and must be the same whenever a call is run."""
+def _wall_clock_follows(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let `time.time()` follow the loop's clock: LiveKit's offsets come from it, and must be the
+    same in each run."""
     with mock.patch.object(time, "time", loop.time):
         yield
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Thousands of calls fail on purpose: nobody wants to read of each."""
+def _no_logging() -> Iterator[None]:
+    """Switch logging off: thousands of calls fail on purpose."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

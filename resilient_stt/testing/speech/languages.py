@@ -1,6 +1,6 @@
-"""Languages on the wire: their tags, how they are written, what a stranger makes of their words.
+"""Languages in the protocols: their tags, how they are written, and how unknown words are misheard.
 
-Here a language is the base subtag of its BCP 47 tag, in small letters: `es` is that of `es-MX`.
+A language is the base subtag of its BCP 47 tag here, in small letters: `es` for `es-MX`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Protocol
 from ...core.transcript.tokens import SPACELESS_LANGUAGES
 
 MULTIPLE = "mul"
-"""ISO 639-2: the language of a recording in more than one."""
+"""ISO 639-2: the language of a recording in several languages."""
 
-# None of these is in a shipped recording, and in Chinese not even one character of them is.
+# None of these words is in a shipped recording. Of the Chinese ones, not even a character is.
 _STRANGE = {
     "en": "lamp river under paper blanket only market yellow finger orange carry winter",
     "es": "camisa puente lejos verde zapato nunca cocina lluvia hermano cuchara piedra sombra",
@@ -33,7 +33,7 @@ _STRANGEST = "lamo teri suna koba neli paru mido vosa rilu haki"
 
 
 class Written(Protocol):
-    """A word in a language; empty if that is not known."""
+    """A word in a language; the language is empty if it is not known."""
 
     @property
     def text(self) -> str: ...
@@ -43,7 +43,7 @@ class Written(Protocol):
 
 
 def base(tag: str) -> str:
-    """Return the base subtag of a BCP 47 tag, in small letters; Mandarin's `cmn` is `zh`."""
+    """Return the base subtag of a BCP 47 tag, in small letters. Mandarin's `cmn` becomes `zh`."""
     subtag = tag.replace("_", "-").partition("-")[0].lower()
     return "zh" if subtag == "cmn" else subtag
 
@@ -54,7 +54,7 @@ def spaced(tag: str) -> bool:
 
 
 def written(words: Sequence[Written]) -> str:
-    """Return words one after the other, with spaces where their languages write them."""
+    """Join words, with spaces where their languages have them."""
     text = ""
     for index, word in enumerate(words):
         joint = index and (spaced(word.language) or spaced(words[index - 1].language))
@@ -63,12 +63,13 @@ def written(words: Sequence[Written]) -> str:
 
 
 def misheard(text: str, language: str, spelled: Collection[str]) -> str:
-    """Return what one who knows only `language` takes a word of another for; always the same.
+    """Return the word that a recognizer that only knows `language` takes a word for; always the
+    same.
 
     Args:
-        text: The word, or what was heard of it.
+        text: The word, or the part of it that was received.
         language: Base subtag.
-        spelled: Words, without case and punctuation, that it must not be.
+        spelled: Words, without case and punctuation, that must not be returned.
     """
     words = _STRANGE.get(language, _STRANGEST).split()
     word = words[zlib.crc32(f"{language}:{text}".encode()) % len(words)]

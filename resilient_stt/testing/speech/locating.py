@@ -1,9 +1,9 @@
-"""Finds received samples in the reference recordings.
+"""Find received samples in the reference recordings.
 
-An `Atlas` lays all recordings end to end and indexes them; a `Locator` follows one connection's
-audio through it. While the audio goes on as the recording does, following is one comparison. Where
-it jumps, the new place is looked up: exactly, by the hash of any 24 samples, or, when a resampler
-has changed the samples, by correlation of 40 ms.
+An `Atlas` holds all recordings end to end, with an index. A `Locator` follows one connection's
+audio through it. While the audio continues as the recording does, following it takes one
+comparison. Where it jumps, the new place is looked up: by the hash of any 24 samples, or, if a
+resampler has changed the samples, by the correlation of 40 ms.
 """
 
 from __future__ import annotations
@@ -20,36 +20,40 @@ from .reference import ReferenceSpeech
 Samples = NDArray[np.int16]
 
 HASHED = 24
-"""Samples in a hashed window: in silence 7^24 possible values, so no two windows are equal."""
+"""Samples in a hashed window. In silence they have 7^24 possible values, so no two windows are
+equal."""
 WINDOW = 640
-"""Samples (40 ms) correlated to find a place."""
+"""Samples (40 ms) that are correlated to find a place."""
 HOP = 160
-"""Samples (10 ms) correlated to stay there."""
+"""Samples (10 ms) that are correlated to follow a recording."""
 LOUD = 40.0
 """RMS below which a window is not searched for by correlation: a pause is not worth the time."""
 FOUND = 0.85
-"""Least correlation that is a place."""
+"""The smallest correlation that counts as a place."""
 FOLLOWS = 0.8
-"""Least correlation of a hop that goes on as expected."""
+"""The smallest correlation of a hop that continues as expected."""
 QUIET = 8.0
-"""RMS below which a hop needs no likeness: little is left of the dither of a quieter connection."""
-_KEPT = 4 * WINDOW  # how far back a place found by correlation can reach
-_PATIENCE = 25  # failed correlations (1 s of loud, foreign audio) until only every tenth is tried
+"""RMS below which a hop need not be similar: little is left of the dither of a quieter
+connection."""
+_KEPT = 4 * WINDOW  # how far back a place that was found by correlation can reach
+_PATIENCE = (
+    25  # failed correlations (1 s of loud, foreign audio) after which only every tenth is tried
+)
 _SEGMENT = 4096
-_BAND = 4  # samples; of the band above 2 kHz a resampler may have left nothing
-_BETWEEN = 32_767  # separates two recordings; louder than any sample of them
+_BAND = 4  # samples; a resampler may leave nothing of the band above 2 kHz
+_BETWEEN = 32_767  # separates two recordings, and is louder than any sample of them
 _WEIGHTS = np.random.default_rng(24).integers(0, 2**64, HASHED, np.uint64) | np.uint64(1)
 
 
 class Match(NamedTuple):
-    """`length` received samples: from `position` on in the atlas, or unknown ones."""
+    """A run of `length` received samples: from `position` in the atlas on, or unknown (None)."""
 
     length: int
     position: int | None
 
 
 class Atlas:
-    """All recordings end to end, and the ways to find samples in them."""
+    """All recordings end to end, and the indexes to find samples in them."""
 
     def __init__(self, corpus: Sequence[ReferenceSpeech]) -> None:
         between = np.array([_BETWEEN], np.int16)
@@ -64,7 +68,8 @@ class Atlas:
         self._hashes = hashes[self._order]
 
     def find(self, samples: Samples) -> tuple[int, int] | None:
-        """Return where known samples begin in `samples`, and their position here."""
+        """Find the first known samples. Return their offset in `samples`, and their position
+        here."""
         if len(samples) < HASHED:
             return None
         hashes = _hashes(samples)
@@ -77,7 +82,8 @@ class Atlas:
         return None
 
     def find_similar(self, window: Samples) -> int | None:
-        """Return the position of the `WINDOW` samples most like these, if they are much alike."""
+        """Return the position of the `WINDOW` samples that are most similar, if they are similar
+        enough."""
         wanted = _middle_band(window.astype(np.float32))
         spectrum = np.conj(np.fft.rfft(wanted, _SEGMENT))
         step = _SEGMENT - WINDOW
@@ -88,7 +94,7 @@ class Atlas:
         return best if found > FOUND else None
 
     def expected(self, position: int, count: int) -> NDArray[np.float32]:
-        """Return `count` samples from a position on, zeros where no recording is."""
+        """Return `count` samples from a position on; zeros where there is no recording."""
         result = np.zeros(count, np.float32)
         begin, end = max(position, 0), max(min(position + count, len(self.samples)), 0)
         if begin < end:
@@ -98,7 +104,7 @@ class Atlas:
 
     @functools.cached_property
     def _segments(self) -> NDArray[np.float32]:
-        """The middle band in overlapping segments, one a row."""
+        """The middle band in overlapping segments, one per row."""
         step = _SEGMENT - WINDOW
         rows = -(-len(self.samples) // step)
         band = _middle_band(self.expected(0, rows * step + WINDOW + _BAND))
@@ -110,7 +116,7 @@ class Atlas:
 
     @functools.cached_property
     def _inverse_norms(self) -> NDArray[np.float32]:
-        """One over the norm of every `WINDOW`, with a floor, so that no pause stands out."""
+        """One over the norm of every `WINDOW`, with a floor, so that pauses do not stand out."""
         energy = np.cumsum(self._segments.astype(np.float64) ** 2, axis=1)
         energy = np.pad(energy, ((0, 0), (1, 0)))
         step = _SEGMENT - WINDOW
@@ -121,7 +127,7 @@ class Atlas:
 
 @functools.lru_cache(maxsize=8)
 def atlas_of(corpus: tuple[ReferenceSpeech, ...]) -> Atlas:
-    """Return the atlas of a corpus; built once (about 0.2 s for all recordings)."""
+    """Return the atlas of a corpus. It is built once, in about 0.2 s for all recordings."""
     return Atlas(corpus)
 
 
@@ -130,17 +136,20 @@ class Locator:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        self._at: int | None = None  # where the next sample should be
-        self._resampled = False  # the place was found by correlation, and is followed by it
-        self._before: int | None = None  # where the first pending sample should have been
+        self._at: int | None = None  # position of the next sample, if it continues
+        self._resampled = False  # whether the place was found by correlation, and is followed by it
+        self._before: int | None = (
+            None  # where the first pending sample would have been, had it continued
+        )
         self._gain = 1.0
         self._pending: Samples = np.zeros(0, np.int16)
-        self._hashed = 0  # pending samples no hash of which need be looked up again
+        self._hashed = 0  # pending samples whose hashes have been looked up already
         self._fresh = 0  # pending samples since the last correlation
         self._failures = 0
 
     def feed(self, samples: Samples) -> list[Match]:
-        """Return what became known; the rest of the samples is pending."""
+        """Add samples, and return the runs that are known by now. The rest of the samples is
+        pending."""
         runs: list[Match] = []
         rest = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         self._fresh += len(samples)
@@ -170,7 +179,7 @@ class Locator:
         return [run for run in runs if run.length]
 
     def _follow(self, samples: Samples, runs: list[Match]) -> Samples:
-        """Go on sample by sample; return the samples from the first unexpected one on."""
+        """Compare sample by sample. Return the samples from the first unexpected one on."""
         assert self._at is not None
         expected = self._atlas.samples[self._at : self._at + len(samples)]
         count = len(expected)
@@ -184,7 +193,7 @@ class Locator:
         return samples[count:]
 
     def _follow_similar(self, samples: Samples, runs: list[Match]) -> Samples:
-        """Go on hop by hop; return what is no full hop, or does not go on."""
+        """Compare hop by hop. Return the samples that are less than a hop, or do not continue."""
         assert self._at is not None
         count = 0
         while len(samples) - count >= HOP:
@@ -201,7 +210,7 @@ class Locator:
         return samples[count:]
 
     def _find(self, samples: Samples, runs: list[Match]) -> Samples:
-        """Look the samples up; return those that are located, or still pending."""
+        """Look the samples up. Return those that are located or still pending."""
         skipped = max(self._hashed - HASHED + 1, 0)
         found = self._atlas.find(samples[skipped:])
         if found is not None:
@@ -209,7 +218,9 @@ class Locator:
             self._at, self._resampled, self._failures = found[1], False, 0
             return samples[skipped + found[0] :]
         self._hashed = len(samples)
-        if self._fresh < WINDOW or len(samples) < WINDOW + HOP:  # the first hop may straddle a jump
+        if (
+            self._fresh < WINDOW or len(samples) < WINDOW + HOP
+        ):  # a jump may lie within the first hop
             return samples
         self._fresh = 0
         start = len(samples) - WINDOW
@@ -228,7 +239,7 @@ class Locator:
         return self._atlas.find_similar(window)
 
     def _resume(self, samples: Samples, position: int, runs: list[Match]) -> Samples:
-        """Go on from a place found by correlation; `position` is that of the first sample."""
+        """Continue from a place found by correlation. `position` is that of the first sample."""
         now = self._atlas.expected(position, len(samples))
         window, heard = now[-WINDOW:], samples[-WINDOW:].astype(np.float32)
         gain = float(heard @ window / (window @ window))
@@ -242,7 +253,8 @@ class Locator:
         return samples[:0]
 
     def _give_up(self, samples: Samples, runs: list[Match]) -> Samples:
-        """Declare the oldest pending samples unknown, when they are older than a misfit can be."""
+        """Declare the oldest pending samples unknown once they are too old for any place to reach
+        them."""
         count = len(samples) - _KEPT
         if count <= 0:
             return samples
@@ -253,7 +265,8 @@ class Locator:
         return samples[count:]
 
     def _settle(self, samples: Samples, count: int, runs: list[Match]) -> None:
-        """Account for samples before a known place: still the place before, then unknown ones."""
+        """Account for the samples before a known place: first those of the place before, then
+        unknown ones."""
         known = 0
         if self._before is not None:
             known = _boundary(samples, self._was(count), None)
@@ -270,7 +283,7 @@ class Locator:
 
 
 def _hashes(samples: Samples) -> NDArray[np.uint64]:
-    """Return a hash of every `HASHED` samples in a row."""
+    """Return the hash of every `HASHED` samples in a row."""
     count = len(samples) - HASHED + 1
     values = samples.astype(np.uint64)
     result = np.zeros(count, np.uint64)
@@ -280,12 +293,12 @@ def _hashes(samples: Samples) -> NDArray[np.uint64]:
 
 
 def _middle_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Keep what is around 2 kHz: it tells two vowels apart, and every resampler leaves it."""
+    """Keep the band around 2 kHz, which tells vowels apart, and which every resampler leaves."""
     return samples[_BAND:] - samples[:-_BAND]
 
 
 def _low_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Keep what is below about 2 kHz, in moving sums."""
+    """Keep what is below about 2 kHz, with moving sums."""
     for _ in range(2):
         sums = np.cumsum(samples)
         samples = (sums[_BAND:] - sums[:-_BAND]) / np.float32(_BAND)
@@ -293,7 +306,7 @@ def _low_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _alike(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
-    """Return whether two hops are the same sound; in a pause anything quiet is."""
+    """Return whether two hops are the same sound. In a pause, anything quiet is."""
     heard, expected = _low_band(heard), _low_band(expected)
     norm, norm_expected = float(np.linalg.norm(heard)), float(np.linalg.norm(expected))
     if max(norm, norm_expected) < QUIET * HOP**0.5:
@@ -304,7 +317,7 @@ def _alike(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
 def _boundary(
     samples: Samples, left: NDArray[np.float32] | None, right: NDArray[np.float32] | None
 ) -> int:
-    """Return the count of samples that are rather `left`'s than `right`'s (`None`: anything)."""
+    """Return how many samples are more like `left` than like `right` (None: unknown audio)."""
     heard = samples.astype(np.float32)
     unknown = 0.5 * heard**2
     cost_left = unknown if left is None else (heard - left) ** 2

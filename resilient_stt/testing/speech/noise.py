@@ -1,8 +1,8 @@
 """Recordings without words that a voice detector takes for speech, and joining them with speech.
 
-Every noise lasts as many seconds as asked for, is the same for the same seed, and is played like
-any other recording: `play(stt, join(sentence, coughs(60), sentence))`. None has samples of a
-shipped recording, so that no fake recogniser hears a word in it.
+A noise lasts as many seconds as asked for, is the same for the same seed, and is played like any
+other recording: `play(stt, join(sentence, coughs(60), sentence))`. No noise contains samples of a
+shipped recording, so no fake recognizer finds a word in it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .reference import SAMPLE_RATE, ReferenceSpeech, SpokenWord, language_of, re
 _Sound = NDArray[np.float64]
 
 _WORDLESS = "zxx"  # BCP 47: no linguistic content
-_DITHER = 3  # as in the shipped recordings: no two moments are the same
-_SEED = 7_002  # with every seed asked for: no dither is that of a recording
+_DITHER = 3  # as in the shipped recordings, so that no two moments are the same
+_SEED = 7_002  # goes with every seed asked for, so that no dither is that of a recording
 _PEAK = 12_000.0
-_VOICES = 6  # of a babble: fewer can be told apart
+_VOICES = 6  # of a babble; fewer could be told apart
 _CHORDS = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))  # I vi IV V, semitones above _ROOT
 _ROOT = 98.0  # Hz, G2: the detector takes low voices for speech rather than high ones
 _BAR = 2.0  # seconds of a chord
 
-# Formants in Hz. Every voice made here goes from "ah" to "ee": on a vowel that stays as it is, or
-# moves less, the detector soon ceases to fire.
+# Formants in Hz. Every voice made here moves from "ah" to "ee", because the detector soon stops
+# firing on a vowel that stays the same or moves less.
 _AH = (730.0, 1090.0, 2440.0, 3400.0)
 _EE = (270.0, 2290.0, 3010.0, 3600.0)
 _FORMANT_WIDTH = 80.0
@@ -38,13 +38,13 @@ _HIGHEST = 4_500.0  # Hz of a harmonic; above the formants there is little to he
 
 
 def silence(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
-    """Return `seconds` of the recordings' dither: what no detector fires on."""
+    """Return `seconds` of the recordings' dither, on which no detector fires."""
     count, rng = _begin(seconds, seed)
     return _recorded("silence", np.zeros(count), rng)
 
 
 def coughs(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
-    """Return `seconds` with a bout of one to three coughs every few seconds."""
+    """Return `seconds` with one to three coughs every few seconds."""
     count, rng = _begin(seconds, seed)
     track = np.zeros(count)
     at = rng.uniform(0.3, 1.0)
@@ -57,19 +57,20 @@ def coughs(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
 
 
 def music(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
-    """Return `seconds` of chords, and above them phrases sung on vowels with rests between."""
+    """Return `seconds` of chords, with phrases sung on vowels above them and rests between
+    these."""
     count, rng = _begin(seconds, seed)
     track = np.zeros(count)
     for number in range(math.ceil(seconds / _BAR)):
         chord = _CHORDS[number % len(_CHORDS)]
         _add(track, number * _BAR, _strummed(chord))
-        if number % 4 < 2:  # two bars are sung, two are played
+        if number % 4 < 2:  # two bars are sung, two are only played
             _add(track, number * _BAR, _sung(chord, rng))
     return _recorded("music", track, rng)
 
 
 def reversed_speech(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
-    """Return `seconds` of the shipped recordings' sentences in any order, played backwards."""
+    """Return `seconds` of the shipped recordings' sentences in random order, played backwards."""
     count, rng = _begin(seconds, seed)
     return _recorded("reversed_speech", _backwards(count, rng), rng)
 
@@ -79,21 +80,23 @@ def babble(seconds: float, *, seed: int = 0) -> ReferenceSpeech:
     count, rng = _begin(seconds, seed)
     track = np.zeros(count)
     for _ in range(_VOICES):
-        skipped = int(rng.integers(3 * SAMPLE_RATE))  # no two voices begin a sentence together
+        skipped = int(
+            rng.integers(3 * SAMPLE_RATE)
+        )  # no two voices begin a sentence at the same time
         track += rng.uniform(0.5, 1.0) * _backwards(count + skipped, rng)[skipped:]
     return _recorded("babble", track, rng)
 
 
 def join(*recordings: ReferenceSpeech) -> ReferenceSpeech:
-    """Return recordings one after the other, every sample as it is.
+    """Join recordings, one after the other, without changing any sample.
 
-    Excerpts that follow each other in one recording keep its name and its words' indices,
-    whatever is between them. Any others become a recording of their own, counted from 0: played
-    to a fake provider, its words still have the indices of the recordings they are from. They may
-    be of several languages: every word knows its own.
+    Consecutive excerpts of one recording keep its name and the indices of its words, whatever is
+    between them. Any others become a new recording, whose words count from 0; when played to a fake
+    provider, its words still have the indices in the recordings they come from. The recordings may
+    be in several languages, as each word has its own.
 
     Raises:
-        ValueError: Nothing to join, samples that are not mono at `SAMPLE_RATE`.
+        ValueError: There is nothing to join, or samples are not mono at `SAMPLE_RATE`.
     """
     if not recordings:
         raise ValueError("nothing to join")
@@ -123,7 +126,7 @@ def _check(recording: ReferenceSpeech) -> None:
 
 
 def _goes_on(recordings: Sequence[ReferenceSpeech]) -> bool:
-    """Return whether these are excerpts of one recording, each where the one before it ended."""
+    """Return whether the recordings are consecutive excerpts of one recording."""
     return all(
         before.name == after.name and before.first_word + len(before.words) == after.first_word
         for before, after in itertools.pairwise(recordings)
@@ -148,7 +151,7 @@ def _shifted_sentences(recordings: Sequence[ReferenceSpeech]) -> Iterator[range]
 
 
 def _begin(seconds: float, seed: int) -> tuple[int, np.random.Generator]:
-    """Return how many samples to make, and what decides about them."""
+    """Return the number of samples to make, and the source of random numbers."""
     if not 0 <= seconds < math.inf:
         raise ValueError(f"cannot make {seconds} s of noise")
     return round(seconds * SAMPLE_RATE), np.random.default_rng([_SEED, seed])
@@ -163,7 +166,7 @@ def _recorded(name: str, track: _Sound, rng: np.random.Generator) -> ReferenceSp
 
 
 def _add(track: _Sound, at: float, sound: _Sound) -> None:
-    """Mix a sound in at `at` seconds; what is beyond the end is cut off."""
+    """Mix a sound in at `at` seconds. Whatever is beyond the end is cut off."""
     start = round(at * SAMPLE_RATE)
     part = track[start : start + len(sound)]
     part += sound[: len(part)]
@@ -194,7 +197,7 @@ def _cough(rng: np.random.Generator) -> _Sound:
 
 @functools.cache
 def _strummed(chord: tuple[int, ...]) -> _Sound:
-    """Return a bar of a chord, its notes plucked together."""
+    """Return a bar of a chord whose notes are plucked together."""
     times = _times(_BAR)
     notes = np.zeros(len(times))
     for semitones in chord:
@@ -205,7 +208,7 @@ def _strummed(chord: tuple[int, ...]) -> _Sound:
 
 
 def _sung(chord: Sequence[int], rng: np.random.Generator) -> _Sound:
-    """Return a bar of a melody: notes of a chord, all sung alike."""
+    """Return a bar of a melody: notes of a chord, all sung in the same way."""
     notes = []
     left = _BAR
     while left > 0.3:
@@ -227,12 +230,12 @@ def _times(seconds: float) -> _Sound:
 
 
 def _pitch(semitones: int) -> float:
-    """Return the Hz of a note above the root."""
+    """Return the frequency in Hz of a note, given in semitones above the root."""
     return float(_ROOT * 2 ** (semitones / 12))
 
 
 def _voiced(pitch: _Sound) -> _Sound:
-    """Return a voice at a pitch (Hz at every sample), of RMS 1."""
+    """Return a voice at a pitch (Hz at every sample), with an RMS of 1."""
     moved = np.interp(np.linspace(0, 1, len(pitch)), [0.3, 0.7], [0, 1])
     formants = [a + (b - a) * moved for a, b in zip(_AH, _EE, strict=True)]
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
@@ -243,13 +246,14 @@ def _voiced(pitch: _Sound) -> _Sound:
 
 
 def _hissed(noise: _Sound) -> _Sound:
-    """Return noise as it sounds through an open throat, of RMS 1."""
+    """Return noise as it sounds through an open throat, with an RMS of 1."""
     passed = _passed(np.arange(len(noise) // 2 + 1) * SAMPLE_RATE / len(noise), _AH)
     return _of_rms_1(np.fft.irfft(np.fft.rfft(noise) * passed, len(noise)))
 
 
 def _passed(frequencies: _Sound, formants: Sequence[float | _Sound]) -> _Sound:
-    """Return the share a throat passes of each frequency: a little of all, most at its formants."""
+    """Return the share of each frequency that a throat passes: a little of all, most at its
+    formants."""
     passed = np.full(len(frequencies), 0.05)
     for formant in formants:
         passed += 1 / np.hypot(1, (frequencies - formant) / (_FORMANT_WIDTH / 2))

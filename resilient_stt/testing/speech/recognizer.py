@@ -1,12 +1,12 @@
-"""What one connection actually heard: received samples turned back into words.
+"""Turn the samples that one connection received back into words.
 
-A fake provider that feeds a `Hearing` with the bytes it receives can only say what really arrived:
-a lost word is missing, a replayed one comes again, and a word of which a part arrived is a wrong
-fragment, as a recogniser would make of it. A word of a language that it does not know is a wrong
-word of one that it knows.
+A fake provider gives the bytes that it receives to an `AudioRecognizer`, so it can only transcribe
+what really arrived. A word that was lost is missing, a word that was replayed comes twice, and a
+word of which a part arrived becomes a wrong fragment, as with a real recognizer. A word in a
+language that the recognizer does not know becomes a wrong word of one that it knows.
 
-Audio that went through another rate is recognised too, with cuts within about 10 ms. Below 16 kHz
-sibilants are missing: at 8 kHz a few words come as fragments.
+Audio that was resampled is recognized too, with cuts precise to about 10 ms. Below 16 kHz,
+sibilants are missing: at 8 kHz a few words become fragments.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ from .reference import SAMPLE_RATE, ReferenceSpeech, plain
 EDGE = 0.015
 """Seconds that may be missing at either end of a whole word."""
 EDGE_RESAMPLED = 0.020
-"""The same where a resampler has blurred the places of cuts."""
+"""The same for resampled audio, in which the places of cuts are blurred."""
 SHORTEST_FRAGMENT = 0.060
-"""Seconds of a word below which nothing is heard of it."""
+"""Seconds of a word below which nothing is recognized."""
 _WRONG_LETTER, _WRONG_CHARACTER = "k", "咦"
 
 
 @dataclass(frozen=True, slots=True)
 class HeardWord:
-    """A word, or what a recogniser would make of a part of it, or of another language.
+    """A word, or what a recognizer makes of a part of it or of a word in another language.
 
     Attributes:
         speech: Name of the recording.
-        index: Of the word in the full recording.
-        text: As written in the recording, or the wrong spelling of a fragment, or a wrong word.
+        index: Index of the word in the full recording.
+        text: The word as written in the recording, or the wrong spelling of a fragment, or a wrong
+            word.
         start: Seconds of the connection's audio.
         end: Seconds of the connection's audio.
-        whole: Not a fragment.
-        known: Of a language that the recogniser knows.
-        language: Base subtag of the one it was heard as, so that it is never unknown.
+        whole: Whether it is not a fragment.
+        known: Whether its language is one that the recognizer knows.
+        language: Base subtag of the language it is transcribed in; always one that the recognizer
+            knows.
     """
 
     speech: str
@@ -69,13 +71,13 @@ class _Place:
 
 
 class AudioRecognizer:
-    """Listens to one connection.
+    """Recognizes the audio of one connection.
 
     Args:
-        corpus: Recordings it can recognise, by default all that are shipped.
-        sample_rate: Of the bytes it is fed, in Hz.
-        languages: Base subtags of those that it knows; words of any other are wrong ones of the
-            first. None: it knows all.
+        corpus: The recordings that it can recognize. None: all that are shipped.
+        sample_rate: Hz of the audio.
+        languages: Base subtags of the languages that it knows. Words in any other become wrong
+            words of the first. None: it knows all.
     """
 
     def __init__(
@@ -98,11 +100,11 @@ class AudioRecognizer:
         self._odd = b""
         self._received = 0  # samples at sample_rate
         self._time = 0  # samples at SAMPLE_RATE that are located, or known to be unknown
-        self._at = -1  # position in the atlas of the next sample, if it goes on as before
-        self._next = 0  # the place that is heard now or next
-        self._word_from: int | None = None  # the position it is heard from
+        self._at = -1  # position in the atlas of the next sample, if it continues
+        self._next = 0  # the place being heard, or the next one
+        self._word_from: int | None = None  # position from which on it was heard
         self._word_until = 0  # self._time after the last sample of any word
-        self._intervals: list[list[int]] = []  # positions heard, in the order heard
+        self._intervals: list[list[int]] = []  # positions heard, in the order in which they came
 
     def __repr__(self) -> str:
         return f"<Hearing {self.position:.2f} s, {len(self._intervals)} runs, {self.partial}>"
@@ -114,16 +116,16 @@ class AudioRecognizer:
 
     @property
     def silence(self) -> float:
-        """Seconds received after the last sample of any word, or all if there was none."""
+        """Seconds received after the last sample of any word, or all of them if there was none."""
         return max(self.position - self._word_until / SAMPLE_RATE, 0.0)
 
     @property
     def partial(self) -> HeardWord | None:
-        """The word being heard now, as far as it was heard."""
+        """The word that is being heard, as far as it was heard."""
         return None if self._word_from is None else self._as_heard(self._at, self._time)
 
     def feed(self, pcm: bytes) -> list[HeardWord]:
-        """Hear 16-bit little-endian mono audio, in blocks of any size.
+        """Recognize 16-bit little-endian mono audio, in blocks of any size.
 
         Returns:
             The words, and fragments of words, that ended in this block.
@@ -136,9 +138,9 @@ class AudioRecognizer:
         return self._hear(self._at_own_rate(samples))
 
     def finish(self) -> list[HeardWord]:
-        """End the word being heard, as what was heard of it.
+        """End the word that is being heard, with the part that was heard of it.
 
-        More audio may follow; the rest of the word is then a fragment of its own.
+        More audio may follow. The rest of the word is then a fragment of its own.
         """
         words: list[HeardWord] = []
         if self._resampler is not None:
@@ -153,12 +155,12 @@ class AudioRecognizer:
         """Return whether a moment of a word was heard on this connection.
 
         Args:
-            index: Of the word in the full recording.
-            part: 0 is its first sample, 1 its last.
-            speech: Name of the recording, by default any.
+            index: Index of the word in the full recording.
+            part: Where in the word: 0 is its first sample, 1 its last.
+            speech: Name of the recording. None: any.
 
         Raises:
-            ValueError: there is no such word.
+            ValueError: There is no such word.
         """
         places = [
             place
@@ -213,7 +215,7 @@ class AudioRecognizer:
         self._next = bisect.bisect_right(self._ends, start)
 
     def _end_word(self, until: int, time: int) -> list[HeardWord]:
-        """End the word being heard, if any, at a position and a time."""
+        """End the word that is being heard, if any, at a position and a time."""
         if self._word_from is None:
             return []
         heard = self._as_heard(until, time)
@@ -221,7 +223,7 @@ class AudioRecognizer:
         return [] if heard is None else [heard]
 
     def _as_heard(self, until: int, time: int) -> HeardWord | None:
-        """Return what a recogniser says of the word heard up to a position at a time."""
+        """Return the transcript of the current word, heard up to a position at a time."""
         assert self._word_from is not None
         place = self._places[self._next]
         missing = (EDGE_RESAMPLED if self._locator.resampled else EDGE) * SAMPLE_RATE
@@ -246,7 +248,8 @@ class AudioRecognizer:
         )
 
     def _fragment(self, place: _Place, start: int, end: int) -> str:
-        """Spell the heard share of a word, as no word of the recordings is spelled."""
+        """Spell the part of a word that was heard, in a way that no word of the recordings is
+        spelled."""
         letters = plain(place.text)
         share = len(letters) / (place.end - place.start)
         first = min(int((start - place.start) * share), len(letters) - 1)

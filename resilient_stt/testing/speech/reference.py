@@ -1,7 +1,7 @@
-"""Reference speech: recordings whose every word and every sample is known.
+"""Reference speech: recordings in which every word and every sample is known.
 
-The recordings are made by `scripts/make_reference_speech.py`. They carry a few bits of seeded
-noise, so that any 20 ms of them, silence included, occurs exactly once: `hearing` builds on it.
+The recordings are made by `scripts/make_reference_speech.py`. They contain a few bits of seeded
+noise, so that any 20 ms of them, silence included, occur exactly once. `locating` relies on that.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ SAMPLE_RATE = 16_000
 
 _NAMES = ("english", "spanish", "mandarin")
 _PADDING_DITHER = 3
-_PADDING_SEED = 7_001  # unlike the recordings' own, so that padding is never taken for speech
+_PADDING_SEED = (
+    7_001  # differs from that of the recordings, so that padding is not taken for speech
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A word and when it is spoken.
+    """A word and the time at which it is spoken.
 
     Attributes:
-        text: With its case and punctuation.
+        text: The word with its case and punctuation.
         start: Seconds.
         end: Seconds.
-        language: BCP 47 tag; empty if it is not known. In a recording it is.
+        language: BCP 47 tag; empty if it is not known. Words of a recording always have one.
     """
 
     text: str
@@ -51,11 +53,11 @@ class ReferenceSpeech:
     """A recording, or whole sentences of one.
 
     Attributes:
-        name: Of the recording, as `load` takes it.
-        language: BCP 47 tag; `mul` if its words are in more than one language.
+        name: Name of the recording, as `load` takes it.
+        language: BCP 47 tag; `mul` if its words are in several languages.
         samples: Mono at `SAMPLE_RATE`, read-only.
-        words: In the order spoken, in seconds from the start of `samples`. Those that come without
-            a language get that of the recording.
+        words: The words in the order spoken, in seconds from the start of `samples`. A word without
+            a language gets that of the recording.
         sentences: Ranges of indices into `words`.
         first_word: Index of `words[0]` in the full recording.
     """
@@ -90,24 +92,26 @@ class ReferenceSpeech:
             ValueError: There is no recording of that name.
         """
         if name not in _NAMES:
-            raise ValueError(f"no reference speech {name!r}, only {', '.join(_NAMES)}")
+            raise ValueError(
+                f"there is no reference speech {name!r}; there are {', '.join(_NAMES)}"
+            )
         return _load(name)
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Length in seconds."""
         return len(self.samples) / SAMPLE_RATE
 
     @property
     def text(self) -> str:
-        """All that is said, as its languages write it."""
+        """The text of all words, with spaces where their languages have them."""
         return written(self.words)
 
     def excerpt(self, first_sentence: int, last_sentence: int) -> ReferenceSpeech:
         """Return whole sentences, both ends inclusive, cut in the middle of the pauses.
 
         Raises:
-            ValueError: Not a range of this speech's sentences.
+            ValueError: This is not a range of the speech's sentences.
         """
         if not 0 <= first_sentence <= last_sentence < len(self.sentences):
             raise ValueError(
@@ -128,7 +132,7 @@ class ReferenceSpeech:
         )
 
     def padded(self, seconds: float) -> ReferenceSpeech:
-        """Return the speech followed by `seconds` of silence (dithered, as everything here)."""
+        """Return the speech followed by `seconds` of silence (dithered, as in the recordings)."""
         noise = np.random.default_rng(_PADDING_SEED).integers(
             -_PADDING_DITHER, _PADDING_DITHER + 1, round(seconds * SAMPLE_RATE), np.int16
         )
@@ -137,12 +141,12 @@ class ReferenceSpeech:
     def frames(
         self, *, sample_rate: int = SAMPLE_RATE, channels: int = 1, frame_duration: float = 0.02
     ) -> Iterator[rtc.AudioFrame]:
-        """Yield the recording as audio frames, the last one possibly shorter.
+        """Yield the recording as audio frames; the last one may be shorter.
 
         Args:
-            sample_rate: Of the frames, in Hz; resampled with LiveKit's resampler if it differs.
-            channels: Every channel carries the same.
-            frame_duration: In seconds.
+            sample_rate: Hz of the frames. If it differs, LiveKit's resampler is used.
+            channels: Channels of the frames; all carry the same samples.
+            frame_duration: Seconds of a frame.
 
         Raises:
             ValueError: A number is not positive, or a frame would hold no sample.
@@ -160,7 +164,8 @@ class ReferenceSpeech:
         )
 
     def _pause_before(self, sentence: int) -> int:
-        """Return the sample in the middle of the pause before a sentence; the ends are whole."""
+        """Return the sample in the middle of the pause before a sentence, or an end of the
+        recording."""
         if sentence == 0:
             return 0
         if sentence == len(self.sentences):
@@ -171,13 +176,13 @@ class ReferenceSpeech:
 
 
 def language_of(words: Sequence[SpokenWord], silent: str) -> str:
-    """Return the language of words: `mul` of several ones, `silent` of none."""
+    """Return the language of words: `mul` if they have several, `silent` if there are no words."""
     languages = {word.language for word in words}
     return MULTIPLE if len(languages) > 1 else next(iter(languages), silent)
 
 
 def plain(text: str) -> str:
-    """Return a word or text without case, spaces and punctuation: what two spellings share."""
+    """Return text without case, spaces and punctuation, to compare different spellings."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
 
@@ -203,7 +208,7 @@ def _decoded(flac: bytes) -> NDArray[np.int16]:
 
 def read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return the samples, protected from being written to."""
-    samples.flags.writeable = False  # recordings are shared between everyone in the process
+    samples.flags.writeable = False  # everyone in the process shares the recordings
     return samples
 
 

@@ -26,13 +26,13 @@ BLOCK = 5_120  # the plugin's 160 ms
 
 
 class Client:
-    """A bare websocket that speaks Cartesia's protocol."""
+    """A bare websocket client of Cartesia's protocol."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
 
     async def hear(self, start: float, end: float) -> None:
-        """Send the recording from one second to another, at the pace of speech."""
+        """Send the recording between two times, at the pace of speech."""
         pcm = ENGLISH.samples.tobytes()
         begin, stop = (round(at * 16_000) * 2 for at in (start, end))
         for at in range(begin, stop, BLOCK):
@@ -41,7 +41,7 @@ class Client:
             await asyncio.sleep(len(block) / BYTES_PER_SECOND)
 
     async def told(self, text: str, count: int) -> list[dict[str, Any]]:
-        """Send a text and receive so many messages."""
+        """Send a text, and receive `count` messages."""
         await self.socket.send_str(text)
         return [await self.socket.receive_json(timeout=5) for _ in range(count)]
 
@@ -58,7 +58,7 @@ async def connected(server: FakeCartesia, **query: str) -> AsyncIterator[Client]
 async def rejected(
     server: FakeCartesia, query: dict[str, str], headers: dict[str, str]
 ) -> tuple[int, dict[str, Any], str | None]:
-    """The status, the body and the request id of an answer that is no 101."""
+    """The status, the body and the request id of a response that is not a 101."""
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.get(f"{server.url}/stt/websocket", params=query) as response,
@@ -67,7 +67,8 @@ async def rejected(
 
 
 async def test_finalize_gives_a_final_and_flush_done() -> None:
-    """A final has the words so far with their times; `flush_done` follows it, in 0.2 s."""
+    """`finalize` gives a final with the words so far and their times, and then `flush_done`, in 0.2
+    s."""
     loop = asyncio.get_running_loop()
     async with FakeCartesia() as server, connected(server) as client:
         end = ENGLISH.words[1].end
@@ -97,7 +98,7 @@ async def test_finalize_gives_a_final_and_flush_done() -> None:
 
 
 async def test_texts_are_deltas_that_join() -> None:
-    """One after the other, the texts are the whole text, and the durations the whole audio."""
+    """Joined, the texts are the whole text, and the durations the length of the audio."""
     async with FakeCartesia() as server, connected(server) as client:
         middle, end = ENGLISH.words[4].end + 0.01, ENGLISH.words[9].end + 0.01
         await client.hear(0, middle)
@@ -109,7 +110,7 @@ async def test_texts_are_deltas_that_join() -> None:
 
 
 async def test_silence_gives_a_final_by_itself() -> None:
-    """A final comes once the setting's silence was heard, and none before."""
+    """A final comes by itself after `endpoint_silence`, and not before."""
     pause = ENGLISH.words[ENGLISH.sentences[0][-1]].end
     loop = asyncio.get_running_loop()
     for silence in (0.3, 0.6):
@@ -128,7 +129,7 @@ async def test_silence_gives_a_final_by_itself() -> None:
 
 
 async def test_interims_come_once_a_second_while_words_are_pending() -> None:
-    """Each has the words since the last final, and the final has them all once more."""
+    """Each interim has the words since the last final, and the final has all of them."""
     pause = ENGLISH.words[ENGLISH.sentences[0][-1]].end
     async with FakeCartesia(interims=True) as server, connected(server) as client:
         await client.hear(0, pause + 3)
@@ -144,7 +145,8 @@ async def test_interims_come_once_a_second_while_words_are_pending() -> None:
 
 
 async def test_interims_through_the_plugin() -> None:
-    """It passes them on and gets all words; but a final's times add up those of the interims."""
+    """The plugin emits interims and all words, but adds the interims' durations to the times of
+    finals."""
     async with FakeCartesia(interims=True) as server:
         outcome = await listen(server)
     interims = [e for _, e in outcome.events if e.type is stt.SpeechEventType.INTERIM_TRANSCRIPT]
@@ -157,7 +159,7 @@ async def test_interims_through_the_plugin() -> None:
 
 
 async def test_finalize_within_a_word_makes_two_fragments() -> None:
-    """The word's beginning comes as one wrong word and its rest as another."""
+    """A `finalize` within a word makes its start a wrong word, and its rest another one."""
     word = ENGLISH.words[8]
     cut = (word.start + word.end) / 2
     async with FakeCartesia() as server, connected(server) as client:
@@ -179,7 +181,7 @@ async def test_finalize_within_a_word_makes_two_fragments() -> None:
     ],
 )
 async def test_finalize_with_nothing_to_say(settings: dict[str, Any], kinds: list[str]) -> None:
-    """Whether an empty final comes, and on which side of it `flush_done`, are settings."""
+    """Options decide whether an empty final comes, and whether `flush_done` comes before it."""
     async with FakeCartesia(**settings) as server, connected(server) as client:
         await client.hear(0, 0.3)
         messages = await client.told("finalize", len(kinds))
@@ -189,7 +191,7 @@ async def test_finalize_with_nothing_to_say(settings: dict[str, Any], kinds: lis
 
 @pytest.mark.parametrize("goodbye", ["close", "done"])
 async def test_close_gives_the_rest_then_done_then_1000(goodbye: str) -> None:
-    """What has no final yet is transcribed, then comes `done` and a close frame."""
+    """After a closing message come a transcript of the rest, `done`, and a close frame."""
     async with FakeCartesia() as server, connected(server) as client:
         await client.hear(0, ENGLISH.words[2].end)
         rest, done = await client.told(goodbye, 2)
@@ -201,8 +203,8 @@ async def test_close_gives_the_rest_then_done_then_1000(goodbye: str) -> None:
     assert [sent.message for sent in server.connections[0].sent] == [rest, done]
 
 
-async def test_other_texts_and_foreign_audio_are_nothing() -> None:
-    """Neither an unknown text nor audio of no known speech makes it say anything."""
+async def test_other_texts_and_foreign_audio_get_no_response() -> None:
+    """Neither an unknown text nor audio of unknown speech gets a response."""
     async with FakeCartesia() as server, connected(server) as client:
         await client.socket.send_bytes(bytes(BLOCK) * 20)
         await client.socket.send_str('{"type": "finalize"}')
@@ -212,7 +214,7 @@ async def test_other_texts_and_foreign_audio_are_nothing() -> None:
 
 
 async def test_the_configured_language_is_reported() -> None:
-    """The language in a transcript is that of the query."""
+    """Transcripts have the language of the query."""
     async with (
         FakeCartesia(empty_finals=True) as server,
         connected(server, language="pt") as client,
@@ -244,7 +246,7 @@ async def test_bad_requests_are_rejected(
 
 
 async def test_a_status_fault_has_cartesias_body_unless_it_brings_its_own() -> None:
-    """A scripted status looks as Cartesia's; body and headers can be given."""
+    """A `Status` fault looks like Cartesia's own error, unless it has a body and headers."""
     own = Status(429, body='{"mine": 1}', headers={"Retry-After": "3"}, connections={1})
     async with FakeCartesia(faults=[Status(429, connections={0}), own]) as server:
         _, body, _ = await rejected(server, QUERY, HEADERS)

@@ -38,7 +38,7 @@ PAUSE = ENGLISH.words[SENTENCE[-1]].end + 0.5
 
 
 class Client:
-    """A bare websocket that speaks Deepgram's protocol and keeps all it receives."""
+    """A bare websocket client of Deepgram's protocol that keeps all messages."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -46,7 +46,7 @@ class Client:
         self.close_code: int | None = None
 
     async def hear(self, start: float, end: float, speech: ReferenceSpeech = ENGLISH) -> None:
-        """Send the recording from one second to another, at the pace of speech."""
+        """Send the recording between two times, at the pace of speech."""
         pcm = speech.samples.tobytes()
         begin, stop = (round(at * 16_000) * 2 for at in (start, end))
         for at in range(begin, stop, BLOCK):
@@ -92,7 +92,7 @@ async def connected(server: FakeDeepgram, **query: str) -> AsyncIterator[Client]
 
 
 async def heard(start: float, end: float, **query: str) -> Client:
-    """What comes of a part of the recording and a second of waiting."""
+    """Send a part of the recording, and wait for a second."""
     async with FakeDeepgram() as server, connected(server, **query) as client:
         await client.hear(start, end)
         await asyncio.sleep(1)
@@ -100,7 +100,7 @@ async def heard(start: float, end: float, **query: str) -> Client:
 
 
 async def test_a_sentence_ends_in_a_speech_final() -> None:
-    """SpeechStarted, interims, finals that make up the sentence, the last one `speech_final`."""
+    """A sentence gives SpeechStarted, interims, and finals of which the last is `speech_final`."""
     client = await heard(0, PAUSE)
     kinds = [message["type"] for message in client.received]
     assert kinds.count("SpeechStarted") == 1
@@ -113,7 +113,7 @@ async def test_a_sentence_ends_in_a_speech_final() -> None:
 
 
 async def test_results_have_all_their_fields() -> None:
-    """A Results has the words in both forms, with times and confidence, and says who made it."""
+    """A Results has the words in both forms, their times and confidence, and the model."""
     client = await heard(0, PAUSE)
     message = client.results(is_final=True)[0]
     assert set(message) == {
@@ -140,7 +140,7 @@ async def test_results_follow_each_other_without_gaps() -> None:
 
 
 async def test_interims_grow_about_once_a_second() -> None:
-    """Interims repeat the pending words and those that came since."""
+    """Interims have the pending words and those that came since."""
     client = await heard(0, 4)
     interims = client.texts(is_final=False)
     assert 2 <= len(interims) <= 4
@@ -149,7 +149,7 @@ async def test_interims_grow_about_once_a_second() -> None:
 
 
 async def test_long_speech_becomes_final_in_between() -> None:
-    """After about 4 s of speech its words become final at a word's end, without `speech_final`."""
+    """After about 4 s of speech, its words become final at a word's end, without `speech_final`."""
     client = await heard(0, PAUSE)
     first = client.results(is_final=True)[0]
     assert first["speech_final"] is False
@@ -159,7 +159,7 @@ async def test_long_speech_becomes_final_in_between() -> None:
 
 
 async def test_silence_gives_empty_results_once_a_second() -> None:
-    """In audio without speech an empty final comes about once a second."""
+    """In audio without speech, an empty final comes about once a second."""
     silence = ENGLISH.padded(10)
     async with FakeDeepgram() as server, connected(server) as client:
         await client.hear(ENGLISH.duration, silence.duration, silence)
@@ -171,8 +171,10 @@ async def test_silence_gives_empty_results_once_a_second() -> None:
     ("query", "absent"),
     [({"interim_results": "false"}, "interims"), ({"vad_events": "false"}, "SpeechStarted")],
 )
-async def test_what_was_not_asked_for_does_not_come(query: dict[str, str], absent: str) -> None:
-    """Interims and SpeechStarted come only if the query asks for them."""
+async def test_messages_that_were_not_asked_for_do_not_come(
+    query: dict[str, str], absent: str
+) -> None:
+    """Interims and SpeechStarted only come if the query asks for them."""
     client = await heard(0, PAUSE, **query)
     present = {message["type"] for message in client.received}
     if client.results(is_final=False):
@@ -182,16 +184,17 @@ async def test_what_was_not_asked_for_does_not_come(query: dict[str, str], absen
 
 
 async def test_without_endpointing_speech_never_ends() -> None:
-    """With `endpointing=false` no Results is `speech_final`."""
+    """With `endpointing=false`, no Results is `speech_final`."""
     client = await heard(0, PAUSE, endpointing="false")
     assert client.results(is_final=True)
     assert not client.results(speech_final=True)
 
 
 async def test_utterance_end_comes_after_the_silence_asked_for() -> None:
-    """Once per utterance, with the end of its last word, and only if the query asks for it."""
+    """UtteranceEnd comes once per utterance, with the end of its last word, if the query asks for
+    it."""
     for query in ({}, {"utterance_end_ms": "700"}):
-        client = await heard(0, 11.6, **query)  # the third follows the second too soon
+        client = await heard(0, 11.6, **query)  # the third utterance follows the second too soon
         ends = [message for message in client.received if message["type"] == "UtteranceEnd"]
         assert len(ends) == (2 if query else 0)
     first, second = (ENGLISH.words[sentence[-1]].end for sentence in ENGLISH.sentences[:3:2])
@@ -200,7 +203,7 @@ async def test_utterance_end_comes_after_the_silence_asked_for() -> None:
 
 
 async def test_utterance_end_ends_speech_in_the_plugin() -> None:
-    """Without endpointing it is the only end of speech."""
+    """Without endpointing, UtteranceEnd is the plugin's only end of speech."""
     async with FakeDeepgram() as server:
         speech = SHORT.padded(2)
         outcome = await listen(server, speech, endpointing_ms=0, utterance_end_ms=1000)
@@ -210,7 +213,7 @@ async def test_utterance_end_ends_speech_in_the_plugin() -> None:
 
 
 async def test_without_punctuation_words_are_bare() -> None:
-    """With `punctuate=false` the transcript is in lower case and words have one form."""
+    """With `punctuate=false`, the transcript is in lower case, and words have one form."""
     client = await heard(0, PAUSE, punctuate="false")
     message = client.results(is_final=True)[0]
     assert text_of(message).startswith("hello this is miguel")
@@ -218,8 +221,8 @@ async def test_without_punctuation_words_are_bare() -> None:
 
 
 @pytest.mark.parametrize("ends_speech", [False, True])
-async def test_finalize_gives_what_is_pending(ends_speech: bool) -> None:
-    """The answer to Finalize says so; whether it ends speech is a setting."""
+async def test_finalize_gives_the_pending_words(ends_speech: bool) -> None:
+    """The response to Finalize is marked as such; an option decides whether it ends speech."""
     async with (
         FakeDeepgram(finalize_ends_speech=ends_speech) as server,
         connected(server) as client,
@@ -232,7 +235,7 @@ async def test_finalize_gives_what_is_pending(ends_speech: bool) -> None:
 
 
 async def test_finalize_within_a_word_makes_an_unsure_fragment() -> None:
-    """A word that was heard in part comes as a wrong one with less confidence."""
+    """A word that was received in part comes as a wrong word with less confidence."""
     word = ENGLISH.words[8]
     async with FakeDeepgram() as server, connected(server) as client:
         await client.hear(word.start - 0.05, (word.start + word.end) / 2)
@@ -244,7 +247,7 @@ async def test_finalize_within_a_word_makes_an_unsure_fragment() -> None:
 
 
 async def test_close_stream_gives_the_rest_then_metadata_then_1000() -> None:
-    """What has no final yet is transcribed, then come Metadata and a close frame."""
+    """After CloseStream come a transcript of the rest, Metadata, and a close frame."""
     async with FakeDeepgram() as server, connected(server) as client:
         await client.hear(0, ENGLISH.words[2].end)
         await client.tell("CloseStream")
@@ -255,8 +258,8 @@ async def test_close_stream_gives_the_rest_then_metadata_then_1000() -> None:
     assert client.close_code == 1000
 
 
-async def test_keepalive_and_unknown_texts_are_taken_silently() -> None:
-    """KeepAlive, unknown messages and what is no JSON get no answer."""
+async def test_keepalive_and_unknown_texts_get_no_response() -> None:
+    """KeepAlive, unknown messages and invalid JSON get no response."""
     async with FakeDeepgram() as server, connected(server) as client:
         for text in ('{"type": "KeepAlive"}', '{"type": "Sing"}', "not json", "[1]"):
             await client.socket.send_str(text)
@@ -266,8 +269,8 @@ async def test_keepalive_and_unknown_texts_are_taken_silently() -> None:
         assert server.connections[0].ended is None
 
 
-async def test_multi_reports_the_language_heard() -> None:
-    """With `language=multi` alternatives and words carry the language of what was said."""
+async def test_multi_reports_the_language_spoken() -> None:
+    """With `language=multi`, alternatives and words have the language that was spoken."""
     spanish = ReferenceSpeech.load("spanish")
     async with FakeDeepgram() as server, connected(server, language="multi") as client:
         await client.hear(0, 4, spanish)
@@ -280,7 +283,7 @@ async def test_multi_reports_the_language_heard() -> None:
 
 
 async def test_everything_comes_after_the_latency() -> None:
-    """The setting delays what is said, by exactly so much."""
+    """The option `latency` delays each message by exactly that much."""
     loop = asyncio.get_running_loop()
     for latency in (0.15, 0.4):
         async with FakeDeepgram(latency=latency) as server, connected(server) as client:
@@ -320,7 +323,7 @@ async def test_bad_requests_are_rejected(
 
 
 async def test_a_status_fault_has_deepgrams_body() -> None:
-    """A scripted status looks as Deepgram's own."""
+    """A `Status` fault looks like Deepgram's own error."""
     async with (
         FakeDeepgram(faults=[Status(429)]) as server,
         aiohttp.ClientSession(headers=HEADERS) as session,

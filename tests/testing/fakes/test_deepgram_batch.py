@@ -1,4 +1,4 @@
-"""The fake Deepgram's batch endpoint, by the plugin's `recognize` and by bare requests."""
+"""The fake Deepgram's batch endpoint, with the plugin's `recognize` and with bare requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADERS = {"Authorization": "Token key"}
 async def recognized(
     server: FakeDeepgram, speech: ReferenceSpeech = SHORT, **options: Any
 ) -> stt.SpeechEvent:
-    """What the plugin makes of a recording."""
+    """Transcribe a recording with the plugin's `recognize`."""
     async with aiohttp.ClientSession() as session:
         plugin = server.stt(http_session=session, **options)
         return await plugin.recognize(list(speech.frames()), conn_options=CONNECT)
@@ -71,7 +71,8 @@ def wav(
 
 
 async def test_the_plugin_gets_every_word_at_its_time() -> None:
-    """The recording comes back as one final; the log has its length and the answer."""
+    """The plugin gets all words at their times as one final; the log has the length and the
+    response."""
     async with nothing_left_behind(), FakeDeepgram() as server:
         event = await recognized(server, ENGLISH)
     (data,) = event.alternatives
@@ -91,7 +92,7 @@ async def test_the_plugin_gets_every_word_at_its_time() -> None:
 
 
 async def test_the_language_is_detected_if_asked_for() -> None:
-    """With `detect_language` the language of the words is in the answer, else it is not."""
+    """With `detect_language` the response has the language of the words, otherwise it has none."""
     async with FakeDeepgram() as server:
         event = await recognized(server, SPANISH, detect_language=True)
         assert event.alternatives[0].language == "es"
@@ -104,7 +105,7 @@ async def test_the_language_is_detected_if_asked_for() -> None:
 
 
 async def test_an_answer_has_deepgrams_form() -> None:
-    """Metadata without a type, and one channel with one alternative."""
+    """A response has metadata without a type, and one channel with one alternative."""
     async with FakeDeepgram() as server:
         query = {"punctuate": "true", "language": "multi", "model": "nova-3"}
         status, body = await posted(server, wav(SPANISH.samples), query)
@@ -118,8 +119,8 @@ async def test_an_answer_has_deepgrams_form() -> None:
     assert alternative["words"][0]["punctuated_word"] == SPANISH.words[0].text
 
 
-async def test_raw_audio_and_stereo_are_taken() -> None:
-    """Raw audio needs its encoding and rate in the query; of several channels the first counts."""
+async def test_raw_audio_and_stereo_are_accepted() -> None:
+    """Raw audio needs its encoding and rate in the query; of several channels the first is used."""
     raw = {"encoding": "linear16", "sample_rate": "16000", "punctuate": "true"}
     stereo = np.stack([SHORT.samples, np.zeros_like(SHORT.samples)], axis=1)
     async with FakeDeepgram() as server:
@@ -147,7 +148,7 @@ async def test_raw_audio_and_stereo_are_taken() -> None:
 async def test_bad_batch_requests_are_rejected(
     body: bytes, query: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
-    """What is no audio, or comes without a key, gets Deepgram's error object."""
+    """A body that is not audio, or a request without a key, gets Deepgram's error object."""
     async with FakeDeepgram() as server:
         answer = await posted(server, body, query, headers)
         assert server.connections[0].ended == f"rejected with {status}"
@@ -156,14 +157,14 @@ async def test_bad_batch_requests_are_rejected(
 
 
 async def test_a_refused_batch_request() -> None:
-    """A reset is a connection error, and one attempt."""
+    """A reset is a connection error of the plugin, and counts as one attempt."""
     async with FakeDeepgram(faults=[Refuse()]) as server:
         assert type(await failure(server)) is APIConnectionError
     assert [connection.ended for connection in server.connections] == ["refused"]
 
 
 async def test_a_hung_batch_request() -> None:
-    """The plugin gives up after 30 s, whatever its options say."""
+    """The plugin gives up a request that hangs after 30 s, whatever its options are."""
     loop = asyncio.get_running_loop()
     async with nothing_left_behind(), FakeDeepgram(faults=[Hang()]) as server:
         begin = loop.time()
@@ -174,7 +175,7 @@ async def test_a_hung_batch_request() -> None:
 
 @pytest.mark.parametrize("code", [401, 429, 500])
 async def test_a_status_for_a_batch_request(code: int) -> None:
-    """The plugin takes Deepgram's error object for an answer and makes a connection error of it."""
+    """The plugin takes Deepgram's error object for a response, and raises a connection error."""
     async with FakeDeepgram(faults=[Status(code)]) as server:
         error = await failure(server)
     assert type(error) is APIConnectionError
@@ -183,7 +184,7 @@ async def test_a_status_for_a_batch_request(code: int) -> None:
 
 
 async def test_latency_delays_batch_answers() -> None:
-    """The setting and the faults that need no place in the audio add up."""
+    """The option and the faults without a place in the audio add up."""
     loop = asyncio.get_running_loop()
     faults = [Latency(2), Latency(4, at_time=0), Latency(8, at_word=1), Latency(16, at_time=99)]
     async with FakeDeepgram(latency=0.5, faults=faults) as server:
@@ -193,7 +194,7 @@ async def test_latency_delays_batch_answers() -> None:
 
 
 async def test_streams_and_batches_are_numbered_together() -> None:
-    """A fault for the second connection meets the batch request that is the second."""
+    """Batch requests are counted together with connections, for the faults' `connections`."""
     async with FakeDeepgram(faults=[Status(500, connections={1}), Drop(at_word=0)]) as server:
         assert (await listen(server)).error is not None
         await failure(server)
@@ -201,8 +202,8 @@ async def test_streams_and_batches_are_numbered_together() -> None:
     assert [connection.index for connection in server.connections] == [0, 1, 2]
 
 
-async def test_faults_of_streams_do_not_meet_batches() -> None:
-    """Neither a stall nor the concurrency of websockets counts."""
+async def test_faults_of_streams_do_not_affect_batches() -> None:
+    """Neither a stall nor the concurrency of websockets affects batch requests."""
     faults = [Stall(), Drop(at_time=0.1)]
     async with FakeDeepgram(faults=faults, concurrency=0, latency=0.3) as server:
         assert (await recognized(server)).alternatives[0].text

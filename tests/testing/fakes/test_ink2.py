@@ -28,7 +28,7 @@ from resilient_stt.testing.harness.score import Final, score
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ...support import streams
-from ...support.streams import CONNECT, END, ENGLISH, FINAL, SHORT, START, Outcome, push
+from ...support.streams import CONNECT, END, ENGLISH, FINAL, SHORT, START, StreamResult, push
 
 pytestmark = pytest.mark.stt_virtual_time
 
@@ -47,39 +47,41 @@ BLOCK = 5_120  # bytes: the plugin's 160 ms
 BLOCK_SECONDS = 0.16
 
 
-def texts(outcome: Outcome, kind: stt.SpeechEventType) -> list[str]:
+def texts(outcome: StreamResult, kind: stt.SpeechEventType) -> list[str]:
     return [e.alternatives[0].text for _, e in outcome.events if e.type is kind]
 
 
-def kinds(outcome: Outcome) -> list[stt.SpeechEventType]:
-    """What came, but for the usage."""
+def kinds(outcome: StreamResult) -> list[stt.SpeechEventType]:
+    """The events without those about usage."""
     usage = stt.SpeechEventType.RECOGNITION_USAGE
     return [e.type for _, e in outcome.events if e.type is not usage]
 
 
-def finals(outcome: Outcome) -> list[Final]:
+def finals(outcome: StreamResult) -> list[Final]:
     return [Final.from_event(e, at) for at, e in outcome.events if e.type is FINAL]
 
 
-async def listen(server: FakeCartesia, speech: ReferenceSpeech = SHORT, **options: Any) -> Outcome:
+async def listen(
+    server: FakeCartesia, speech: ReferenceSpeech = SHORT, **options: Any
+) -> StreamResult:
     return await streams.listen(server, speech, model="ink-2", **options)
 
 
-async def outcome_of(
+async def run_stream(
     faults: Iterable[Fault], speech: ReferenceSpeech = SHORT
-) -> tuple[Outcome, FakeCartesia]:
+) -> tuple[StreamResult, FakeCartesia]:
     async with streams.nothing_left_behind(), FakeCartesia(faults=faults) as server:
         return await listen(server, speech), server
 
 
 class Client:
-    """A bare websocket that speaks the protocol."""
+    """A bare websocket client of the protocol."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
 
     async def hear(self, start: float, end: float) -> None:
-        """Send the recording from one second to another, at the pace of speech."""
+        """Send the recording between two times, at the pace of speech."""
         pcm = ENGLISH.samples.tobytes()
         begin, stop = (round(at * 16_000) * 2 for at in (start, end))
         await self.send(pcm[begin:stop])
@@ -94,7 +96,8 @@ class Client:
             await asyncio.sleep(len(block) / 32_000)
 
     async def closed(self) -> list[dict[str, Any]]:
-        """Say goodbye; the messages up to the server's close frame, which must be a 1000."""
+        """Close; return the messages up to the server's close frame, which must have the code
+        1000."""
         await self.socket.send_str(CLOSE)
         return await self.rest()
 
@@ -114,7 +117,7 @@ async def connected(server: FakeCartesia, **query: str) -> AsyncIterator[Client]
 
 
 def said(server: FakeCartesia, *but: str) -> list[tuple[str, str | None]]:
-    """The kinds of the messages on the only connection, but for some, and their transcripts."""
+    """Type and transcript of each message on the only connection, without those of some types."""
     (connection,) = server.connections
     messages = [sent.message for sent in connection.sent]
     return [(m["type"], m.get("transcript")) for m in messages if m["type"] not in but]
@@ -124,8 +127,8 @@ def said(server: FakeCartesia, *but: str) -> list[tuple[str, str | None]]:
 
 
 async def test_a_healthy_run_has_every_word_once() -> None:
-    """The reference speech comes out as turns, nothing lost, nothing twice, nothing invented."""
-    outcome, server = await outcome_of([], ENGLISH)
+    """The reference speech comes as turns, without a lost, repeated or invented word."""
+    outcome, server = await run_stream([], ENGLISH)
     assert outcome.error is None
     result = score(ENGLISH.words, finals(outcome))
     assert result.ok
@@ -138,8 +141,8 @@ async def test_a_healthy_run_has_every_word_once() -> None:
 
 
 async def test_a_turn_is_a_start_growing_interims_and_a_final() -> None:
-    """START, then what grows, then FINAL and END; a turn ends with its sentence."""
-    outcome, _ = await outcome_of([])
+    """A turn gives START, growing interims, FINAL and END, and ends with its sentence."""
+    outcome, _ = await run_stream([])
     turns: list[list[stt.SpeechEvent]] = []
     for _, event in outcome.events:
         if event.type is START:
@@ -157,7 +160,8 @@ async def test_a_turn_is_a_start_growing_interims_and_a_final() -> None:
 
 
 async def test_the_plugin_gives_no_times_and_its_own_language() -> None:
-    """Neither words nor times; the language is the configured one, English by default."""
+    """The plugin gives neither words nor times; its language is the configured one, by default
+    English."""
     async with FakeCartesia() as server:
         outcome = await listen(server)
         french = await listen(server, language="fr")
@@ -170,18 +174,19 @@ async def test_the_plugin_gives_no_times_and_its_own_language() -> None:
 
 async def test_a_healthy_run_is_the_same_every_time() -> None:
     """Two runs in virtual time give the same events at the same times."""
-    first, second = [(await outcome_of([]))[0] for _ in range(2)]
+    first, second = [(await run_stream([]))[0] for _ in range(2)]
     assert [(round(at, 6), e.type) for at, e in first.events] == [
         (round(at, 6), e.type) for at, e in second.events
     ]
     assert texts(first, INTERIM) == texts(second, INTERIM)
 
 
-# --- what the server says, and when ---
+# --- the server's messages, and their times ---
 
 
 async def test_the_messages_of_a_turn() -> None:
-    """`connected` comes first; every message has the request's id, only some a transcript."""
+    """`connected` comes first; every message has the request's id, but only some have a
+    transcript."""
     async with FakeCartesia() as server, connected(server) as client:
         hello = await client.socket.receive_json(timeout=1)
         await client.hear(0, FIRST_END + 0.7)
@@ -200,7 +205,7 @@ async def test_the_messages_of_a_turn() -> None:
 
 @pytest.mark.parametrize("interval", [0.25, 0.5, 1.5])
 async def test_updates_come_at_the_interval_while_the_text_grows(interval: float) -> None:
-    """Between two events of a turn lies the interval, and no update has nothing new."""
+    """Two events of a turn are the interval apart, and each update has something new."""
     async with FakeCartesia(update_interval=interval) as server:
         await listen(server, ENGLISH.excerpt(0, 0))
     (connection,) = server.connections
@@ -213,7 +218,7 @@ async def test_updates_come_at_the_interval_while_the_text_grows(interval: float
 
 @pytest.mark.parametrize("silence", [0.3, 0.7])
 async def test_silence_ends_the_turn(silence: float) -> None:
-    """`turn.end` comes once the setting's silence was heard, and none before."""
+    """`turn.end` comes after `turn_end_silence`, and not before."""
     loop = asyncio.get_running_loop()
     async with (
         FakeCartesia(turn_end_silence=silence, latency=0, eager_end=False) as server,
@@ -225,12 +230,12 @@ async def test_silence_ends_the_turn(silence: float) -> None:
             pass
         took = loop.time() - begin
         await sending
-    # a block is heard when it is sent, and it is sent when it begins to be spoken
+    # A block is received when it is sent, which is when it begins to be spoken.
     assert FIRST_END + silence - BLOCK_SECONDS <= took <= FIRST_END + silence + 0.05
 
 
 async def test_a_shorter_timeout_in_the_query_ends_the_turn() -> None:
-    """`turn_end_timeout_ms` counts if it is shorter than the setting's silence."""
+    """`turn_end_timeout_ms` ends a turn if it is shorter than `turn_end_silence`."""
     async with FakeCartesia(turn_end_silence=9) as server:
         patient = await listen(server)
         hurried = await listen(server, turn_end_timeout_ms=640)
@@ -239,7 +244,7 @@ async def test_a_shorter_timeout_in_the_query_ends_the_turn() -> None:
 
 
 async def test_an_eager_end_is_taken_back_when_speech_goes_on() -> None:
-    """`turn.eager_end` at half the silence, `turn.resume` when the turn goes on after all."""
+    """`turn.eager_end` comes after half the silence, and `turn.resume` if the turn goes on."""
     async with FakeCartesia(turn_end_silence=1.2) as server:
         outcome = await listen(server)
     assert said(server, "turn.update", "connected") == [
@@ -251,12 +256,12 @@ async def test_an_eager_end_is_taken_back_when_speech_goes_on() -> None:
     assert texts(outcome, PREFLIGHT) == [FIRST]
     spoken = [e for _, e in outcome.events if e.alternatives]
     (at,) = [i for i, event in enumerate(spoken) if event.type is PREFLIGHT]
-    again = spoken[at + 1]  # the plugin's word for the resumption
+    again = spoken[at + 1]  # the plugin's event for the resumption
     assert (again.type, again.alternatives[0].text) == (INTERIM, FIRST)
 
 
 async def test_eager_ends_can_be_off() -> None:
-    """Without the setting there are neither eager ends nor resumptions."""
+    """With `eager_end=False` there are neither eager ends nor resumptions."""
     async with FakeCartesia(eager_end=False, turn_end_silence=1.2) as server:
         outcome = await listen(server)
     assert {kind for kind, _ in said(server)} == {
@@ -279,8 +284,8 @@ async def test_audio_that_stops_in_mid_turn_leaves_it_open() -> None:
         assert said(server)[-1] == ("turn.end", FIRST)
 
 
-async def test_audio_without_speech_is_no_turn() -> None:
-    """Silence, and texts that are no `close`, are answered by nothing."""
+async def test_audio_without_speech_starts_no_turn() -> None:
+    """Silence, and texts other than `close`, get no response."""
     async with FakeCartesia() as server, connected(server) as client:
         await client.silence(3)
         for text in ("finalize", "close", "[]", '{"type":"config"}'):
@@ -291,7 +296,7 @@ async def test_audio_without_speech_is_no_turn() -> None:
 
 
 async def test_close_ends_the_running_turn() -> None:
-    """`close` gives the rest as `turn.end`, then 1000 without a `done`."""
+    """`close` gives the rest as `turn.end`, then a close frame with 1000, without a `done`."""
     async with FakeCartesia() as server, connected(server) as client:
         await client.hear(0, ENGLISH.words[2].end)
         messages = await client.closed()
@@ -300,7 +305,7 @@ async def test_close_ends_the_running_turn() -> None:
 
 
 async def test_close_in_a_word_makes_a_fragment() -> None:
-    """The part of a word that was heard comes as a wrong word."""
+    """The part of a word that was received comes as a wrong word."""
     word = ENGLISH.words[8]
     async with FakeCartesia() as server, connected(server) as client:
         await client.hear(word.start - 0.05, (word.start + word.end) / 2)
@@ -309,8 +314,8 @@ async def test_close_in_a_word_makes_a_fragment() -> None:
     assert word.text not in messages[-1]["transcript"]
 
 
-async def test_flush_is_nothing() -> None:
-    """The plugin ignores a flush: nothing is sent for it and the turn goes on."""
+async def test_a_flush_sends_nothing() -> None:
+    """The plugin ignores a flush: it sends nothing, and the turn goes on."""
     async with FakeCartesia() as server, aiohttp.ClientSession() as session:
         plugin = server.stt(model="ink-2", http_session=session)
         async with plugin.stream(conn_options=CONNECT) as stream:
@@ -326,9 +331,9 @@ async def test_flush_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("fault", [Drop(at_word=8, part=0.5), Drop(1011, at_word=8, part=0.5)])
-async def test_a_drop_makes_the_plugin_say_the_partial_text(fault: Drop) -> None:
-    """What was said of the turn comes as FINAL and END, and only then the error."""
-    outcome, _ = await outcome_of([fault])
+async def test_a_drop_makes_the_plugin_emit_the_partial_text(fault: Drop) -> None:
+    """The plugin emits the partial text of the turn as FINAL and END, and then the error."""
+    outcome, _ = await run_stream([fault])
     assert kinds(outcome)[-2:] == [FINAL, END]
     assert (
         texts(outcome, FINAL)
@@ -340,8 +345,8 @@ async def test_a_drop_makes_the_plugin_say_the_partial_text(fault: Drop) -> None
 
 
 async def test_a_clean_end_is_a_drop_too() -> None:
-    """A 1000 in mid-turn: the partial text, and an error."""
-    outcome, _ = await outcome_of([EndCleanly(at_word=8)])
+    """A close with 1000 in the middle of a turn gives the partial text, and an error."""
+    outcome, _ = await run_stream([EndCleanly(at_word=8)])
     assert kinds(outcome)[-2:] == [FINAL, END]
     assert FIRST.startswith(texts(outcome, FINAL)[0])
     assert outcome.error is not None
@@ -351,36 +356,36 @@ async def test_a_clean_end_is_a_drop_too() -> None:
     ("fault", "events"),
     [(Drop(at_word=0), []), (Drop(at_audio=0.85), [START, END])],
 )
-async def test_a_drop_with_nothing_said(
+async def test_a_drop_before_any_text(
     fault: StreamFault, events: list[stt.SpeechEventType]
 ) -> None:
-    """Before a turn nothing comes, and a turn without text is just ended."""
-    outcome, _ = await outcome_of([fault])
+    """A drop before a turn gives nothing, and a turn without text is just ended."""
+    outcome, _ = await run_stream([fault])
     assert kinds(outcome) == events
     assert outcome.error is not None
 
 
 async def test_a_reset_after_close_loses_the_tail_without_an_error() -> None:
-    """The plugin says the last interim as the final, as if that were all."""
-    outcome, _ = await outcome_of([DropAfterClose()], ENGLISH.excerpt(0, 0))
+    """The plugin emits the last interim as the final, as if nothing were missing."""
+    outcome, _ = await run_stream([DropAfterClose()], ENGLISH.excerpt(0, 0))
     assert outcome.error is None
     assert texts(outcome, FINAL) == [FIRST.removesuffix(" Heron.")]
     assert kinds(outcome)[-2:] == [FINAL, END]
 
 
 async def test_latency_delays_every_message() -> None:
-    """Everything comes so many seconds later, and nothing else changes."""
-    sound, _ = await outcome_of([])
-    slow, _ = await outcome_of([Latency(1.5)])
+    """Each message comes later by the latency, and nothing else changes."""
+    sound, _ = await run_stream([])
+    slow, _ = await run_stream([Latency(1.5)])
     assert texts(slow, FINAL) == texts(sound, FINAL)
     pairs = zip(finals(sound), finals(slow), strict=True)
     assert [b.at - a.at for a, b in pairs] == pytest.approx([1.5, 1.5], abs=0.001)
 
 
 @pytest.mark.parametrize("fault", [Refuse(), Status(503), Status(401)])
-async def test_connect_faults_meet_this_path_too(fault: Fault) -> None:
-    """A refused client gets no 101, on any path."""
-    outcome, server = await outcome_of([fault])
+async def test_connect_faults_happen_on_this_path_too(fault: Fault) -> None:
+    """Connect faults happen on this path, too."""
+    outcome, server = await run_stream([fault])
     assert outcome.error is not None
     assert outcome.events == []
     assert server.connections[0].path == PATH
@@ -388,8 +393,9 @@ async def test_connect_faults_meet_this_path_too(fault: Fault) -> None:
 
 @pytest.mark.parametrize(("code", "fatal"), [(429, False), (500, True), (None, True)])
 async def test_errors_in_band_have_a_status_code(code: int | None, fatal: bool) -> None:
-    """The plugin reads `status_code`: below 500 it goes on, else the partial text is the final."""
-    outcome, server = await outcome_of([InBandError(code, then="go_on", at_word=8)])
+    """The plugin reads `status_code`: below 500 it goes on, otherwise the partial text becomes
+    final."""
+    outcome, server = await run_stream([InBandError(code, then="go_on", at_word=8)])
     errors = [s.message for s in server.connections[0].sent if s.message["type"] == "error"]
     assert [error.get("status_code") for error in errors] == [code]
     assert isinstance(outcome.error, APIConnectionError) is fatal
@@ -398,26 +404,26 @@ async def test_errors_in_band_have_a_status_code(code: int | None, fatal: bool) 
 
 
 async def test_an_event_without_its_transcript_kills_the_plugin() -> None:
-    """A KeyError ends the stream, after the partial text as FINAL and END."""
-    outcome, _ = await outcome_of([Garbage("no_text", at_word=8)])
+    """A KeyError ends the plugin's stream, after the partial text as FINAL and END."""
+    outcome, _ = await run_stream([Garbage("no_text", at_word=8)])
     assert isinstance(outcome.error, KeyError)
     assert kinds(outcome)[-2:] == [FINAL, END]
     assert FIRST.startswith(texts(outcome, FINAL)[0])
 
 
 async def test_a_turn_whose_end_is_garbled_is_lost() -> None:
-    """The plugin takes the next turn for the same one and forgets what the first one said."""
-    outcome, _ = await outcome_of([Garbage(at_word=12, until=5.6)])
+    """The plugin takes the next turn for the same one, and forgets the words of the first."""
+    outcome, _ = await run_stream([Garbage(at_word=12, until=5.6)])
     assert outcome.error is None
     assert kinds(outcome).count(START) == 1
     assert texts(outcome, FINAL) == [f" {SECOND}"]
 
 
-async def test_a_stall_forgets_the_turn() -> None:
-    """After a stall a new turn begins with what is heard from then on."""
-    outcome, server = await outcome_of([Stall(at_word=4, until=4)])
+async def test_a_stall_discards_the_turn() -> None:
+    """After a stall, a new turn begins with the audio that comes from then on."""
+    outcome, server = await run_stream([Stall(at_word=4, until=4)])
     starts = [kind for kind, _ in said(server) if kind == "turn.start"]
-    assert len(starts) == 2 + 1  # the one that was forgotten, its rest and the second sentence
+    assert len(starts) == 2 + 1  # the one that was discarded, its rest, and the second sentence
     assert kinds(outcome).count(START) == 2  # the plugin takes the rest for the same turn
     assert not texts(outcome, FINAL)[0].startswith("Hello")
 
@@ -426,7 +432,7 @@ async def test_a_stall_forgets_the_turn() -> None:
 
 
 async def test_the_plugins_options_are_in_the_query() -> None:
-    """Thresholds and key terms arrive, the terms one by one."""
+    """Thresholds and key terms arrive, each term by itself."""
     options: dict[str, Any] = {
         "turn_start_threshold": 0.7,
         "turn_eager_end_threshold": 0.5,
@@ -458,7 +464,7 @@ async def test_the_plugins_options_are_in_the_query() -> None:
 async def test_bad_requests_are_rejected(
     change: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
-    """Without a key, with something missing or wrong, there is Cartesia's error object."""
+    """A request without a key or with a wrong query gets Cartesia's error object."""
     async with (
         FakeCartesia() as server,
         aiohttp.ClientSession(headers=headers) as session,
@@ -469,7 +475,8 @@ async def test_bad_requests_are_rejected(
 
 
 async def test_a_model_of_the_other_endpoint_is_an_error_in_band() -> None:
-    """The 101 comes, then an error with `status_code`, then the close."""
+    """A model of the other endpoint gets a 101, then an error with `status_code`, then the
+    close."""
     async with FakeCartesia() as server, connected(server, model="ink-whisper") as client:
         (error,) = await client.rest()
     assert (error["type"], error["status_code"]) == ("error", 400)
@@ -478,6 +485,6 @@ async def test_a_model_of_the_other_endpoint_is_an_error_in_band() -> None:
 
 
 async def test_a_dated_model_is_one_of_this_endpoint() -> None:
-    """A snapshot's name is taken as the model's."""
+    """A model's name with a date is accepted as the model."""
     async with FakeCartesia() as server, connected(server, model="ink-2-2026-03-01") as client:
         assert [m["type"] for m in await client.closed()] == ["connected"]

@@ -1,4 +1,4 @@
-"""The limits of the fake providers: how many, how idle, how fast, how big."""
+"""The limits of the fake providers: of connections, idle time, speed and size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FIRST_END = ENGLISH.words[FIRST_SENTENCE[-1]].end
 
 
 class Client:
-    """A bare websocket that keeps what it receives, with the times since it was opened."""
+    """A bare websocket client that keeps its messages, with their times since it was opened."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -58,7 +58,7 @@ class Client:
             self.received.append((self.now, message.json()))
 
     def finals(self) -> list[tuple[float, dict[str, Any]]]:
-        """The finals that have text, with their times."""
+        """The finals with text, with their times."""
         return [(at, m) for at, m in self.received if m.get("is_final") and text_of(m)]
 
 
@@ -107,8 +107,8 @@ def farewell(server: Server) -> str:
 
 
 @both
-async def test_more_connections_than_allowed_are_answered_with_429(provider: Provider) -> None:
-    """The plugin raises a retryable status; once a place is free the next one gets in."""
+async def test_more_connections_than_allowed_get_a_429(provider: Provider) -> None:
+    """The plugin raises a retryable status; once a connection has ended, the next is accepted."""
     async with provider(concurrency=2) as server:
         first = await asyncio.gather(*(listen(server) for _ in range(3)))
         later = await listen(server)
@@ -121,8 +121,8 @@ async def test_more_connections_than_allowed_are_answered_with_429(provider: Pro
 
 
 @both
-async def test_only_open_connections_take_a_place(provider: Provider) -> None:
-    """A vanished peer holds its place until the server stops, a hung request holds none."""
+async def test_only_open_connections_count(provider: Provider) -> None:
+    """A vanished peer counts until the server stops; a request that hangs does not count."""
     faults = [Hang(connections={0}), HalfOpen(connections={1})]
     async with nothing_left_behind(), provider(faults=faults, concurrency=1) as server:
         assert isinstance((await listen(server)).error, APIConnectionError)
@@ -135,7 +135,7 @@ async def test_only_open_connections_take_a_place(provider: Provider) -> None:
 
 @pytest.mark.parametrize("server", [FakeCartesia(), FakeCartesia(idle_timeout=20)])
 async def test_cartesia_closes_an_idle_connection(server: FakeCartesia) -> None:
-    """After three minutes, or the setting, comes a close with 1000; pings do not count."""
+    """After three minutes, or the option's time, comes a close with 1000; pings do not count."""
     assert server.idle_timeout in (180, 20)
     async with server, connected(server) as client:
         await send(client, 0, 1)
@@ -149,7 +149,7 @@ async def test_cartesia_closes_an_idle_connection(server: FakeCartesia) -> None:
 
 
 async def test_deepgram_closes_an_idle_connection() -> None:
-    """After ten seconds come Metadata and a close with 1011 that says NET-0001."""
+    """After ten seconds come Metadata, and a close with 1011 that says NET-0001."""
     async with FakeDeepgram(latency=0) as server, connected(server) as client:
         await send(client, 0, 1)
         await asyncio.sleep(15)
@@ -162,7 +162,7 @@ async def test_deepgram_closes_an_idle_connection() -> None:
 
 @both
 async def test_texts_keep_a_connection_alive(provider: Provider) -> None:
-    """A text counts as much as audio; without a timeout nothing is needed."""
+    """A text counts as much as audio; without a timeout nothing has to be sent."""
     async with provider(idle_timeout=10) as server, connected(server) as client:
         for _ in range(12):
             await asyncio.sleep(5)
@@ -174,8 +174,8 @@ async def test_texts_keep_a_connection_alive(provider: Provider) -> None:
 
 
 @both
-async def test_idleness_ends_neither_a_stall_nor_a_farewell(provider: Provider) -> None:
-    """What hangs goes on hanging, and a late answer to the closing message still comes."""
+async def test_the_idle_timeout_ends_neither_a_stall_nor_a_close(provider: Provider) -> None:
+    """A stall goes on beyond the timeout, and a late response to a closing message still comes."""
     faults = [
         Stall(connections={0}),
         IgnoreClose(connections={1}),
@@ -201,7 +201,7 @@ async def test_an_idle_connection_is_closed_once_its_stall_is_over() -> None:
 
 @both
 async def test_the_plugin_in_a_long_pause(provider: Provider) -> None:
-    """Deepgram's keeps itself alive; Cartesia's pings do not help it."""
+    """Deepgram's plugin keeps its connection alive; Cartesia's pings do not do that."""
     async with provider(idle_timeout=10) as server, aiohttp.ClientSession() as session:
         stream = server.stt(http_session=session).stream()
         await asyncio.sleep(60)
@@ -215,7 +215,7 @@ async def test_the_plugin_in_a_long_pause(provider: Provider) -> None:
 
 @both
 async def test_audio_that_comes_too_fast_is_refused(provider: Provider) -> None:
-    """More seconds ahead of real time than the setting end in a close with 1008."""
+    """Audio that is further ahead of real time than the option allows gets a close with 1008."""
     async with provider(max_burst=2.0) as server, connected(server) as client:
         with pytest.raises(ConnectionError):
             await send(client, 0, 8, pace=2)  # one second ahead after one, two after two
@@ -225,8 +225,8 @@ async def test_audio_that_comes_too_fast_is_refused(provider: Provider) -> None:
 
 
 @both
-async def test_a_burst_below_the_limit_is_taken(provider: Provider) -> None:
-    """At the pace of speech nothing adds up, and a backlog up to the limit is welcome."""
+async def test_a_burst_below_the_limit_is_accepted(provider: Provider) -> None:
+    """At the pace of speech nothing adds up, and a backlog up to the limit is accepted."""
     async with provider(max_burst=2.0) as server, connected(server) as client:
         await send(client, 0, 1.9, pace=1000)
         await send(client, 1.9, 8)
@@ -238,7 +238,8 @@ async def test_a_burst_below_the_limit_is_taken(provider: Provider) -> None:
 
 @both
 async def test_at_the_pace_of_speech_a_speed_changes_nothing(provider: Provider) -> None:
-    """Nothing comes later by more than a short last message of the plugin waits."""
+    """At the pace of speech, messages come later only by the time that the plugin's short last
+    block waits."""
     at = []
     for speed in (None, 1.25):
         async with provider(speed=speed) as server:
@@ -250,8 +251,8 @@ async def test_at_the_pace_of_speech_a_speed_changes_nothing(provider: Provider)
 
 @both
 @pytest.mark.parametrize("speed", [1.25, 2.0])
-async def test_a_backlog_is_heard_at_the_speed(provider: Provider, speed: float) -> None:
-    """A burst is taken at once, and what is said about it comes as late as it is heard."""
+async def test_a_backlog_is_processed_at_the_speed(provider: Provider, speed: float) -> None:
+    """A burst is accepted at once, and its transcripts come when it has been processed."""
     settings: Any = {"speed": speed, "latency": 0, "endpoint_silence": 0.3}
     async with provider(**settings) as server, connected(server) as client:
         await send(client, 0, 5, pace=1000)
@@ -263,7 +264,7 @@ async def test_a_backlog_is_heard_at_the_speed(provider: Provider, speed: float)
 
 @both
 async def test_texts_wait_for_the_audio_before_them(provider: Provider) -> None:
-    """The end of a burst is answered when all of it was heard, and nothing is missing."""
+    """The end of a burst is answered once all of it was processed, and no word is missing."""
     end = round(SHORT.duration, 1)
     async with provider(speed=1.5, latency=0) as server, connected(server) as client:
         await send(client, 0, end, pace=1000)
@@ -275,7 +276,8 @@ async def test_texts_wait_for_the_audio_before_them(provider: Provider) -> None:
 
 @both
 async def test_a_backlog_is_lost_in_a_stall(provider: Provider) -> None:
-    """What came in before the stall's end is not transcribed, though it is processed after it."""
+    """Audio that arrived before the end of a stall is not transcribed, even if it is processed
+    later."""
     faults = [Stall(at_time=1, until=2)]
     async with provider(faults=faults, speed=1.0) as server, connected(server) as client:
         await send(client, 0, 4.9, pace=1000)
@@ -288,7 +290,7 @@ async def test_a_backlog_is_lost_in_a_stall(provider: Provider) -> None:
 
 @both
 async def test_a_backlog_is_lost_in_a_drop(provider: Provider) -> None:
-    """Once the connection is closed nothing more is heard."""
+    """Once the connection is closed, no more audio is processed."""
     faults = [Drop(1011, at_time=2)]
     async with provider(faults=faults, speed=1.0) as server, connected(server) as client:
         await send(client, 0, 5, pace=1000)
@@ -299,7 +301,7 @@ async def test_a_backlog_is_lost_in_a_drop(provider: Provider) -> None:
 
 @both
 async def test_a_backlog_is_forgotten_with_its_connection(provider: Provider) -> None:
-    """A client that goes away leaves nothing behind, whatever waits."""
+    """A client that disconnects leaves no task behind, however much audio waits."""
     async with nothing_left_behind(), provider(speed=1.0) as server:
         async with connected(server) as client:
             await send(client, 0, 10, pace=1000)
@@ -312,7 +314,8 @@ async def test_a_backlog_is_forgotten_with_its_connection(provider: Provider) ->
 
 
 async def test_a_message_that_is_too_big_is_refused() -> None:
-    """Cartesia closes with 1009 above the setting's bytes, and takes what is just as big."""
+    """Cartesia closes with 1009 above the option's bytes, and accepts a message of exactly that
+    size."""
     async with FakeCartesia(max_message=SECOND) as server, connected(server) as client:
         await client.socket.send_bytes(PCM[:SECOND])
         await asyncio.sleep(0.1)

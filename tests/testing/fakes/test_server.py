@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import socket
 
@@ -35,13 +36,13 @@ from ...support.streams import (
     IN_SECOND,
     INTERIM,
     START,
-    Outcome,
     Provider,
+    StreamResult,
     both,
     cut_after,
     listen,
     nothing_left_behind,
-    outcome_of,
+    run_stream,
     texts,
 )
 
@@ -51,7 +52,7 @@ pytestmark = pytest.mark.stt_virtual_time
 @both
 async def test_a_healthy_run_has_every_word_once_at_its_time(provider: Provider) -> None:
     """Every word comes once, in order, with its times right to 20 ms."""
-    outcome, server = await outcome_of(provider, [], ENGLISH)
+    outcome, server = await run_stream(provider, [], ENGLISH)
     assert outcome.error is None
     assert outcome.words() == ENGLISH.text.split()
     timed = [word for final in outcome.finals() for word in final.words or []]
@@ -69,11 +70,11 @@ async def test_a_healthy_run_is_the_same_every_time(provider: Provider) -> None:
     """Two runs in virtual time give the same events at the same times."""
 
     async def run() -> list[tuple[float, str, str]]:
-        outcome, _ = await outcome_of(provider, [])
+        outcome, _ = await run_stream(provider, [])
         return [
             (round(at, 6), event.type, event.alternatives[0].text if event.alternatives else "")
             for at, event in outcome.events
-            # Deepgram's plugin reports usage by the wall clock
+            # Deepgram's plugin reports usage by the wall clock.
             if event.type is not stt.SpeechEventType.RECOGNITION_USAGE
         ]
 
@@ -86,8 +87,8 @@ async def test_a_healthy_run_is_the_same_every_time(provider: Provider) -> None:
     [(400, False), (401, False), (402, False), (403, False), (429, True), (500, True), (503, True)],
 )
 async def test_a_status_instead_of_the_101(provider: Provider, code: int, retryable: bool) -> None:
-    """The plugin raises an APIStatusError; only 429 and 5xx are worth a retry."""
-    outcome, server = await outcome_of(provider, [Status(code)])
+    """The plugin raises an APIStatusError, which is retryable only for 429 and 5xx."""
+    outcome, server = await run_stream(provider, [Status(code)])
     assert outcome.status().status_code == code
     assert outcome.status().retryable is retryable
     assert server.connections[0].ended == f"status {code}"
@@ -95,8 +96,8 @@ async def test_a_status_instead_of_the_101(provider: Provider, code: int, retrya
 
 @both
 async def test_a_refused_connection(provider: Provider) -> None:
-    """A reset before the answer is a retryable connection error, at once."""
-    outcome, server = await outcome_of(provider, [Refuse()])
+    """A reset before the response is a retryable connection error, at once."""
+    outcome, server = await run_stream(provider, [Refuse()])
     assert isinstance(outcome.error, APIConnectionError)
     assert outcome.error.retryable
     assert outcome.ended < 0.1
@@ -106,7 +107,7 @@ async def test_a_refused_connection(provider: Provider) -> None:
 @both
 async def test_a_hung_handshake(provider: Provider) -> None:
     """A request that is never answered times out at the connect timeout."""
-    outcome, server = await outcome_of(provider, [Hang()])
+    outcome, server = await run_stream(provider, [Hang()])
     assert isinstance(outcome.error, APIConnectionError)
     assert outcome.ended == pytest.approx(CONNECT.timeout, abs=0.05)
     assert server.connections[0].ended == "hung"
@@ -125,8 +126,8 @@ async def test_a_hung_handshake(provider: Provider) -> None:
     ids=["reset", "no close frame", "1011", "1000"],
 )
 async def test_an_unexpected_end(provider: Provider, fault: StreamFault, close_code: int) -> None:
-    """The plugin raises at once, and what had no final by then is lost."""
-    outcome, server = await outcome_of(provider, [fault])
+    """The plugin raises at once, and words without a final are lost."""
+    outcome, server = await run_stream(provider, [fault])
     word = ENGLISH.words[IN_SECOND]
     middle = (word.start + word.end) / 2
     if provider is FakeDeepgram:
@@ -136,23 +137,23 @@ async def test_an_unexpected_end(provider: Provider, fault: StreamFault, close_c
         assert outcome.error.retryable
     assert outcome.words() == texts(FIRST_SENTENCE)
     assert server.connections[0].audio == pytest.approx(middle, abs=0.002)
-    # a frame is pushed at its start, and a block may hold it back for 160 ms
+    # A frame is pushed at its start, and a block may hold it back for 160 ms.
     assert middle - 0.02 <= outcome.ended <= middle + 0.2
 
 
 @both
 async def test_a_drop_leaves_the_speech_open(provider: Provider) -> None:
     """A drop while words are pending is not followed by an END_OF_SPEECH."""
-    outcome, _ = await outcome_of(provider, [Drop(at_word=FIRST_SENTENCE[-1])])
+    outcome, _ = await run_stream(provider, [Drop(at_word=FIRST_SENTENCE[-1])])
     assert outcome.finals() == []
     assert outcome.balance() == ([START] if provider is FakeDeepgram else [])
 
 
 @both
 async def test_a_reset_after_close_loses_the_tail_without_an_error(provider: Provider) -> None:
-    """The plugin ends cleanly, and the words without a final are missing."""
+    """The plugin ends without an error, and the words without a final are missing."""
     cut = ENGLISH.excerpt(0, 0)
-    outcome, server = await outcome_of(provider, [DropAfterClose()], cut)
+    outcome, server = await run_stream(provider, [DropAfterClose()], cut)
     assert outcome.error is None
     assert server.connections[0].audio == pytest.approx(cut.duration, abs=0.001)
     assert server.connections[0].ended == "reset"
@@ -162,12 +163,12 @@ async def test_a_reset_after_close_loses_the_tail_without_an_error(provider: Pro
 
 @both
 async def test_a_healthy_close_has_the_tail(provider: Provider) -> None:
-    """Speech cut in mid-sentence is transcribed up to the cut before the stream ends."""
+    """Speech that is cut in the middle of a sentence is transcribed up to the cut."""
     cut = cut_after(FIRST_SENTENCE[4])
-    outcome, _ = await outcome_of(provider, [], cut)
+    outcome, _ = await run_stream(provider, [], cut)
     assert outcome.error is None
     assert outcome.words() == texts(FIRST_SENTENCE[:5])
-    outcome, _ = await outcome_of(provider, [DropAfterClose()], cut)
+    outcome, _ = await run_stream(provider, [DropAfterClose()], cut)
     assert outcome.error is None
     assert outcome.words() == []
 
@@ -175,10 +176,10 @@ async def test_a_healthy_close_has_the_tail(provider: Provider) -> None:
 @both
 async def test_latency_delays_finals(provider: Provider) -> None:
     """Every final comes later by the latency, and none is missing."""
-    healthy, _ = await outcome_of(provider, [])
-    late, _ = await outcome_of(provider, [Latency(0.7)])
+    healthy, _ = await run_stream(provider, [])
+    late, _ = await run_stream(provider, [Latency(0.7)])
 
-    def times(outcome: Outcome) -> list[float]:
+    def times(outcome: StreamResult) -> list[float]:
         return [at for at, event in outcome.events if event.type is FINAL]
 
     assert late.words() == healthy.words()
@@ -188,13 +189,13 @@ async def test_latency_delays_finals(provider: Provider) -> None:
 @both
 @pytest.mark.parametrize("by_word", [True, False])
 async def test_latency_from_a_moment_on(provider: Provider, by_word: bool) -> None:
-    """Finals before the moment come as always, later ones late."""
+    """Finals before the moment come as usual, later ones come late."""
     second = ENGLISH.sentences[1][0]
     fault = Latency(2, at_word=second)
     if not by_word:
         fault = Latency(2, at_time=ENGLISH.words[second].start + 0.2)
-    healthy, sound = await outcome_of(provider, [])
-    late, slow = await outcome_of(provider, [fault])
+    healthy, sound = await run_stream(provider, [])
+    late, slow = await run_stream(provider, [fault])
     assert late.words() == healthy.words()
     assert closed(slow) == pytest.approx(closed(sound) + 2, abs=0.001)
     first = [next(at for at, e in o.events if e.type is FINAL) for o in (healthy, late)]
@@ -203,9 +204,9 @@ async def test_latency_from_a_moment_on(provider: Provider, by_word: bool) -> No
 
 @both
 async def test_latency_of_finals_only(provider: Provider) -> None:
-    """Finals come later by the latency, an interim before the first of them in time."""
-    healthy, _ = await outcome_of(provider, [])
-    late, slow = await outcome_of(provider, [Latency(0.7, finals_only=True)])
+    """Finals come later by the latency, and an interim before the first of them on time."""
+    healthy, _ = await run_stream(provider, [])
+    late, slow = await run_stream(provider, [Latency(0.7, finals_only=True)])
     assert late.words() == healthy.words()
     for kind, delay in ((FINAL, 0.7), (INTERIM, 0.0)):
         times = [[at for at, e in o.events if e.type is kind][:1] for o in (healthy, late)]
@@ -216,14 +217,14 @@ async def test_latency_of_finals_only(provider: Provider) -> None:
 
 @both
 async def test_latency_is_over_at_its_end(provider: Provider) -> None:
-    """A latency that has ended delays nothing any more."""
-    _, sound = await outcome_of(provider, [])
-    _, slow = await outcome_of(provider, [Latency(1, until=6)])
+    """A latency that is over delays nothing."""
+    _, sound = await run_stream(provider, [])
+    _, slow = await run_stream(provider, [Latency(1, until=6)])
     assert closed(slow) == pytest.approx(closed(sound), abs=0.001)
 
 
 def closed(server: FakeServer) -> float:
-    """When the server's only connection was over."""
+    """When the server's only connection ended."""
     (connection,) = server.connections
     assert connection.closed is not None
     return connection.closed
@@ -231,7 +232,7 @@ def closed(server: FakeServer) -> float:
 
 @both
 async def test_a_refused_client_that_asks_again_is_the_same_attempt(provider: Provider) -> None:
-    """aiohttp repeats a request that got no answer: it is refused again and counts once."""
+    """aiohttp repeats a request without a response: it is refused again, and counts once."""
     async with provider(faults=[Refuse(connections={0})]) as server:
         assert (await listen(server)).error is not None
         assert (await listen(server)).error is None
@@ -241,8 +242,8 @@ async def test_a_refused_client_that_asks_again_is_the_same_attempt(provider: Pr
 @both
 @pytest.mark.parametrize("part", [0.0, 1.0])
 async def test_a_drop_at_a_word_boundary(provider: Provider, part: float) -> None:
-    """Parts 0 and 1 are the word's start and its end, to the millisecond."""
-    _, server = await outcome_of(provider, [Drop(at_word=3, part=part)])
+    """The parts 0 and 1 of a word are its start and its end, to the millisecond."""
+    _, server = await run_stream(provider, [Drop(at_word=3, part=part)])
     word = ENGLISH.words[3]
     expected = word.end if part else word.start
     assert server.connections[0].audio == pytest.approx(expected, abs=0.002)
@@ -251,13 +252,13 @@ async def test_a_drop_at_a_word_boundary(provider: Provider, part: float) -> Non
 @both
 async def test_a_drop_after_an_amount_of_audio(provider: Provider) -> None:
     """`at_audio` counts the audio of the connection, to the millisecond."""
-    _, server = await outcome_of(provider, [Drop(at_audio=2.3456)])
+    _, server = await run_stream(provider, [Drop(at_audio=2.3456)])
     assert server.connections[0].audio == pytest.approx(2.3456, abs=0.0011)
 
 
 @both
 async def test_a_drop_at_a_moment(provider: Provider) -> None:
-    """`at_time` strikes the connections that are open at that moment, and no later one."""
+    """`at_time` concerns the connections that are open at that moment, and no later one."""
     async with provider(faults=[Drop(at_time=2.5)]) as server:
         outcomes = await asyncio.gather(listen(server), listen(server))
         later = await listen(server)
@@ -268,7 +269,7 @@ async def test_a_drop_at_a_moment(provider: Provider) -> None:
 
 @both
 async def test_a_drop_at_a_moment_spares_other_connections(provider: Provider) -> None:
-    """`at_time` with `connections` strikes only those of the open ones."""
+    """`at_time` with `connections` concerns only these of the open connections."""
     async with provider(faults=[Drop(at_time=2.5, connections={1})]) as server:
         outcomes = await asyncio.gather(listen(server), listen(server))
     assert [outcome.error is None for outcome in outcomes] == [True, False]
@@ -285,7 +286,7 @@ async def test_a_refusal_is_a_reset_on_the_wire() -> None:
 
 
 async def test_the_101_comes_after_the_handshake_time() -> None:
-    """The setting delays the 101 by exactly so much."""
+    """The option delays the 101 by exactly that much."""
     loop = asyncio.get_running_loop()
     query = {"model": "ink-whisper", "encoding": "pcm_s16le", "sample_rate": "16000"}
     headers = {"X-API-Key": "key"}
@@ -297,8 +298,8 @@ async def test_the_101_comes_after_the_handshake_time() -> None:
 
 
 @both
-async def test_faults_meet_the_listed_connections_only(provider: Provider) -> None:
-    """Connections count from 0 in the order of their requests, refused ones included."""
+async def test_faults_happen_to_the_listed_connections_only(provider: Provider) -> None:
+    """Connections count from 0 in the order of their requests; refused requests count."""
     faults = [
         Status(503, connections={0}),
         Drop(at_word=1, connections={1}),
@@ -316,8 +317,11 @@ async def test_faults_meet_the_listed_connections_only(provider: Provider) -> No
 
 
 @both
-async def test_a_drop_by_word_strikes_every_connection_that_hears_it(provider: Provider) -> None:
-    """Without `connections`, each connection drops at the word, but one that never hears it."""
+async def test_a_drop_at_a_word_happens_to_every_connection_that_receives_it(
+    provider: Provider,
+) -> None:
+    """Without `connections`, each connection drops at the word, unless the word never comes on
+    it."""
     async with provider(faults=[Drop(at_word=2)]) as server:
         assert [(await listen(server)).error is None for _ in range(2)] == [False, False]
         assert (await listen(server, ENGLISH.excerpt(1, 1))).error is None
@@ -326,7 +330,7 @@ async def test_a_drop_by_word_strikes_every_connection_that_hears_it(provider: P
 @both
 @pytest.mark.parametrize("fault", [Refuse(until=5), Hang(until=5), Status(500, until=5)])
 async def test_a_connect_fault_is_over_at_its_end(provider: Provider, fault: ConnectFault) -> None:
-    """Before `until` nobody gets in, afterwards everyone."""
+    """Before `until` no connection is accepted, and after it every one."""
     async with provider(faults=[fault]) as server:
         assert (await listen(server)).error is not None
         await asyncio.sleep(5 - server.now)
@@ -335,7 +339,7 @@ async def test_a_connect_fault_is_over_at_its_end(provider: Provider, fault: Con
 
 @both
 async def test_faults_can_be_injected_while_running(provider: Provider) -> None:
-    """A fault without a trigger strikes the open connection when it is injected."""
+    """A fault without a trigger happens to the open connection when it is injected."""
     async with provider() as server:
         task = asyncio.create_task(listen(server))
         await asyncio.sleep(2)
@@ -347,8 +351,8 @@ async def test_faults_can_be_injected_while_running(provider: Provider) -> None:
 
 
 @both
-async def test_what_is_open_can_be_struck(provider: Provider) -> None:
-    """A blow meets who is connected, before `strike` returns, and spares who comes later."""
+async def test_open_connections_can_be_dropped(provider: Provider) -> None:
+    """`trigger` drops the open connections before it returns, and spares later ones."""
     async with provider() as server:
         task = asyncio.create_task(listen(server, patience=20))
         await asyncio.sleep(2)
@@ -360,8 +364,8 @@ async def test_what_is_open_can_be_struck(provider: Provider) -> None:
 
 
 @both
-async def test_a_state_may_strike_what_is_open_alone(provider: Provider) -> None:
-    """A stall by hand stalls the open connections, until it is over or taken away."""
+async def test_a_triggered_stall_affects_open_connections_only(provider: Provider) -> None:
+    """A triggered stall affects the open connections, until it is over or removed."""
     async with provider() as server:
         first = asyncio.create_task(listen(server, patience=20))
         await asyncio.sleep(1)
@@ -376,8 +380,8 @@ async def test_a_state_may_strike_what_is_open_alone(provider: Provider) -> None
         assert (await third).words()
 
 
-async def test_each_strike_happens() -> None:
-    """The same fault once more is another one."""
+async def test_a_fault_can_be_triggered_twice() -> None:
+    """A fault that is triggered twice happens twice."""
     error = InBandError(400, then="go_on")
     async with FakeCartesia() as server:
         task = asyncio.create_task(listen(server))
@@ -390,8 +394,9 @@ async def test_each_strike_happens() -> None:
         assert [struck.at for struck in server.triggered] == pytest.approx([1, 2, 3], abs=0.01)
 
 
-async def test_a_strike_may_wait_for_its_place() -> None:
-    """With a trigger it is for the open connections, too; `connections` chooses among them."""
+async def test_a_triggered_fault_may_wait_for_its_trigger() -> None:
+    """With a trigger of its own, a fault waits on the open connections; `connections` selects
+    some."""
     async with FakeCartesia() as server:
         tasks = [asyncio.create_task(listen(server)) for _ in range(2)]
         await asyncio.sleep(0.5)
@@ -401,10 +406,10 @@ async def test_a_strike_may_wait_for_its_place() -> None:
         assert (await listen(server)).error is None
 
 
-async def test_what_cannot_strike_is_said() -> None:
-    """What meets connections before they are open, and what is over."""
+async def test_faults_that_cannot_be_triggered() -> None:
+    """Connect faults, and faults whose period is over, cannot be triggered."""
     async with FakeCartesia() as server:
-        with pytest.raises(ValueError, match=r"Refuse\(\) meets connections before.*inject it"):
+        with pytest.raises(ValueError, match=r"Refuse\(\) .* add it with `inject`"):
             server.trigger(Refuse())
         await asyncio.sleep(3)
         with pytest.raises(ValueError, match="until=2 is not after"):
@@ -415,8 +420,8 @@ async def test_what_cannot_strike_is_said() -> None:
 
 
 @both
-async def test_the_log_tells_which_faults_struck(provider: Provider) -> None:
-    """What happened to which connection and when; what waits for its place in vain is not in it."""
+async def test_the_log_has_the_faults_that_happened(provider: Provider) -> None:
+    """The log has each fault that happened, with its connection and time, and no others."""
     faults = [
         Status(503, connections={0}),
         Drop(at_audio=1.0, connections={1}),
@@ -440,7 +445,8 @@ async def test_the_log_tells_which_faults_struck(provider: Provider) -> None:
     ("host", "shown"), [("localhost", "localhost"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")]
 )
 async def test_a_server_may_listen_elsewhere(host: str, shown: str) -> None:
-    """On any address, as far as the machine has it; the URL is for clients on this machine."""
+    """The server may listen on any address of the machine; its URL is for clients on this
+    machine."""
     server = FakeCartesia()
     port = free_port(host)
     await server.start(host, port)
@@ -451,8 +457,8 @@ async def test_a_server_may_listen_elsewhere(host: str, shown: str) -> None:
         await server.stop()
 
 
-async def test_a_taken_port_is_an_error() -> None:
-    """The server has not started then, and leaves nothing."""
+async def test_a_port_in_use_is_an_error() -> None:
+    """A port in use raises an error, and the server leaves nothing behind."""
     async with FakeCartesia() as first:
         second = FakeDeepgram()
         with pytest.raises(OSError, match="in use"):
@@ -476,7 +482,7 @@ def free_port(host: str) -> int:
 
 @both
 async def test_the_script_can_be_replaced_while_running(provider: Provider) -> None:
-    """A new script counts at once: its faults happen, those of the old one no longer do."""
+    """A new script takes effect at once, and the faults of the old one do not happen any more."""
     async with provider(faults=[Drop(at_word=5), Drop(at_time=4), Latency(9)]) as server:
         task = asyncio.create_task(listen(server))
         await asyncio.sleep(0.5)
@@ -489,7 +495,7 @@ async def test_the_script_can_be_replaced_while_running(provider: Provider) -> N
 
 @both
 async def test_a_fault_for_a_word_that_does_not_exist_is_refused(provider: Provider) -> None:
-    """A word beyond the recording is a ValueError, in the constructor and later."""
+    """A fault at a word beyond the recordings raises a ValueError, in the constructor and later."""
     beyond = Drop(at_word=len(ENGLISH.words))
     with pytest.raises(ValueError, match="no word"):
         provider(faults=[beyond])
@@ -502,10 +508,8 @@ async def test_a_fault_for_a_word_that_does_not_exist_is_refused(provider: Provi
 
 
 @both
-async def test_the_log_tells_what_happened_without_secrets(
-    provider: Provider, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The connection log has all but the key, and its repr has no transcript either."""
+async def test_the_log_has_no_secrets(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has everything but credentials, and its repr has no transcripts either."""
     caplog.set_level(logging.DEBUG)
     async with provider() as server:
         await listen(server, api_key="s3cret")
@@ -525,7 +529,7 @@ async def test_the_log_tells_what_happened_without_secrets(
 
 @both
 async def test_stopping_ends_everything(provider: Provider) -> None:
-    """Stopping in mid-stream ends hung and open connections at once and leaves nothing."""
+    """Stopping ends pending requests and open connections at once, and leaves nothing behind."""
     async with nothing_left_behind():
         async with provider(faults=[Hang(connections={1})]) as server:
             tasks = [asyncio.create_task(listen(server)) for _ in range(2)]
@@ -540,19 +544,20 @@ async def test_stopping_ends_everything(provider: Provider) -> None:
 
 
 async def test_a_server_that_is_not_running_has_no_address() -> None:
-    """Without `start` there is no port, and `stop` does nothing; twice, it would listen twice."""
+    """Before `start` there is no port, and `stop` does nothing; a second `start` raises an
+    error."""
     server: FakeServer = FakeCartesia()
     await server.stop()
     with pytest.raises(RuntimeError, match="FakeCartesia is not running"):
         _ = server.url
     async with server:
-        with pytest.raises(RuntimeError, match="FakeCartesia listens already, at http://"):
+        with pytest.raises(RuntimeError, match="FakeCartesia is already running, at http://"):
             await server.start()
 
 
 @both
-async def test_a_client_that_vanishes_is_noted(provider: Provider) -> None:
-    """A client that closes its stream early ends the connection, with nothing left."""
+async def test_a_client_that_disconnects_ends_the_connection(provider: Provider) -> None:
+    """A client that closes its stream early ends the connection, and leaves nothing behind."""
     async with nothing_left_behind(), provider() as server:
         task = asyncio.create_task(listen(server))
         await asyncio.sleep(1)
@@ -563,3 +568,12 @@ async def test_a_client_that_vanishes_is_noted(provider: Provider) -> None:
         assert connection.closed == pytest.approx(1, abs=0.05)
         assert connection.ended is not None
         assert connection.ended.startswith(("closed by the client", "client vanished"))
+
+
+@both
+async def test_options_are_listed_and_checked(provider: Provider) -> None:
+    """The signature of a server has the options that all servers share, and refuses others."""
+    shared = {*inspect.signature(FakeServer).parameters}
+    assert shared <= {*inspect.signature(provider).parameters}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'latncy'"):
+        provider(latncy=1.0)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""The faults of open connections, seen through the plugins; see also `test_server`."""
+"""The faults of open connections, seen through the plugins. See also `test_server`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ...support.streams import (
     both,
     listen,
     nothing_left_behind,
-    outcome_of,
+    run_stream,
     texts,
 )
 
@@ -75,7 +75,7 @@ async def pong(socket: Socket) -> bool:
 
 
 def goodbye(server: Server) -> str:
-    """The client's closing message, as the plugin spells it."""
+    """The client's closing message, as the plugin writes it."""
     return "close" if isinstance(server, FakeCartesia) else '{"type": "CloseStream"}'
 
 
@@ -84,8 +84,8 @@ def goodbye(server: Server) -> str:
 
 @both
 async def test_a_stall_is_never_noticed(provider: Provider) -> None:
-    """Audio is taken to its end, nothing is said about it, and the closing gets no answer."""
-    outcome, server = await outcome_of(provider, [Stall(at_word=IN_SECOND)], patience=PATIENCE)
+    """All audio is accepted, nothing is transcribed, and the closing message gets no response."""
+    outcome, server = await run_stream(provider, [Stall(at_word=IN_SECOND)], patience=PATIENCE)
     (connection,) = server.connections
     assert outcome.hung
     assert outcome.words() == texts(FIRST_SENTENCE)
@@ -96,17 +96,17 @@ async def test_a_stall_is_never_noticed(provider: Provider) -> None:
 
 @both
 async def test_pings_are_answered_in_a_stall(provider: Provider) -> None:
-    """The websocket lives while the recogniser is dead."""
+    """The websocket stays alive while the recognizer is dead."""
     async with provider(faults=[Stall()]) as server, connected(server, autoping=False) as socket:
         assert await pong(socket)
 
 
 @both
-async def test_what_was_said_before_a_stall_and_not_sent_is_lost(provider: Provider) -> None:
-    """A final that waits for its latency when the stall begins never comes, not even after it."""
+async def test_transcripts_not_sent_before_a_stall_are_lost(provider: Provider) -> None:
+    """A final whose latency has not passed when the stall begins never comes."""
     stall = Stall(at_time=BETWEEN, until=BETWEEN + 0.3)
     faults = [Latency(2.0, until=BETWEEN), stall]
-    outcome, _ = await outcome_of(provider, faults, patience=PATIENCE)
+    outcome, _ = await run_stream(provider, faults, patience=PATIENCE)
     assert outcome.error is None
     assert not outcome.hung
     assert outcome.words() == texts(SECOND_SENTENCE)
@@ -114,10 +114,10 @@ async def test_what_was_said_before_a_stall_and_not_sent_is_lost(provider: Provi
 
 @both
 async def test_after_a_stall_only_new_audio_is_transcribed(provider: Provider) -> None:
-    """What came in during the stall never comes; a word that it cuts comes as a fragment."""
+    """Audio of the stall is never transcribed; a word that its end cuts comes as a fragment."""
     word = ENGLISH.words[3]
-    until = (word.start + word.end) / 2 + 0.15  # the 101 takes so long
-    outcome, _ = await outcome_of(provider, [Stall(at_word=1, until=until)], patience=PATIENCE)
+    until = (word.start + word.end) / 2 + 0.15  # the 101 takes this long
+    outcome, _ = await run_stream(provider, [Stall(at_word=1, until=until)], patience=PATIENCE)
     rest = texts([*FIRST_SENTENCE[4:], *SECOND_SENTENCE])
     assert outcome.error is None
     assert outcome.words()[-len(rest) :] == rest
@@ -127,7 +127,7 @@ async def test_after_a_stall_only_new_audio_is_transcribed(provider: Provider) -
 
 @both
 async def test_a_stall_at_a_moment_is_a_state_of_the_server(provider: Provider) -> None:
-    """Connections that open during the stall are stalled, those that open after it are not."""
+    """Connections that open during the stall are stalled; those that open after it are not."""
     async with provider(faults=[Stall(at_time=1, until=40)]) as server:
         await asyncio.sleep(5)
         assert (await listen(server, patience=20)).words() == []
@@ -137,7 +137,7 @@ async def test_a_stall_at_a_moment_is_a_state_of_the_server(provider: Provider) 
 
 @both
 async def test_a_stall_is_over_when_the_script_is_changed(provider: Provider) -> None:
-    """Without the fault in its script the server recognises again."""
+    """When the fault is removed from the script, the server recognizes again."""
     async with provider(faults=[Stall()]) as server:
         task = asyncio.create_task(listen(server))
         await asyncio.sleep(BETWEEN)
@@ -150,9 +150,9 @@ async def test_a_stall_is_over_when_the_script_is_changed(provider: Provider) ->
 
 
 async def test_a_half_open_socket_is_never_noticed_by_cartesias_plugin() -> None:
-    """It sends on and waits for ever."""
+    """Cartesia's plugin goes on sending, and waits forever."""
     speech = ENGLISH.padded(PATIENCE)
-    outcome, server = await outcome_of(
+    outcome, server = await run_stream(
         FakeCartesia, [HalfOpen(at_word=IN_SECOND)], speech, patience=PATIENCE
     )
     assert outcome.hung
@@ -161,16 +161,16 @@ async def test_a_half_open_socket_is_never_noticed_by_cartesias_plugin() -> None
 
 
 async def test_a_half_open_socket_is_noticed_by_deepgrams_plugin_after_45_s() -> None:
-    """A ping goes out after 30 s without data, and 15 s later there is no pong."""
+    """Deepgram's plugin sends a ping after 30 s without data, and 15 s later misses the pong."""
     fault = HalfOpen(at_word=IN_SECOND)
-    outcome, _ = await outcome_of(FakeDeepgram, [fault], ENGLISH.padded(PATIENCE))
+    outcome, _ = await run_stream(FakeDeepgram, [fault], ENGLISH.padded(PATIENCE))
     assert isinstance(outcome.error, APIConnectionError)
     assert 44 <= outcome.ended - ENGLISH.words[IN_SECOND].start <= 47
 
 
 @both
 async def test_a_half_open_socket_answers_no_ping(provider: Provider) -> None:
-    """Neither a ping nor a close gets an answer; the connection stays until the server stops."""
+    """Neither a ping nor a close gets a response; the connection stays until the server stops."""
     loop = asyncio.get_running_loop()
     async with nothing_left_behind():
         async with provider(faults=[HalfOpen()]) as server:
@@ -179,7 +179,7 @@ async def test_a_half_open_socket_answers_no_ping(provider: Provider) -> None:
             async with connected(server) as socket:
                 begin = loop.time()
                 await socket.close()
-                assert loop.time() - begin == pytest.approx(10, abs=0.1)  # aiohttp's patience
+                assert loop.time() - begin == pytest.approx(10, abs=0.1)  # aiohttp's timeout
             await asyncio.sleep(60)
             assert [connection.closed for connection in server.connections] == [None, None]
             begin = loop.time()
@@ -189,7 +189,7 @@ async def test_a_half_open_socket_answers_no_ping(provider: Provider) -> None:
 
 @both
 async def test_a_half_open_socket_in_a_burst(provider: Provider) -> None:
-    """Of what came in together only that before its trigger is read."""
+    """Of a burst, only the audio before the trigger is read."""
     faults = [HalfOpen(at_audio=1.5)]
     async with provider(faults=faults) as server, connected(server, autoping=False) as socket:
         for second in range(4):
@@ -201,8 +201,8 @@ async def test_a_half_open_socket_in_a_burst(provider: Provider) -> None:
 
 @both
 async def test_a_half_open_socket_from_a_moment_on(provider: Provider) -> None:
-    """What came in before the moment was heard, what comes later is not."""
-    outcome, server = await outcome_of(provider, [HalfOpen(at_time=2.5)], patience=20)
+    """Audio before the moment is received, later audio is not."""
+    outcome, server = await run_stream(provider, [HalfOpen(at_time=2.5)], patience=20)
     assert outcome.hung
     assert server.connections[0].audio == pytest.approx(2.3, abs=0.2)
 
@@ -214,9 +214,9 @@ async def test_a_half_open_socket_from_a_moment_on(provider: Provider) -> None:
 async def test_an_in_band_error_of_the_client_is_only_logged(
     provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error below 500 ends nothing: all words come."""
+    """An error with a code below 500 ends nothing: all words come."""
     fault = InBandError(400, at_word=2, then="go_on")
-    outcome, server = await outcome_of(provider, [fault])
+    outcome, server = await run_stream(provider, [fault])
     assert outcome.error is None
     assert outcome.words() == texts([*FIRST_SENTENCE, *SECOND_SENTENCE])
     kind = "error" if provider is FakeCartesia else "Error"
@@ -237,8 +237,8 @@ async def test_an_in_band_error_of_the_client_is_only_logged(
 async def test_an_in_band_error_of_the_server_is_raised_by_cartesias_plugin(
     fault: InBandError,
 ) -> None:
-    """A code from 500, or one that the plugin does not see, is a retryable error."""
-    outcome, _ = await outcome_of(FakeCartesia, [fault], patience=PATIENCE)
+    """A code from 500 on, or one that the plugin does not see, is a retryable error."""
+    outcome, _ = await run_stream(FakeCartesia, [fault], patience=PATIENCE)
     assert isinstance(outcome.error, APIConnectionError)
     assert outcome.error.retryable
     assert outcome.ended == pytest.approx(ENGLISH.words[2].start, abs=0.2)
@@ -246,9 +246,9 @@ async def test_an_in_band_error_of_the_server_is_raised_by_cartesias_plugin(
 
 @pytest.mark.parametrize("code", [500, None])
 async def test_an_in_band_error_is_never_raised_by_deepgrams_plugin(code: int | None) -> None:
-    """It is logged, and the silence after it is not noticed."""
+    """Deepgram's plugin logs the error, and does not notice the silence after it."""
     fault = InBandError(code, at_word=IN_SECOND)
-    outcome, server = await outcome_of(FakeDeepgram, [fault], patience=PATIENCE)
+    outcome, server = await run_stream(FakeDeepgram, [fault], patience=PATIENCE)
     assert outcome.hung
     assert outcome.words() == texts(FIRST_SENTENCE)
     last = server.connections[0].sent[-1].message
@@ -257,8 +257,8 @@ async def test_an_in_band_error_is_never_raised_by_deepgrams_plugin(code: int | 
 
 
 async def test_a_code_that_is_a_string_kills_cartesias_stream() -> None:
-    """The plugin compares it with a number."""
-    outcome, _ = await outcome_of(FakeCartesia, [InBandError("500", at_word=2)], patience=PATIENCE)
+    """Cartesia's plugin compares the code with a number, which raises."""
+    outcome, _ = await run_stream(FakeCartesia, [InBandError("500", at_word=2)], patience=PATIENCE)
     assert isinstance(outcome.error, TypeError)
 
 
@@ -267,9 +267,9 @@ async def test_a_code_that_is_a_string_kills_cartesias_stream() -> None:
 async def test_an_in_band_error_before_a_close(
     provider: Provider, code: int, close_code: int
 ) -> None:
-    """With `close` the error is sent, then the connection is closed."""
+    """With `close`, the error is sent and then the connection closed."""
     fault = InBandError(code, at_word=2, then="close")
-    outcome, server = await outcome_of(provider, [fault], patience=PATIENCE)
+    outcome, server = await run_stream(provider, [fault], patience=PATIENCE)
     assert server.connections[0].ended == f"closed with {close_code}"
     if provider is FakeDeepgram:
         assert outcome.status().status_code == close_code
@@ -279,7 +279,7 @@ async def test_an_in_band_error_before_a_close(
 
 @both
 async def test_an_in_band_error_at_once(provider: Provider) -> None:
-    """Without a trigger it is the first thing that is said, and the last."""
+    """Without a trigger, the error is the first message, and the last."""
     faults = [InBandError(400, message="no such model")]
     async with provider(faults=faults) as server, connected(server) as socket:
         message = await socket.receive_json(timeout=1)
@@ -292,7 +292,7 @@ async def test_an_in_band_error_at_once(provider: Provider) -> None:
 
 @pytest.mark.parametrize("shape", ["code", "status_code"])
 async def test_the_shapes_of_cartesias_errors(shape: Any) -> None:
-    """The shape is the server's setting, unless the fault says another."""
+    """The shape is the server's option, unless the fault has one."""
     faults = [InBandError(402, connections={0}), InBandError(402, shape="code", connections={1})]
     messages = []
     async with FakeCartesia(faults=faults, error_shape=shape) as server:
@@ -308,9 +308,9 @@ async def test_the_shapes_of_cartesias_errors(shape: Any) -> None:
 
 @both
 async def test_an_in_band_errors_silence_ends(provider: Provider) -> None:
-    """After `until` it recognises again, as after a stall."""
+    """After `until` the server recognizes again, as after a stall."""
     fault = InBandError(400, at_word=2, until=BETWEEN)
-    outcome, _ = await outcome_of(provider, [fault], patience=PATIENCE)
+    outcome, _ = await run_stream(provider, [fault], patience=PATIENCE)
     assert outcome.words() == texts(SECOND_SENTENCE)
 
 
@@ -320,8 +320,8 @@ async def test_an_in_band_errors_silence_ends(provider: Provider) -> None:
 @both
 @pytest.mark.parametrize("what", ["unparsable", "binary", "unknown_type"])
 async def test_garbage_that_is_only_logged(provider: Provider, what: Any) -> None:
-    """The stream goes on to a clean end, without any word."""
-    outcome, server = await outcome_of(provider, [Garbage(what)])
+    """The stream goes on to its end, without any word."""
+    outcome, server = await run_stream(provider, [Garbage(what)])
     assert outcome.error is None
     assert outcome.finals() == []
     assert any(sent.garbage for sent in server.connections[0].sent)
@@ -335,8 +335,8 @@ async def test_garbage_that_is_only_logged(provider: Provider, what: Any) -> Non
 async def test_garbage_that_kills_a_stream(
     provider: Provider, what: Any, error: type[Exception]
 ) -> None:
-    """Cartesia's plugin dies of it with an error that is no APIError; Deepgram's logs it."""
-    outcome, _ = await outcome_of(provider, [Garbage(what)])
+    """Cartesia's plugin raises an error that is no APIError; Deepgram's plugin logs it."""
+    outcome, _ = await run_stream(provider, [Garbage(what)])
     assert outcome.finals() == []
     if provider is FakeCartesia:
         assert type(outcome.error) is error
@@ -346,10 +346,10 @@ async def test_garbage_that_kills_a_stream(
 
 @both
 async def test_garbage_has_a_beginning_and_an_end(provider: Provider) -> None:
-    """Transcripts outside its period are sound."""
+    """Transcripts outside the fault's period are unchanged."""
     until = ENGLISH.words[ENGLISH.sentences[3][0]].start
     fault = Garbage("unparsable", at_word=SECOND_SENTENCE[0], until=until)
-    outcome, _ = await outcome_of(provider, [fault], ENGLISH.excerpt(0, 3))
+    outcome, _ = await run_stream(provider, [fault], ENGLISH.excerpt(0, 3))
     assert outcome.words() == texts([*FIRST_SENTENCE, *ENGLISH.sentences[3]])
 
 
@@ -358,8 +358,8 @@ async def test_garbage_has_a_beginning_and_an_end(provider: Provider) -> None:
 
 @both
 async def test_empty_finals(provider: Provider) -> None:
-    """Cartesia's plugin passes them on, Deepgram's drops them, and neither has any word."""
-    outcome, server = await outcome_of(provider, [EmptyFinals()])
+    """Cartesia's plugin emits the empty finals, Deepgram's drops them; neither emits a word."""
+    outcome, server = await run_stream(provider, [EmptyFinals()])
     assert outcome.error is None
     kinds = [event.type for _, event in outcome.events]
     if provider is FakeCartesia:
@@ -367,7 +367,7 @@ async def test_empty_finals(provider: Provider) -> None:
         assert outcome.balance() == [START, END] * len(outcome.finals()) != []
     else:
         assert FINAL not in kinds
-        healthy, _ = await outcome_of(provider, [])
+        healthy, _ = await run_stream(provider, [])
         assert outcome.balance() == healthy.balance() != []
     assert INTERIM not in kinds
     assert all(m.get("is_final", True) for _, m, _ in server.connections[0].sent)
@@ -378,11 +378,11 @@ async def test_empty_finals(provider: Provider) -> None:
 
 @both
 async def test_a_lost_final(provider: Provider) -> None:
-    """One final is missing, and nothing tells so."""
+    """One final is missing, and there is no error."""
     fault = LostFinal(at_word=SECOND_SENTENCE[0])
     speech = ENGLISH.excerpt(0, 3)
-    healthy, _ = await outcome_of(provider, [], speech)
-    outcome, server = await outcome_of(provider, [fault], speech)
+    healthy, _ = await run_stream(provider, [], speech)
+    outcome, server = await run_stream(provider, [fault], speech)
     assert outcome.error is None
     lost = {f.text for f in healthy.finals()} - {f.text for f in outcome.finals()}
     assert len(lost) == 1
@@ -396,8 +396,8 @@ async def test_a_lost_final(provider: Provider) -> None:
 
 @both
 async def test_an_ignored_close_hangs_forever(provider: Provider) -> None:
-    """All words come, then nothing, and the plugin waits."""
-    outcome, server = await outcome_of(provider, [IgnoreClose()], patience=PATIENCE)
+    """All words come, and then the plugin waits forever."""
+    outcome, server = await run_stream(provider, [IgnoreClose()], patience=PATIENCE)
     assert outcome.hung
     assert outcome.words() == texts([*FIRST_SENTENCE, *SECOND_SENTENCE])
     assert not {sent.message["type"] for sent in server.connections[0].sent} & {"done", "Metadata"}
@@ -405,7 +405,7 @@ async def test_an_ignored_close_hangs_forever(provider: Provider) -> None:
 
 @both
 async def test_an_ignored_close_gets_its_last_transcript(provider: Provider) -> None:
-    """What was pending is said; with a trigger that has not come the close is answered."""
+    """Pending words are transcribed; before the fault's trigger, the close is answered."""
     end = ENGLISH.words[2].end
     pcm = ENGLISH.samples[: round(end * 16_000)].tobytes()
     faults = [IgnoreClose(at_audio=1, connections={0}), IgnoreClose(at_audio=9, connections={1})]
@@ -420,7 +420,7 @@ async def test_an_ignored_close_gets_its_last_transcript(provider: Provider) -> 
 
 
 async def received_in(socket: Socket, seconds: float) -> list[str]:
-    """The texts that come within some time, and whether the connection was closed."""
+    """The texts that come within some seconds, and whether the connection was closed."""
     received: list[str] = []
     try:
         async with asyncio.timeout(seconds):

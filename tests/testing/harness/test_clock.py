@@ -215,7 +215,7 @@ def test_run_virtual_raises_what_the_coroutine_raises() -> None:
         run_virtual(main())
 
 
-def test_the_clock_starts_where_it_is_told() -> None:
+def test_the_clock_starts_at_the_given_time() -> None:
     """A new loop shows its start time, and says so in its repr."""
     loop = VirtualTimeLoop(start=42)
     try:

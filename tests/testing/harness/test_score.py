@@ -1,4 +1,4 @@
-"""A score counts exactly what differs between the spoken and the transcribed."""
+"""A score counts exactly the differences between spoken and transcribed words."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def untimed(text: str, at: float = 100.0) -> Final:
 
 
 def test_all_words_as_spoken_is_ok() -> None:
-    """Each word once, in order, with its times: nothing to report but the delay."""
+    """If each word comes once, in order, with its times, the score only has the delay."""
     finals = [final(ENGLISH.words[s.start : s.stop]) for s in ENGLISH.sentences]
     result = score(ENGLISH.words, finals)
     assert result.ok
@@ -47,8 +47,8 @@ def test_all_words_as_spoken_is_ok() -> None:
     assert result.late_max_s == pytest.approx(finals[0].at - first.end)
 
 
-def test_nothing_said_loses_everything() -> None:
-    """Without finals all words are lost, and there are no times to judge."""
+def test_no_finals_lose_everything() -> None:
+    """Without finals all words are lost, and no times are known."""
     result = score(words("one two"), [])
     assert result.lost_words == ("one", "two")
     assert result.ts_err_max_s is None
@@ -63,21 +63,21 @@ def test_case_and_punctuation_do_not_matter() -> None:
 
 
 def test_a_lost_word_is_named() -> None:
-    """A word no final has is lost, by its written name."""
+    """A word that is in no final is lost, and named as it is written."""
     result = score(words("a party of Four."), [untimed("a party of")])
     assert result.lost_words == ("Four.",)
     assert (result.twice, result.fragments, result.in_order) == (0, 0, True)
 
 
-def test_a_word_said_again_is_twice() -> None:
-    """A replay that repeats words shows."""
+def test_a_repeated_word_is_twice() -> None:
+    """A repeated word is counted as twice."""
     result = score(words("one two three"), [untimed("one two"), untimed("two three")])
     assert result.twice_words == ("two",)
     assert (result.lost, result.fragments, result.in_order) == (0, 0, True)
 
 
 def test_a_word_never_spoken_is_a_fragment() -> None:
-    """A clipped word is lost, and what came instead was never spoken."""
+    """A clipped word is lost, and the text in its place is a fragment."""
     result = score(words("my reservation please"), [untimed("my vation please")])
     assert result.lost_words == ("reservation",)
     assert result.fragment_words == ("vation",)
@@ -86,14 +86,14 @@ def test_a_word_never_spoken_is_a_fragment() -> None:
 
 @pytest.mark.parametrize("said", range(6))
 def test_spoken_repetitions_are_counted(said: int) -> None:
-    """Of "no no no", each one too few is lost and each one too many is twice."""
+    """Of "no no no", each missing one is lost, and each additional one is twice."""
     result = score(words("well no no no thanks"), [untimed(f"well {'no ' * said}thanks")])
     assert (result.lost, result.twice) == (max(3 - said, 0), max(said - 3, 0))
     assert result.in_order
 
 
 def test_the_lost_one_of_two_equal_words_is_found_by_time() -> None:
-    """Where the words alone do not tell which was lost, the times do."""
+    """If the words alone do not show which one was lost, the times do."""
     spoken = words("is it or is")
     result = score(spoken, [final(spoken[1:])])
     assert result.lost_words == ("is",)
@@ -101,7 +101,7 @@ def test_the_lost_one_of_two_equal_words_is_found_by_time() -> None:
 
 
 def test_swapped_finals_are_out_of_order() -> None:
-    """Words that came in another order are neither lost nor twice."""
+    """Words in another order are neither lost nor twice."""
     spoken = words("one two three four")
     result = score(spoken, [final(spoken[2:]), final(spoken[:2])])
     assert not result.in_order
@@ -128,7 +128,7 @@ def test_wrong_times_are_measured_at_both_ends() -> None:
 
 
 def test_words_that_do_not_fit_the_text_give_no_times() -> None:
-    """Times are only believed if their words are those of the text."""
+    """Times are only used if their words add up to the text."""
     odd = Final("one two", (SpokenWord("one", 9.0, 9.5),), 3.0)
     result = score(words("one two"), [odd])
     assert result.ok
@@ -151,14 +151,14 @@ class TestWithoutSpaces:
         assert score(MANDARIN.words, [untimed(spaced)]).ok
 
     def test_lost_twice_and_fragments(self) -> None:
-        """Its words are lost, repeated and clipped like others."""
+        """Words without spaces are counted as lost, repeated and clipped like others."""
         result = score(MANDARIN.words[:4], [untimed("你好我我咦预订")])
         assert result.lost_words == ("想",)
         assert result.twice_words == ("我",)
         assert result.fragment_words == ("咦",)
 
     def test_the_rest_is_right_whatever_is_lost(self) -> None:
-        """Of a call that goes from English to Mandarin, any words in a row may be missing."""
+        """In a call that changes from English to Mandarin, any run of words may be missing."""
         spoken = join(ENGLISH.excerpt(7, 7), MANDARIN).words
         for first in range(len(spoken)):
             for last in range(first, len(spoken)):
@@ -188,7 +188,7 @@ class TestWithoutSpaces:
         assert result.twice == 0
 
     def test_times_may_be_of_single_characters(self) -> None:
-        """A provider that times characters times the words of them."""
+        """If a provider has times of characters, its words get these."""
         spoken = [SpokenWord("预订", 0.0, 1.0)]
         timed = (SpokenWord("预", 0.0, 0.5), SpokenWord("订", 0.5, 1.0))
         assert score(spoken, [Final("预订", timed, 2.0)]).ts_err_max_s == 0
@@ -215,8 +215,8 @@ class TestFromEvent:
         assert Final.from_event(stt.SpeechEvent(kind), at=2.0) == Final("", (), 2.0)
 
 
-def test_str_tells_what_is_wrong() -> None:
-    """A failed assertion shows which words."""
+def test_str_names_the_words() -> None:
+    """The text of a failed assertion names the words."""
     result = score(words("one two three"), [untimed("one one tow three")])
     assert str(result) == "3 words, 1 lost (two), 1 twice (one), 1 fragment (tow), in order"
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
+from resilient_stt import testing
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
 from resilient_stt.testing.simulate import campaign
 from resilient_stt.testing.simulate.schedule import (
+    Effect,
     FaultSpec,
     Piece,
     ProviderScript,
@@ -19,14 +23,14 @@ from resilient_stt.testing.simulate.schedule import (
 from resilient_stt.testing.simulate.simulator import shrunk, simulate
 
 CORPUS = sorted(Path(__file__).parents[2].glob("schedules/*.json"))
-"""Every call that ever broke a promise, as simple as it could be made."""
+"""Every call that has ever broken a promise, simplified as far as possible."""
 
 HELLO = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(ProviderScript(),))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
-def test_what_once_failed(path: Path) -> None:
-    """No call that ever broke a promise breaks one again."""
+def test_calls_that_once_failed(path: Path) -> None:
+    """No call that has ever broken a promise breaks one again."""
     schedule = Schedule.from_json(path.read_text())
     assert simulate(schedule).violations == []
 
@@ -34,7 +38,7 @@ def test_what_once_failed(path: Path) -> None:
 @pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(40))
 def test_drawn_calls(seed: int) -> None:
-    """A drawn call keeps the promises, comes through JSON, and happens the same way twice."""
+    """A drawn call keeps the promises, survives JSON, and has the same log twice."""
     schedule = draw(seed)
     assert promised(schedule)
     assert Schedule.from_json(schedule.to_json()) == schedule
@@ -45,7 +49,7 @@ def test_drawn_calls(seed: int) -> None:
 
 @pytest.mark.sweep
 def test_many_kinds_of_calls_are_drawn() -> None:
-    """Every mishap, at every point, and every property that a provider can have."""
+    """Draws contain every fault at every point, and every property of a provider."""
     drawn = [draw(seed) for seed in range(2000)]
     scripts = [s for d in drawn for s in d.scripts]
     faults = {(m.at, m.effect) for s in scripts for m in s.faults if m}
@@ -66,24 +70,30 @@ def test_many_kinds_of_calls_are_drawn() -> None:
     assert any(len(set(d.words)) < len(d.words) for d in drawn)
 
 
+def test_effects_are_named_after_the_faults_of_the_kit() -> None:
+    """The same fault has one name; only a slow `aclose()` is nothing that a server could do."""
+    faults = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in testing.__all__}
+    assert {*get_args(Effect)} - faults == {"slow_close"}
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pieces": 3, "scripts": []}'])
-def test_what_is_no_schedule(text: str) -> None:
-    """Another file is refused with a reason."""
-    with pytest.raises(ValueError, match="no schedule"):
+def test_text_that_is_not_a_schedule(text: str) -> None:
+    """Text that is not a schedule raises an error with a reason."""
+    with pytest.raises(ValueError, match="not a schedule"):
         Schedule.from_json(text)
 
 
-def test_a_call_that_is_too_much_is_told() -> None:
-    """Where nobody hears, the check says which words are missing."""
+def test_missing_words_are_reported() -> None:
+    """If no provider hears, the missing words are reported."""
     deaf = ProviderScript(faults=(FaultSpec("audio", "half_open"),) * 9)
     schedule = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(deaf, deaf))
     assert not promised(schedule)
-    assert simulate(schedule).violations == ["told [] of ['hello']"]
+    assert simulate(schedule).violations == ["emitted [] instead of ['hello']"]
 
 
 @pytest.mark.sweep
 def test_smaller_schedules() -> None:
-    """Each step is one that the promises hold for, and another than before."""
+    """The promises hold for each simpler schedule, and each differs from the one before."""
     for seed in range(200):
         schedule = draw(seed)
         steps = list(smaller(schedule))
@@ -104,15 +114,15 @@ def run(*args: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_all_is_well() -> None:
-    """A run without a broken promise says how many calls it was."""
+def test_a_run_without_broken_promises() -> None:
+    """A run without a broken promise prints how many calls it simulated."""
     status, said = run("--schedules", "3", "--seed", "7", "--jobs", "1")
     assert status == 0
     assert "3 calls (seeds 7 to 9), 0 broken promises" in said
 
 
 def test_a_broken_promise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The first broken call is told with its seed, made simple, and can be replayed."""
+    """The first broken call is printed with its seed, simplified, and can be replayed."""
     monkeypatch.setattr(SpeechBalancer, "end", lambda _: [])
     path = tmp_path / "broken.json"
     status, said = run("--schedules", "300", "--jobs", "1", "--save", str(path))
@@ -123,14 +133,14 @@ def test_a_broken_promise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert len(simple.pieces) <= 2
     status, said = run("--log", "--replay", str(path))
     assert status == 1
-    assert "do not take turns" in said
+    assert "do not alternate" in said
     assert "start_of_speech" in said
     monkeypatch.undo()
     assert run("--replay", str(path)) == (0, "every promise holds\n")
 
 
-def test_nothing_to_replay(tmp_path: Path) -> None:
-    """A missing file, and one that is no schedule, are a line and status 2."""
+def test_a_file_that_cannot_be_replayed(tmp_path: Path) -> None:
+    """A missing file, and one that is not a schedule, give one line and status 2."""
     missing = tmp_path / "missing.json"
     status, said = run("--replay", str(missing))
     assert status == 2
@@ -138,10 +148,10 @@ def test_nothing_to_replay(tmp_path: Path) -> None:
     missing.write_text("{}")
     status, said = run("--replay", str(missing))
     assert status == 2
-    assert "no schedule" in said
+    assert "not a schedule" in said
 
 
-def test_shrinking_has_an_end() -> None:
-    """A call that cannot be made simpler, or not in so many tries, is told as it is."""
+def test_shrinking_ends() -> None:
+    """A call that cannot be simplified within the allowed tries is returned as it is."""
     outcome = simulate(HELLO)
     assert shrunk(outcome, tries=0) is outcome

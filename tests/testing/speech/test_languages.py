@@ -1,4 +1,5 @@
-"""Each connection knows its language: the real plugins over the fakes, in three languages."""
+"""Each connection knows its language: the real plugins with the fake servers, in three
+languages."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ def languages(result: Played) -> list[str]:
 
 
 def assert_wrong(result: Played, *, timed: bool = True) -> None:
-    """Not one word is right; there are as many, at the times of those that were spoken."""
+    """No word is right, but there are as many, at the times of those spoken."""
     assert result.error is None
     assert (result.score.lost, result.score.twice) == (result.score.words, 0)
     assert result.score.fragments >= result.score.words
@@ -101,7 +102,7 @@ class TestOneLanguage:
     async def test_another_one_gives_wrong_words(
         self, provider: type[FakeCartesia | FakeDeepgram], speech: ReferenceSpeech, language: str
     ) -> None:
-        """Something is heard where something was said, but never what."""
+        """Each spoken word gives a word, but never the right one."""
         assert_wrong(await played(provider(), speech, language=language))
 
     @pytest.mark.parametrize("provider", [FakeCartesia, FakeDeepgram])
@@ -114,25 +115,25 @@ class TestOneLanguage:
 @virtual
 class TestMulti:
     @pytest.mark.parametrize("model", ["nova-3", "nova-2-general"])
-    async def test_spanish_is_heard_and_reported(self, model: str) -> None:
-        """Both models know it; each final says that it was Spanish."""
+    async def test_spanish_is_recognized_and_reported(self, model: str) -> None:
+        """Both models know Spanish, and each final has that language."""
         result = await played(FakeDeepgram(), SPANISH, language="multi", model=model)
         assert result.score.ok, str(result.score)
         assert set(languages(result)) == {"es"}
 
     async def test_mandarin_is_not_in_it(self) -> None:
-        """Deepgram's multi has no Chinese: it is taken for a language that it has."""
+        """Deepgram's multi has no Chinese, and recognizes it as wrong words of another language."""
         result = await played(FakeDeepgram(), MANDARIN, language="multi")
         assert_wrong(result)
         assert set(languages(result)) == {"en"}
 
     async def test_other_models_have_none(self) -> None:
-        """A model without it refuses the connection."""
+        """A model without `multi` refuses the connection."""
         result = await played(FakeDeepgram(), SPANISH, language="multi", model="base")
         assert "400" in str(result.error)
 
     async def test_the_language_of_most_words_comes_first(self) -> None:
-        """What was said in two languages names both."""
+        """A final with words in two languages names both."""
         speech = join(ENGLISH.excerpt(7, 7), SPANISH.excerpt(2, 2))  # 5 and 7 words
         server = FakeDeepgram()
         text, _ = await recognized(server, speech, language="multi")
@@ -143,7 +144,7 @@ class TestMulti:
         assert [word["language"] for word in alternative["words"]] == ["en"] * 5 + ["es"] * 7
 
     async def test_an_empty_list_of_languages_loses_the_transcript(self) -> None:
-        """`Garbage("no_languages")`: the plugin stumbles over it and goes on."""
+        """With `Garbage("no_languages")`, the plugin loses the transcript and goes on."""
         faulty = FakeDeepgram(faults=[Garbage("no_languages", until=6.0)])
         result = await played(faulty, SPANISH, language="multi")
         assert result.error is None
@@ -157,14 +158,14 @@ class TestMixed:
     speech = join(ENGLISH.excerpt(0, 1), SPANISH.excerpt(0, 1), ENGLISH.excerpt(7, 7))
 
     async def test_multi_follows_the_speaker(self) -> None:
-        """The words of both languages; the language of the finals changes with the speaker's."""
+        """All words of both languages come, and the language of the finals follows the speaker."""
         result = await played(FakeDeepgram(), self.speech, language="multi")
         assert result.score.ok, str(result.score)
         changes = [language for language, _ in groupby(languages(result))]
         assert changes == ["en", "es", "en"]
 
     async def test_one_language_hears_its_part(self) -> None:
-        """Each part is heard by its own language: the others are wrong."""
+        """Each language's connection gets its own part right, and the others wrong."""
         result = await played(FakeDeepgram(), self.speech, language="es")
         assert result.score.lost == 23 + 5
         result = await played(FakeCartesia(), self.speech, language="en")
@@ -172,7 +173,7 @@ class TestMixed:
 
     @pytest.mark.parametrize("corpus", [None, "joined"])
     async def test_english_that_becomes_mandarin(self, corpus: str | None) -> None:
-        """Without spaces in its second half, and as one recording or as two."""
+        """A call whose second half is written without spaces, as one recording or as two."""
         speech = join(ENGLISH.excerpt(7, 7), MANDARIN.excerpt(0, 1))
         servers = [FakeDeepgram(corpus=[speech] if corpus else None) for _ in range(2)]
         result = await played(servers[0], speech, language="zh")
@@ -185,12 +186,13 @@ class TestMixed:
 @virtual
 class TestInk2:
     async def test_knows_english_alone(self) -> None:
-        """What the plugin warns of happens; the language of the plugin is not on the wire."""
+        """The server knows only English, whatever the plugin's language, which is not sent."""
         result = await played(FakeCartesia(), SPANISH, model="ink-2", language="es")
         assert_wrong(result, timed=False)
 
-    async def test_knows_what_the_setting_says(self) -> None:
-        """The languages of Cartesia's newest page, without being told which is spoken."""
+    async def test_knows_the_languages_of_the_option(self) -> None:
+        """With `turn_languages` the server knows several languages, without being told which is
+        spoken."""
         server = FakeCartesia(turn_languages=("en", "fr", "hi", "ja", "es"))
         result = await played(server, TestMixed.speech, model="ink-2")
         assert result.score.ok, str(result.score)
@@ -200,12 +202,12 @@ class TestInk2:
 class TestBatch:
     @pytest.mark.parametrize("speech", SHIPPED, ids=lambda speech: speech.name)
     async def test_detects(self, speech: ReferenceSpeech) -> None:
-        """It finds any language, and knows it."""
+        """With `detect_language` the server finds the language, and knows it."""
         found = await recognized(FakeDeepgram(), speech, detect_language=True)
         assert found == (speech.text, base(speech.language))
 
     async def test_detects_one(self) -> None:
-        """In a mixed recording that of most words; the others are wrong."""
+        """In a mixed recording it finds the language of most words, and gets the others wrong."""
         speech = join(ENGLISH.excerpt(7, 7), SPANISH.excerpt(2, 2))
         text, language = await recognized(FakeDeepgram(), speech, detect_language=True)
         assert language == "es"
@@ -213,7 +215,7 @@ class TestBatch:
         assert not SPELLED & {plain(word) for word in text.split()[:5]}
 
     async def test_a_wrong_language_gives_wrong_words(self) -> None:
-        """As over a websocket."""
+        """Another language gives wrong words, as over a websocket."""
         text, _ = await recognized(FakeDeepgram(), SPANISH, language="en")
         assert len(text.split()) == 25
         assert not SPELLED & {plain(word) for word in text.split()}
@@ -231,7 +233,7 @@ def heard(speech: ReferenceSpeech, languages: Sequence[str], step: int = 320) ->
 class TestMisheard:
     @pytest.mark.parametrize("language", [*_STRANGE, "xx"])
     def test_nothing_strange_is_in_a_recording(self, language: str) -> None:
-        """No strange word, and in Chinese none of its characters, was ever spoken."""
+        """No strange word, and in Chinese none of its characters, is in a recording."""
         words = _STRANGE.get(language, _STRANGEST).split()
         assert len(set(words)) == len(words) >= 10
         assert not SPELLED & set(words)
@@ -239,12 +241,12 @@ class TestMisheard:
         assert all(plain(word) == word for word in words)
 
     def test_is_the_same_every_time(self) -> None:
-        """A replay is misheard as the speech was; other words, differently."""
+        """A word is always misheard as the same word, and other words as other ones."""
         assert [w.text for w in heard(SPANISH, ["en"])] == [w.text for w in heard(SPANISH, ["en"])]
         assert len({w.text for w in heard(SPANISH, ["en"])}) > 8
 
     def test_is_in_the_language_of_the_listener(self) -> None:
-        """The first of those that it knows."""
+        """The wrong word is in the first language that the recognizer knows."""
         words = heard(SPANISH.excerpt(0, 0), ["zh", "en"])
         assert {w.language for w in words} == {"zh"}
         assert " " not in written(words)
@@ -252,7 +254,7 @@ class TestMisheard:
         assert all(w.whole for w in words)
 
     def test_a_part_is_misheard_in_another_way(self) -> None:
-        """Half a word of another language is wrong, too."""
+        """A part of a word is misheard as another word than the whole."""
         word = SPANISH.words[2]  # quisiera
         end = round((word.start + word.end) / 2 * 16_000)
         hearing = AudioRecognizer(languages=["en"])
@@ -262,8 +264,8 @@ class TestMisheard:
         assert not half.whole
         assert half.text in _STRANGE["en"].split()
 
-    def test_never_becomes_what_may_be_said(self) -> None:
-        """A recording of one's own may have every strange word in it."""
+    def test_never_becomes_a_word_that_may_be_spoken(self) -> None:
+        """A misheard word is never one of the words that may be spoken."""
         assert misheard("hola", "en", set(_STRANGE["en"].split())) not in _STRANGE["en"].split()
 
 

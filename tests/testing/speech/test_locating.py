@@ -31,12 +31,12 @@ def atlas() -> Atlas:
 
 
 def quieter(samples: Samples) -> Samples:
-    """Return samples of which no one is as it was."""
+    """Return samples each of which has changed."""
     return (samples * 0.7).astype(np.int16)
 
 
 def joined(runs: list[Match]) -> list[Match]:
-    """Join runs that go on from one another."""
+    """Join runs that continue each other."""
     result: list[Match] = []
     for run in runs:
         last = result[-1] if result else None
@@ -58,7 +58,7 @@ def test_an_atlas_is_built_once() -> None:
 
 
 def test_recordings_are_kept_apart() -> None:
-    """Each recording begins at its offset, and nothing goes on from one to the next."""
+    """Each recording begins at its offset, and no match continues from one to the next."""
     for offset, name in zip(atlas().offsets, ReferenceSpeech.names(), strict=True):
         samples = ReferenceSpeech.load(name).samples
         assert np.array_equal(atlas().samples[offset : offset + len(samples)], samples)
@@ -90,13 +90,13 @@ def test_find_needs_a_full_window() -> None:
 @pytest.mark.parametrize("start", [20_000, 64_321, 300_000, 520_000, 780_000])
 @pytest.mark.parametrize("gain", [1.0, 0.2])
 def test_find_similar_gives_the_place(start: int, gain: float) -> None:
-    """40 ms of speech are found by likeness, at any gain."""
+    """40 ms of speech are found by correlation, at any gain."""
     window = (atlas().samples[start : start + WINDOW] * gain).astype(np.int16)
     assert atlas().find_similar(window) == start
 
 
 def test_find_similar_refuses_what_is_only_loud() -> None:
-    """Noise is like no place."""
+    """Noise is not similar to any place."""
     noise = np.random.default_rng(5).integers(-3000, 3000, WINDOW, np.int16)
     assert atlas().find_similar(noise) is None
     assert atlas().find_similar(np.zeros(WINDOW, np.int16)) is None
@@ -126,7 +126,7 @@ def test_every_sample_is_accounted_for_once(pieces: list[tuple[int, int]], block
 
 
 def test_unknown_samples_stay_pending_until_flushed() -> None:
-    """Samples that may still turn out to be known are not given away, but never kept for ever."""
+    """Samples that may still turn out to be known stay pending, but not forever."""
     locator = Locator(atlas())
     zeros = np.zeros(320, np.int16)
     runs = [run for _ in range(100) for run in locator.feed(zeros)]
@@ -138,7 +138,7 @@ def test_unknown_samples_stay_pending_until_flushed() -> None:
 
 
 def test_changed_samples_are_followed_by_likeness() -> None:
-    """With another gain the first sample's place is found as well, and followed to the end."""
+    """With another gain, the place of the first sample is found and followed to the end."""
     locator = Locator(atlas())
     heard = quieter(atlas().samples[:60_000])
     runs = [run for i in range(0, len(heard), 320) for run in locator.feed(heard[i : i + 320])]
@@ -151,7 +151,7 @@ def test_changed_samples_are_followed_by_likeness() -> None:
 
 
 def test_a_jump_of_changed_samples_is_found_nearly_to_the_sample() -> None:
-    """Where one place ends and the next begins is what fits both best."""
+    """The boundary between two places is where both fit best."""
     first, second = (30_000, 40_000), (100_000, 110_000)
     heard = quieter(
         np.concatenate([atlas().samples[slice(*first)], atlas().samples[slice(*second)]])
@@ -166,7 +166,7 @@ def test_a_jump_of_changed_samples_is_found_nearly_to_the_sample() -> None:
 
 
 def test_exact_samples_are_followed_exactly_again() -> None:
-    """After changed samples, unchanged ones are known to the sample."""
+    """After changed samples, unchanged ones are located to the sample."""
     locator = Locator(atlas())
     heard = np.concatenate(
         [quieter(atlas().samples[30_000:40_000]), atlas().samples[90_000:95_000]]

@@ -1,4 +1,4 @@
-"""The noises make the voice detector fire, and no fake recogniser hears a word in them."""
+"""The noises make the voice detector fire, and the fake recognizers find no word in them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def minute(name: str, seed: int = 0) -> ReferenceSpeech:
 
 
 def fired(noise: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[float]:
-    """How long each segment is that the detector takes for speech, in seconds."""
+    """The length in seconds of each segment that the detector takes for speech."""
     detector = BundledDetector()
     edges = [edge for f in noise.frames(sample_rate=rate) for edge in detector.push(f)]
     edges += detector.finish()
@@ -43,7 +43,7 @@ def fired(noise: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[float]:
 
 
 def heard(speech: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[HeardWord]:
-    """Every word, and every word begun, on a connection of this rate."""
+    """Every word, and every word begun, that a connection of this rate recognizes."""
     hearing = AudioRecognizer(sample_rate=rate)
     words: list[HeardWord] = []
     for frame in speech.frames(sample_rate=rate):
@@ -55,7 +55,7 @@ def heard(speech: ReferenceSpeech, rate: int = SAMPLE_RATE) -> list[HeardWord]:
 @all_noises
 class TestNoises:
     def test_last_as_long_as_asked_for(self, name: str) -> None:
-        """The length is exact, also of very short ones; there are no words."""
+        """The length is exact, even if it is very short; there are no words."""
         for seconds in (0, 0.01, 0.7, 60):
             noise = minute(name) if seconds == 60 else MAKERS[name](seconds)
             assert len(noise.samples) == round(seconds * SAMPLE_RATE)
@@ -65,7 +65,7 @@ class TestNoises:
         assert repr(minute(name)) == f"<ReferenceSpeech {name} zxx 60.00 s, no words>"
 
     def test_are_the_same_for_the_same_seed(self, name: str) -> None:
-        """A seed decides about every sample; another one gives another noise."""
+        """The same seed gives the same samples, another one other samples."""
         make = MAKERS[name]
         assert np.array_equal(make(5, seed=3).samples, make(5, seed=3).samples)
         assert np.array_equal(make(5).samples, make(5, seed=0).samples)
@@ -73,17 +73,18 @@ class TestNoises:
 
     @pytest.mark.parametrize("seconds", [-0.1, float("inf"), float("nan")])
     def test_refuse_lengths_that_are_none(self, name: str, seconds: float) -> None:
-        """A length is a number of seconds from 0 on."""
+        """A length must be a number of seconds from 0 on."""
         with pytest.raises(ValueError, match=f"cannot make {seconds} s of noise"):
             MAKERS[name](seconds)
 
     @all_rates
     def test_have_no_word(self, name: str, rate: int) -> None:
-        """Nothing is heard in them at any rate, not even a part of a word that goes no further."""
+        """No word is recognized in them at any rate, not even the start of one."""
         assert heard(MAKERS[name](20), rate) == []
 
     def test_have_no_word_whatever_the_seed(self, name: str) -> None:
-        """Other seeds are no more like a recording; 1 to 3 are those of the recordings' dither."""
+        """No seed makes them similar to a recording; 1 to 3 are the seeds of the recordings'
+        dither."""
         for seed in (1, 2, 3):
             assert heard(MAKERS[name](6, seed=seed)) == []
 
@@ -91,11 +92,11 @@ class TestNoises:
 @all_rates
 class TestDetector:
     def test_never_fires_on_silence(self, rate: int) -> None:
-        """The dither is no voice."""
+        """The detector does not take the dither for voice."""
         assert fired(minute("silence"), rate) == []
 
     def test_fires_on_coughs(self, rate: int) -> None:
-        """A bout every few seconds is a segment (measured: 17 to 19, 18 to 23 s in all)."""
+        """Each run of coughs is a segment (measured: 17 to 19 segments, 18 to 23 s in all)."""
         assert sum(length >= 0.25 for length in fired(minute("coughs"), rate)) >= 12
 
     def test_fires_on_music(self, rate: int) -> None:
@@ -103,17 +104,17 @@ class TestDetector:
         assert sum(length >= 0.5 for length in fired(minute("music"), rate)) >= 6
 
     def test_fires_on_reversed_speech(self, rate: int) -> None:
-        """Backwards, speech is speech (measured: 51 s in 14 to 16 segments)."""
+        """Reversed speech counts as speech (measured: 51 s in 14 to 16 segments)."""
         assert sum(fired(minute("reversed_speech"), rate)) > 40
 
     def test_fires_on_babble_all_the_time(self, rate: int) -> None:
-        """Of several voices one always speaks (measured: one segment of 60 s)."""
+        """One of several voices always speaks (measured: one segment of 60 s)."""
         assert sum(fired(minute("babble"), rate)) > 50
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_other_seeds_make_the_detector_fire_as_much(seed: int) -> None:
-    """What is true of the default seed is no accident."""
+    """Other seeds give about the same results as the default one."""
     assert sum(length >= 0.25 for length in fired(minute("coughs", seed))) >= 12
     assert sum(length >= 0.5 for length in fired(minute("music", seed))) >= 6
 
@@ -121,8 +122,8 @@ def test_other_seeds_make_the_detector_fire_as_much(seed: int) -> None:
 class TestJoin:
     @pytest.mark.parametrize("noise", MAKERS)
     @all_rates
-    def test_words_are_heard_at_their_new_times(self, noise: str, rate: int) -> None:
-        """Around a noise every word is heard as before, and the noise is no word."""
+    def test_words_are_recognized_at_their_new_times(self, noise: str, rate: int) -> None:
+        """Around a noise every word is recognized as before, and the noise gives none."""
         whole = join(ENGLISH.excerpt(0, 0), MAKERS[noise](5), ENGLISH.excerpt(1, 1))
         words = heard(whole, rate)
         assert [word.text for word in words] == [word.text for word in whole.words]
@@ -133,7 +134,7 @@ class TestJoin:
             assert word.end == pytest.approx(spoken.end, abs=late)
 
     def test_keeps_every_sample(self) -> None:
-        """The parts are there one after the other, unchanged, and read-only as all recordings."""
+        """The joined recording has all samples of its parts, in order, and is read-only."""
         parts = [silence(0.3), ENGLISH.excerpt(0, 1), coughs(2), ENGLISH.excerpt(2, 2), music(1)]
         whole = join(*parts)
         assert np.array_equal(whole.samples, np.concatenate([part.samples for part in parts]))
@@ -150,7 +151,7 @@ class TestJoin:
         assert whole.text == f"{first.text} {second.text}"
 
     def test_is_cut_as_any_recording(self) -> None:
-        """A sentence of a joined recording has its own words and audio, and part of the noise."""
+        """A sentence of a joined recording has its own words and audio, and a part of the noise."""
         whole = join(ENGLISH.excerpt(0, 0), coughs(2), ENGLISH.excerpt(4, 4))
         cut = whole.excerpt(1, 1)
         assert cut.text == ENGLISH.excerpt(4, 4).text
@@ -160,29 +161,29 @@ class TestJoin:
         ]
 
     def test_sentences_that_go_on_keep_name_and_indices(self) -> None:
-        """A recording with noise in a pause is that recording, a little longer."""
+        """A recording with noise in a pause keeps its name and indices."""
         whole = join(ENGLISH.excerpt(1, 2), coughs(1), ENGLISH.excerpt(3, 3))
         assert (whole.name, whole.first_word, len(whole.words)) == ("english", 13, 25)
         assert join(ENGLISH).name == "english"
 
     @pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 2), (3, 2)])
     def test_other_sentences_are_a_recording_of_their_own(self, first: int, second: int) -> None:
-        """Where the indices cannot be those of the recording, neither is the name."""
+        """If the indices cannot be those of the recording, the name is another one, too."""
         whole = join(ENGLISH.excerpt(first, first), coughs(1), ENGLISH.excerpt(second, second))
         assert (whole.name, whole.language, whole.first_word) == ("english+english", "en-US", 0)
 
     def test_noises_alone_have_no_words(self) -> None:
-        """Nothing need be said in what is joined."""
+        """Recordings without words can be joined."""
         whole = join(coughs(1), silence(2))
         assert repr(whole) == "<ReferenceSpeech coughs+silence zxx 3.00 s, no words>"
 
-    def test_refuses_nothing(self) -> None:
-        """No recording has no language."""
+    def test_refuses_to_join_nothing(self) -> None:
+        """Joining nothing raises an error: it would have no language."""
         with pytest.raises(ValueError, match="nothing to join"):
             join()
 
     def test_languages_may_change(self) -> None:
-        """Every word keeps its language, and is written in its way; noise has none."""
+        """Every word keeps its language; noise has none."""
         spanish, mandarin = ReferenceSpeech.load("spanish"), ReferenceSpeech.load("mandarin")
         assert join(coughs(1), spanish).language == spanish.language
         whole = join(
@@ -198,7 +199,7 @@ class TestJoin:
         assert [whole.excerpt(0, last).language for last in range(2)] == ["en-US", "mul"]
 
     def test_refuses_samples_that_are_no_recording(self) -> None:
-        """What is not 16-bit mono would be noise or an error much later."""
+        """Samples that are not 16-bit mono raise an error."""
         stereo = np.repeat(ENGLISH.samples[:, None], 2, axis=1)
         floats = ENGLISH.samples.astype(np.float64)
         for samples in (stereo, floats):
@@ -207,7 +208,8 @@ class TestJoin:
                 join(ENGLISH, wrong)
 
     def test_refuses_another_sample_rate(self) -> None:
-        """A recording says nothing about its rate; at a lower one its words do not fit in."""
+        """Words beyond the end of the samples raise an error: the sample rate must be another
+        one."""
         slower = replace(ENGLISH, samples=ENGLISH.samples[::2])
         with pytest.raises(ValueError, match="beyond its end: not 16000 Hz"):
             join(coughs(1), slower)
@@ -216,7 +218,8 @@ class TestJoin:
 @pytest.mark.stt_virtual_time
 @pytest.mark.parametrize(("noise", "rate"), [("coughs", 16_000), ("babble", 48_000)])
 async def test_a_scenario_is_played_and_scored(noise: str, rate: int) -> None:
-    """One sentence, a minute of noise, another one: the fake provider says the words, no other."""
+    """Of a sentence, a minute of noise and another sentence, the server transcribes the words
+    only."""
     sentences = [ENGLISH.excerpt(2, 2), ENGLISH.excerpt(5, 5)]
     speech = join(sentences[0], minute(noise), sentences[1]).padded(1.0)
     async with FakeCartesia() as cartesia, aiohttp.ClientSession() as http:

@@ -48,7 +48,7 @@ class TestRecordings:
         assert [i for s in speech.sentences for i in s] == list(range(len(speech.words)))
 
     def test_sound_is_where_the_words_are(self, name: str) -> None:
-        """Outside of the words there is only the dither; each word is heard, at its end too."""
+        """Outside the words there is only the dither, and each word has sound up to its end."""
         speech = ReferenceSpeech.load(name)
         mask = speech_mask(speech)
         assert int(np.abs(speech.samples[~mask]).max()) <= 40  # a resampler rings
@@ -60,14 +60,14 @@ class TestRecordings:
             assert end - loud[-1] < 0.01 * SAMPLE_RATE
 
     def test_voice_activity_agrees(self, name: str) -> None:
-        """LiveKit's own model hears speech in the words, and none in the middle of pauses."""
+        """LiveKit's voice detector hears speech in the words, and none in the middle of pauses."""
         speech = ReferenceSpeech.load(name)
         mask = speech_mask(speech)
         model = local_inference.VAD()
         starts = range(0, len(speech.samples) - 511, 512)
         said = np.array([model.predict(speech.samples[i : i + 512]) for i in starts])
         inside = np.array([mask[i : i + 512].all() for i in starts])
-        # the model needs a moment after a word's end
+        # The model needs a moment after a word's end.
         outside = np.array([not mask[max(i - 3200, 0) : i + 512].any() for i in starts])
         assert np.mean(said[inside] > 0.5) > 0.95
         assert outside.sum() > 20
@@ -103,18 +103,18 @@ def test_english_is_as_long_as_promised() -> None:
 
 
 def test_mandarin_is_written_without_spaces() -> None:
-    """The text of a language is joined the way the language writes it."""
+    """The text has spaces only where the language has them."""
     assert ReferenceSpeech.load("mandarin").text.startswith("你好，我想预订一张桌子")
 
 
 def test_unknown_names_are_refused() -> None:
-    """An unknown name is answered with the known ones."""
+    """The error for an unknown name lists the known ones."""
     with pytest.raises(ValueError, match="english, spanish, mandarin"):
         ReferenceSpeech.load("klingon")
 
 
 def test_excerpt_is_the_same_sound_at_other_times() -> None:
-    """Every word of an excerpt has the very samples it has in the recording."""
+    """Every word of an excerpt has the samples that it has in the recording."""
     whole = ReferenceSpeech.load()
     part = whole.excerpt(2, 4)
     assert part.first_word == whole.sentences[2].start
@@ -130,7 +130,7 @@ def test_excerpt_is_the_same_sound_at_other_times() -> None:
 
 
 def test_excerpts_put_together_are_the_recording() -> None:
-    """Cut in the middle of the pauses, excerpts neither overlap nor leave anything out."""
+    """Excerpts neither overlap nor leave anything out."""
     whole = ReferenceSpeech.load("spanish")
     parts = [whole.excerpt(i, i).samples for i in range(len(whole.sentences))]
     assert np.array_equal(np.concatenate(parts), whole.samples)
@@ -145,7 +145,7 @@ def test_excerpt_of_an_excerpt_counts_from_the_recording() -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 0), (2, 1), (0, 8)])
 def test_excerpts_that_are_none_are_refused(first: int, last: int) -> None:
-    """A range that is not within the sentences is an error."""
+    """A range that is not within the sentences raises an error."""
     with pytest.raises(ValueError, match="of 8"):
         ReferenceSpeech.load().excerpt(first, last)
 
@@ -183,8 +183,8 @@ def test_stereo_frames_carry_everything_twice() -> None:
     assert np.array_equal(stereo[:, 1], speech.samples)
 
 
-def test_plain_is_what_two_spellings_share() -> None:
-    """Case, punctuation and spaces do not distinguish words; letters of any script do."""
+def test_plain_ignores_case_punctuation_and_spaces() -> None:
+    """Case, punctuation and spaces do not count; letters of any script do."""
     assert plain("Hello,") == plain("hello") == "hello"
     assert plain("don’t") == plain("Don't")
     assert plain("你好，") == "你好"
