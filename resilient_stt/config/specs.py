@@ -153,8 +153,8 @@ class ProviderChecks:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
             if where in self._document.variables:  # do not repeat its value, which may be a secret
-                there = nearest("", error.available)
-                self._wrong(where, f"{shown} does not hold the name of a usable {error.key}{there}")
+                hint = nearest("", error.available)
+                self._wrong(where, f"{shown} does not hold the name of a usable {error.key}{hint}")
             else:
                 self._wrong(where, str(error))
             return None
