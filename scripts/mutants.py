@@ -365,8 +365,8 @@ MUTANTS = (
     ),
     Mutant(
         "a connection is left open",
-        "HedgeController._close_hedge",
-        Replace("_.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
+        "Hedge*",
+        Replace("self._pool.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
     ),
     Mutant(
         "providers' clocks are not told apart",
