@@ -1,8 +1,8 @@
-"""Measure what each fault costs: words lost or said twice, delay, who serves in the end.
+"""Measure what each fault costs: words lost or repeated, delay, and who serves at the end.
 
-Run `python benchmarks/faults.py` from a checkout with the package installed: two to three minutes
-on two idle cores. It prints Markdown. The real plugins talk to fake servers on loopback, on a
-virtual clock; the randomness of waits is seeded, so that two runs give the same figures.
+Run `python benchmarks/faults.py` from a checkout with the package installed; it takes two to three
+minutes on two idle cores and prints Markdown. The real plugins connect to fake servers on loopback,
+in virtual time. The random waits are seeded, so two runs give the same figures.
 """
 
 from __future__ import annotations
@@ -46,18 +46,19 @@ from resilient_stt.testing.harness.trial import (
     FaultPlan,
     Trial,
     extra_delay,
+    run_trial,
     slowest,
     violations,
 )
-from resilient_stt.testing.harness.trial import run_trial as rehearse
 
 PROCESSES = 2
-"""Runs side by side, each in a loop of its own: no run's draws depend on another's."""
+"""Each run has a loop and a seed of its own, so runs in parallel do not change each other."""
 SENTENCE = 1
-"""A fault of a stream begins in it: at its start, in the middle of it, near its end."""
-BEGINS = 4.0
-"""Seconds at which an outage begins, in the middle of a sentence."""
+"""The sentence in which faults of a stream begin: at its start, in its middle and near its end."""
+OUTAGE_BEGIN = 4.0
+"""The second at which an outage begins, in the middle of a sentence."""
 NOISE = 60.0
+"""Seconds of noise."""
 PAUSE = 1.5
 """Seconds of silence on either side of a noise."""
 
@@ -69,7 +70,12 @@ CHAINS = (WHISPER, Chain(model="ink-2"), Chain(("deepgram", "cartesia")))
 
 @dataclass(frozen=True)
 class Job:
-    """One run: the faults of a chain's first and second provider, and what is said to it."""
+    """One run.
+
+    Attributes:
+        first, second: The faults of the chain's first provider and of its second.
+        speech: What is played, as `speech_named` takes it.
+    """
 
     chain: Chain
     first: tuple[Fault, ...] = ()
@@ -79,20 +85,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came of a run. Times are seconds since the first frame.
+    """The figures of a run. Times are seconds since the first frame.
 
     Attributes:
-        lost, twice: Numbers of words.
-        other: What else was wrong, for people; empty if nothing.
+        lost, repeated: Numbers of words.
+        other: Names of other promises that were broken; empty if there are none.
         late: The delay from the end of each word to its final.
-        served: The provider that served in the end.
-        texts: When text came.
-        events: Each with its time.
-        opened: When connections were opened, to each server in the chain's order.
+        served: The provider that served at the end.
+        texts: The times at which text came.
+        events: The events, each with its time.
+        opened: The times at which connections were opened, by server in the chain's order.
     """
 
     lost: int
-    twice: int
+    repeated: int
     other: str
     late: tuple[float, ...]
     served: str
@@ -109,7 +115,7 @@ Runs = dict[Job, Figures]
 
 @functools.cache
 def speech_named(name: str) -> ReferenceSpeech:
-    """`once` or `thrice` the reference speech, or a noise between sentences."""
+    """Return the reference speech `once` or `thrice`, or a noise between sentences of it."""
     english = ReferenceSpeech.load("english")
     if name == "once":
         return english.padded(1.0)
@@ -120,53 +126,55 @@ def speech_named(name: str) -> ReferenceSpeech:
     return join(before, silence(PAUSE), noise, silence(PAUSE), after).padded(1.0)
 
 
-def noise_begins() -> float:
-    """Seconds at which the noise begins in speech that has one."""
+def noise_begin() -> float:
+    """The second at which the noise begins in a speech that has one."""
     return ReferenceSpeech.load("english").excerpt(0, 1).duration + PAUSE
 
 
-def perform(job: Job) -> Figures:
-    """Run a job on a virtual clock."""
+def run_job(job: Job) -> Figures:
+    """Run a job in virtual time."""
     logging.disable()
     random.seed(0)
-    return run_virtual(perform_async(job))
+    return run_virtual(run_job_async(job))
 
 
-async def perform_async(job: Job) -> Figures:
-    """Play the speech to a chain of fake providers with faults."""
-    corpus = [ReferenceSpeech.load("english")]  # the less they know, the faster noise is no speech
-    script = FaultPlan(job.first, job.second)
-    return figures(await rehearse(script, speech_named(job.speech), job.chain, corpus=corpus))
+async def run_job_async(job: Job) -> Figures:
+    """Play the speech of a job to its chain of fake providers."""
+    # The fewer recordings the fake providers know, the faster they tell noise from speech.
+    corpus = [ReferenceSpeech.load("english")]
+    plan = FaultPlan(job.first, job.second)
+    trial = await run_trial(plan, speech_named(job.speech), job.chain, corpus=corpus)
+    return figures_of(trial)
 
 
-def figures(done: Trial) -> Figures:
-    """What is kept of a run."""
-    found = violations(done.played, accurate=False)
-    texts = (at for at, e in done.played.events if e.alternatives and e.alternatives[0].text)
+def figures_of(trial: Trial) -> Figures:
+    """Return the figures of a run."""
+    found = violations(trial.played, accurate=False)
+    texts = (at for at, e in trial.played.events if e.alternatives and e.alternatives[0].text)
     return Figures(
         lost=found.pop("lost", 0),
-        twice=found.pop("twice", 0),
+        repeated=found.pop("twice", 0),
         other=", ".join(found),
-        late=done.played.score.late_s,
-        served=done.served,
+        late=trial.played.score.late_s,
+        served=trial.served,
         texts=tuple(texts),
-        events=tuple(done.events),
-        opened=tuple(tuple(c.opened for c in server.connections) for server in done.servers),
+        events=tuple(trial.events),
+        opened=tuple(tuple(c.opened for c in server.connections) for server in trial.servers),
     )
 
 
-# --- what is run ---
+# --- the jobs ---
 
 
 def moments(make: Callable[..., Fault]) -> list[tuple[Fault, ...]]:
-    """A fault at the start, in the middle and near the end of a sentence."""
+    """Return a fault at the start, in the middle and near the end of a sentence."""
     words = ReferenceSpeech.load("english").sentences[SENTENCE]
     places = [(words[0], 0.0), (words[len(words) // 2], 0.5), (words[-1], 0.9)]
     return [(make(at_word=word, part=part),) for word, part in places]
 
 
 def stream_faults() -> dict[str, list[tuple[Fault, ...]]]:
-    """Faults of an open connection of the first provider, by name."""
+    """Return the faults of open connections of the first provider, by name."""
     made: dict[str, Callable[..., Fault]] = {
         "stall": Stall,
         "half-open": HalfOpen,
@@ -175,58 +183,59 @@ def stream_faults() -> dict[str, list[tuple[Fault, ...]]]:
         "garbage no_text": functools.partial(Garbage, "no_text"),
         "garbage wrong_types": functools.partial(Garbage, "wrong_types"),
         "empty finals": EmptyFinals,
-        "slow by 3 s": functools.partial(Latency, 3.0),
-        "drop, reachable again": functools.partial(Drop, connections={0}),
+        "3 s slower": functools.partial(Latency, 3.0),
+        "drop once": functools.partial(Drop, connections={0}),
     }
     return {name: moments(make) for name, make in made.items()}
 
 
-def gone(until: float, kind: type[Refuse | Hang] = Refuse) -> tuple[Fault, ...]:
-    """A provider that is cut off at `BEGINS`, and cannot be reached from then on."""
-    return Drop(at_time=BEGINS), kind(at_time=BEGINS, until=until)
+def down(until: float, kind: type[Refuse | Hang] = Refuse) -> tuple[Fault, ...]:
+    """Return the faults of a provider that is down from `OUTAGE_BEGIN` on."""
+    return Drop(at_time=OUTAGE_BEGIN), kind(at_time=OUTAGE_BEGIN, until=until)
 
 
-def both_gone(chain: Chain, seconds: float, kind: type[Refuse | Hang] = Refuse) -> Job:
-    """Neither provider can be reached for some seconds."""
-    until = BEGINS + seconds
-    return Job(chain, gone(until, kind), (kind(until=until),))
+def both_down(chain: Chain, seconds: float, kind: type[Refuse | Hang] = Refuse) -> Job:
+    """Return a job in which both providers are down for some seconds."""
+    until = OUTAGE_BEGIN + seconds
+    return Job(chain, down(until, kind), (kind(until=until),))
 
 
 def fault_jobs(chain: Chain) -> dict[str, list[Job]]:
-    """The rows of the matrix."""
+    """Return the jobs of each row of the table of faults."""
     rows = {"none": [Job(chain)]}
     for name, scripts in stream_faults().items():
         rows[name] = [Job(chain, script) for script in scripts]
     rows["flapping (drops every 3 s)"] = [Job(chain, (Drop(at_audio=3.0),), speech="thrice")]
     rows["refuse"] = [Job(chain, (Refuse(),))]
     rows["hang"] = [Job(chain, (Hang(),))]
-    rows["both down for 6 s"] = [both_gone(chain, 6.0)]
-    rows["both down for 20 s"] = [both_gone(chain, 20.0)]
-    rows["down for 12 s, then back"] = [Job(chain, gone(BEGINS + 12), speech="thrice")]
+    rows["both down for 6 s"] = [both_down(chain, 6.0)]
+    rows["both down for 20 s"] = [both_down(chain, 20.0)]
+    rows["down for 12 s, then back"] = [Job(chain, down(OUTAGE_BEGIN + 12), speech="thrice")]
     return rows
 
 
 def healthy(chain: Chain, speech: str) -> list[Job]:
-    """Runs of the first provider and of the second alone, without faults of theirs."""
+    """Return healthy runs of a chain: one of its first provider and one of its second."""
     return [Job(chain, speech=speech), Job(chain, (Refuse(),), speech=speech)]
 
 
 # --- the sections ---
 
 
-def matrix(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
-    """The faults of the first provider and of both, for every chain."""
+def fault_section(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
+    """Yield the table of faults of the first provider and of both, for every chain."""
     jobs = {chain: fault_jobs(chain) for chain in CHAINS}
     faulty = [job for rows in jobs.values() for row in rows.values() for job in row]
     runs = run(faulty + [b for job in faulty for b in healthy(job.chain, job.speech)])
     yield "## Faults"
     yield ""
     yield (
-        "Words lost, words said twice, greatest delay of a word beyond the slower provider's "
-        f"healthy run, who served in the end. Of {len(speech_named('once').words)} words, or three "
-        "times as many where a fault needs long. A fault of a stream is the worst of three: from "
-        "the start, the middle and the end of a sentence on. Outages: the time from their end to "
-        "the first text, too."
+        "Words lost, words repeated, greatest delay of a word beyond a healthy run of the slower "
+        "provider, and the provider that served at the end. The speech has "
+        f"{len(speech_named('once').words)} words, or three times as many if a fault takes long. "
+        "For a fault of a stream, the worst of three runs is shown: the fault begins at the start, "
+        "in the middle or near the end of a sentence. For an outage, the time from its end to the "
+        "first text is shown, too."
     )
     yield ""
     yield from table(["Fault", *(chain.title for chain in CHAINS)])
@@ -235,12 +244,12 @@ def matrix(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
 
 
 def cell(jobs: Sequence[Job], runs: Runs) -> str:
-    """The worst of some runs."""
+    """Return the worst figures of some runs."""
     done = [runs[job] for job in jobs]
-    lost, twice = max(f.lost for f in done), max(f.twice for f in done)
+    lost, repeated = max(f.lost for f in done), max(f.repeated for f in done)
     parts = [
         f"**{lost} lost**" if lost else "0 lost",
-        f"**{twice} twice**" if twice else "0 twice",
+        f"**{repeated} repeated**" if repeated else "0 repeated",
         f"{max(delay(job, runs) for job in jobs):.1f} s",
         " or ".join(sorted({f.served for f in done})),
         *sorted({f"**{f.other}**" for f in done if f.other}),
@@ -254,91 +263,95 @@ def cell(jobs: Sequence[Job], runs: Runs) -> str:
 
 
 def delay(job: Job, runs: Runs) -> float:
-    """The greatest delay of a word that came, beyond the slower provider's healthy run."""
+    """Return the greatest delay of a word beyond a healthy run of the slower provider."""
     first, second = (runs[b].late for b in healthy(job.chain, job.speech))
     return extra_delay(runs[job].late, slowest([first, second]))
 
 
-def noises(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
-    """What only a voice detector takes for speech."""
+def noise_section(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
+    """Yield the table of noises that voice activity detection takes for speech."""
     runs = run(Job(chain, speech=noise) for noise in NOISES for chain in CHAINS)
     yield "## Noise"
     yield ""
     yield (
-        f"{NOISE:.0f} s of noise between four sentences, nothing wrong with any provider. Second "
-        "opinions: the verdicts, and when they came, in seconds after the noise began; in brackets "
-        "the seconds of audio that they were given."
+        f"{NOISE:.0f} s of noise between four sentences, with healthy providers. Hedges: when each "
+        "one finished, in seconds after the noise began, and its outcome; in brackets the seconds "
+        "of audio that they were sent."
     )
     yield ""
-    yield from table(
-        ["Noise", "Chain", "Lost", "Twice", "Switches", "Convictions", "Second opinions"]
-    )
+    yield from table(["Noise", "Chain", "Lost", "Repeated", "Switches", "Promoted", "Hedges"])
     for job, done in runs.items():
         switches = sum(isinstance(e, Switched) for _, e in done.events)
-        told = [(at, e) for at, e in done.events if isinstance(e, HedgeFinished)]
-        convictions = sum(e.outcome == "promoted" for _, e in told)
-        numbers = (done.lost, done.twice, switches, convictions)
-        yield row([job.speech, job.chain.title, *map(str, numbers), opinions(told)])
+        hedges = [(at, e) for at, e in done.events if isinstance(e, HedgeFinished)]
+        promoted = sum(e.outcome == "promoted" for _, e in hedges)
+        numbers = (done.lost, done.repeated, switches, promoted)
+        yield row([job.speech, job.chain.title, *map(str, numbers), hedge_cell(hedges)])
 
 
-def opinions(told: Sequence[tuple[float, HedgeFinished]]) -> str:
-    """Second opinions, in a few words."""
-    if not told:
+def hedge_cell(hedges: Sequence[tuple[float, HedgeFinished]]) -> str:
+    """Return the number of hedges, their outcomes and their cost."""
+    if not hedges:
         return "none"
-    listed = ", ".join(f"{at - noise_begins():.1f} {e.outcome}" for at, e in told)
-    return f"{len(told)}: {listed} ({sum(e.seconds for _, e in told):.1f} s)"
+    listed = ", ".join(f"{at - noise_begin():.1f} {e.outcome}" for at, e in hedges)
+    return f"{len(hedges)}: {listed} ({sum(e.seconds for _, e in hedges):.1f} s)"
 
 
-def connections(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
-    """How hard providers are knocked at while none can be reached."""
+def connection_section(run: Callable[[Iterable[Job]], Runs]) -> Iterator[str]:
+    """Yield the table of how many connections are attempted while both providers are down."""
     seconds = 20.0
-    jobs = {(k, c): both_gone(c, seconds, k) for k in (Refuse, Hang) for c in CHAINS}
+    jobs = {(k, c): both_down(c, seconds, k) for k in (Refuse, Hang) for c in CHAINS}
     runs = run(jobs.values())
     yield "## Connections in an outage"
     yield ""
     yield (
-        f"Both providers are gone for {seconds:.0f} s. Connections per minute that each server "
-        "saw meanwhile, and the most in any one second."
+        f"Both providers are down for {seconds:.0f} s. The table has the connections per minute "
+        "that each server gets meanwhile, and the most in any one second."
     )
     yield ""
-    yield from table(["Both", "Chain", "First", "Second", "First text after the end"])
+    yield from table(
+        ["Fault", "Chain", "First provider", "Second provider", "First text after the end"]
+    )
     for (kind, chain), job in jobs.items():
         done = runs[job]
-        knocks = [knocked(opened, seconds) for opened in done.opened]
-        first = min((at for at in done.texts if at >= BEGINS + seconds), default=math.inf)
-        after = f"{first - BEGINS - seconds:.2f} s"
-        yield row([kind.__name__.lower(), chain.title, *knocks, after])
+        rates = [rate_of(opened, seconds) for opened in done.opened]
+        first = min((at for at in done.texts if at >= OUTAGE_BEGIN + seconds), default=math.inf)
+        after = f"{first - OUTAGE_BEGIN - seconds:.2f} s"
+        yield row([kind.__name__.lower(), chain.title, *rates, after])
 
 
-def knocked(opened: Sequence[float], seconds: float) -> str:
-    """Connections per minute in the outage, and the most in one second."""
-    meanwhile = [at for at in opened if BEGINS <= at < BEGINS + seconds]
+def rate_of(opened: Sequence[float], seconds: float) -> str:
+    """Return the connections per minute of an outage, and the most in one second."""
+    meanwhile = [at for at in opened if OUTAGE_BEGIN <= at < OUTAGE_BEGIN + seconds]
     most = max((sum(at <= other < at + 1 for other in meanwhile) for at in meanwhile), default=0)
-    return f"{len(meanwhile) * 60 / seconds:.0f} (at most {most} in a second)"
+    return f"{len(meanwhile) * 60 / seconds:.0f} (at most {most} in one second)"
 
 
 def table(titles: Sequence[str]) -> list[str]:
-    """The head of a table."""
+    """Return the header lines of a table."""
     return [row(titles), "|---" * len(titles) + "|"]
 
 
 def row(cells: Iterable[str]) -> str:
-    """A row of a table."""
+    """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
-SECTIONS = {"faults": matrix, "noise": noises, "connections": connections}
+SECTIONS = {
+    "faults": fault_section,
+    "noise": noise_section,
+    "connections": connection_section,
+}
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Prints errors as one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main() -> None:
-    """Print the sections asked for."""
+    """Print the section asked for, or all of them."""
     parser = Parser(description="Measure what each fault costs; prints Markdown.")
     parser.add_argument("--only", choices=SECTIONS, help="print one section")
     only = parser.parse_args().only
@@ -347,7 +360,7 @@ def main() -> None:
 
         def run(jobs: Iterable[Job]) -> Runs:
             listed = list(dict.fromkeys(jobs))
-            return dict(zip(listed, pool.map(perform, listed), strict=True))
+            return dict(zip(listed, pool.map(run_job, listed), strict=True))
 
         for name, section in SECTIONS.items():
             if only in (None, name):

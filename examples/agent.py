@@ -1,7 +1,7 @@
-"""A voice agent that keeps listening while its speech-to-text providers fail.
+"""A voice agent that keeps transcribing while its speech-to-text providers fail.
 
-Set `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY`, and for the rest `LIVEKIT_URL`, `LIVEKIT_API_KEY` and
-`LIVEKIT_API_SECRET`; then talk to it:
+Set `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY` for speech-to-text, and `LIVEKIT_URL`,
+`LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` for the language model and the voice. Then talk to it:
 
     python examples/agent.py console
 """
@@ -13,31 +13,36 @@ import logging
 from dotenv import load_dotenv
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
 
-from resilient_stt import OutageStarted, ResilientSTT, Switched
+from resilient_stt import OutageEnded, OutageStarted, ResilientSTT, Switched
 
 logger = logging.getLogger("agent")
 server = AgentServer()
 
 
-def watched(stt: ResilientSTT) -> ResilientSTT:
-    """Log when another provider takes over, and when none is left."""
+def log_events(stt: ResilientSTT) -> None:
+    """Log when another provider takes over, and when an outage starts and ends."""
 
     def on_switched(event: Switched) -> None:
         logger.info("%s took over from %s", event.to_provider, event.from_provider)
 
-    def on_degraded(event: OutageStarted) -> None:
-        logger.error("no speech-to-text provider works; audio is kept until one does")
+    def on_outage_started(event: OutageStarted) -> None:
+        logger.error("no speech-to-text provider works; audio is buffered until one does")
+
+    def on_outage_ended(event: OutageEnded) -> None:
+        logger.info("%s works again after %.1f s", event.provider, event.duration)
 
     stt.on("switched", on_switched)
-    stt.on("outage_started", on_degraded)
-    return stt
+    stt.on("outage_started", on_outage_started)
+    stt.on("outage_ended", on_outage_ended)
 
 
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
-    """Join the room and talk."""
+    """Join the room and talk with the caller."""
+    stt = ResilientSTT()
+    log_events(stt)
     session: AgentSession[None] = AgentSession(
-        stt=watched(ResilientSTT()),
+        stt=stt,
         llm="google/gemma-4-31b-it",
         tts="cartesia/sonic-3",
     )

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
         RoutingPolicy,
         WatchdogPolicy,
     )
-    from .errors import AudioFormatError, ConfigurationError, ResilientSTTError, StreamClosedError
+    from .errors import (
+        AudioFormatError,
+        ConfigurationError,
+        ResilientSTTError,
+        SpeechDetectorError,
+        StreamClosedError,
+    )
     from .fleet import HealthStore, MemoryHealth, RedisHealth
     from .livekit.usage import UsageMetadata
     from .livekit.vad import SpeechDetector, SpeechEdge
@@ -73,6 +79,7 @@ __all__ = [
     "RetryPolicy",
     "RoutingPolicy",
     "SpeechDetector",
+    "SpeechDetectorError",
     "SpeechEdge",
     "StallReason",
     "StreamClosedError",
@@ -115,6 +122,7 @@ _NAMES_BY_MODULE = {
         "AudioFormatError",
         "ConfigurationError",
         "ResilientSTTError",
+        "SpeechDetectorError",
         "StreamClosedError",
     ),
     ".fleet": (

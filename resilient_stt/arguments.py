@@ -1,4 +1,4 @@
-"""The arguments of `ResilientSTT`, checked: what is wrong, and what to give instead."""
+"""Validates the arguments of `ResilientSTT`: says what is wrong and what to give instead."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from .livekit.vad import BundledDetector, SpeechDetectorFactory
 
 
 def validate_language(language: NotGivenOr[str]) -> str:
-    """A language in its normal form; empty if none is given, or one that says that it is unknown.
+    """Return a language tag in its normal form.
+
+    Empty if none is given, or a tag that says that the language is unknown (`und`, `mul`).
 
     Raises:
-        ConfigurationError: it is no text.
+        ConfigurationError: it is not a string.
     """
     if not is_given(language) or language is None:
         return ""
@@ -36,10 +38,11 @@ def validate_language(language: NotGivenOr[str]) -> str:
 
 
 def validate_providers(providers: object) -> list[STT[Any]]:
-    """The providers, if they can be used.
+    """Return the providers.
 
     Raises:
-        ConfigurationError: none, not a list, not LiveKit STTs, or one given twice.
+        ConfigurationError: it is not a list, or empty, or an item is not a LiveKit STT or is in it
+            twice.
     """
     if isinstance(providers, STT | str | Mapping) or not isinstance(providers, Sequence):
         raise ConfigurationError(
@@ -55,32 +58,28 @@ def validate_providers(providers: object) -> list[STT[Any]]:
         if not isinstance(provider, STT):
             hint = "; call the class" if isinstance(provider, type) else ""
             raise ConfigurationError(
-                f"provider {index} is no livekit.agents.stt.STT but {_described(provider)}{hint}"
+                f"provider {index} is not a livekit.agents.stt.STT but {_described(provider)}{hint}"
             )
         if any(provider is other for other in providers[:index]):
             raise ConfigurationError(
-                f"provider {index} ({provider.label}) is in the list twice: a provider is reopened "
-                "by itself, a fallback has to be another object"
+                f"provider {index} ({provider.label}) is in the list twice: a provider that drops "
+                "is reconnected anyway, and a fallback must be another object"
             )
     return list(providers)
 
 
 def validate_store(health: object) -> HealthStore | None:
-    """What was given as a health store.
+    """Return the health store, or `None` if none is given.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is something else.
     """
     if health is None or isinstance(health, HealthStore):
         return health
     raise ConfigurationError(
-        'health is a health store, such as RedisHealth("redis://localhost:6379/0"), not '
+        'health must be a health store, such as RedisHealth("redis://localhost:6379/0"), not '
         f"{_described(health)}"
     )
-
-
-def _described(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def with_overrides(
@@ -89,6 +88,11 @@ def with_overrides(
     max_retry_per_stt: int | None,
     retry_interval: float | None,
 ) -> Policies:
+    """Apply the options that LiveKit's `FallbackAdapter` has to the retry policy.
+
+    Raises:
+        ConfigurationError: one of them is impossible; names the option.
+    """
     options = {
         "attempt_timeout": ("connect_timeout", attempt_timeout),
         "max_retry_per_stt": ("reconnect_budget", max_retry_per_stt),
@@ -108,6 +112,22 @@ def with_overrides(
 def detector_factory(
     vad: NotGivenOr[VAD | SpeechDetectorFactory | None],
 ) -> SpeechDetectorFactory | None:
+    """Return what makes the detectors of local voice activity; `None` if it is turned off.
+
+    A LiveKit `VAD` is only for providers that cannot stream: the bundled model is used beside it.
+
+    Raises:
+        ConfigurationError: `vad` is not a LiveKit `VAD`, a callable or `None`.
+    """
     if isinstance(vad, VAD) or not is_given(vad):
         return BundledDetector
-    return vad
+    if vad is None or callable(vad):
+        return vad
+    raise ConfigurationError(
+        "vad must be a livekit.agents.vad.VAD, a callable that makes a SpeechDetector (such as its "
+        f"class), or None, not {_described(vad)}"
+    )
+
+
+def _described(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

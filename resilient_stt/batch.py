@@ -1,11 +1,13 @@
-"""Batch recognition over the same providers, and the recovery of one that failed at it."""
+"""`recognize()`: whole buffers over the same providers, and recovery of those that failed at one.
+
+The selector decides which provider is asked and in what order, `coverage` which answer is believed.
+This module does the I/O: rounds with tenacity's waits between them, and background recovery.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import tenacity
 from livekit import rtc
@@ -15,33 +17,25 @@ from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
 from .core.events import ErrorKind
-from .core.health.breaker import BreakerState
-from .core.health.provider import ProviderHealth
-from .core.hedging.budget import HedgeBudget
-from .core.messages import ACCOUNT_ERRORS, Role
+from .core.messages import ACCOUNT_ERRORS, ReportAvailability, Role
 from .core.policy import ProviderTraits
-from .core.routing.language import Router
-from .core.transcript import coverage as whole
+from .core.routing.selector import ProviderSelector
+from .core.transcript import coverage
 from .errors import Failure, classify, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
-from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.normalize import normalize
+from .livekit.provider_connection import CLOSE_TIMEOUT
 from .livekit.usage import UsageTag, current
 from .observe import logger
+from .runtime import Runtime
 
-if TYPE_CHECKING:
-    from .stt import ResilientSTT
-
-RECOVERY_ATTEMPTS = 5
-"""Tries at a buffer that a provider failed on, in the background, before it is left alone."""
-
-PERMANENT = (*ACCOUNT_ERRORS, ErrorKind.BAD_REQUEST)
-"""Failures that the same buffer would meet again."""
+REJECTING = (*ACCOUNT_ERRORS, ErrorKind.BAD_REQUEST)
+"""Kinds of failure that the same buffer would meet again within `outage_limit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a provider made of a buffer, and how many seconds of speech it left untold."""
+    """What a provider made of a buffer, and how many seconds of speech are missing from it."""
 
     provider: str
     event: stt.SpeechEvent
@@ -50,100 +44,93 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Request:
-    """A buffer that is to be recognised, by whom, and what came of it so far."""
+    """A buffer to recognize, and what came of it so far."""
 
     buffer: AudioBuffer
     frames: list[rtc.AudioFrame]
     language: str
     timeout: float
-    providers: tuple[ProviderTraits, ...]
+    selector: ProviderSelector
     seconds: float = 0.0
-    """How long the buffer is."""
-    until: float | None = None
-    """When the outage has lasted too long; none in the first round."""
+    """Length of the buffer."""
+    deadline: float | None = None
+    """Loop time at which the outage limit is reached; `None` in the first round."""
     asked: list[str] = field(default_factory=list)
-    """By name, in the order of the first round."""
-    refused: set[str] = field(default_factory=set)
-    """Who failed in a way that does not pass."""
+    """Names of the providers, in the order of the first round."""
     reported: set[tuple[str, ErrorKind, str]] = field(default_factory=set)
-    """Failures that were told: of those that are alike only the first is."""
+    """Failures that were reported: of several alike, only the first is."""
     pauses: list[float] = field(default_factory=list)
-    """How long each that failed in this round asked to be left alone."""
+    """Seconds that each provider asked to be left alone, of those in this round whose failure may
+    pass; empty if no later round can succeed."""
     answers: list[_Answer] = field(default_factory=list)
-    """Of all rounds; the first is doubtful if there is a second."""
-    voice: list[whole.Stretch] | None = None
-    """Where local voice activity hears speech, once that was asked."""
+    """Answers of all rounds. If there are two, the first one lacks speech."""
+    voice: list[coverage.Stretch] | None = None
+    """Where local voice activity detected speech; `None` before it was asked."""
 
     def __post_init__(self) -> None:
         self.seconds = calculate_audio_duration(self.buffer)
 
     def language_for(self, provider: ProviderTraits) -> NotGivenOr[str]:
-        """As it is given to the plugin."""
+        """The language as the provider's plugin takes it."""
         return provider.language_hint(self.language) or NOT_GIVEN
 
-    def left(self) -> float:
-        """Seconds that a provider may take now, beside the time that the audio takes."""
-        if self.until is None:
+    def remaining(self) -> float:
+        """Seconds that a provider may take now, in addition to the length of the buffer."""
+        if self.deadline is None:
             return self.timeout
-        return min(self.timeout, self.until - asyncio.get_running_loop().time())
+        return min(self.timeout, self.deadline - asyncio.get_running_loop().time())
 
 
 class Batch:
-    """Recognises whole buffers, by whoever answers first in order of preference."""
+    """Recognizes whole buffers with the first provider that answers, in order of preference."""
 
-    def __init__(
-        self,
-        owner: ResilientSTT,
-        providers: Mapping[str, stt.STT[Any]],
-        health: Mapping[str, ProviderHealth],
-        router: Router,
-        budget: HedgeBudget,
-    ) -> None:
-        """`budget`: what second opinions may cost, of batch and streams together."""
-        self._owner = owner
-        self._budget = budget
-        self._providers = providers
-        self._health = health
-        self._router = router
+    def __init__(self, runtime: Runtime) -> None:
+        """Share providers, health and the hedge budget with the streams."""
+        self._runtime = runtime
         self._recovering: dict[str, asyncio.Task[None]] = {}
 
     async def recognize(
         self, buffer: AudioBuffer, language: str, timeout: float
     ) -> stt.SpeechEvent:
-        """Ask the providers of a language's route in order, those whose breaker is open last.
+        """Ask the providers of the language's route in order, healthy ones first.
 
-        With none answering, and one failing in a way that may pass, all but the hopeless are asked
-        again: `RetryPolicy.reconnect_budget` times at most, and until `outage_limit` after the first
-        round. An answer that leaves speech untold is doubted: another one is asked for, within
-        what second opinions may cost, and the better is returned. An empty buffer is theirs to
-        judge, as with LiveKit's adapter; who can only stream hears nothing in it.
+        If all fail and one failure may pass, the providers are asked again: at most
+        `RetryPolicy.reconnect_budget` times, and until `outage_limit` after the first round. An
+        answer that lacks speech is checked by asking a second provider, within the hedge budget,
+        and the better answer is returned. An empty buffer is passed on for the providers to judge,
+        as in LiveKit's `FallbackAdapter`; a provider that can only stream answers it with no text.
 
         Args:
             buffer: a frame or a list of frames of one format, of any length.
             language: a BCP 47 tag; empty if none is known.
-            timeout: seconds that a provider has to answer, beyond the length of the buffer.
+            timeout: seconds that a provider may take, in addition to the length of the buffer.
 
         Raises:
-            APIConnectionError: all of them failed.
-            AudioFormatError: `buffer` is no audio, or of several formats.
+            APIConnectionError: all providers failed.
+            AudioFormatError: `buffer` is not audio, or of several formats.
         """
         frames = validate_frames(buffer)
-        providers = self._router.lookup(language).providers
-        request = _Request(buffer, frames, language, timeout, providers)
-        self._budget.record_pushed(request.seconds, asyncio.get_running_loop().time())
+        runtime = self._runtime
+        selector = ProviderSelector(
+            runtime.router.lookup(language).providers,
+            runtime.health,
+            runtime.policies.retry,
+            rejecting=REJECTING,
+        )
+        request = _Request(buffer, frames, language, timeout, selector)
+        runtime.hedge_budget.record_pushed(request.seconds, _now())
         try:
             return await self._rounds(request)(self._round, request)
         except APIConnectionError:
             if not request.answers:
                 raise
-            return self._accept(request.answers[0], request)  # there is no second opinion
+            # an answer that lacks speech is better than none
+            return self._accept(request.answers[0], request)
         finally:
-            for provider in providers:
-                if not self._health[provider.name].available:
-                    self._recover(provider, request)
+            self._recover(request)
 
     async def aclose(self) -> None:
-        """Stop recoveries that are under way, within `CLOSE_TIMEOUT` whatever a provider does."""
+        """Stop recoveries, within `CLOSE_TIMEOUT` whatever a provider does."""
         for task in (tasks := list(self._recovering.values())):
             task.cancel()
         if tasks:
@@ -154,17 +141,16 @@ class Batch:
     # -- rounds
 
     def _rounds(self, request: _Request) -> tenacity.AsyncRetrying:
-        retry = self._owner.policies.retry
-        loop = asyncio.get_running_loop()
+        retry = self._runtime.policies.retry
 
         def wait(state: tenacity.RetryCallState) -> float:
-            return max(self._owner.draw_wait(state.attempt_number), min(request.pauses))
+            return max(self._runtime.backoff(state.attempt_number), min(request.pauses))
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            # tenacity's own stops read a clock that is not the loop's
-            if request.until is None:
-                request.until = loop.time() + retry.outage_limit
-            too_late = loop.time() + state.upcoming_sleep >= request.until
+            # tenacity's own stop strategies read a clock that is not the loop's
+            if request.deadline is None:
+                request.deadline = _now() + retry.outage_limit
+            too_late = _now() + state.upcoming_sleep >= request.deadline
             return too_late or state.attempt_number > retry.reconnect_budget
 
         return tenacity.AsyncRetrying(
@@ -176,156 +162,159 @@ class Batch:
         )
 
     async def _round(self, request: _Request) -> stt.SpeechEvent:
+        """Ask each provider once, until an answer is believed.
+
+        Raises:
+            APIConnectionError: no answer was; retryable if a later round may bring one.
+        """
         request.pauses.clear()
-        sessionless = 0
-        for provider in (asked := self._in_order(request)):
-            timeout = request.left()
-            if request.until is not None and timeout <= 0:
+        without_session = 0
+        first_round = request.deadline is None
+        for provider in (candidates := request.selector.buffer_candidates(_now())):
+            timeout = request.remaining()
+            if not first_round and timeout <= 0:
                 break
-            if request.until is None:
+            if first_round:
                 request.asked.append(provider.name)
-            if not self._is_asked(provider, request):
+            if not self._can_answer(provider, request):
                 return join_finals([], request.language_for(provider))
             try:
                 role = Role.HEDGE if request.answers else Role.ACTIVE
                 answer = await self._attempt(provider, request, timeout, role)
             except Exception as error:
-                sessionless += lacks_http_session(error)
-                if sessionless == len(asked):
+                without_session += lacks_http_session(error)
+                if without_session == len(candidates):
                     raise no_http_session() from None
                 self._record_failure(provider.name, classify(error), request)
             else:
                 request.answers.append(answer)
-                best = whole.best_answer([a.missing for a in request.answers])
+                best = coverage.best_answer([a.missing for a in request.answers])
                 if best is not None:
                     return self._accept(request.answers[best], request)
-                request.pauses.append(0.0)
+                request.pauses.append(0.0)  # the provider itself may be asked for a second answer
         raise APIConnectionError(
             f"all STTs failed ({', '.join(request.asked)})", retryable=bool(request.pauses)
         )
 
-    def _in_order(self, request: _Request) -> list[ProviderTraits]:
-        """The route without the hopeless, the healthy first; without refused credentials, too, if
-        not all were."""
-        now = asyncio.get_running_loop().time()
-        of = [p for p in request.providers if p.name not in request.refused]
-        unlocked = [
-            p for p in of if self._health[p.name].breaker.state(now) is not BreakerState.LOCKED
-        ]
-        return sorted(unlocked or of, key=lambda p: not self._healthy(p.name))
+    def _can_answer(self, provider: ProviderTraits, request: _Request) -> bool:
+        """Whether asking makes sense: for an empty stream a plugin may not even connect."""
+        return request.seconds > 0 or self._recognizes_buffers(provider)
 
-    def _is_asked(self, provider: ProviderTraits, request: _Request) -> bool:
-        """An empty stream would tell nothing: plugins may not even connect for it."""
-        return request.seconds > 0 or self._by_itself(provider)
-
-    def _by_itself(self, provider: ProviderTraits) -> bool:
-        return self._providers[provider.name].capabilities.offline_recognize
-
-    def _admitted(self, name: str) -> bool:
-        return self._health[name].breaker.admits(asyncio.get_running_loop().time())
-
-    def _healthy(self, name: str) -> bool:
-        return self._health[name].available and self._admitted(name)
+    def _recognizes_buffers(self, provider: ProviderTraits) -> bool:
+        return self._runtime.providers[provider.name].capabilities.offline_recognize
 
     async def _attempt(
         self, provider: ProviderTraits, request: _Request, timeout: float, role: Role
     ) -> _Answer:
-        name, made = provider.name, self._providers[provider.name]
+        name, plugin = provider.name, self._runtime.providers[provider.name]
         language = request.language_for(provider)
         options = APIConnectOptions(max_retry=0, timeout=timeout)
         tag = current.set(UsageTag(name, role))
         try:
-            # plugins apply `timeout` to connecting only; who is streamed it is sent it no slower
-            # than in real time, and recognisers hear as fast
+            # Plugins apply `timeout` to connecting only. A stream is sent the buffer no slower than
+            # in real time, and recognizers keep up with that, so its length is added.
             async with asyncio.timeout(timeout + request.seconds):
-                if self._by_itself(provider):
-                    event = await made.recognize(
+                if self._recognizes_buffers(provider):
+                    event = await plugin.recognize(
                         request.buffer, language=language, conn_options=options
                     )
                     finals = [event]
                 else:
                     finals = await recognize_by_streaming(
-                        made, request.frames, provider.pace, language, options
+                        plugin, request.frames, provider.pace, language, options
                     )
                     event = join_finals(finals, language)
         finally:
             current.reset(tag)
-        untold = await self._missing_speech(finals, request)
-        self._health[name].breaker.record_text(asyncio.get_running_loop().time())
-        self._health[name].credentials_reported = False
-        self._available(name, True)
-        return _Answer(name, event, untold)
+        missing = await self._missing_speech(finals, request)
+        self._report_availability(request.selector.mark_working(name, _now()))
+        return _Answer(name, event, missing)
 
     async def _missing_speech(self, finals: list[stt.SpeechEvent], request: _Request) -> float:
-        """Seconds of speech that finals leave untold; 0 if nobody may have a second opinion."""
-        detector, policies = self._owner.detector(), self._owner.policies
-        now = asyncio.get_running_loop().time()
-        if detector is None or not (policies.watchdog.hedging and self._budget.allows(now)):
+        """Seconds of detected speech that the finals do not cover.
+
+        0 where a second answer may not be asked for: hedging is off, or its budget is spent. Also 0
+        without voice activity, or with a detector that failed, which costs the buffer its check and
+        nothing else.
+        """
+        policies = self._runtime.policies
+        if not (policies.watchdog.hedging and self._runtime.hedge_budget.allows(_now())):
             return 0.0
         if request.voice is None:
-            request.voice = await voice_spans(request.frames, detector)
-        told = [normalize(event) for event in finals]
-        return whole.missing_speech(request.voice, told, request.seconds, policies.replay)
+            request.voice = await self._detect_voice(request.frames)
+        events = [normalize(event) for event in finals]
+        return coverage.missing_speech(request.voice, events, request.seconds, policies.replay)
+
+    async def _detect_voice(self, frames: list[rtc.AudioFrame]) -> list[coverage.Stretch]:
+        detector = self._runtime.new_detector()
+        if detector is None:
+            return []
+        spans = await voice_spans(frames, detector)
+        if detector.failure is not None:
+            self._runtime.report_detector_failure(detector.failure)
+            return []
+        return spans
 
     def _accept(self, answer: _Answer, request: _Request) -> stt.SpeechEvent:
-        """Return an answer, and blame who left untold what it tells."""
-        wrong = [other for other in request.answers if other.missing > answer.missing]
-        for other in wrong:
-            detail = f"{other.missing:.1f} s of speech untold"
+        """Return an answer; the providers that missed speech which it contains have failed."""
+        worse = [other for other in request.answers if other.missing > answer.missing]
+        for other in worse:
+            detail = f"{other.missing:.1f} s of speech missing"
             self._record_failure(other.provider, Failure(ErrorKind.STALLED, detail), request)
-        if len(request.answers) > 1 and not wrong:
-            self._budget.record_hedged(request.seconds, asyncio.get_running_loop().time())
-        self._owner.serve(answer.provider)
+        if len(request.answers) > 1 and not worse:
+            # the second answer changed nothing, so its audio counts against the budget
+            self._runtime.hedge_budget.record_hedged(request.seconds, _now())
+        self._runtime.last_served = answer.provider
         return answer.event
 
     # -- failures
 
-    def _count_failure(self, name: str, failure: Failure) -> None:
-        """A failure counts against the provider's health."""
-        now = asyncio.get_running_loop().time()
-        self._health[name].breaker.record_failure(failure.kind, now, failure.retry_after)
-
     def _record_failure(self, name: str, failure: Failure, request: _Request) -> None:
-        self._count_failure(name, failure)
-        if failure.kind in PERMANENT:
-            request.refused.add(name)
-        else:
+        selector = request.selector
+        unreported = selector.record_failure(name, failure.kind, failure.retry_after, _now())
+        if not selector.is_rejected(name):
             request.pauses.append(failure.retry_after or 0.0)
-        news = (name, failure.kind, failure.detail)
-        if news not in request.reported and self._health[name].note_failure(failure.kind):
-            self._owner.report_failure(name, failure)
-        request.reported.add(news)
-        self._available(name, False)
+        alike = (name, failure.kind, failure.detail)
+        if unreported and alike not in request.reported:
+            self._runtime.report_failure(name, failure)
+        request.reported.add(alike)
+        self._report_availability(selector.mark_unavailable(name))
 
-    def _available(self, name: str, available: bool) -> None:
-        if self._health[name].available is not available:
-            self._health[name].available = available
-            self._owner.report_availability(name, available)
+    def _report_availability(self, changes: list[ReportAvailability]) -> None:
+        for change in changes:
+            self._runtime.report_availability(change.provider, change.available)
 
     # -- recovery
 
-    def _recover(self, provider: ProviderTraits, request: _Request) -> None:
-        """Find out in the background when the provider is back, as LiveKit's adapter does."""
-        name = provider.name
-        task = self._recovering.get(name)
-        if task is not None and not task.done():
-            return
-        if self._admitted(name) and self._is_asked(provider, request):
-            self._recovering[name] = asyncio.create_task(
-                self._try_again(provider, request), name=f"resilient_stt.recover-{name}"
-            )
+    def _recover(self, request: _Request) -> None:
+        """Find out in the background when failed providers are back, as `FallbackAdapter` does."""
+        for provider in request.selector.recovery_candidates(_now()):
+            task = self._recovering.get(provider.name)
+            busy = task is not None and not task.done()
+            if not busy and self._can_answer(provider, request):
+                self._recovering[provider.name] = asyncio.create_task(
+                    self._try_again(provider, request),
+                    name=f"resilient_stt.recover-{provider.name}",
+                )
 
     async def _try_again(self, provider: ProviderTraits, request: _Request) -> None:
-        for attempt in range(RECOVERY_ATTEMPTS):
-            await asyncio.sleep(self._owner.draw_wait(attempt))
-            if not self._admitted(provider.name):
+        breaker = self._runtime.health[provider.name].breaker
+        for attempt in range(self._runtime.policies.retry.recovery_attempts):
+            await asyncio.sleep(self._runtime.backoff(attempt))
+            if not breaker.admits(_now()):
                 return
             try:
                 await self._attempt(provider, request, request.timeout, Role.PROBE)
             except Exception as error:
-                self._count_failure(provider.name, classify(error))
+                # not reported, so the selector must not note it as reported either
+                failure = classify(error)
+                breaker.record_failure(failure.kind, _now(), failure.retry_after)
             else:
                 return
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _may_pass(error: BaseException) -> bool:

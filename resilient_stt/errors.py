@@ -1,12 +1,14 @@
-"""Our errors, and the one place where foreign exceptions are given a meaning.
+"""The package's errors, and the one place that classifies exceptions of providers.
 
     ResilientSTTError
-    ├── ConfigurationError (ValueError)    the providers or options given cannot work
-    │   └── NoKey                          a provider's key is not set
-    ├── AudioFormatError (ValueError)      a frame that does not fit the stream
-    └── StreamClosedError (RuntimeError)   audio pushed after the end
+    ├── ConfigurationError (ValueError)     the given providers or options cannot work
+    │   └── NoKey                           a provider's API key is not set
+    ├── AudioFormatError (ValueError)       a frame does not fit the stream
+    ├── StreamClosedError (RuntimeError)    audio was pushed after the end
+    └── SpeechDetectorError (RuntimeError)  the detector given as `vad=` failed; emitted, not raised
 
-A stream that gives up raises LiveKit's own `APIConnectionError`, for LiveKit acts on nothing else.
+A stream that gives up raises LiveKit's own `APIConnectionError`, because LiveKit reacts to no other
+type.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "Failure",
     "NoKey",
     "ResilientSTTError",
+    "SpeechDetectorError",
     "StreamClosedError",
     "classify",
     "lacks_http_session",
@@ -34,32 +37,44 @@ __all__ = [
 
 
 class ResilientSTTError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base of every error that the user can fix."""
 
 
 class ConfigurationError(ResilientSTTError, ValueError):
-    """The providers or options given cannot work; the message says what to do."""
+    """The given providers or options cannot work; the message says what to do."""
 
 
 class NoKey(ConfigurationError):
-    """A provider has no key; the message names the environment variable to set."""
+    """A provider has no API key; the message names the environment variable to set."""
 
     def __init__(self, variable: str) -> None:
         super().__init__(f"no key: set {variable}")
 
 
 class AudioFormatError(ResilientSTTError, ValueError):
-    """A frame that does not fit the stream: its rate changed, or it has no channels."""
+    """A frame does not fit the stream: its sample rate changed, or it has no channels."""
 
 
 class StreamClosedError(ResilientSTTError, RuntimeError):
     """Audio was pushed after `end_input()` or `aclose()`."""
 
 
+class SpeechDetectorError(ResilientSTTError, RuntimeError):
+    """The speech detector given as `vad=` raised, or broke the contract of `SpeechDetector`.
+
+    It is never raised to a caller. The detector is switched off for its stream, the call goes on
+    without local voice activity, and this error is logged and emitted as LiveKit's `error` event,
+    once. `__cause__` is the detector's own exception, if it raised one.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an exception of a provider means. `detail` never holds the exception's own text: a
-    provider may have put a key or a transcript into it."""
+    """What an exception of a provider means for the decisions.
+
+    `detail` names the exception's type and never repeats its text: a provider may have put an API
+    key or a transcript into it. `retry_after` is in seconds.
+    """
 
     kind: ErrorKind
     detail: str
@@ -81,11 +96,12 @@ _BY_STATUS = {
 
 
 def classify(error: BaseException) -> Failure:
-    """Give an exception of a provider's stream its `ErrorKind`.
+    """Classify an exception that a provider's stream or `recognize()` raised.
 
-    Plugins raise `APIStatusError` with an HTTP status at connect and, Deepgram's, with a websocket
-    close code later; `APIConnectionError` for anything of the transport, worded "failed to connect
-    to ..." before there was a connection; and plain Python errors for messages they do not expect.
+    LiveKit's plugins (1.8.9) raise `APIStatusError` with an HTTP status when connecting; Deepgram's
+    also raises it with a websocket close code later. They raise `APIConnectionError` for transport
+    errors, with a message that begins "failed to connect" if no connection was made yet, and plain
+    Python exceptions for server messages that they do not expect.
     """
     name = type(error).__name__
     if lacks_http_session(error):
@@ -106,7 +122,11 @@ def classify(error: BaseException) -> Failure:
 
 
 def retry_after(error: APIStatusError) -> float | None:
-    """Seconds a provider asked to be left alone, where its plugin kept the header in the body."""
+    """Return the seconds a server asked to wait; `None` if it did not ask for a sensible time.
+
+    LiveKit's `APIStatusError` has no headers, so this finds `Retry-After` only where a plugin
+    copied it into the body.
+    """
     body = error.body
     if not isinstance(body, dict):
         return None
@@ -119,13 +139,14 @@ def retry_after(error: APIStatusError) -> float | None:
 
 
 def lacks_http_session(error: BaseException) -> bool:
-    """Whether a plugin was used outside a worker without an HTTP session: the user's own mistake.
+    """Whether a plugin was used outside a worker without an HTTP session, a mistake of the user.
 
-    Plugins raise LiveKit's `RuntimeError` as it is, or as the cause of an error of their own.
+    LiveKit's `http_context` raises a `RuntimeError`; plugins let it through or raise an error of
+    their own from it, so the chain of causes is searched.
     """
     cause: BaseException | None = error
     seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # `raise e from e` makes a circle
+    while cause is not None and id(cause) not in seen:  # `raise e from e` makes a cycle
         if isinstance(cause, RuntimeError) and "http session" in str(cause):
             return True
         seen.add(id(cause))
@@ -134,7 +155,7 @@ def lacks_http_session(error: BaseException) -> bool:
 
 
 def no_http_session() -> APIConnectionError:
-    """The error for a user all of whose providers lack an HTTP session."""
+    """Make the error to raise when every provider lacks an HTTP session."""
     return APIConnectionError(
         "there is no HTTP session for the providers: outside an agent worker, use them inside "
         "`async with livekit.agents.utils.http_context.open():` or give each provider an "

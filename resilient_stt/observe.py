@@ -1,4 +1,4 @@
-"""Logging, fed by the public events alone."""
+"""Logging of the public events, and the logger of the package."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .core.messages import ACCOUNT_ERRORS
 
 logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
     logging.getLogger("livekit.resilient_stt"),
-    # `extra` of a standard record: LiveKit's own handlers print it, as JSON in production
+    # fields become `extra` of a standard record, which LiveKit's handlers print, or write as JSON
     processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
     wrapper_class=structlog.stdlib.BoundLogger,
 )
-"""Below LiveKit's logger, so that an agent's log settings hold for it too."""
+"""A child of LiveKit's logger, so that an agent's log settings apply to it."""
 
 _LEVELS: dict[type[Event], int] = {
     ProviderFailed: logging.WARNING,
@@ -27,14 +27,14 @@ _LEVELS: dict[type[Event], int] = {
 
 
 def log_event(event: Event) -> None:
-    """Write one event; events hold no key and no transcript."""
+    """Write one event to the log; events never contain API keys or transcripts."""
     fields = {name: _plain(value) for name, value in asdict(event).items()}
     level, message = _LEVELS.get(type(event), logging.INFO), event.name.replace("_", " ")
     if isinstance(event, ProviderFailed):
         if event.reason in ACCOUNT_ERRORS:
-            level = logging.ERROR  # only a human can mend it
+            level = logging.ERROR  # only the owner of the account can fix it
         if event.advice:
-            # in the message as well: formatters other than LiveKit's leave the fields out
+            # also in the message: most formatters other than LiveKit's leave the fields out
             message = f"{message}: {event.provider} ({event.reason}): {event.advice}"
     logger.log(level, message, **fields)
 

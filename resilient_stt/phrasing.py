@@ -1,35 +1,39 @@
-"""How values and names are told to a user: short, safe to print, with the nearest valid name."""
+"""Phrases for error messages: values that are short and safe to print, and suggested names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
-_LONGEST = 40  # characters of a text that is repeated
+_LONGEST_QUOTE = 40  # characters
 
 
 def quoted(value: object) -> str:
-    """A short value, safe to print: quotes around text, other things as they are written."""
+    """Return a value as a message shows it: text in quotes and cut, other values as written."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return repr(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...")
+        return repr(value if len(value) <= _LONGEST_QUOTE else f"{value[:_LONGEST_QUOTE]}...")
     shown = repr(value) if not isinstance(value, int) or abs(value) < 10**18 else "a huge number"
-    return shown if len(shown) <= _LONGEST else kind_of(value)
+    return shown if len(shown) <= _LONGEST_QUOTE else kind_of(value)
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, which nothing can print or store."""
+    """Whether a text has no lone surrogate, which can neither be printed nor stored as UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def key_told(key: str) -> str:
-    """A key that is not known; one that is no name may hold what should have been its value."""
-    return quoted(key) if key.isidentifier() else "that is no name (is a ':' missing?)"
+def quoted_key(key: str) -> str:
+    """Return an unknown key as a message shows it.
+
+    A key that is not a name is not shown: if a `:` is missing, it contains what should have been
+    the value, perhaps a secret.
+    """
+    return quoted(key) if key.isidentifier() else "that is not a name (is a ':' missing?)"
 
 
 def kind_of(value: object) -> str:
-    """What a value is, without telling it."""
+    """Describe the kind of a value without showing the value."""
     match value:
         case None:
             return "nothing"
@@ -48,7 +52,7 @@ def kind_of(value: object) -> str:
 
 
 def nearest(name: str, valid: Collection[str]) -> str:
-    """The end of a sentence: the nearest valid name, else all of them."""
+    """Return the end of a sentence: the valid name most like `name`, else all valid ones."""
     if not valid:
         return ""
     folded = {v.lower(): v for v in valid}
@@ -59,7 +63,7 @@ def nearest(name: str, valid: Collection[str]) -> str:
 
 
 def listed(names: Collection[str], most: int = 24) -> str:
-    """Names with commas; of many only the first."""
+    """Join names with commas; of more than `most`, show the first and count the others."""
     ordered = list(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(ordered[:most]) + more

@@ -1,4 +1,4 @@
-"""What a `ResilientSTT` is made of, wherever that was told: in code, or in a configuration."""
+"""What a `ResilientSTT` is made of, from code or from a configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Providers by name, what is known of each, and their routes by language."""
+    """Providers, traits and options by provider name, and routes (names in order) by language."""
 
     providers: dict[str, stt.STT[Any]]
     traits: dict[str, ProviderTraits]
@@ -30,7 +30,7 @@ class Setup:
     retranscribe: bool = False
     health_store: HealthStore = field(default_factory=MemoryHealth)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    """What providers were configured with, by their names."""
+    """The options that providers were configured with; empty where they were given as objects."""
 
     @classmethod
     def from_objects(
@@ -39,7 +39,7 @@ class Setup:
         policies: Policies | None,
         store: HealthStore | None = None,
     ) -> Setup:
-        """One route, in the order given."""
+        """Make one route for all languages, with the providers in the order given."""
         named = name_providers(providers)
         return cls(
             providers=named,
@@ -51,10 +51,10 @@ class Setup:
 
     @classmethod
     def from_config(cls, config: Config) -> Setup:
-        """As it was configured.
+        """Make the configured providers.
 
         Raises:
-            ConfigurationError: keys are missing, or plugins refuse their options.
+            ConfigurationError: API keys are missing, or plugins refuse their options.
         """
         providers = config.make_providers()
         return cls(
@@ -68,11 +68,11 @@ class Setup:
         )
 
     def key(self, name: str) -> str:
-        """What a provider is called in every process, for a health store."""
+        """Return the key of a provider in a health store, the same in every process."""
         variable = self.traits[name].key_variable
         return provider_key(self.providers[name], self.options.get(name, {}), variable)
 
     @property
     def router(self) -> Router:
-        """The routes, with what is known of who serves them."""
+        """A router over the routes, with the traits of their providers."""
         return Router({key: [self.traits[n] for n in names] for key, names in self.routes.items()})

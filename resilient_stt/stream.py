@@ -1,7 +1,7 @@
-"""ResilientStream: LiveKit's `RecognizeStream` over a session and its legs.
+"""`ResilientStream`: LiveKit's `RecognizeStream` over the engine and its connections.
 
-One pump takes all inputs from one queue in order, asks the session, executes its commands and arms
-one timer at the session's deadline.
+One pump takes all inputs from one queue in order, hands each to the engine, executes the commands
+that the engine returns, and arms one timer at the engine's deadline.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, assert_never
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
@@ -43,8 +43,10 @@ from .core.messages import (
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
+    VoiceActivityLost,
     Word,
 )
+from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
@@ -53,53 +55,101 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.provider_connection import ProviderConnection
 from .livekit.frames import FrameStore, check, mono, pieces
+from .livekit.provider_connection import ProviderConnection
+from .livekit.vad import SpeechEdge
 from .observe import logger
+from .runtime import Runtime
 
 if TYPE_CHECKING:
-    from .livekit.vad import SpeechDetector, SpeechEdge
-    from .stt import ResilientSTT
+    from livekit.agents.llm.chat_context import MetricsMetadata
 
 
 class ResilientStream(stt.RecognizeStream):
-    """A stream that goes on while the providers behind it fail. Made by `ResilientSTT.stream()`."""
+    """A stream that goes on while the providers behind it fail.
+
+    Made by `ResilientSTT.stream()`.
+    """
 
     def __init__(
         self,
         *,
-        stt: ResilientSTT,
-        session: FailoverEngine,
-        detector: SpeechDetector | None,
+        stt: stt.STT[Any],
+        runtime: Runtime,
+        language: str,
         conn_options: APIConnectOptions,
     ) -> None:
-        # LiveKit's own retry must not act beside ours
+        """Start the stream's task.
+
+        Args:
+            stt: the object that LiveKit's base class emits errors on.
+            runtime: providers and health, shared with the other streams.
+            language: a BCP 47 tag, which chooses the route; empty if none is known.
+            conn_options: of the caller; its retries are ignored.
+        """
+        # LiveKit's own retry must not compete with ours
         super().__init__(stt=stt, conn_options=dataclasses.replace(conn_options, max_retry=0))
-        self._resilient = stt
-        self._engine = session
-        self._detector = detector
+        self._runtime = runtime
+        self._detector = runtime.new_detector()
+        routing = LanguageTracker(
+            runtime.router,
+            runtime.policies.routing,
+            language,
+            retranscribe=runtime.setup.retranscribe,
+        )
+        self._engine = FailoverEngine(
+            routing,
+            runtime.health,
+            runtime.policies,
+            runtime.hedge_budget,
+            vad_enabled=self._detector is not None,
+        )
+        self.serving = routing.route.providers[0].name
+        """Name of the provider that serves; before one was opened, of the route's first."""
+        self.last_activity = runtime.next_activity()
+        """A number that grows with every opened stream and every transcript of any stream."""
         self._frames = FrameStore()
         self._pushed = 0
-        """Samples of it that the session knows of."""
+        """Samples of `_frames` that the engine knows of."""
         self._connections: dict[int, ProviderConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._without_http_session: set[str] = set()
-        """Providers that could not be opened for want of an HTTP session."""
+        """Providers that could not be opened because there is no HTTP session."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
         return f"ResilientStream({self._engine!r})"
 
-    # -- what callers do
+    # -- what callers ask and do
+
+    @property
+    def model(self) -> str:
+        """The model that serves this stream."""
+        return self._provider.model
+
+    @property
+    def provider(self) -> str:
+        """The provider that serves this stream, as its plugin calls it."""
+        return self._provider.provider
+
+    @property
+    def metrics_metadata(self) -> MetricsMetadata:
+        """Labels of the provider that serves this stream."""
+        return compat.labels(self._provider)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether transcripts may still come."""
+        return not compat.output_ended(self)
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
-        """Push audio of any rate; several channels are mixed down, with one warning.
+        """Push audio of any sample rate; several channels are mixed down, with one warning.
 
         Raises:
-            StreamClosedError: after `end_input()` or `aclose()`.
-            AudioFormatError: the sample rate is not that of the frames before.
+            StreamClosedError: `end_input()` or `aclose()` was called, or the stream has ended.
+            AudioFormatError: the sample rate differs from that of the first frame.
         """
         self._check_open()
         check(frame)
@@ -117,22 +167,26 @@ class ResilientStream(stt.RecognizeStream):
             super().push_frame(mono(frame))
 
     def flush(self) -> None:
-        """Ask for finals of what was pushed so far."""
+        """Ask for finals of the audio pushed so far."""
         self._check_open()
         super().flush()
 
     def end_input(self) -> None:
-        """No more audio will come; the stream ends when everything is transcribed."""
+        """Tell that no more audio will come; the stream ends when everything is transcribed."""
         self._check_open()
         super().end_input()
 
     def options_changed(self, provider: str) -> None:
-        """A provider's options changed: a leg on it is opened anew."""
+        """Tell that a provider's options changed; a connection to it is opened anew."""
         self._inbox.put_nowait(OptionsChanged(provider))
 
     def language_changed(self, language: str) -> None:
-        """Another language is spoken from now on."""
+        """Tell that another language is spoken from now on; empty if it is not known."""
         self._inbox.put_nowait(LanguageChanged(language))
+
+    @property
+    def _provider(self) -> stt.STT[Any]:
+        return self._runtime.providers[self.serving]
 
     def _check_open(self) -> None:
         if compat.input_ended(self):
@@ -148,7 +202,7 @@ class ResilientStream(stt.RecognizeStream):
     # -- the pump
 
     async def _run(self) -> None:
-        async with self._resilient.sharing():
+        async with self._runtime.sharing_health():
             await self._pump()
 
     async def _pump(self) -> None:
@@ -172,18 +226,27 @@ class ResilientStream(stt.RecognizeStream):
         if isinstance(item, rtc.AudioFrame):
             for piece in pieces(item):
                 self._frames.append(piece)
-                self._report_voice(self._detector.push(piece) if self._detector else ())
+                if self._detector is not None:
+                    self._report_voice(self._detector.push(piece))
                 self._push_to(self._frames.end)
             return
-        if isinstance(item, InputEnded) and self._detector:
+        if isinstance(item, InputEnded) and self._detector is not None:
             self._report_voice(self._detector.finish())
         self._handle(item)
 
     def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:
-        """Tell the session of speech where it was heard: the rest of the frame comes later."""
+        """Tell the engine of speech at the sample where it became certain.
+
+        The rest of the frame is pushed afterwards: a provider that is flushed at an end of speech
+        must not have been sent the beginning of the next word.
+        """
         for edge in edges:
             self._push_to(self._frames.end if edge.known_at is None else edge.known_at)
             self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+        if self._detector is not None and self._detector.failure is not None:
+            self._runtime.report_detector_failure(self._detector.failure)
+            self._detector = None
+            self._handle(VoiceActivityLost())
 
     def _push_to(self, position: int) -> None:
         samples = min(position, self._frames.end) - self._pushed
@@ -210,7 +273,7 @@ class ResilientStream(stt.RecognizeStream):
         self._inbox.put_nowait(DeadlineReached(self._draw_wait()))
 
     def _draw_wait(self) -> float:
-        return self._resilient.draw_wait(self._engine.failures_in_a_row)
+        return self._runtime.backoff(self._engine.failures_in_a_row)
 
     # -- commands
 
@@ -230,36 +293,47 @@ class ResilientStream(stt.RecognizeStream):
                 self._close(connection)
             case ReleaseAudio(before):
                 self._frames.release(before)
-            case _:
+            case Emit() | SetServing() | ReportAvailability() | ReportEvent() | Finish() | GiveUp():
                 self._report(command)
+            case _:
+                assert_never(command)
 
-    def _report(self, command: Command) -> None:
+    def _report(
+        self,
+        command: Emit | SetServing | ReportAvailability | ReportEvent | Finish | GiveUp,
+    ) -> None:
         match command:
             case Emit():
-                compat.send(self, self._event(command))
+                self._emit(command)
             case SetServing(provider, connection):
-                self._resilient.serve(provider)
+                self.serving = self._runtime.last_served = provider
                 self._with_connection(connection, ProviderConnection.set_serving)
             case ReportAvailability(provider, available):
-                self._resilient.report_availability(provider, available)
+                self._runtime.report_availability(provider, available)
             case ReportEvent(event):
-                self._resilient.report(event)
+                self._runtime.report(event)
             case GiveUp(message):
                 raise APIConnectionError(message, retryable=False)
             case Finish():
-                pass  # the session is done, and with it the pump
+                pass  # the engine is done, which ends the pump
             case _:
-                raise AssertionError(f"unknown command {command!r}")
+                assert_never(command)
+
+    def _emit(self, command: Emit) -> None:
+        if command.text:
+            self.last_activity = self._runtime.next_activity()
+            self._runtime.last_served = self.serving
+        compat.send(self, self._event(command))
 
     def _open(self, order: OpenConnection) -> None:
         rate = self._frames.rate
         try:
             self._connections[order.connection] = ProviderConnection(
                 order,
-                self._resilient.provider_named(order.provider),
+                self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
-                connect_timeout=self._resilient.policies.retry.connect_timeout,
+                connect_timeout=self._runtime.policies.retry.connect_timeout,
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:
@@ -268,7 +342,7 @@ class ResilientStream(stt.RecognizeStream):
     def _not_opened(self, connection: int, provider: str, error: Exception) -> None:
         if lacks_http_session(error):
             self._without_http_session.add(provider)
-            if self._without_http_session >= self._resilient.names:
+            if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
         failure = classify(error)
         self._inbox.put_nowait(
@@ -280,7 +354,7 @@ class ResilientStream(stt.RecognizeStream):
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]
     ) -> None:
-        """A leg that could not be opened is absent until the session has heard of it."""
+        """Act on a connection, unless it could not be opened and the engine does not know yet."""
         if (stream := self._connections.get(connection)) is not None:
             action(stream)
 
@@ -303,7 +377,7 @@ class ResilientStream(stt.RecognizeStream):
     # -- events
 
     def _event(self, emit: Emit) -> stt.SpeechEvent:
-        """The provider's own event with our text and times, or one that the session adds."""
+        """The provider's event with our text and times, or an event that the engine adds."""
         source = emit.source
         if not isinstance(source, stt.SpeechEvent):
             return stt.SpeechEvent(type=stt.SpeechEventType(emit.kind.value))
@@ -312,7 +386,7 @@ class ResilientStream(stt.RecognizeStream):
         offset = self.start_time_offset
         data = source.alternatives[0]
         metadata = data.metadata if isinstance(data.metadata, dict) else {}
-        told = dataclasses.replace(
+        best = dataclasses.replace(
             data,
             text=emit.text,
             start_time=offset + emit.start if emit.start is not None else 0.0,
@@ -320,28 +394,29 @@ class ResilientStream(stt.RecognizeStream):
             metadata={**metadata, "provider": emit.provider},
             words=_timed(emit.words, data.words, offset),
         )
-        # of a trimmed text the others have more, and their words have times of the leg's own
+        # The alternatives of a trimmed text would repeat what was trimmed, so they are dropped.
+        # Those of a whole text keep no word times, which are on the connection's clock.
         others = source.alternatives[1:] if emit.text == data.text else []
-        start, end = told.start_time, told.end_time
+        start, end = best.start_time, best.end_time
         others = [
             dataclasses.replace(other, words=None, start_time=start, end_time=end)
             for other in others
         ]
-        return dataclasses.replace(source, alternatives=[told, *others])
+        return dataclasses.replace(source, alternatives=[best, *others])
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
-        """The providers' own metrics are forwarded; counting here would count audio twice."""
+        """Do nothing: providers' own metrics are forwarded, and audio would be counted twice."""
         async for _ in event_aiter:
             pass
 
 
 def _timed(
-    words: tuple[Word, ...], said: list[TimedString] | None, offset: float
+    words: tuple[Word, ...], originals: list[TimedString] | None, offset: float
 ) -> list[TimedString] | None:
-    """The provider's last words, as many as were kept, on the session's clock."""
+    """The provider's last words, as many as were kept, with times on the session's clock."""
     if not words:
         return None
-    originals = (said or [])[-len(words) :]
+    originals = (originals or [])[-len(words) :]
     return [
         TimedString(
             str(original),

@@ -1,12 +1,12 @@
 """Speak the reference recordings that ship with `resilient_stt.testing`.
 
 Run `python scripts/make_reference_speech.py [DIRECTORY]` with libespeak-ng installed (Debian:
-`espeak-ng`). It writes `<name>.flac` (16 kHz mono) and `<name>.json` (the word times), unless told
-otherwise to `resilient_stt/testing/data`.
-The same espeak-ng version gives the same bytes again; the shipped files are from 1.51.
+`espeak-ng`). It writes `<name>.flac` (16 kHz mono) and `<name>.json` (the word times) to DIRECTORY,
+by default `resilient_stt/testing/data`. The same version of espeak-ng gives the same bytes again;
+the shipped files are from 1.51.
 
-The word times are the synthesiser's own events, not an alignment made afterwards: a word begins
-where its event says and ends where the next word or the next pause phoneme begins.
+The word times come from the synthesizer's events, not from an alignment: a word begins where its
+event says, and ends where the next word or the next pause phoneme begins.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 DATA = Path(__file__).parent.parent / "resilient_stt" / "testing" / "data"
 RATE = 16_000
 VOLUME = 70
-"""Of espeak-ng, in percent: at its default some voices clip."""
+"""The volume of espeak-ng in percent. At its default some voices clip."""
 PEAK = 16_000
+"""The loudest sample of a recording."""
 DITHER = 3
-"""Uniform noise of this many least significant bits: inaudible, and every moment becomes unique."""
+"""The amplitude of the uniform noise that is added, in samples. It is inaudible and makes every
+moment of a recording unique, so that the fake providers can find it."""
 
 # From espeak-ng's speak_lib.h.
 _SYNCHRONOUS, _CHARS_UTF8, _PHONEME_EVENTS = 2, 1, 1
@@ -40,10 +42,18 @@ _EVENT_END, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 
 @dataclass(frozen=True)
 class Script:
-    """What is said: sentences, each followed by a pause in seconds.
+    """A recording to make.
 
-    Where espeak-ng reads the script badly, `readings` has what it is given instead, one reading for
-    each word (1.51 spells Chinese characters out in English, but reads pinyin well).
+    Attributes:
+        name: The name of its files.
+        language: Its BCP 47 tag.
+        voice, speed, pitch: Parameters of espeak-ng; the speed is in words per minute.
+        seed: The seed of the dither.
+        sentences: The sentences, each with the seconds of the pause after it.
+        readings: What espeak-ng is given instead of each sentence, with a reading for each word.
+            Needed where it reads a script badly: 1.51 spells Chinese characters out in English,
+            but reads pinyin well.
+        lead: Seconds of silence before the first sentence.
     """
 
     name: str
@@ -115,7 +125,7 @@ class _Id(ctypes.Union):
 
 
 class _Event(ctypes.Structure):
-    """`espeak_EVENT`; positions in the text are 1-based characters."""
+    """`espeak_EVENT`. Positions in the text count characters from 1."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -136,7 +146,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class Mark:
-    """One word or phoneme event: `seconds` from the start of the sentence."""
+    """A word or phoneme event, `seconds` after the start of the sentence."""
 
     is_word: bool
     text_position: int
@@ -144,15 +154,16 @@ class Mark:
     phoneme: str
 
 
-class Synthesiser:
-    """espeak-ng in retrieval mode: samples and events of one text at a time."""
+class Synthesizer:
+    """espeak-ng in retrieval mode: it returns the samples and events of one text at a time."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libespeak-ng.so.1")
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
         self._blocks: list[NDArray[np.int16]] = []
         self._marks: list[Mark] = []
-        self._callback = _CALLBACK(self._receive)  # espeak keeps the pointer: it must live
+        # espeak keeps a pointer to the callback, so it must not be freed.
+        self._callback = _CALLBACK(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, samples: Any, count: int, events: Any) -> int:
@@ -183,14 +194,14 @@ class Synthesiser:
 
 
 def word_times(words: list[str], marks: list[Mark]) -> list[tuple[float, float]]:
-    """Place each word: from its own event to the next word's, or to the pause after it."""
+    """Return the start and end of each word: its event, and the next word or pause after it."""
     times = []
     position = 1
     for word in words:
         following = position + len(word)
         of_word = [m for m in marks if m.is_word and position <= m.text_position < following]
         if not of_word:
-            raise SystemExit(f"espeak-ng runs {word!r} together with its neighbour: reword")
+            raise SystemExit(f"espeak-ng joins {word!r} with its neighbor; reword the sentence")
         start = of_word[0].seconds
         end = min(
             m.seconds
@@ -204,9 +215,11 @@ def word_times(words: list[str], marks: list[Mark]) -> list[tuple[float, float]]
 
 
 def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
-    """Bring one sentence to `RATE`, through its spectrum: soxr would add a random dither."""
+    """Resample one sentence to `RATE` through its spectrum; soxr would add a random dither."""
     shared = math.gcd(rate, RATE)
-    blocks = -(-len(samples) // (rate // shared)) + 1  # one block of silence against wrap-around
+    blocks = (
+        -(-len(samples) // (rate // shared)) + 1
+    )  # a block of silence, because the spectrum wraps around
     spectrum = np.fft.rfft(samples, blocks * (rate // shared))
     kept = blocks * (RATE // shared)
     resampled = np.fft.irfft(spectrum[: kept // 2 + 1], kept) * (RATE / rate)
@@ -214,19 +227,19 @@ def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
 
 
 def silence(seconds: float) -> NDArray[np.int16]:
-    """Return digital silence; the dither comes over everything at the end."""
+    """Return digital silence; the dither is added to the whole recording at the end."""
     return np.zeros(round(seconds * RATE), np.int16)
 
 
 def with_dither(samples: NDArray[np.int16], seed: int) -> NDArray[np.int16]:
-    """Bring the loudest sample to `PEAK` and add the noise that makes every 20 ms unique."""
+    """Scale the loudest sample to `PEAK` and add the noise that makes every 20 ms unique."""
     scaled = np.rint(samples.astype(np.float64) * (PEAK / np.abs(samples).max()))
     noise = np.random.default_rng(seed).integers(-DITHER, DITHER + 1, len(samples))
     return np.asarray(scaled + noise, np.int16)
 
 
-def record(script: Script, synthesiser: Synthesiser) -> tuple[NDArray[np.int16], dict[str, Any]]:
-    """Speak a script; return the recording and the description stored beside it."""
+def record(script: Script, synthesizer: Synthesizer) -> tuple[NDArray[np.int16], dict[str, Any]]:
+    """Speak a script. Return the recording and the description that is stored beside it."""
     parts = [silence(script.lead)]
     words: list[dict[str, Any]] = []
     sentences: list[list[int]] = []
@@ -234,9 +247,9 @@ def record(script: Script, synthesiser: Synthesiser) -> tuple[NDArray[np.int16],
     readings = script.readings or tuple(text for text, _ in script.sentences)
     for (text, pause), reading in zip(script.sentences, readings, strict=True):
         spelled = text.split(" ")
-        spoken, marks = synthesiser.say(reading, script)
+        spoken, marks = synthesizer.say(reading, script)
         times = word_times(reading.split(" "), marks)
-        samples = resample(spoken, synthesiser.rate)[: round(times[-1][1] * RATE)]
+        samples = resample(spoken, synthesizer.rate)[: round(times[-1][1] * RATE)]
         sentences.append([len(words), len(words) + len(spelled)])
         for word, (start, end) in zip(spelled, times, strict=True):
             begin, finish = position + round(start * RATE), position + round(end * RATE)
@@ -252,7 +265,7 @@ def record(script: Script, synthesiser: Synthesiser) -> tuple[NDArray[np.int16],
 
 
 def flac(samples: NDArray[np.int16]) -> bytes:
-    """Encode losslessly, without the tags that would name the encoder's version."""
+    """Encode losslessly, without the tags that name the version of the encoder."""
     target = io.BytesIO()
     with av.open(target, "w", format="flac", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("flac", rate=RATE, layout="mono")
@@ -265,7 +278,7 @@ def flac(samples: NDArray[np.int16]) -> bytes:
 
 
 def description(about: dict[str, Any]) -> str:
-    """Lay the JSON out one word a line, so that a change can be read in a diff."""
+    """Return the description as JSON, a word on each line, so that diffs are readable."""
     words = ",\n    ".join(json.dumps(word, ensure_ascii=False) for word in about["words"])
     rest = {key: value for key, value in about.items() if key != "words"}
     head = json.dumps(rest, ensure_ascii=False)[1:-1].replace(', "sent', ',\n  "sent')
@@ -275,9 +288,9 @@ def description(about: dict[str, Any]) -> str:
 def main(directory: Path) -> None:
     """Write all recordings."""
     directory.mkdir(parents=True, exist_ok=True)
-    synthesiser = Synthesiser()
+    synthesizer = Synthesizer()
     for script in SCRIPTS:
-        samples, about = record(script, synthesiser)
+        samples, about = record(script, synthesizer)
         (directory / f"{script.name}.flac").write_bytes(flac(samples))
         (directory / f"{script.name}.json").write_text(description(about), encoding="utf-8")
 

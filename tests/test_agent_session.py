@@ -1,4 +1,4 @@
-"""In LiveKit's own AgentSession: what the user said reaches the chat history once."""
+"""In LiveKit's own AgentSession: the chat history contains the user's words once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CUT = Drop(at_word=9, part=0.5, connections={0})
 
 
 class Answers(llm.LLM[str]):
-    """A language model that always says the same."""
+    """A language model that always gives the same answer."""
 
     def chat(
         self,
@@ -45,7 +45,7 @@ class Answer(llm.LLMStream):
 
 
 class Microphone(io.AudioInput):
-    """Hears a recording in real time, then nothing more."""
+    """Plays a recording in real time, then nothing more."""
 
     def __init__(self, speech: ReferenceSpeech) -> None:
         super().__init__(label="recording")
@@ -73,7 +73,7 @@ async def user_words(
     *,
     clear_at: float | None = None,
 ) -> list[str]:
-    """What the chat history holds of the user after a call with these faults."""
+    """The user's words in the chat history after a call with these faults."""
     async with arena(cartesia, deepgram) as a:
         session: AgentSession[None] = AgentSession(
             stt=a.stt,
@@ -115,7 +115,7 @@ async def user_words(
 async def test_history_has_every_word_once(
     cartesia: list[Fault], deepgram: list[Fault], turns: Literal["stt", "vad"]
 ) -> None:
-    """A provider cut in the middle of a sentence leaves no trace in what the LLM is told."""
+    """A provider cut in the middle of a sentence leaves no trace in what the LLM gets."""
     said = await user_words(cartesia, deepgram, turns)
     assert said == [plain(word.text) for word in SPEECH.words]
 
@@ -123,7 +123,7 @@ async def test_history_has_every_word_once(
 @pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("faults", [[], [Refuse()]], ids=["healthy", "refused"])
 async def test_a_cleared_turn_opens_a_new_stream(faults: list[Fault]) -> None:
-    """After `clear_user_turn()` the session's next stream hears what is said from then on."""
+    """After `clear_user_turn()` the session's next stream transcribes what follows."""
     said = await user_words(faults, [], "stt", clear_at=SPEECH.words[12].end + 0.05)
     assert said == [plain(word.text) for word in SPEECH.words[13:]]
 

@@ -1,4 +1,4 @@
-"""recognize(): whole buffers, by whoever answers first."""
+"""`recognize()`: whole buffers, by the first provider that answers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from resilient_stt import (
 )
 from resilient_stt.core.policy import Pace
 from resilient_stt.livekit.frames import PIECE, mono
-from resilient_stt.stt import LEAST_WAIT
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Hang, Refuse
 from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
 from .support.fakes import (
-    Behaviour,
+    Behavior,
     FakeStream,
     FakeSTT,
     arena,
@@ -53,6 +52,7 @@ pytestmark = pytest.mark.stt_virtual_time
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 1)
 
 PACE = Pace()
+WAIT_FLOOR = RetryPolicy().wait_floor
 
 
 def down() -> APIConnectionError:
@@ -67,7 +67,7 @@ async def test_the_first_that_answers() -> None:
     assert event.alternatives[0].text == "hi"
     assert [len(f.recognized) for f in (first, second, third)] == [1, 1, 0]
     assert (first.recognized[0].max_retry, first.recognized[0].timeout) == (0, 4)
-    assert made.provider_named("fake-2") is second
+    assert made.providers[1] is second
     assert "serving='fake-2'" in repr(made)
     await made.aclose()
 
@@ -79,7 +79,7 @@ async def test_the_language() -> None:
 
 
 async def test_nobody_answers() -> None:
-    """With nobody answering in any round the error has the names, and is told once as final."""
+    """If no provider answers in any round, one final error names all of them."""
     loop = asyncio.get_running_loop()
     providers = FakeSTT(error=down()), FakeSTT(error=down(), provider="Other")
     made = ResilientSTT(providers)
@@ -95,7 +95,7 @@ async def test_nobody_answers() -> None:
         4,
     ]  # once, and `reconnect_budget` times more
     retry = made.policies.retry
-    assert 3 * LEAST_WAIT <= loop.time() - begun <= 3 * retry.wait_max + 0.1
+    assert 3 * WAIT_FLOOR <= loop.time() - begun <= 3 * retry.wait_max + 0.1
     assert [e.recoverable for e in errors] == [True, True, False], "of failures alike, the first"
     assert [(f.provider, f.reason) for f in failures] == [("fake", "dropped"), ("other", "dropped")]
     await made.aclose()
@@ -109,8 +109,8 @@ async def test_any_error_is_a_failure(error: Exception) -> None:
     await made.aclose()
 
 
-async def test_who_failed_is_asked_last() -> None:
-    """A provider that failed comes last until it has answered again, by itself."""
+async def test_a_failed_provider_is_asked_last() -> None:
+    """A provider that failed is asked last until background recovery gets an answer from it."""
     first, second = FakeSTT(error=down()), FakeSTT(text="hi")
     made = ResilientSTT([first, second])
     await made.recognize(frames())
@@ -123,7 +123,7 @@ async def test_who_failed_is_asked_last() -> None:
 
 
 async def test_recovery_has_an_end() -> None:
-    """A provider that stays down is asked a few times in the background, then left alone."""
+    """A provider that stays down is tried in the background a few times only."""
     first = FakeSTT(error=down())
     made = ResilientSTT([first, FakeSTT(text="hi")])
     await made.recognize(frames())
@@ -136,7 +136,7 @@ async def test_recovery_has_an_end() -> None:
 
 
 async def test_wrong_credentials_are_not_asked_again() -> None:
-    """A provider that refused the key is not asked in the background every second."""
+    """A provider that refused the API key is not tried in the background."""
     first = FakeSTT(error=APIStatusError("no", status_code=401))
     made = ResilientSTT([first, FakeSTT(text="hi")])
     await made.recognize(frames())
@@ -146,7 +146,7 @@ async def test_wrong_credentials_are_not_asked_again() -> None:
 
 
 async def test_aclose_stops_recovery() -> None:
-    """`aclose()` ends what goes on in the background, also in the middle of a request."""
+    """`aclose()` stops background recovery, also in the middle of a request."""
     first = FakeSTT(error=down())
     made = ResilientSTT([first, FakeSTT(text="hi")])
     await made.recognize(frames())
@@ -155,10 +155,10 @@ async def test_aclose_stops_recovery() -> None:
     await made.aclose()
 
 
-async def test_aclose_does_not_wait_for_who_cannot_be_stopped(
+async def test_aclose_does_not_wait_for_a_stubborn_provider(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A provider that swallows its cancellation is left alone after half a second."""
+    """`aclose()` waits half a second at most for a provider that swallows its cancellation."""
     begun, released = asyncio.Event(), asyncio.Event()
 
     class Stubborn(FakeSTT):
@@ -185,7 +185,7 @@ async def test_aclose_does_not_wait_for_who_cannot_be_stopped(
 
 
 async def test_the_attempt_timeout() -> None:
-    """`attempt_timeout` is what a provider gets, as in `FallbackAdapter`, if it was given."""
+    """A provider gets `attempt_timeout` if it was given, as in `FallbackAdapter`."""
     first, second = FakeSTT(text="hi"), FakeSTT(text="hi")
     await ResilientSTT([first], attempt_timeout=2.5).recognize(frames())
     await ResilientSTT([second]).recognize(frames())
@@ -193,7 +193,7 @@ async def test_the_attempt_timeout() -> None:
 
 
 async def test_cancelled() -> None:
-    """A cancelled `recognize()` is no failure of the provider's."""
+    """Cancelling `recognize()` does not count as a failure of the provider."""
     made = ResilientSTT([FakeSTT(delay=100.0)])
     told: list[Any] = []
     listen(made, told.append)
@@ -229,7 +229,7 @@ BAD = APIStatusError("no", status_code=400)
 
 
 async def test_asks_again_until_one_answers() -> None:
-    """What may pass is waited for: who is back in the next round answers, and it is told once."""
+    """Failures that may pass are retried; a provider that is back in the next round answers."""
     first, second = FakeSTT(error=down()), FakeSTT(error=down(), provider="Second")
     made = ResilientSTT([first, second])
     told = Told(made)
@@ -244,7 +244,7 @@ async def test_asks_again_until_one_answers() -> None:
 
 
 async def test_no_retries() -> None:
-    """`max_retry_per_stt=0` is one round, and no wait."""
+    """`max_retry_per_stt=0` means one round without a wait."""
     loop = asyncio.get_running_loop()
     providers = FakeSTT(error=down()), FakeSTT(error=down())
     made = ResilientSTT(providers, max_retry_per_stt=0)
@@ -252,7 +252,7 @@ async def test_no_retries() -> None:
     with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, fake-2\)"):
         await made.recognize(frames())
     assert [len(p.recognized) for p in providers] == [1, 1]
-    assert loop.time() - begun < LEAST_WAIT
+    assert loop.time() - begun < WAIT_FLOOR
     await made.aclose()
 
 
@@ -261,10 +261,10 @@ async def test_no_retries() -> None:
     [((REFUSED, BAD), [1, 1]), ((BAD, down()), [1, 4]), ((down(), REFUSED), [4, 1])],
     ids=["none", "second", "first"],
 )
-async def test_what_does_not_pass_is_not_asked_again(
+async def test_permanent_failures_are_not_retried(
     errors: tuple[Exception, Exception], asked: list[int]
 ) -> None:
-    """A refused key and a bad request are the same in the next round; the error names all."""
+    """After a refused API key or a bad request a provider is not asked in later rounds."""
     providers = [FakeSTT(error=error) for error in errors]
     made = ResilientSTT(providers)
     with pytest.raises(APIConnectionError, match=r"all STTs failed \(fake, fake-2\)"):
@@ -277,7 +277,7 @@ async def test_what_does_not_pass_is_not_asked_again(
     ("errors", "waited", "asked"),
     [
         ((limited(7.0), limited(9.0)), 7.0, 4),
-        ((limited(7.0), down()), LEAST_WAIT, 4),
+        ((limited(7.0), down()), WAIT_FLOOR, 4),
         ((limited(99.0),), 0.0, 1),
     ],
     ids=["soonest", "one did not ask", "too long"],
@@ -285,7 +285,7 @@ async def test_what_does_not_pass_is_not_asked_again(
 async def test_waits_as_long_as_it_is_asked_to(
     errors: tuple[Exception, ...], waited: float, asked: int
 ) -> None:
-    """All asking to be left alone: the soonest is waited for, if the outage limit allows it."""
+    """If all ask to be left alone, the shortest time is waited, within the outage limit."""
     loop = asyncio.get_running_loop()
     providers = [FakeSTT(error=error) for error in errors]
     made = ResilientSTT(providers)
@@ -300,7 +300,7 @@ async def test_waits_as_long_as_it_is_asked_to(
 
 @pytest.mark.parametrize("limit", [0.0, 3.0, 6.0])
 async def test_the_outage_limit(limit: float) -> None:
-    """Rounds among hanging providers end with the limit, beside the time that the audio takes."""
+    """Rounds among hanging providers end at the limit plus the length of the audio."""
     loop = asyncio.get_running_loop()
     providers = FakeSTT(delay=10_000.0), FakeSTT(delay=10_000.0)
     made = ResilientSTT(providers, policies=Policies(retry=RetryPolicy(outage_limit=limit)))
@@ -309,7 +309,7 @@ async def test_the_outage_limit(limit: float) -> None:
         await made.recognize(frames(1.0), conn_options=APIConnectOptions(timeout=4.0))
     first_round = 2 * (4.0 + 1.0)
     lasted = loop.time() - begun - first_round
-    assert limit - LEAST_WAIT <= lasted <= limit + 1.0 + 0.1
+    assert limit - WAIT_FLOOR <= lasted <= limit + 1.0 + 0.1
     assert max(o.timeout for p in providers for o in p.recognized) == 4.0
     await made.aclose()
 
@@ -318,7 +318,7 @@ async def test_the_outage_limit(limit: float) -> None:
 
 
 def spanish(**providers: FakeSTT) -> ResilientSTT:
-    """`es` goes the other way round; `detect` is for the third alone."""
+    """`es` has the reverse route of `default`; `detect` has the third provider alone."""
     routes = {"default": ["a", "b"], "es": ["b", "a"], "detect": ["multi"]}
     traits = {"multi": {"language_detection": True}}
     return routed({"multi": FakeSTT(text="?"), **providers}, routes, traits=traits)
@@ -337,7 +337,7 @@ def spanish(**providers: FakeSTT) -> ResilientSTT:
     ],
 )
 async def test_the_route_of_a_language(language: str | None, served: str, heard_in: str) -> None:
-    """`language=` chooses the route; each is told the tag, but who finds it out by itself."""
+    """`language=` chooses the route; it is passed on, except to a provider that detects it."""
     fakes = {"a": FakeSTT(text="a"), "b": FakeSTT(text="b"), "multi": FakeSTT(text="multi")}
     made = spanish(**fakes)
     given = NOT_GIVEN if language is None else language
@@ -349,7 +349,7 @@ async def test_the_route_of_a_language(language: str | None, served: str, heard_
 
 
 async def test_our_own_language() -> None:
-    """Without `language=` it is the constructor's, or what `update_options` said since."""
+    """Without `language=`, the constructor's or the last one given to `update_options` counts."""
     a, b = FakeSTT(text="a"), FakeSTT(text="b")
     made = spanish(a=a, b=b)
     made.update_options(language="es")
@@ -360,7 +360,7 @@ async def test_our_own_language() -> None:
 
 
 async def test_fails_over_within_the_route() -> None:
-    """The others of the route are asked, who failed last of all, and nobody else."""
+    """Only the providers of the route are asked, the one that failed last comes last."""
     a, b, multi = FakeSTT(text="a"), FakeSTT(error=down()), FakeSTT(text="?")
     made = spanish(a=a, b=b, multi=multi)
     event = await made.recognize(frames(), language="es")
@@ -373,14 +373,14 @@ async def test_fails_over_within_the_route() -> None:
 
 
 async def test_without_a_language() -> None:
-    """With none known and no route for that, each provider hears in its own."""
+    """Without a known language and a route for that, each provider uses its own language."""
     fake = FakeSTT(text="hi")
     await ResilientSTT([fake]).recognize(frames())
     assert fake.languages == [""]
 
 
-async def test_a_language_that_is_no_text() -> None:
-    """Is refused before anybody is asked."""
+async def test_a_language_that_is_not_a_string() -> None:
+    """A language that is not a string is refused before any provider is asked."""
     fake = FakeSTT(text="hi")
     wrong: Any = 7
     with pytest.raises(ConfigurationError, match="language must be a BCP 47 tag"):
@@ -393,7 +393,7 @@ SPANISH = ReferenceSpeech.load("spanish").excerpt(0, 1)
 
 @pytest.mark.parametrize("down", [False, True], ids=["streamed", "posted"])
 async def test_the_real_plugins_in_spanish(down: bool) -> None:
-    """By its route: Cartesia's plugin is streamed the buffer, Deepgram's posts it."""
+    """Cartesia's plugin is streamed the buffer, Deepgram's posts it, in the order of the route."""
     async with (
         FakeCartesia(faults=[Refuse()] if down else []) as c,
         FakeDeepgram() as d,
@@ -419,7 +419,7 @@ async def test_the_real_plugins_in_spanish(down: bool) -> None:
 
 
 async def test_streams_the_buffer() -> None:
-    """A streaming-only provider is streamed the buffer; its finals are one event."""
+    """A streaming-only provider is streamed the buffer; its finals are joined into one event."""
     made = ResilientSTT([FakeSTT(transcribes(), offline_recognize=False)])
     event = await made.recognize(list(SPEECH.padded(0.5).frames()))
     assert event.type is SpeechEventType.FINAL_TRANSCRIPT
@@ -431,7 +431,7 @@ async def test_streams_the_buffer() -> None:
 
 @pytest.mark.parametrize("faults", [[], [Refuse()], [Hang()]], ids=["healthy", "refused", "hung"])
 async def test_the_real_plugin(faults: list[Any]) -> None:
-    """Cartesia's plugin, which cannot recognise a buffer by itself, does so over a stream."""
+    """Cartesia's plugin, which only streams, recognizes a buffer over a stream."""
     async with arena(faults, only=("cartesia",)) as a:
         if not faults:
             event = await a.stt.recognize(list(SPEECH.frames()))
@@ -444,7 +444,7 @@ async def test_the_real_plugin(faults: list[Any]) -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
 async def test_the_real_plugin_with_all_of_a_recording(rate: int) -> None:
-    """Longer than the burst: every word once and in order, at any rate, in several finals."""
+    """A buffer longer than the burst comes back with every word once and in order, at any rate."""
     speech = ReferenceSpeech.load("english")
     async with arena(only=("cartesia",)) as a:
         event = await a.stt.recognize(list(speech.frames(sample_rate=rate, channels=2)))
@@ -452,8 +452,8 @@ async def test_the_real_plugin_with_all_of_a_recording(rate: int) -> None:
     assert [plain(w) for w in said] == [plain(w.text) for w in speech.words]
 
 
-async def test_nothing_said() -> None:
-    """Silence is an empty transcript, not a failure."""
+async def test_silence_is_an_empty_transcript() -> None:
+    """Silence gives an empty transcript and counts as an answer."""
     made = ResilientSTT([FakeSTT(offline_recognize=False)])
     event = await made.recognize(frames(), language="es")
     assert event.alternatives[0].text == ""
@@ -489,7 +489,7 @@ async def test_a_stream_that_never_ends_is_left() -> None:
 
 
 async def test_failures_in_batch_steer_streams() -> None:
-    """A provider locked for its key in `recognize()` is not where the next stream begins."""
+    """A provider whose key was refused in `recognize()` is not the first of the next stream."""
     first = FakeSTT(error=APIStatusError("no", status_code=401))
     second = FakeSTT(says("hi"), text="hi")
     made = ResilientSTT([first, second], policies=Policies(retry=RetryPolicy()))
@@ -505,14 +505,14 @@ async def test_failures_in_batch_steer_streams() -> None:
 
 
 async def streamed(made: ResilientSTT) -> list[str]:
-    """What a stream without audio says."""
+    """Return the texts that a stream without audio gives."""
     async with made.stream() as stream:
         stream.end_input()
         return texts(await collect(stream))
 
 
 class Told:
-    """Of whom it was told that it is available, or is not, in this order."""
+    """Records availability changes, in order."""
 
     def __init__(self, made: ResilientSTT) -> None:
         self.changes: list[tuple[str, bool]] = []
@@ -522,8 +522,8 @@ class Told:
         self.changes.append((event.stt.provider, event.available))
 
 
-async def test_availability_is_told_once_per_change() -> None:
-    """A provider that fails in streams and in buffers is lost once, and back once."""
+async def test_availability_is_reported_once_per_change() -> None:
+    """A provider that fails in streams and buffers becomes unavailable once and available once."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
     told = Told(made)
@@ -531,7 +531,7 @@ async def test_availability_is_told_once_per_change() -> None:
         assert await streamed(made) == ["hi"]
         assert (await made.recognize(frames())).alternatives[0].text == "hi"
     assert told.changes == [("First", False)]
-    first.behaviour, first.error, first.text = says("ho"), None, "ho"
+    first.behavior, first.error, first.text = says("ho"), None, "ho"
     await asyncio.sleep(30.0)
     assert told.changes == [("First", False), ("First", True)], "found out in the background"
     assert (await made.recognize(frames())).alternatives[0].text == "ho"
@@ -540,8 +540,8 @@ async def test_availability_is_told_once_per_change() -> None:
     await made.aclose()
 
 
-async def test_a_stream_tells_that_a_provider_is_back() -> None:
-    """What a buffer lost, the text of a stream brings back, and the next buffer begins there."""
+async def test_text_in_a_stream_makes_a_provider_available() -> None:
+    """Text in a stream makes a provider available that failed at a buffer, and preferred again."""
     first = FakeSTT(says("ho"), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
     told = Told(made)
@@ -556,8 +556,8 @@ async def test_a_stream_tells_that_a_provider_is_back() -> None:
     await made.aclose()
 
 
-async def test_streams_at_the_same_time_tell_it_once() -> None:
-    """Two streams and a buffer that lose the same provider at the same moment: one event."""
+async def test_simultaneous_failures_are_reported_once() -> None:
+    """Two streams and a buffer that lose one provider at the same moment make one event."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
     told = Told(made)
@@ -566,8 +566,8 @@ async def test_streams_at_the_same_time_tell_it_once() -> None:
     await made.aclose()
 
 
-async def test_wrong_credentials_are_told_once() -> None:
-    """A refused key is one event for buffers, too, which says what to do."""
+async def test_wrong_credentials_are_reported_once() -> None:
+    """A refused API key is reported once for buffers, too, with what to do."""
     made = ResilientSTT([FakeSTT(error=APIStatusError("no", status_code=401))])
     failures: list[ProviderFailed] = []
     made.on("provider_failed", failures.append)
@@ -581,8 +581,8 @@ async def test_wrong_credentials_are_told_once() -> None:
     assert (failure.reason, failure.advice[:18]) == ("auth", "check its API key;")
 
 
-async def test_a_cut_buffer_is_asked_for_elsewhere() -> None:
-    """A connection lost in the middle of a buffer moves the whole buffer to the next provider."""
+async def test_a_cut_buffer_goes_to_the_next_provider() -> None:
+    """If a connection drops in the middle of a buffer, the next provider gets the whole buffer."""
     first = FakeSTT(transcribes(until=1.0), offline_recognize=False)
     second = FakeSTT(transcribes(), offline_recognize=False)
     made = ResilientSTT([first, second])
@@ -595,7 +595,7 @@ async def test_a_cut_buffer_is_asked_for_elsewhere() -> None:
 
 
 class Fed:
-    """What a stream was given, and when."""
+    """A stream's audio, and when it came."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[float, rtc.AudioFrame]] = []
@@ -619,15 +619,15 @@ def noise(seconds: float, rate: int = 16_000, channels: int = 1) -> rtc.AudioFra
     return rtc.AudioFrame(drawn.tobytes(), rate, channels, count)
 
 
-def streamed_by(behaviour: Behaviour, pace: Pace = PACE) -> ResilientSTT:
-    fake = FakeSTT(behaviour, offline_recognize=False)
+def streamed_by(behavior: Behavior, pace: Pace = PACE) -> ResilientSTT:
+    fake = FakeSTT(behavior, offline_recognize=False)
     return routed({"fake": fake}, {"default": ["fake"]}, traits={"fake": {"pace": asdict(pace)}})
 
 
 @pytest.mark.parametrize("pace", [PACE, Pace(burst=0.05, rate=1.0), Pace(burst=20.0, rate=3.0)])
 @pytest.mark.parametrize("rate", [8_000, 48_000])
 async def test_a_buffer_is_paced(pace: Pace, rate: int) -> None:
-    """It goes out as a burst and then at the provider's rate, no faster and no slower."""
+    """A buffer is sent as a burst and then at the provider's rate."""
     fed, loop = Fed(), asyncio.get_running_loop()
     begun = loop.time()
     event = await streamed_by(fed, pace).recognize(noise(30.0, rate))
@@ -640,7 +640,7 @@ async def test_a_buffer_is_paced(pace: Pace, rate: int) -> None:
 
 
 async def test_ten_minutes() -> None:
-    """A long buffer has the time that it takes, however short the timeout."""
+    """The timeout is extended by the length of the buffer."""
     loop = asyncio.get_running_loop()
     fed, begun = Fed(), loop.time()
     buffer = noise(600.0, 8_000)
@@ -657,7 +657,9 @@ LENGTHS = [0.01, 0.35, 0.0, 1.0, 0.1, 0.0001]
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("lengths", [[2.0], LENGTHS], ids=["one", "several"])
 async def test_any_format(rate: int, channels: int, lengths: list[float]) -> None:
-    """Frames of any length, rate and channels go out whole, mono and in short pieces."""
+    """Frames of any length, rate and number of channels are sent complete, mono and in short
+    pieces.
+    """
     fed = Fed()
     parts = [noise(seconds, rate, channels) for seconds in lengths]
     await streamed_by(fed).recognize(parts if len(parts) > 1 else parts[0])
@@ -671,8 +673,8 @@ NOTHING: list[Any] = [[], noise(0.0), [noise(0.0), noise(0.0)]]
 
 
 @pytest.mark.parametrize("buffer", NOTHING, ids=["empty list", "no samples", "frames without"])
-async def test_no_audio(buffer: Any) -> None:
-    """Who can only stream hears nothing in it, unasked; others judge for themselves."""
+async def test_an_empty_buffer(buffer: Any) -> None:
+    """An empty buffer is not streamed to streaming-only providers; others answer it themselves."""
     streams, posts = FakeSTT(offline_recognize=False), FakeSTT(text="?")
     event = await ResilientSTT([streams, posts]).recognize(buffer, language="es")
     assert event.type is SpeechEventType.FINAL_TRANSCRIPT
@@ -683,8 +685,8 @@ async def test_no_audio(buffer: Any) -> None:
     assert event.alternatives[0].text == "?"
 
 
-async def test_no_audio_proves_nothing() -> None:
-    """A provider that failed is not taken for recovered because it heard nothing in nothing."""
+async def test_an_empty_buffer_proves_nothing() -> None:
+    """An empty answer to an empty buffer does not make a failed provider available."""
     first = FakeSTT(fails(down()), offline_recognize=False, provider="First")
     second = FakeSTT(text="hi", provider="Second")
     made = ResilientSTT([first, second])
@@ -707,8 +709,8 @@ async def test_no_audio_proves_nothing() -> None:
         (rtc.AudioFrame(b"", 0, 1, 0), r"1 channels at 0 Hz holds no audio"),
     ],
 )
-async def test_what_is_no_buffer(buffer: Any, message: str) -> None:
-    """Is the caller's mistake, and no provider is blamed for it."""
+async def test_refuses_what_is_not_audio(buffer: Any, message: str) -> None:
+    """What is not audio is refused, and no provider is blamed."""
     fake = FakeSTT(text="hi")
     made = ResilientSTT([fake])
     told: list[Any] = []
@@ -719,8 +721,10 @@ async def test_what_is_no_buffer(buffer: Any, message: str) -> None:
     assert not told
 
 
-async def test_the_next_hears_the_whole_buffer() -> None:
-    """One that dies in the middle of a paced buffer has its reason told; the next begins anew."""
+async def test_the_next_provider_gets_the_whole_buffer() -> None:
+    """If a provider dies in the middle of a paced buffer, its error is reported, and the next one
+    gets all of it.
+    """
     loop = asyncio.get_running_loop()
     fed = Fed()
 
@@ -743,7 +747,7 @@ async def test_the_next_hears_the_whole_buffer() -> None:
 
 
 async def test_a_stream_that_ends_too_early() -> None:
-    """What it did not hear is lost with it: the next one is asked for everything."""
+    """The finals of a stream that ended before the buffer was sent are not used."""
 
     async def leaves(stream: FakeStream) -> None:
         stream.final("half")
@@ -755,15 +759,15 @@ async def test_a_stream_that_ends_too_early() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "detail"),
+    ("behavior", "detail"),
     [
         (hangs, "RuntimeError"),
         (fails(APIStatusError("gone", status_code=1011), after=0.01), "APIStatusError 1011"),
     ],
     ids=["hangs", "dies"],
 )
-async def test_a_stream_that_takes_no_audio(behaviour: Behaviour, detail: str) -> None:
-    """One that refuses frames is left at once, for the reason that it has itself, if any."""
+async def test_a_stream_that_takes_no_audio(behavior: Behavior, detail: str) -> None:
+    """A stream that refuses frames is left at once, with its own error if it has one."""
 
     class Refusing(FakeStream):
         def push_frame(self, frame: rtc.AudioFrame) -> None:
@@ -773,7 +777,7 @@ async def test_a_stream_that_takes_no_audio(behaviour: Behaviour, detail: str) -
         kind = Refusing
 
     loop = asyncio.get_running_loop()
-    made = ResilientSTT([RefusingSTT(behaviour, offline_recognize=False), FakeSTT(text="hi")])
+    made = ResilientSTT([RefusingSTT(behavior, offline_recognize=False), FakeSTT(text="hi")])
     failures: list[ProviderFailed] = []
     made.on("provider_failed", failures.append)
     begun = loop.time()
@@ -793,7 +797,7 @@ async def test_a_stream_that_takes_no_audio(behaviour: Behaviour, detail: str) -
     ],
 )
 async def test_finals_are_joined(finals: list[str], text: str) -> None:
-    """With spaces between words, and none in a script that has none."""
+    """Finals are joined with spaces, except in scripts without spaces."""
 
     async def tells(stream: FakeStream) -> None:
         await stream.listen()

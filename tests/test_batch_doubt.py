@@ -1,4 +1,4 @@
-"""recognize(): answers that leave speech untold, and what a second one is worth."""
+"""`recognize()`: answers that lack speech, and the second answer that checks them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIES = {
 
 
 class Hears:
-    """Voice activity of one stretch, in seconds; also the factory of itself."""
+    """A detector of one stretch of speech, in seconds; also the factory of itself."""
 
     def __init__(self, start: float, end: float) -> None:
         self._start, self._end = start, end
@@ -55,9 +55,9 @@ def down() -> APIConnectionError:
 
 
 def streams(text: str, **data: Any) -> FakeSTT:
-    """Who can only stream, and says that; nothing, if it is empty."""
-    behaviour = says(text, **data) if text else FakeStream.listen
-    return FakeSTT(behaviour, offline_recognize=False)
+    """A streaming-only provider that gives this final; none if the text is empty."""
+    behavior = says(text, **data) if text else FakeStream.listen
+    return FakeSTT(behavior, offline_recognize=False)
 
 
 def watched(made: ResilientSTT) -> list[Any]:
@@ -68,10 +68,8 @@ def watched(made: ResilientSTT) -> list[Any]:
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=list(LIES))
 @pytest.mark.parametrize("only", [("cartesia",), ("cartesia", "deepgram")], ids=["sole", "two"])
-async def test_an_answer_with_words_missing_is_not_believed(
-    lie: Fault, only: tuple[str, ...]
-) -> None:
-    """Who ends cleanly with speech untold is found out, and another answer is the whole."""
+async def test_an_answer_with_missing_words_is_replaced(lie: Fault, only: tuple[str, ...]) -> None:
+    """A provider that ends cleanly with speech missing has failed; another answer is returned."""
     async with arena([lie], only=only) as a:
         event = await a.stt.recognize(list(SPEECH.frames()))
         said = event.alternatives[0].text.split()
@@ -79,20 +77,20 @@ async def test_an_answer_with_words_missing_is_not_believed(
         assert a.stt.provider == ("Cartesia" if len(only) == 1 else "Deepgram")
         [failure] = [e for e in a.events if isinstance(e, ProviderFailed)]
         assert (failure.provider, failure.reason) == ("cartesia", "stalled")
-        assert failure.detail.endswith(" s of speech untold")
+        assert failure.detail.endswith(" s of speech missing")
 
 
 @pytest.mark.parametrize("kind", ["cartesia", "deepgram"])
-async def test_an_honest_answer_is_not_doubted(kind: str) -> None:
-    """Whoever tells everything is asked once."""
+async def test_a_complete_answer_is_not_checked(kind: str) -> None:
+    """A complete answer needs no second one."""
     async with arena(only=(kind,)) as a:
         await a.stt.recognize(list(ReferenceSpeech.load("english").frames()))
         assert len(a.cartesia.connections) + len(a.deepgram.connections) == 1
         assert not a.events
 
 
-async def test_who_recognises_by_itself_is_doubted_as_well() -> None:
-    """An empty answer to speech is none; usage tells that another one was asked for."""
+async def test_an_empty_answer_is_checked() -> None:
+    """An empty answer to speech is checked by a second one, whose usage has the role `hedge`."""
     deaf, vad_enabled = FakeSTT(text=""), FakeSTT(text="hi")
     made = ResilientSTT([deaf, vad_enabled], vad=HEARS)
     used: list[Any] = []
@@ -104,8 +102,8 @@ async def test_who_recognises_by_itself_is_doubted_as_well() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_noise_is_asked_about_twice_and_blamed_on_nobody(count: int) -> None:
-    """Voice in which a second answer hears nothing either holds no words."""
+async def test_noise_is_blamed_on_no_provider(count: int) -> None:
+    """Detected speech that a second answer does not contain either was not speech."""
     fakes = [streams("") for _ in range(count)]
     made = ResilientSTT(list(fakes), vad=HEARS)
     told = watched(made)
@@ -118,7 +116,7 @@ async def test_noise_is_asked_about_twice_and_blamed_on_nobody(count: int) -> No
 
 
 async def test_the_better_of_two_is_returned() -> None:
-    """Two that both leave speech untold: who leaves less, also if it was asked first."""
+    """Of two answers that lack speech, the one that lacks less is returned."""
     most, less = streams("a b", end_time=1.2), streams("a", end_time=0.6)
     for route in ([most, less], [less, most]):
         made = ResilientSTT(list(route), vad=HEARS)
@@ -127,8 +125,8 @@ async def test_the_better_of_two_is_returned() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-async def test_a_doubtful_answer_is_better_than_none(retries: int) -> None:
-    """If nobody else answers, what was told is returned, and nobody is blamed for it."""
+async def test_an_incomplete_answer_is_better_than_none(retries: int) -> None:
+    """Without another answer, the incomplete one is returned, and its provider is not blamed."""
     first = streams("half of it", end_time=0.9)
     made = ResilientSTT([first, FakeSTT(error=down())], max_retry_per_stt=retries, vad=HEARS)
     told = watched(made)
@@ -143,8 +141,8 @@ async def test_a_doubtful_answer_is_better_than_none(retries: int) -> None:
     [(None, WatchdogPolicy()), (HEARS, WatchdogPolicy(hedging=False))],
     ids=["no voice activity", "no second opinions"],
 )
-async def test_without_second_opinions(vad: Any, watchdog: WatchdogPolicy) -> None:
-    """Nothing is doubted, and nobody is asked for more."""
+async def test_without_second_answers(vad: Any, watchdog: WatchdogPolicy) -> None:
+    """Without VAD or hedging, no answer is checked."""
     first, second = streams(""), FakeSTT(text="hi")
     made = ResilientSTT([first, second], vad=vad, policies=Policies(watchdog=watchdog))
     assert (await made.recognize(frames(2.0))).alternatives[0].text == ""
@@ -152,8 +150,8 @@ async def test_without_second_opinions(vad: Any, watchdog: WatchdogPolicy) -> No
     await made.aclose()
 
 
-async def test_second_opinions_have_a_budget() -> None:
-    """Those that find nothing wrong may cost a share of the audio, as those of streams."""
+async def test_second_answers_have_a_budget() -> None:
+    """Second answers that change nothing are limited by the hedge budget."""
     mean = replace(WatchdogPolicy(), hedge_audio_share=0.5, hedge_audio_allowance=0.0)
     first, second = streams(""), streams("")
     made = ResilientSTT([first, second], vad=HEARS, policies=Policies(watchdog=mean))
@@ -164,8 +162,8 @@ async def test_second_opinions_have_a_budget() -> None:
     await made.aclose()
 
 
-async def test_an_answer_that_is_none_is_a_failure() -> None:
-    """A text that is no text must not be returned as one."""
+async def test_a_malformed_answer_is_a_failure() -> None:
+    """A transcript that is not a string is a failure of the provider."""
     odd = stt.SpeechData(LanguageCode("en"), 7)  # type: ignore[arg-type]
     final = stt.SpeechEvent(stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[odd])
 

@@ -1,4 +1,4 @@
-"""In the place of LiveKit's `FallbackAdapter`: what its users build on holds for us, too."""
+"""In place of LiveKit's `FallbackAdapter`: what its users rely on holds here, too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resilient_stt.testing.harness.play import play
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from .support.fakes import (
-    Behaviour,
+    Behavior,
     FakeStream,
     FakeSTT,
     collect,
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.stt_virtual_time
 
 
 class Availability:
-    """What was told of each provider, by its identity."""
+    """Records availability changes by the provider's identity."""
 
     def __init__(self, made: ResilientSTT) -> None:
         self.told: list[tuple[int, bool]] = []
@@ -53,7 +53,7 @@ class Availability:
         self._changed.set()
 
     async def until(self, *expected: tuple[STT[Any], bool], within: float) -> None:
-        """Wait until exactly these changes were told since the last call."""
+        """Wait until exactly these changes were reported since the last call."""
         wanted = [(id(stt), available) for stt, available in expected]
         async with asyncio.timeout(within):
             while len(self.told) < len(wanted):
@@ -64,7 +64,7 @@ class Availability:
 
 
 def made_of(*providers: STT[Any], **options: Any) -> ResilientSTT:
-    """As its users make a `FallbackAdapter`: a list first, then these keywords."""
+    """Make it as users make a `FallbackAdapter`: a list first, then these keywords."""
     given = {"attempt_timeout": 10.0, "max_retry_per_stt": 1, "retry_interval": 5.0, **options}
     return ResilientSTT(list(providers), **given)
 
@@ -80,8 +80,8 @@ async def test_takes_the_same_arguments() -> None:
     assert ResilientSTT(stt=[first, second]).providers == (first, second)
 
 
-async def test_recognizes_with_whoever_answers() -> None:
-    """A failed batch provider is told as unavailable by its own object, the next one answers."""
+async def test_recognizes_with_the_first_that_answers() -> None:
+    """A failed batch provider is reported by its own object, and the next one answers."""
     bad = FakeSTT(error=APIConnectionError("down"))
     good = FakeSTT(text="good morning")
     made = made_of(bad, good)
@@ -97,8 +97,8 @@ async def test_recognizes_with_whoever_answers() -> None:
     await made.aclose()
 
 
-async def test_streams_with_whoever_works() -> None:
-    """A stream whose input ends at once still gets the fallback's words, and one change is told."""
+async def test_streams_with_the_first_that_works() -> None:
+    """A stream whose input ends at once gets the fallback's words and reports one change."""
     bad, good = FakeSTT(fails_at_end(stt_error())), FakeSTT(says("good morning"))
     made = made_of(bad, good)
     availability = Availability(made)
@@ -118,8 +118,8 @@ async def test_a_lone_final_is_the_only_event() -> None:
                 stream.final("good morning")
                 stream.audio = 0.0
 
-    for behaviour in (says("good morning"), on_flush):
-        made = made_of(FakeSTT(fails(stt_error())), FakeSTT(behaviour), max_retry_per_stt=0)
+    for behavior in (says("good morning"), on_flush):
+        made = made_of(FakeSTT(fails(stt_error())), FakeSTT(behavior), max_retry_per_stt=0)
         async with made.stream() as stream:
             await asyncio.sleep(0.2)
             stream.push_frame(frames(0.01, duration=0.01, rate=48_000)[0])
@@ -129,7 +129,7 @@ async def test_a_lone_final_is_the_only_event() -> None:
         assert texts(events) == ["good morning"]
 
 
-async def test_legs_begin_on_the_sessions_clock() -> None:
+async def test_connections_begin_on_the_streams_clock() -> None:
     """An offset set right after `stream()` reaches every provider's stream."""
     bad, good = FakeSTT(fails_at_end(stt_error())), FakeSTT(says("hi"))
     stream = made_of(bad, good).stream()
@@ -142,7 +142,7 @@ async def test_legs_begin_on_the_sessions_clock() -> None:
 
 
 async def test_a_batch_provider_comes_back_by_itself() -> None:
-    """After a failed `recognize()` a provider that works again is told within a second."""
+    """A provider that failed in `recognize()` and works again is available within a second."""
     dead = FakeSTT(error=APIConnectionError("down"))
     back = FakeSTT(error=APIConnectionError("down"), delay=0.5)
     made = made_of(dead, back)
@@ -161,7 +161,7 @@ async def test_a_batch_provider_comes_back_by_itself() -> None:
 
 
 class Broken(FakeStream):
-    """Takes no audio and never ends."""
+    """A provider whose stream refuses audio and never ends."""
 
     def push_frame(self, frame: object) -> None:
         raise RuntimeError("broken")
@@ -170,7 +170,7 @@ class Broken(FakeStream):
         raise RuntimeError("broken")
 
 
-async def test_a_broken_stream_starves_nobody() -> None:
+async def test_a_broken_stream_costs_no_audio() -> None:
     """A provider whose stream raises on every frame costs the fallback no audio."""
 
     class BrokenSTT(FakeSTT):
@@ -191,7 +191,7 @@ def kinds(events: Iterable[Any]) -> list[SpeechEventType]:
 
 @pytest.mark.parametrize("working", [False, True], ids=["before words", "after words"])
 async def test_speech_events_balance(working: bool) -> None:
-    """A leg that dies with speech open leaves no consumer with a user who speaks forever."""
+    """If a connection dies while speech is open, the consumer still gets its END_OF_SPEECH."""
 
     async def dies(stream: FakeStream) -> None:
         stream.say(SpeechEventType.START_OF_SPEECH)
@@ -228,7 +228,7 @@ TRANSCRIPTS = (
 
 
 async def test_transcripts_have_alternatives() -> None:
-    """No transcript event without an alternative reaches the consumer, who would die of it."""
+    """Transcript events without alternatives, which would crash consumers, are not emitted."""
 
     async def behave(stream: FakeStream) -> None:
         for kind in TRANSCRIPTS:
@@ -243,15 +243,15 @@ async def test_transcripts_have_alternatives() -> None:
     assert all(e.alternatives for e in events if e.type in TRANSCRIPTS)
 
 
-@pytest.mark.parametrize("behaviour", [says(""), says("   ")], ids=["empty", "blank"])
-async def test_empty_finals_are_no_words(behaviour: Behaviour) -> None:
-    """An empty FINAL of a provider adds nothing to a turn."""
-    async with made_of(FakeSTT(behaviour)).stream() as stream:
+@pytest.mark.parametrize("behavior", [says(""), says("   ")], ids=["empty", "blank"])
+async def test_empty_finals_are_no_words(behavior: Behavior) -> None:
+    """An empty FINAL adds nothing to a turn."""
+    async with made_of(FakeSTT(behavior)).stream() as stream:
         stream.end_input()
         assert "".join(texts(await collect(stream))).strip() == ""
 
 
-async def test_what_providers_add_is_kept() -> None:
+async def test_extra_fields_are_kept() -> None:
     """Confidence, speaker, metadata and request id of a provider's event reach the consumer."""
 
     async def behave(stream: FakeStream) -> None:
@@ -271,7 +271,7 @@ async def test_what_providers_add_is_kept() -> None:
 
 
 async def test_other_alternatives_are_passed_on() -> None:
-    """What else a provider may have heard comes with the first, at its time."""
+    """A provider's other alternatives come with the first one, at its time."""
     code = LanguageCode("en")
 
     async def behave(stream: FakeStream) -> None:
@@ -293,7 +293,7 @@ async def test_other_alternatives_are_passed_on() -> None:
 
 
 async def test_the_language_reaches_the_provider() -> None:
-    """`stream(language=...)` is what every leg is opened with."""
+    """Every connection is opened with the language of `stream(language=...)`."""
     bad, good = FakeSTT(fails(stt_error())), FakeSTT(says("hola"))
     async with made_of(bad, good).stream(language="es") as stream:
         stream.end_input()
@@ -302,8 +302,8 @@ async def test_the_language_reaches_the_provider() -> None:
 
 
 @pytest.mark.parametrize("language", ["und", "MUL", "", None])
-async def test_a_language_that_is_unknown_is_told_to_nobody(language: Any) -> None:
-    """No plugin takes the tags that say so; each hears in the language it was made with."""
+async def test_an_unknown_language_is_not_passed_on(language: Any) -> None:
+    """Tags of an unknown language are not passed on; each provider uses its own language."""
     fake = FakeSTT(says("hola"), text="hola")
     resilient = made_of(fake)
     async with resilient.stream(language=language) as stream:

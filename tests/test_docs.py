@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from resilient_stt import Event, Policies
 from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal, BreakerState
+from resilient_stt.core.policy import ProviderTraits
 
 from .support.scripts import ROOT
 
@@ -28,6 +29,8 @@ each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 REFERENCE = re.compile(r"([\w./-]+\.py)(?:: ([A-Za-z_][\w.]*))?")
 """`core/engine.py`, or `core/engine.py: FailoverEngine.handle`."""
+DATA = re.compile(r"(?![/.])([\w.-]+/)+([\w-]+\.(json|md|toml|txt|ya?ml))?")
+"""`tests/schedules/NAME.json`, or a folder: `tests/schedules/`."""
 
 
 def spans(doc: Path) -> Iterator[str]:
@@ -64,14 +67,15 @@ def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 
 @each_doc
 def test_every_file_and_function_exists(doc: Path) -> None:
-    """A page names no Python file and no function or class in it that was moved or renamed."""
+    """A page names no file, folder, function or class that was moved or renamed."""
     wrong = []
     for span in spans(doc):
-        if not (match := REFERENCE.fullmatch(span)):
-            continue
-        path, name = match.groups()
-        file = found(path)
-        if file is None or (name and name not in names(file)):
+        if match := REFERENCE.fullmatch(span):
+            path, name = match.groups()
+            file = found(path)
+            if file is None or (name and name not in names(file)):
+                wrong.append(span)
+        elif DATA.fullmatch(span) and found(span) is None:
             wrong.append(span)
     assert not wrong
 
@@ -79,20 +83,18 @@ def test_every_file_and_function_exists(doc: Path) -> None:
 @each_doc
 def test_every_field_of_a_policy_exists(doc: Path) -> None:
     """`WatchdogPolicy.hedging` and `watchdog.hedging` are fields with those names."""
-    sections = {f.name: set(_fields(f.name)) for f in dataclasses.fields(Policies)}
-    classes = {f"{name.capitalize()}Policy": known for name, known in sections.items()}
+    owners: dict[str, Any] = {"ProviderTraits": ProviderTraits}
+    for section in dataclasses.fields(Policies):
+        policy = getattr(Policies(), section.name)
+        owners |= {section.name: policy, type(policy).__name__: policy}
     wrong = [
         span
         for span in spans(doc)
-        if (match := re.match(r"(\w+)\.(\w+)", span))
-        and (known := {**sections, **classes}.get(match[1])) is not None
-        and match[2] not in known
+        if (match := re.match(r"(\w+)\.(?!py\b)(\w+)", span))
+        and (owner := owners.get(match[1])) is not None
+        and match[2] not in {f.name for f in dataclasses.fields(owner)}
     ]
     assert not wrong
-
-
-def _fields(section: str) -> list[str]:
-    return [f.name for f in dataclasses.fields(getattr(Policies(), section))]
 
 
 @each_doc
@@ -129,6 +131,13 @@ def rows(page: Path, header: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[1:]
     ]
+
+
+def test_many_changes_have_a_place() -> None:
+    """`architecture.md` says for each kind of change where it belongs."""
+    places = [row[1] for row in rows(ARCHITECTURE, "| I want to change ... | File and function |")]
+    assert len(places) >= 20
+    assert all(REFERENCE.search(place) for place in places)
 
 
 def test_the_breaker_s_table_is_the_code_s() -> None:

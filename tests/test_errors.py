@@ -1,4 +1,4 @@
-"""What a foreign exception means, and that its text goes nowhere."""
+"""How foreign exceptions are classified, and that their text is never repeated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECRET = "sk-secret and what the caller said"
     ],
 )
 def test_status(status: int, kind: ErrorKind) -> None:
-    """An HTTP status has its meaning; a websocket close code is a dropped connection."""
+    """HTTP statuses have their kinds; a websocket close code means a dropped connection."""
     error = APIStatusError(SECRET, status_code=status, body={"error": SECRET})
     assert classify(error) == Failure(kind, f"APIStatusError {status}")
 
@@ -62,7 +62,7 @@ def test_status(status: int, kind: ErrorKind) -> None:
     ids=lambda v: type(v).__name__ if isinstance(v, Exception) else str(v),
 )
 def test_kind(error: Exception, kind: ErrorKind) -> None:
-    """Every exception has a kind, and its detail is the name of its class alone."""
+    """Every exception has a kind, and its detail is the name of its class."""
     assert classify(error) == Failure(kind, type(error).__name__)
 
 
@@ -85,14 +85,14 @@ def test_kind(error: Exception, kind: ErrorKind) -> None:
     ],
 )
 def test_retry_after(body: object, seconds: float | None) -> None:
-    """Only a positive number of seconds is a time to wait; nonsense is none."""
+    """Only a positive finite number of seconds counts."""
     error = APIStatusError("busy", status_code=429, body=body)
     assert retry_after(error) == seconds
     assert classify(error).retry_after == seconds
 
 
-def test_a_missing_http_session_is_recognised() -> None:
-    """LiveKit's error counts as such also as the cause of another."""
+def test_a_missing_http_session_is_recognized() -> None:
+    """LiveKit's error is recognized also as the cause of another."""
     original = RuntimeError("Attempted to use an http session outside of a job context. ...")
     wrapped = APIConnectionError()
     wrapped.__cause__ = original
@@ -112,26 +112,26 @@ def test_a_missing_http_session_is_recognised() -> None:
     ],
 )
 def test_our_errors(error: type[Exception], base: type[Exception]) -> None:
-    """Each error of ours is one of the family, and the builtin that LiveKit raises there."""
+    """Each error is a `ResilientSTTError`, and of the builtin type that LiveKit raises there."""
     assert issubclass(error, ResilientSTTError)
     assert issubclass(error, base)
 
 
 def test_an_error_that_is_its_own_cause() -> None:
-    """`raise e from e` makes a circle, which must not be followed for ever."""
+    """The cycle that `raise e from e` makes is not followed forever."""
     error = APIConnectionError("dropped")
     error.__cause__ = error
     assert classify(error).kind is ErrorKind.DROPPED
 
 
 def test_an_error_without_a_message() -> None:
-    """A plugin may hand on what it was told, which may be nothing."""
+    """An error may have no message."""
     error = APIConnectionError("dropped")
     setattr(error, "message", None)  # noqa: B010
     assert classify(error).kind is ErrorKind.DROPPED
 
 
-def test_a_wait_that_no_float_can_hold() -> None:
-    """JSON has whole numbers of any size."""
+def test_a_retry_after_too_large_for_a_float() -> None:
+    """JSON integers may be too large for a float."""
     error = APIStatusError("slow down", status_code=429, body={"retry_after": 10**400})
     assert classify(error).retry_after is None

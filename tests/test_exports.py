@@ -10,7 +10,7 @@ import pytest
 
 import resilient_stt
 from resilient_stt import Event
-from resilient_stt.stt import EventName
+from resilient_stt.runtime import EventName
 
 NAMES = {
     "AudioFormatError",
@@ -42,6 +42,7 @@ NAMES = {
     "RetryPolicy",
     "RoutingPolicy",
     "SpeechDetector",
+    "SpeechDetectorError",
     "SpeechEdge",
     "StallReason",
     "StreamClosedError",
@@ -53,7 +54,7 @@ NAMES = {
 
 
 def test_names() -> None:
-    """What can be imported is what is meant to be, all of it documented."""
+    """Exactly the intended names can be imported, and all are documented."""
     assert set(resilient_stt.__all__) == NAMES
     assert sorted(resilient_stt.__all__, key=str) == list(resilient_stt.__all__)
     for name in NAMES - {"Event"}:
@@ -61,7 +62,7 @@ def test_names() -> None:
 
 
 def test_constructor() -> None:
-    """The parameters of `ResilientSTT`: one positional, as in LiveKit's `FallbackAdapter`."""
+    """The constructor has one positional parameter, as LiveKit's `FallbackAdapter` has."""
     parameters = inspect.signature(resilient_stt.ResilientSTT).parameters
     assert list(parameters) == [
         "stt",
@@ -78,27 +79,26 @@ def test_constructor() -> None:
 
 
 def test_public_methods() -> None:
-    """What `ResilientSTT` and its streams add to LiveKit's classes is known."""
+    """`ResilientSTT` and its streams add nothing else to LiveKit's classes."""
 
     def added(cls: type) -> set[str]:
         inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
         return {n for n in vars(cls) if not n.startswith("_")} - inherited
 
     assert added(resilient_stt.ResilientSTT) == {
-        "detector",
-        "draw_wait",
         "from_config",
-        "names",
-        "provider_named",
+        "policies",
         "providers",
-        "report",
-        "report_availability",
-        "report_failure",
-        "serve",
-        "sharing",
         "update_options",
     }
-    assert added(resilient_stt.ResilientStream) == {"language_changed", "options_changed"}
+    assert added(resilient_stt.ResilientStream) == {
+        "is_open",
+        "language_changed",
+        "metrics_metadata",
+        "model",
+        "options_changed",
+        "provider",
+    }
 
 
 def test_every_event_is_exported_and_can_be_subscribed_to() -> None:
@@ -111,7 +111,7 @@ def test_every_event_is_exported_and_can_be_subscribed_to() -> None:
 
 
 def test_every_policy_is_exported() -> None:
-    """Whatever `Policies` takes can be imported from where it comes from."""
+    """Every policy of `Policies` can be imported from the package."""
     for field in dataclasses.fields(resilient_stt.Policies):
         kind = type(getattr(resilient_stt.Policies(), field.name))
         assert getattr(resilient_stt, kind.__name__) is kind

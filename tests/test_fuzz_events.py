@@ -1,7 +1,7 @@
-"""Whatever a provider's stream says, the stream lives, and what was sane comes through once.
+"""Whatever events a provider's stream gives, our stream lives, and every sane word comes once.
 
-A real `ResilientSTT` over LiveKit STTs in process. The first recognises the reference speech and
-says other things in between: events that no plugin should make, or it breaks with any exception.
+A real `ResilientSTT` over LiveKit STTs in process. The first one recognizes the reference speech
+and in between gives events that no plugin should make, or raises any exception.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from resilient_stt.testing.harness.clock import run_virtual
 from resilient_stt.testing.speech.recognizer import AudioRecognizer, HeardWord
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .support.fakes import Behaviour, FakeStream, FakeSTT, transcribes
+from .support.fakes import Behavior, FakeStream, FakeSTT, transcribes
 
 pytestmark = pytest.mark.sweep
 
@@ -121,7 +121,7 @@ def caused_by_itself() -> Exception:
 
 
 def nameless(error: Any) -> Exception:
-    """An error whose fields are not what LiveKit says they are."""
+    """An error whose fields are not what LiveKit's types promise."""
     for name in ("message", "status_code", "body"):
         if hasattr(error, name):
             setattr(error, name, None)
@@ -155,7 +155,7 @@ ERRORS: list[Callable[[], BaseException]] = [
 
 @dataclass(frozen=True)
 class Act:
-    """What a stream does once it has heard so much audio: tell an event, or raise, or end."""
+    """What a stream does after so much audio: give an event, raise, or end."""
 
     at: float
     event: Any = None
@@ -169,8 +169,8 @@ raises = st.builds(Act, moments, error=st.sampled_from(ERRORS))
 ends = st.builds(Act, moments, ends=st.just(True))
 
 
-def recognises(acts: Sequence[Act], *, connections: int, **how: bool) -> Behaviour:
-    """Recognise the reference speech, and do these acts on the first connections."""
+def recognises(acts: Sequence[Act], *, connections: int, **how: bool) -> Behavior:
+    """Recognize the reference speech, and do these acts on the first connections."""
 
     healthy = transcribes(**how)
 
@@ -203,7 +203,7 @@ def tell_words(
     adds_offset: bool = True,
     told: bool = True,
 ) -> None:
-    """A FINAL of the pending words, as `transcribes` has it."""
+    """Give a FINAL of the pending words, as `transcribes` does."""
     if not pending:
         return
     shift = stream.start_time_offset if adds_offset else 0.0
@@ -218,7 +218,7 @@ def tell_words(
 
 
 def perform(act: Act, stream: FakeStream) -> bool:
-    """Do it; whether the stream goes on."""
+    """Do it; return whether the stream goes on."""
     if act.error is not None:
         raise act.error()
     if not act.ends:
@@ -247,13 +247,13 @@ class Heard:
         return [word for final in self.sane for word in final.text.split()]
 
 
-async def hear(behaviour: Behaviour, *, vad: bool = True, second: Behaviour | None = None) -> Heard:
-    """Push the speech to the fuzzed provider with a healthy one behind it."""
+async def hear(behavior: Behavior, *, vad: bool = True, second: Behavior | None = None) -> Heard:
+    """Push the speech to the fuzzed provider, with a healthy one behind it."""
     complaints: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     heard = Heard()
-    route = [FakeSTT(behaviour, provider="Odd"), FakeSTT(second or transcribes())]
+    route = [FakeSTT(behavior, provider="Odd"), FakeSTT(second or transcribes())]
     resilient = ResilientSTT(route) if vad else ResilientSTT(route, vad=None)
 
     async def push(stream: stt.RecognizeStream) -> None:
@@ -283,7 +283,7 @@ async def hear(behaviour: Behaviour, *, vad: bool = True, second: Behaviour | No
 
 
 def run(main: Coroutine[Any, Any, Heard]) -> Heard:
-    """Hear in virtual time; what every stream is promised holds."""
+    """Run in virtual time, and check what every stream is promised."""
     heard = run_virtual(main)
     assert heard.error is None
     edges = [e.type for e in heard.events if e.type in (START, END)]
@@ -295,7 +295,7 @@ def run(main: Coroutine[Any, Any, Heard]) -> Heard:
 
 
 def check_told(event: stt.SpeechEvent) -> None:
-    """A consumer can use it: there is a text, and its times are times."""
+    """A consumer can use the event: it has a text, and its times are times."""
     first = event.alternatives[0]
     assert isinstance(first.text, str)
     assert first.text.strip()
@@ -322,8 +322,8 @@ def check_times(heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("make", ERRORS)
-def test_every_error_has_a_meaning(make: Callable[[], BaseException]) -> None:
-    """Whatever is raised is of some kind, and a wait is one that can be waited."""
+def test_every_error_has_a_kind(make: Callable[[], BaseException]) -> None:
+    """Every exception has a kind, and a `retry_after` is a time that can be waited."""
     failure = classify(make())
     assert failure.retry_after is None or 0 < failure.retry_after < math.inf
 
@@ -334,8 +334,8 @@ def test_every_error_has_a_meaning(make: Callable[[], BaseException]) -> None:
     st.booleans(),
 )
 @fuzzed(60)
-def test_whatever_a_stream_says_ours_lives(acts: list[Act], connections: int, vad: bool) -> None:
-    """No exception, no hang, speech balanced, and all that is told can be used."""
+def test_no_event_kills_the_stream(acts: list[Act], connections: int, vad: bool) -> None:
+    """No exception, no hang, balanced speech events, and every event can be used."""
     run(hear(recognises(acts, connections=connections), vad=vad))
 
 
@@ -360,8 +360,8 @@ chatter = st.lists(st.builds(Act, moments, noises), min_size=1, max_size=6)
 
 @given(chatter, st.booleans(), st.booleans(), st.booleans())
 @fuzzed(40)
-def test_what_is_sane_comes_once(acts: list[Act], vad: bool, adds_offset: bool, told: bool) -> None:
-    """Nonsense in between costs no word, no order and no time of the words around it."""
+def test_sane_words_come_once(acts: list[Act], vad: bool, adds_offset: bool, told: bool) -> None:
+    """Nonsense in between changes no word, no order and no time of the words around it."""
     odd = recognises(acts, connections=9, adds_offset=adds_offset, told=told)
     heard = run(hear(odd, vad=vad))
     assert heard.words == WORDS
@@ -382,10 +382,10 @@ silent = st.builds(
     st.integers(1, 4),
 )
 @fuzzed(40)
-def test_a_stream_that_dies_of_it_costs_no_word(
+def test_a_stream_that_dies_costs_no_word(
     acts: list[Act], deaths: list[Act], connections: int
 ) -> None:
-    """However a stream dies, and whatever it said before, every word comes once."""
+    """However a stream dies, every word comes once."""
     heard = run(hear(recognises(acts + deaths, connections=connections)))
     assert heard.words == WORDS
 
@@ -401,7 +401,7 @@ def test_a_stream_that_dies_of_it_costs_no_word(
     ids=str,
 )
 def test_fields_of_a_wrong_type_cost_no_word(fields: dict[str, Any]) -> None:
-    """What killed a stream once: an interim whose fields are not what LiveKit says they are."""
+    """An interim with fields of wrong types, which once killed a stream, costs no word."""
     data = stt.SpeechData(**{"language": LanguageCode("en"), "text": MARK, **fields})
     odd = stt.SpeechEvent(type=SpeechEventType.INTERIM_TRANSCRIPT, alternatives=[data])
     heard = run(hear(recognises([Act(1.0, odd)], connections=1)))
@@ -410,7 +410,7 @@ def test_fields_of_a_wrong_type_cost_no_word(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vad", [True, False])
 def test_a_thousand_finals_in_a_row(vad: bool) -> None:
-    """A provider that cannot stop delays nobody."""
+    """A provider that floods its stream delays nothing."""
     flood = [Act(1.0, noise(f"{MARK}{number}")) for number in range(1_000)]
     heard = run(hear(recognises(flood, connections=1), vad=vad))
     finals = [e for e in heard.events if e.type is FINAL]

@@ -1,7 +1,7 @@
 """Whatever a server sends, through the real plugins: the stream lives, and no word is lost.
 
-The fake servers hear and answer as ever; what they send is tampered with on its way to the plugin.
-Behind the provider whose server is odd there is a healthy one.
+The fake servers recognize and answer as always; their messages are tampered with on the way to the
+plugin. Behind the provider of the tampered server there is a healthy one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Tampered:
 
 @dataclass
 class Odd:
-    """What is done to the messages of a server, on its first `connections`."""
+    """The change to the messages of a server, on its first `connections`."""
 
     tampers: Callable[[], Tamper]
     connections: int
@@ -139,7 +139,7 @@ async def played(chain: str, tampers: Callable[[], Tamper], connections: int = A
 
 
 def run(chain: str, tampers: Callable[[], Tamper], connections: int = ALL) -> Played:
-    """Play in virtual time; what every stream is promised holds."""
+    """Play in virtual time, and check what every stream is promised."""
     outcome = run_virtual(played(chain, tampers, connections))
     assert outcome.error is None
     assert outcome.finished
@@ -177,7 +177,7 @@ typed: st.SearchStrategy[Any] = st.builds(
 
 
 class Big(str):
-    """A megabyte of the same, that does not show itself."""
+    """A megabyte of one character, with a short repr."""
 
     def __repr__(self) -> str:
         return f"Big({self[:8]!r})"
@@ -241,7 +241,7 @@ anything: st.SearchStrategy[Tamper] = edits | frames.map(instead)
 
 
 def in_turn(tampers: list[Tamper]) -> Callable[[], Tamper]:
-    """One after the other, and then from the first one again."""
+    """One change after the other, then from the first one again."""
 
     def fresh() -> Tamper:
         count = 0
@@ -257,7 +257,7 @@ def in_turn(tampers: list[Tamper]) -> Callable[[], Tamper]:
 
 
 def sound(message: Message) -> list[Frame]:
-    """Nothing is done to it."""
+    """Change nothing."""
     return [json.dumps(message)]
 
 
@@ -266,10 +266,8 @@ chains = st.sampled_from(CHAINS)
 
 @given(chains, st.lists(anything | st.just(sound), min_size=1, max_size=6), st.integers(1, 3))
 @fuzzed(20)
-def test_whatever_a_server_sends_the_stream_lives(
-    chain: str, tampers: list[Tamper], connections: int
-) -> None:
-    """No exception, no hang, speech balanced, and every time is one."""
+def test_no_message_kills_the_stream(chain: str, tampers: list[Tamper], connections: int) -> None:
+    """No exception, no hang, balanced speech events, and every time is valid."""
     run(chain, in_turn(tampers), connections)
 
 
@@ -285,7 +283,7 @@ def amid(before: list[Frame], after: list[Frame]) -> Tamper:
 def test_nonsense_between_messages_costs_no_word(
     chain: str, before: list[Frame], after: list[Frame], connections: int
 ) -> None:
-    """Where transcripts are sound, every word comes once, whatever comes between them."""
+    """If transcripts are intact, every word comes once, whatever comes between them."""
     outcome = run(chain, in_turn([amid(before, after)]), connections)
     assert outcome.score.ok, str(outcome.score)
 
@@ -295,7 +293,7 @@ def test_nonsense_between_messages_costs_no_word(
 
 @dataclass(frozen=True)
 class Without:
-    """The text is gone, or is none."""
+    """The text is missing, or not a string."""
 
     value: Any = None
 
@@ -310,12 +308,12 @@ class Without:
 
 
 def cut(part: float) -> Tamper:
-    """Half of the JSON, or so."""
+    """About half of the JSON."""
     return lambda message: [(whole := json.dumps(message))[: int(part * len(whole))]]
 
 
 def retyped(kind: Any) -> Tamper:
-    """Another kind of message."""
+    """Another type of message."""
     return lambda message: [json.dumps({**message, "type": kind})]
 
 
@@ -332,7 +330,7 @@ wrecks: st.SearchStrategy[Tamper] = st.one_of(
 
 @dataclass(frozen=True)
 class FromThen:
-    """Sound at first, and from the n-th transcript on one wreck after the other."""
+    """Intact at first, and from the n-th transcript on one broken message after the other."""
 
     after: int
     wrecks: tuple[Tamper, ...]
@@ -362,7 +360,7 @@ class FromThen:
 def test_transcripts_that_cannot_be_read_cost_no_word(
     chain: str, tampers: FromThen, connections: int
 ) -> None:
-    """From some message on nothing can be read: another provider tells every word, once."""
+    """If no message can be read from some point on, another provider gives every word, once."""
     outcome = run(chain, tampers, connections)
     assert outcome.score.ok, str(outcome.score)
 
@@ -372,7 +370,7 @@ def test_transcripts_that_cannot_be_read_cost_no_word(
 
 @dataclass(frozen=True)
 class Mistimed:
-    """All its times are these numbers, its text is sound."""
+    """All times are these numbers, the text is intact."""
 
     values: tuple[Any, ...]
 
@@ -393,8 +391,8 @@ class Mistimed:
     ),
 )
 @fuzzed(15)
-def test_times_that_are_none_cost_no_word(chain: str, tampers: list[Tamper]) -> None:
-    """Text is sound where its times are not: every word comes once."""
+def test_invalid_times_cost_no_word(chain: str, tampers: list[Tamper]) -> None:
+    """If the text is intact and its times are not, every word comes once."""
     outcome = run(chain, in_turn(tampers))
     assert outcome.score.ok, str(outcome.score)
 
@@ -411,7 +409,7 @@ def test_times_that_are_none_cost_no_word(chain: str, tampers: list[Tamper]) -> 
     ],
 )
 def test_finals_that_are_sent_twice(chain: str) -> None:
-    """The same final with the same times is no news; ink-2's plugin ends a turn once."""
+    """A final that comes twice with the same times counts once; ink-2's plugin ends a turn once."""
 
     def twice(message: Message) -> list[Frame]:
         return sound(message) * (2 if is_final(message) else 1)

@@ -1,4 +1,4 @@
-"""A call in more than one language: configured routes, the real plugins, real sockets."""
+"""Calls in more than one language: configured routes, the real plugins, real sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUTES = {"default": ["cartesia", "deepgram"], "es": ["deepgram"], "detect": ["d
 
 
 class Run:
-    """A call, and what was told of it."""
+    """A call, and the events of it."""
 
     def __init__(self, played: Played, routed: list[LanguageRouted], switched: list[Switched]):
         self.played = played
@@ -59,7 +59,7 @@ async def resilient(
     cartesia_faults: Sequence[Fault] = (),
     **options: Any,
 ) -> AsyncIterator[ResilientSTT]:
-    """What the configuration makes, over fakes; `faults` are Deepgram's."""
+    """A `ResilientSTT` of the configuration over the fakes; `faults` are Deepgram's."""
     async with (
         http_context.open(),
         FakeCartesia(faults=cartesia_faults) as cartesia,
@@ -78,7 +78,7 @@ async def call(
     changes: Mapping[float, str] | None = None,
     **options: Any,
 ) -> Run:
-    """Play a call; `changes`: seconds at which `update_options` tells a language."""
+    """Play a call; `changes`: seconds at which `update_options` gives a language."""
     routed: list[LanguageRouted] = []
     switched: list[Switched] = []
     async with resilient(faults, **options) as made:
@@ -96,14 +96,14 @@ async def call(
 
 
 def wrong(run: Run) -> list[str]:
-    """Words that were spoken and are not in the transcript as they were spoken."""
+    """Spoken words that are not in the transcript as they were spoken."""
     told = plain(" ".join(final.text for final in run.played.finals))
     return [w.text for w in run.played.speech.words if plain(w.text) not in told]
 
 
 @pytest.mark.parametrize("retranscribe", [False, True])
 async def test_a_call_that_goes_on_in_spanish(retranscribe: bool) -> None:
-    """Nothing is lost or told twice, and every Spanish sentence is in Spanish."""
+    """No word is lost or repeated, and every Spanish sentence is transcribed in Spanish."""
     run = await call(CALL, retranscribe=retranscribe)
     check(run.played, "mixed call")
     assert wrong(run) == []
@@ -124,7 +124,7 @@ async def test_a_drop_while_the_language_changes(retranscribe: bool) -> None:
 @pytest.mark.parametrize("retranscribe", [False, True])
 @pytest.mark.parametrize("fault", [Refuse(), Hang(), Status(401), Stall(at_time=0)], ids=repr)
 async def test_a_route_that_is_down(fault: Fault, *, retranscribe: bool) -> None:
-    """Who found the language out goes on, for he hears it."""
+    """If the route of the detected language is down, the provider that detected it goes on."""
     routes = {"default": ["deepgram"], "es": ["cartesia"], "detect": ["dg-multi"]}
     run = await call(CALL, cartesia_faults=[fault], routes=routes, retranscribe=retranscribe)
     check(run.played, f"mixed call, {fault!r} in Spanish")
@@ -136,7 +136,7 @@ async def test_a_route_that_is_down(fault: Fault, *, retranscribe: bool) -> None
 
 
 async def test_a_call_that_comes_back_to_english() -> None:
-    """Followed by who serves in the place of a Spanish provider; he is in the route of neither."""
+    """The detecting provider serves for the Spanish one that is down, and follows the call back."""
     speech = join(CALL, ENGLISH.excerpt(2, 3)).padded(1.0)
     routes = {"default": ["deepgram"], "es": ["cartesia"], "detect": ["dg-multi"]}
     run = await call(speech, cartesia_faults=[Refuse()], routes=routes)
@@ -149,8 +149,8 @@ async def test_a_call_that_comes_back_to_english() -> None:
     ]
 
 
-async def test_a_call_whose_language_is_told() -> None:
-    """Its route serves from the start, and nobody asks for another language."""
+async def test_a_call_whose_language_is_given() -> None:
+    """The route of a given language serves from the start, without detection."""
     run = await call(SPANISH.excerpt(0, 2).padded(1.0), language="es-MX")
     check(run.played, "Spanish call")
     assert wrong(run) == []
@@ -158,8 +158,8 @@ async def test_a_call_whose_language_is_told() -> None:
 
 
 @pytest.mark.parametrize("at", [2.0, 3.5])
-async def test_a_seam_in_mandarin(at: float) -> None:
-    """A script without spaces: a drop loses and repeats nothing."""
+async def test_a_drop_in_mandarin(at: float) -> None:
+    """In a script without spaces, a drop loses and repeats nothing."""
     speech = MANDARIN.excerpt(0, 2).padded(1.0)
     routes = {"default": ["cartesia", "deepgram"], "zh": ["deepgram", "cartesia"]}
     run = await call(speech, [Drop(at_time=at)], language="zh-CN", routes=routes)
@@ -168,8 +168,8 @@ async def test_a_seam_in_mandarin(at: float) -> None:
 
 
 @pytest.mark.parametrize("second", range(1, 12))
-async def test_a_language_that_is_told_in_the_middle(second: int) -> None:
-    """Whenever it is told, no word is lost and none comes twice, right or wrong."""
+async def test_a_language_given_in_mid_call(second: int) -> None:
+    """A language given at any time, right or wrong, costs no word and repeats none."""
     begins = ENGLISH.excerpt(0, 1).duration
     speech = join(ENGLISH.excerpt(0, 1), SPANISH.excerpt(0, 1)).padded(1.0)
     run = await call(speech, changes={begins / 6 * second: "es"}, language="en")

@@ -21,7 +21,7 @@ from resilient_stt.testing.harness.play import play
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from .support.fakes import (
-    Behaviour,
+    Behavior,
     FakeStream,
     FakeSTT,
     arena,
@@ -52,14 +52,14 @@ ROWS = {
         "test_batch.py::test_any_error_is_a_failure",
     ),
     "forward children's metrics_collected; no own metrics": (
-        "test_livekit_contract.py::test_usage_tells_whose_leg_it_is_about",
+        "test_livekit_contract.py::test_usage_has_the_role_of_its_connection",
         "test_livekit_contract.py::test_usage_of_a_probe",
         "test_livekit_contract.py::test_usage_of_buffers",
         "test_stt.py::test_metrics_are_forwarded_once",
         "test_stt.py::test_recognize_counts_audio_once",
     ),
     "set each leg's start_time_offset from the position of its first audio sample": (
-        "test_contract.py::test_legs_begin_on_the_sessions_clock",
+        "test_contract.py::test_connections_begin_on_the_streams_clock",
         "test_stream.py::test_start_time_offset",
         "test_stream.py::test_times_of_other_plugins",
     ),
@@ -69,12 +69,12 @@ ROWS = {
         "test_agent_session.py::test_history_has_every_word_once",
     ),
     "forward keyterms, conversation items, flush and prewarm": (
-        "test_livekit_contract.py::test_keyterms_of_legs_opened_later",
-        "test_livekit_contract.py::test_conversation_items_come_before_a_later_leg",
-        "test_livekit_contract.py::test_a_flush_reaches_a_leg_opened_later",
+        "test_livekit_contract.py::test_keyterms_of_connections_opened_later",
+        "test_livekit_contract.py::test_conversation_items_come_before_a_later_connection",
+        "test_livekit_contract.py::test_a_flush_reaches_a_connection_opened_later",
         "test_livekit_contract.py::test_prewarms_the_first_of_the_route",
-        "test_stt.py::test_keyterms_reach_who_takes_them",
-        "test_stt.py::test_conversation_items_reach_who_takes_them",
+        "test_stt.py::test_keyterms_reach_providers_that_take_them",
+        "test_stt.py::test_conversation_items_reach_providers_that_take_them",
         "test_stt.py::test_prewarms_the_first",
         "test_stream.py::test_keyterms_in_the_middle",
         "test_stream.py::test_flush_reaches_the_provider",
@@ -86,22 +86,22 @@ ROWS = {
         "test_stt.py::test_can_recognize_though_no_provider_can",
     ),
     "after end_input() with no audio at all, still finish, still fail over": (
-        "test_contract.py::test_streams_with_whoever_works",
-        "test_stream.py::test_ends_though_nobody_answers",
+        "test_contract.py::test_streams_with_the_first_that_works",
+        "test_stream.py::test_ends_if_no_provider_answers",
     ),
     "model, provider, metrics_metadata tell who serves now": (
         "test_livekit_contract.py::test_labels_follow_buffers",
-        "test_stt.py::test_labels_follow_who_serves",
+        "test_stt.py::test_labels_follow_a_switch",
     ),
     "update_options": (
-        "test_livekit_contract.py::test_options_reach_who_takes_them",
-        "test_livekit_contract.py::test_options_of_legs_opened_later",
+        "test_livekit_contract.py::test_options_reach_providers_that_take_them",
+        "test_livekit_contract.py::test_options_of_connections_opened_later",
         "test_livekit_contract.py::test_an_unknown_option",
-        "test_livekit_contract.py::test_a_language_that_is_spoken_from_now_on",
+        "test_livekit_contract.py::test_a_language_given_to_update_options",
     ),
     "trap: max_retry of a leg refills its budget": (
         "test_stt.py::test_attempt_timeout_reaches_the_providers",
-        "test_stream.py::test_livekit_does_not_retry_beside_us",
+        "test_stream.py::test_livekit_does_not_retry",
     ),
     "trap: end_input() before the leg's task ran": (
         "livekit/test_connection.py::test_the_input_ends_after_the_stream_began",
@@ -112,7 +112,7 @@ ROWS = {
     ),
     "trap: push_frame on a dead leg raises RuntimeError": (
         "livekit/test_connection.py::test_a_dead_stream_takes_no_audio",
-        "test_contract.py::test_a_broken_stream_starves_nobody",
+        "test_contract.py::test_a_broken_stream_costs_no_audio",
     ),
     "trap: 24 kHz audio": ("test_stream.py::test_takes_any_audio",),
     "trap: no HTTP session outside a worker": (
@@ -132,7 +132,7 @@ ROWS = {
 
 @pytest.mark.parametrize("test", sorted({test for tests in ROWS.values() for test in tests}))
 def test_the_rows_have_their_tests(test: str) -> None:
-    """Each test that stands for a row is there."""
+    """Each test that is named for a row exists."""
     file, name = test.split("::")
     source = (Path(__file__).parent / file).read_text(encoding="utf-8")
     assert re.search(rf"^(async )?def {name}\(", source, re.MULTILINE)
@@ -148,7 +148,7 @@ def parameters(function: Any) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize("method", ["stream", "recognize", "_recognize_impl", "prewarm", "aclose"])
 async def test_is_an_stt(method: str) -> None:
-    """Ours take what LiveKit's take, in the same way and with the same defaults."""
+    """Methods take what LiveKit's take, in the same way and with the same defaults."""
     made = ResilientSTT([FakeSTT()])
     assert isinstance(made, stt.STT)
     assert parameters(getattr(ResilientSTT, method)) == parameters(getattr(stt.STT, method))
@@ -162,7 +162,7 @@ async def test_is_an_stt(method: str) -> None:
 
 @pytest.mark.parametrize("error", [KeyError("text"), RuntimeError("?"), stt_error()])
 async def test_raises_only_api_errors(error: Exception) -> None:
-    """Whatever all providers raise, a stream ends with LiveKit's error, not to be retried."""
+    """Whatever the providers raise, a stream ends with a non-retryable error of LiveKit's."""
     made = ResilientSTT(
         [FakeSTT(fails(error)), FakeSTT(fails(error))],
         policies=Policies(retry=RetryPolicy(outage_limit=2.0)),
@@ -177,10 +177,10 @@ async def returns(_: FakeStream) -> None:
     """End at once, without an error."""
 
 
-@pytest.mark.parametrize("behaviour", [returns, hangs, says("hi")])
-async def test_never_ends_while_the_input_is_open(behaviour: Behaviour) -> None:
-    """Whatever its legs do, a stream is there as long as somebody may speak."""
-    made = ResilientSTT([FakeSTT(behaviour)])
+@pytest.mark.parametrize("behavior", [returns, hangs, says("hi")])
+async def test_never_ends_while_the_input_is_open(behavior: Behavior) -> None:
+    """Whatever its connections do, a stream lasts as long as its input is open."""
+    made = ResilientSTT([FakeSTT(behavior)])
     async with made.stream() as stream:
         reader = asyncio.create_task(collect(stream))
         await asyncio.sleep(30.0)
@@ -195,12 +195,12 @@ async def test_never_ends_while_the_input_is_open(behaviour: Behaviour) -> None:
 #    `_metrics_monitor_task`, else audio is counted twice"
 
 
-def metered(behaviour: Behaviour) -> Behaviour:
-    """Tell a second of usage when opened, and what was heard at the end."""
+def metered(behavior: Behavior) -> Behavior:
+    """Report a second of usage when opened, and the received audio at the end."""
 
     async def behave(stream: FakeStream) -> None:
         tell_usage(stream, 1.0)
-        await behaviour(stream)
+        await behavior(stream)
         tell_usage(stream, stream.audio)
 
     return behave
@@ -216,7 +216,7 @@ Usage = tuple[str, str, str]
 
 
 def usage_of(made: ResilientSTT) -> list[Usage]:
-    """What is told from now on."""
+    """Collect the usage from now on."""
     told: list[Usage] = []
 
     def note(metrics: STTMetrics) -> None:
@@ -227,8 +227,8 @@ def usage_of(made: ResilientSTT) -> list[Usage]:
     return told
 
 
-async def test_usage_tells_whose_leg_it_is_about() -> None:
-    """One metric for each of a leg's own; a hedge's is tagged so, and `active` once it serves."""
+async def test_usage_has_the_role_of_its_connection() -> None:
+    """A connection's usage is one metric; a hedge's has that role, and `active` once it serves."""
     silent = FakeSTT(metered(FakeStream.listen), provider="First", interim_results=True)
     made = ResilientSTT([silent, FakeSTT(metered(transcribes()), provider="Second")])
     told = usage_of(made)
@@ -241,7 +241,7 @@ async def test_usage_tells_whose_leg_it_is_about() -> None:
 
 
 async def test_usage_of_a_probe() -> None:
-    """What a shadow of a recovering provider heard is told as that."""
+    """A probe's usage has the role `probe`."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
 
@@ -262,7 +262,7 @@ async def test_usage_of_a_probe() -> None:
 
 
 async def test_usage_of_buffers() -> None:
-    """Who recognised a buffer is tagged `active`; whether one is back is found out by a probe."""
+    """The usage of an answered buffer has the role `active`, that of a recovery `probe`."""
     first = FakeSTT(error=stt_error(), provider="First")
     streams = FakeSTT(metered(says("hi")), offline_recognize=False, provider="Second")
     made = ResilientSTT([first, streams])
@@ -281,8 +281,8 @@ async def test_usage_of_buffers() -> None:
 
 
 @has_keyterms
-async def test_keyterms_of_legs_opened_later() -> None:
-    """A leg that is opened after the keyterms were set sends them: the real plugin's."""
+async def test_keyterms_of_connections_opened_later() -> None:
+    """A connection opened after the keyterms were set sends them, with the real plugin."""
     async with arena(cartesia=[Drop(at_word=5, part=0.5), Drop(connections=from_(1))]) as a:
         a.stt._update_session_keyterms(["LiveKit", "Ångström"])
         await play(a.stt, SPEECH.excerpt(0, 1).padded(1.0))
@@ -291,8 +291,8 @@ async def test_keyterms_of_legs_opened_later() -> None:
     assert all(terms == ["LiveKit", "Ångström"] for terms in queries)
 
 
-async def test_conversation_items_come_before_a_later_leg() -> None:
-    """A provider knows what was said before it had to serve."""
+async def test_conversation_items_come_before_a_later_connection() -> None:
+    """A provider gets the conversation before it has to serve."""
     known: list[list[object]] = []
 
     async def behave(stream: FakeStream) -> None:
@@ -310,8 +310,8 @@ async def test_conversation_items_come_before_a_later_leg() -> None:
     assert known == [[item]]
 
 
-async def test_a_flush_reaches_a_leg_opened_later() -> None:
-    """Flushed audio that no final came for is flushed again where it is replayed."""
+async def test_a_flush_reaches_a_connection_opened_later() -> None:
+    """A flush without a final is repeated where its audio is replayed."""
     speech = SPEECH.excerpt(0, 0)
     flushed = asyncio.Event()
 
@@ -339,7 +339,7 @@ async def test_a_flush_reaches_a_leg_opened_later() -> None:
     ("language", "warm"), [(NOT_GIVEN, "a"), ("es", "b"), ("es-MX", "b"), ("fr", "a")]
 )
 async def test_prewarms_the_first_of_the_route(language: NotGivenOr[str], warm: str) -> None:
-    """Of the default route, or of the constructor's language."""
+    """The first provider of the default route, or of the constructor's language, is pre-warmed."""
     fakes = {"a": FakeSTT(), "b": FakeSTT()}
     made = routed(fakes, {"default": ["a", "b"], "es": ["b", "a"]}, language=language)
     made.prewarm()
@@ -354,7 +354,7 @@ NAMES = ("manual_flush", "interim_results", "keyterms", "chat_context")
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_capabilities_change(name: str) -> None:
-    """What a provider gains or loses is ours from then on, also through an old reference."""
+    """A provider's change of capabilities changes ours, also through an old reference."""
     fake = FakeSTT()
     made = ResilientSTT([fake])
     for able in (True, False):
@@ -367,7 +367,9 @@ async def test_capabilities_change(name: str) -> None:
 
 
 async def test_labels_follow_buffers() -> None:
-    """Also who recognised the last buffer; a probe of the recovered one changes nothing."""
+    """Labels are those of the provider of the last buffer; background recovery does not change
+    them.
+    """
     first = FakeSTT(error=stt_error(), provider="First")
     made = ResilientSTT([first, FakeSTT(text="hi", provider="Second")])
     await made.recognize(frames())
@@ -387,7 +389,7 @@ async def test_labels_follow_buffers() -> None:
 
 
 class Adjustable(FakeSTT):
-    """One with options; a leg is told those of the time when it is opened."""
+    """A provider with options; a connection uses those of the time when it is opened."""
 
     options: dict[str, Any]
 
@@ -399,8 +401,8 @@ class Adjustable(FakeSTT):
         self.options |= {"endpointing_ms": endpointing_ms}
 
 
-async def test_options_reach_who_takes_them() -> None:
-    """All whose own `update_options` takes them, or `provider=` alone."""
+async def test_options_reach_providers_that_take_them() -> None:
+    """Options reach all providers whose `update_options` takes them, or `provider=` alone."""
     one, two, plain = Adjustable(), Adjustable(), FakeSTT()
     made = routed({"one": one, "two": two, "plain": plain}, {"default": ["one", "two", "plain"]})
     made.update_options(endpointing_ms=25)
@@ -410,14 +412,16 @@ async def test_options_reach_who_takes_them() -> None:
 
 
 class Refusing(FakeSTT):
-    """One that takes no option as it is given."""
+    """A provider that refuses every option."""
 
     def update_options(self, *, endpointing_ms: int) -> None:
         raise ValueError(f"{endpointing_ms} ms is too long")
 
 
-async def test_options_that_one_refuses() -> None:
-    """The others have them, also in their open legs, and it is told who has not."""
+async def test_options_that_one_provider_refuses() -> None:
+    """The other providers get them, open connections included, and the error names the refusing
+    one.
+    """
     one, two = Adjustable(), Adjustable()
     providers = {"one": one, "bad": Refusing(), "two": two}
     made = routed(providers, {"default": [*providers]})
@@ -432,8 +436,8 @@ async def test_options_that_one_refuses() -> None:
     assert len(one.streams) == 2
 
 
-async def test_options_of_legs_opened_later() -> None:
-    """A leg that is opened after the change has them, without a word from anybody."""
+async def test_options_of_connections_opened_later() -> None:
+    """A connection that is opened after the change uses the new options."""
     seen: list[dict[str, Any]] = []
 
     async def behave(stream: FakeStream) -> None:
@@ -461,7 +465,7 @@ async def test_options_of_legs_opened_later() -> None:
     ],
 )
 async def test_an_unknown_option(options: dict[str, Any], message: str) -> None:
-    """Is refused with the nearest name, and nothing is changed."""
+    """An unknown option is refused with the nearest name, and nothing is changed."""
     two = Adjustable()
     made = routed({"two": two, "plain": FakeSTT()}, {"default": ["two", "plain"]})
     with pytest.raises(ConfigurationError, match=message):
@@ -469,8 +473,8 @@ async def test_an_unknown_option(options: dict[str, Any], message: str) -> None:
     assert two.options == {}
 
 
-async def test_a_language_that_is_spoken_from_now_on() -> None:
-    """Open streams go over to its route, and those to come begin there."""
+async def test_a_language_given_to_update_options() -> None:
+    """Open streams go over to the language's route, and later ones begin there."""
     a, b = FakeSTT(says("hello")), FakeSTT(says("hola"))
     made = routed({"a": a, "b": b}, {"default": ["a", "b"], "es": ["b", "a"]})
     async with made.stream() as stream:

@@ -1,4 +1,4 @@
-"""What is logged, and that neither keys nor transcripts are anywhere but in the transcript."""
+"""What is logged, and that API keys and transcripts are nowhere but in the transcript."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from resilient_stt import (
     Switched,
 )
 from resilient_stt.observe import log_event
-from resilient_stt.stt import EventName
+from resilient_stt.runtime import EventName
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
@@ -145,8 +145,9 @@ EVENTS: list[tuple[Event, int, str]] = [
 
 @pytest.mark.parametrize(("event", "level", "message"), EVENTS, ids=lambda v: str(v))
 def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Each event is one record with its fields as extras; an error is what needs a human, or is
-    heard by the caller."""
+    """Each event is one record with its fields as extras. ERROR is for what needs a human, or what
+    the caller notices.
+    """
     caplog.set_level(logging.DEBUG, LOGGER)
     log_event(event)
     [record] = caplog.records
@@ -156,18 +157,18 @@ def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptur
 
 
 def test_times_are_rounded(caplog: pytest.LogCaptureFixture) -> None:
-    """Milliseconds are enough."""
+    """Times are logged to the millisecond."""
     log_event(AudioLost(at=1.23456789, seconds=2.0, reason=AudioLossReason.WINDOW_EXCEEDED))
     assert caplog.records[0].__dict__["at"] == 1.235
 
 
 def test_every_event_has_a_level() -> None:
-    """No event is left out above."""
+    """The test above covers every event."""
     assert {type(event) for event, _, _ in EVENTS} == set(get_args(Event))
 
 
 def check_private(caplog: pytest.LogCaptureFixture, others: list[Any]) -> None:
-    """No key, and no run of two spoken words, in our records or in anything else given."""
+    """No key, and no two spoken words in a row, in our records or in anything else given."""
     records = [r for r in caplog.records if r.name.startswith((LOGGER, "asyncio"))]
     shown = [f"{r.getMessage()} {r.__dict__} {r.exc_text}" for r in records]
     shown += [repr(o) for o in others]
@@ -230,7 +231,7 @@ FAULTS: dict[str, Fault] = {
 async def test_private(
     cartesia: list[Fault], deepgram: list[Fault], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At DEBUG, over faults that quote the key: no key and no transcript but in the transcript."""
+    """At DEBUG, over faults that quote the key, no key and no transcript is logged or reported."""
     caplog.set_level(logging.DEBUG)
     policies = Policies(retry=RetryPolicy(outage_limit=3.0))
     told: list[Any] = []
@@ -261,22 +262,23 @@ async def test_private(
 
 
 def ours(caplog: pytest.LogCaptureFixture, level: int) -> list[logging.LogRecord]:
-    """Our own records of that level or a higher one."""
+    """Our own records of that level or higher."""
     return [r for r in caplog.records if r.name.startswith(LOGGER) and r.levelno >= level]
 
 
 @pytest.mark.stt_virtual_time
 @pytest.mark.parametrize(("status", "reason"), [(401, "auth"), (402, "quota"), (403, "auth")])
-async def test_a_wrong_key_is_told_once(
+async def test_a_wrong_key_is_reported_once(
     status: int,
     reason: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One error of LiveKit's kind, one log line that says what to do, no second connection for
-    300 s while many utterances go by; the call goes on with Deepgram."""
+    """A wrong key makes one LiveKit error and one log line with advice, and no second connection
+    for 300 s of utterances; the call goes on with Deepgram.
+    """
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: (low + high) / 2)
     loop = asyncio.get_running_loop()
     speech = SPEECH.padded(2.0)
     errors: list[STTError] = []
@@ -317,9 +319,9 @@ async def test_a_wrong_key_is_told_once(
 
 
 @pytest.mark.stt_virtual_time
-async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the jitter draws, 300 s are 300 s."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: low)
+async def test_jitter_never_shortens_the_cooldown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cooldown of 300 s is never shortened by jitter."""
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: low)
     first = FakeSTT(fails(APIStatusError("no", status_code=401)))
     made = ResilientSTT([first, FakeSTT(transcribes())])
     loop = asyncio.get_running_loop()
@@ -332,9 +334,11 @@ async def test_a_wrong_key_is_not_tried_sooner_than_told(monkeypatch: pytest.Mon
 
 
 @pytest.mark.stt_virtual_time
-async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that has recovered and refuses the key once more is news."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: (low + high) / 2)
+async def test_a_key_that_is_revoked_again_is_reported_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A provider that recovered and refuses the key again is reported again."""
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: (low + high) / 2)
     revoked = fails(APIStatusError("no", status_code=401))
     first = FakeSTT(revoked, provider="First")
     policies = Policies(
@@ -345,12 +349,12 @@ async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.Mon
     listen(made, events.append)
 
     def recovered(event: ProviderRecovered) -> None:
-        first.behaviour = revoked
+        first.behavior = revoked
 
     made.on("provider_recovered", recovered)
     first_stream = asyncio.create_task(play(made, ReferenceSpeech.load("english").padded(1.0)))
     await asyncio.sleep(1.0)
-    first.behaviour = transcribes()
+    first.behavior = transcribes()
     assert (await first_stream).score.ok
     assert [e.name for e in events].count("provider_recovered") >= 1
     failures = [e for e in events if isinstance(e, ProviderFailed) and e.provider == "first"]
@@ -360,7 +364,7 @@ async def test_a_key_that_is_revoked_again_is_told_again(monkeypatch: pytest.Mon
 
 @pytest.mark.stt_virtual_time
 async def test_private_when_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    """What a stream raises in the end quotes no provider."""
+    """The error that a stream raises in the end quotes no provider."""
     caplog.set_level(logging.DEBUG)
     policies = Policies(retry=RetryPolicy(outage_limit=0.5))
     secret = APIConnectionError(f"wrong key {KEYS[0]}, hello this is Miguel Santos")
@@ -373,7 +377,7 @@ async def test_private_when_given_up(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.stt_virtual_time
 async def test_private_when_recognizing(caplog: pytest.LogCaptureFixture) -> None:
-    """The same for a whole buffer."""
+    """The same holds for a whole buffer."""
     caplog.set_level(logging.DEBUG)
     made = ResilientSTT([FakeSTT(error=RuntimeError(f"wrong key {KEYS[0]}"))])
     with pytest.raises(APIConnectionError) as raised:

@@ -1,4 +1,4 @@
-"""What the files around the code say of each other: the lock, the hooks and the hosted workflow."""
+"""The files around the code agree: the lock, the hooks and the hosted workflow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASKED = [
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_the_lock_has_what_is_asked_for(asked: str) -> None:
-    """Every pin of a requirement is a version that it allows; `nox -s lock` otherwise."""
+    """Every locked version satisfies its requirement; run `nox -s lock` otherwise."""
     wanted = Requirement(asked)
     name = canonicalize_name(wanted.name)
     pins = [pin for pin in PINS if canonicalize_name(pin.name) == name]
@@ -43,14 +43,14 @@ def test_the_lock_has_what_is_asked_for(asked: str) -> None:
 
 
 def test_the_hooks_have_what_is_locked() -> None:
-    """A commit is formatted as the lint session has it."""
+    """The commit hook formats with the version of the lint session."""
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     (ruff,) = [pin for pin in PINS if pin.name == "ruff"]
     assert set(re.findall(r'"(ruff.*?)"', hooks)) == {str(ruff)}
 
 
 def test_the_readme_s_command_is_locked() -> None:
-    """What it installs is in the lock."""
+    """The command of the README installs what the lock contains."""
     command = (ROOT / "README.md").read_text().split("<!-- test:begin -->")[1]
     assert command.split("\n")[2] == 'pip install -c requirements/dev.txt "nox[uv]" && nox'
 
@@ -76,7 +76,9 @@ def hosted() -> Iterator[str]:
 
 
 def test_the_hosted_workflow_runs_sessions_that_there_are() -> None:
-    """And each of those that a plain `nox` runs, and both ends for each Python of a classifier."""
+    """The workflow runs existing sessions, all that a plain `nox` runs, and both ends for each
+    Python of a classifier.
+    """
     pytest.importorskip("nox")
     known, run = sessions(), set(hosted())
     assert run <= known
@@ -85,7 +87,7 @@ def test_the_hosted_workflow_runs_sessions_that_there_are() -> None:
 
 
 def test_the_hosted_workflow_may_only_read() -> None:
-    """Its token cannot write, and what it runs of others is pinned."""
+    """The workflow's token cannot write, and the actions of others are pinned."""
     assert WORKFLOW["permissions"] == {"contents": "read"}
     used = [s["uses"] for job in WORKFLOW["jobs"].values() for s in job["steps"] if "uses" in s]
     assert used

@@ -33,7 +33,7 @@ SOON = Policies(failback=FailbackPolicy(min_dwell=5.0))
 
 
 def outage(kind: type[ConnectFault], seconds: float) -> FaultPlan:
-    """Both providers are gone, in the middle of a sentence."""
+    """Both providers are down, in the middle of a sentence."""
     until = BEGINS + seconds
     return FaultPlan(
         (Drop(at_time=BEGINS), kind(at_time=BEGINS, until=until)),
@@ -64,7 +64,7 @@ async def test_both_down_in_mid_sentence(kind: str, seconds: float, chain: str) 
 
 @pytest.mark.parametrize(("window", "seconds"), [(10.0, 25.0), (10.0, 12.0), (5.0, 18.0)])
 async def test_down_for_longer_than_the_window(window: float, seconds: float) -> None:
-    """Exactly the overflow is lost, and reported to a tenth of a second."""
+    """Exactly the audio beyond the window is lost, and reported to a tenth of a second."""
     speech = join(SPEECH, SPEECH).padded(1.0)
     policies = Policies(replay=ReplayPolicy(window=window))
     done = await run_trial(outage(Refuse, seconds), speech, policies=policies)
@@ -83,7 +83,7 @@ async def test_down_for_longer_than_the_window(window: float, seconds: float) ->
 
 
 def voiced(speech: ReferenceSpeech) -> list[tuple[float, float]]:
-    """What the voice detector takes for speech, in seconds."""
+    """What the detector takes for speech, in seconds."""
     detector = BundledDetector()
     edges = [edge for frame in speech.frames() for edge in detector.push(frame)]
     edges += detector.finish()
@@ -105,7 +105,7 @@ async def test_flapping(chain: str) -> None:
 
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_back_on_the_primary_at_a_turn_boundary(chain: str) -> None:
-    """Down for 12 s, then well: probes find out, and the call returns between two turns."""
+    """Down for 12 s, then healthy: probes notice, and the call returns between two turns."""
     speech = join(SPEECH, silence(1.0), SPEECH, silence(1.0), SPEECH).padded(1.0)
     until = BEGINS + 12
     script = FaultPlan((Drop(at_time=BEGINS), Refuse(at_time=BEGINS, until=until)))
@@ -125,8 +125,8 @@ def boundary(speech: ReferenceSpeech, at: float) -> bool:
 
 
 @pytest.mark.parametrize("fault", [Stall(at_time=BEGINS), Status(503, at_time=BEGINS)], ids=repr)
-async def test_a_deaf_primary_never_gets_the_call_back(fault: Stall | Status) -> None:
-    """An open socket proves nothing."""
+async def test_a_deaf_primary_does_not_get_the_call_back(fault: Stall | Status) -> None:
+    """A primary that accepts connections and transcribes nothing does not get the call back."""
     speech = join(SPEECH, silence(1.0), SPEECH, silence(1.0), SPEECH).padded(1.0)
     done = await run_trial(FaultPlan((Drop(at_time=BEGINS), fault)), speech, policies=SOON)
     check(done.played, "deaf")

@@ -1,4 +1,5 @@
-"""Providers that fall silent or lie without an error, at every word: nothing lost, 3 s at most.
+"""Providers that fall silent or lie without an error, at every word: nothing is lost, and the delay
+is 3 s at most.
 
 The real plugins over real sockets, on a virtual clock.
 """
@@ -82,14 +83,14 @@ LIES: dict[str, Make] = {
 
 
 def around(sentence: int) -> ReferenceSpeech:
-    """A sentence with its neighbours, and a second of silence behind."""
+    """A sentence with its neighbors, and a second of silence behind."""
     return SPEECH.excerpt(max(0, sentence - 1), min(sentence + 1, len(SENTENCES) - 1)).padded(1.0)
 
 
 async def check_all(
     chain: Chain, make: Make, sentence: int, moments: list[tuple[int, float]]
 ) -> None:
-    """Break at each moment of a sentence."""
+    """Inject the fault at each moment of a sentence."""
     speech = around(sentence)
     slowest = await slowest_healthy(speech, chain)
     scripts = [FaultPlan((make(word, part),)) for word, part in moments]
@@ -103,9 +104,9 @@ async def check_all(
 @pytest.mark.parametrize("sentence", SENTENCES)
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_a_stall_at_every_word(chain: str, sentence: int) -> None:
-    """A provider that answers pings and nothing else, from any word on.
+    """A provider that answers pings and nothing else, from any word on, costs no word.
 
-    Every word of the default chain; the others take every third.
+    Every word of the default chain; the other chains take every third.
     """
     every = 1 if chain == "ink-whisper" else 3
     moments = [(word, 0.5 * (word % 2)) for word in SPEECH.sentences[sentence][::every]]
@@ -115,7 +116,7 @@ async def test_a_stall_at_every_word(chain: str, sentence: int) -> None:
 @pytest.mark.parametrize("name", LIES)
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_other_silences_and_lies(chain: str, name: str) -> None:
-    """Every other way to say nothing, or nothing sensible, from some words on."""
+    """Every other way to send nothing, or nothing sensible, costs no word."""
     words = SPEECH.sentences[4]
     moments = [(words[len(words) // 2], 0.5)]
     if chain == "ink-whisper":
@@ -125,7 +126,7 @@ async def test_other_silences_and_lies(chain: str, name: str) -> None:
 
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_one_final_is_lost(chain: str) -> None:
-    """A provider that leaves one final out, and goes on as if it had not."""
+    """A provider that leaves one final out and goes on costs no word."""
     moments = [words[0] for words in SPEECH.sentences]
     scripts = [FaultPlan((LostFinal(at_word=word, connections={0}),)) for word in moments]
     runs = await run_trials(scripts, SPEECH.padded(1.0), CHAINS[chain])
@@ -135,7 +136,7 @@ async def test_one_final_is_lost(chain: str) -> None:
 
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
 async def test_empty_finals(chain: Chain) -> None:
-    """Finals without text lose nothing: they are believed for short sounds, never for speech."""
+    """Empty finals lose nothing: they are believed for short sounds, never for speech."""
     moments = [(words[0], 0.0) for words in SPEECH.sentences[:-1:2]]
     speech = SPEECH.padded(1.0)
     runs = await run_trials(
@@ -147,7 +148,7 @@ async def test_empty_finals(chain: Chain) -> None:
 
 @pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
 async def test_slow_finals(chain: Chain) -> None:
-    """A provider that is 3 s late all the time is left, after three slow finals at the latest."""
+    """A provider that is always 3 s late is left after three slow finals at the latest."""
     done = await run_trial(FaultPlan((Latency(3.0),)), SPEECH.padded(1.0), chain)
     check(done.played, "slow")
     left = done.of(Switched)[0]
@@ -157,8 +158,8 @@ async def test_slow_finals(chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-async def test_a_provider_alone_is_its_own_second_opinion(chain: str) -> None:
-    """With nobody else to ask, a second connection to the same provider convicts the first."""
+async def test_a_sole_provider_is_its_own_hedge(chain: str) -> None:
+    """Without another provider, a second connection to the same one serves as the hedge."""
     alone = Chain(CHAINS[chain].order[:1], CHAINS[chain].model)
     speech = around(2)
     (healthy,) = await run_trials([HEALTHY], speech, alone)
@@ -184,8 +185,9 @@ NOISES = {
     [*((noise, "ink-whisper") for noise in NOISES), ("music", "ink-2"), ("coughs", "deepgram")],
 )
 async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
-    """A minute of what only a voice detector takes for speech: nobody is convicted, and second
-    opinions become rare."""
+    """In a minute of noise that only a detector takes for speech, no provider is left, and hedges
+    become rare.
+    """
     before, after = SPEECH.excerpt(0, 1), SPEECH.excerpt(2, 3)
     speech = join(before, silence(1.5), NOISES[noise](60.0), silence(1.5), after).padded(1.0)
     done = await run_trial(HEALTHY, speech, CHAINS[chain])
@@ -199,7 +201,7 @@ async def test_noise_is_not_a_fault(noise: str, chain: str) -> None:
 
 @pytest.mark.parametrize("chain", CHAINS)
 async def test_a_users_silence_is_not_a_fault(chain: str) -> None:
-    """A minute in which nobody speaks: no suspicion, and nothing is kept for a replay."""
+    """In a minute of silence, nothing is hedged and nothing is kept for a replay."""
     speech = join(SPEECH.excerpt(0, 1), silence(60.0), SPEECH.excerpt(2, 3)).padded(1.0)
     done = await run_trial(HEALTHY, speech, CHAINS[chain])
     check(done.played, "silence", accurate=chain != "ink-2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core.transcript import overlap
+from resilient_stt.core.transcript import history
 
 from .support.scripts import load
 
@@ -18,7 +18,7 @@ def test_objects_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The words that a stream remembers take ten minutes to reach their bound, so it is lower here.
     """
-    monkeypatch.setattr(overlap, "MAX_TOKENS", 16)
+    monkeypatch.setattr(history, "MAX_TOKENS", 16)
     found = soak.soak(soak.Plan(streams=10, stts=2, minutes=5, sampled=1))
     assert found.turns > 10
     assert found.spoken > 500

@@ -1,4 +1,4 @@
-"""ResilientStream: what it takes, what it survives, and that it can be closed at any moment."""
+"""`ResilientStream`: the audio it takes, the faults it survives, and closing it at any moment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 from .support.fakes import (
     Arena,
-    Behaviour,
+    Behavior,
     FakeStream,
     FakeSTT,
     arena,
@@ -102,7 +102,7 @@ def check(played: Played) -> None:
     ids=lambda f: "-".join(f"{k}={v}" for k, v in f.items()),
 )
 async def test_takes_any_audio(form: dict[str, Any], faults: tuple[Fault, ...]) -> None:
-    """Any rate, any channels and any frame size, also over a switch in the middle of a word."""
+    """Any sample rate, channels and frame size work, also across a switch in mid-word."""
     async with arena(faults) as a:
         check(await play(a.stt, SPEECH.padded(1.0), **form))
 
@@ -162,7 +162,7 @@ async def test_warns_of_stereo_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_refuses_a_change_of_rate() -> None:
-    """A frame of another rate is refused where it is pushed, with what to do."""
+    """A frame of another rate is refused when it is pushed; the message says what to do."""
     fake = FakeSTT()
     async with ResilientSTT([fake]).stream() as stream:
         stream.push_frame(frames(rate=16_000)[0])
@@ -184,7 +184,7 @@ async def test_refuses_a_frame_without_channels() -> None:
 
 
 async def test_takes_an_empty_frame() -> None:
-    """A frame without samples is no mistake and no audio."""
+    """A frame without samples is ignored."""
     fake = FakeSTT()
     async with ResilientSTT([fake]).stream() as stream:
         stream.push_frame(rtc.AudioFrame(b"", 16_000, 1, 0))
@@ -202,7 +202,7 @@ CALLS: dict[str, Callable[[RecognizeStream], None]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_takes_nothing_after_the_end(call: Callable[[RecognizeStream], None]) -> None:
-    """After `end_input()`, and after `aclose()`, a call says that a new stream is needed."""
+    """After `end_input()` or `aclose()`, the error says that a new stream is needed."""
     stream = ResilientSTT([FakeSTT()]).stream()
     stream.end_input()
     with pytest.raises(StreamClosedError, match=r"open a new one with ResilientSTT.stream\(\)"):
@@ -218,7 +218,7 @@ async def test_takes_nothing_after_the_end(call: Callable[[RecognizeStream], Non
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 async def test_takes_nothing_when_given_up(call: Callable[[RecognizeStream], None]) -> None:
-    """A stream that gave up says that it has ended."""
+    """The error of a stream that gave up says that it has ended."""
     policies = Policies(retry=RetryPolicy(outage_limit=0.5))
     async with ResilientSTT([FakeSTT(fails(stt_error()))], policies=policies).stream() as stream:
         with pytest.raises(APIConnectionError):
@@ -228,7 +228,7 @@ async def test_takes_nothing_when_given_up(call: Callable[[RecognizeStream], Non
 
 
 async def test_flush_reaches_the_provider() -> None:
-    """A flush comes to the provider after the audio before it."""
+    """A flush reaches the provider after the audio before it."""
     fake = FakeSTT()
     async with ResilientSTT([fake]).stream() as stream:
         stream.push_frame(frames()[0])
@@ -241,7 +241,7 @@ async def test_flush_reaches_the_provider() -> None:
 
 
 class _Ends:
-    """Hears voice from the first frame on, and its end in the middle of the one of a second."""
+    """Reports a start with the first frame, and an end after one second, in the middle of it."""
 
     def __init__(self, told_at: int | None) -> None:
         self._told_at = told_at
@@ -259,8 +259,8 @@ class _Ends:
 
 
 @pytest.mark.parametrize(("told_at", "audio"), [(None, 1.0), (RATE - 700, 1.0 - 700 / RATE)])
-async def test_a_pause_is_flushed_where_it_was_told(told_at: int | None, audio: float) -> None:
-    """Not at the end of a frame that may hold the beginning of the next word."""
+async def test_a_pause_is_flushed_where_it_was_certain(told_at: int | None, audio: float) -> None:
+    """A provider is flushed where the end of speech was certain, before the rest of the frame."""
     heard: list[float] = []
 
     async def listens(stream: FakeStream) -> None:
@@ -290,7 +290,7 @@ CONNECT_FAULTS: dict[str, Callable[..., ConnectFault]] = {
 
 
 async def healthy(*only: str) -> Played:
-    """A run without a fault."""
+    """Play without a fault."""
     async with arena(only=only) as a:
         played = await play(a.stt, SPEECH.padded(1.0))
     check(played)
@@ -312,7 +312,7 @@ def extra_delay(played: Played, usual: Played) -> float:
 async def test_connect_fault(name: str, connections: set[int] | None) -> None:
     """A primary that cannot be reached costs no word, hardly any time, and one connection.
 
-    A stream's `conn_options` ask for 3 retries by default: none of them may act beside our own.
+    A stream's `conn_options` ask for 3 retries by default: none of them may compete with ours.
     """
     fault = CONNECT_FAULTS[name](connections=connections)
     async with arena([fault], policies=UNPROBED) as a:
@@ -339,7 +339,7 @@ STREAM_FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids="-".join)
 @pytest.mark.parametrize("name", STREAM_FAULTS)
 async def test_fault_of_the_primary(name: str, only: tuple[str, str]) -> None:
-    """A connection of the primary that ends in any way costs no word and one new connection."""
+    """A primary whose connection ends in any way costs no word and one new connection."""
     faults = {"cartesia": (), "deepgram": (), only[0]: (STREAM_FAULTS[name],)}
     async with arena(**faults, only=only, policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH.padded(1.0))
@@ -350,10 +350,9 @@ async def test_fault_of_the_primary(name: str, only: tuple[str, str]) -> None:
 @pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("deepgram", "cartesia")], ids="-".join)
 @pytest.mark.parametrize("name", STREAM_FAULTS)
 async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
-    """The same on the fallback, while the primary cannot be reached.
+    """The same faults on the fallback, while the primary cannot be reached, cost no word.
 
-    A fallback that had not said anything yet is not reopened, but tried like any other while no
-    provider works.
+    A fallback without a transcript is not reconnected, but tried like any other during the outage.
     """
     faults = {only[0]: (Refuse(),), only[1]: (STREAM_FAULTS[name],)}
     async with arena(**faults, only=only, policies=UNPROBED) as a:
@@ -371,7 +370,7 @@ async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
 )
 @pytest.mark.parametrize("only", [("cartesia", "deepgram"), ("cartesia",)], ids="-".join)
 async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) -> None:
-    """A last sentence that a provider swallows without an error is heard by another leg."""
+    """If a provider ends cleanly without the last sentence, another connection transcribes it."""
     if len(only) < len(faults):
         pytest.skip("nobody is left")
     async with arena(**faults, only=only, policies=UNPROBED) as a:
@@ -382,8 +381,8 @@ async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) 
 
 
 async def test_a_slow_provider_is_not_called_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was left for finals that come 3 s late, and still do, does not pass a probe."""
-    monkeypatch.setattr("resilient_stt.stt.random.uniform", lambda low, high: high)
+    """A provider that was left for finals 3 s late does not pass a probe while they still are."""
+    monkeypatch.setattr("resilient_stt.runtime.random.uniform", lambda low, high: high)
     async with arena([Latency(3.0, at_time=6.0)]) as a:
         check(await play(a.stt, ReferenceSpeech.load("english").padded(1.0)))
     assert "provider_recovered" not in [e.name for e in a.events]
@@ -397,7 +396,7 @@ async def test_delay_of_a_drop() -> None:
 
 
 async def test_fault_events() -> None:
-    """A drop is told as a failure with its kind and a switch with the place of the replay."""
+    """A drop is reported as a failure with its kind and a switch with the start of its replay."""
     async with arena([CUT]) as a:
         check(await play(a.stt, SPEECH.padded(1.0)))
     failed = [e for e in a.events if isinstance(e, ProviderFailed)]
@@ -423,13 +422,13 @@ async def test_failure_after_the_end() -> None:
     assert len(first.streams) == 1
 
 
-@pytest.mark.parametrize("behaviour", [fails(stt_error()), hangs], ids=["fails", "hangs"])
-async def test_ends_though_nobody_answers(
-    behaviour: Behaviour,
+@pytest.mark.parametrize("behavior", [fails(stt_error()), hangs], ids=["fails", "hangs"])
+async def test_ends_if_no_provider_answers(
+    behavior: Behavior,
 ) -> None:
-    """With every provider dead and the input ended, the stream comes to an end within limits."""
+    """With every provider dead and the input ended, the stream ends within the outage limit."""
     policies = Policies(retry=RetryPolicy(outage_limit=5.0))
-    providers = [FakeSTT(behaviour), FakeSTT(behaviour)]
+    providers = [FakeSTT(behavior), FakeSTT(behavior)]
     speech = ReferenceSpeech.load("english").excerpt(0, 0)
     played = await play(ResilientSTT(providers, policies=policies), speech, patience=30.0)
     assert played.finished or isinstance(played.error, APIConnectionError)
@@ -437,7 +436,7 @@ async def test_ends_though_nobody_answers(
 
 
 async def test_gives_up_after_the_outage_limit() -> None:
-    """With nobody answering, the stream raises a non-retryable error after the outage limit."""
+    """If no provider works, the stream raises a non-retryable error after the outage limit."""
     loop = asyncio.get_running_loop()
     policies = Policies(retry=RetryPolicy(outage_limit=7.0))
     providers = [FakeSTT(fails(stt_error())), FakeSTT(fails(stt_error()), provider="Other")]
@@ -450,8 +449,8 @@ async def test_gives_up_after_the_outage_limit() -> None:
     assert len(providers[0].streams) <= 2 + 7.0 / (policies.retry.wait_max / 2)
 
 
-async def test_livekit_does_not_retry_beside_us() -> None:
-    """Giving up happens once, though the caller asked for retries."""
+async def test_livekit_does_not_retry() -> None:
+    """The stream gives up once, though the caller asked LiveKit for retries."""
     policies = Policies(retry=RetryPolicy(outage_limit=1.0))
     made = ResilientSTT([FakeSTT(fails(stt_error()))], policies=policies)
     errors: list[Any] = []
@@ -474,7 +473,7 @@ async def test_livekit_does_not_retry_beside_us() -> None:
     "faults", [(), (CUT, Refuse(connections=from_(1)))], ids=["healthy", "cut"]
 )
 async def test_start_time_offset(offset: float, faults: tuple[Fault, ...]) -> None:
-    """A consumer's times are the stream's offset plus the audio's position, over any switch."""
+    """Times are the stream's offset plus the position in the audio, across any switch."""
     async with arena(faults) as a, a.stt.stream() as stream:
         stream.start_time_offset = offset
         pushing = asyncio.create_task(push_in_real_time(stream, SPEECH.padded(1.0).frames()))
@@ -495,15 +494,18 @@ def is_final(event: Any) -> bool:
 
 @pytest.mark.parametrize("offset", [0.0, 30.0])
 @pytest.mark.parametrize("adds_offset", [True, False], ids=["adds", "raw"])
-@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
-async def test_times_of_other_plugins(offset: float, adds_offset: bool, told: bool) -> None:
-    """Whether a plugin adds `start_time_offset` or not, words come out right."""
-    if told and not adds_offset:
+@pytest.mark.parametrize("names_offset", [True, False], ids=["named", "unnamed"])
+async def test_times_of_other_plugins(offset: float, adds_offset: bool, names_offset: bool) -> None:
+    """Word times are right whether or not a plugin adds `start_time_offset`."""
+    if names_offset and not adds_offset:
         pytest.skip("a plugin that does not add the offset does not name it")
     made = ResilientSTT(
         [
-            FakeSTT(transcribes(adds_offset=adds_offset, told=told, until=4.0), provider="A"),
-            FakeSTT(transcribes(adds_offset=adds_offset, told=told), provider="B"),
+            FakeSTT(
+                transcribes(adds_offset=adds_offset, names_offset=names_offset, until=4.0),
+                provider="A",
+            ),
+            FakeSTT(transcribes(adds_offset=adds_offset, names_offset=names_offset), provider="B"),
         ],
         max_retry_per_stt=0,
     )
@@ -516,13 +518,13 @@ async def test_times_of_other_plugins(offset: float, adds_offset: bool, told: bo
     words = [w for e in events if is_final(e) for w in e.alternatives[0].words or ()]
     assert [str(w) for w in words] == [w.text for w in speech.words]
     starts = [w.start_time for w in words]
-    # nothing tells the two apart when the audio of a leg begins within half a second
-    tolerance = 0.3 if not offset and not told else 0.1
+    # the two cannot be told apart if the connection's audio begins within half a second
+    tolerance = 0.3 if not offset and not names_offset else 0.1
     assert starts == pytest.approx([offset + w.start for w in speech.words], abs=tolerance)
 
 
 async def test_providers_without_times() -> None:
-    """Providers that give no times at all lose and repeat nothing over a switch."""
+    """Providers that give no times lose and repeat nothing across a switch."""
     first = FakeSTT(transcribes(times=False, until=4.0), provider="A")
     second = FakeSTT(transcribes(times=False), provider="B")
     speech = ReferenceSpeech.load("english").excerpt(0, 2)
@@ -614,7 +616,7 @@ async def test_aclose_without_use() -> None:
 
 
 async def test_aclose_before_the_input_was_read() -> None:
-    """Audio pushed and the stream closed in the same turn of the loop is no trouble."""
+    """Pushing audio and closing in the same turn of the loop raises nothing."""
     stream = ResilientSTT([FakeSTT()]).stream()
     stream.push_frame(frames()[0])
     stream.end_input()
@@ -622,7 +624,7 @@ async def test_aclose_before_the_input_was_read() -> None:
 
 
 async def test_several_streams_at_once() -> None:
-    """Streams of one `ResilientSTT` share providers and disturb each other in nothing."""
+    """Streams of one `ResilientSTT` share providers and do not disturb each other."""
     async with arena([CUT]) as a:
         played = await asyncio.gather(*(play(a.stt, SPEECH.padded(1.0)) for _ in range(3)))
     for each in played:
@@ -641,10 +643,12 @@ async def test_keyterms_in_the_middle(at: float) -> None:
 
 @pytest.mark.parametrize("at", [5.5, 6.3, 9.1, 11.0])
 async def test_a_plugin_that_reconnects_by_itself(at: float) -> None:
-    """A plugin whose own options are changed reconnects: its clock begins anew, and what was in
-    flight is gone. That is a drop like any other."""
+    """A plugin that reconnects after a change of its own options counts as dropped.
+
+    Its clock starts again, and the audio in flight is lost to it.
+    """
     async with arena(only=("deepgram",)) as a:
-        plugin = a.stt.provider_named("deepgram")
+        plugin = a.stt.providers[0]
         assert isinstance(plugin, deepgram.STT)
         loop = asyncio.get_running_loop()
         loop.call_later(at, functools.partial(plugin.update_options, keyterm=["Santos"]))

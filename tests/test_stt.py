@@ -1,4 +1,4 @@
-"""ResilientSTT: what it takes, what it refuses and how, what it tells LiveKit's callers."""
+"""`ResilientSTT`: what it takes and refuses, and what LiveKit's callers get from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType, STTError
 from livekit.plugins import cartesia, deepgram
 
-from resilient_stt import ConfigurationError, Policies, ResilientSTT, RetryPolicy, Switched
+from resilient_stt import (
+    ConfigurationError,
+    Policies,
+    ResilientStream,
+    ResilientSTT,
+    RetryPolicy,
+    Switched,
+)
+from resilient_stt.setup import Setup
 
 from .support.fakes import (
     FakeStream,
@@ -43,26 +51,26 @@ def keyed() -> list[stt.STT[Any]]:
         ("cartesia", "providers must be a list of LiveKit STTs .* got str"),
         ({"cartesia": 1}, "providers must be a list of LiveKit STTs .* got dict"),
         (7, "providers must be a list of LiveKit STTs .* got int"),
-        (["cartesia"], "provider 0 is no livekit.agents.stt.STT but a str"),
-        ([cartesia.STT], "provider 0 is no .* but the class STT; call the class"),
-        ([None], "provider 0 is no .* but a NoneType"),
+        (["cartesia"], "provider 0 is not a livekit.agents.stt.STT but a str"),
+        ([cartesia.STT], "provider 0 is not .* but the class STT; call the class"),
+        ([None], "provider 0 is not .* but a NoneType"),
     ],
 )
-async def test_refuses_what_is_no_list_of_stts(providers: Any, told: str) -> None:
-    """What cannot be a list of LiveKit STTs is refused with what to give instead."""
+async def test_refuses_what_is_not_a_list_of_stts(providers: Any, told: str) -> None:
+    """Anything but a list of LiveKit STTs is refused; the message says what to give."""
     with pytest.raises(ConfigurationError, match=told):
         ResilientSTT(providers)
 
 
 async def test_refuses_a_bare_stt() -> None:
-    """One STT instead of a list of them is refused with the list to give."""
+    """A single STT is refused; the message says that it must be a list."""
     bare: Any = FakeSTT()
     with pytest.raises(ConfigurationError, match=r"must be a list .* got FakeSTT"):
         ResilientSTT(bare)
 
 
 async def test_refuses_the_same_object_twice() -> None:
-    """A fallback that is the primary itself would be none."""
+    """A fallback must be another object than the primary."""
     fake = FakeSTT()
     with pytest.raises(ConfigurationError, match=r"provider 2 .* is in the list twice"):
         ResilientSTT([fake, FakeSTT(), fake])
@@ -75,13 +83,13 @@ async def test_takes_two_of_one_class() -> None:
 
 
 async def test_a_configuration_error_is_a_value_error() -> None:
-    """Whoever caught what LiveKit's FallbackAdapter raises catches ours."""
+    """Code that caught the `ValueError` of LiveKit's `FallbackAdapter` catches ours."""
     with pytest.raises(ValueError, match="empty"):
         ResilientSTT([])
 
 
 async def test_batch_provider_needs_a_vad() -> None:
-    """A provider that cannot stream is refused, with the VAD to give."""
+    """A provider that cannot stream is refused without a VAD; the message says how to make one."""
     with pytest.raises(ConfigurationError, match=r"cannot stream: give a LiveKit VAD .*vad="):
         ResilientSTT([FakeSTT(streaming=False)])
 
@@ -123,8 +131,7 @@ async def test_defaults(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
     made = ResilientSTT()
     assert repr(made) == "ResilientSTT(['cartesia', 'deepgram'], serving='cartesia')"
-    assert made.provider_named("cartesia").model == "ink-whisper"
-    assert made.provider_named("deepgram").model == "nova-3"
+    assert [p.model for p in made.providers] == ["ink-whisper", "nova-3"]
     assert not caplog.records
 
 
@@ -162,7 +169,7 @@ async def test_attempt_timeout_reaches_the_providers() -> None:
 
 
 async def test_explains_a_missing_http_session() -> None:
-    """Plugins outside a worker and an http context end the stream with what to do, at once."""
+    """Without an HTTP session the stream ends at once; the error says what to do."""
     loop = asyncio.get_running_loop()
     made = ResilientSTT(keyed())
     begun = loop.time()
@@ -175,7 +182,7 @@ async def test_explains_a_missing_http_session() -> None:
 
 
 async def test_explains_a_missing_http_session_to_recognize() -> None:
-    """`recognize()` outside a worker says what to do, too."""
+    """The error of `recognize()` outside a worker says what to do, too."""
     made = ResilientSTT(keyed())
     with pytest.raises(APIConnectionError, match=r"http_context.open\(\)") as raised:
         await made.recognize(frames())
@@ -221,13 +228,13 @@ async def test_batch_provider_through_a_vad() -> None:
     ],
 )
 async def test_capabilities(name: str, first: Any, second: Any, together: Any) -> None:
-    """What a caller builds on needs all providers; what one may ignore needs one."""
+    """A capability that callers rely on needs all providers; a hint needs one."""
     made = ResilientSTT([FakeSTT(**{name: first}), FakeSTT(**{name: second})])
     assert getattr(made.capabilities, name) == together
 
 
 async def test_capabilities_are_read_afresh() -> None:
-    """A provider whose capabilities change changes ours."""
+    """Capabilities are computed on each read."""
     fake = FakeSTT(manual_flush=True)
     made = ResilientSTT([fake])
     assert made.capabilities.manual_flush
@@ -236,7 +243,7 @@ async def test_capabilities_are_read_afresh() -> None:
 
 
 async def test_can_recognize_though_no_provider_can() -> None:
-    """`offline_recognize` holds, for a streaming-only provider is streamed the buffer."""
+    """`offline_recognize` is always offered: streaming-only providers are streamed the buffer."""
     made = ResilientSTT([FakeSTT(offline_recognize=False)])
     assert made.capabilities.offline_recognize
     assert made.capabilities.streaming
@@ -245,8 +252,8 @@ async def test_can_recognize_though_no_provider_can() -> None:
 # -- what callers tell it
 
 
-async def test_keyterms_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Keyterms go to the providers that support them; nobody warns about the others."""
+async def test_keyterms_reach_providers_that_take_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Keyterms go to the providers that support them; the others cause no warning."""
     takes, ignores = FakeSTT(keyterms=True), FakeSTT()
     ResilientSTT([ignores, takes])._update_session_keyterms(["LiveKit"])
     assert takes.keyterms == ["LiveKit"]
@@ -254,8 +261,10 @@ async def test_keyterms_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -
     assert not caplog.records
 
 
-async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Conversation items go to the providers that support them; nobody warns about the others."""
+async def test_conversation_items_reach_providers_that_take_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Conversation items go to the providers that support them; the others cause no warning."""
     takes, ignores = FakeSTT(chat_context=True), FakeSTT()
     item: Any = object()
     ResilientSTT([ignores, takes])._push_conversation_item(item)
@@ -265,14 +274,14 @@ async def test_conversation_items_reach_who_takes_them(caplog: pytest.LogCapture
 
 
 @has_keyterms
-async def test_keyterms_that_nobody_takes_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """Where no provider supports keyterms, the caller is told, as by any LiveKit STT."""
+async def test_keyterms_without_a_taker_cause_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """If no provider supports keyterms, there is a warning, as from any LiveKit STT."""
     ResilientSTT([FakeSTT()])._update_session_keyterms(["LiveKit"])
     assert "keyterms are not supported" in caplog.text
 
 
 async def test_prewarms_the_first() -> None:
-    """The preferred provider is pre-warmed, the others are not expected to serve."""
+    """Only the preferred provider is pre-warmed."""
     first, second = FakeSTT(), FakeSTT()
     ResilientSTT([first, second]).prewarm()
     assert (first.prewarmed, second.prewarmed) == (1, 0)
@@ -281,8 +290,8 @@ async def test_prewarms_the_first() -> None:
 # -- what it tells
 
 
-async def test_labels_follow_who_serves() -> None:
-    """`model`, `traits` and `metrics_metadata` are those of the provider that serves."""
+async def test_labels_follow_a_switch() -> None:
+    """`model`, `provider` and `metrics_metadata` are those of the provider that serves."""
     first = FakeSTT(fails(stt_error()), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), provider="Second")])
     assert (made.model, made.provider) == ("first-1", "First")
@@ -293,8 +302,103 @@ async def test_labels_follow_who_serves() -> None:
     assert made.metrics_metadata == {"model_name": "second-1", "model_provider": "Second"}
 
 
+class _Caller:
+    """Two sessions with one STT; the first provider drops the first stream that opens on it."""
+
+    def __init__(self) -> None:
+        self.first = FakeSTT(self._drops_once, provider="First")
+        self.made = ResilientSTT(
+            [self.first, FakeSTT(self._on_demand, provider="Second")], vad=None
+        )
+        self.say: dict[str, asyncio.Queue[str]] = {"First": asyncio.Queue()}
+        self.say["Second"] = asyncio.Queue()
+
+    async def _drops_once(self, stream: FakeStream) -> None:
+        if stream is self.first.streams[0]:
+            raise stt_error()
+        await self._on_demand(stream)
+
+    async def _on_demand(self, stream: FakeStream) -> None:
+        """Give a FINAL for each text that the test puts into the provider's queue."""
+        while True:
+            stream.final(await self.say[stream.fake.provider].get())
+
+    async def transcript(self, stream: stt.RecognizeStream, provider: str) -> None:
+        """Have a provider say something, and wait until it has come through the stream."""
+        self.say[provider].put_nowait("hi")
+        await anext(stream)
+
+
+async def test_each_stream_has_its_own_labels() -> None:
+    """A stream's labels are those of its own provider, whichever stream switched last."""
+    call = _Caller()
+    switched, usual = call.made.stream(), call.made.stream()
+    await call.transcript(switched, "Second")
+    await call.transcript(usual, "First")
+    for stream, model, provider in [(switched, "second-1", "Second"), (usual, "first-1", "First")]:
+        assert isinstance(stream, ResilientStream)
+        assert (stream.model, stream.provider) == (model, provider)
+        assert stream.metrics_metadata == {"model_name": model, "model_provider": provider}
+    await switched.aclose()
+    await usual.aclose()
+
+
+async def test_labels_are_those_of_the_stream_that_was_active_last() -> None:
+    """LiveKit reads them on the STT after a turn's last final; closed streams do not count."""
+    call = _Caller()
+    made = call.made
+    assert made.provider == "First", "before anything is open, the preferred one"
+    switched = made.stream()
+    await call.transcript(switched, "Second")
+    assert made.provider == "Second"
+    usual = made.stream()
+    assert made.provider == "First", "a stream that was just opened is the current one"
+    await call.transcript(switched, "Second")
+    assert made.provider == "Second", "a transcript makes its stream the current one"
+    await call.transcript(usual, "First")
+    assert (made.model, made.provider) == ("first-1", "First")
+    assert made.metrics_metadata == {"model_name": "first-1", "model_provider": "First"}
+    await usual.aclose()
+    assert made.provider == "Second", "the other one is still open"
+    await switched.aclose()
+    assert made.provider == "First", "with none open, the one that served last"
+
+
+# -- subclasses
+
+
+class _Named(ResilientSTT):
+    """What users do: another default and an attribute."""
+
+    def __init__(self, *args: Any, name: str = "mine", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.name = name
+
+
+async def test_a_subclass_is_made_from_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from_config` calls the subclass's constructor and returns its type."""
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
+    made = _Named.from_config(
+        {
+            "providers": {"d": {"plugin": "deepgram", "options": {"model": "nova-3"}}},
+            "routes": {"default": ["d"]},
+        },
+        language="en",
+    )
+    assert (type(made), made.name, made.model) == (_Named, "mine", "nova-3")
+
+
+async def test_a_setup_is_what_a_constructor_takes() -> None:
+    """Policies and a health store that are given beside a `Setup` replace its own."""
+    setup = Setup.from_objects([FakeSTT()], Policies(retry=RetryPolicy(outage_limit=7.0)))
+    assert ResilientSTT(setup).policies.retry.outage_limit == 7.0
+    given = Policies(retry=RetryPolicy(outage_limit=9.0))
+    made = ResilientSTT(setup, policies=given, attempt_timeout=3.0)
+    assert (made.policies.retry.outage_limit, made.policies.retry.connect_timeout) == (9.0, 3.0)
+
+
 async def test_metrics_are_forwarded_once() -> None:
-    """Usage of a provider is one metric of ours, with the provider's own labels."""
+    """A provider's usage becomes one metric with the provider's labels."""
 
     async def behave(stream: FakeStream) -> None:
         await stream.listen()
@@ -327,7 +431,7 @@ async def test_recognize_counts_audio_once() -> None:
 
 
 async def test_failures_are_recoverable_errors() -> None:
-    """A provider's failure is an `configuration_error` event that does not count towards closing a session."""
+    """A provider's failure is an `error` event that does not count towards closing a session."""
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"))])
     errors: list[STTError] = []
     made.on("error", errors.append)
@@ -340,7 +444,7 @@ async def test_failures_are_recoverable_errors() -> None:
 
 @pytest.mark.parametrize("mistake", [TypeError, ZeroDivisionError])
 async def test_a_subscribers_mistake_stops_nothing(mistake: type[Exception]) -> None:
-    """A handler that raises is logged; the transcript goes on. LiveKit lets a TypeError through."""
+    """A handler that raises is logged, and the transcript goes on."""
     # in a buffer the second one serves, too, for the first one has just failed in a stream
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"), text="ho")])
     called: list[Any] = []
@@ -363,7 +467,7 @@ async def test_a_subscribers_mistake_stops_nothing(mistake: type[Exception]) -> 
 
 
 async def test_events_by_name() -> None:
-    """A subscriber to one event gets that event as its typed object."""
+    """A subscriber to one event gets it as its typed object."""
     made = ResilientSTT([FakeSTT(fails(stt_error())), FakeSTT(says("hi"), provider="Other")])
     switches: list[Switched] = []
     made.on("switched", switches.append)
@@ -378,7 +482,7 @@ async def test_events_by_name() -> None:
 
 
 async def test_aclose_lets_go_of_providers() -> None:
-    """After `aclose()` a provider's metrics are nobody's business; twice is no mistake."""
+    """After `aclose()`, which may be called twice, metrics are not forwarded."""
     fake = FakeSTT(text="hi")
     made = ResilientSTT([fake])
     metrics: list[Any] = []

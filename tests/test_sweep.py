@@ -1,7 +1,7 @@
 """The main promise, at every word: the real plugins over real sockets, in virtual time.
 
-Each run plays a sentence of the reference speech with its neighbors, and has a fault at the start
-or the middle of one word. The runs of one sentence share an event loop.
+Each run plays a sentence of the reference speech with its neighbors, and injects a fault at one
+word's start or middle. The runs of one sentence share an event loop.
 """
 
 from __future__ import annotations

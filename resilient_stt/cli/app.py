@@ -1,4 +1,4 @@
-"""The commands, and what becomes of their errors."""
+"""The command line: its commands, and how their errors are printed."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ResilientSTTError
-from .chaos.command import chaos
+from .chaos.chaos import chaos
 from .check import check
-from .demo.command import demo
-from .demo.servers import serve_fakes
-from .print_schema import schema
-from .problems import Problem
-from .serve.command import serve
+from .command_error import CommandError
+from .demo.demo import demo
+from .demo.fake_servers import serve_fakes
+from .schema_command import schema
+from .serve.serve import serve
 from .transcribe import transcribe
+
+_SUMMARY = "Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail."
 
 
 class _Commands(TyperGroup):
-    """Turns the errors that a user can mend into a line or a list; bugs keep their traceback."""
+    """Prints the errors that a user can fix without a traceback; bugs keep theirs."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except Problem as problem:
-            _complain(problem)
-            raise typer.Exit(problem.status) from None
+        except CommandError as error:
+            _print_error(error)
+            raise typer.Exit(error.status) from None
         except ResilientSTTError as error:
-            _complain(error)
+            _print_error(error)
             raise typer.Exit(2) from None
 
 
-def _complain(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
+    """Print an error on stderr; the lines of a list of mistakes are indented below the first."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() or [""]]
     typer.echo("\n  ".join([f"resilient-stt: {lines[0]}", *lines[1:]]), err=True)
 
 
 app = typer.Typer(
     cls=_Commands,
-    help="Speech-to-text that keeps transcribing while its providers fail.",
+    help=_SUMMARY,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph in a command's docstring
     pretty_exceptions_enable=False,
 )
 app.command()(demo)
@@ -60,19 +64,22 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=_SUMMARY)
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Speech-to-text that keeps transcribing while its providers fail."""
+    """Take the options that stand before the command."""
 
 
 def main() -> None:
     """Run the command line.
 
-    Exit status: 0 all went well; 1 something failed, or a word was lost or said twice; 2 a mistake
-    of the user's; 130 interrupted.
+    Exit status: 0 success; 1 something failed, or a word was lost or repeated; 2 the user made a
+    mistake, such as a wrong option or a broken configuration; 130 interrupted with Ctrl-C.
     """
     app(prog_name="resilient-stt")

@@ -1,4 +1,4 @@
-"""`resilient-stt check`: whether a configuration would work, and what it means."""
+"""`resilient-stt check`: validates a configuration and shows what it means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +14,12 @@ from ..config import VARIABLE, Config, ProviderSpec, load
 from ..config.issues import ConfigIssue
 from ..core.routing.language import DEFAULT, DETECT
 from ..errors import ConfigurationError, NoKey
-from .environment import read_env_files
+from .env_files import read_env_files
+from .terminal import table_console
 
-_WIDTH = 100  # columns of a table that is not for a terminal
-_LANGUAGES = 5  # of a model that are written out
-_TITLES = {DEFAULT: "default (any other)", DETECT: "detect (none known yet)"}
+_WIDTH = 100  # columns of the tables where stdout is not a terminal
+_MOST_LANGUAGES = 5  # of a model with more, only their number is shown
+_ROUTE_TITLES = {DEFAULT: "default (any other language)", DETECT: "detect (language not known yet)"}
 
 
 def check(
@@ -32,34 +32,36 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check a configuration; show its providers, and who serves which language.
+    """Validate a configuration; show its providers and which of them serve which language.
 
-    Needs no keys and no network: a key that is missing is shown, and is no mistake, for it may be
-    set where the agent runs. Variables come from the environment, .env.local and .env. Exit status
-    2 and all mistakes, if there are any.
+    Needs no API keys and no network. A missing key is shown but is not a mistake, because it may
+    be set where the agent runs. Variables come from the environment, .env.local and .env.
+
+    If the configuration has mistakes, all of them are listed and the exit status is 2.
     """
     read_env_files()
-    checked = load(config)
-    notes = asyncio.run(_tried(checked))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
-    console.print(_providers(checked, notes), _routes(checked))
-    console.print(Text(f"{checked.name}: no mistakes"), soft_wrap=True)
+    loaded = load(config)
+    notes = asyncio.run(_create_providers(loaded))
+    console = table_console(_WIDTH)
+    console.print(_provider_table(loaded, notes), _route_table(loaded))
+    console.print(Text(f"{loaded.name}: no mistakes found"), soft_wrap=True)
 
 
-async def _tried(config: Config) -> dict[str, str]:
-    """Make all providers, with a running loop, as an agent does; by name what they lack.
+async def _create_providers(config: Config) -> dict[str, str]:
+    """Create every provider and return, by name, what keeps some of them from working.
+
+    Some options are validated only by the plugin that takes them. The plugins need a running event
+    loop, as in an agent.
 
     Raises:
-        ConfigurationError: plugins refuse their options; all of them.
+        ConfigurationError: Plugins reject their options. It lists all of them.
     """
     notes: dict[str, str] = {}
     mistakes: list[ConfigIssue] = []
     for name in config.providers:
         try:
             if not config.make(name).capabilities.streaming:
-                notes[name] = "cannot stream: give from_config() a vad"
+                notes[name] = "cannot stream: pass a vad to from_config()"
         except NoKey as error:
             notes[name] = str(error)
         except ConfigurationError as error:
@@ -69,17 +71,17 @@ async def _tried(config: Config) -> dict[str, str]:
     return notes
 
 
-def _providers(config: Config, lacks: dict[str, str]) -> Table:
+def _provider_table(config: Config, notes: dict[str, str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("provider", no_wrap=True)
-    for column in ("class", "model", "languages", ""):
-        table.add_column(column)
+    for column in ("class", "model", "languages", "notes"):
+        table.add_column(column, overflow="fold")
     for name, spec in config.providers.items():
-        notes = [lacks[name]] if name in lacks else []
+        own_notes = [notes[name]] if name in notes else []
         if name not in config.used:
-            notes.append("not used by any route")
+            own_notes.append("not used by any route")
         cells = (name, spec.factory.title, spec.shown_model, _languages(spec))
-        table.add_row(*map(Text, cells), Text("; ".join(notes), style="yellow"))
+        table.add_row(*map(Text, cells), Text("; ".join(own_notes), style="yellow"))
     return table
 
 
@@ -87,14 +89,17 @@ def _languages(spec: ProviderSpec) -> str:
     known = spec.languages.languages
     if spec.skip_language_check or known is None:
         return "unchecked"
-    told = ", ".join(sorted(known)) if len(known) <= _LANGUAGES else f"{len(known)} languages"
-    return f"detects {told}" if spec.languages.language_detection else told
+    if len(known) <= _MOST_LANGUAGES:
+        listed = ", ".join(sorted(known))
+    else:
+        listed = f"{len(known)} languages"
+    return f"detects {listed}" if spec.languages.language_detection else listed
 
 
-def _routes(config: Config) -> Table:
+def _route_table(config: Config) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("language", no_wrap=True)
-    table.add_column("providers, in order")
+    table.add_column("providers, in order of preference", overflow="fold")
     for tag, chain in config.routes.items():
-        table.add_row(Text(_TITLES.get(tag, tag)), Text(" > ".join(chain)))
+        table.add_row(Text(_ROUTE_TITLES.get(tag, tag)), Text(" > ".join(chain)))
     return table

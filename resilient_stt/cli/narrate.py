@@ -1,10 +1,10 @@
-"""The story of a run, line by line, for people: what the live view logs and a pipe gets."""
+"""Describes a stream's events in English, a line each: for the live view, pipes and stderr."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import assert_never, get_args
 
-from rich.console import Console
 from rich.text import Text
 
 from ..core.events import (
@@ -24,227 +24,237 @@ from ..core.events import (
     Switched,
     SwitchReason,
 )
-from .demo.run import DemoRun, HeardTranscript
+from ..stt import EventName
 
-STYLES = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
+EVENT_NAMES: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
+"""The names of all events, for `ResilientSTT.on`."""
 
-_REASONS = {
-    ErrorKind.AUTH: "refused the key",
+COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
+
+_FAILURES = {
+    ErrorKind.AUTH: "rejected the API key",
     ErrorKind.QUOTA: "has no credits left",
-    ErrorKind.RATE_LIMITED: "asks to come back later",
-    ErrorKind.BAD_REQUEST: "refused the request",
+    ErrorKind.RATE_LIMITED: "rejected the connection: too many requests",
+    ErrorKind.BAD_REQUEST: "rejected the request",
     ErrorKind.CONNECT: "cannot be reached",
     ErrorKind.DROPPED: "dropped the connection",
-    ErrorKind.STALLED: "went silent",
-    ErrorKind.SERVER: "has an internal error",
-    ErrorKind.PROTOCOL: "talks nonsense",
+    ErrorKind.STALLED: "stalled",
+    ErrorKind.SERVER: "reported an internal error",
+    ErrorKind.PROTOCOL: "sent messages that cannot be parsed",
 }
+
+_STALLS = {
+    StallReason.NO_INTERIM: "no interim transcript",
+    StallReason.FINAL_OVERDUE: "final transcript overdue",
+    StallReason.NO_TEXT: "no text for a long stretch of speech",
+    StallReason.EMPTY_FINALS: "empty final transcripts",
+    StallReason.MISSING_TAIL: "no text for the last words",
+    StallReason.SKIPPED_SPEECH: "a final transcript skipped words",
+}
+
+_DETAILS = {"heard nothing": "no text where another provider had text"}
+"""Texts of `ProviderFailed.detail` that are printed differently. The others are names of
+exceptions, which are printed as they are."""
 
 _LOSSES = {
-    AudioLossReason.WINDOW_EXCEEDED: "they did not fit the buffer",
-    AudioLossReason.FINAL_SKIPPED: "a final left them out, and nobody else could be asked",
+    AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
+    AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
 }
 
-_SIGNS = {
-    StallReason.NO_INTERIM: "no sign of life",
-    StallReason.FINAL_OVERDUE: "its final is overdue",
-    StallReason.NO_TEXT: "no text for all that was said",
-    StallReason.EMPTY_FINALS: "empty finals",
-    StallReason.MISSING_TAIL: "words are missing at its end",
-    StallReason.SKIPPED_SPEECH: "a final was left out",
-}
+FAILURES_BEFORE_OPEN = (
+    ErrorKind.CONNECT,
+    ErrorKind.AUTH,
+    ErrorKind.QUOTA,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.BAD_REQUEST,
+    ErrorKind.SERVER,
+)
+"""Reasons of failures that usually come before a connection is open."""
 
-_DETAILS = {"heard nothing": "no words for what another heard"}
-"""Short texts of the core, in the words of the story; kinds of exceptions stay as they are."""
+_SHORT = 0.05  # seconds; a shorter replay or less skipped silence would be printed as 0.0 s
 
-_TAKEN_OVER: dict[ErrorKind | SwitchReason, str] = {
-    SwitchReason.FAILBACK: " is back",
-    SwitchReason.SLOW: " takes over, for it is faster,",
-}
-
-UNOPENED = ("connect", "auth", "quota", "rate_limited", "bad_request", "server")
-"""Reasons of failures that come, as a rule, before a connection is open."""
+Part = str | tuple[str, str]
+"""A piece of a line, with or without a style."""
 
 
-def style_of(provider: str) -> str:
-    """The colour of a provider."""
-    return STYLES.get(provider, "bright_white")
+def color_of(provider: str) -> str:
+    """The color in which a provider and its words are shown."""
+    return COLORS.get(provider, "bright_white")
 
 
 class Narrator:
-    """Words for events, without those that would drown the rest.
+    """Turns events into lines, and leaves out those that would bury the others.
 
-    Attempts during an outage make one line when it begins and one when it is over. What fails in
-    the background, again and again, is told once until that provider serves or has recovered. A
-    replay is told once it is certain that the connection it was queued on was ever made.
+    - Failed attempts during an outage are left out: an outage is one line when it starts and one
+      when it ends.
+    - A failure that repeats in the background is printed once until the provider serves or has
+      recovered.
+    - A replay is printed once the connection on which the audio was queued has turned out to work.
+
+    Args:
+        serving: The name of the provider that serves first. If it is not known, every failure
+            counts as one of the serving provider.
     """
 
     def __init__(self, serving: str = "") -> None:
-        """`serving`: who serves first; unknown, whoever fails counts as the one who served."""
         self._serving = serving
-        self._outage = False
-        self._convicted = False
-        """The provider that takes over now was asked before, and has heard the audio already."""
-        self._known: set[tuple[str, str]] = set()
-        """Failures in the background that were told: of whom, why."""
-        self._replayed: Replayed | None = None
-        self._at = 0.0
+        self._in_outage = False
+        self._hedge_promoted = False
+        """The last line said that a hedge is promoted: the switch that follows replays nothing."""
+        self._known_failures: set[tuple[str, ErrorKind]] = set()
+        """Background failures that were printed: the provider and the reason."""
+        self._held_replay: Replayed | None = None
+        self._latest = 0.0
 
-    def tell(self, event: Event) -> list[Text]:
-        """Lines that can be told now that this has happened."""
-        if not self._is_news(event):
+    def lines(self, event: Event) -> list[Text]:
+        """Return the lines to print now that `event` has happened; often one, sometimes none."""
+        if not self._is_worth_a_line(event):
             return []
-        if isinstance(event, ProviderFailed) and event.reason in UNOPENED:
-            self._replayed = None
-        lines = self.rest()
+        if isinstance(event, ProviderFailed) and event.reason in FAILURES_BEFORE_OPEN:
+            # The replay was queued on a connection that never opened, so it did not happen.
+            self._held_replay = None
+        lines = self.held_lines()
         if isinstance(event, Replayed):
-            self._replayed = event
+            self._held_replay = event
         else:
             lines.append(self._line(event))
         self._remember(event)
         return lines
 
-    def rest(self) -> list[Text]:
-        """Lines held back; to be told when words come, or in the end."""
-        held, self._replayed = self._replayed, None
+    def held_lines(self) -> list[Text]:
+        """Return the lines held back so far. Call it when a transcript comes, and at the end."""
+        held, self._held_replay = self._held_replay, None
         return [self._line(held)] if held else []
 
-    def _is_news(self, event: Event) -> bool:
+    def _is_worth_a_line(self, event: Event) -> bool:
         match event:
             case AudioLost() | OutageStarted() | OutageEnded():
                 return True
             case ProviderFailed(provider=provider, reason=reason):
-                if self._convicted and reason is ErrorKind.STALLED:
-                    return False  # the line before has said it
-                return not self._outage and (provider, reason) not in self._known
+                if self._hedge_promoted and reason is ErrorKind.STALLED:
+                    return False  # the line about the hedge has just said that it stalled
+                return not self._in_outage and (provider, reason) not in self._known_failures
             case Replayed():
-                return not self._outage and not self._convicted
-        return not self._outage
+                # A promoted hedge was sent the audio before it was promoted. Its switch says so.
+                return not self._in_outage and not self._hedge_promoted
+            case Switched() | HedgeFinished() | ProviderRecovered() | LanguageRouted():
+                return not self._in_outage
+        assert_never(event)
 
     def _remember(self, event: Event) -> None:
         match event:
-            case HedgeFinished(outcome=verdict):
-                self._convicted = verdict is HedgeOutcome.PROMOTED
+            case HedgeFinished(outcome=outcome):
+                self._hedge_promoted = outcome is HedgeOutcome.PROMOTED
                 return
             case ProviderFailed(provider=provider, reason=reason) if self._in_background(provider):
-                self._known.add((provider, reason))
+                self._known_failures.add((provider, reason))
             case OutageStarted():
-                self._outage = True
+                self._in_outage = True
             case OutageEnded(provider=provider):
-                self._outage = False
-                self._serves(provider)
+                self._in_outage = False
+                self._set_serving(provider)
             case Switched(to_provider=provider):
-                self._serves(provider)
-                return  # the replay that follows is the one that was heard already
+                self._set_serving(provider)
+                return  # a replay that follows belongs to the promoted hedge as well
             case ProviderRecovered(provider=provider):
-                self._forget(provider)
-        self._convicted = False
+                self._forget_failures(provider)
+            case ProviderFailed() | Replayed() | LanguageRouted() | AudioLost():
+                pass
+            case _:
+                assert_never(event)
+        self._hedge_promoted = False
 
-    def _serves(self, provider: str) -> None:
+    def _set_serving(self, provider: str) -> None:
         self._serving = provider
-        self._forget(provider)
+        self._forget_failures(provider)
 
-    def _forget(self, provider: str) -> None:
-        self._known = {known for known in self._known if known[0] != provider}
+    def _forget_failures(self, provider: str) -> None:
+        self._known_failures = {known for known in self._known_failures if known[0] != provider}
 
     def _in_background(self, provider: str) -> bool:
         return self._serving not in ("", provider)
 
     def _line(self, event: Event) -> Text:
-        # an event may be about a moment before the last one's, and is told afterwards all the same
-        self._at = max(self._at, event.at)
-        return Text.assemble((f"{self._at:6.2f} s  ", "dim"), *self._described(event))
+        # An event may carry an earlier time than the one before it. The times that are printed
+        # never go back, so that nobody looks for a mistake in the order.
+        self._latest = max(self._latest, event.at)
+        return Text.assemble((f"{self._latest:6.2f} s  ", "dim"), *self._parts(event))
 
-    def _described(self, event: Event) -> list[str | tuple[str, str]]:
+    def _parts(self, event: Event) -> list[Part]:
         match event:
-            case ProviderFailed():
-                return self._failure(event)
+            case ProviderFailed(provider=provider):
+                return _failure(event, in_background=self._in_background(provider))
             case Switched():
-                return self._switch(event)
-            case Replayed(provider=provider, seconds=seconds, silence_trimmed=cut):
-                what = f" has caught up: {seconds:.1f} s replayed"
-                left_out = f", {cut:.1f} s of silence left out" if cut >= 0.05 else ""
-                return [_name(provider), what, (left_out, "dim")]
+                return _switch(event, hedge_promoted=self._hedge_promoted)
+            case Replayed(provider=provider, seconds=seconds, silence_trimmed=silence):
+                skipped = f", {silence:.1f} s of silence left out" if silence >= _SHORT else ""
+                what = f" has caught up: {seconds:.1f} s of audio replayed"
+                return [_name(provider), what, (skipped, "dim")]
             case OutageStarted():
-                return [("no provider works: ", "red"), "buffering, trying all of them"]
-            case OutageEnded(provider=provider, duration=after):
-                return [_name(provider), (" answers again", "green"), f" after {after:.1f} s"]
+                return [("outage started", "red"), ": no provider works; audio is buffered"]
+            case OutageEnded(provider=provider, duration=seconds):
+                ended = f"outage ended after {seconds:.1f} s"
+                return [(ended, "green"), ": ", _name(provider), " works again"]
             case HedgeFinished():
-                return _opinion(event)
+                return _hedge(event)
             case ProviderRecovered(provider=provider):
-                return [_name(provider), (" hears again", "green"), " (tried in the background)"]
+                return [_name(provider), (" has recovered", "green"), " (background probe)"]
             case LanguageRouted(language=language, route=route):
-                return [(f"speaks {language or 'any language'} from now on", "cyan"), f": {route}"]
+                return [(f"language is now {language or 'unknown'}", "cyan"), f": route {route}"]
             case AudioLost(seconds=seconds, reason=loss):
-                return [(f"{seconds:.1f} s of speech are lost: {_LOSSES[loss]}", "bold red")]
-
-    def _failure(self, event: ProviderFailed) -> list[str | tuple[str, str]]:
-        why = _REASONS[event.reason]
-        sign = _SIGNS[event.trigger] if event.trigger else _DETAILS.get(event.detail, event.detail)
-        told = f" ({sign})" if sign else ""
-        told += f": {event.advice}" if event.advice else ""
-        aside = ", tried in the background," if self._in_background(event.provider) else ""
-        return [_name(event.provider), aside, (f" {why}", "red"), (told, "dim")]
-
-    def _switch(self, event: Switched) -> list[str | tuple[str, str]]:
-        seconds = event.at - event.replay_from
-        if event.from_provider == event.to_provider:
-            verb = " is opened again"
-        else:
-            verb = _TAKEN_OVER.get(event.reason, " takes over")
-        heard = "has heard the last" if self._convicted else "hears the last"
-        tail = "already" if self._convicted else "again"
-        again = f" and {heard} {seconds:.1f} s {tail}" if seconds >= 0.05 else ""
-        return [_name(event.to_provider), verb, (again, "dim")]
+                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {_LOSSES[loss]}"]
 
 
-def story(events: Iterable[Event], serving: str = "") -> list[Text]:
-    """All lines so far, of a run that began with `serving`."""
+def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
+    """Return all lines about the events of a stream that began with the provider `serving`."""
     narrator = Narrator(serving)
-    lines = [line for event in events for line in narrator.tell(event)]
-    return lines + narrator.rest()
+    lines = [line for event in events for line in narrator.lines(event)]
+    return lines + narrator.held_lines()
 
 
-def _opinion(event: HedgeFinished) -> list[str | tuple[str, str]]:
-    sign = f" ({_SIGNS[event.trigger]})" if event.trigger else ""
+def _failure(event: ProviderFailed, *, in_background: bool) -> list[Part]:
+    where = "in the background: " if in_background else ""
+    detail = _DETAILS.get(event.detail, event.detail)
+    cause = _STALLS[event.trigger] if event.trigger else detail
+    notes = f" ({cause})" if cause else ""
+    notes += f": {event.advice}" if event.advice else ""
+    return [where, _name(event.provider), (f" {_FAILURES[event.reason]}", "red"), (notes, "dim")]
+
+
+def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
+    new_provider = _name(event.to_provider)
+    if event.from_provider == event.to_provider:
+        what: list[Part] = ["reconnecting to ", new_provider]
+    elif event.reason is SwitchReason.FAILBACK:
+        what = [new_provider, " serves again (failback)"]
+    elif event.reason is SwitchReason.SLOW:
+        what = [new_provider, " takes over (it is faster)"]
+    else:
+        what = [new_provider, " takes over"]
+    seconds = event.at - event.replay_from
+    if seconds < _SHORT:
+        replay = ""
+    elif hedge_promoted:
+        replay = f"; it has the last {seconds:.1f} s already"
+    else:
+        replay = f"; the last {seconds:.1f} s are replayed"
+    return [*what, (replay, "dim")]
+
+
+def _hedge(event: HedgeFinished) -> list[Part]:
+    trigger = f" ({_STALLS[event.trigger]})" if event.trigger else ""
+    provider = _name(event.provider)
+    # Where no other provider is healthy, the hedge is a second connection to the same one.
     second = "a second connection to " if event.hedge_provider == event.provider else ""
-    asked: list[str | tuple[str, str]] = [second, _name(event.hedge_provider)]
+    hedge: list[Part] = [f"hedge on {second}", _name(event.hedge_provider)]
     match event.outcome:
         case HedgeOutcome.PROMOTED:
-            silent = (" says nothing", "red")
-            return [_name(event.provider), silent, (sign, "dim"), "; ", *asked, " hears words"]
+            return [provider, (" stalled", "red"), (trigger, "dim"), "; ", *hedge, " has text"]
         case HedgeOutcome.NO_SPEECH:
-            heard = " hears no words either: it was noise"
-            return [_name(event.provider), " says nothing", (sign, "dim"), "; ", *asked, heard]
+            return [provider, " is silent", (trigger, "dim"), "; ", *hedge, ": no speech found"]
         case HedgeOutcome.PRIMARY_RECOVERED:
-            late = " took its time; "
-            return [_name(event.provider), late, *asked, " was asked, too, and not needed"]
+            return [provider, " was slow but answered; ", *hedge, " not needed"]
 
 
-def _name(provider: str) -> tuple[str, str]:
-    return provider, style_of(provider)
-
-
-class PlainLines:
-    """Prints a run as lines: for pipes, logs and terminals that can do no more."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._narrators: dict[DemoRun, Narrator] = {}
-
-    def listen(self, run: DemoRun, what: HeardTranscript | Event) -> None:
-        """Print what happened."""
-        narrator = self._narrators.setdefault(run, Narrator(run.first))
-        for line in _told(what, narrator):
-            self._console.print(line, soft_wrap=True)
-
-
-def _told(what: HeardTranscript | Event, narrator: Narrator) -> list[Text]:
-    if not isinstance(what, HeardTranscript):
-        return narrator.tell(what)
-    return [*narrator.rest(), _heard(what)]
-
-
-def _heard(heard: HeardTranscript) -> Text:
-    said = f"{heard.provider}: {heard.final.text.strip()}"
-    return Text.assemble((f"{heard.final.at:6.2f} s  ", "dim"), (said, style_of(heard.provider)))
+def _name(provider: str) -> Part:
+    return provider, color_of(provider)

@@ -1,4 +1,4 @@
-"""`resilient-stt transcribe FILE`: a real file through the configured providers."""
+"""`resilient-stt transcribe FILE`: sends an audio file through the real providers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,28 @@ from ..errors import StreamClosedError
 from ..providers.defaults import DEFAULTS, from_environment
 from ..providers.traits import traits_of
 from ..stt import ResilientSTT
-from .audio import AudioFile, opened
-from .demo.run import EVENTS
-from .environment import read_env_files
-from .logs import routed
-from .narrate import Narrator
-from .problems import Problem
+from .audio_file import AudioFile, open_audio_file
+from .command_error import CommandError
+from .env_files import read_env_files
+from .narrate import EVENT_NAMES, Narrator
+from .terminal import log_records_to
 
 
 def transcribe(
-    file: Annotated[Path, typer.Argument(help="Audio of any format, rate and channels.")],
-    language: Annotated[str | None, typer.Option(help="A BCP 47 tag such as es.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="An audio file of any format, sample rate and channel count.")
+    ],
+    language: Annotated[
+        str | None, typer.Option(help="The language spoken, as a BCP 47 tag such as es.")
+    ] = None,
     pace: Annotated[
-        float, typer.Option(min=0.1, help="Times real time; at most what the providers take.")
+        float,
+        typer.Option(
+            min=0.1, help="Speed of sending: 1 is real time; providers take little more than that."
+        ),
     ] = 1.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of finals with their times.")
+        bool, typer.Option("--json", help="Print the final transcripts as JSON, with word times.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log records.")] = False,
     cartesia_url: Annotated[
@@ -48,38 +54,47 @@ def transcribe(
         str | None, typer.Option(hidden=True, help="Base URL instead of Deepgram's own.")
     ] = None,
 ) -> None:
-    """Transcribe an audio file with Cartesia and, when that fails, Deepgram.
+    """Transcribe an audio file with Cartesia, and with Deepgram when Cartesia fails.
 
-    Keys come from CARTESIA_API_KEY and DEEPGRAM_API_KEY, in the environment or in .env.local or
-    .env in the working directory. Exit status 1 if no provider could be reached for too long.
+    The API keys come from CARTESIA_API_KEY and DEEPGRAM_API_KEY: in the environment, or in
+    .env.local or .env in the working directory. With one key, one provider is used.
+
+    The exit status is 1 if speech was lost or an outage of all providers lasted too long.
     """
     read_env_files()
     console = Console(stderr=True, highlight=False)
-    with routed(console, verbose=verbose), opened(file) as audio:
+    with log_records_to(console, verbose=verbose), open_audio_file(file) as audio:
         providers = from_environment({"cartesia": cartesia_url, "deepgram": deepgram_url})
         for default in DEFAULTS:
             if not os.environ.get(default.variable):
-                console.print(f"{default.name} is left out: {default.variable} is not set")
+                console.print(f"{default.name} is not used: {default.variable} is not set")
         _check_pace(pace, providers)
-        transcript = TranscriptPrinter(console, audio, as_json=as_json)
+        printer = TranscriptPrinter(console, audio, as_json=as_json)
         try:
-            asyncio.run(transcript.make(ResilientSTT(providers), language=language, pace=pace))
+            asyncio.run(printer.transcribe(ResilientSTT(providers), language=language, pace=pace))
         finally:
-            transcript.close()
+            printer.close()
     if audio.damaged:
-        console.print(f"{audio.damaged} pieces of {file} could not be decoded", style="yellow")
-    if transcript.lost:
-        raise Problem("some speech was lost, see above", status=1)
+        skipped = f"{audio.damaged} damaged packets of {file} were skipped"
+        console.print(skipped, style="yellow")
+    if printer.lost:
+        raise CommandError("some speech was lost; see above", status=1)
 
 
 def _check_pace(pace: float, providers: list[stt.STT[Any]]) -> None:
     limit = min(traits_of("", provider).pace.rate for provider in providers)
     if pace > limit:
-        raise Problem(f"--pace {pace:g} is more than the providers take: {limit:g} at most")
+        raise CommandError(f"--pace {pace:g} is faster than the providers take; at most {limit:g}")
 
 
 class TranscriptPrinter:
-    """A transcript in the making: on stdout as it is finalised, progress on stderr."""
+    """Transcribes a file: prints final transcripts on stdout, progress and events on stderr.
+
+    Call `close` afterwards, also if the transcription failed: it prints the JSON list.
+
+    Attributes:
+        lost: Whether speech was lost so far.
+    """
 
     def __init__(self, console: Console, audio: AudioFile, *, as_json: bool) -> None:
         self.lost = False
@@ -99,33 +114,36 @@ class TranscriptPrinter:
         )
         self._task = self._progress.add_task("", total=audio.duration)
 
-    async def make(self, target: ResilientSTT, *, language: str | None, pace: float) -> None:
-        """Stream the audio and take what comes.
+    async def transcribe(self, target: ResilientSTT, *, language: str | None, pace: float) -> None:
+        """Stream the audio at `pace` times real time and print the transcripts.
 
         Raises:
-            Problem: No provider worked for as long as the policies endure it.
+            CommandError: No provider worked for longer than the policies allow.
         """
-        for name in EVENTS:
-            target.on(name, self._happened)
-        given = language or NOT_GIVEN
+        for name in EVENT_NAMES:
+            target.on(name, self._print_event)
         with self._progress:
-            async with http_context.open(), target, target.stream(language=given) as stream:
-                pushing = asyncio.create_task(self._push(stream, pace))
+            async with (
+                http_context.open(),
+                target,
+                target.stream(language=language or NOT_GIVEN) as stream,
+            ):
+                pushing = asyncio.create_task(self._push_audio(stream, pace))
                 try:
                     async for event in stream:
-                        self._take(event)
-                    await pushing  # it may have failed at the file
+                        self._take_transcript(event)
+                    await pushing  # raises if the file could not be read to its end
                 except APIConnectionError as error:
-                    raise Problem(f"gave up: {error.message}", status=1) from None
+                    raise CommandError(f"gave up: {error.message}", status=1) from None
                 finally:
                     await aio.cancel_and_wait(pushing)
 
     def close(self) -> None:
-        """Print what is printed in the end, also of a transcript that broke off."""
+        """Print the final transcripts so far as JSON, if JSON was asked for."""
         if self._as_json:
             typer.echo(json.dumps(self._finals, ensure_ascii=False))
 
-    async def _push(self, stream: stt.RecognizeStream, pace: float) -> None:
+    async def _push_audio(self, stream: stt.RecognizeStream, pace: float) -> None:
         loop = asyncio.get_running_loop()
         begun, position = loop.time(), 0.0
         try:
@@ -135,12 +153,12 @@ class TranscriptPrinter:
                 stream.push_frame(frame)
                 self._progress.update(self._task, completed=position)
         except StreamClosedError:
-            pass  # it says itself why it has ended
+            pass  # the stream has failed; whoever iterates over it gets the reason
         finally:
             with contextlib.suppress(StreamClosedError):
                 stream.end_input()
 
-    def _take(self, event: stt.SpeechEvent) -> None:
+    def _take_transcript(self, event: stt.SpeechEvent) -> None:
         if event.type is not SpeechEventType.FINAL_TRANSCRIPT or not event.alternatives:
             return
         data = event.alternatives[0]
@@ -149,24 +167,24 @@ class TranscriptPrinter:
             return
         self._finals.append(_as_object(text, data))
         if not self._as_json:
-            self._print(text)
+            self._print_text(text)
 
-    def _print(self, text: str) -> None:
+    def _print_text(self, text: str) -> None:
         if sys.stdout.isatty() and self._progress.console.is_terminal:
-            # one terminal for both: the text goes above the bar, not into it
+            # stdout and stderr are one terminal: rich prints the text above its progress bar.
             self._progress.console.print(text, soft_wrap=True, markup=False)
         else:
             typer.echo(text)
             sys.stdout.flush()
 
-    def _happened(self, event: Event) -> None:
+    def _print_event(self, event: Event) -> None:
         self.lost = self.lost or isinstance(event, AudioLost)
-        for line in self._narrator.tell(event):
+        for line in self._narrator.lines(event):
             self._progress.console.print(line, soft_wrap=True)
 
 
 def _as_object(text: str, data: stt.SpeechData) -> dict[str, Any]:
-    """A final with its times in seconds, null where the provider gives none."""
+    """Return a final for `--json`; times are seconds, null where the provider gives none."""
     timed = bool(data.end_time)
     words = [
         {"word": str(word), "start": _rounded(word.start_time), "end": _rounded(word.end_time)}
@@ -180,5 +198,5 @@ def _as_object(text: str, data: stt.SpeechData) -> dict[str, Any]:
     }
 
 
-def _rounded(value: NotGivenOr[float]) -> float | None:
-    return round(value, 3) if is_given(value) else None
+def _rounded(seconds: NotGivenOr[float]) -> float | None:
+    return round(seconds, 3) if is_given(seconds) else None

@@ -15,7 +15,7 @@ from livekit.agents import stt
 from ..core.policy import Policies, ProviderTraits
 from ..core.routing.language import DEFAULT, Router
 from ..errors import ConfigurationError
-from ..fleet import HealthStore, MemoryHealth, named
+from ..fleet import HealthStore, MemoryHealth, store_by_name
 from ..providers import plugins
 from ..providers.traits import traits_of
 from .diagnosis import validated
@@ -133,5 +133,5 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         routes=chains or {DEFAULT: tuple(specs)},
         policies=model.policies(),
         retranscribe=model.retranscribe,
-        store=named(model.health.store),
+        store=store_by_name(model.health.store),
     )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..phrasing import key_told, kind_of, nearest, quoted
+from ..phrasing import kind_of, nearest, quoted, quoted_key
 from .issues import ConfigIssue, Document, Place
 from .models import Configuration, Top
 
@@ -80,7 +80,7 @@ def _mistake(document: Document, error: ErrorDetails) -> ConfigIssue:
             key = str(place[-1])
             hint = nearest(key, _keys(place[:-1]))
             return ConfigIssue(
-                place[:-1], f"unknown key {key_told(key)}{hint}", document.line_of(place)
+                place[:-1], f"unknown key {quoted_key(key)}{hint}", document.line_of(place)
             )
         case "missing":
             return ConfigIssue(place[:-1], f"{quoted(place[-1])} is missing")

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from ..core.policy import Pace, Policies, ProviderTraits, Seconds
 from ..core.routing.language import DEFAULT
 from ..errors import ConfigurationError
-from ..fleet import named
+from ..fleet import store_by_name
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")
@@ -158,7 +158,7 @@ def _store(value: Any) -> Any:
             raise ValueError(f"must be {_STORE}")
         return value
     try:
-        named(value)
+        store_by_name(value)
     except ConfigurationError as error:
         raise PydanticCustomError("store", "{told}", {"told": str(error)}) from None
     return value

@@ -104,7 +104,7 @@ class ProviderChecks:
     def _options(
         self, place: Place, maker: ProviderFactory, given: Mapping[str, Any]
     ) -> dict[str, Any]:
-        options, wrong = plugins.checked(maker, given)
+        options, wrong = plugins.checked_options(maker, given)
         for option, message in wrong.items():
             inner = (option,) if option.isidentifier() else ()
             self._wrong((*place, *inner), message)
@@ -153,7 +153,7 @@ class ProviderChecks:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
             if where in self._document.variables:  # what it holds may be anything, and is not told
-                there = nearest("", error.there)
+                there = nearest("", error.available)
                 self._wrong(where, f"{shown} names no {error.key} that can be used{there}")
             else:
                 self._wrong(where, str(error))

@@ -83,6 +83,7 @@ from .messages import (
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    VoiceActivityLost,
 )
 from .outbox import Outbox
 from .output.committer import Committer
@@ -92,7 +93,7 @@ from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
-from .transcript.overlap import TranscriptHistory
+from .transcript.history import TranscriptHistory
 
 
 class FailoverEngine:
@@ -203,6 +204,8 @@ class FailoverEngine:
                 self._open_stream(now)
             case AudioPushed() | FlushRequested() | InputEnded() | SpeechStarted() | SpeechEnded():
                 self._on_audio_input(message, now)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
             case OptionsChanged(provider):
                 self._reopen_for_options(provider, now)
             case LanguageChanged(language):
@@ -277,6 +280,13 @@ class FailoverEngine:
         active = self._pool.active
         if active and active.traits.name == provider:
             self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
+
+    def _on_voice_activity_lost(self, now: float) -> None:
+        """End open speech here, and decide from here on as a stream that never had any VAD."""
+        if self._ledger.speaking:
+            self._ledger.speech_ended(self._ledger.end)
+            self._probe.speech_ended(now)
+        self._ledger.vad_enabled = False
 
     # -- what a connection does
 
@@ -433,7 +443,9 @@ class FailoverEngine:
         target: ProviderTraits | None
         if hedge is not None:
             target = hedge.traits
-            is_news = self._selector.record_failure(failed, failure, now)
+            is_news = self._selector.record_failure(
+                failed.name, failure.kind, failure.retry_after, now
+            )
         else:
             worked = self._seconds_worked(connection, now)
             target, is_news = self._selector.on_failure(failed, failure, worked, now)

@@ -85,6 +85,11 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceActivityLost:
+    """Local voice activity is off from here on: open speech ends, and all audio may be speech."""
+
+
+@dataclass(frozen=True, slots=True)
 class OptionsChanged:
     """A provider takes other options from now on: its plugin reconnects streams that are open.
 
@@ -147,7 +152,13 @@ ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
 """What the stream of one connection does."""
 
 Input = (
-    StreamOpened | AudioInput | OptionsChanged | LanguageChanged | ConnectionInput | DeadlineReached
+    StreamOpened
+    | AudioInput
+    | VoiceActivityLost
+    | OptionsChanged
+    | LanguageChanged
+    | ConnectionInput
+    | DeadlineReached
 )
 
 

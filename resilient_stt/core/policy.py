@@ -1,7 +1,21 @@
-"""Every constant that steers a decision, as small frozen objects with their defaults.
+"""Policies: every tunable that steers a decision, with its default.
 
-The defaults come from the design's research on LiveKit 1.8.9, Cartesia and Deepgram; where one was
-changed by a measurement, the measurement stands beside it. All durations are seconds.
+Theory of operation
+-------------------
+
+A policy is a small frozen dataclass. Its fields are documented one by one, and a configuration file
+takes the same fields under the same names, with the same text in its JSON schema. Pass other values
+to change a default:
+
+    ResilientSTT(policies=Policies(retry=RetryPolicy(outage_limit=120)))
+
+All durations are seconds. "Voice" is what local voice activity detection reports as speech. Where a
+default comes from a measurement, a schedule of the simulator or a promise of the README, its
+docstring says so. A default without a source was chosen by judgment, from what LiveKit Agents
+1.8.9, Cartesia and Deepgram document and do.
+
+A constant that is not here steers no decision: it bounds memory or CPU time, absorbs rounding, or
+is a fact of a protocol. Such constants stand in the module that uses them, with a comment.
 """
 
 from __future__ import annotations
@@ -11,11 +25,11 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 Seconds = Annotated[float, "s"]
-"""A duration; the configuration takes it with a unit, too."""
+"""A duration. A configuration file takes it as a number of seconds or with a unit (`200ms`)."""
 
 
 class _Checked:
-    """Refuses negative and non-finite numbers in any field of a policy."""
+    """Refuses negative, infinite and non-numeric values in any field of a policy."""
 
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
@@ -28,28 +42,43 @@ class _Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy(_Checked):
-    """When a provider is reopened, and how long an outage is endured."""
+    """When a provider is reconnected to, and how long an outage may last.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     connect_timeout: Seconds = 1.5
-    """Handed to each leg as `conn_options.timeout`: a handshake that hangs longer has failed."""
+    """Seconds a connection attempt may take. Passed to every plugin as `conn_options.timeout`."""
     reconnect_budget: int = 3
-    """Reopenings of one provider that may be spent before they are earned back."""
+    """Reconnects to one provider that a stream may spend before it has to earn them back."""
     budget_refill_interval: Seconds = 5.0
-    """Working time of one connection that earns a reopening back."""
+    """Seconds that a connection has to work to earn one reconnect back. Only working time counts,
+    not elapsed time or finals, so a provider that keeps dropping connections is left."""
     outage_limit: Seconds = 60.0
-    """With no provider working for so long, the stream raises `APIConnectionError`."""
+    """Seconds without any working provider after which the stream raises `APIConnectionError`."""
     wait_min: Seconds = 0.1
+    """Base, in seconds, of the waits between connection attempts in an outage. A wait is drawn at
+    random up to this bound, which doubles with every failure in a row. No wait is shorter than
+    0.25 s, or than half of `wait_max` if that is less."""
     wait_max: Seconds = 0.5
-    """Bounds of the jittered exponential waits in an outage. Text has to come within 1 s after a
-    provider is back: connecting takes up to 0.3 s, hearing 0.2 s, so that 2 s would be too long."""
+    """Upper bound, in seconds, of those waits. Text should come within 1 s after a provider is
+    back; connecting takes up to 0.3 s and the first text 0.2 s, so the wait may take 0.5 s."""
     max_concurrent_attempts: int = 3
-    """Connections that may be tried at once on one provider in an outage: one that hangs must not
-    keep the next from being tried."""
+    """Connections to one provider that may be tried at the same time in an outage. With one only,
+    an attempt that hangs would delay the next."""
+    wait_floor: Seconds = 0.25
+    """Shortest jittered wait; half of `wait_max` if that is less. It bounds how often one provider
+    is tried in a long outage; the first attempts of an outage come sooner."""
+    recovery_attempts: int = 5
+    """How often a provider that failed at a buffer is tried again with it in the background."""
 
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
         if self.connect_timeout == 0:
-            raise ValueError("RetryPolicy.connect_timeout must be more than 0, or nobody connects")
+            raise ValueError(
+                "RetryPolicy.connect_timeout must be more than 0, or no connection succeeds"
+            )
         if self.max_concurrent_attempts < 1:
             raise ValueError(
                 "RetryPolicy.max_concurrent_attempts must be 1 or more, or no outage ends"
@@ -58,33 +87,53 @@ class RetryPolicy(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy(_Checked):
-    """When a provider is left alone, and how it comes back."""
+    """When a provider gets no traffic, and how it proves that it works again.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     consecutive_failures: int = 3
     """Failures in a row, within `window`, that open the breaker."""
     window: Seconds = 30.0
+    """Seconds that an outcome (a failure, or a second with text) counts."""
     minimum_calls: int = 5
+    """Outcomes within `window` that are needed before `failure_rate_threshold` applies."""
     failure_rate_threshold: float = 0.5
-    """Of at least so many outcomes within `window`, the share of failures that opens it."""
+    """Share of failures (0 to 1) among the outcomes within `window` that opens the breaker."""
     success_interval: Seconds = 1.0
-    """Text counts as one outcome in so long, however much of it comes from however many streams."""
+    """Text counts as at most one successful outcome in this many seconds, however many streams get
+    text. Text comes many times a second; counted each time, failures would never reach the
+    threshold."""
     slow_call_threshold: int = 3
-    """Finals in a row that were slow, which open it."""
+    """Slow finals in a row that open the breaker."""
     break_duration: Seconds = 5.0
+    """Seconds that a breaker stays open the first time. Each further time takes twice as long."""
     max_break_duration: Seconds = 300.0
-    """First and longest time a breaker stays open; doubles in between."""
+    """Seconds that a breaker stays open at most."""
     jitter: float = 0.2
-    """Share by which a breaker's own times are longer or shorter than another's."""
+    """Share (0 to 1) by which break durations differ at random between processes, so that the
+    processes of a fleet do not all return at the same moment."""
     max_retry_after: Seconds = 3600.0
-    """Longest wait that is believed when a server asks for one: it is asked again by then."""
+    """Seconds that a server's `Retry-After` may ask for at most. A longer wait is cut to this."""
     backoff_reset_after: Seconds = 60.0
-    """Healthy time that takes one doubling back."""
+    """Seconds of health that take one doubling of the break duration back."""
     auth_cooldown: Seconds = 300.0
-    """Time between two attempts with credentials that were refused."""
+    """Seconds between two attempts on a provider that refused the account (`auth`, `quota`)."""
     probe_timeout: Seconds = 15.0
-    """Time a probe has; the next one waits for its verdict, or for so long."""
+    """Seconds that one probe may take. Another stream or process may probe after that."""
     success_threshold: int = 2
-    """Probes in a row that must hear words in time to close it."""
+    """Probes in a row that must give words in time before the breaker closes."""
+    min_retry_after: Seconds = 1.0
+    """Seconds that a `rate_limited` provider is left alone at least, if it asks for a shorter wait.
+    `Retry-After` counts whole seconds; with a wait of milliseconds probes would never pause."""
+    probe_grant_timeout: Seconds = 0.5
+    """Seconds within which a stream must start a probe that the shared store has granted. It asks
+    with every frame of audio, so it does so at once if it still wants to; if not, the grant is
+    returned."""
+    probe_refusal_cooldown: Seconds = 1.0
+    """Seconds before the shared store is asked for a probe again after it has refused one. Another
+    process probes meanwhile."""
 
     def __post_init__(self) -> None:
         super(BreakerPolicy, self).__post_init__()
@@ -94,99 +143,134 @@ class BreakerPolicy(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPolicy(_Checked):
-    """What is kept for a replay, and how it is sent."""
+    """How much audio is kept for a replay, when it is finished with, and how it is sent again.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     window: Seconds = 60.0
-    """Audio kept for replay; older unsettled speech is reported lost."""
+    """Seconds of audio that are kept for a replay (1.9 MB at 16 kHz). Speech that grows older
+    without a final is reported as lost (`AudioLost`)."""
     lookback: Seconds = 2.0
-    """Settled audio kept before the watermark: two words must fit, so that a replay can begin
-    before a whole one."""
+    """Seconds of committed audio that are kept too, so that a replay can begin before a whole word.
+    Two words fit in 2 s."""
     hold_back: Seconds = 0.5
-    """The newest silence is never cut: speech begins before a voice detector says so."""
+    """The newest seconds of silence, which a replay never leaves out: speech begins before a voice
+    detector reports it."""
     trim_silence_over: Seconds = 0.4
+    """Silence of more seconds than this is shortened inside a replay."""
     trim_silence_to: Seconds = 0.3
-    """Unsettled silence longer than the first is cut to the second inside a replay."""
+    """Seconds to which such silence is shortened. Half of it stays on either side of speech."""
     min_pending_remainder: Seconds = 0.5
-    """Voiced audio left in a speech segment after a final that still owes words."""
+    """Seconds of voice after a final, in the same stretch of speech, from which another final is
+    expected. Less is taken for the inexact end of the last word."""
     min_pending_speech: Seconds = 0.25
-    """Voiced audio of a speech segment of its own that owes words ("no" is a word)."""
+    """Seconds of voice in a stretch of speech of its own from which a final is expected. "No" is a
+    word and takes about that long."""
     commit_grace: Seconds = 2.0
-    """Audio a leg must have heard after silence, or after voice too short to owe words, before that
-    is settled: the final of a short last word may still be under way, or of a whisper that local
-    voice activity missed, and a connection that drops meanwhile would lose it."""
+    """Seconds of audio that a connection must have processed after silence, or after voice too
+    short for a word, before that is finished with. The final of a short last word may still be
+    under way, or that of a whisper that the voice detector missed; if the connection dropped
+    meanwhile, the word would be lost."""
     remainder_grace: Seconds = 10.0
-    """The same after the rest of a segment that is long enough for a word, and too short to owe
-    one: who has fallen silent there is found out by what is said next."""
+    """The same, in seconds, for a remainder between `min_pending_speech` and
+    `min_pending_remainder`. If the connection has gone deaf there, the next speech reveals it, and
+    until then the remainder is kept for a replay."""
     untimed_final_reach: Seconds = 6.0
-    """Audio after a segment that makes any final without times speak for it: a provider may tell
-    several segments in one final, and none of them takes so long."""
+    """Speech that ended more than this many seconds before a final without times is covered by that
+    final for certain. A provider may cover several stretches of speech in one final, and none of
+    them has to wait that long for it."""
     word_time_tolerance: Seconds = 0.3
-    """Disagreement in seconds between two providers about when the same word was spoken."""
+    """Seconds by which two providers may disagree about when a word was spoken."""
+    min_word_overhang: Seconds = 0.05
+    """Seconds by which a word must reach beyond the committed audio to count as possibly new, if
+    its middle lies before the end of that audio."""
 
     def __post_init__(self) -> None:
         super(ReplayPolicy, self).__post_init__()
         if self.window < 1:
-            # a frame that is longer than the window would be gone before it is sent
+            # A frame that is longer than the window would be gone before it is sent.
             raise ValueError("ReplayPolicy.window must be 1 s or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogPolicy(_Checked):
-    """What silence from a leg means, while local voice activity hears speech."""
+    """What the silence of a connection means while local voice activity detects speech.
+
+    A p99 is the delay that 99 % of the provider's last finals did not exceed.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     no_interim_timeout: Seconds = 2.5
+    """Seconds without text, during speech, after which a provider of interim transcripts is
+    suspected to have stalled."""
     no_interim_p99_factor: float = 3.0
-    """No text for the first, or for so many times the provider's own p99, whichever is longer, is
-    no sign of life, where interim transcripts are expected."""
+    """That timeout is at least this many times the provider's p99."""
     min_speech_before_stall: Seconds = 0.8
-    """Voiced audio without text, at least, before quiet means anything."""
+    """Seconds of voice without text that are needed before a missing interim transcript means
+    anything."""
     final_timeout: Seconds = 1.2
+    """Seconds after the end of speech, or after a flush, at which a final is overdue."""
     final_p99_factor: float = 2.0
-    """A final is overdue after the first, or after so many times the provider's own p99."""
+    """That timeout is at least this many times the provider's p99."""
     max_speech_without_text: Seconds = 15.0
-    """Voiced audio without any text from a provider that gives finals only. A replay window that
-    is shorter cannot tell."""
+    """Seconds of voice without any text after which a provider of finals only is suspected. Has no
+    effect if `replay.window` is shorter."""
     empty_final_threshold: int = 3
-    """Finals without text in a row, while speech is heard locally."""
+    """Finals without text in a row, during speech, after which a provider is suspected."""
     max_speech_in_empty_final: Seconds = 3.0
-    """Voiced audio that even one such final must not deny: no cough is so long."""
+    """Seconds of voice in one final without text from which that single final is suspicious. No
+    cough takes that long."""
     min_skipped_speech: Seconds = 1.5
-    """Voiced audio that a final must not pass over: the one before it may be lost. People say "um"
-    for less, and providers leave that out."""
+    """Seconds of voice before a final that no final covers, from which a final may have been lost.
+    People say "um" for less, and providers leave that out."""
     min_skipped_speech_with_interims: Seconds = 0.25
-    """The same where interim transcripts had told words of it."""
+    """The same, in seconds, if interim transcripts had words there."""
     skipped_final_wait: Seconds = 4.0
-    """How long such a final waits at most for a second opinion; where there were words in interim
-    transcripts, for so much longer as two others take to hear all of it."""
+    """Seconds that the later final is held back at most while a hedge is asked about the skipped
+    speech. If interim transcripts had words there, the wait is longer by the time that two other
+    connections need to process all of it."""
     slow_final_threshold: Seconds = 3.0
-    """A final that comes later than this is slow, whatever the provider's p99."""
+    """A final that takes more seconds than this is slow, whatever the provider's p99."""
     hedging: bool = True
-    """Whether a silent leg gets a second opinion before it is convicted. Without, silence alone
-    convicts, and noise can chase a call from provider to provider."""
+    """Whether a hedge (a connection to another provider) checks a suspected stall before the stream
+    switches. If off, silence alone causes the switch, and noise can move a call from provider to
+    provider."""
     final_hedge_fraction: float = 0.5
-    """Part of a final's deadline after which a healthy other provider is opened as a hedge."""
+    """Share (0 to 1) of a final's timeout after which the hedge is opened ahead of time, if the
+    other provider is healthy."""
     no_interim_hedge_fraction: float = 0.7
-    """The same without a sign of life: interim transcripts come once a second, and the first one
-    later if its first word is long."""
+    """The same for a missing interim transcript. It is larger because interim transcripts come
+    about once a second, and the first one later if its first word is long."""
     hedge_audio_share: float = 0.05
-    """Of the audio of the last hour: how much may be given to second opinions in vain."""
+    """Share (0 to 1) of the last hour's audio, over all streams of a process, that may be sent to
+    hedges in vain. Providers bill for it."""
     hedge_audio_allowance: Seconds = 60.0
-    """Seconds of it that are always allowed: a process that has just begun has heard nothing yet of
-    which to take a share, and must notice a second fault as fast as the first."""
+    """Seconds of hedge audio that are always allowed. A process that has just started has no audio
+    yet to take a share of, and must notice a second fault as fast as the first."""
     min_hedge_interval: Seconds = 30.0
-    """Beyond that, one second opinion of a stream in so many seconds: none would leave it deaf."""
+    """Seconds after which a stream may hedge once more although the share is used up. Without that,
+    a dead provider would never be noticed."""
     max_deadline_multiplier: float = 8.0
-    """Most times that noise stretches a stream's deadlines; the next final resets them."""
+    """How many times longer noise can make a stream's timeouts. The next final resets them."""
     flush_at_end_of_speech: bool = True
-    """Flush providers that finalise late by themselves at the local end of speech."""
+    """Whether providers with slow endpointing are flushed when speech ends locally."""
     working_after: Seconds = 5.0
-    """A leg that lived so long was working, also if it had nothing to say."""
+    """Seconds after which a connection counts as having worked although it gave no text."""
     connect_grace: Seconds = 0.5
-    """Seconds beyond the connect timeout after which a leg that did not fail is connected."""
+    """Seconds after `retry.connect_timeout` at which a connection that did not fail counts as
+    connected."""
     drain_timeout: Seconds = 3.0
-    """After the end of input: silence for so long from a leg that should finish."""
+    """Seconds of silence from a connection after the end of input, after which it counts as
+    finished."""
     end_of_speech_silence: Seconds = 0.7
-    """Silence after which speech that a dead leg announced is ended in its place."""
+    """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
+    that failed in the middle of an utterance."""
+    min_latency_samples: int = 5
+    """Finals that must have been timed before a provider's p99 is used."""
     interim_word_jitter: Seconds = 0.1
     """By how much a provider moves a word from one interim transcript to the next."""
     max_interim_word_shift: Seconds = 0.5
@@ -200,45 +284,58 @@ class WatchdogPolicy(_Checked):
         super(WatchdogPolicy, self).__post_init__()
         if self.min_compared_words < 1:
             raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
-        if (
-            self.max_deadline_multiplier < 1
-            or max(
-                self.final_hedge_fraction, self.no_interim_hedge_fraction, self.hedge_audio_share
-            )
-            > 1
-        ):
-            raise ValueError(
-                "WatchdogPolicy: max_deadline_multiplier must be 1 or more, final_hedge_fraction, no_interim_hedge_fraction and "
-                "hedge_audio_share at most 1"
-            )
+        if self.max_deadline_multiplier < 1:
+            raise ValueError("WatchdogPolicy.max_deadline_multiplier must be 1 or more")
+        for name in ("final_hedge_fraction", "no_interim_hedge_fraction", "hedge_audio_share"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"WatchdogPolicy.{name} must be at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailbackPolicy(_Checked):
-    """When a stream returns to a preferred provider that has recovered, at a turn boundary."""
+    """When a stream returns to a preferred provider that has recovered.
+
+    It does so between two turns only, never in the middle of speech.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     enabled: bool = True
+    """Whether streams return at all. If off, streams make no probes either."""
     min_dwell: Seconds = 30.0
-    """Time on the fallback, at least."""
+    """Seconds that a stream stays on the fallback at least."""
     min_interval: Seconds = 120.0
-    """Time between two returns, at least."""
+    """Seconds between two returns of a stream at least."""
     turn_silence: Seconds = 0.7
-    """Local silence, with nothing unsettled, that makes a turn boundary."""
+    """Seconds of local silence, with no final pending, that make a turn boundary."""
     drain_timeout: Seconds = 0.5
-    """Time that the flushed old leg has for words that local voice activity missed."""
+    """Seconds that the flushed old connection has to give words that the voice detector missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy(_Checked):
-    """When the language that providers report is believed."""
+    """When a language that a provider reports changes the route.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     consecutive_finals: int = 2
-    """Finals in a row in another language, which change the route."""
+    """Finals in a row in another language that change the route."""
     min_words: int = 6
-    """Words of a final that changes it by itself."""
+    """Words from which a single final in another language changes the route."""
     max_hold: Seconds = 1.5
-    """How long the final that reveals another language is held back at most, where the providers of
-    that language are to tell the sentence again."""
+    """Seconds that the final which reveals another language is held back at most, if the providers
+    of that language are to transcribe the sentence again (`retranscribe`)."""
+    characters_per_word: float = 1.5
+    """Characters that count as one word in scripts without spaces between words, such as
+    Chinese."""
+
+    def __post_init__(self) -> None:
+        super(RoutingPolicy, self).__post_init__()
+        if self.characters_per_word == 0:
+            raise ValueError("RoutingPolicy.characters_per_word must be more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,46 +351,58 @@ class Policies:
 
 
 MIN_CHUNK = 0.05
-"""Seconds of audio that a replay sends at a time, at least: a frame as LiveKit's plugins cut it."""
+"""Seconds of audio that a replay sends at a time at least. LiveKit's plugins cut audio into frames
+of this length, so smaller pieces would save nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace(_Checked):
-    """How fast a provider takes audio: `burst` seconds at once, then `rate` times real time."""
+    """How fast a provider takes a replay: `burst` seconds at once, then `rate` times real time.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     burst: Seconds = 5.0
+    """Seconds of audio that are sent at once."""
     rate: float = 1.5
+    """Multiple of real time at which the rest is sent."""
 
     def __post_init__(self) -> None:
         super(Pace, self).__post_init__()
-        if self.burst < MIN_CHUNK or self.rate < 1:
+        if self.burst < MIN_CHUNK:
+            raise ValueError(f"Pace.burst must be {MIN_CHUNK} s or more")
+        if self.rate < 1:
             raise ValueError(
-                f"Pace needs a burst of {MIN_CHUNK} s or more and a rate of at least 1 x real time"
+                "Pace.rate must be 1 or more, or a replay never catches up with live audio"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderTraits:
-    """What the decisions know of a provider."""
+    """What is known of a provider. Built-in tables give the values, and users may override them."""
 
     name: str
+    """The provider's name in routes, events and logs."""
     pace: Pace = field(default_factory=Pace)
+    """How fast it takes a replay."""
     interim_results: bool = False
-    """Gives interim transcripts: silence in mid-speech means something."""
+    """Whether it gives interim transcripts, so that silence in mid-speech means something."""
     manual_flush: bool = False
-    """A flush makes it answer with a final."""
+    """Whether it answers a flush with a final."""
     slow_endpointing: bool = False
-    """Is flushed at the local end of speech, for it would wait long by itself."""
+    """Whether it waits long before it ends an utterance by itself. It is then flushed when speech
+    ends locally."""
     final_timeout: Seconds = 1.2
-    """Seconds after which a final is overdue, as long as its own p99 is not known."""
+    """Seconds after which a final is overdue while its p99 is not known."""
     end_of_turn_timeout: Seconds = 0.0
-    """The same once interim transcripts have covered the speech: it decides itself when a turn is
-    over, and may wait."""
+    """The same, in seconds, if the provider decides itself when a turn is over, and interim
+    transcripts have covered the speech. 0: it does not decide."""
     language_detection: bool = False
-    """Reports which language it heard, and is left to find out by itself."""
+    """Whether it reports the language that it heard. It is then told none."""
     key_variable: str = ""
-    """The environment variable that holds its key, for messages."""
+    """The environment variable that holds its key, for messages; empty if unknown."""
 
     def language_hint(self, language: str) -> str:
-        """The tag that it is told for a language: none, if it finds out by itself."""
+        """The language tag to open a connection with; empty if the provider detects it itself."""
         return "" if self.language_detection else language

@@ -1,17 +1,18 @@
-"""Where the health of providers is kept: in the process, or by Redis for a fleet of them."""
+"""Where the health of providers is kept: in one process, or in Redis for a fleet of processes."""
 
 from __future__ import annotations
 
 from .redis import RedisHealth
 from .store import HealthStore, HealthSync, MemoryHealth
 
-__all__ = ["HealthStore", "HealthSync", "MemoryHealth", "RedisHealth", "named"]
+__all__ = ["HealthStore", "HealthSync", "MemoryHealth", "RedisHealth", "store_by_name"]
 
 
-def named(store: str) -> HealthStore:
-    """The store that a configuration names: `memory`, or the URL of a Redis.
+def store_by_name(name: str) -> HealthStore:
+    """Make the store that a configuration names: `memory`, or the URL of a Redis.
 
     Raises:
-        ConfigurationError: the URL is none, or a package is missing; holds nothing of the URL.
+        ConfigurationError: the URL is not one of a Redis, or a package is missing. The message
+            contains nothing of the URL, which may hold a password.
     """
-    return MemoryHealth() if store == "memory" else RedisHealth(store)
+    return MemoryHealth() if name == "memory" else RedisHealth(name)

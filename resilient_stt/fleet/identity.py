@@ -1,4 +1,4 @@
-"""Which providers are the same one to a fleet: who shares its health with whom."""
+"""Which providers of two processes are the same one, and so share their health."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from livekit.agents.utils import is_given
 from ..livekit.compat import kept
 from ..providers.defaults import plugin_of
 
-_KEYS = ("api_key", "auth_token", "token", "access_token", "credentials_info", "credentials_file")
+_CREDENTIALS = (
+    "api_key",
+    "auth_token",
+    "token",
+    "access_token",
+    "credentials_info",
+    "credentials_file",
+)
+"""Names under which LiveKit's plugins take credentials."""
 _ADDRESSES = (
     "base_url",
     "endpoint_url",
@@ -25,35 +33,39 @@ _ADDRESSES = (
     "region",
     "location",
 )
+"""Names under which LiveKit's plugins take the server's address."""
 
 
 def provider_key(provider: stt.STT[Any], options: Mapping[str, Any], variable: str) -> str:
-    """The name that a provider has in every process: `cartesia:ink-whisper:3f5a9d21c07b64e8`.
+    """The name of a provider that is the same in every process.
 
-    Its end is a digest of plugin, class, model, address, credential and language, as far as they
-    can be known: the credential itself cannot be got back from it, nor from anything that is kept.
+    For example `cartesia:ink-whisper:3f5a9d21c07b64e8`. It ends with a digest of plugin, class,
+    model, address, credential and language, as far as they can be found. The credential cannot be
+    computed back from it.
 
     Args:
-        provider: the object that was made; plugins keep what they were given.
-        options: what it was configured with, where the object does not tell.
-        variable: the environment variable that holds its key by convention; may be empty.
+        provider: the provider; plugins keep what they were given.
+        options: the configured options, for those that the provider does not keep.
+        variable: the environment variable with its key by convention; may be empty.
     """
     plugin, model = plugin_of(provider), provider.model
     parts = [
         plugin,
         type(provider).__name__,
         model,
-        _known(provider, options, _ADDRESSES),
-        _known(provider, options, _KEYS) or os.environ.get(variable, ""),
-        _known(provider, options, ("language",)),
+        _first_given(provider, options, _ADDRESSES),
+        _first_given(provider, options, _CREDENTIALS) or os.environ.get(variable, ""),
+        _first_given(provider, options, ("language",)),
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return ":".join([_plain(plugin), _plain(model), digest])
 
 
-def _known(provider: stt.STT[Any], options: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The first of these options that has a value, as text; LiveKit's interface tells none, so look
-    at where its plugins keep them."""
+def _first_given(provider: stt.STT[Any], options: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The first of the named options that has a value, as text; empty if none has.
+
+    LiveKit's interface has no way to ask, so this looks where its plugins keep their options.
+    """
     for name in names:
         for value in (*kept(provider, name), options.get(name)):
             if value and is_given(value):

@@ -1,4 +1,4 @@
-"""A connection to Redis, and all that is said over it: one pipelined round trip at a time."""
+"""One connection to Redis, and everything that is sent over it: one pipeline per round trip."""
 
 from __future__ import annotations
 
@@ -7,156 +7,181 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..core.health.clock_sample import ClockSample
 from ..core.health.latency import MAX_SAMPLES
-from ..core.health.probe_lease import GRANT_TIMEOUT, ProbeLease
+from ..core.health.probe_lease import ProbeLease
 from ..core.health.replica import HealthReplica
-from .wire import APPEND, KEEP, NEWEST, PREFIX, RETURN, decode, decode_samples, encode, time_to_live
+from ..core.health.report import ClockSample
+from .wire import (
+    APPEND_SAMPLES,
+    KEEP,
+    PREFIX,
+    RETURN_LEASE,
+    STORE_NEWEST,
+    decode,
+    decode_samples,
+    encode,
+    time_to_live,
+)
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 TIMEOUT = 1.0
-"""Seconds that Redis has to take a connection, and to answer."""
+"""Seconds that Redis has to accept a connection, and to answer."""
 
 
 class RedisLink:
-    """Tells Redis what is new here, and reads what is new elsewhere."""
+    """Sends Redis what is new here, and reads what is new elsewhere."""
 
-    def __init__(self, client: Redis, members: Sequence[tuple[str, HealthReplica]]) -> None:
-        """`members`: with the keys of their providers."""
+    def __init__(self, client: Redis, replicas: Sequence[tuple[str, HealthReplica]]) -> None:
+        """`replicas`: each with the `provider_key` of its provider."""
         self._client = client
-        self._replicas = members
+        self._replicas = replicas
         self._clock: ClockSample | None = None
-        """Redis's clock, from the last round trip."""
+        """Redis's clock as of the last round trip; `None` if that failed."""
 
     async def exchange(self) -> None:
-        """Tell and read, in one round trip; in two after connecting: reading comes first, for what
-        we know may be outdated, and nothing can be dated before Redis's clock is known.
+        """Write and read in one round trip.
+
+        The first time, and after a failure, it takes two: the first one only reads, because nothing
+        can be dated before Redis's clock is known, and what is known here may be outdated.
 
         Raises:
-            Exception: Redis cannot be reached, or refuses what it is told; what it let us read is
-                known by then.
+            Exception: Redis cannot be reached, or it refuses a write. What it let us read has been
+                taken over even then.
         """
         clock, self._clock = self._clock, None
         async with asyncio.timeout(2 * TIMEOUT):
             if clock is None:
-                clock = await self._trip(None)
-            self._clock = await self._trip(clock)
+                clock = await self._round_trip(None)
+            self._clock = await self._round_trip(clock)
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
         await self._client.aclose()
 
-    async def _trip(self, clock: ClockSample | None) -> ClockSample:
-        trip = _Trip(asyncio.get_running_loop())
-        for key, member in self._replicas:
-            verdict, samples, lease = (
-                f"{PREFIX}{key}:{what}" for what in ("verdict", "samples", "lease")
+    async def _round_trip(self, clock: ClockSample | None) -> ClockSample:
+        """Read, and with a `clock` write; returns a new sample of Redis's clock."""
+        trip = _RoundTrip(asyncio.get_running_loop())
+        for key, replica in self._replicas:
+            report, samples, lease = (
+                f"{PREFIX}{key}:{what}" for what in ("report", "samples", "lease")
             )
             if clock is not None:
-                _tell(trip, verdict, member, clock)
-                _append(trip, samples, member)
-                _probe(trip, lease, member)
-            trip.look(partial(_verdict, trip, member), "GET", verdict)
-            trip.look(partial(_samples, member), "LRANGE", samples, -MAX_SAMPLES, -1)
-        return await trip.make(self._client)
+                _write_report(trip, report, replica, clock)
+                _write_samples(trip, samples, replica)
+                _sync_lease(trip, lease, replica)
+            trip.add_optional(partial(_report_read, trip, replica), "GET", report)
+            trip.add_optional(partial(_samples_read, replica), "LRANGE", samples, -MAX_SAMPLES, -1)
+        return await trip.run(self._client)
 
 
-def _tell(trip: _Trip, key: str, member: HealthReplica, clock: ClockSample) -> None:
-    if (news := member.unreported()) is None:
+def _write_report(trip: _RoundTrip, key: str, replica: HealthReplica, clock: ClockSample) -> None:
+    report = replica.unreported()
+    if report is None:
         return
 
-    def told(kept: Any) -> None:
-        member.mark_reported(news, kept=kept == 1)
+    def written(stored: Any) -> None:
+        replica.mark_reported(report, kept=stored == 1)
 
-    text = encode(news, member.origin, clock.uncertainty)
-    stamp = clock.to_store(news.at)
-    trip.order(told, "EVAL", NEWEST, 1, key, stamp, text, _ms(time_to_live(news)))
+    text = encode(report, replica.origin, clock.uncertainty)
+    stamp = clock.to_store(report.at)
+    expires = _ms(time_to_live(report))
+    trip.add_required(written, "EVAL", STORE_NEWEST, 1, key, stamp, text, expires)
 
 
-def _append(trip: _Trip, key: str, member: HealthReplica) -> None:
-    latency = member.health.latency
+def _write_samples(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
+    latency = replica.health.latency
     samples = latency.unreported
     if not samples:
         return
 
-    def told(_: Any) -> None:
+    def written(_: Any) -> None:
         latency.mark_reported(len(samples))
 
     texts = [f"{seconds:.4f}" for seconds in samples]
-    trip.order(told, "EVAL", APPEND, 1, key, MAX_SAMPLES, _ms(KEEP), *texts)
+    trip.add_required(written, "EVAL", APPEND_SAMPLES, 1, key, MAX_SAMPLES, _ms(KEEP), *texts)
 
 
-def _probe(trip: _Trip, key: str, member: HealthReplica) -> None:
-    lease = member.health.breaker.probe_lease
-    if lease.surplus(trip.sent):
-        trip.order(lambda _: lease.returned(), "EVAL", RETURN, 1, key, member.origin)
+def _sync_lease(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
+    """Return the lease if nobody here uses it, or ask for it if somebody wants it."""
+    lease = replica.health.breaker.probe_lease
+    if lease.must_return(trip.sent):
+        trip.add_required(
+            lambda _: lease.mark_returned(), "EVAL", RETURN_LEASE, 1, key, replica.origin
+        )
     elif lease.wanted:
-        lease.claimed()
-        lasts = _ms(lease.seconds + GRANT_TIMEOUT)
-        trip.order(partial(_claimed, trip, lease), "SET", key, member.origin, "NX", "PX", lasts)
-        # what somebody else left there for ever would keep all from probing; since Redis 7
-        trip.look(lambda _: None, "PEXPIRE", key, lasts, "NX")
+        lease.mark_requested()
+        expires = _ms(lease.longest)
+        answered = partial(_lease_answered, trip, lease)
+        trip.add_required(answered, "SET", key, replica.origin, "NX", "PX", expires)
+        # A value without an expiry, left there by somebody else, would keep every process from
+        # probing for ever. Redis before version 7 does not know NX here; its error is ignored.
+        trip.add_optional(lambda _: None, "PEXPIRE", key, expires, "NX")
 
 
-def _claimed(trip: _Trip, lease: ProbeLease, reply: Any) -> None:
-    (lease.granted if reply else lease.refused)(trip.clock.received)
+def _lease_answered(trip: _RoundTrip, lease: ProbeLease, reply: Any) -> None:
+    if reply:
+        lease.record_grant(trip.clock.received)
+    else:
+        lease.record_refusal(trip.clock.received)
 
 
-def _verdict(trip: _Trip, member: HealthReplica, reply: Any) -> None:
-    member.read(decode(reply, trip.clock), trip.clock.received)
+def _report_read(trip: _RoundTrip, replica: HealthReplica, reply: Any) -> None:
+    replica.apply_stored(decode(reply, trip.clock), trip.clock.received)
 
 
-def _samples(member: HealthReplica, reply: Any) -> None:
-    member.health.latency.share(decode_samples(reply))
+def _samples_read(replica: HealthReplica, reply: Any) -> None:
+    replica.health.latency.share(decode_samples(reply))
 
 
-class _Trip:
-    """Commands that are sent together, and what is to be done with each answer."""
+class _RoundTrip:
+    """Commands that are sent together, each with a callback for its reply."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
         self.sent = loop.time()
         self.clock = ClockSample(0, self.sent, self.sent)
+        """Redis's clock; valid in callbacks, because its command is the first one."""
         self._commands: list[tuple[str | int, ...]] = []
-        self._then: list[Callable[[Any], None]] = []
-        self._refusal: Exception | None = None
-        self.order(self._timed, "TIME")
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._error: Exception | None = None
+        self.add_required(self._clock_read, "TIME")
 
-    def order(self, then: Callable[[Any], None], *command: str | int) -> None:
-        """A command that must succeed."""
+    def add_required(self, callback: Callable[[Any], None], *command: str | int) -> None:
+        """Add a command. If Redis refuses it, `run` raises, and the callback is not called."""
 
-        def answered(reply: Any) -> None:
+        def replied(reply: Any) -> None:
             if isinstance(reply, Exception):
-                self._refusal = self._refusal or reply
+                self._error = self._error or reply
             else:
-                then(reply)
+                callback(reply)
 
-        self.look(answered, *command)
+        self.add_optional(replied, *command)
 
-    def look(self, then: Callable[[Any], None], *command: str | int) -> None:
-        """A command whose failure, given as the answer, is an answer."""
+    def add_optional(self, callback: Callable[[Any], None], *command: str | int) -> None:
+        """Add a command. If Redis refuses it, the callback gets the exception as the reply."""
         self._commands.append(command)
-        self._then.append(then)
+        self._callbacks.append(callback)
 
-    async def make(self, client: Redis) -> ClockSample:
-        """Send all of it; returns Redis's clock.
+    async def run(self, client: Redis) -> ClockSample:
+        """Send all commands, call all callbacks, and return Redis's clock.
 
         Raises:
-            Exception: there is no answer, or one of the orders was refused.
+            Exception: Redis does not answer, or has refused a required command. In the latter case
+                all callbacks have been called.
         """
         pipeline = client.pipeline(transaction=False)
         for command in self._commands:
             pipeline.execute_command(*command)
         replies = await pipeline.execute(raise_on_error=False)
-        for then, reply in zip(self._then, replies, strict=True):
-            then(reply)
-        if self._refusal is not None:
-            raise self._refusal
+        for callback, reply in zip(self._callbacks, replies, strict=True):
+            callback(reply)
+        if self._error is not None:
+            raise self._error
         return self.clock
 
-    def _timed(self, reply: Any) -> None:
+    def _clock_read(self, reply: Any) -> None:
         seconds, microseconds = reply
         stamp = int(seconds) * 1_000_000 + int(microseconds)
         self.clock = ClockSample(stamp, self.sent, self._time())

@@ -1,4 +1,4 @@
-"""The health of a fleet, shared by Redis: its address, and how it is reached."""
+"""`RedisHealth`: checks the address of a Redis, and makes the clients that reach it."""
 
 from __future__ import annotations
 
@@ -20,73 +20,89 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 FORMS = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
-_ENCODE = "special characters in a user or password are written as %40 for @, %2F for /"
+"""The forms of a URL, for messages."""
+_ENCODE = "write special characters in a user or password as %40 for @, %2F for /"
 _DATABASE = re.compile(r"/?|/[0-9]{1,5}")
 
 
 class RedisHealth(HealthStore):
-    """In Redis: all processes with the same provider, model, address, key and language share what
-    they know of it. Without Redis each goes on alone; no stream ever waits for it."""
+    """Shares health in Redis, among all processes that use the same one.
+
+    Providers with the same plugin, model, address, key and language share their health. While Redis
+    is away, each process decides by its own observations. No stream ever waits for Redis.
+    """
 
     def __init__(self, url: str) -> None:
-        """`url`: redis://, rediss:// (TLS) or unix://, with user and password if there are any.
+        """Check the URL; connects to nothing.
+
+        Args:
+            url: redis://, rediss:// (TLS) or unix://, with user and password if needed.
 
         Raises:
-            ConfigurationError: it is no such URL, or the package is missing. Holds nothing of it.
+            ConfigurationError: the URL is not of that form, or the package `redis` is missing. The
+                message contains nothing of the URL, which may hold a password.
         """
         self._url = url
         self._address = _address(_split(url))
         if importlib.util.find_spec("redis") is None:
             raise ConfigurationError(
-                'Redis needs a package that is missing: pip install "livekit-resilient-stt[redis]"'
+                'the package redis is missing: pip install "livekit-resilient-stt[redis]"'
             )
-        _try(url)
+        _check_options(url)
 
     def __repr__(self) -> str:
         return f"RedisHealth({self._address!r})"
 
     def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
-        """Share the health of providers with all processes that have this Redis."""
+        """Make a sync of providers with all processes that use this Redis."""
         process = secrets.token_hex(8)
-        members = [
+        replicas = [
             (key, HealthReplica(one, f"{process}.{number}"))
             for number, (key, one) in enumerate(health)
         ]
         return FleetSync(
-            lambda: RedisLink(_client(self._url), members), [m for _, m in members], self._address
+            lambda: RedisLink(_client(self._url), replicas),
+            [replica for _, replica in replicas],
+            self._address,
         )
 
 
 def _split(url: object) -> SplitResult:
-    """The parts of a URL.
+    """Split a URL into its parts.
 
     Raises:
-        ConfigurationError: it cannot be one of a Redis.
+        ConfigurationError: it is not the URL of a Redis.
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"the URL of a Redis is a text, such as {FORMS}")
+        raise ConfigurationError(f"the URL of a Redis must be a string, such as {FORMS}")
     if re.search(r"[\s\x00-\x1f]", url):
-        raise ConfigurationError(f"the URL of a Redis has no spaces in it; {_ENCODE}")
+        raise ConfigurationError(f"the URL of a Redis must not contain spaces; {_ENCODE}")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # whose text repeats parts of it
-        raise ConfigurationError(f"no valid URL of a Redis: it is {FORMS}; {_ENCODE}") from None
+    except ValueError:  # its text repeats parts of the URL
+        raise ConfigurationError(
+            f"this is not a valid URL of a Redis: write {FORMS}; {_ENCODE}"
+        ) from None
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigurationError("the URL of a Redis begins with redis://, rediss:// or unix://")
+        raise ConfigurationError(
+            "the URL of a Redis must begin with redis://, rediss:// or unix://"
+        )
     if parts.fragment or port == 0:
-        raise ConfigurationError(f"no valid URL of a Redis: it is {FORMS}; {_ENCODE}")
+        raise ConfigurationError(f"this is not a valid URL of a Redis: write {FORMS}; {_ENCODE}")
     if parts.scheme == "unix" and (parts.hostname or not parts.path.strip("/")):
         raise ConfigurationError("the URL of a Redis on a socket needs its path: unix:///PATH")
     if parts.scheme != "unix" and not parts.hostname:
         raise ConfigurationError(f"the URL of a Redis needs its host: {FORMS}")
     if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
-        raise ConfigurationError(f"the URL of a Redis ends with a number: {FORMS}; {_ENCODE}")
+        raise ConfigurationError(
+            f"the URL of a Redis must end with the number of a database: {FORMS}; {_ENCODE}"
+        )
     return parts
 
 
 def _address(parts: SplitResult) -> str:
-    """What may be told of a URL: where, but nobody's name or password."""
+    """A URL without its user, password and options, for logs."""
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
     host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
@@ -95,7 +111,7 @@ def _address(parts: SplitResult) -> str:
 
 
 def _client(url: str) -> Redis:
-    """A client that is not connected; it never tries again by itself, and never waits long."""
+    """A client that is not connected. It never retries by itself: the sync does that."""
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -105,20 +121,20 @@ def _client(url: str) -> Redis:
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
         retry=Retry(NoBackoff(), 0),
-        protocol=2,  # what servers of all versions speak
+        protocol=2,  # servers of all versions speak it
     )
 
 
-def _try(url: str) -> None:
-    """Make a connection, without connecting it.
+def _check_options(url: str) -> None:
+    """Make a connection object without connecting it, because redis-py checks options there.
 
     Raises:
-        ConfigurationError: the client refuses the URL.
+        ConfigurationError: redis-py refuses the URL.
     """
     try:
         pool: Any = _client(url).connection_pool
         pool.make_connection()
-    except Exception:  # whose text may hold any part of the URL
+    except Exception:  # its text may hold any part of the URL
         raise ConfigurationError(
-            "the URL of a Redis has options (behind the ?) that redis-py does not know or take"
+            "the URL of a Redis has options (behind the ?) that redis-py does not accept"
         ) from None

@@ -1,4 +1,4 @@
-"""What a health store is, and the one that keeps everything in the process."""
+"""What a health store is, and the one that keeps health in this process only."""
 
 from __future__ import annotations
 
@@ -10,40 +10,47 @@ from ..core.health.provider import ProviderHealth
 
 
 class HealthSync(ABC):
-    """Keeps the providers of one `ResilientSTT` in step with those of others.
+    """Keeps the providers of one `ResilientSTT` in step with those of other processes.
 
-    What it learns it puts into their `ProviderHealth`, which is all that anybody asks: nobody waits for it.
+    It writes what it learns into their `ProviderHealth`, in the background. Decisions read only
+    that, so no stream ever waits for a store.
     """
 
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[None]:
-        """While somebody is inside, it works; after the last one left, nothing of it is left."""
+        """Run the sync while at least one stream is open; stop and clean up after the last.
+
+        Every stream enters this context for as long as it is open.
+        """
 
     @abstractmethod
     def refresh(self) -> None:
-        """Find out, in the background and once, what others know: somebody will come soon."""
+        """Read once, in the background, what other processes know. Call it before a stream opens.
+
+        Does nothing outside of an event loop.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:
-        """End a glance that is under way."""
+        """Cancel a refresh that is under way."""
 
 
 class HealthStore(ABC):
-    """Where it is kept who is healthy; may be given to any number of `ResilientSTT`."""
+    """Where health is shared. One store may be given to any number of `ResilientSTT`."""
 
     @abstractmethod
     def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
-        """Share the health of providers, each with its `provider_key`, with whoever has them."""
+        """Make a sync for providers, each with its `provider_key`."""
 
 
 class MemoryHealth(HealthStore):
-    """In the process: all streams of a `ResilientSTT` share it, and nobody else."""
+    """Shares health among the streams of one `ResilientSTT`, and with nobody else."""
 
     def __repr__(self) -> str:
         return "MemoryHealth()"
 
     def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
-        """Nothing is to be done: a `ProviderHealth` is in memory already."""
+        """Make a sync that does nothing: streams share the `ProviderHealth` objects anyway."""
         return _NoSync()
 
 

@@ -1,4 +1,4 @@
-"""The task that keeps a process in step with its fleet, and what becomes of it without Redis."""
+"""The task that keeps a process in step with its fleet, and what happens when Redis is away."""
 
 from __future__ import annotations
 
@@ -15,36 +15,43 @@ from .link import RedisLink
 from .store import HealthSync
 
 SYNC_INTERVAL = 1.0
-"""Seconds between two round trips, if nothing happens here."""
+"""Seconds between two round trips, if nothing happens here that should be sent at once."""
 LEAVE_TIMEOUT = 0.3
-"""Seconds that the last words of a process may take."""
+"""Seconds that the last round trip of a process may take."""
 REFRESH_TIMEOUT = 2.0
-"""Seconds that a glance may take."""
-_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10.0, min=0.1)
+"""Seconds that a refresh may take."""
+_RECONNECT_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10.0, min=0.1)
 """Between two attempts to reach Redis."""
 
 _ADVICE = {
     "AuthenticationError": "check the user and the password in its URL",
     "NoPermissionError": "its user needs all commands on the keys resilient_stt:*",
-    "OutOfMemoryError": "it is full: raise its maxmemory, or let it evict",
-    "ReadOnlyError": "its URL is that of a replica, which takes no writes: give the primary",
+    "OutOfMemoryError": "it is full: raise its maxmemory, or let it evict keys",
+    "ReadOnlyError": "its URL is that of a replica, which takes no writes: give the primary's",
 }
-_REACH = "check that it runs, and that this machine reaches it in time"
+"""What to do, by the name of redis-py's exception."""
+_DEFAULT_ADVICE = "check that it runs, and that this machine can reach it within 1 s"
 
 
 class FleetSync(HealthSync):
-    """Alive while it is used: one task and one connection, whoever and however many use it."""
+    """One task and one connection for all streams; both exist only while a stream is open."""
 
     def __init__(
-        self, connect: Callable[[], RedisLink], members: Iterable[HealthReplica], address: str
+        self, connect: Callable[[], RedisLink], replicas: Iterable[HealthReplica], address: str
     ) -> None:
-        """`address`: of Redis, as it may be told."""
+        """Start nothing yet.
+
+        Args:
+            connect: makes a link that is not connected.
+            replicas: those of the link.
+            address: of Redis, without user and password, for logs.
+        """
         self._connect = connect
-        self._replicas = tuple(members)
+        self._replicas = tuple(replicas)
         self._address = address
         self._users = 0
         self._task: asyncio.Task[None] | None = None
-        self._glance: asyncio.Task[None] | None = None
+        self._refresh: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
         self._lost = False
@@ -54,7 +61,7 @@ class FleetSync(HealthSync):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While somebody is inside, it works; after the last one left, nothing of it is left."""
+        """Run the sync while at least one stream is open; stop and clean up after the last."""
         self._users += 1
         if self._task is None:
             self._wake, self._answered = asyncio.Event(), asyncio.Event()
@@ -68,40 +75,40 @@ class FleetSync(HealthSync):
                 await aio.cancel_and_wait(task)
 
     def refresh(self) -> None:
-        """Find out, in the background and once, what others know: somebody will come soon."""
-        with suppress(RuntimeError):  # before there is a loop, nobody comes soon
+        """Read once, in the background, what other processes know."""
+        with suppress(RuntimeError):  # without a loop no stream opens soon
             loop = asyncio.get_running_loop()
-            if self._task is None and self._glance is None:
-                self._glance = loop.create_task(self._look(), name="resilient_stt.glance")
+            if self._task is None and self._refresh is None:
+                self._refresh = loop.create_task(self._read_once(), name="resilient_stt.refresh")
 
     async def aclose(self) -> None:
-        """End a glance that is under way."""
-        if self._glance is not None:
-            await aio.cancel_and_wait(self._glance)
+        """Cancel a refresh that is under way."""
+        if self._refresh is not None:
+            await aio.cancel_and_wait(self._refresh)
 
-    async def _look(self) -> None:
+    async def _read_once(self) -> None:
         try:
             async with self.running():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._answered.wait(), REFRESH_TIMEOUT)
         finally:
-            self._glance = None
+            self._refresh = None
 
     # -- the task
 
     async def _run(self) -> None:
         link = self._connect()
-        trying = tenacity.AsyncRetrying(
+        retrying = tenacity.AsyncRetrying(
             sleep=asyncio.sleep,
-            wait=_WAIT,
+            wait=_RECONNECT_WAIT,
             stop=tenacity.stop_never,
             retry=tenacity.retry_if_exception_type(Exception),
-            before_sleep=self._without,
+            before_sleep=self._redis_failed,
         )
         try:
             while True:
-                await trying(self._exchange, link)
-                self._with()
+                await retrying(self._exchange, link)
+                self._redis_answered()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), SYNC_INTERVAL)
         finally:
@@ -109,54 +116,53 @@ class FleetSync(HealthSync):
 
     async def _exchange(self, link: RedisLink) -> None:
         self._wake.clear()
-        for member in self._replicas:
-            member.health.breaker.notify = self._wake.set
+        for replica in self._replicas:
+            replica.health.breaker.notify = self._wake.set
         try:
             await link.exchange()
         finally:
             task = asyncio.current_task()
-            if task and task.cancelling():  # redis-py loses a cancellation while it connects
+            if task and task.cancelling():  # redis-py swallows a cancellation while it connects
                 raise asyncio.CancelledError
 
-    def _with(self) -> None:
+    def _redis_answered(self) -> None:
         self._answered.set()
-        for member in self._replicas:
-            member.store_connected()
+        for replica in self._replicas:
+            replica.store_connected()
         if self._lost:
             self._lost = False
             logger.info("health is shared again", redis=self._address)
 
-    def _without(self, state: tenacity.RetryCallState) -> None:
-        for member in self._replicas:
-            member.store_lost()
+    def _redis_failed(self, state: tenacity.RetryCallState) -> None:
+        for replica in self._replicas:
+            replica.store_lost()
         if self._lost:
             return
         self._lost = True
         error = state.outcome.exception() if state.outcome else None
-        kind = type(error).__name__  # its text may hold anything
-        advice = _ADVICE.get(kind, _REACH)
+        kind = type(error).__name__  # only the name: the text may hold anything
+        advice = _ADVICE.get(kind, _DEFAULT_ADVICE)
         logger.warning(
-            # in the message as well: formatters other than LiveKit's leave the fields out
-            f"health is not shared: Redis at {self._address} ({kind}): {advice}; until then calls "
-            "go on with what this process knows itself",
+            # All of it is in the message, too: formatters other than LiveKit's drop the fields.
+            f"health is not shared: Redis at {self._address} failed ({kind}): {advice}; until it "
+            "answers, this process decides by its own observations",
             redis=self._address,
             reason=kind,
             advice=advice,
         )
 
     async def _leave(self, link: RedisLink) -> None:
-        """The last words: nobody may come after us who would say them."""
+        """Send what only this process knows, return leases, and close the connection."""
         with suppress(Exception):
             if not (self._users or self._lost):
-                for member in self._replicas:
-                    member.leave()
-                if any(
-                    member.has_updates(asyncio.get_running_loop().time())
-                    for member in self._replicas
-                ):
+                for replica in self._replicas:
+                    replica.leave()
+                now = asyncio.get_running_loop().time()
+                if any(replica.has_updates(now) for replica in self._replicas):
                     await asyncio.wait_for(link.exchange(), LEAVE_TIMEOUT)
+        # A stream that opened meanwhile has started a new task, which uses the same replicas.
         if not self._users:
-            for member in self._replicas:
-                member.store_lost()
+            for replica in self._replicas:
+                replica.store_lost()
         with suppress(Exception):
             await asyncio.wait_for(link.aclose(), LEAVE_TIMEOUT)

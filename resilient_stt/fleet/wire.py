@@ -1,4 +1,13 @@
-"""What stands in Redis: `resilient_stt:PROVIDER:verdict`, `:samples` and `:lease`."""
+"""What stands in Redis: `resilient_stt:PROVIDER_KEY:report`, `:samples` and `:lease`.
+
+- `report` is a string: the time at which the newest report was found (microseconds on Redis's
+  clock), a space, and the report as JSON. Durations are relative to that time, because the clocks
+  of two machines do not agree.
+- `samples` is a list of final delays in seconds.
+- `lease` is a string: the replica that may probe now.
+
+Every key expires. Values that do not have this form are ignored and overwritten.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +17,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.health.clock_sample import ClockSample
-from ..core.health.replica import StoredReport
-from ..core.health.report import HealthReport
+from ..core.health.report import ClockSample, HealthReport, StoredReport
 
 PREFIX = "resilient_stt:"
 KEEP = 3600.0
-"""Seconds that a key outlives what it is about: a fleet that is gone leaves nothing behind."""
-LONGEST = 86_400.0
-"""Seconds that a verdict of others may last; more is no verdict of ours."""
+"""Seconds that a key is kept after it has become irrelevant, so that a fleet that is gone leaves
+nothing behind."""
+LONGEST_BREAK = 86_400.0
+"""Seconds that a break in a stored report may last. A report with more was not written by us."""
 
-NEWEST = """
+STORE_NEWEST = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.pcall('GET', KEYS[1])
@@ -28,37 +36,40 @@ if newest >= at and newest <= now then return 0 end
 redis.call('SET', KEYS[1], string.format('%.0f ', at) .. ARGV[2], 'PX', ARGV[3])
 return 1
 """
-"""Keeps a verdict if it is the newest by this server's clock. Arguments: when it was found on that
-clock, its text, how many milliseconds to keep it. Whatever else stands there is overwritten."""
+"""Stores a report unless there is a newer one; returns 1 if it was stored, else 0.
 
-APPEND = """
+Arguments: when it was found on Redis's clock, its JSON, milliseconds to keep it. A stored time in
+the future does not count as newer: the clock was set back since.
+"""
+
+APPEND_SAMPLES = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'list' then redis.call('DEL', KEYS[1]) end
 redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
-"""Appends samples. Arguments: how many to keep, for how many milliseconds, the samples."""
+"""Appends samples. Arguments: how many to keep, milliseconds to keep them, the samples."""
 
-RETURN = """
+RETURN_LEASE = """
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
-"""Gives a lease back, if it is ours."""
+"""Deletes a lease if the replica in the argument holds it."""
 
 _STORED = re.compile(rb"([0-9]{1,17}) (\{.*\})", re.DOTALL)
 
 
 class _WireReport(BaseModel):
-    """A verdict without its time: durations, for the clocks of two machines do not agree."""
+    """A report as JSON, without its time. Fields are those of `HealthReport`, times relative."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    by: str
+    origin: str
     healthy: bool
-    left: Annotated[float, Field(ge=0, le=LONGEST)] = 0.0
-    """Seconds that the provider is left alone after it."""
-    uncertainty: Annotated[float, Field(ge=0, le=LONGEST)] = 0.0
+    open_for: Annotated[float, Field(ge=0, le=LONGEST_BREAK)] = 0.0
+    """Seconds from when it was found to the end of the break."""
+    uncertainty: Annotated[float, Field(ge=0, le=LONGEST_BREAK)] = 0.0
     """Seconds by which it may be dated too early."""
     locked: bool = False
     trips: Annotated[int, Field(ge=0, le=64)] = 0
@@ -66,27 +77,27 @@ class _WireReport(BaseModel):
     slow: bool = False
 
 
-def encode(verdict: HealthReport, origin: str, within: float) -> str:
-    """A verdict as text; `uncertainty`: seconds by which its stamp may be too early."""
+def encode(report: HealthReport, origin: str, uncertainty: float) -> str:
+    """A report as JSON; `uncertainty` is the seconds by which it may be dated too early."""
     return _WireReport(
-        by=origin,
-        healthy=verdict.healthy,
-        left=_left(verdict),
-        uncertainty=within,
-        locked=verdict.locked,
-        trips=verdict.trips,
-        passes=verdict.passes,
-        slow=verdict.slow,
+        origin=origin,
+        healthy=report.healthy,
+        open_for=_open_for(report),
+        uncertainty=uncertainty,
+        locked=report.locked,
+        trips=report.trips,
+        passes=report.passes,
+        slow=report.slow,
     ).model_dump_json(exclude_defaults=True)
 
 
-def time_to_live(verdict: HealthReport) -> float:
-    """Seconds for which it is kept."""
-    return _left(verdict) + KEEP
+def time_to_live(report: HealthReport) -> float:
+    """Seconds that Redis keeps a report."""
+    return _open_for(report) + KEEP
 
 
 def decode(value: Any, clock: ClockSample) -> StoredReport | None:
-    """A verdict from what stands in Redis; none if there is none, or it is none of ours."""
+    """Read the value of a `report` key; `None` if it is missing or not of our form."""
     match = _STORED.fullmatch(value) if isinstance(value, bytes) else None
     if match is None:
         return None
@@ -96,22 +107,21 @@ def decode(value: Any, clock: ClockSample) -> StoredReport | None:
         return None
     stamp = int(match[1])
     at = clock.to_local(stamp)
-    verdict = HealthReport(
+    report = HealthReport(
         at=at,
         healthy=found.healthy,
-        until=-math.inf if found.healthy else at + found.left,
+        until=-math.inf if found.healthy else at + found.open_for,
         locked=found.locked,
         trips=found.trips,
         passes=found.passes,
         slow=found.slow,
     )
-    return StoredReport(
-        verdict, found.by, stamp, clock.stamp, clock.uncertainty + found.uncertainty
-    )
+    uncertainty = clock.uncertainty + found.uncertainty
+    return StoredReport(report, found.origin, stamp, clock.stamp, uncertainty)
 
 
 def decode_samples(values: Any) -> list[float]:
-    """Seconds; what is none is left out."""
+    """Read the value of a `samples` key; entries that are not numbers are left out."""
     samples = []
     for value in values if isinstance(values, list) else []:
         try:
@@ -121,5 +131,5 @@ def decode_samples(values: Any) -> list[float]:
     return samples
 
 
-def _left(verdict: HealthReport) -> float:
-    return 0.0 if verdict.healthy else min(LONGEST, max(0.0, verdict.until - verdict.at))
+def _open_for(report: HealthReport) -> float:
+    return 0.0 if report.healthy else min(LONGEST_BREAK, max(0.0, report.until - report.at))

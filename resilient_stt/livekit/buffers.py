@@ -1,4 +1,4 @@
-"""A whole buffer through a provider that can only stream, no faster than it takes audio."""
+"""Whole buffers: checked, streamed at a provider's pace, and their finals joined."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..core.audio.pacing import TokenBucket
 from ..core.policy import Pace
 from ..core.transcript.tokens import is_spaced
 from ..errors import AudioFormatError
-from .provider_connection import READER_GRACE, close_for_good
 from .frames import check, mono, pieces
-from .vad import SpeechDetector, SpeechEdge
+from .provider_connection import READER_GRACE, close_for_good
+from .vad import CheckedDetector, SpeechEdge
 
 _FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 
 
 def validate_frames(buffer: AudioBuffer) -> list[rtc.AudioFrame]:
-    """The frames of a buffer, perhaps none.
+    """Return the frames of a buffer, possibly none.
 
     Raises:
-        AudioFormatError: it is no frame or list of frames, or they are not of one format.
+        AudioFormatError: it is not a frame or a list of frames, or they are of several formats.
     """
     frames = buffer if isinstance(buffer, list) else [buffer]
     for frame in frames:
@@ -40,11 +40,11 @@ def validate_frames(buffer: AudioBuffer) -> list[rtc.AudioFrame]:
         check(frame)
     formats = {(frame.sample_rate, frame.num_channels) for frame in frames}
     if len(formats) > 1:
-        told = ", ".join(
+        listed = ", ".join(
             f"{rate} Hz with {channels} channels" for rate, channels in sorted(formats)
         )
         raise AudioFormatError(
-            f"the frames of a buffer must be of one format, and these are of several: {told}; "
+            f"the frames of a buffer must be of one format, and these are of several: {listed}; "
             "resample them to one rate (livekit.rtc.AudioResampler)"
         )
     return frames
@@ -57,10 +57,11 @@ async def recognize_by_streaming(
     language: NotGivenOr[str],
     options: APIConnectOptions,
 ) -> list[stt.SpeechEvent]:
-    """Stream the frames and return the finals; raises what the stream raises.
+    """Stream the frames at the given pace and return the finals.
 
     Raises:
-        APIConnectionError: the stream ended before it was given everything.
+        APIConnectionError: the stream ended before the whole buffer was sent.
+        Exception: whatever the provider's stream raises.
     """
     stream = provider.stream(language=language, conn_options=options)
     feeder = asyncio.create_task(_feed(stream, frames, pace), name="resilient_stt.buffer-feeder")
@@ -77,35 +78,36 @@ async def _collect(
 ) -> list[stt.SpeechEvent]:
     await asyncio.wait({feeder, reader}, return_when=asyncio.FIRST_COMPLETED)
     if feeder.done() and feeder.exception():
-        # a stream that died takes no more audio, and is about to tell its own reason
+        # a dead stream refuses audio, and its reader is about to raise the reason
         await asyncio.wait({reader}, timeout=READER_GRACE)
         if not reader.done():
             feeder.result()
     finals = await reader
     if not feeder.done() or feeder.exception():
-        raise APIConnectionError("the stream ended before it had heard the whole buffer")
+        raise APIConnectionError("the stream ended before the whole buffer was sent")
     return finals
 
 
 async def _feed(stream: stt.RecognizeStream, frames: Sequence[rtc.AudioFrame], pace: Pace) -> None:
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(0)  # a stream whose input ends before it ran may never connect
+    await asyncio.sleep(0)  # if its input ends before the stream ran once, it may never connect
     bucket = TokenBucket(pace, loop.time())
     for piece in _mono_pieces(frames):
         if (wait := bucket.available_at(piece.duration) - loop.time()) > 0:
             await asyncio.sleep(wait)
-        bucket.available(loop.time(), piece.sample_rate)  # fills up; a piece is never divided
+        bucket.available(loop.time(), piece.sample_rate)  # refills; a piece is never divided
         bucket.take(piece.duration)
         stream.push_frame(piece)
     stream.end_input()
 
 
 async def voice_spans(
-    frames: Sequence[rtc.AudioFrame], detector: SpeechDetector
+    frames: Sequence[rtc.AudioFrame], detector: CheckedDetector
 ) -> list[tuple[float, float]]:
-    """Where local voice activity hears speech, in seconds of the buffer.
+    """Return the stretches of detected speech, in seconds of the buffer.
 
-    A minute takes some 30 ms of computing; it lets others run in between.
+    If the detector fails, its `failure` is set and what is returned ends there. A minute of audio
+    takes the bundled model about 30 ms; other tasks run in between.
     """
     edges: list[SpeechEdge] = []
     rate = 0
@@ -115,7 +117,8 @@ async def voice_spans(
         await asyncio.sleep(0)
     edges += detector.finish()
     times = [edge.at / rate for edge in edges]
-    return list(zip(times[::2], times[1::2], strict=True))
+    # a detector that failed may have left its last start without an end
+    return list(zip(times[::2], times[1::2], strict=False))
 
 
 def _mono_pieces(frames: Sequence[rtc.AudioFrame]) -> Iterator[rtc.AudioFrame]:
@@ -130,7 +133,7 @@ async def _finals(stream: stt.RecognizeStream) -> list[stt.SpeechEvent]:
 
 
 def join_finals(finals: Sequence[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:
-    """Several finals as one; an empty one in that language if nothing was said."""
+    """Join finals into one; return an empty one in `language` if there are none."""
     if not finals:
         code = LanguageCode(language if is_given(language) else "")
         return stt.SpeechEvent(type=_FINAL, alternatives=[stt.SpeechData(code, "")])
@@ -145,7 +148,7 @@ def join_finals(finals: Sequence[stt.SpeechEvent], language: NotGivenOr[str]) ->
 
 
 def _text(parts: Iterable[str]) -> str:
-    """Texts one after the other, with spaces where they are written with them."""
+    """Join texts, with spaces between those that are written with spaces."""
     text = ""
     for part in parts:
         if text and part and not _runs_on(text[-1], part[0]):
@@ -155,5 +158,8 @@ def _text(parts: Iterable[str]) -> str:
 
 
 def _runs_on(last: str, first: str) -> bool:
-    """Whether a text without spaces goes on; its full stop is wide, too."""
+    """Whether no space belongs between two characters: both are of a script without spaces.
+
+    A full stop of such a script (`。`) is not a letter, but is a wide character.
+    """
     return all(not is_spaced(c) or unicodedata.east_asian_width(c) == "W" for c in (last, first))

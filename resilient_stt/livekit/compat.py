@@ -1,33 +1,34 @@
-"""What LiveKit keeps to itself, and what its versions have not in common: touched here alone.
+"""All access to LiveKit's private members, and all differences between its versions.
 
-No other module of the package touches a member of LiveKit, or of one of its plugins, that begins
-with an underscore; `tests/livekit/test_compat.py` sees to it, and lists those that LiveKit has its
-subclasses override.
+No other module of the package touches a member of LiveKit, or of one of its plugins, whose name
+begins with an underscore; `tests/livekit/test_compat.py` checks this, and lists the members that
+LiveKit has its subclasses override.
 
-What versions of LiveKit Agents lack, and what that costs who uses them. No word is lost or said
-twice for it; `nox -s livekit` runs the contract tests with the oldest and with the newest.
+What older versions of LiveKit Agents lack, and what their users go without. No version loses or
+repeats a word. `nox -s livekit` runs the contract tests with the oldest and the newest version.
 
 before 1.8.9
-    `STTCapabilities.manual_flush`: no session flushes a stream at the end of a turn. Providers that
-    are known to flush are flushed at pauses all the same; one that is not cannot tell that it does,
+    `STTCapabilities.manual_flush`: sessions do not flush a stream at the end of a turn. Providers
+    that are known to flush are flushed at pauses all the same; another one cannot say that it does,
     and needs the trait `manual_flush`.
 before 1.6.10
-    `STT.metrics_metadata`: a session's turn does not tell who served. Usage does, as ever.
+    `STT.metrics_metadata`: a session's turn does not say which provider served. Usage still does.
 before 1.6.5
     `STTCapabilities.keyterms` and `_update_session_keyterms`: sessions have no keyterms. Deepgram's
-    own go through `update_options(keyterm=[...])`.
-    `STTCapabilities.chat_context` and `_push_conversation_item`: no provider is told what was said.
+    own can be set with `update_options(keyterm=[...])`.
+    `STTCapabilities.chat_context` and `_push_conversation_item`: providers are not given the
+    conversation.
 before 1.6.1
-    `inference.VAD`, nor has a session one by default: with `turn_detection="vad"` it needs
-    that of `livekit-plugins-silero`, and so does a provider that cannot stream.
-    `livekit-local-inference`, our own voice activity's model: we require it ourselves, so that
-    this is as with the newest.
+    `inference.VAD`, which sessions use by default later: `turn_detection="vad"` and providers that
+    cannot stream need the VAD of `livekit-plugins-silero`.
+    `livekit-local-inference`, the model of our own voice activity: the package requires it itself,
+    so nothing differs.
 before 1.5.15
-    Not supported. Cartesia's plugin was another one: it knew no ink-2, and chose ink-whisper where
-    none was given, where our configuration says what it does now.
+    Not supported. Cartesia's plugin did not know ink-2, and chose ink-whisper if no model was
+    given, where our configuration says what the plugin chooses today.
 
-LiveKit Agents before 1.6.10 imports `httpx` and does not require it. It comes with `openai` 2, not
-with 3, which a fresh installation picks: who pins so old a LiveKit needs `openai<3`, too.
+LiveKit Agents before 1.6.10 imports `httpx` without requiring it. `openai` 2 brings it, `openai` 3,
+which a fresh installation picks, does not: such an old version needs `openai<3`, too.
 """
 
 from __future__ import annotations
@@ -49,16 +50,16 @@ A_VAD = (
     if hasattr(inference, "VAD")
     else "livekit.plugins.silero.VAD.load()"
 )
-"""What makes a `livekit.agents.vad.VAD`: that of `inference` is there from 1.6.1 on."""
+"""How to make a `livekit.agents.vad.VAD`, for error messages; `inference` has one since 1.6.1."""
 
 _NAMES = frozenset(field.name for field in dataclasses.fields(stt.STTCapabilities))
 
 
-# -- streams, seen from inside
+# -- streams
 
 
 def pushed(stream: stt.RecognizeStream) -> AsyncIterable[object]:
-    """What was pushed, in order: `rtc.AudioFrame`s, and for each flush something else."""
+    """What was pushed, in order: an `rtc.AudioFrame`, or something else for each flush."""
     return stream._input_ch
 
 
@@ -68,21 +69,21 @@ def input_ended(stream: stt.RecognizeStream) -> bool:
 
 
 def output_ended(stream: stt.RecognizeStream) -> bool:
-    """Whether the stream's task is over, so that nobody hears an event any more."""
+    """Whether the stream's task is over, so that no event can be sent any more."""
     return stream._event_ch.closed
 
 
 def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
-    """Emit an event to who reads the stream."""
+    """Send an event to the consumer of the stream."""
     stream._event_ch.send_nowait(event)
 
 
 def pushed_rate(stream: stt.RecognizeStream) -> int:
-    """The sample rate of what was pushed, Hz; 0 if nothing was."""
+    """The sample rate of the pushed audio in Hz; 0 before any was pushed."""
     return stream._pushed_sr
 
 
-# -- STTs, seen from inside
+# -- STTs
 
 
 def emit_error(of: stt.STT[Any], error: Exception, *, recoverable: bool) -> None:
@@ -91,12 +92,12 @@ def emit_error(of: stt.STT[Any], error: Exception, *, recoverable: bool) -> None
 
 
 def forward_usage_only(of: stt.STT[Any]) -> None:
-    """Have `recognize()` emit no metrics of its own: the providers' are forwarded."""
+    """Keep `recognize()` from emitting metrics of its own: the providers' are forwarded."""
     of._recognize_metrics_needed = False
 
 
 def keep(of: stt.STT[Any], capabilities: stt.STTCapabilities) -> stt.STTCapabilities:
-    """Let LiveKit's own methods see what `capabilities` tells now."""
+    """Store capabilities where LiveKit's own methods read them; return them."""
     of._capabilities = capabilities
     return capabilities
 
@@ -105,8 +106,10 @@ def keep(of: stt.STT[Any], capabilities: stt.STTCapabilities) -> stt.STTCapabili
 
 
 def capabilities(**offered: Any) -> stt.STTCapabilities:
-    """`STTCapabilities`; LiveKit before 1.8.9 knows no `manual_flush`, before 1.6.5 no `keyterms`
-    and no `chat_context`. Those are there all the same, and nobody in LiveKit looks at them.
+    """Make `STTCapabilities` in any version of LiveKit.
+
+    The fields `manual_flush` (since 1.8.9), `keyterms` and `chat_context` (since 1.6.5) are set as
+    attributes in older versions, where LiveKit does not read them.
     """
     known = {name: value for name, value in offered.items() if name in _NAMES}
     made = stt.STTCapabilities(**known)
@@ -116,50 +119,50 @@ def capabilities(**offered: Any) -> stt.STTCapabilities:
 
 
 def takes_keyterms(of: stt.STT[Any]) -> bool:
-    """Whether it has `STTCapabilities.keyterms`; nobody has before 1.6.5."""
+    """Whether it has `STTCapabilities.keyterms`; none has before 1.6.5."""
     return getattr(of.capabilities, "keyterms", False)
 
 
 def takes_chat_context(of: stt.STT[Any]) -> bool:
-    """Whether it has `STTCapabilities.chat_context`; nobody has before 1.6.5."""
+    """Whether it has `STTCapabilities.chat_context`; none has before 1.6.5."""
     return getattr(of.capabilities, "chat_context", False)
 
 
 def manual_flush(of: stt.STT[Any]) -> bool:
-    """Whether it has `STTCapabilities.manual_flush`; nobody has before 1.8.9."""
+    """Whether it has `STTCapabilities.manual_flush`; none has before 1.8.9."""
     return getattr(of.capabilities, "manual_flush", False)
 
 
-# -- what a session tells an STT
+# -- what a session hands to an STT
 
 
 def set_keyterms(of: stt.STT[Any], keyterms: list[str]) -> None:
-    """Give a provider that takes them the session's keyterms."""
+    """Hand the session's keyterms to a provider that takes keyterms."""
     of._update_session_keyterms(keyterms)
 
 
 def push_conversation_item(of: stt.STT[Any], item: ConversationItemAddedEvent) -> None:
-    """Tell a provider that takes them what was said."""
+    """Hand a conversation item to a provider that takes chat context."""
     of._push_conversation_item(item)
 
 
 def refuse_keyterms(of: stt.STT[Any], keyterms: list[str]) -> None:
-    """As LiveKit does where they are not supported: warn, once. Before 1.6.5 no session has any."""
+    """Warn once, as LiveKit does where they are not supported; before 1.6.5 there are none."""
     if hasattr(stt.STT, "_update_session_keyterms"):
         stt.STT._update_session_keyterms(of, keyterms)
 
 
 def refuse_conversation_item(of: stt.STT[Any], item: ConversationItemAddedEvent) -> None:
-    """As LiveKit does where they are not supported: warn, once. Before 1.6.5 no session has any."""
+    """Warn once, as LiveKit does where they are not supported; before 1.6.5 there are none."""
     if hasattr(stt.STT, "_push_conversation_item"):
         stt.STT._push_conversation_item(of, item)
 
 
-# -- what an STT tells a session
+# -- what a session asks an STT
 
 
 def labels(of: stt.STT[Any]) -> MetricsMetadata:
-    """`metrics_metadata`; before 1.6.10 there is none, and nobody asks."""
+    """Return `STT.metrics_metadata`, or the same labels before 1.6.10, which lacks it."""
     if hasattr(of, "metrics_metadata"):
         return of.metrics_metadata
     return {"model_name": of.model, "model_provider": of.provider}
@@ -169,13 +172,15 @@ def labels(of: stt.STT[Any]) -> MetricsMetadata:
 
 
 def options_of(provider: stt.STT[Any]) -> Any:
-    """Where plugins keep what they were made with, by convention; None if this one does not."""
+    """Return the options object that plugins keep by convention; `None` if this one does not."""
     return getattr(provider, "_opts", None)
 
 
 def kept(provider: stt.STT[Any], name: str) -> Iterator[Any]:
-    """What a plugin may have kept of an option that it was made with: LiveKit's interface does not
-    tell, and plugins keep it in one of two places.
+    """Yield what a plugin may have kept of a constructor option; `None` where it has not.
+
+    LiveKit's interface does not expose constructor options. Plugins keep them as `_<name>` or in
+    their options object.
     """
     yield getattr(provider, f"_{name}", None)
     yield getattr(options_of(provider), name, None)

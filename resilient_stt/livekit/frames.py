@@ -1,4 +1,4 @@
-"""The audio behind the ledger's spans: pushed frames, kept until the session releases them."""
+"""The audio behind the ledger's spans, and checks and conversions of frames."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from livekit import rtc
 from ..errors import AudioFormatError
 
 BYTES = 2
-"""Bytes of a sample (signed 16 bit)."""
+"""Bytes of a sample: signed 16-bit, as `rtc.AudioFrame` holds them."""
 
 PIECE = 0.1
-"""Seconds of audio after which the session hears of voice activity, at most: longer frames are cut.
-A replay leaves out silence older than half a second, and a longer frame would bring its speech too
-late."""
+"""Longest piece of audio in seconds that the engine is told of at once; longer frames are split.
+A replay leaves out silence older than 0.5 s (`ReplayPolicy.hold_back`), so the speech of a longer
+frame would be reported after its beginning was already taken for silence."""
 
 
 class FrameStore:
-    """Mono audio by session position (samples)."""
+    """Pushed audio by session position (samples), kept until the engine releases it."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._chunks: list[bytes] = []
         self.end = 0
-        """Samples that were ever held."""
+        """Samples appended so far, released ones included."""
         self.rate = 0
 
     def append(self, frame: rtc.AudioFrame) -> None:
-        """Copy a frame in: the caller may reuse its buffer."""
+        """Append a copy of a mono frame: the caller may reuse the frame's buffer."""
         self.rate = frame.sample_rate
         self._starts.append(self.end)
         self._chunks.append(bytes(frame.data.cast("B")))
         self.end += frame.samples_per_channel
 
     def release(self, before: int) -> None:
-        """Forget what lies wholly before a position."""
+        """Drop the chunks that lie wholly before a position."""
         gone = len(self._starts) if before >= self.end else self._index(before)
         if gone > 0:
             del self._starts[:gone], self._chunks[:gone]
 
     def frame(self, start: int, end: int) -> rtc.AudioFrame:
-        """The samples of a span as one frame."""
+        """Return the samples from `start` to `end` as one frame.
+
+        Raises:
+            AssertionError: they were released, or never appended.
+        """
         first = max(0, self._index(start))
         chunks = self._chunks[first : max(first, self._index(end - 1)) + 1]
         skipped = (start - self._starts[first]) * BYTES if chunks else 0
@@ -53,15 +57,15 @@ class FrameStore:
         return rtc.AudioFrame(data, self.rate, 1, end - start)
 
     def _index(self, position: int) -> int:
-        """The chunk that holds a position, or the last before it; -1 if there is none."""
+        """Index of the chunk that contains a position, or of the last one before it; else -1."""
         return bisect_right(self._starts, position) - 1
 
 
 def check(frame: rtc.AudioFrame) -> None:
-    """Refuse a frame that can hold no audio.
+    """Refuse a frame that cannot hold audio.
 
     Raises:
-        AudioFormatError: no channels, or no rate.
+        AudioFormatError: it has no channels, or no sample rate.
     """
     if frame.num_channels < 1 or frame.sample_rate < 1:
         raise AudioFormatError(
@@ -70,7 +74,7 @@ def check(frame: rtc.AudioFrame) -> None:
 
 
 def pieces(frame: rtc.AudioFrame) -> Iterator[rtc.AudioFrame]:
-    """A frame in pieces of `PIECE` at most."""
+    """Split a frame into pieces of at most `PIECE` seconds."""
     size = max(1, round(PIECE * frame.sample_rate))
     if frame.samples_per_channel <= size:
         yield frame
@@ -82,7 +86,7 @@ def pieces(frame: rtc.AudioFrame) -> Iterator[rtc.AudioFrame]:
 
 
 def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:
-    """The mean of a frame's channels."""
+    """Mix a frame down to one channel, the mean of all."""
     channels = frame.num_channels
     if channels == 1:
         return frame

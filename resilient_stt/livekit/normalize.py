@@ -1,4 +1,4 @@
-"""A provider's event as the core takes it."""
+"""Translates a provider's `SpeechEvent` into the core's `TranscriptEvent`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from ..core.messages import EventKind, TranscriptEvent, Word
 def normalize(
     event: stt.SpeechEvent, to_connection_time: Callable[[float], float] = float
 ) -> TranscriptEvent:
-    """Plain values, and times as seconds of the audio that the provider was sent.
+    """Return the event with plain values, and times in seconds of the audio that was sent.
+
+    An `end_time` of 0 means that the provider gave no times: it is the default of LiveKit's
+    `SpeechData`. Words are kept only if all of them have times.
 
     Args:
-        event: as the plugin made it of what a server sent.
-        own: makes such a time of one of the event's.
+        event: as the plugin made it from what its server sent.
+        to_connection_time: converts one of the event's times.
 
     Raises:
-        Exception: of any type; the event is not what LiveKit's types say.
+        Exception: of any type; the event is not what LiveKit's types promise.
     """
     kind = EventKind(event.type.value)
     if not event.alternatives:
         return TranscriptEvent(kind, source=event)
     data = event.alternatives[0]
-    if not isinstance(data.text or "", str):  # ink-2's plugin passes on what the server sent
-        raise TypeError(f"a text of type {type(data.text).__name__}")
+    if not isinstance(data.text or "", str):  # ink-2's plugin passes on whatever the server sent
+        raise TypeError(f"the text of a transcript is of type {type(data.text).__name__}")
     words = [_timed_word(word, to_connection_time) for word in data.words or []]
     timed = tuple(word for word in words if word is not None)
     end = to_connection_time(data.end_time)
@@ -43,10 +46,10 @@ def normalize(
     )
 
 
-def _timed_word(word: TimedString, own: Callable[[float], float]) -> Word | None:
-    """A word of the provider's; `None` if it has no times."""
+def _timed_word(word: TimedString, to_connection_time: Callable[[float], float]) -> Word | None:
+    """Translate a word; `None` if it has no times."""
     start = getattr(word, "start_time", NOT_GIVEN)
     end = getattr(word, "end_time", NOT_GIVEN)
     if not (is_given(start) and is_given(end)):
         return None
-    return Word(str(word), own(start), own(end))
+    return Word(str(word), to_connection_time(start), to_connection_time(end))

@@ -1,4 +1,4 @@
-"""Options that are changed while streams are open, for every provider that has them."""
+"""Hands changed options to every provider whose `update_options` takes them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from ..phrasing import nearest
 def fan_out(
     providers: Mapping[str, stt.STT[Any]], only: str, options: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Give each provider the options that its `update_options` takes; yields whose changed.
+    """Update each provider, and yield the names of those that were changed.
 
-    `only`: the name of the one that they are for; empty for all.
+    Args:
+        providers: by name.
+        only: the name of the only provider that the options are for; empty for all.
+        options: keyword arguments for the providers' `update_options`.
 
     Raises:
-        ConfigurationError: nobody takes one of them, or no such name, and nothing was changed; or,
-            after all others were changed, providers that refuse what they are given.
+        ConfigurationError: no provider takes an option, or none is called `only`, and nothing was
+            changed; or providers refused their options, and all others were changed.
     """
     if only and only not in providers:
         raise ConfigurationError(f"there is no provider {only!r}{nearest(only, providers)}")
@@ -50,7 +53,7 @@ def fan_out(
 
 
 def _taken(provider: stt.STT[Any]) -> frozenset[str]:
-    """The options of a provider's `update_options`; `language` is ours to change."""
+    """The options that a provider's `update_options` takes; `language` follows from the route."""
     update = getattr(provider, "update_options", None)
     if not callable(update):
         return frozenset()

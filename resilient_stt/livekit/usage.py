@@ -1,7 +1,8 @@
-"""Whose usage a provider's metrics are about: the leg's that serves, or that of a second opinion.
+"""Labels a provider's usage metrics with its name and with what its connection was for.
 
-LiveKit's metrics name a model and nothing else. The tasks of a leg's stream inherit the context in
-which it was opened, and so whatever they emit tells which leg it is about.
+LiveKit's metrics name the model and its vendor only, which two connections may share. The tasks of
+a connection's stream inherit the context in which it was opened, so a context variable tells which
+connection emits.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ from ..core.messages import Role
 
 @dataclass(slots=True)
 class UsageTag:
-    """A leg's provider by name, and what the leg is for, now."""
+    """The name of a connection's provider, and the connection's present role."""
 
     provider: str
     role: Role
 
 
-current: ContextVar[UsageTag] = ContextVar("resilient_stt.leg")
-"""The leg whose task runs; none outside of one."""
+current: ContextVar[UsageTag] = ContextVar("resilient_stt.connection")
+"""The connection whose task runs; unset outside of one."""
 
 
 class UsageMetadata(Metadata):
     """LiveKit's labels, and ours.
 
-    `provider`: its name in the configuration. `role`: `active`, or `hedge`, `probe` and `reconnect`
-    for audio that was heard beside the leg that served, or in an outage; see `core.commands.Role`.
+    `provider` is the provider's name in the configuration. `role` is `active`, or for audio that
+    was sent in addition to the serving connection's: `hedge`, `probe`, or `reconnect` in an outage;
+    see `core.messages.Role`.
     """
 
     provider: str
@@ -40,14 +42,14 @@ class UsageMetadata(Metadata):
 
 
 def with_role(metrics: Any) -> Any:
-    """A leg's `STTMetrics` with `UsageMetadata`; anything else as it is."""
+    """Return a connection's `STTMetrics` with `UsageMetadata`; anything else unchanged."""
     tag = current.get(None)
     if tag is None or not isinstance(metrics, STTMetrics):
         return metrics
-    told = metrics.metadata or Metadata()
+    labels = metrics.metadata or Metadata()
     metadata = UsageMetadata(
-        model_name=told.model_name,
-        model_provider=told.model_provider,
+        model_name=labels.model_name,
+        model_provider=labels.model_provider,
         provider=tag.provider,
         role=tag.role.value,
     )

@@ -1,7 +1,7 @@
-"""Local voice activity: LiveKit's bundled model, called directly, behind a tiny interface.
+"""Local voice activity: the detector interface, its check, and LiveKit's bundled model.
 
-Called in the event loop: one window of 32 ms takes the model about 15 µs, far less than the hop to
-an executor that LiveKit's own wrapper makes.
+The model is called directly in the event loop: one window of 32 ms takes it about 15 µs, far less
+than the hop to an executor that LiveKit's own wrapper makes.
 """
 
 from __future__ import annotations
@@ -10,29 +10,36 @@ import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
 from livekit import rtc
 
+from ..errors import SpeechDetectorError
 from .compat import VAD, VAD_WINDOW_SAMPLES
 
 MODEL_RATE = 16_000
-"""Hz; what the bundled model was trained on."""
+"""Sample rate in Hz that the bundled model was trained on."""
 
+POSITION_TOLERANCE = 0.001
+"""Seconds that an edge may lie beyond the pushed audio: a detector that resamples rounds positions
+to samples of another rate. Such an edge is moved to the end of the audio."""
 
 NOISE_FLOOR = 10.0
-"""RMS of 16-bit samples (-70 dBFS) below which nothing is louder than anything else."""
+"""RMS of 16-bit samples (-70 dBFS); quieter windows are all equally quiet."""
 
 _Window = np.ndarray[Any, np.dtype[np.int16]]
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Speech started (or, `started=False`, ended) at a sample of the audio pushed so far.
+    """Speech started (or, with `started=False`, ended) at sample `at` of the pushed audio.
 
-    `told_at`: the sample up to which it was listened to when that became certain; by default the
-    end of the frame. Who is flushed at an end is sent no more before.
+    `known_at` is the sample up to which the detector had to listen to be certain, at least `at`; by
+    default the end of the frame that was just pushed. Audio after `known_at` may already belong to
+    the next word, so a provider that is flushed at an end of speech is sent no more than that
+    before the flush.
     """
 
     started: bool
@@ -41,21 +48,111 @@ class SpeechEdge:
 
 
 class SpeechDetector(Protocol):
-    """Anything that finds speech in the audio of one stream.
+    """Finds speech in the audio of one stream.
 
-    Starts and ends alternate, their positions never go back; an end is told once it is certain
-    that what followed `at` is silence.
+    Starts and ends must alternate, beginning with a start. Positions are whole samples counted from
+    the stream's first sample, must never go back, and must not lie beyond the pushed audio. An end
+    must only be reported once it is certain that the audio after `at` is silence.
+
+    A detector that breaks these rules or raises is switched off for its stream; see
+    `SpeechDetectorError`.
     """
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
-        """Take the next mono frame; all frames of a stream have one rate."""
+        """Take the next mono frame and yield the edges found. A stream's frames have one rate."""
 
     def finish(self) -> Iterator[SpeechEdge]:
-        """No more audio will come: speech that lasts ended where it was last heard."""
+        """No more audio will come: end speech that lasts where it was last detected."""
 
 
 SpeechDetectorFactory = Callable[[], SpeechDetector]
 """Makes the detector of one stream."""
+
+
+class CheckedDetector:
+    """The border between any `SpeechDetector` and the engine: it never raises.
+
+    The engine asserts that speech edges are in order, and a user's object must not be able to end a
+    call. So every edge is checked here. At the first wrong one, or at an exception, `failure` is
+    set, the edges before it are still returned, and the detector is not called again.
+    """
+
+    def __init__(self, detector: SpeechDetector) -> None:
+        self._detector = detector
+        self._pushed = 0
+        """Samples pushed so far."""
+        self._tolerance = 0
+        """`POSITION_TOLERANCE` in samples."""
+        self._speaking = False
+        self._last = 0
+        """Position of the last edge."""
+        self.failure: SpeechDetectorError | None = None
+        """Why the detector was switched off; `None` while it works."""
+
+    def push(self, frame: rtc.AudioFrame) -> list[SpeechEdge]:
+        """Push a frame into the detector and return the edges it found."""
+        self._pushed += frame.samples_per_channel
+        self._tolerance = round(POSITION_TOLERANCE * frame.sample_rate)
+        return self._checked(lambda: self._detector.push(frame))
+
+    def finish(self) -> list[SpeechEdge]:
+        """Tell the detector that no more audio will come and return its last edges.
+
+        Speech that it leaves open ends with the audio.
+        """
+        edges = self._checked(self._detector.finish)
+        if self._speaking and self.failure is None:
+            edges.append(SpeechEdge(False, self._pushed, self._pushed))
+            self._speaking = False
+        return edges
+
+    def _checked(self, detect: Callable[[], Iterator[SpeechEdge]]) -> list[SpeechEdge]:
+        edges: list[SpeechEdge] = []
+        if self.failure is not None:
+            return edges
+        try:
+            for edge in detect():
+                checked = self._check(edge)
+                edges.append(checked)  # those before a failure count
+        except SpeechDetectorError as failure:
+            self.failure = failure
+        except Exception as error:
+            name = type(self._detector).__name__
+            self.failure = SpeechDetectorError(f"{name} raised {type(error).__name__}")
+            self.failure.__cause__ = error
+        return edges
+
+    def _check(self, edge: SpeechEdge) -> SpeechEdge:
+        """Return the edge with plain integers for positions.
+
+        Raises:
+            SpeechDetectorError: it is not an edge that may follow the one before.
+        """
+        if not isinstance(edge, SpeechEdge):
+            raise self._violation(f"yielded a {type(edge).__name__} instead of a SpeechEdge")
+        try:
+            at = index(edge.at)  # takes NumPy's integers, and refuses NaN with all other floats
+            known_at = self._pushed if edge.known_at is None else index(edge.known_at)
+        except TypeError:
+            raise self._violation(f"gave a position that is not a whole number: {edge}") from None
+        if bool(edge.started) is self._speaking:
+            raise self._violation(
+                "reported a second start of speech without an end between them"
+                if edge.started
+                else "reported an end of speech that had not started"
+            )
+        if not self._last <= at <= self._pushed + self._tolerance:
+            raise self._violation(
+                f"reported speech at sample {at}, which must lie between its last position "
+                f"({self._last}) and the end of the audio pushed so far ({self._pushed})"
+            )
+        self._speaking, self._last = bool(edge.started), min(at, self._pushed)
+        # harmless where it is wrong: it only says how much is sent before a flush
+        known_at = min(max(known_at, self._last), self._pushed)
+        return SpeechEdge(self._speaking, self._last, known_at)
+
+    def _violation(self, problem: str) -> SpeechDetectorError:
+        return SpeechDetectorError(f"{type(self._detector).__name__} {problem}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +160,20 @@ class DetectorOptions:
     """Probabilities and durations (seconds) of `BundledDetector`."""
 
     start_above: float = 0.5
+    """Probability at which speech starts."""
     end_below: float = 0.25
+    """Probability below which a window counts as silence while speech lasts."""
     silence: float = 0.35
-    """Time below `end_below` that ends speech: streaming pauses inside a word are shorter."""
+    """Seconds of silent windows in a row that end speech; pauses inside a word are shorter."""
     pad: float = 0.1
-    """Speech reaches this much beyond the windows that were voiced: soft onsets and releases."""
+    """Seconds that a segment reaches beyond its voiced windows, for soft onsets and releases."""
     onset_rise: float = 1.4
-    """Times the level of a pause so far at which the next word may begin, which the model hears up
-    to three windows late: nobody should be flushed in it. Of 153 ends in pauses of 0.3 to 0.6 s, 15
-    were told in a word without that, and 5 with it, in its first 40 ms."""
+    """A window this many times louder than the pause before it may be the next word's onset, which
+    the model recognizes up to three windows (96 ms) late. The end of speech is then held back, so
+    that no provider is flushed inside that word. Of 153 ends in pauses of 0.3 to 0.6 s, 15 were
+    reported inside a word without this rule, and 5 with it, all within its first 40 ms."""
     onset_wait: float = 0.1
-    """Seconds by which that delays an end at most."""
+    """Longest time in seconds that `onset_rise` holds an end back."""
 
 
 class BundledDetector:
@@ -87,14 +187,14 @@ class BundledDetector:
         self._pending = np.empty(0, np.int16)
         self._windows = 0
         self._last_voiced = 0
-        """Windows up to and including the last voiced one."""
+        """How many windows there were up to and including the last voiced one."""
         self._speaking = False
         self._ended_at = 0
         self._levels: list[float] = []
         """RMS of the windows since the last voiced one."""
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
-        """Take the next mono frame of any rate."""
+        """Take the next mono frame; the first one sets the rate of all."""
         for piece in self._at_model_rate(frame):
             samples = np.frombuffer(piece.data, np.int16)
             self._pending = np.concatenate([self._pending, samples])
@@ -108,7 +208,7 @@ class BundledDetector:
                 yield edge
 
     def finish(self) -> Iterator[SpeechEdge]:
-        """End speech that lasts where it was last heard."""
+        """End speech that lasts, at its last voiced window."""
         if self._speaking:
             yield self._end()
 
@@ -129,12 +229,14 @@ class BundledDetector:
                 return None
             self._levels.append(math.sqrt(np.mean(np.square(window, dtype=np.float64))))
             silence = self._seconds(self._windows - self._last_voiced)
+            # a rise may be the next word, which the model has not recognized yet
             if silence >= options.silence + (options.onset_wait if self._rises() else 0.0):
                 return self._end()
         elif probability >= options.start_above:
             self._speaking = True
             self._voiced()
             start = self._position(self._windows - 1, -options.pad)
+            # the padding of two close segments would overlap
             return SpeechEdge(True, max(self._ended_at, start, 0), self._position(self._windows))
         return None
 
@@ -143,16 +245,20 @@ class BundledDetector:
         self._levels.clear()
 
     def _rises(self) -> bool:
-        """Whether the last window is louder than the pause before it, its edges apart."""
+        """Whether the last window is louder than the pause before it.
+
+        The pause's first window and its two last ones are left out where there are others: the
+        release of the last word and the onset of the next one would raise its level.
+        """
         before = self._levels[1:-2] or self._levels[:-1]
         floor = max(NOISE_FLOOR, statistics.median(before)) if before else NOISE_FLOOR
         return self._levels[-1] > self._options.onset_rise * floor
 
     def _end(self) -> SpeechEdge:
         self._speaking = False
-        heard = self._position(self._windows)
-        self._ended_at = min(self._position(self._last_voiced, self._options.pad), heard)
-        return SpeechEdge(False, self._ended_at, heard)
+        known_at = self._position(self._windows)
+        self._ended_at = min(self._position(self._last_voiced, self._options.pad), known_at)
+        return SpeechEdge(False, self._ended_at, known_at)
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE

@@ -1,4 +1,4 @@
-"""The providers that are made by default, and what providers are called."""
+"""The providers of `ResilientSTT()`, and the names that providers get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..observe import logger
 
 @dataclass(frozen=True, slots=True)
 class _Default:
-    """A provider that `ResilientSTT()` makes when its key is there."""
+    """A provider that `ResilientSTT()` makes if the environment has its API key."""
 
     name: str
     variable: str
@@ -25,7 +25,7 @@ class _Default:
         if self.name == "cartesia":
             from livekit.plugins import cartesia
 
-            # by name: with no model given the plugin picks ink-2, which has no word times
+            # without a model the plugin (1.8.9) picks ink-2, which has no word times
             return cartesia.STT(model="ink-whisper", language="en", **options)
         from livekit.plugins import deepgram
 
@@ -39,12 +39,15 @@ DEFAULTS = (
 
 
 def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[stt.STT[Any]]:
-    """Cartesia ink-whisper, then Deepgram nova-3; one without a key is left out with a warning.
+    """Make Cartesia ink-whisper and Deepgram nova-3, in this order of preference.
 
-    `base_urls`: by provider name, where one is to be reached elsewhere than at its vendor's.
+    One without an API key in the environment is left out with a warning.
+
+    Args:
+        base_urls: by provider name, the URL to use instead of the vendor's.
 
     Raises:
-        ConfigurationError: no key at all.
+        ConfigurationError: there is no API key at all.
     """
     missing = [d for d in DEFAULTS if not os.environ.get(d.variable)]
     if len(missing) == len(DEFAULTS):
@@ -61,7 +64,7 @@ def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[
 
 
 def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]:
-    """Short unique names in the order given: `cartesia`, `deepgram`, `deepgram-2`."""
+    """Give providers short unique names, in order: `cartesia`, `deepgram`, `deepgram-2`."""
     named: dict[str, stt.STT[Any]] = {}
     for provider in providers:
         base = name = plugin_of(provider)
@@ -74,7 +77,10 @@ def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]
 
 
 def plugin_of(provider: stt.STT[Any]) -> str:
-    """The plugin a provider comes from: `cartesia` for `livekit.plugins.cartesia.STT`."""
+    """Return the plugin of a provider: `cartesia` for `livekit.plugins.cartesia.STT`.
+
+    For other classes it is the vendor that they report, or else the name of the class.
+    """
     parts = type(provider).__module__.split(".")
     if parts[:2] == ["livekit", "plugins"] and len(parts) > 2:
         return parts[2]

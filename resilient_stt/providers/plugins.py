@@ -1,6 +1,7 @@
-"""Providers by name: LiveKit plugins that are installed, and entry points for one's own.
+"""Providers by name: installed LiveKit plugins, and entry points of other packages.
 
-Nothing else can be imported: a name is looked up among what is installed, before it is.
+A configuration cannot import anything else: a name is looked up among what is installed before it
+is imported.
 """
 
 from __future__ import annotations
@@ -27,48 +28,54 @@ from livekit.agents.types import NotGiven
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import ConfigurationError, NoKey
-from ..phrasing import key_told, kind_of, nearest, quoted
+from ..phrasing import kind_of, nearest, quoted, quoted_key
 
 GROUP = "resilient_stt.providers"
-"""Entry points of this group are callables that return a LiveKit `stt.STT`."""
+"""The group of entry points that are callables which return a LiveKit `stt.STT`."""
 
 _PACKAGE = "livekit.plugins"
 _PREFIX = re.compile(r"livekit[._-]plugins[._-]")
-"""Before the name of a plugin in that of its module or package."""
+"""What precedes a plugin's name in the name of its module or package."""
 _CLASS = "STT"
-_LONGEST = 300  # characters of a provider's own words
+_LONGEST_TEXT = 300  # characters of a message that is not ours
 _WANTED = re.compile(r"Input should be (.*?)(?:, (?:unable to|got a number) .*)?")
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN|SECRET|CREDENTIALS)\b")
 
 
 class NoProvider(ConfigurationError):
-    """A name that leads to no provider; `key` says which: `plugin` or `class`; `there`: those
-    that would."""
+    """A name does not lead to a provider.
 
-    def __init__(self, message: str, key: str = "plugin", there: Collection[str] = ()) -> None:
+    Attributes:
+        key: the configuration's key of the name, `plugin` or `class`.
+        available: the names that lead to one.
+    """
+
+    def __init__(self, message: str, key: str = "plugin", available: Collection[str] = ()) -> None:
         super().__init__(message)
         self.key = key
-        self.there = there
+        self.available = available
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderFactory:
-    """What makes a provider: a class of a plugin, or an entry point."""
+    """Makes a provider: a class of a plugin, or an entry point."""
 
     plugin: str
     kind: str
-    """The class; empty for an entry point."""
+    """Name of the class; empty for an entry point."""
     make: Callable[..., Any]
 
     @property
     def title(self) -> str:
-        """What the user calls it: `cartesia.STT`."""
+        """The name for users, such as `cartesia.STT`."""
         return f"{self.plugin}.{self.kind}" if self.kind else self.plugin
 
 
 def installed() -> list[str]:
-    """Names of the LiveKit plugins that are installed; whether they can transcribe is not known
-    before they are imported."""
+    """Return the names of the installed LiveKit plugins.
+
+    Whether a plugin has speech-to-text is not known before it is imported.
+    """
     try:
         package = importlib.import_module(_PACKAGE)
     except ImportError:
@@ -77,31 +84,31 @@ def installed() -> list[str]:
 
 
 def find(plugin: str, kind: str | None = None) -> ProviderFactory:
-    """The class of an installed plugin, `STT` by default, or an entry point.
+    """Find the class of an installed plugin, `STT` by default, or an entry point.
 
     Raises:
-        NoProvider: there is none; says what to install or what was meant.
+        NoProvider: there is none; says what to install or which name was probably meant.
     """
     own = {point.name: point for point in metadata.entry_points(group=GROUP)}
     plugins = installed()
     if plugin in plugins:
         if plugin in own:
             raise NoProvider(
-                f"{quoted(plugin)} is a LiveKit plugin and an entry point of {GROUP}; rename "
-                "the entry point"
+                f"{quoted(plugin)} is both a LiveKit plugin and an entry point of {GROUP}; "
+                "rename the entry point"
             )
         return _of_plugin(plugin, kind or _CLASS)
     if plugin in own:
         if kind:
             raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
         return ProviderFactory(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
-    there = [*plugins, *own]
-    raise NoProvider(_missing(plugin, there), there=there)
+    available = [*plugins, *own]
+    raise NoProvider(_not_installed(plugin, available), available=available)
 
 
-def _missing(plugin: str, there: list[str]) -> str:
+def _not_installed(plugin: str, available: list[str]) -> str:
     short = _PREFIX.sub("", plugin)
-    hint = nearest(short, there)
+    hint = nearest(short, available)
     if "did you mean" not in hint and re.fullmatch(r"[a-z][a-z0-9_-]*", short):
         package = f"livekit-plugins-{short.replace('_', '-')}"
         return f"no plugin {quoted(plugin)} is installed: pip install {package}{hint}"
@@ -128,7 +135,7 @@ def _loaded(plugin: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (Exception, SystemExit) as error:
-        # its text may be anything; a module that is missing is what mostly happens
+        # its text may contain anything, so only the most frequent cause is shown
         missing = f" (no module {error.name})" if isinstance(error, ModuleNotFoundError) else ""
         raise NoProvider(
             f"the plugin {quoted(plugin)} is installed, but cannot be imported: "
@@ -149,12 +156,14 @@ def _callable(name: str, value: Any) -> Callable[..., Any]:
 # -- options
 
 
-def checked(
+def checked_options(
     maker: ProviderFactory, options: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Options in the types of the constructor, and by option what is wrong with it.
+    """Check options against a constructor's parameters and their types.
 
-    What is missing is told under its name, too. No value is repeated.
+    Returns:
+        The options that fit, converted to the parameters' types; and by option, required ones that
+        are missing included, what is wrong with it. Messages contain no values.
     """
     parameters = _parameters(maker.make)
     if parameters is None:
@@ -169,18 +178,18 @@ def checked(
             except ValueError as error:
                 wrong[name] = f"{maker.title}'s {name} {error}"
         elif name in parameters.types:
-            wrong[name] = f"a configuration cannot hold the {name} of {maker.title}, an object"
+            wrong[name] = f"a configuration cannot contain the {name} of {maker.title}, an object"
         elif parameters.open:
             fitting[name] = value
         else:
-            wrong[name] = f"{maker.title} has no option {key_told(name)}{nearest(name, offered)}"
+            wrong[name] = f"{maker.title} has no option {quoted_key(name)}{nearest(name, offered)}"
     for name in parameters.required:
         if name not in options:
             wrong[name] = f"{maker.title} needs the option {quoted(name)}"
     return fitting, wrong
 
 
-_UNFIT = object()  # the type of a parameter that no file can hold
+_UNFIT = object()  # the type of a parameter whose values cannot be written in a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +197,12 @@ class _Parameters:
     types: dict[str, Any]
     required: frozenset[str]
     open: bool
-    """Takes any other, too."""
+    """Whether there is a `**kwargs` that takes any other name."""
 
 
 @cache
 def _parameters(make: Callable[..., Any]) -> _Parameters | None:
-    """What can be given by name; None if it cannot be found out."""
+    """Return what can be given by name; `None` if the signature cannot be read."""
     try:
         signature = inspect.signature(make)
     except (TypeError, ValueError):
@@ -209,8 +218,11 @@ def _parameters(make: Callable[..., Any]) -> _Parameters | None:
 
 
 class _Names(dict[str, Any]):
-    """The names that annotations of a callable use; `Any` where one is imported for type checkers
-    only and cannot be guessed."""
+    """The names that a callable's annotations may use.
+
+    Plugins import some of them for type checkers only. Those of the plugin's `models` module are
+    added; any other unknown name is `Any`, which accepts every value.
+    """
 
     def __init__(self, make: Callable[..., Any]) -> None:
         function: Any = vars(make).get("__init__", make) if isinstance(make, type) else make
@@ -224,7 +236,7 @@ class _Names(dict[str, Any]):
 
 
 def _type_of(annotation: Any, names: _Names) -> Any:
-    """The type that a value from a file is made to, without what no file can hold."""
+    """Return the type that values from a file are converted to, without types of objects."""
     if annotation is inspect.Parameter.empty:
         return Any
     if isinstance(annotation, str):
@@ -258,19 +270,21 @@ def _fitted(kind: Any, value: Any) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         errors = error.errors(include_input=False, include_context=False, include_url=False)
-    # beside `str`, the names that are known are only examples
-    told = [e for e in errors if e["type"] != "literal_error"] or errors
-    wanted = dict.fromkeys(found[1] for e in told if (found := _WANTED.fullmatch(e["msg"])))
+    # where any `str` is accepted, the literals beside it are only examples
+    relevant = [e for e in errors if e["type"] != "literal_error"] or errors
+    wanted = dict.fromkeys(found[1] for e in relevant if (found := _WANTED.fullmatch(e["msg"])))
     if not wanted:
-        raise ValueError(f"does not fit: {', '.join(e['msg'] for e in told)}"[:_LONGEST])
-    raise ValueError(f"should be {' or '.join(wanted)}"[:_LONGEST])
+        raise ValueError(
+            f"does not fit: {', '.join(e['msg'] for e in relevant)}"[:_LONGEST_TEXT]
+        )
+    raise ValueError(f"should be {' or '.join(wanted)}"[:_LONGEST_TEXT])
 
 
 # -- objects
 
 
 def missing_key(variable: str, options: Mapping[str, Any]) -> bool:
-    """Whether neither the options nor the environment hold the key that is known to be needed."""
+    """Whether an API key is known to be needed, and is neither in options nor environment."""
     return bool(variable) and not options.get("api_key") and not os.environ.get(variable)
 
 
@@ -280,14 +294,14 @@ def make(
     """Make the provider.
 
     Args:
-        maker: what makes it.
-        options: as `checked` gave them.
-        variable: the variable of the environment that holds its key, if it is known.
-        hidden: texts that the provider's own words must not repeat.
+        maker: makes it.
+        options: as `checked_options` returned them.
+        variable: the environment variable of its API key; empty if unknown.
+        hidden: texts, such as secrets, to remove from the provider's own error message.
 
     Raises:
-        NoKey: neither the options nor the environment hold it.
-        ConfigurationError: the provider refuses its options.
+        NoKey: neither the options nor the environment contain the API key.
+        ConfigurationError: the provider refuses its options, or is not a LiveKit STT.
     """
     if missing_key(variable, options):
         raise NoKey(variable)
@@ -297,7 +311,7 @@ def make(
         raise _refusal(maker, error, hidden) from None
     if not isinstance(made, stt.STT):
         raise ConfigurationError(
-            f"{maker.title} gives {kind_of(made)}, which is no livekit.agents.stt.STT"
+            f"{maker.title} gives {kind_of(made)}, which is not a livekit.agents.stt.STT"
         )
     return made
 
@@ -309,13 +323,14 @@ def _refusal(
     named = _VARIABLE.search(words)
     if named and not os.environ.get(named[0]):
         return NoKey(named[0])
-    if not isinstance(error, ValueError | TypeError):  # whose words may be about anything
+    # only these two are about the arguments; the text of any other may contain anything
+    if not isinstance(error, ValueError | TypeError):
         return ConfigurationError(f"{maker.title} cannot be made: {type(error).__name__}")
     for secret in sorted({*hidden, *_secrets()}, key=len, reverse=True):
         words = words.replace(secret, "***")
-    return ConfigurationError(f"{maker.title} refuses its options: {words[:_LONGEST]}")
+    return ConfigurationError(f"{maker.title} refuses its options: {words[:_LONGEST_TEXT]}")
 
 
 def _secrets() -> set[str]:
-    """What the environment holds under names of secrets; as short a text is none."""
+    """Values of environment variables named like secrets; below 4 characters, none is secret."""
     return {v for name, v in os.environ.items() if len(v) >= 4 and _VARIABLE.fullmatch(name)}

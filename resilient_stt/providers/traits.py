@@ -1,8 +1,8 @@
-"""What is known of providers' models that LiveKit's capabilities do not tell.
+"""What LiveKit's capabilities do not say about the models of providers.
 
-Seen in a capture or a production report, or read in the vendor's documentation in November 2026;
-where sources disagree, the one that promises less. What is not in the table is unknown, and is
-believed.
+Each entry comes from a capture, a production report or the vendor's documentation of November 2026.
+Where sources disagree, the one that promises less counts. Models that are not in the table are
+unknown; for them, the user and LiveKit's capabilities are believed.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from ..core.routing.language import shortened
 from ..livekit.compat import manual_flush, options_of
 from .defaults import DEFAULTS, plugin_of
 
-# Cartesia drains bursts at about 1.5 times real time, Deepgram processes at about 1.25 times (seen
-# in production): more only queues there, so the rates stay low. The bursts are what the delay after
-# a drop hangs on: a drop near the end of a sentence of 5 s, replayed with 2 s at once and then at
-# 1.5x, comes (5 + 0.5 - 2) / 1.5 - 0.5 = 1.8 s later than without the drop. 8 s hold any sentence
-# said in one breath.
+# Cartesia processes a burst at about 1.5 times real time, Deepgram at about 1.25 times (seen in
+# production): a higher rate would only queue there. The burst determines the delay after a drop:
+# if a connection drops near the end of a sentence of 5 s and the replay sends 2 s at once and the
+# rest at 1.5x, its final comes (5 + 0.5 - 2) / 1.5 - 0.5 = 1.8 s later than without the drop. 8 s
+# contain any sentence spoken in one breath.
 _CARTESIA_PACE = Pace(burst=8.0, rate=1.5)
 _DEEPGRAM_PACE = Pace(burst=8.0, rate=2.0)
 
-_TURN_AFTER = 6.0
-"""Seconds that a recogniser which finds the ends of turns itself may keep a told turn open: ink-2's
-`turn_end_timeout_ms` is 5600 by default. Of others we do not know better."""
+_END_OF_TURN_TIMEOUT = 6.0
+"""Seconds for which a recognizer that detects ends of turns may keep a turn open after its words
+were transcribed: ink-2's `turn_end_timeout_ms` is 5600 by default. Unknown ones get the same."""
 
 _BATCH_ONLY = {("deepgram", "STT"): ("detect_language",)}
-"""By class of a plugin: its stream() raises (1.8.9)."""
+"""Options, by class of a plugin, with which its `stream()` raises (1.8.9)."""
 
 MULTI = "multi"
-"""The `language` with which Deepgram's models tell several languages apart."""
+"""The `language` with which Deepgram's models detect the language themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What is known of a family of models of a class of a plugin."""
+    """What is known of a family of models; `plugin` and `kind` name the class that has them."""
 
     plugin: str
     family: str = ""
-    """The model that gives its name to others like it; empty for all others of the class."""
+    """The name that the family's models begin with; empty for all other models of the class."""
     variants: str = r"(-general)?(-[0-9]{4}.*)?"
-    """What may follow the name, as a regular expression: a snapshot, `-2025-06-04`."""
+    """A regular expression for what may follow the name, such as a snapshot (`-2025-06-04`)."""
     kind: str = "STT"
     languages: frozenset[str] | None = None
-    """Those it is told to hear; None where they are unknown."""
+    """The languages that may be requested; `None` if unknown."""
     multi: frozenset[str] = frozenset()
-    """Those it tells apart with `language: multi`."""
+    """The languages that it detects with `language: multi`."""
     pace: Pace
     manual_flush: bool
     slow_endpointing: bool = False
@@ -82,7 +82,7 @@ TABLE = (
     Model(
         plugin="cartesia",
         family="ink-whisper",
-        variants=".*",  # so the plugin tells it, too
+        variants=".*",  # the plugin, too, decides by the beginning of the name
         languages=_WHISPER,
         pace=_CARTESIA_PACE,
         manual_flush=True,
@@ -92,19 +92,19 @@ TABLE = (
     Model(
         plugin="cartesia",
         family="ink-2",
-        # a newer page says en fr hi ja es, too; the plugin (1.8.9) sends none, and warns
+        # a newer page lists fr hi ja es as well; the plugin (1.8.9) sends no language, and warns
         languages=_tags("en"),
         pace=_CARTESIA_PACE,
         manual_flush=False,
         final_timeout=1.6,
-        end_of_turn_timeout=_TURN_AFTER,
+        end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
     ),
     Model(
         plugin="cartesia",
         pace=_CARTESIA_PACE,
         manual_flush=False,
         final_timeout=1.6,
-        end_of_turn_timeout=_TURN_AFTER,
+        end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
     ),
     Model(
         plugin="deepgram",
@@ -126,11 +126,11 @@ TABLE = (
     ),
     Model(plugin="deepgram", pace=_DEEPGRAM_PACE, manual_flush=True, final_timeout=1.2),
 )
-"""Of several that fit, the first."""
+"""Of several entries that match a model, the first one counts."""
 
 
 def model_of(plugin: str, kind: str, model: str) -> Model | None:
-    """The entry of the table for a model; None if nothing is known of the class."""
+    """Return the entry of `TABLE` for a model; `None` if nothing is known about its class."""
     fit = (m for m in TABLE if (m.plugin, m.kind) == (plugin, kind))
     return next((m for m in fit if not m.family or _is_of(m, model)), None)
 
@@ -142,12 +142,12 @@ def _is_of(entry: Model, model: str) -> bool:
 def traits_of(
     name: str, provider: stt.STT[Any], given: Mapping[str, Any] | None = None
 ) -> ProviderTraits:
-    """What the decisions know of a provider.
+    """Return the traits on which decisions about a provider are based.
 
     Args:
-        name: what it is called.
-        provider: whose plugin and model are looked up, and whose capabilities are believed.
-        given: fields that the user knows better; of `pace` also one alone.
+        name: the provider's name.
+        provider: its plugin and model are looked up, and its capabilities believed.
+        given: traits that the user knows better; of `pace`, one field alone may be given.
     """
     plugin = plugin_of(provider)
     known = model_of(plugin, type(provider).__name__, provider.model)
@@ -166,8 +166,10 @@ def traits_of(
 
 
 def _detects_language(provider: stt.STT[Any]) -> bool:
-    """Whether it was made to find languages out, which LiveKit's interface does not tell: so look
-    at where Deepgram's plugin (1.8.9) keeps it."""
+    """Whether it was created to detect languages.
+
+    LiveKit's interface does not say so; this reads where Deepgram's plugin (1.8.9) keeps it.
+    """
     return str(getattr(options_of(provider), "language", None) or "").lower() == MULTI
 
 
@@ -182,18 +184,17 @@ def _known_traits(known: Model) -> dict[str, Any]:
 
 
 def _default_traits(provider: stt.STT[Any]) -> dict[str, Any]:
-    """Of an unknown class: nothing is flushed unasked, and it is given time."""
-    able = provider.capabilities
-    turn_after = _TURN_AFTER if able.interim_results else 0.0
+    """Traits of an unknown class: it is flushed only if it says that it can be, and given time."""
+    interims = provider.capabilities.interim_results
     return {
         "manual_flush": manual_flush(provider),
         "final_timeout": 2.5,
-        "end_of_turn_timeout": turn_after,
+        "end_of_turn_timeout": _END_OF_TURN_TIMEOUT if interims else 0.0,
     }
 
 
 def key_variable(plugin: str) -> str:
-    """The environment variable that holds a plugin's key by convention; empty if unknown."""
+    """Return the environment variable of a plugin's API key by convention; empty if unknown."""
     return next((d.variable for d in DEFAULTS if d.name == plugin), "")
 
 
@@ -202,28 +203,31 @@ def key_variable(plugin: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LanguageSupport:
-    """What a configured provider can be sent, as far as it is known."""
+    """The languages of a configured provider, as far as they are known."""
 
     model: str
-    """The model, as given or as the plugin picks it; empty if unknown."""
+    """The model, as configured or as the plugin picks it; empty if unknown."""
     languages: frozenset[str] | None
+    """The languages that may be requested; `None` if unknown."""
     language_detection: bool | None
-    """Whether it finds the language out by itself."""
+    """Whether it detects the language itself; `None` if unknown."""
 
     def supports(self, tag: str) -> bool:
-        """Whether a language may be sent: it or one that it is a kind of (RFC 4647, lookup), or
-        nothing is known."""
+        """Whether a language may be requested, as far as is known; see `supports`."""
         return self.languages is None or supports(self.languages, tag)
 
 
 def language_support(
     plugin: str, kind: str, options: Mapping[str, Any], default: str
 ) -> LanguageSupport:
-    """What a provider will hear with these options; `default` is its constructor's model."""
+    """Return the languages that a provider supports with these options.
+
+    `default` is the model in its constructor's signature.
+    """
     language = str(options.get("language") or "")
     model = str(options.get("model") or default)
     if plugin == "cartesia" and not model:
-        # as the plugin (1.8.9) picks it
+        # the rule of the plugin (1.8.9)
         english = not language or LanguageCode(language).language == "en"
         model = "ink-2" if english else "ink-whisper"
     known = model_of(plugin, kind, model)
@@ -237,17 +241,17 @@ def language_support(
 
 
 def batch_only(plugin: str, kind: str, options: Mapping[str, Any]) -> list[str]:
-    """Which of the options that are set let a class recognise buffers, and never stream."""
+    """Return the options that are set and with which a class recognizes buffers only."""
     return [o for o in _BATCH_ONLY.get((plugin, kind), ()) if options.get(o)]
 
 
 def supports(languages: Collection[str], tag: str) -> bool:
-    """Whether a list of languages has a tag or, by RFC 4647 lookup, one that it is a kind of."""
+    """Whether there is a tag or a more general one: `pt` for `pt-BR` (RFC 4647, lookup)."""
     known = {language.lower() for language in languages}
     return any(shorter in known for shorter in shortened(tag))
 
 
 def models_supporting(plugin: str, kind: str, tag: str) -> list[str]:
-    """Models of the same class that are known to speak a language."""
+    """Return the model families of a class that are known to support a language."""
     of = [m for m in TABLE if (m.plugin, m.kind) == (plugin, kind) and m.languages]
     return [m.family for m in of if supports(m.languages or (), tag)]

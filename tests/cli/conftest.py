@@ -30,7 +30,7 @@ def cli() -> Cli:
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
-    """Where tests run in the background, Ctrl-C is ignored: by them, and by what they start."""
+    """Handle SIGINT, which shells ignore for background jobs and everything these start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,7 +39,7 @@ def _interruptible() -> None:
 def _no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A user without keys, in an empty directory."""
     for name in ("CARTESIA_API_KEY", "DEEPGRAM_API_KEY"):
-        # set and then deleted, so that what a test reads from an .env file is undone, too
+        # Set and then deleted, so that monkeypatch also undoes what a test loads from an .env file.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -77,7 +77,7 @@ def record(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def fakes() -> Iterator[dict[str, str]]:
-    """Base URLs of fake providers in a process of their own, Cartesia dropping in mid-word."""
+    """Base URLs of fake providers in their own process; Cartesia drops the first connection."""
     process = subprocess.Popen(
         [sys.executable, "-m", "resilient_stt.cli", "serve-fakes", "drop-once"],
         stdin=subprocess.PIPE,
@@ -86,5 +86,5 @@ def fakes() -> Iterator[dict[str, str]]:
     with process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())[0]
-        process.communicate(timeout=10)  # closes stdin, which is how it is told to end
+        process.communicate(timeout=10)  # closes stdin, which ends the process
     assert process.returncode == 0

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "resilient_stt.cli"]
 
 
 def test_help_lists_the_commands(cli: Callable[..., Any]) -> None:
-    """The commands for users are listed, the one for ourselves is not."""
+    """The commands for users are listed; the one that `demo` starts is hidden."""
     result = cli("--help")
     assert result.exit_code == 0
     for command in ("demo", "transcribe", "chaos", "serve", "check", "schema"):
@@ -31,15 +31,15 @@ def test_version(cli: Callable[..., Any]) -> None:
 
 
 def test_unknown_option_is_a_usage_error(cli: Callable[..., Any]) -> None:
-    """What typer finds wrong exits with 2, as what we find wrong does."""
+    """Mistakes that typer finds have status 2, as those that we find."""
     assert cli("demo", "--speed", "2").exit_code == 2
 
 
 def test_a_bug_keeps_its_traceback(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only mistakes of the user are turned into a line."""
-    monkeypatch.setattr("resilient_stt.cli.demo.command.scenario_named", lambda name: 1 / 0)
+    """Only errors that the user can fix are printed as a line."""
+    monkeypatch.setattr("resilient_stt.cli.demo.demo.scenario_named", lambda name: 1 / 0)
     result = cli("demo", "--fast")
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -59,9 +59,9 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_demo_leaves_nothing_behind(end: signal.Signals) -> None:
-    """Ctrl-C exits with 130 and without a word, and the servers' process is gone even if we are
-    killed."""
+def test_an_interrupted_demo_leaves_no_process_behind(end: signal.Signals) -> None:
+    """Ctrl-C exits with 130 and prints nothing. The process of the fake providers ends, even if
+    the demo is killed."""
     process = subprocess.Popen(
         [*COMMAND, "demo", "--fault", "refuse"],
         stdout=subprocess.PIPE,

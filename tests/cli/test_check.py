@@ -30,23 +30,23 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_a_right_one_is_shown(cli: Callable[..., Any]) -> None:
-    """Its providers, what keys they lack, and who serves which language; that is no mistake."""
+def test_a_valid_configuration_is_shown(cli: Callable[..., Any]) -> None:
+    """The tables have its providers, missing keys and routes. A missing key is not a mistake."""
     result = cli("check", str(EXAMPLE))
     assert result.exit_code == 0
     assert result.stderr == ""
     lines = [cells(line) for line in result.stdout.splitlines()]
     no_key = "no key: set DEEPGRAM_API_KEY"
     assert ["dg-multi", "deepgram.STT", "nova-3", "detects 10 languages", no_key] in lines
-    assert ["default (any other)", "cartesia > deepgram"] in lines
+    assert ["default (any other language)", "cartesia > deepgram"] in lines
     assert ["es", "deepgram > cartesia"] in lines
-    assert ["detect (none known yet)", "dg-multi"] in lines
-    assert result.stdout.endswith(f"{EXAMPLE}: no mistakes\n")
+    assert ["detect (language not known yet)", "dg-multi"] in lines
+    assert result.stdout.endswith(f"{EXAMPLE}: no mistakes found\n")
 
 
 @pytest.mark.usefixtures("keys")
-def test_keys_that_are_there(cli: Callable[..., Any], tmp_path: Path) -> None:
-    """Nothing is missing then, and no key is shown; what is not used is told."""
+def test_no_key_is_printed(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """If the keys are set, none is called missing. A provider without a route is noted."""
     (tmp_path / "stt.yaml").write_text(RIGHT)
     result = cli("check", "stt.yaml")
     assert result.exit_code == 0
@@ -56,10 +56,10 @@ def test_keys_that_are_there(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert "not used by any route" in result.stdout
 
 
-def test_the_environment_names_one(
+def test_the_environment_names_the_file(
     cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an argument it is the one of RESILIENT_STT_CONFIG, else it is said what to do."""
+    """Without an argument, RESILIENT_STT_CONFIG names it; without both, the error says so."""
     result = cli("check")
     assert result.exit_code == 2
     assert "set RESILIENT_STT_CONFIG" in result.stderr
@@ -69,7 +69,7 @@ def test_the_environment_names_one(
 
 
 def test_env_files_are_read(cli: Callable[..., Any], tmp_path: Path) -> None:
-    """As in a worker."""
+    """Variables of the configuration and keys come from .env files, as in a worker."""
     (tmp_path / ".env").write_text("DEEPGRAM_API_KEY=s3cr3t\nDEEPGRAM_MODEL=nova-2-general\n")
     text = "providers: {d: {plugin: deepgram, options: {model: '${DEEPGRAM_MODEL}'}}}\n"
     (tmp_path / "stt.yaml").write_text(text)
@@ -80,10 +80,10 @@ def test_env_files_are_read(cli: Callable[..., Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "says"),
     [
-        (b"A=\xff\n", ".env: not UTF-8; save the file as UTF-8"),
-        (None, ".env: cannot be read: Permission denied"),
+        (b"A=\xff\n", ".env is not UTF-8; save the file as UTF-8"),
+        (None, "cannot read .env: Permission denied"),
     ],
 )
 def test_env_files_that_cannot_be_read(
@@ -91,9 +91,9 @@ def test_env_files_that_cannot_be_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     content: bytes | None,
-    told: str,
+    says: str,
 ) -> None:
-    """Are mistakes of the user's, not tracebacks."""
+    """The error is one line, not a traceback."""
     (tmp_path / "stt.yaml").write_text(RIGHT)
     (tmp_path / ".env").write_bytes(content or b"")
     if content is None:
@@ -104,32 +104,36 @@ def test_env_files_that_cannot_be_read(
         monkeypatch.setattr("dotenv.main.open", refuse, raising=False)
     result = cli("check", "stt.yaml")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"resilient-stt: {told}\n"
+    assert result.stderr == f"resilient-stt: {says}\n"
 
 
 def batch_stt() -> FakeSTT:
-    """Somebody's own provider that takes whole buffers only."""
+    """A user's provider that transcribes whole buffers only."""
     return FakeSTT(streaming=False)
 
 
-def test_who_cannot_stream(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told: `from_config()` refuses it without a `vad`, which no file can hold."""
+def test_a_provider_that_cannot_stream_is_noted(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`from_config()` rejects it without a `vad`, which a file cannot contain."""
     points = EntryPoints([EntryPoint("own", f"{__name__}:batch_stt", GROUP)])
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     Path("stt.yaml").write_text("providers: {o: {plugin: own}}\n")
     result = cli("check", "stt.yaml")
     assert result.exit_code == 0
-    assert "cannot stream: give from_config() a vad" in result.stdout
+    assert "cannot stream: pass a vad to from_config()" in result.stdout
 
 
-def test_how_it_is_called(cli: Callable[..., Any]) -> None:
-    """The argument is optional, and stands in one pair of brackets."""
+def test_the_argument_is_optional(cli: Callable[..., Any]) -> None:
+    """The help shows it in one pair of brackets."""
     assert "check [OPTIONS] [CONFIG] " in cli("check", "--help").stdout
 
 
 @pytest.mark.usefixtures("keys")
-def test_options_that_only_the_plugin_refuses(cli: Callable[..., Any], tmp_path: Path) -> None:
-    """Are found, for what has a key is made."""
+def test_options_that_the_plugin_rejects_are_mistakes(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """They are found because every provider with a key is created."""
     (tmp_path / "stt.yaml").write_text(
         "providers:\n"
         "  c:\n"
@@ -143,8 +147,8 @@ def test_options_that_only_the_plugin_refuses(cli: Callable[..., Any], tmp_path:
     )
 
 
-def test_several_mistakes_are_a_list(cli: Callable[..., Any], tmp_path: Path) -> None:
-    """One in each line."""
+def test_mistakes_are_listed(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """Each mistake is one line."""
     (tmp_path / "stt.yaml").write_text("providers: {d: {plugin: deepgrm}}\nretyr: {}\n")
     result = cli("check", "stt.yaml")
     assert result.exit_code == 2
@@ -156,14 +160,14 @@ def test_several_mistakes_are_a_list(cli: Callable[..., Any], tmp_path: Path) ->
 
 
 def test_the_schema_is_printed(cli: Callable[..., Any]) -> None:
-    """One JSON document."""
+    """The output is one JSON object."""
     result = cli("schema")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json_schema()
 
 
 def test_as_a_process(tmp_path: Path) -> None:
-    """A right one by the real command."""
+    """The command works in a process of its own."""
     (tmp_path / "stt.toml").write_text('[providers.d]\nplugin = "deepgram"\n')
     command = [sys.executable, "-m", "resilient_stt.cli", "check", "stt.toml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

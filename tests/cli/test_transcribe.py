@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from resilient_stt import ResilientSTT
-from resilient_stt.cli.audio import opened
+from resilient_stt.cli.audio_file import open_audio_file
 from resilient_stt.cli.transcribe import TranscriptPrinter
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
@@ -27,7 +27,7 @@ NOWHERE = ["--cartesia-url", "http://127.0.0.1:1", "--deepgram-url", "http://127
 
 @pytest.mark.usefixtures("keys")
 def test_a_file_through_both_providers(cli: Cli, record: Record, fakes: dict[str, str]) -> None:
-    """Text alone on stdout; a stereo file of another rate is transcribed all the same."""
+    """stdout has the text only. The stereo file has another sample rate than the providers."""
     path = record("speech.flac", "flac", rate=44_100, layout="stereo")
     urls = ["--cartesia-url", fakes["cartesia"], "--deepgram-url", fakes["deepgram"]]
     result = cli("transcribe", str(path), "--pace", "1.5", *urls)
@@ -43,14 +43,14 @@ def test_a_file_through_both_providers(cli: Cli, record: Record, fakes: dict[str
 
 @pytest.mark.stt_virtual_time
 async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
-    """The language reaches the providers, and what happens on the way is told on stderr."""
+    """The language reaches the providers; events are printed on stderr."""
     stderr = io.StringIO()
     async with FakeCartesia(faults=[Refuse()]) as first, FakeDeepgram() as second:
-        with opened(record("speech.wav", "pcm_s16le")) as audio:
-            transcript = TranscriptPrinter(Console(file=stderr, width=80), audio, as_json=False)
+        with open_audio_file(record("speech.wav", "pcm_s16le")) as audio:
+            printer = TranscriptPrinter(Console(file=stderr, width=80), audio, as_json=False)
             target = ResilientSTT([first.stt(), second.stt()])
-            await transcript.make(target, language="en-GB", pace=1.0)
-            transcript.close()
+            await printer.transcribe(target, language="en-GB", pace=1.0)
+            printer.close()
         assert first.connections[0].query["language"] == "en"
         assert second.connections[0].query["language"] == "en-GB"
     assert capsys.readouterr().out == f"{SENTENCE}\n"
@@ -60,7 +60,7 @@ async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixtu
 
 
 def test_without_keys_the_variables_are_named(cli: Cli, record: Record) -> None:
-    """One line that says what to set."""
+    """The error names both variables, in one line."""
     result = cli("transcribe", str(record("speech.wav", "pcm_s16le")))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
@@ -68,31 +68,31 @@ def test_without_keys_the_variables_are_named(cli: Cli, record: Record) -> None:
 
 
 def test_missing_file(cli: Cli) -> None:
-    """It is named before anything else is asked for."""
+    """A missing file is an error before missing keys are."""
     result = cli("transcribe", "nothing.wav")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "resilient-stt: nothing.wav cannot be read: No such file or directory\n"
+    assert result.stderr == "resilient-stt: cannot read nothing.wav: No such file or directory\n"
 
 
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("pace", ["3", "0"])
 def test_pace_is_limited(cli: Cli, record: Record, pace: str) -> None:
-    """No faster than the slowest provider takes audio."""
+    """The pace cannot exceed that of the slowest provider."""
     result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), "--pace", pace)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert ("1.5 at most" if pace == "3" else "0.1") in result.stderr
+    assert ("at most 1.5" if pace == "3" else "0.1") in result.stderr
 
 
 @pytest.fixture
 def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`asyncio.run` runs on the virtual clock."""
+    """Make `asyncio.run` use a virtual clock."""
     monkeypatch.setattr("asyncio.run", run_virtual)
 
 
 @pytest.mark.usefixtures("keys", "virtual")
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_an_endless_outage_ends_with_a_line(cli: Cli, record: Record, more: list[str]) -> None:
-    """When no provider works for too long, that is no mistake of the user's: status 1."""
+def test_an_endless_outage_ends_with_an_error(cli: Cli, record: Record, more: list[str]) -> None:
+    """The error is one line. The status is 1, because the user made no mistake."""
     result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), *NOWHERE, *more)
     assert (result.exit_code, result.stdout) == (1, "[]\n" if more else "")
     assert "no provider works" in result.stderr
@@ -102,10 +102,10 @@ def test_an_endless_outage_ends_with_a_line(cli: Cli, record: Record, more: list
 
 @pytest.mark.usefixtures("virtual")
 def test_keys_are_read_from_env_files(cli: Cli, record: Record, tmp_path: Path) -> None:
-    """`.env.local` goes before `.env`; one provider alone is told to be alone."""
+    """A provider whose key is missing is not used, and a line says so."""
     (tmp_path / ".env").write_text("DEEPGRAM_API_KEY=from-env\n")
     result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), *NOWHERE)
-    assert "cartesia is left out: CARTESIA_API_KEY is not set" in result.stderr
+    assert "cartesia is not used: CARTESIA_API_KEY is not set" in result.stderr
     assert "deepgram cannot be reached" in result.stderr
     assert "from-env" not in result.output
 
@@ -114,7 +114,7 @@ def test_keys_are_read_from_env_files(cli: Cli, record: Record, tmp_path: Path) 
 def test_the_real_environment_wins(
     cli: Cli, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that is set is not replaced by a file; .env.local goes before .env."""
+    """A key that is set is not replaced by a file. .env.local wins over .env."""
     seen: list[str] = []
     monkeypatch.setenv("CARTESIA_API_KEY", "real")
     (tmp_path / ".env.local").write_text("CARTESIA_API_KEY=local\nDEEPGRAM_API_KEY=local\n")

@@ -43,22 +43,22 @@ def test_an_address_is_told_without_its_password(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (7, "the URL of a Redis is a text"),
-        ("", "begins with redis://, rediss:// or unix://"),
-        ("host:6379", "begins with redis://"),
-        ("http://s3cr3t@host", "begins with redis://"),
+        (7, "the URL of a Redis must be a string"),
+        ("", "must begin with redis://, rediss:// or unix://"),
+        ("host:6379", "must begin with redis://"),
+        ("http://s3cr3t@host", "must begin with redis://"),
         ("redis://", "needs its host"),
         ("redis:///0", "needs its host"),
         ("redis://:s3cr3t@:6379", "needs its host"),
-        ("redis://host:0", "no valid URL"),
-        ("redis://host:s3cr3t", "no valid URL"),
-        ("redis://host:99999", "no valid URL"),
-        ("redis://[::1", "no valid URL"),
-        ("redis://:s3cr/3t@host", "no valid URL"),
-        ("redis://:s3cr3t#1@host", "no valid URL"),
-        ("redis://:s3cr3t@host/zero", "ends with a number"),
-        ("redis://:s3cr3t@host /0", "has no spaces in it"),
-        ("redis://host\n", "has no spaces in it"),
+        ("redis://host:0", "not a valid URL"),
+        ("redis://host:s3cr3t", "not a valid URL"),
+        ("redis://host:99999", "not a valid URL"),
+        ("redis://[::1", "not a valid URL"),
+        ("redis://:s3cr/3t@host", "not a valid URL"),
+        ("redis://:s3cr3t#1@host", "not a valid URL"),
+        ("redis://:s3cr3t@host/zero", "must end with the number of a database"),
+        ("redis://:s3cr3t@host /0", "must not contain spaces"),
+        ("redis://host\n", "must not contain spaces"),
         ("redis://host?s3cr3t=1", "has options"),
         ("redis://host?db=s3cr3t", "has options"),
         ("unix://", "needs its path"),
@@ -92,7 +92,7 @@ def test_it_is_not_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize("wrong", ["redis://localhost", 7, RedisHealth])
 async def test_what_is_no_store_is_refused(wrong: Any) -> None:
     """With what to give."""
-    with pytest.raises(ConfigurationError, match="health is a health store, such as RedisHealth"):
+    with pytest.raises(ConfigurationError, match="health must be a health store, such as R"):
         ResilientSTT([FakeSTT()], health=wrong)
 
 

@@ -1,4 +1,4 @@
-"""What LiveKit keeps to itself is touched in one module; what its versions lack is done without."""
+"""Private members of LiveKit are used in one module, and older versions of LiveKit work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def private(name: object) -> bool:
 
 
 def members(source: str) -> Iterator[str]:
-    """What the classes of a source have that begins with an underscore."""
+    """Names with a leading underscore that the classes of a source define."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
@@ -67,7 +67,7 @@ OURS = {name for source in SOURCES.values() for name in members(source) if priva
 
 
 def breaches(source: str) -> list[str]:
-    """Where a source touches a member that begins with an underscore and is not only ours."""
+    """Where a source uses a member of another object whose name has a leading underscore."""
     tree = ast.parse(source)
     heirs = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and is_heir(n)]
     found = [node for node in ast.walk(tree) if is_foreign(node)]
@@ -77,7 +77,7 @@ def breaches(source: str) -> list[str]:
 
 
 def is_foreign(node: ast.AST) -> bool:
-    """Whether it is a member of another object, by name or through `getattr` and the like."""
+    """Whether a member of another object is used, by name or through `getattr` and the like."""
     match node:
         case ast.Attribute(ast.Name("self" | "cls")):
             return False
@@ -110,14 +110,14 @@ def is_private_text(node: ast.expr) -> bool:
 
 
 def is_heir(node: ast.ClassDef) -> bool:
-    """Whether a class is one of LiveKit's STTs or streams, by the names of its bases."""
+    """Whether a class derives from LiveKit's STT or stream classes, by the names of its bases."""
     bases = " ".join(map(ast.unparse, node.bases))
     return "STT" in bases or "RecognizeStream" in bases or "SpeechStream" in bases
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_touches_nothing_private_of_livekits(module: str) -> None:
-    """Only `livekit.compat` does."""
+def test_private_members_are_used_in_compat_only(module: str) -> None:
+    """Only `livekit.compat` uses private members of LiveKit."""
     assert breaches(SOURCES[module]) == []
 
 
@@ -135,19 +135,19 @@ def test_touches_nothing_private_of_livekits(module: str) -> None:
     ],
 )
 def test_a_breach_is_noticed(source: str) -> None:
-    """The test above can fail."""
+    """The check above finds what it must find."""
     assert breaches(source)
 
 
 def test_overridden_members_are_livekits() -> None:
-    """Each that is listed is there with the newest LiveKit, and its name could not be chosen."""
+    """Each listed member exists in the newest LiveKit, so that its name is not ours to choose."""
     if not hasattr(stt.STT, "metrics_metadata"):
         pytest.skip("an older LiveKit")
     assert OVERRIDDEN <= LIVEKITS & OURS
 
 
 class Older(FakeSTT):
-    """As a provider of a LiveKit that knows neither keyterms nor context nor flushes."""
+    """A provider of a LiveKit without keyterms, chat context and flushes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -157,7 +157,7 @@ class Older(FakeSTT):
 
 @pytest.fixture
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the oldest LiveKit lacks is not there."""
+    """Remove what the oldest LiveKit lacks."""
     old = {"streaming", "interim_results", "diarization", "aligned_transcript", "offline_recognize"}
     monkeypatch.setattr(compat, "_NAMES", frozenset(old))
     for name in ("keyterms", "chat_context", "manual_flush"):
@@ -168,7 +168,7 @@ def older(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("older")
 async def test_an_older_livekit() -> None:
-    """A stream works, and who serves can be told, without what the oldest LiveKit lacks."""
+    """A stream and its labels work with the oldest LiveKit."""
     made = ResilientSTT([Older(says("hello"))])
     able = made.capabilities
     assert (able.keyterms, able.chat_context, able.manual_flush) == (False, False, False)
@@ -185,7 +185,7 @@ async def test_an_older_livekit() -> None:
 
 @pytest.mark.usefixtures("older")
 async def test_what_an_older_livekit_does_not_know_is_kept() -> None:
-    """A provider that says what it can do in the newest LiveKit's words is believed by us."""
+    """Capabilities that an older LiveKit does not know are kept as attributes."""
     made = ResilientSTT([FakeSTT(manual_flush=True, keyterms=True, chat_context=True)])
     able = made.capabilities
     assert (able.keyterms, able.chat_context, able.manual_flush) == (True, True, True)

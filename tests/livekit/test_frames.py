@@ -38,7 +38,7 @@ def test_any_span_of_what_is_held(sizes: list[int], data: st.DataObject) -> None
 
 
 def test_what_was_released_is_gone() -> None:
-    """A span that is not held any more is a mistake of the session's."""
+    """Asking for a span that was released raises `AssertionError`."""
     store = FrameStore()
     store.append(frame([1, 2, 3]))
     store.append(frame([4, 5, 6]))
@@ -48,7 +48,7 @@ def test_what_was_released_is_gone() -> None:
 
 
 def test_frames_are_copied() -> None:
-    """The caller may use its buffer again."""
+    """The caller may reuse its buffer."""
     store, buffer = FrameStore(), bytearray(np.array([1, 2, 3], np.int16).tobytes())
     store.append(rtc.AudioFrame(buffer, 16_000, 1, 3))
     buffer[:] = bytes(6)
@@ -77,7 +77,7 @@ def test_mono_is_the_mean_of_channels() -> None:
     ],
 )
 def test_pieces(count: int, rate: int, lengths: list[int]) -> None:
-    """A long frame comes in pieces of a tenth of a second that make up the whole."""
+    """A long frame is split into pieces of a tenth of a second that make up the whole."""
     whole = frame([i % 1000 for i in range(count)], rate)
     cut = list(pieces(whole))
     assert [p.samples_per_channel for p in cut] == lengths

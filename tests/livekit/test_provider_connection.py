@@ -1,4 +1,4 @@
-"""LegStream: one provider stream, opened, fed, read, translated and closed."""
+"""`ProviderConnection`: a provider's stream is opened, fed, read, translated and closed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from resilient_stt.core.messages import (
 from resilient_stt.livekit.provider_connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
 
 from ..support.fakes import (
-    Behaviour,
+    Behavior,
     FakeStream,
     FakeSTT,
     collect,
@@ -58,10 +58,10 @@ def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> P
     )
 
 
-async def told(behaviour: Behaviour, *, offset: float = 0.0) -> list[Report]:
-    """What a leg reports of a provider that behaves so, once it is over."""
+async def told(behavior: Behavior, *, offset: float = 0.0) -> list[Report]:
+    """Return what a connection reports of a provider with this behavior, once it is over."""
     inbox: list[Report] = []
-    connection = opened(FakeSTT(behaviour), inbox, offset=offset)
+    connection = opened(FakeSTT(behavior), inbox, offset=offset)
     connection.push(frames(4.0, duration=4.0)[0])
     connection.end_input()
     await asyncio.sleep(1.0)
@@ -72,8 +72,8 @@ async def told(behaviour: Behaviour, *, offset: float = 0.0) -> list[Report]:
 # -- what it reports
 
 
-async def test_tags_what_is_said() -> None:
-    """A provider's event carries the leg's id, plain values, and the event itself."""
+async def test_events_carry_the_connections_id() -> None:
+    """An event is reported with the connection's id, plain values, and the provider's event."""
     said, ended = await told(says("hello", start_time=0.5, end_time=1.0))
     assert isinstance(said, ProviderEvent)
     assert said.connection == 7
@@ -85,14 +85,14 @@ async def test_tags_what_is_said() -> None:
 
 
 async def test_translates_an_exception() -> None:
-    """What a stream raises is its kind, never its text; the wait is drawn with it."""
+    """An exception is reported as its kind and never its text, with a drawn backoff."""
     [failed] = await told(fails(APIStatusError("key abc is wrong", status_code=401)))
     assert failed == ConnectionFailed(7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25)
 
 
 @pytest.mark.parametrize("error", [KeyError("text"), TypeError(), AttributeError(), ValueError()])
 async def test_translates_a_crash(error: Exception) -> None:
-    """A plugin that stumbles over a message has failed like any other."""
+    """A plugin that crashes over a message has failed like any other."""
     [failed] = await told(fails(error))
     assert failed == ConnectionFailed(7, ErrorKind.PROTOCOL, type(error).__name__, None, 0.25)
 
@@ -112,7 +112,7 @@ async def test_an_event_without_alternatives() -> None:
 
 
 async def test_words_without_times_are_left_out() -> None:
-    """Words of which one has no times count as none; the text stays."""
+    """If one word has no times, the words are dropped and the text is kept."""
 
     async def behave(stream: FakeStream) -> None:
         words = [TimedString("a", 0.1, 0.2), TimedString("b")]
@@ -127,8 +127,8 @@ async def test_words_without_times_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("adds", "at"), [(True, 0.5), (False, 0.5), (True, 33.0), (False, 33.0), (False, 0.0)]
 )
-async def test_times_are_the_legs_own(adds: bool, at: float) -> None:
-    """Whether a plugin adds the stream's offset or not, the core gets times of the leg's audio."""
+async def test_times_are_of_the_connections_audio(adds: bool, at: float) -> None:
+    """Times are of the connection's audio, whether or not a plugin adds the stream's offset."""
 
     async def behave(stream: FakeStream) -> None:
         named = stream.start_time_offset if adds else NOT_GIVEN
@@ -149,7 +149,7 @@ async def test_times_are_the_legs_own(adds: bool, at: float) -> None:
 
 
 async def test_passes_audio_and_flush() -> None:
-    """Frames and flushes reach the provider's stream in their order."""
+    """Frames and flushes reach the provider's stream in order."""
     fake = FakeSTT()
     inbox: list[Report] = []
     connection = opened(fake, inbox)
@@ -165,7 +165,7 @@ async def test_passes_audio_and_flush() -> None:
 
 
 async def test_the_input_ends_after_the_stream_began() -> None:
-    """A stream given its end at once still runs: Cartesia's would return without connecting."""
+    """A stream whose input ends at once runs all the same: Cartesia's would not connect."""
 
     async def behave(stream: FakeStream) -> None:
         stream.final("late" if stream._input_ch.closed else "open")
@@ -176,7 +176,7 @@ async def test_the_input_ends_after_the_stream_began() -> None:
 
 
 async def test_a_dead_stream_takes_no_audio() -> None:
-    """Audio for a stream that has died raises nothing; its own error is what is told, once."""
+    """Sending audio to a dead stream raises nothing; the stream's own error is reported, once."""
     inbox: list[Report] = []
     connection = opened(FakeSTT(fails(stt_error())), inbox)
     await asyncio.sleep(0.01)
@@ -189,7 +189,7 @@ async def test_a_dead_stream_takes_no_audio() -> None:
 
 
 async def test_a_stream_that_refuses_audio_has_ended() -> None:
-    """A stream that raises on every frame and says nothing else is told as ended."""
+    """A stream that raises on every frame and does nothing else is reported as ended."""
 
     class Refusing(FakeStream):
         def push_frame(self, frame: rtc.AudioFrame) -> None:
@@ -207,7 +207,7 @@ async def test_a_stream_that_refuses_audio_has_ended() -> None:
 
 
 async def test_options_of_the_providers_stream() -> None:
-    """A leg connects once, within our timeout, and knows where its audio begins."""
+    """The provider's stream gets our timeout, no retries, and the offset of its audio."""
     fake = FakeSTT()
     connection = opened(fake, [], offset=12.5)
     stream = fake.streams[0]
@@ -221,7 +221,7 @@ async def test_options_of_the_providers_stream() -> None:
 
 @asynccontextmanager
 async def mute_websocket() -> AsyncIterator[int]:
-    """The port of a server that accepts websockets, and then never answers anything."""
+    """The port of a server that accepts websockets and then never answers."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -259,7 +259,7 @@ def plugins(port: int, http: aiohttp.ClientSession) -> list[STT[Any]]:
 @pytest.mark.parametrize("which", [0, 1], ids=["cartesia", "deepgram"])
 @pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
 async def test_closes_though_the_server_is_mute(which: int, ended: bool) -> None:
-    """A server that never answers the closing handshake holds a leg up for a bounded time."""
+    """A server that never answers the closing handshake delays closing by a bounded time."""
     loop = asyncio.get_running_loop()
     async with mute_websocket() as port, aiohttp.ClientSession() as http:
         connection = opened(plugins(port, http)[which], [])
@@ -281,7 +281,7 @@ async def twice(stream: RecognizeStream) -> None:
 @pytest.mark.parametrize("close", [RecognizeStream.aclose, twice], ids=["once", "twice"])
 @pytest.mark.parametrize("moment", [0.0, 0.001, 0.1, 0.5, 2.0])
 async def test_stream_closes_though_the_server_is_mute(close: Any, moment: float) -> None:
-    """The same for a whole stream, closed once, twice or by two at once."""
+    """The same for a whole stream, closed once, twice, or by two tasks at once."""
     loop = asyncio.get_running_loop()
     async with mute_websocket() as port, aiohttp.ClientSession() as http:
         stream = ResilientSTT(plugins(port, http)).stream()
@@ -319,7 +319,7 @@ async def test_a_stream_that_cannot_be_closed(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_closing_is_silent_about_errors() -> None:
-    """What a stream raises while it is thrown away concerns nobody."""
+    """Exceptions of a stream that is being closed are not logged."""
 
     async def behave(_: FakeStream) -> None:
         try:

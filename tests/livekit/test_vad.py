@@ -1,14 +1,20 @@
-"""Local voice activity on the reference speech."""
+"""Local voice activity on the reference speech, and the check of detectors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from livekit import rtc
 
-from resilient_stt.livekit.vad import BundledDetector, DetectorOptions
+from resilient_stt.livekit.vad import (
+    BundledDetector,
+    CheckedDetector,
+    DetectorOptions,
+    SpeechEdge,
+)
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ..support.fakes import frames
@@ -17,7 +23,7 @@ RATE = 16_000
 
 
 def edges(speech: ReferenceSpeech, **form: float) -> list[tuple[bool, float, float]]:
-    """(started, at, told at) of each edge, in seconds."""
+    """Return (started, at, pushed when reported) of each edge, in seconds."""
     detector = BundledDetector()
     found: list[tuple[bool, float, float]] = []
     pushed = 0
@@ -36,7 +42,7 @@ def edges(speech: ReferenceSpeech, **form: float) -> list[tuple[bool, float, flo
     ids=str,
 )
 def test_covers_every_word(name: str, form: dict[str, float]) -> None:
-    """Edges alternate, never go back, are of the past, and every word lies in a segment."""
+    """Edges alternate, never go back, lie in the past, and every word is in a segment."""
     speech = ReferenceSpeech.load(name).padded(1.0)
     found = edges(speech, **form)
     assert [started for started, *_ in found] == [True, False] * (len(found) // 2)
@@ -49,15 +55,16 @@ def test_covers_every_word(name: str, form: dict[str, float]) -> None:
         assert any(start <= middle <= end for start, end in segments), word
 
 
-def test_tells_in_time() -> None:
-    """A start is told within half a second of it, which is how long silence stays unsettled."""
+def test_a_start_is_reported_in_time() -> None:
+    """A start is reported within half a second, the time for which silence stays uncommitted."""
     found = edges(ReferenceSpeech.load("english").padded(1.0))
     assert all(told - at <= 0.5 for started, at, told in found if started)
 
 
 def pause(seconds: float, *, noise: float = 0.0) -> tuple[np.ndarray[Any, Any], int]:
-    """Two sentences with so much silence between the words, and the sample where the second one
-    begins; `noise`: the RMS of what is under all of it."""
+    """Two sentences with so much silence between the words, and the sample at which the second one
+    begins. `noise`: RMS of the noise added to all of it.
+    """
     speech = ReferenceSpeech.load("english")
     first, second = speech.excerpt(0, 0), speech.excerpt(1, 1)
     before = first.samples[: round(first.words[-1].end * RATE)]
@@ -70,10 +77,10 @@ def pause(seconds: float, *, noise: float = 0.0) -> tuple[np.ndarray[Any, Any], 
 
 @pytest.mark.parametrize("noise", [0.0, 30.0])
 @pytest.mark.parametrize("length", [0.01, 0.02, 0.05, 0.1])
-def test_an_end_is_not_told_in_the_next_word(length: float, noise: float) -> None:
-    """Who is flushed there would hear that word in two parts.
+def test_an_end_is_not_reported_in_the_next_word(length: float, noise: float) -> None:
+    """An end is not reported inside the next word: a provider flushed there would split it.
 
-    The model hears a word up to three windows late, so that the level has to tell.
+    The model recognizes a word up to three windows late, so the level has to decide.
     """
     for hundredths in range(30, 62):
         samples, begins = pause(hundredths / 100, noise=noise)
@@ -88,7 +95,7 @@ def test_an_end_is_not_told_in_the_next_word(length: float, noise: float) -> Non
 
 
 def test_a_rising_level_delays_an_end_and_no_more() -> None:
-    """Noise that begins in the pause ends speech all the same, a tenth of a second later."""
+    """Noise that begins in the pause delays the end of speech by a tenth of a second only."""
     samples, begins = pause(2.0)
     hum = np.random.default_rng(0).normal(0, 30, RATE).astype(np.int16)
     at = begins - 2 * RATE + round(0.36 * RATE)
@@ -102,7 +109,7 @@ def test_a_rising_level_delays_an_end_and_no_more() -> None:
 
 
 def test_silence_is_silent() -> None:
-    """Digital silence is no speech."""
+    """Digital silence is not speech."""
     detector = BundledDetector()
     assert [e for frame in frames(5.0) for e in detector.push(frame)] == []
 
@@ -121,3 +128,73 @@ def test_longer_silence_joins_segments() -> None:
         return sum(not e.started for f in speech.frames() for e in detector.push(f))
 
     assert count(2.0) < count(0.35)
+
+
+# -- the check of detectors
+
+
+class Scripted:
+    """A detector that yields these edges with each frame."""
+
+    def __init__(self, *edges: SpeechEdge, last: Sequence[SpeechEdge] = ()) -> None:
+        self._edges = edges
+        self._last = last
+
+    def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
+        yield from self._edges
+
+    def finish(self) -> Iterator[SpeechEdge]:
+        yield from self._last
+
+
+def second() -> rtc.AudioFrame:
+    return frames(1.0, duration=1.0)[0]
+
+
+def test_edges_in_order_are_passed_on() -> None:
+    """NumPy's integers become plain ones, and a missing `known_at` the end of the frame."""
+    at: Any = np.int64(4_000)
+    detector = CheckedDetector(Scripted(SpeechEdge(True, at), SpeechEdge(False, 8_000, 9_000)))
+    edges = detector.push(second())
+    assert edges == [SpeechEdge(True, 4_000, RATE), SpeechEdge(False, 8_000, 9_000)]
+    assert type(edges[0].at) is int
+    assert detector.failure is None
+
+
+def test_an_edge_a_rounding_error_ahead() -> None:
+    """A position less than a millisecond beyond the audio is moved to its end."""
+    detector = CheckedDetector(Scripted(SpeechEdge(True, RATE + 16)))
+    assert detector.push(second()) == [SpeechEdge(True, RATE, RATE)]
+    detector = CheckedDetector(Scripted(SpeechEdge(True, RATE + 17)))
+    assert detector.push(second()) == []
+    assert detector.failure is not None
+
+
+def test_edges_before_a_failure_count() -> None:
+    """The detector is not called again after its first wrong edge."""
+    detector = CheckedDetector(
+        Scripted(SpeechEdge(True, 10), SpeechEdge(True, 20), last=[SpeechEdge(False, 30)])
+    )
+    assert detector.push(second()) == [SpeechEdge(True, 10, RATE)]
+    failure = detector.failure
+    assert "second start" in str(failure)
+    assert detector.push(second()) == []
+    assert detector.finish() == []
+    assert detector.failure is failure
+
+
+def test_speech_left_open_ends_with_the_audio() -> None:
+    """A detector that forgets the last end does not leave a speaker forever."""
+    detector = CheckedDetector(Scripted(SpeechEdge(True, 10)))
+    detector.push(second())
+    assert detector.finish() == [SpeechEdge(False, RATE, RATE)]
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
+def test_the_bundled_detector_passes(rate: int) -> None:
+    """The bundled detector keeps the rules at every rate."""
+    detector = CheckedDetector(BundledDetector())
+    speech = ReferenceSpeech.load("english").excerpt(0, 3).padded(1.0)
+    found = [e for frame in speech.frames(sample_rate=rate) for e in detector.push(frame)]
+    assert len(found) >= 4
+    assert detector.failure is None

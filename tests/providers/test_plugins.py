@@ -1,4 +1,4 @@
-"""Providers by name: what is found, which options fit, and what is made."""
+"""Providers by name: which are found, which options fit, and which objects are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resilient_stt.providers.plugins import (
     GROUP,
     NoProvider,
     ProviderFactory,
-    checked,
+    checked_options,
     find,
     installed,
     make,
@@ -28,7 +28,7 @@ from ..support.fakes import FakeSTT
 
 
 def own_stt(model: str, *, words: list[str] | None = None) -> FakeSTT:
-    """Somebody's own provider, as an entry point."""
+    """A provider of a user, for an entry point."""
     return FakeSTT(provider=f"own {model} {words}")
 
 
@@ -41,7 +41,7 @@ Points = Callable[..., None]
 
 @pytest.fixture
 def points(monkeypatch: pytest.MonkeyPatch) -> Points:
-    """Install entry points, by name with their `module:attribute`."""
+    """Install entry points, given by name as `module:attribute`."""
 
     def install(**values: str) -> None:
         found = EntryPoints(EntryPoint(name, value, GROUP) for name, value in values.items())
@@ -68,7 +68,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
 
 
 def test_plugins_that_are_installed() -> None:
-    """Found without importing them; STT is the class unless another is named."""
+    """Installed plugins are found without being imported; the class is STT unless named."""
     assert {"cartesia", "deepgram"} <= set(installed())
     assert find("cartesia") == ProviderFactory("cartesia", "STT", cartesia.STT)
     assert find("deepgram", "STTv2") == ProviderFactory("deepgram", "STTv2", deepgram.STTv2)
@@ -76,7 +76,7 @@ def test_plugins_that_are_installed() -> None:
 
 
 def test_an_entry_point(points: Points) -> None:
-    """Any callable, under a name of its own."""
+    """An entry point may be any callable, under its own name."""
     points(**{"my-own": f"{__name__}:own_stt"})
     found = find("my-own")
     assert (found.title, found.make) == ("my-own", own_stt)
@@ -89,8 +89,8 @@ def test_an_entry_point(points: Points) -> None:
         find("my-onw")
 
 
-def test_an_entry_point_that_is_no_callable(points: Points) -> None:
-    """Is told as what it is, not as options that are refused."""
+def test_an_entry_point_that_is_not_callable(points: Points) -> None:
+    """An entry point that is not callable is named as such."""
     points(own=f"{__name__}:GROUP", mine=__name__)
     with pytest.raises(NoProvider, match="the entry point 'own' is a text, not a callable that"):
         find("own")
@@ -99,14 +99,14 @@ def test_an_entry_point_that_is_no_callable(points: Points) -> None:
 
 
 def test_an_entry_point_with_the_name_of_a_plugin(points: Points) -> None:
-    """Nobody could tell which one is meant."""
+    """A name that is both a plugin and an entry point is refused as ambiguous."""
     points(deepgram=f"{__name__}:own_stt")
-    with pytest.raises(NoProvider, match="'deepgram' is a LiveKit plugin and an entry point"):
+    with pytest.raises(NoProvider, match="'deepgram' is both a LiveKit plugin and an entry point"):
         find("deepgram")
 
 
 def test_a_plugin_that_cannot_be_imported(plugin: Callable[[str, str], None]) -> None:
-    """What is missing is told; what else it says is not."""
+    """The message names the missing module, and repeats no other text of the error."""
     plugin("halved", "import no_such_module_of_it")
     with pytest.raises(NoProvider) as raised:
         find("halved")
@@ -123,14 +123,14 @@ def test_a_plugin_that_cannot_be_imported(plugin: Callable[[str, str], None]) ->
 
 
 def test_a_plugin_without_speech_to_text(plugin: Callable[[str, str], None]) -> None:
-    """Many LiveKit plugins only speak."""
+    """A plugin without speech-to-text is refused; many LiveKit plugins only speak."""
     plugin("speaker", "class TTS: pass")
     with pytest.raises(NoProvider, match="the plugin 'speaker' has no speech-to-text"):
         find("speaker")
 
 
 def test_other_plugins_are_not_imported(plugin: Callable[[str, str], None]) -> None:
-    """Only the one that is asked for runs."""
+    """Only the plugin that is asked for is imported."""
     plugin("loud", "raise AssertionError")
     find("cartesia")
     assert "livekit.plugins.loud" not in sys.modules
@@ -140,9 +140,9 @@ def test_other_plugins_are_not_imported(plugin: Callable[[str, str], None]) -> N
 
 
 def test_options_come_in_the_types_of_the_constructor() -> None:
-    """Numbers from the environment are texts, tuples from YAML are lists."""
+    """Texts from the environment and lists from YAML are converted to the constructor's types."""
     given = {"sample_rate": "8000", "punctuate": "false", "keywords": [["a", 1]], "tags": ["x"]}
-    fitting, wrong = checked(find("deepgram"), given)
+    fitting, wrong = checked_options(find("deepgram"), given)
     assert wrong == {}
     assert fitting == {
         "sample_rate": 8000,
@@ -167,12 +167,16 @@ def test_options_come_in_the_types_of_the_constructor() -> None:
         ("turn_end_threshold", [], "cartesia.STT's turn_end_threshold should be a valid number"),
         ("encoding", "mp3", "cartesia.STT's encoding should be 'pcm_s16le'"),
         ("model", 3, "cartesia.STT's model should be a valid string"),
-        ("http_session", 1, "a configuration cannot hold the http_session of cartesia.STT, an obj"),
+        (
+            "http_session",
+            1,
+            "a configuration cannot contain the http_session of cartesia.STT",
+        ),
     ],
 )
 def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
-    """Each is told by what is wanted, also where a type is imported for type checkers only."""
-    fitting, wrong = checked(find("cartesia"), {name: value, "language": "en"})
+    """The message says what is wanted, also where a type is imported for type checkers only."""
+    fitting, wrong = checked_options(find("cartesia"), {name: value, "language": "en"})
     assert fitting == {"language": "en"}
     assert list(wrong) == [name]
     assert wrong[name].startswith(told)
@@ -180,27 +184,27 @@ def test_options_that_do_not_fit(name: str, value: object, told: str) -> None:
 
 
 def test_an_option_that_is_needed() -> None:
-    """Told before anything is called."""
+    """A missing required option is reported before the constructor is called."""
     needed = ProviderFactory("own", "", own_stt)
-    assert checked(needed, {}) == ({}, {"model": "own needs the option 'model'"})
+    assert checked_options(needed, {}) == ({}, {"model": "own needs the option 'model'"})
 
 
 def test_what_cannot_be_known_is_let_through() -> None:
-    """Annotations that cannot be resolved, constructors that take anything or tell nothing."""
+    """Options are let through where annotations cannot be resolved or any name is taken."""
 
     def odd(a: NoSuchType, b: list[NoSuchType], c, **more: Any) -> NoReturn:  # type: ignore[no-untyped-def,name-defined]  # noqa: F821
         raise AssertionError
 
     given = {"a": 1, "b": [2], "c": 3, "d": 4}
-    assert checked(ProviderFactory("own", "", odd), given) == (given, {})
-    assert checked(ProviderFactory("own", "", dict), {"a": 1})[1] == {}
+    assert checked_options(ProviderFactory("own", "", odd), given) == (given, {})
+    assert checked_options(ProviderFactory("own", "", dict), {"a": 1})[1] == {}
 
 
 # -- making
 
 
 def test_a_key_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable is named, that of the table or the one that the plugin names itself."""
+    """The message names the variable of the table, or the one that the plugin names."""
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
     with pytest.raises(NoKey, match="no key: set DEEPGRAM_API_KEY"):
         make(find("deepgram", "STTv2"), {}, "DEEPGRAM_API_KEY")
@@ -214,7 +218,7 @@ def test_a_key_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plugin_that_refuses_its_options() -> None:
-    """In its own words, without what must not be told."""
+    """The plugin's own message is repeated without what is hidden."""
     given = {"model": "ink-whisper", "turn_end_threshold": 0.2, "api_key": "s3cr3t"}
     with pytest.raises(ConfigurationError) as raised:
         make(find("cartesia"), given, "CARTESIA_API_KEY", {"s3cr3t"})
@@ -223,8 +227,8 @@ def test_a_plugin_that_refuses_its_options() -> None:
     assert raised.value.__suppress_context__
 
 
-def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither what is hidden, nor keys of the environment, nor the words of unexpected errors."""
+def test_secrets_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither hidden texts, nor API keys, nor the text of unexpected errors is repeated."""
     monkeypatch.setenv("SOME_API_KEY", "k3y-of-the-environment")
 
     def refuse(error: BaseException) -> str:
@@ -243,9 +247,9 @@ def test_words_that_must_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(refuse(ValueError("x" * 9999))) < 400
 
 
-def test_what_is_no_stt() -> None:
-    """An entry point may give anything."""
+def test_an_entry_point_must_return_an_stt() -> None:
+    """An entry point that returns anything but an STT is refused."""
     with pytest.raises(
-        ConfigurationError, match=r"own gives a number, which is no livekit\.agents"
+        ConfigurationError, match=r"own gives a number, which is not a livekit\.agents"
     ):
         make(ProviderFactory("own", "", lambda: 3), {}, "")

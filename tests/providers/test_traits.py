@@ -1,4 +1,4 @@
-"""What is known of models: how fast they are fed, what they are asked, what they speak."""
+"""What is known of models: their pace, flushes, timeouts and languages."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..support.fakes import FakeSTT
 
 
 class Plugged(FakeSTT):
-    """An STT that says it lives in a plugin which we know nothing of."""
+    """An STT of a plugin that is not in the table."""
 
 
 Plugged.__module__ = "livekit.plugins.some_vendor.stt"
 
 
 def test_whisper_is_flushed_at_the_end_of_speech() -> None:
-    """ink-whisper says nothing until an utterance ends, and answers a flush."""
+    """ink-whisper gives nothing until an utterance ends, and answers a flush."""
     traits = traits_of("mine", cartesia.STT(model="ink-whisper", api_key="k"))
     assert (traits.name, traits.key_variable) == ("mine", "CARTESIA_API_KEY")
     assert traits.pace == Pace(burst=8.0, rate=1.5)
@@ -47,7 +47,7 @@ def test_whisper_is_flushed_at_the_end_of_speech() -> None:
 
 @pytest.mark.parametrize("model", ["ink-whisper", "ink-whisper-2025-06-04"])
 def test_dated_models_are_as_their_family(model: str) -> None:
-    """A snapshot of a model behaves as the model."""
+    """A snapshot of a model has the traits of the model."""
     assert traits_of("c", cartesia.STT(model=model, api_key="k")).slow_endpointing
 
 
@@ -64,7 +64,7 @@ def test_ink_2_finds_the_ends_of_turns_by_itself() -> None:
     assert traits == traits_of("c", cartesia.STT(api_key="k")), "ink-2 is the plugin's default"
 
 
-def test_deepgram_tells_finals_soon() -> None:
+def test_deepgram_is_not_flushed_at_the_end_of_speech() -> None:
     """Deepgram's nova models give interims, answer a flush, and need none at the end of speech."""
     traits = traits_of("d", deepgram.STT(api_key="k"))
     assert traits.key_variable == "DEEPGRAM_API_KEY"
@@ -78,13 +78,14 @@ def test_deepgram_tells_finals_soon() -> None:
 
 
 def test_interims_that_are_off_are_not_expected() -> None:
-    """What the caller has turned off must not count as silence."""
+    """Interims that the caller has turned off are not expected."""
     assert not traits_of("d", deepgram.STT(api_key="k", interim_results=False)).interim_results
 
 
 def test_flux_is_not_nova() -> None:
-    """Deepgram's Flux is another class of the same plugin: it decides on turns, and is not
-    flushed; its key is the same."""
+    """Deepgram's Flux is another class of the same plugin: it detects turns and is not flushed, but
+    has the same API key.
+    """
     traits = traits_of("d", deepgram.STTv2(api_key="k"))
     assert traits.key_variable == "DEEPGRAM_API_KEY"
     assert (traits.interim_results, traits.manual_flush, traits.slow_endpointing) == (
@@ -97,7 +98,7 @@ def test_flux_is_not_nova() -> None:
 
 
 def test_an_unknown_plugin_is_taken_at_its_word() -> None:
-    """Only its capabilities are known: the rest is careful, and nothing is flushed unasked."""
+    """Of an unknown plugin only the capabilities count, and it is not flushed unless it says so."""
     careful = traits_of("v", Plugged(provider="Some Vendor"))
     assert (careful.pace, careful.slow_endpointing) == (Pace(), False)
     assert (careful.interim_results, careful.manual_flush, careful.end_of_turn_timeout) == (
@@ -111,16 +112,17 @@ def test_an_unknown_plugin_is_taken_at_its_word() -> None:
     assert able.end_of_turn_timeout > 0
 
 
-def test_what_is_no_plugin_has_no_variable() -> None:
-    """Of somebody's own STT nobody knows where its key comes from."""
+def test_the_variable_of_an_unknown_provider_is_unknown() -> None:
+    """The environment variable of a user's own STT is unknown."""
     assert traits_of("f", FakeSTT()).key_variable == ""
     assert traits_of("f", FakeSTT()) == ProviderTraits(name="f", final_timeout=2.5)
 
 
 @pytest.mark.stt_virtual_time
-async def test_one_that_cannot_stream_is_wrapped() -> None:
-    """Cut into utterances by a VAD: finals only, nothing to flush, and time enough for the VAD's
-    own silence and the request."""
+async def test_a_wrapped_provider() -> None:
+    """A wrapped provider gives finals only, cannot be flushed, and gets time for the VAD's own
+    silence and the request.
+    """
     batch = FakeSTT(streaming=False, provider="Own")
     vad = inference.VAD()
     adapter = stt.StreamAdapter(stt=batch, vad=vad)
@@ -134,7 +136,7 @@ async def test_one_that_cannot_stream_is_wrapped() -> None:
         assert (traits.final_timeout, traits.end_of_turn_timeout) == (2.5, 0.0)
     assert plugin_of(adapter) == "own"
     made = ResilientSTT([batch], vad=vad)
-    assert made.names == {"own"}
+    assert set(made._runtime.providers) == {"own"}
     await made.aclose()
     await adapter.aclose()
 
@@ -148,7 +150,9 @@ async def test_one_that_cannot_stream_is_wrapped() -> None:
     ],
 )
 def test_a_language_is_looked_up_by_its_tag(tag: str, is_spoken: bool) -> None:
-    """A list has a tag, or a wider one; a narrower one is not enough (RFC 4647, lookup)."""
+    """A tag is supported by itself or by a more general one, not by a narrower one (RFC 4647,
+    lookup).
+    """
     assert supports({"es", "zh", "pt-BR"}, tag) is is_spoken
 
 
@@ -161,7 +165,7 @@ def test_a_language_is_looked_up_by_its_tag(tag: str, is_spoken: bool) -> None:
     ],
 )
 def test_models_of_a_family(model: str, family: str) -> None:
-    """A snapshot is as its model; a special one is not, and of it no languages are known."""
+    """A snapshot is like its model; the languages of a special model are unknown."""
     known = model_of("deepgram", "STT", model)
     assert known is not None
     assert known.family == family
@@ -169,7 +173,9 @@ def test_models_of_a_family(model: str, family: str) -> None:
 
 
 def test_the_table() -> None:
-    """Every language is a tag, what is told apart is spoken, and a class ends with the rest."""
+    """All languages are tags, detected ones are supported, and each class ends with a general
+    entry.
+    """
     for model in TABLE:
         assert all(is_tag(tag) for tag in model.languages or ())
         assert model.multi <= (model.languages or frozenset())
@@ -184,7 +190,7 @@ def test_the_table() -> None:
     [("", "ink-2"), ("en-GB", "ink-2"), ("english", "ink-2"), ("es", "ink-whisper")],
 )
 def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
-    """By the language, as the plugin does when none is named."""
+    """Without a model, the language decides, as in the plugin."""
     assert language_support("cartesia", "STT", {"language": language}, "").model == model
     assert cartesia.STT(language=language or None, api_key="k").model == model
 
@@ -193,14 +199,14 @@ def test_the_model_that_cartesia_picks(language: str, model: str) -> None:
     ("options", "detects"),
     [({"language": "multi"}, True), ({"language": "es"}, False)],
 )
-def test_who_finds_languages_out(options: dict[str, Any], detects: bool) -> None:
-    """Is known before the provider is made, and after."""
+def test_language_detection_is_known(options: dict[str, Any], detects: bool) -> None:
+    """Language detection is known before and after the provider is made."""
     assert language_support("deepgram", "STT", options, "nova-3").language_detection is detects
     assert traits_of("d", deepgram.STT(api_key="k", **options)).language_detection is detects
 
 
 def test_what_the_stream_of_a_plugin_refuses() -> None:
-    """Deepgram's finds no language out by `detect_language`: it raises."""
+    """Deepgram's `stream()` raises with `detect_language`."""
     options = {"detect_language": True, "model": "nova-3"}
     assert batch_only("deepgram", "STT", options) == ["detect_language"]
     assert batch_only("deepgram", "STT", {"detect_language": False}) == []
@@ -209,8 +215,8 @@ def test_what_the_stream_of_a_plugin_refuses() -> None:
 
 
 @pytest.mark.parametrize("model", ["ink-whisper", "ink-2"])
-def test_only_who_tells_languages_apart_takes_multi(model: str) -> None:
-    """Cartesia's models hear in one language; of models that nobody knows it is believed."""
+def test_multi_is_for_models_that_detect_languages(model: str) -> None:
+    """`multi` is refused for models known not to take it, and believed for unknown ones."""
     hearing = language_support("cartesia", "STT", {"model": model, "language": "multi"}, "")
     assert (hearing.language_detection, hearing.supports("multi")) == (False, False)
     assert language_support(
@@ -218,8 +224,8 @@ def test_only_who_tells_languages_apart_takes_multi(model: str) -> None:
     ).language_detection
 
 
-def test_what_is_told_is_believed() -> None:
-    """Over the table, and one half of a pace without the other."""
+def test_given_traits_override_the_table() -> None:
+    """Given traits override the table, also one half of a pace alone."""
     provider = deepgram.STT(api_key="k")
     told = traits_of("d", provider, {"pace": {"rate": 3.0}, "final_timeout": 9.0})
     assert told == replace(

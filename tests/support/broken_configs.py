@@ -127,7 +127,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "object-option": _dict(
         {"providers": {"d": {"plugin": "deepgram", "options": {"http_session": object()}}}},
-        "providers.d.options.http_session: a configuration cannot hold the http_session",
+        "providers.d.options.http_session: a configuration cannot contain the http_session",
     ),
     # -- keys
     "no-providers": _yaml("retranscribe: true\n", "'providers' is missing"),
@@ -235,7 +235,7 @@ BROKEN: dict[str, Broken] = {
     "store-number": _yaml(P + "health: {store: 7}\n", "health.store: must be memory, or the URL"),
     "redis-scheme": _yaml(
         P + "health: {store: 'reds://:s3cr3t@host'}\n",
-        "line 2: health.store: the URL of a Redis begins with redis://, rediss:// or unix://",
+        "line 2: health.store: the URL of a Redis must begin with redis://, rediss:// or unix://",
     ),
     "redis-host": _yaml(
         P + "health: {store: 'redis://:s3cr3t@'}\n",
@@ -243,26 +243,29 @@ BROKEN: dict[str, Broken] = {
     ),
     "redis-port": _yaml(
         P + "health: {store: 'redis://:s3cr3t/word@host'}\n",
-        "health.store: no valid URL of a Redis: it is redis://HOST:PORT/DB",
+        "health.store: this is not a valid URL of a Redis: write redis://HOST:PORT/DB",
         "special characters in a user or password are written as %40 for @",
     ),
     "redis-fragment": _yaml(
-        P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "no valid URL of a Redis"
+        P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "not a valid URL of a Redis"
     ),
     "redis-database": _yaml(
-        P + "health: {store: 'redis://:s3cr3t@host/one'}\n", "URL of a Redis ends with a number"
+        P + "health: {store: 'redis://:s3cr3t@host/one'}\n",
+        "URL of a Redis must end with the number of a database",
     ),
     "redis-option": _yaml(
         P + "health: {store: 'redis://:s3cr3t@host?tiemout=3'}\n", "has options (behind the ?)"
     ),
     "redis-space": _yaml(
-        P + "health: {store: 'redis://:s3cr3t word@host'}\n", "the URL of a Redis has no spaces"
+        P + "health: {store: 'redis://:s3cr3t word@host'}\n",
+        "the URL of a Redis must not contain spaces",
     ),
     "redis-socket": _yaml(
         P + "health: {store: 'unix://:s3cr3t@'}\n", "needs its path: unix:///PATH"
     ),
     "redis-variable": _yaml(
-        P + "health: {store: 'redis://:${SECRET_VALUE}@host:port/0'}\n", "no valid URL of a Redis"
+        P + "health: {store: 'redis://:${SECRET_VALUE}@host:port/0'}\n",
+        "not a valid URL of a Redis",
     ),
     # -- plugins
     "no-plugin": _yaml(_of_provider("{options: {}}"), "providers.d: 'plugin' is missing"),
@@ -308,7 +311,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-session": _yaml(
         _of_provider("{plugin: deepgram, options: {http_session: s3cr3t}}"),
-        "providers.d.options.http_session: a configuration cannot hold the http_session of",
+        "providers.d.options.http_session: a configuration cannot contain the http_session of",
     ),
     "option-type": _yaml(
         _of_provider("{plugin: deepgram, options: {sample_rate: s3cr3t}}"),
@@ -354,7 +357,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-without-colon": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key s3cr3t}}"),
-        "providers.d.options: deepgram.STT has no option that is no name (is a ':' missing?)",
+        "providers.d.options: deepgram.STT has no option that is not a name (is a ':' missing?)",
     ),
     "option-alias": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: *s3cr3t}}"),
@@ -368,7 +371,7 @@ BROKEN: dict[str, Broken] = {
         "a: &s3cr3t b\nc: &s3cr3t d\n", "line 2: no valid YAML", "found duplicate anchor"
     ),
     "entry-without-colon": _yaml(
-        _of_provider("{plugin: deepgram, api_key s3cr3t}"), "unknown key that is no name"
+        _of_provider("{plugin: deepgram, api_key s3cr3t}"), "unknown key that is not a name"
     ),
     # -- routes
     "route-unknown": _yaml(

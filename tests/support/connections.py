@@ -8,7 +8,7 @@ from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import Role
 from resilient_stt.core.policy import Pace, ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 RATE = 100
 POLICY = ReplayPolicy(window=20.0)

@@ -1,4 +1,4 @@
-"""Small LiveKit STTs in process, and a rehearsal of the real plugins on the loopback servers."""
+"""Small LiveKit STTs in process, and the real plugins on the loopback servers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from resilient_stt.testing.speech.recognizer import AudioRecognizer, HeardWord
 
 EVENTS = tuple(e.name for e in get_args(Event))
 
-Behaviour = Callable[["FakeStream"], Awaitable[None]]
+Behavior = Callable[["FakeStream"], Awaitable[None]]
 
 
 class FakeStream(stt.RecognizeStream):
-    """A stream that does what its STT's behaviour says; counts what it is given."""
+    """A stream that follows its STT's behavior, and counts its audio and flushes."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class FakeStream(stt.RecognizeStream):
         self.flushes = 0
 
     async def _run(self) -> None:
-        await self.fake.behaviour(self)
+        await self.fake.behavior(self)
 
     async def heard(self) -> AsyncIterator[rtc.AudioFrame | None]:
-        """The frames it is given; `None` for a flush."""
+        """Yield the frames it is given, and `None` for a flush."""
         async for item in self._input_ch:
             if isinstance(item, rtc.AudioFrame):
                 self.audio += item.duration
@@ -62,7 +62,7 @@ class FakeStream(stt.RecognizeStream):
                 yield None
 
     async def listen(self) -> None:
-        """Take everything until the end of the input."""
+        """Take all audio until the end of the input."""
         async for _ in self.heard():
             pass
 
@@ -72,8 +72,8 @@ class FakeStream(stt.RecognizeStream):
 
     def say(self, kind: SpeechEventType, text: str | None = None, **data: Any) -> None:
         """Emit an event; with `text`, one that has an alternative."""
-        told = [] if text is None else [stt.SpeechData(LanguageCode("en"), text, **data)]
-        self.send(stt.SpeechEvent(type=kind, alternatives=told))
+        alternatives = [] if text is None else [stt.SpeechData(LanguageCode("en"), text, **data)]
+        self.send(stt.SpeechEvent(type=kind, alternatives=alternatives))
 
     def final(self, text: str, **data: Any) -> None:
         """Emit a FINAL alone."""
@@ -86,7 +86,7 @@ has_keyterms = pytest.mark.skipif(
 
 
 def a_vad() -> VAD:
-    """LiveKit's own; before 1.6.1 that is a plugin, which the test needs."""
+    """LiveKit's VAD; before 1.6.1 it is a plugin, without which the test is skipped."""
     if hasattr(inference, "VAD"):
         return inference.VAD()
     vad: VAD = pytest.importorskip("livekit.plugins.silero").VAD.load()
@@ -94,13 +94,13 @@ def a_vad() -> VAD:
 
 
 class FakeSTT(stt.STT[str]):
-    """A LiveKit STT of which everything can be chosen, also while it runs."""
+    """A LiveKit STT whose behavior and capabilities can be chosen, also while it runs."""
 
     kind: type[FakeStream] = FakeStream
 
     def __init__(
         self,
-        behaviour: Behaviour = FakeStream.listen,
+        behavior: Behavior = FakeStream.listen,
         *,
         text: str = "",
         error: Exception | None = None,
@@ -109,10 +109,10 @@ class FakeSTT(stt.STT[str]):
         provider: str = "Fake",
         **capabilities: Any,
     ) -> None:
-        """`text`, `error`, `delay`: what `recognize` answers, and after how many seconds."""
+        """`text`, `error`, `delay`: what `recognize` answers or raises, after how many seconds."""
         offered = {"streaming": True, "interim_results": False, **capabilities}
         super().__init__(capabilities=compat.capabilities(**offered))
-        self.behaviour = behaviour
+        self.behavior = behavior
         self.text, self.error, self.delay = text, error, delay
         self.streams: list[FakeStream] = []
         self.recognized: list[APIConnectOptions] = []
@@ -178,7 +178,7 @@ def routed(
     policies: Policies | None = None,
     **options: Any,
 ) -> ResilientSTT:
-    """A `ResilientSTT` with routes; `traits` of a provider by its name, `options` ours."""
+    """A `ResilientSTT` with routes; `traits` by provider name, `options` of `ResilientSTT`."""
     given = traits or {}
     plan = Setup(
         providers=dict(providers),
@@ -186,11 +186,11 @@ def routed(
         routes={key: tuple(names) for key, names in routes.items()},
         policies=policies or Policies(),
     )
-    return ResilientSTT._planned(plan, **options)
+    return ResilientSTT(plan, **options)
 
 
-def says(text: str, **data: Any) -> Behaviour:
-    """Say one FINAL at once, then listen."""
+def says(text: str, **data: Any) -> Behavior:
+    """Give one FINAL at once, then take audio."""
 
     async def behave(stream: FakeStream) -> None:
         stream.final(text, **data)
@@ -199,7 +199,7 @@ def says(text: str, **data: Any) -> Behaviour:
     return behave
 
 
-def fails(error: Exception, *, after: float = 0.0) -> Behaviour:
+def fails(error: Exception, *, after: float = 0.0) -> Behavior:
     """Raise after some seconds."""
 
     async def behave(_: FakeStream) -> None:
@@ -209,8 +209,8 @@ def fails(error: Exception, *, after: float = 0.0) -> Behaviour:
     return behave
 
 
-def fails_at_end(error: Exception) -> Behaviour:
-    """Listen to everything, then raise."""
+def fails_at_end(error: Exception) -> Behavior:
+    """Take all audio, then raise."""
 
     async def behave(stream: FakeStream) -> None:
         await stream.listen()
@@ -220,28 +220,29 @@ def fails_at_end(error: Exception) -> Behaviour:
 
 
 async def hangs(_: FakeStream) -> None:
-    """Never say, never end."""
+    """Give nothing and never end."""
     await asyncio.Event().wait()
 
 
 def transcribes(
-    *, times: bool = True, adds_offset: bool = True, told: bool = True, until: float = 0.0
-) -> Behaviour:
-    """Recognise the reference speech at 16 kHz, a FINAL per pause of 0.3 s.
+    *, times: bool = True, adds_offset: bool = True, names_offset: bool = True, until: float = 0.0
+) -> Behavior:
+    """Recognize the reference speech at 16 kHz, with a FINAL per pause of 0.3 s.
 
-    `times`: give word times. `adds_offset`: to which the stream's `start_time_offset` is added.
-    `told`: and the words say so. `until`: seconds of audio after which the connection drops.
+    `times`: give word times. `adds_offset`: add the stream's `start_time_offset` to them.
+    `names_offset`: give that offset with each word. `until`: seconds of audio after which the
+    connection drops.
     """
 
     async def behave(stream: FakeStream) -> None:
-        hearing = AudioRecognizer()
+        recognizer = AudioRecognizer()
         pending: list[HeardWord] = []
 
-        def tell() -> None:
+        def give_final() -> None:
             if not pending:
                 return
             shift = stream.start_time_offset if adds_offset else 0.0
-            offset = stream.start_time_offset if told else NOT_GIVEN
+            offset = stream.start_time_offset if names_offset else NOT_GIVEN
             words = [
                 TimedString(w.text, w.start + shift, w.end + shift, start_time_offset=offset)
                 for w in pending
@@ -253,19 +254,19 @@ def transcribes(
         async for frame in stream.heard():
             if frame is None:
                 continue
-            pending.extend(hearing.feed(bytes(frame.data.cast("B"))))
-            if hearing.silence >= 0.3:
-                tell()
+            pending.extend(recognizer.feed(bytes(frame.data.cast("B"))))
+            if recognizer.silence >= 0.3:
+                give_final()
             if until and stream.audio >= until:
                 raise stt_error()
-        pending.extend(hearing.finish())
-        tell()
+        pending.extend(recognizer.finish())
+        give_final()
 
     return behave
 
 
 def stt_error() -> Exception:
-    """What a LiveKit plugin raises when its connection is gone."""
+    """The error that a LiveKit plugin raises when its connection is lost."""
     from livekit.agents import APIConnectionError
 
     return APIConnectionError("connection closed unexpectedly")
@@ -282,7 +283,7 @@ def frames(
 
 @dataclass
 class Arena:
-    """Both servers, and a `ResilientSTT` over the real plugins pointed at them."""
+    """Both servers, and a `ResilientSTT` over the real plugins connected to them."""
 
     cartesia: FakeCartesia
     deepgram: FakeDeepgram
@@ -291,7 +292,7 @@ class Arena:
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many the servers have seen: Cartesia, Deepgram."""
+        """How many connections the servers have had: Cartesia, Deepgram."""
         return len(self.cartesia.connections), len(self.deepgram.connections)
 
 
@@ -320,7 +321,7 @@ async def arena(
 
 
 def listen(resilient: ResilientSTT, handler: Callable[[Any], None]) -> None:
-    """Subscribe to all events of ours."""
+    """Subscribe to all events of the package."""
     for name in EVENTS:
         resilient.on(name, handler)
 

@@ -9,7 +9,7 @@ from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.outbox import Outbox
 from resilient_stt.core.policy import Policies, ProviderTraits
 from resilient_stt.core.routing.selector import ProviderSelector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 from .simulator import routing
 

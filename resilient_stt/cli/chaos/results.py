@@ -1,4 +1,4 @@
-"""What came of the matrix: sums for each row, as a table and as JSON."""
+"""The results of the matrix: judged, summed up by row, and shown as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -14,30 +14,43 @@ from rich.text import Text
 from ...testing.harness.trial import extra_delay, slowest
 from .matrix import BOTH, NONE, Case, Row
 
-_TITLES = {
-    "lost": "lost",
-    "twice": "twice",
-    "torn": "torn",
-    "disordered": "out of order",
-    "unbalanced": "START/END unbalanced",
-    "unended": "did not end",
-    "mistimed": "times off",
-    "late": "late",
+_LATE = "late"
+
+_PROMISES = {
+    "lost": ("lost", "lost"),
+    "twice": ("repeated", "repeated"),
+    "torn": ("fragments", "fragments"),
+    "disordered": ("out_of_order", "out of order"),
+    "unbalanced": ("unbalanced", "start/end of speech unbalanced"),
+    "unended": ("unended", "stream did not end"),
+    "mistimed": ("mistimed", "wrong word times"),
+    _LATE: ("late", "late"),
 }
+"""By the keys of `violations`, and `_LATE`: the name in JSON, and what is printed."""
+
+_COLUMNS = {"lost": "lost", "twice": "repeated", "torn": "fragments", "disordered": "order"}
+"""The promises that have a column in the table, and its title."""
+
+_FULL_WIDTH = 100  # console columns that the table needs with a column for each of `_COLUMNS`
+
 LATE = 6.0
-"""Seconds that no word comes later than usual, as long as one of two providers is well: twice what
-the deadlines give a silent one."""
-_COLUMNS = ("lost", "twice", "torn", "disordered")
+"""Seconds of delay beyond the usual that no word may have while one of two providers is healthy:
+twice what the watchdog's deadlines give a silent provider."""
+
+_Delays = Mapping[int | None, Sequence[float]]
+"""The usual delay of each word in seconds, by `Case.hang_up`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseOutcome:
-    """What came of a case.
+    """The outcome of a case.
 
     Attributes:
-        breaches: How often each promise was broken, as `rehearsal.breaches` counts.
+        violations: How often each promise was broken, as `violations` counts; empty if all were
+            kept.
         late: The delay from the end of each word to its final, in seconds; infinite if none came.
-        served: The provider that served in the end.
+            Empty if the run did not end.
+        served: The provider that served at the end; empty if none did.
     """
 
     violations: Mapping[str, int]
@@ -46,19 +59,21 @@ class CaseOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a row.
+class RowResult:
+    """The outcomes of a row.
 
-    `extra`: by how many seconds a word came later than from the slower of the healthy providers.
+    Attributes:
+        extra_delay: The most seconds by which a word came later than from the slower of the healthy
+            providers.
     """
 
     row: Row
     outcomes: tuple[CaseOutcome, ...]
-    extra: float
+    extra_delay: float
 
     @property
     def violations(self) -> Counter[str]:
-        """How often each promise was broken; empty if all were kept."""
+        """How often each promise was broken, in all cases; empty if all were kept."""
         total: Counter[str] = Counter()
         for outcome in self.outcomes:
             total.update(outcome.violations)
@@ -66,7 +81,7 @@ class Result:
 
     @property
     def broken(self) -> list[tuple[Case, CaseOutcome]]:
-        """The cases in which a promise was broken."""
+        """The cases in which a promise was broken; none if this row promises nothing."""
         if not self.row.promised:
             return []
         pairs = zip(self.row.cases, self.outcomes, strict=True)
@@ -74,121 +89,132 @@ class Result:
 
     @property
     def served(self) -> Counter[str]:
-        """How often each provider served in the end."""
+        """How often each provider served at the end."""
         return Counter(outcome.served for outcome in self.outcomes if outcome.served)
 
 
-def results(rows: Sequence[Row], done: Sequence[Sequence[CaseOutcome]]) -> list[Result]:
-    """The results of rows; that of the healthy runs must be among them."""
-    late: dict[int | None, list[tuple[float, ...]]] = {}
-    for row, outcomes in zip(rows, done, strict=True):
+def judge(rows: Sequence[Row], outcomes: Sequence[Sequence[CaseOutcome]]) -> list[RowResult]:
+    """Return the results of rows, given the outcomes of each row's cases.
+
+    The healthy runs must be among the rows, because delays are measured against them.
+    """
+    healthy: dict[int | None, list[tuple[float, ...]]] = {}
+    for row, of_row in zip(rows, outcomes, strict=True):
         if row.fault == NONE:
-            for case, outcome in zip(row.cases, outcomes, strict=True):
-                late.setdefault(case.hang_up, []).append(outcome.late)
-    usual = {hang_up: slowest(delays) for hang_up, delays in late.items()}
+            for case, outcome in zip(row.cases, of_row, strict=True):
+                healthy.setdefault(case.hang_up, []).append(outcome.late)
+    usual = {hang_up: slowest(delays) for hang_up, delays in healthy.items()}
     return [
-        Result(row, _judged(row, outcomes, usual), _extra(row, outcomes, usual))
-        for row, outcomes in zip(rows, done, strict=True)
+        RowResult(row, _with_late_words(row, of_row, usual), _extra_delay(row, of_row, usual))
+        for row, of_row in zip(rows, outcomes, strict=True)
     ]
 
 
-def _judged(
-    row: Row, outcomes: Sequence[CaseOutcome], usual: Mapping[int | None, Sequence[float]]
+def _with_late_words(
+    row: Row, outcomes: Sequence[CaseOutcome], usual: _Delays
 ) -> tuple[CaseOutcome, ...]:
-    """The outcomes, with the words that came too late where one provider was well."""
+    """Add words that came too late to the violations, if one provider was healthy."""
     if row.where == BOTH:
-        return tuple(outcomes)
+        return tuple(outcomes)  # words are late because no provider worked
     return tuple(
-        _with_late(outcome, usual[case.hang_up])
+        _with_late_words_of_case(outcome, usual[case.hang_up])
         for case, outcome in zip(row.cases, outcomes, strict=True)
     )
 
 
-def _with_late(outcome: CaseOutcome, usual: Sequence[float]) -> CaseOutcome:
+def _with_late_words_of_case(outcome: CaseOutcome, usual: Sequence[float]) -> CaseOutcome:
     pairs = zip(outcome.late, usual, strict=bool(outcome.late))
-    late = sum(LATE < a - b < math.inf for a, b in pairs)
-    return replace(outcome, violations={**outcome.violations, "late": late}) if late else outcome
+    late = sum(LATE < delay - usual_delay < math.inf for delay, usual_delay in pairs)
+    if not late:
+        return outcome
+    return replace(outcome, violations={**outcome.violations, _LATE: late})
 
 
-def _extra(
-    row: Row, outcomes: Iterable[CaseOutcome], usual: Mapping[int | None, Sequence[float]]
-) -> float:
-    pairs = [p for p in zip(row.cases, outcomes, strict=True) if p[1].late]  # or it never ended
-    delays = (extra_delay(outcome.late, usual[case.hang_up]) for case, outcome in pairs)
+def _extra_delay(row: Row, outcomes: Iterable[CaseOutcome], usual: _Delays) -> float:
+    delays = (
+        extra_delay(outcome.late, usual[case.hang_up])
+        for case, outcome in zip(row.cases, outcomes, strict=True)
+        if outcome.late  # it is empty if the run did not end
+    )
     return max(delays, default=0.0)
 
 
-def table(found: Iterable[Result]) -> Table:
-    """A line for each row."""
-    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
+def result_table(found: Iterable[RowResult], width: int) -> Table:
+    """Return a table with a line for each row, for a console of `width` columns.
+
+    In less than 100 columns, those of single promises are left out: the last column lists the
+    broken ones, too.
+    """
+    columns = _COLUMNS if width >= _FULL_WIDTH else {}
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("fault", "where"):
-        drawn.add_column(title, no_wrap=True)
-    for title in ("runs", "lost", "twice", "torn", "order", "delay"):
-        drawn.add_column(title, justify="right", no_wrap=True)
-    drawn.add_column("served in the end", min_width=len("Cartesia 9,"))
-    drawn.add_column("verdict", min_width=len("12 lost"))
+        table.add_column(title, no_wrap=True)
+    for title in ("runs", *columns.values(), "delay"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("served at the end", min_width=len("Cartesia 9,"))
+    table.add_column("promises", min_width=len("12 lost"))
     for result in found:
-        breaches = result.violations
-        drawn.add_row(
+        violations = result.violations
+        table.add_row(
             result.row.fault,
             result.row.where,
             str(len(result.outcomes)),
-            *(_count(breaches[name]) for name in _COLUMNS),
-            f"+{result.extra:.1f}s",
+            *(_count(violations[name]) for name in columns),
+            f"+{result.extra_delay:.1f}s",
             _served(result.served),
-            _verdict(breaches, promised=result.row.promised),
+            _verdict(violations, promised=result.row.promised),
         )
-    return drawn
+    return table
 
 
-def told(case: Case, outcome: CaseOutcome) -> str:
-    """A case that broke a promise: what was broken, and the faults that show it."""
-    script = f"first={list(case.script.first)} second={list(case.script.second)}"
+def describe_broken(case: Case, outcome: CaseOutcome) -> str:
+    """Return which promises a case broke, and the faults with which that can be reproduced."""
+    plan = f"primary={list(case.plan.first)} fallback={list(case.plan.second)}"
     end = "" if case.hang_up is None else f", the caller hangs up after word {case.hang_up}"
-    return f"{_listed(outcome.violations)}: {script}{end}"
+    return f"{_listed(outcome.violations)}: {plan}{end}"
 
 
-def as_json(found: Sequence[Result], *, moments: int) -> dict[str, Any]:
-    """The one document that `--json` promises."""
+def as_json(found: Sequence[RowResult], *, moments: int) -> dict[str, Any]:
+    """Return the object that `--json` prints."""
     return {
         "moments": moments,
         "runs": sum(len(result.outcomes) for result in found),
         "kept": not any(result.broken for result in found),
-        "rows": [_row(result) for result in found],
+        "rows": [_row_as_json(result) for result in found],
     }
 
 
-def _row(result: Result) -> dict[str, Any]:
-    breaches = result.violations
+def _row_as_json(result: RowResult) -> dict[str, Any]:
+    violations = result.violations
     return {
         "fault": result.row.fault,
         "where": result.row.where,
         "runs": len(result.outcomes),
-        **{name: breaches[name] for name in _TITLES},
-        "extra_delay_s": round(result.extra, 3),
+        **{json_name: violations[name] for name, (json_name, _) in _PROMISES.items()},
+        "extra_delay_s": round(result.extra_delay, 3),
         "served": dict(result.served),
         "promised": result.row.promised,
         "kept": not result.broken,
-        "broken": [told(case, outcome) for case, outcome in result.broken],
+        "broken": [describe_broken(case, outcome) for case, outcome in result.broken],
     }
 
 
 def _served(served: Counter[str]) -> str:
     if len(served) == 1:
         return next(iter(served))
-    return ", ".join(f"{name} {times}" for name, times in sorted(served.items())) or "nobody"
+    return ", ".join(f"{name} {times}" for name, times in sorted(served.items())) or "none"
 
 
-def _verdict(breaches: Mapping[str, int], *, promised: bool) -> Text:
-    if not breaches:
+def _verdict(violations: Mapping[str, int], *, promised: bool) -> Text:
+    if not violations:
         return Text("kept", style="green")
     if not promised:
-        return Text("nobody hears", style="dim")
-    return Text(_listed(breaches), style="bold red")
+        return Text("none made", style="dim")
+    return Text(_listed(violations), style="bold red")
 
 
-def _listed(breaches: Mapping[str, int]) -> str:
-    return ", ".join(f"{times} {_TITLES[name]}" for name, times in breaches.items())
+def _listed(violations: Mapping[str, int]) -> str:
+    return ", ".join(f"{times} {_PROMISES[name][1]}" for name, times in violations.items())
 
 
 def _count(number: int) -> Text:

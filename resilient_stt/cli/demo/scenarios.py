@@ -1,7 +1,7 @@
-"""What can go wrong in a demo, by name.
+"""The scenarios of the demo: which faults the fake providers have, by name.
 
-The words are those of the English reference speech. Times are seconds since the fake servers
-started, which is when the speech starts, too.
+Positions of words refer to the English reference speech. Times are seconds since the fake servers
+started; the speech starts at that moment, too.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from ...testing.faults import (
     from_,
 )
 from ...testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
-from ..problems import Problem
+from ..command_error import CommandError
 
-_THURSDAY, _SUNDAY = 16, 34  # indices of words, each well inside a sentence
+_HANG_UP = 0.04  # seconds from the end of the last word until the caller hangs up
+_THURSDAY, _SUNDAY = 16, 34  # numbers of spoken words, each in the middle of a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scenario:
-    """Faults of the two providers, and how the speech ends.
+    """The faults of both providers, and how the speech ends.
 
     Attributes:
-        summary: What happens, for people.
-        pause: Seconds of silence after the last word; None: the caller hangs up on it.
+        summary: What happens, as printed in lists and tables.
+        cartesia, deepgram: The faults of each provider.
+        pause: Seconds of silence after the last word; None if the caller hangs up right after it.
     """
 
     name: str
@@ -45,115 +47,128 @@ class Scenario:
     pause: float | None = 1.0
 
     def speech(self) -> ReferenceSpeech:
-        """The reference speech with this scenario's end."""
+        """Return the reference speech, ended as this scenario says."""
         speech = ReferenceSpeech.load("english")
         if self.pause is not None:
             return speech.padded(self.pause)
-        end = round((speech.words[-1].end + 0.04) * SAMPLE_RATE)
+        end = round((speech.words[-1].end + _HANG_UP) * SAMPLE_RATE)
         return replace(speech, samples=speech.samples[:end])
 
 
-_OUTAGE = (8.0, 14.0)
-
-
-def _down(period: tuple[float, float]) -> tuple[Fault, ...]:
-    begin, end = period
-    # a moment earlier: the drop's timer may be early by the clock's resolution
+def _down(begin: float, end: float) -> tuple[Fault, ...]:
+    """Drop all connections at `begin`, and refuse new ones until `end`."""
+    # The drop's timer may fire early by the clock's resolution, and the client reconnects at once.
+    # It must be refused then, so the refusal begins earlier.
     return Drop(at_time=begin), Refuse(at_time=begin - 0.1, until=end)
 
 
-def _cut(word: int) -> Drop:
+def _drop_in(word: int) -> Drop:
+    """Drop the first connection in the middle of a word."""
     return Drop(at_word=word, part=0.5, connections={0})
 
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
-        Scenario(name="none", summary="nothing goes wrong"),
+        Scenario(name="none", summary="both providers work"),
         Scenario(name="refuse", summary="Cartesia refuses every connection", cartesia=(Refuse(),)),
         Scenario(
-            name="unauthorized", summary="Cartesia answers 401 to the key", cartesia=(Status(401),)
+            name="unauthorized",
+            summary="Cartesia answers HTTP 401 (wrong API key)",
+            cartesia=(Status(401),),
         ),
-        Scenario(name="rate-limited", summary="Cartesia answers 429", cartesia=(Status(429),)),
-        Scenario(name="unavailable", summary="Cartesia answers 503", cartesia=(Status(503),)),
-        Scenario(name="hang", summary="Cartesia accepts, and never answers", cartesia=(Hang(),)),
+        Scenario(
+            name="rate-limited",
+            summary="Cartesia answers HTTP 429 (too many requests)",
+            cartesia=(Status(429),),
+        ),
+        Scenario(
+            name="unavailable",
+            summary="Cartesia answers HTTP 503 (unavailable)",
+            cartesia=(Status(503),),
+        ),
+        Scenario(
+            name="hang",
+            summary="Cartesia accepts TCP connections but never answers",
+            cartesia=(Hang(),),
+        ),
         Scenario(
             name="drop-once",
-            summary="Cartesia drops in the middle of a word and can be reached again",
-            cartesia=(_cut(_THURSDAY),),
+            summary="Cartesia drops the connection in the middle of a word, then accepts new ones",
+            cartesia=(_drop_in(_THURSDAY),),
         ),
         Scenario(
             name="drop",
-            summary="Cartesia drops in the middle of a word and stays down",
+            summary="Cartesia drops the connection in the middle of a word and stays down",
             cartesia=(
-                _cut(_THURSDAY),
+                _drop_in(_THURSDAY),
                 Refuse(connections=from_(1)),
             ),
         ),
         Scenario(
             name="both",
-            summary="Cartesia drops in the middle of a word, later Deepgram too; 3 s without any",
+            summary="Cartesia goes down in mid-word, later Deepgram does, too; no provider for 3 s",
             cartesia=(
-                _cut(_THURSDAY),
+                _drop_in(_THURSDAY),
                 Refuse(connections=from_(1), until=16.4),
             ),
             deepgram=(
-                _cut(_SUNDAY),
+                _drop_in(_SUNDAY),
                 Refuse(connections=from_(1)),
             ),
         ),
         Scenario(
             name="tail",
-            summary="the caller hangs up on the last word, Cartesia drops before its final",
+            summary="the caller hangs up, Cartesia drops the connection before its last transcript",
             cartesia=(DropAfterClose(connections={0}),),
             pause=None,
         ),
         Scenario(
             name="stall",
-            summary="Cartesia falls silent in the middle of a sentence, its socket stays open",
+            summary="Cartesia stops answering in the middle of a word; the connection stays open",
             cartesia=(Stall(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="half-open",
-            summary="Cartesia vanishes in the middle of a word, without closing anything",
+            summary="Cartesia disappears in the middle of a word without closing the connection",
             cartesia=(HalfOpen(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="in-band",
-            summary="Cartesia sends an error 402 (out of credits) as a message, then nothing more",
+            summary="Cartesia sends error 402 (out of credits) in a message, then nothing more",
             cartesia=(InBandError(402, at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="garbage",
-            summary="Cartesia sends half of each message from the middle of a sentence on",
+            summary="Cartesia sends only half of each message, from the middle of a word on",
             cartesia=(Garbage(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="lost-final",
-            summary="Cartesia leaves one transcript out, and goes on with the next",
+            summary="Cartesia skips one final transcript and continues with the next",
             cartesia=(LostFinal(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
             name="slow",
-            summary="Cartesia answers 3 s late from the middle of a sentence on",
+            summary="Cartesia answers 3 s late, from 6 s on",
             cartesia=(Latency(3.0, at_time=6.0),),
         ),
         Scenario(
             name="outage",
-            summary="both are down for 6 s in the middle of a sentence",
-            cartesia=_down(_OUTAGE),
-            deepgram=_down(_OUTAGE),
+            summary="both providers are down for 6 s, in the middle of a sentence",
+            cartesia=_down(8.0, 14.0),
+            deepgram=_down(8.0, 14.0),
         ),
     )
 }
 
 
 def scenario_named(name: str) -> Scenario:
-    """Look a scenario up.
+    """Return the scenario of a name.
 
     Raises:
-        Problem: There is none of that name.
+        CommandError: There is no scenario of that name.
     """
     if name not in SCENARIOS:
-        raise Problem(f"there is no fault {name!r}; choose one of: {', '.join(SCENARIOS)}")
+        raise CommandError(f"there is no fault {name!r}; choose one of {', '.join(SCENARIOS)}")
     return SCENARIOS[name]

@@ -1,4 +1,4 @@
-"""The HTTP endpoint of `serve`: which faults and connections there are, and faults by hand."""
+"""The HTTP endpoint of `serve`: shows faults and connections, and injects faults."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from typing import Any
 from aiohttp import web
 
 from ...testing.fakes.server import FakeServer, ServerConnection, TriggeredFault
-from .injection import fault_from
+from .fault_requests import fault_from
 
 PATH = "/faults"
 
-_SHOWN = 100  # connections of each provider, and faults that struck: the latest
+_MOST_SHOWN = 100  # of the connections and of the triggered faults of each provider: the latest
+
+_EXAMPLE = '{"provider": "cartesia", "fault": "stall", "after": 3.0}'
 
 
-def control(servers: Mapping[str, FakeServer]) -> web.Application:
-    """Serve the faults and connections of some providers.
+def control_app(servers: Mapping[str, FakeServer]) -> web.Application:
+    """Return an application that controls fake providers, given by name.
 
-    `GET` shows them, `POST` adds a fault, with `only_open` to the connections that are open now
-    alone; `DELETE` takes all faults away, those of one `?provider=` if it is given. What cannot be
-    done is answered with 400 and an `error` that says why.
+    - `GET /faults` shows the faults and the connections of all providers.
+    - `POST /faults` adds a fault; see `fault_from` for its fields. With `"only_open": true` only
+      the connections that are open now have it.
+    - `DELETE /faults` removes all faults, or those of one provider with `?provider=NAME`.
+
+    A wrong request is answered with status 400 and `{"error": ...}`, which says what is wrong.
     """
-    desk = _Desk(servers)
-    app = web.Application(middlewares=[_explained])
-    app.router.add_get(PATH, desk.show)
-    app.router.add_post(PATH, desk.add)
-    app.router.add_delete(PATH, desk.clear)
+    handlers = _Handlers(servers)
+    app = web.Application(middlewares=[_errors_as_json])
+    app.router.add_get(PATH, handlers.show)
+    app.router.add_post(PATH, handlers.add)
+    app.router.add_delete(PATH, handlers.remove)
     return app
 
 
-class _Desk:
-    """Does what requests ask for."""
+class _Handlers:
+    """The handlers of the requests; they raise ValueError if a request is wrong."""
 
     def __init__(self, servers: Mapping[str, FakeServer]) -> None:
         self._servers = servers
@@ -41,17 +46,17 @@ class _Desk:
         return web.json_response({name: _state(s) for name, s in self._servers.items()})
 
     async def add(self, request: web.Request) -> web.Response:
-        asked = _parsed(await request.read())
-        server = self._server(asked.pop("provider", None))
-        only_open = asked.pop("only_open", False)
+        fields = _parse(await request.read())
+        server = self._server(fields.pop("provider", None))
+        only_open = fields.pop("only_open", False)
         if not isinstance(only_open, bool):
-            raise ValueError(f"only_open must be true or false; it is {only_open!r}")
-        fault = fault_from(asked.pop("fault", None), asked, now=server.now)
+            raise ValueError(f"only_open must be true or false, not {only_open!r}")
+        fault = fault_from(fields.pop("fault", None), fields, now=server.now)
         add = server.trigger if only_open else server.inject
         add(fault)
         return web.json_response({"added": repr(fault)}, status=201)
 
-    async def clear(self, request: web.Request) -> web.Response:
+    async def remove(self, request: web.Request) -> web.Response:
         name = request.query.get("provider")
         servers = self._servers.values() if name is None else [self._server(name)]
         for server in servers:
@@ -61,13 +66,12 @@ class _Desk:
     def _server(self, name: object) -> FakeServer:
         if not isinstance(name, str) or name not in self._servers:
             names = ", ".join(self._servers)
-            raise ValueError(f"the provider must be one of {names}; it is {name!r}")
+            raise ValueError(f"provider must be one of {names}, not {name!r}")
         return self._servers[name]
 
 
 @web.middleware
-async def _explained(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Tell people what was wrong with their request."""
+async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response = await handler(request)
     except ValueError as error:
@@ -76,34 +80,33 @@ async def _explained(request: web.Request, handler: Any) -> web.StreamResponse:
     return response
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    example = '{"provider": "cartesia", "fault": "stall", "after": 3.0}'
+def _parse(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"this is no JSON ({error}); send an object such as {example}") from None
-    if not isinstance(asked, dict):
-        raise ValueError(f"send a JSON object such as {example}")
-    return asked
+        raise ValueError(f"not valid JSON ({error}); send an object such as {_EXAMPLE}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"not a JSON object; send an object such as {_EXAMPLE}")
+    return fields
 
 
 def _state(server: FakeServer) -> dict[str, Any]:
+    """Describe a provider; all times are seconds since the server started."""
     return {
         "now": round(server.now, 3),
         "faults": [repr(fault) for fault in server.faults],
-        "struck": [_told(struck) for struck in server.triggered[-_SHOWN:]],
-        "connections": [_shown(c) for c in server.connections[-_SHOWN:]],
+        "triggered": [_triggered(fault) for fault in server.triggered[-_MOST_SHOWN:]],
+        "connections": [_connection(c) for c in server.connections[-_MOST_SHOWN:]],
     }
 
 
-def _told(struck: TriggeredFault) -> dict[str, Any]:
-    """What happened to which connection, and when, in seconds since the server's start."""
-    fault, number, at = struck
-    return {"fault": repr(fault), "connection": number, "at": round(at, 3)}
+def _triggered(triggered: TriggeredFault) -> dict[str, Any]:
+    fault, connection, at = triggered
+    return {"fault": repr(fault), "connection": connection, "at": round(at, 3)}
 
 
-def _shown(connection: ServerConnection) -> dict[str, Any]:
-    """A connection without what was said on it; times in seconds since the server's start."""
+def _connection(connection: ServerConnection) -> dict[str, Any]:
+    """Describe a connection, without its API key and without what was sent on it."""
     closed = connection.closed
     return {
         "number": connection.index,

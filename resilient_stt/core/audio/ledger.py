@@ -1,7 +1,32 @@
-"""Bounded audio by session position: what is settled, what is voiced, what still owes words.
+"""The ledger of a stream's audio: which of it is committed, and which may have to be sent again.
 
-Positions are samples from the first frame of the session. The ledger holds no audio, only spans;
-the shell keeps the frames from `start` on.
+Theory of operation
+-------------------
+
+Positions are samples from the first frame of the session, so they never depend on wall time. The
+ledger holds positions only; the shell keeps the frames from `start` on. Four positions split the
+session's audio, and none of them ever moves back:
+
+    0 ....... start ......... committed_through <= watermark ......... end
+      gone          lookback                               pending          (live edge)
+
+- Audio before the `watermark` is finished with: a final transcript covers it, or it is silence.
+- Audio between the watermark and `end` is pending. If the active connection fails, the next one
+  is sent this audio again.
+- `ReplayPolicy.lookback` seconds before the watermark are kept too, so that a replay can begin
+  before a whole word.
+- The ledger holds `ReplayPolicy.window` seconds at most. If pending audio grows older than that,
+  the watermark passes over it, and `push` returns the speech in it, which is lost. Nothing else
+  moves the watermark beyond `committed_through`.
+
+Local voice activity divides the audio into segments. A segment may hold words that no final has
+covered yet; it is then called pending. A segment that the watermark has not touched is pending from
+`ReplayPolicy.min_pending_speech` (0.25 s) on: "no" is a word. The remainder of a segment that the
+watermark is inside of is pending only from `min_pending_remainder` (0.5 s) on, because a detector's
+end of speech and a provider's end of the last word are never the same.
+
+Without local voice activity (`vad_enabled` is false) all audio may be speech: nothing is committed
+as silence, and no silence is cut out of a replay.
 """
 
 from __future__ import annotations
@@ -16,45 +41,61 @@ from ..policy import ReplayPolicy
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of local voice activity; `end` is `None` while it lasts."""
+    """A stretch of local voice activity in samples; `end` is `None` while it lasts."""
 
     start: int
     end: int | None = None
 
 
 Spans = tuple[tuple[int, int], ...]
-"""Stretches of audio from a position to another, in order and apart."""
+"""Stretches of audio as (start, end) in samples; ordered, and none overlaps another."""
 
 
 class AudioLedger:
-    """What of the session's audio is settled, and what may have to be sent again."""
+    """The positions, voice segments and flushes of one stream's audio."""
 
     def __init__(self, policy: ReplayPolicy, *, vad_enabled: bool) -> None:
-        """`vad_enabled`: local voice activity will be reported; without it all audio may be speech."""
+        """Start an empty ledger.
+
+        Args:
+            policy: how much is kept, and how much voice may hold a word.
+            vad_enabled: whether local voice activity is reported; without it all audio may be
+                speech.
+        """
         self._policy = policy
         self.vad_enabled = vad_enabled
         self.rate = 0
+        """Samples per second; 0 before the first frame."""
         self.start = 0
         self.end = 0
         self.watermark = 0
         self.committed_through = 0
-        """The watermark as evidence has set it: what left the window was not told by that."""
+        """Where `commit` has moved the watermark. Audio that left the window moves the watermark
+        without having been transcribed, and so does not move this."""
         self.retain_from: int | None = None
-        """What is settled is kept from here on: a second opinion that is sent it may not miss the
-        middle of a word."""
+        """Keep committed audio from here on, because an open connection is still to be sent it. A
+        hedge that skipped it could miss the middle of a word
+        (tests/schedules/hedge-beside-what-was-settled.json)."""
         self._flushes: list[int] = []
         self._segments: list[Segment] = []
 
     def __repr__(self) -> str:
         return (
             f"AudioLedger(start={self.start}, watermark={self.watermark}, end={self.end}, "
-            f"rate={self.rate}, marks={self._flushes}, segments={len(self._segments)})"
+            f"rate={self.rate}, flushes={self._flushes}, segments={len(self._segments)})"
         )
 
     # -- what happened
 
     def push(self, samples: int, rate: int) -> Spans:
-        """Append audio; returns the unsettled speech that fell out of the window, if any did."""
+        """Append `samples` of audio at `rate` Hz.
+
+        Returns:
+            The pending speech that fell out of the window and is lost by that; usually nothing.
+
+        Raises:
+            AssertionError: `samples` is negative, or `rate` differs from that of earlier audio.
+        """
         if samples < 0 or rate < 1 or self.rate not in (0, rate):
             raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
         self.rate = rate
@@ -63,71 +104,95 @@ class AudioLedger:
         if excess <= 0:
             return ()
         oldest = self.start + excess
-        gone = self.voiced_spans(self.watermark, oldest)
+        lost = self.voiced_spans(self.watermark, oldest)
         self.watermark = max(self.watermark, oldest)
         self._forget(oldest)
-        return gone
+        return lost
 
     def add_flush(self) -> None:
-        """Note a flush at the live edge."""
+        """Note that the user flushed at the live edge. A replay repeats the flush at its place."""
         if not self._flushes or self._flushes[-1] != self.end:
             self._flushes.append(self.end)
 
-    def speech_started(self, at: int) -> None:
-        """Voice began at `at`."""
+    def speech_started(self, position: int) -> None:
+        """Open a segment at `position`.
+
+        Raises:
+            AssertionError: the last segment is still open.
+        """
         if self.speaking:
             raise AssertionError("speech started twice")
-        self._segments.append(
-            Segment(max(at, self._segments[-1].end or 0) if self._segments else at)
-        )
+        if self._segments:
+            # A detector pads what it reports, so a segment may begin before the last one's end.
+            position = max(position, self._segments[-1].end or 0)
+        self._segments.append(Segment(position))
 
-    def speech_ended(self, at: int) -> None:
-        """Voice ended at `at`."""
+    def speech_ended(self, position: int) -> None:
+        """Close the open segment at `position`.
+
+        Raises:
+            AssertionError: no segment is open.
+        """
         if not self.speaking:
             raise AssertionError("speech ended without having started")
         segment = self._segments[-1]
-        segment.end = max(segment.start, at)
+        segment.end = max(segment.start, position)
 
-    # -- what is settled
+    # -- committing
 
-    def commit(self, to: int) -> None:
-        """Everything before `to` is finished with. Never moves back."""
-        self.committed_through = max(self.committed_through, min(to, self.end))
+    def commit(self, position: int) -> None:
+        """Finish with all audio before `position`; a position before the watermark does nothing."""
+        self.committed_through = max(self.committed_through, min(position, self.end))
         self.watermark = max(self.watermark, self.committed_through)
         self.trim()
 
-    def commit_silence(self, heard: int) -> None:
-        """Settle what owes no words; `heard`: how far the active leg can have heard the audio.
+    def commit_silence(self, processed_through: int) -> None:
+        """Commit audio in which no word can be pending any more.
 
-        A leg must have heard well past it: the final of a short last word may be under way, or of
-        a whisper that local voice activity missed. Voice too short to owe words waits as long as
-        later words are owed: its word may come with theirs. What may be a word is kept for longer,
-        in case that the leg turns out to have gone deaf.
+        `processed_through` is how far the active connection can have processed the audio. Silence
+        is committed only when the connection is `ReplayPolicy.commit_grace` past it. The final of
+        a short last word may still be under way, or that of a whisper that local voice activity
+        missed, and a connection that drops now would lose it
+        (tests/schedules/short-last-word-of-a-sentence.json).
         """
         self.trim()
         if not self.vad_enabled:
             return
-        until = heard - self.samples(self._policy.commit_grace)
-        pending = self._pending_segments()
+        until = processed_through - self.samples(self._policy.commit_grace)
+        pending = self._unfinished_segments()
+        # A segment too short for a word waits while a later segment is pending: recognizers join
+        # short segments to the next one, so its word may come with that final. Once nothing is
+        # pending, it waits for its own grace.
         if not any(s.end is None or self._is_pending(s, s.end) for s in pending):
-            pending = [s for s in pending if (s.end or self.end) > heard - self._grace(s)]
+            pending = [
+                s for s in pending if (s.end or self.end) > processed_through - self._grace(s)
+            ]
         if pending:
             first = pending[0]
-            pad = self.samples(self._policy.trim_silence_to / 2)
-            until = min(until, self.watermark if self._is_remainder(first) else first.start - pad)
+            # Keep as much silence before the segment as a replay sends before speech.
+            padding = self.samples(self._policy.trim_silence_to / 2)
+            until = min(
+                until, self.watermark if self._is_remainder(first) else first.start - padding
+            )
         if until > self.watermark:
             self.commit(until)
 
     def trim(self) -> None:
-        """Forget what is settled, and before nobody who is still to be sent it."""
+        """Forget committed audio that is older than the lookback and that no connection needs."""
         before = self.watermark - self.samples(self._policy.lookback)
         self._forget(before if self.retain_from is None else min(before, self.retain_from))
 
-    def has_pending_speech(self, *, at_least: float | None = None) -> bool:
-        """Whether audio after the watermark owes words.
+    # -- what is pending
 
-        `at_least`: seconds of voiced audio that count, half as many in a segment of its own; by
-        default the policy's distinction between such a segment and a remainder.
+    def has_pending_speech(self, *, at_least: float | None = None) -> bool:
+        """Whether a word may be pending after the watermark.
+
+        Args:
+            at_least: seconds of voice that count in the remainder of a segment; half as many count
+                in a segment of its own. By default the policy's `min_pending_remainder` and
+                `min_pending_speech`. A shorter time is asked for where a connection is about to be
+                left: a last word of 0.25 s was lost behind a final whose end was 0.08 s too late
+                (tests/schedules/a-short-word-behind-a-drifting-final.json).
         """
         if not self.vad_enabled:
             return False
@@ -136,67 +201,110 @@ class AudioLedger:
         return any(
             self._segment_end(s) - max(s.start, self.watermark)
             >= self.samples(at_least if self._is_remainder(s) else at_least / 2)
-            for s in self._pending_segments()
+            for s in self._unfinished_segments()
         )
 
     def has_pending_speech_before(self, position: int) -> bool:
-        """Whether audio between the watermark and `position` owes words."""
+        """Whether a word may be pending between the watermark and `position`."""
         return self.vad_enabled and any(
             self._is_pending(s, min(self._segment_end(s), position))
-            for s in self._pending_segments()
+            for s in self._unfinished_segments()
             if s.start < position
         )
 
     def speech_continues(self, after: int, until: int) -> bool:
-        """Whether voice between `after` and `until` lasts, or owes words: another ask will come."""
+        """Whether voice between `after` and `until` lasts or is pending.
+
+        A final is then due later, so there will be another chance to ask about the audio before.
+        """
         return any(
             s.start < until
             and self._segment_end(s) > after
             and (s.end is None or self._is_pending(s, s.end))
-            for s in self._pending_segments()
+            for s in self._unfinished_segments()
         )
 
     def first_pending(self) -> Segment | None:
-        """The first segment that owes words, if there is one."""
-        for segment in self._pending_segments():
+        """The first segment in which a word may be pending, or `None`."""
+        for segment in self._unfinished_segments():
             if self._is_pending(segment, self._segment_end(segment)):
                 return segment
         return None
 
     def remainder_end(self) -> int:
-        """Where the segment around the watermark ends, or the watermark, if it is in none."""
-        inside = [self._segment_end(s) for s in self._pending_segments() if self._is_remainder(s)]
-        return inside[0] if inside else self.watermark
+        """The end of the segment around the watermark; the watermark itself if none is there."""
+        for segment in self._unfinished_segments():
+            if self._is_remainder(segment):
+                return self._segment_end(segment)
+        return self.watermark
+
+    # -- where voice is
 
     def last_speech_end(self, position: int) -> int:
-        """Where the last segment that had ended by `position` ends; 0 if there is none."""
+        """The end of the last segment that ended at or before `position`; 0 if there is none."""
         return max((s.end for s in self._segments if s.end and s.end <= position), default=0)
 
     def last_voice_end(self, position: int) -> int:
-        """Where the last voice before `position` ends, at the latest.
+        """The latest place at or before `position` where voice can have ended.
 
-        What is forgotten may have been voice.
+        Forgotten audio counts as voice, because its segments are forgotten with it
+        (tests/schedules/seam-after-all-voice-was-forgotten.json).
         """
         if not self.vad_enabled:
             return position
         ends = [min(self._segment_end(s), position) for s in self._segments if s.start < position]
         return ends[-1] if ends else min(position, self.start)
 
+    def segment_start(self, position: int) -> int | None:
+        """Where the segment around `position` begins; `None` if `position` is in silence."""
+        for segment in reversed(self._segments):
+            if segment.start <= position:
+                inside = segment.end is None or position < segment.end
+                return segment.start if inside else None
+        return None
+
+    def voiced_samples(self, start: int, end: int) -> int:
+        """How many samples between `start` and `end` are voice; all without voice activity."""
+        return sum(until - since for since, until in self.voiced_spans(start, end))
+
+    def voiced_spans(self, start: int, end: int) -> Spans:
+        """The voice between `start` and `end`; all of it without voice activity."""
+        if not self.vad_enabled:
+            return ((start, end),) if start < end else ()
+        clipped = ((max(s.start, start), min(self._segment_end(s), end)) for s in self._segments)
+        return tuple((since, until) for since, until in clipped if since < until)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the last segment is still open."""
+        return bool(self._segments) and self._segments[-1].end is None
+
+    @property
+    def silence_duration(self) -> float:
+        """Seconds of silence up to the live edge; 0 while a segment is open."""
+        if self.speaking or not self.rate:
+            return 0.0
+        last = (self._segments[-1].end or 0) if self._segments else 0
+        return (self.end - last) / self.rate
+
     # -- what to send
 
     def next_flush(self, after: int) -> int | None:
-        """The first flush mark later than `after`."""
+        """The position of the first user flush later than `after`, or `None`."""
         index = bisect_right(self._flushes, after)
         return self._flushes[index] if index < len(self._flushes) else None
 
     def next_pause(self, after: int) -> int | None:
-        """The first place later than `after` where speech that owes words has ended.
+        """The first position later than `after` where pending speech has ended, or `None`.
 
-        A little behind the voice, so that the last sound is whole.
+        A connection may be flushed there. The position is half of `trim_silence_to` (0.15 s)
+        behind the voice, so that the last sound is whole, but not inside the next segment.
         """
+        if not self.vad_enabled:
+            return None  # speech that was open when VAD was lost was cut there, perhaps in a word
         half = self.samples(self._policy.trim_silence_to / 2)
-        pending = self._pending_segments()
-        for segment, following in zip_longest(pending, pending[1:]):
+        segments = self._unfinished_segments()
+        for segment, following in zip_longest(segments, segments[1:]):
             if segment.end is None or not self._is_pending(segment, segment.end):
                 continue
             place = segment.end + half
@@ -207,101 +315,88 @@ class AudioLedger:
         return None
 
     def next_trim(self, position: int) -> tuple[int, int]:
-        """The first silence that a replay from `position` on leaves out: from where, to where.
+        """The first (start, end) of silence that a replay from `position` leaves out.
 
-        Both are the live edge, if there is none.
+        Both are the live edge if nothing is left out.
         """
         edge = self.end, self.end
         return next((cut for cut in self._trims() if cut[1] > position), edge)
 
     @property
     def hold_back_position(self) -> int:
-        """The position before which silence is certain to be silence."""
+        """Silence behind this position may still turn out to be speech.
+
+        Detectors report the start of speech late, so `ReplayPolicy.hold_back` seconds before the
+        live edge are never cut.
+        """
         return self.end - self.samples(self._policy.hold_back)
 
-    def segment_start(self, position: int) -> int | None:
-        """Where the speech segment around `position` began, if it is inside one."""
-        for segment in reversed(self._segments):
-            if segment.start <= position:
-                inside = segment.end is None or position < segment.end
-                return segment.start if inside else None
-        return None
-
-    # -- arithmetic
-
-    @property
-    def speaking(self) -> bool:
-        """Whether local voice activity lasts."""
-        return bool(self._segments) and self._segments[-1].end is None
-
-    @property
-    def silence_duration(self) -> float:
-        """Seconds of local silence up to the live edge; 0 while somebody speaks."""
-        if self.speaking or not self.rate:
-            return 0.0
-        last = (self._segments[-1].end or 0) if self._segments else 0
-        return (self.end - last) / self.rate
-
-    def voiced_samples(self, start: int, end: int) -> int:
-        """Samples of voice in a span; all of it when nobody listens."""
-        return sum(until - since for since, until in self.voiced_spans(start, end))
-
-    def voiced_spans(self, start: int, end: int) -> Spans:
-        """The voice in a span; all of it when nobody listens."""
-        if not self.vad_enabled:
-            return ((start, end),) if start < end else ()
-        cut = ((max(s.start, start), min(self._segment_end(s), end)) for s in self._segments)
-        return tuple((since, until) for since, until in cut if since < until)
+    # -- units
 
     def samples(self, seconds: float) -> int:
-        """Seconds as samples; 0 before the first frame has told the rate."""
+        """Seconds as samples; 0 before the first frame, which sets the rate."""
         return round(seconds * self.rate)
 
     def seconds(self, position: int) -> float:
-        """A position as seconds; 0 before the first frame has told the rate."""
+        """Samples as seconds; 0 before the first frame, which sets the rate."""
         return position / self.rate if self.rate else 0.0
 
     @property
     def window(self) -> float:
-        """Seconds of audio that are kept."""
+        """Seconds of audio that are kept at most."""
         return self._policy.window
 
     # -- inside
 
     def _trims(self) -> Iterator[tuple[int, int]]:
-        """All silence that is long enough to be cut, without what is kept around speech."""
+        """Every stretch of pending silence that is long enough to be cut, without its padding.
+
+        Half of `trim_silence_to` stays on either side of speech, because detectors are not exact
+        about its edges.
+        """
         if not self.vad_enabled:
             return
         half = self.samples(self._policy.trim_silence_to / 2)
-        least = self.samples(self._policy.trim_silence_over) - half
+        shortest = self.samples(self._policy.trim_silence_over) - half
         ends = [0, *(s.end for s in self._segments if s.end is not None)]
         starts = [*(s.start - half for s in self._segments), self.hold_back_position]
-        # while somebody speaks there is an end less
+        # An open segment has a start and no end, so the lists may differ in length by one.
         for since, until in zip(ends, starts, strict=False):
-            if until - max(since, self.watermark) > least:
+            if until - max(since, self.watermark) > shortest:
                 yield (since + half if since else 0), until
 
     def _grace(self, segment: Segment) -> int:
-        """How much a leg must have heard after voice that owes nothing, before that is settled."""
+        """Samples a connection must have processed behind a segment before it may be committed.
+
+        A remainder that is long enough for a word, and too short to be pending, waits for
+        `remainder_grace`. If the connection has gone deaf there, that is noticed by the next
+        speech, and until then the remainder must stay available for a replay.
+        """
         left = self._segment_end(segment) - max(segment.start, self.watermark)
-        word = left >= self.samples(self._policy.min_pending_speech)
-        return self.samples(self._policy.remainder_grace if word else self._policy.commit_grace)
+        may_be_word = left >= self.samples(self._policy.min_pending_speech)
+        return self.samples(
+            self._policy.remainder_grace if may_be_word else self._policy.commit_grace
+        )
 
     def _segment_end(self, segment: Segment) -> int:
         return segment.end if segment.end is not None else self.end
 
     def _is_pending(self, segment: Segment, end: int) -> bool:
+        """Whether a segment that is cut off at `end` is long enough to hold a pending word."""
         if self._is_remainder(segment):
             return end - self.watermark >= self.samples(self._policy.min_pending_remainder)
         return end - segment.start >= self.samples(self._policy.min_pending_speech)
 
     def _is_remainder(self, segment: Segment) -> bool:
+        """Whether the watermark has passed the beginning of a segment."""
         return segment.start < self.watermark
 
-    def _pending_segments(self) -> list[Segment]:
+    def _unfinished_segments(self) -> list[Segment]:
+        """The segments that end behind the watermark, long enough for a word or not."""
         return [s for s in self._segments if s.end is None or s.end > self.watermark]
 
     def _forget(self, before: int) -> None:
+        """Drop everything before a position; the shell releases its frames up to `start`."""
         self.start = max(self.start, before)
         self._flushes = [m for m in self._flushes if m >= self.start]
         while self._segments and (end := self._segments[0].end) is not None and end < self.start:

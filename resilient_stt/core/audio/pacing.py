@@ -1,15 +1,20 @@
-"""A token bucket per leg: a burst, then a multiple of real time."""
+"""A token bucket per connection: a burst of audio at once, then a multiple of real time.
+
+Providers process audio at a limited speed (Deepgram at about 1.25 times real time). Audio that is
+sent faster only queues there, so a replay is not sent all at once.
+"""
 
 from __future__ import annotations
 
 from ..policy import Pace
 
-ROUNDING = 0.01
-"""Of a sample: what the sums of times may be off by without making the sender wait for nothing."""
+ROUNDING_SAMPLES = 0.01
+"""Rounding tolerance in samples. Sums of times may fall short by about this much, and without it
+the sender would be woken at the promised time and find one sample too few."""
 
 
 class TokenBucket:
-    """How many samples may be sent now."""
+    """How much audio a connection may be sent now. Times (`now`) are seconds on one clock."""
 
     def __init__(self, pace: Pace, now: float) -> None:
         self._pace = pace
@@ -17,18 +22,24 @@ class TokenBucket:
         self._seconds = pace.burst
 
     def available(self, now: float, rate: int) -> int:
-        """Samples of audio at `rate` Hz that may be sent at `now`."""
+        """Refill the bucket up to `now`, and return how many samples at `rate` Hz may be sent.
+
+        If the clock goes back, nothing is refilled.
+        """
         self._seconds = min(
             self._pace.burst, self._seconds + max(0.0, now - self._at) * self._pace.rate
         )
         self._at = max(self._at, now)
-        return int(self._seconds * rate + ROUNDING)
+        return int(self._seconds * rate + ROUNDING_SAMPLES)
 
     def take(self, seconds: float) -> None:
-        """Spend what was just asked for."""
+        """Spend `seconds` of audio; call it after `available` has granted them."""
         self._seconds -= seconds
 
     def available_at(self, seconds: float) -> float:
-        """When that many seconds of audio may be sent, at the earliest."""
+        """The earliest time at which `seconds` of audio may be sent.
+
+        More than the burst can never be sent at once, so a larger amount counts as the burst.
+        """
         missing = min(seconds, self._pace.burst) - self._seconds
         return self._at + max(0.0, missing) / self._pace.rate

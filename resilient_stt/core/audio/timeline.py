@@ -1,22 +1,32 @@
-"""Maps a leg's own audio time to session time: the replay's start, the silence that was cut out."""
+"""Maps a connection's own audio time to session time.
+
+A provider counts seconds from the first audio that a connection was sent. That audio may begin in
+the middle of the session (a replay), and silence may have been cut out of it. The timeline records
+what was sent as spans, and translates in both cases.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
+HALF_SAMPLE = 0.5
+"""Rounding tolerance in samples: a time this close to the edge of a span belongs to that edge."""
+
 
 class Timeline:
-    """What a leg was sent, as spans of session audio in the order of sending (samples)."""
+    """The spans of session audio that a connection was sent, in samples, in order of sending."""
 
     def __init__(self, rate: int) -> None:
+        """`rate`: samples per second."""
         self._rate = rate
-        self._connection: list[int] = []  # where in the leg's audio each span begins
-        self._session: list[int] = []  # where in the session's audio it begins
+        self._connection: list[int] = []  # where each span begins in the connection's audio
+        self._session: list[int] = []  # where each span begins in the session's audio
         self.sent = 0
+        """Samples that were sent."""
         self.position = 0
-        """Session position up to which the leg was sent audio."""
+        """The session position behind the last sample that was sent."""
         self.trimmed = 0
-        """Samples left out between spans."""
+        """Samples of silence that were left out between spans."""
 
     def __repr__(self) -> str:
         return (
@@ -25,16 +35,20 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """Seconds of audio that the leg was sent."""
+        """Seconds of audio that were sent."""
         return self.sent / self._rate
 
     @property
     def seconds_trimmed(self) -> float:
-        """Seconds of silence that were left out."""
+        """Seconds of silence that were left out between spans."""
         return self.trimmed / self._rate
 
     def append(self, start: int, end: int) -> None:
-        """The leg is sent session samples `start` to `end`, later than all it was sent so far."""
+        """Record that session samples `start` to `end` were sent.
+
+        Raises:
+            AssertionError: the span is empty, or begins before the last one's end.
+        """
         if end <= start or (self._connection and start < self.position):
             raise AssertionError(f"span {start}..{end} after {self.position}")
         if not self._connection or start != self.position:
@@ -46,17 +60,21 @@ class Timeline:
         self.position = end
 
     def start_of(self, seconds: float) -> float:
-        """Session seconds of something that begins at `seconds` of leg audio."""
-        at = seconds * self._rate
-        return self._map(at, max(0, bisect_right(self._connection, at + 0.5) - 1))
+        """Session time of something that starts at `seconds` of the connection's audio.
 
-    def end_of(self, seconds: float) -> float:
-        """Session seconds of something that ends at `seconds` of leg audio.
-
-        Differs from `start_of` only where silence was cut: an end belongs before the cut.
+        At a cut this is the time after the cut. Times outside what was sent go on at the same
+        rate. Returns 0 if nothing was sent.
         """
         at = seconds * self._rate
-        return self._map(at, max(0, bisect_left(self._connection, at - 0.5) - 1))
+        return self._map(at, max(0, bisect_right(self._connection, at + HALF_SAMPLE) - 1))
+
+    def end_of(self, seconds: float) -> float:
+        """Session time of something that ends at `seconds` of the connection's audio.
+
+        Differs from `start_of` at a cut only: there this is the time before the cut.
+        """
+        at = seconds * self._rate
+        return self._map(at, max(0, bisect_left(self._connection, at - HALF_SAMPLE) - 1))
 
     def _map(self, at: float, index: int) -> float:
         if not self._connection:

@@ -31,7 +31,8 @@ from ..events import Replayed
 from ..messages import Role, TranscriptEvent
 from ..policy import ProviderTraits
 from ..stalls.detector import StallDetector
-from ..transcript.overlap import OverlapTrimmer, TranscriptHistory
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import OverlapTrimmer
 from .interpreter import EventInterpreter, Interpreted
 from .sender import AudioSender
 

@@ -37,7 +37,7 @@ from ..policy import Policies, ProviderTraits
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDetector
-from ..transcript.overlap import TranscriptHistory
+from ..transcript.history import TranscriptHistory
 from .connection import Connection, open_connection, trimmer_at
 from .loss import LossTracker
 
@@ -176,7 +176,9 @@ class ConnectionPool:
         `known`: the same failure was reported already.
         """
         self.close(connection)
-        is_news = self._selector.record_failure(connection.traits, failure, now)
+        is_news = self._selector.record_failure(
+            connection.traits.name, failure.kind, failure.retry_after, now
+        )
         if is_news and not known:
             self.report_failure(connection.traits, failure)
 

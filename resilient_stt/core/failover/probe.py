@@ -97,7 +97,7 @@ class Probe:
         name = connection.traits.name
         breaker = self._health[name].breaker
         breaker.probe_passed(now)
-        if breaker.is_proven(now):
+        if breaker.is_proven():
             self._outbox.report(ProviderRecovered(at=self._pool.at, provider=name))
             self._outbox.add(*self._selector.mark_recovered(name))
         self._close(connection)
@@ -120,10 +120,12 @@ class Probe:
             return
         if self._pool.input_ended or not (active.caught_up and self._enabled):
             return
-        provider = self._selector.lease_probe_candidate(active.traits, now)
-        if provider is not None:
-            self._connection = self._pool.open(provider, Role.PROBE, now, max(start, ledger.start))
-            self._final_due_at, self._words_spoken = None, False
+        for provider in self._selector.probe_candidates(active.traits, now):
+            if self._selector.acquire_probe(provider.name, now):
+                start = max(start, ledger.start)
+                self._connection = self._pool.open(provider, Role.PROBE, now, start)
+                self._final_due_at, self._words_spoken = None, False
+                return
 
     def _ends_at(self, connection: Connection) -> float:
         if self._final_due_at is None:

@@ -1,25 +1,64 @@
-"""A provider's health as a transition table.
+"""A provider's circuit breaker: what opens it, what closes it, and when a probe may be made.
 
-Belongs to `ResilientSTT`, not to a stream: LiveKit opens a new stream for every cleared turn, so
-health that lived in a stream would be forgotten. What may go into the table: states and signals
-only. Counting, times and thresholds are the methods' business.
+Theory of operation
+-------------------
+
+A breaker belongs to `ResilientSTT`, not to a stream: LiveKit opens a new stream for every cleared
+turn, so health that lived in a stream would be forgotten. All streams of a `ResilientSTT` share it,
+and with `RedisHealth` those of a whole fleet do.
+
+States:
+
+- closed: the provider gets traffic.
+- open: the provider gets no traffic until its break is over.
+- half-open: the break is over, and the provider gets probes, one at a time.
+- locked: like open, because the account was refused (`ACCOUNT_ERRORS`); only its owner can help.
+
+What opens a breaker:
+
+- `BreakerPolicy.consecutive_failures` in a row within `window`.
+- `failure_rate_threshold` of at least `minimum_calls` outcomes within `window`.
+- `slow_call_threshold` slow finals in a row.
+- `rate_limited`, at once: for as long as the server asks, else for `break_duration`.
+- `auth` or `quota`, at once: it locks for `auth_cooldown`.
+- Any failure while it is half-open.
+
+A break that failures or slowness cause lasts `break_duration`, and twice as long after every
+further trip, up to `max_break_duration`. Each `backoff_reset_after` of health takes one doubling
+back.
+
+What closes it:
+
+- Text from traffic, because all providers are tried if all breakers are open. One that is open for
+  slowness needs a timely final instead: slow finals are text, too.
+- `success_threshold` probes that pass in a row.
+- A newer report of health from another process.
+
+If all breakers are open, the least bad provider is tried anyway, so a sole provider is never cut
+off. A closed breaker with a failure since health was last proved is not proven: it gets traffic,
+but no stream fails back to it before a probe has passed.
+
+`TRANSITIONS` holds states and signals only. Counts, times and thresholds belong into the methods.
+`now` is seconds on one clock of the caller that never goes back. Queries never change a breaker;
+`record_*`, `probe_passed` and `adopt` first let an elapsed break cool down.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
 from ..events import ErrorKind
+from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy
-from .outcome_window import OutcomeWindow
 from .probe_lease import ProbeLease
 from .report import HealthReport, LocalObservations
 
 
 class BreakerState(StrEnum):
-    """Whether a provider is given traffic (closed), probes (half-open), or nothing."""
+    """Whether a provider gets traffic (closed), probes (half-open), or nothing (open, locked)."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -31,9 +70,13 @@ class BreakerSignal(StrEnum):
     """What changes a breaker's state."""
 
     SUCCESS = "success"
+    """Health is proved."""
     TRIP = "trip"
+    """It failed too often, too slowly, or asked for a break."""
     LOCK = "lock"
+    """It refused the account."""
     COOLED = "cooled"
+    """Its break is over."""
 
 
 TRANSITIONS: dict[tuple[BreakerState, BreakerSignal], BreakerState] = {
@@ -61,234 +104,309 @@ PREFERENCE = {
     BreakerState.OPEN: 2,
     BreakerState.LOCKED: 3,
 }
-"""The order in which providers are preferred; within it, the route's."""
+"""Rank by which providers are preferred, best first; the route's order decides among equals."""
 
-MIN_RETRY_AFTER = 1.0
-"""`Retry-After` is in whole seconds; who answers a thousandth would be probed without a pause."""
+MAX_OUTCOMES = 256
+"""Outcomes that are remembered. A memory bound: the default policy needs 61."""
 
-_ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
+
+class OutcomeWindow:
+    """What traffic showed within `BreakerPolicy.window` while the breaker was closed.
+
+    Every stream gives text several times a second. If each text counted as a success, no number of
+    failures could reach a share of one half. So text counts as one success per `success_interval`
+    (1 s), however many streams give it; the share then compares failures with seconds of text.
+    """
+
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self._policy = policy
+        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_OUTCOMES)
+        """(when, whether it was a failure), oldest first."""
+        self._failures_in_a_row: list[float] = []
+        """When each failure since the last text was."""
+        self._success_at = -math.inf
+
+    def record_success(self, now: float) -> None:
+        """Note text. It always ends a row of failures, whether it counts as an outcome or not."""
+        self._failures_in_a_row.clear()
+        if now >= self._success_at + self._policy.success_interval:
+            self._success_at = now
+            self._outcomes.append((now, False))
+
+    def record_failure(self, now: float) -> None:
+        """Note a failure."""
+        horizon = now - self._policy.window
+        self._failures_in_a_row = [at for at in self._failures_in_a_row if at > horizon] + [now]
+        while self._outcomes and self._outcomes[0][0] <= horizon:
+            self._outcomes.popleft()
+        self._outcomes.append((now, True))
+
+    @property
+    def has_too_many_failures(self) -> bool:
+        """Whether the breaker must open, as of the last failure."""
+        if len(self._failures_in_a_row) >= self._policy.consecutive_failures:
+            return True
+        failures = sum(failed for _, failed in self._outcomes)
+        return (
+            len(self._outcomes) >= self._policy.minimum_calls
+            and failures / len(self._outcomes) >= self._policy.failure_rate_threshold
+        )
 
 
 class Breaker:
-    """One provider's health. `now` is seconds on one clock of the caller's, and never goes back."""
+    """One provider's health; see the module for what opens and closes it."""
 
     def __init__(self, policy: BreakerPolicy, jitter: float = 0.0) -> None:
-        """`jitter`: -1 to 1, drawn once: the processes of a fleet do not come back in step."""
+        """Start closed and healthy.
+
+        Args:
+            policy: thresholds and times.
+            jitter: -1 to 1, drawn once, so that the processes of a fleet do not return to a
+                provider in step. Scaled by `BreakerPolicy.jitter`.
+
+        Raises:
+            AssertionError: `jitter` is out of range.
+        """
         if not -1 <= jitter <= 1:
             raise AssertionError(f"jitter is a number from -1 to 1, got {jitter!r}")
         self._policy = policy
         self._jitter = policy.jitter * jitter
         self._state = BreakerState.CLOSED
-        self._until = -math.inf
+        """The state as of the last command; `state` lets it cool down."""
+        self._open_until = -math.inf
         self._trips = 0
+        """How many times the next break is doubled."""
         self._outcomes = OutcomeWindow(policy)
-        self._slow = 0
+        self._slow_finals = 0
         """Slow finals in a row, while closed."""
-        self._for_slowness = False
-        """Why it is open."""
+        self._opened_for_slowness = False
         self._failed_at: float | None = None
-        """The last failure since health was proved."""
+        """The last failure since health was proved; `None` if there is none."""
         self._healthy_since: float | None = None
+        """Since when health counts towards taking a doubling back."""
         self._passes = 0
         """Probes that passed since the last failure."""
         self.observations = LocalObservations()
-        self.probe_lease = ProbeLease(policy.probe_timeout)
+        self.probe_lease = ProbeLease(policy)
         self.notify: Callable[[], None] = lambda: None
-        """Called when there is something that other processes are to know, or to grant, at once."""
+        """Called when other processes should learn something at once, or a lease is wanted."""
 
     def __repr__(self) -> str:
-        return f"Breaker({self._state.value}, trips={self._trips}, until={self._until})"
+        return f"Breaker({self._state.value}, trips={self._trips}, open_until={self._open_until})"
 
-    # --- what is asked ---
+    # -- queries
 
     def state(self, now: float) -> BreakerState:
-        """The state at `now`; an open or locked breaker cools into a half-open one."""
-        if self._state in (BreakerState.OPEN, BreakerState.LOCKED) and now >= self._until:
-            self._apply(BreakerSignal.COOLED)
+        """The state at `now`. An open or locked breaker is half-open once its break is over."""
+        if self._state in (BreakerState.OPEN, BreakerState.LOCKED) and now >= self._open_until:
+            return TRANSITIONS[self._state, BreakerSignal.COOLED]
         return self._state
 
     def admits(self, now: float) -> bool:
-        """Whether the provider may be given traffic."""
+        """Whether the provider may get traffic."""
         return self.state(now) is BreakerState.CLOSED
 
-    def is_proven(self, now: float) -> bool:
-        """Whether nothing failed since health was proved; what is sound is closed."""
+    def is_proven(self) -> bool:
+        """Whether nothing failed since health was proved. A proven breaker is closed."""
         return self._failed_at is None
 
     def probe_at(self, now: float) -> float | None:
-        """When a probe may be made, `now` at the earliest; `None` if there is nothing to prove."""
+        """When the next probe may be made, `now` at the earliest; `None` if none is needed."""
         if self._failed_at is None:
             return None
-        due = self._until  # of a half-open one: gone by
+        due = self._open_until  # in the past while half-open
         if self._state is BreakerState.CLOSED:
+            # A failure that did not open it still needs a proof of health before a failback.
             due = self._failed_at + self._jittered(self._policy.break_duration)
         return max(now, due, self.probe_lease.until)
 
-    # --- what traffic showed ---
+    # -- what traffic showed
 
     def record_text(self, now: float) -> None:
-        """The provider gave text.
+        """Note that the provider gave text, which proves its health.
 
-        That closes a breaker at once, but for one that is open for slowness: slow finals are text.
+        Text does not close a breaker that is open for slowness: slow finals are text, too.
         """
-        if self.state(now) is not BreakerState.OPEN or not self._for_slowness:
+        self._cool_down(now)
+        if self._state is not BreakerState.OPEN or not self._opened_for_slowness:
             self._prove_healthy(now)
 
     def record_failure(self, kind: ErrorKind, now: float, retry_after: float | None = None) -> None:
-        """A leg failed, or a probe. A bad request says nothing about the provider's health.
+        """Note that a connection or a probe failed.
 
-        Nor is a probe's lease given back for one: the next probe would get the same answer at once.
-        What fails while it is open does not keep it open for longer: all streams of a process lose
-        their legs at the same time, and where all providers are bad they are tried all the same.
+        `retry_after` is the wait in seconds that the server asked for, if it did.
         """
         if kind is ErrorKind.BAD_REQUEST:
+            # The request is wrong, not the provider. A probe keeps its lease, too: the next probe
+            # would get the same answer at once.
             return
-        state = self.state(now)
+        self._cool_down(now)
         self._mark_unproven(now)
-        if kind in _ACCOUNT_ERRORS:
-            # never earlier: that is what the owner was told
-            self._open(
-                BreakerSignal.LOCK, now + self._policy.auth_cooldown * (1 + abs(self._jitter))
-            )
+        if kind in ACCOUNT_ERRORS:
+            # Jitter only adds: the owner was told that it is not retried before `auth_cooldown`.
+            cooldown = self._policy.auth_cooldown * (1 + abs(self._jitter))
+            self._open(BreakerSignal.LOCK, now + cooldown)
             self._publish(now)
         elif kind is ErrorKind.RATE_LIMITED:
-            self._open(BreakerSignal.TRIP, now + self._rate_limit(retry_after))
+            # The server says how long, so no doubling is counted.
+            self._open(BreakerSignal.TRIP, now + self._rate_limit_wait(retry_after))
             self._publish(now)
-        elif state is BreakerState.HALF_OPEN or (
-            state is BreakerState.CLOSED and self._outcomes.failure(now)
-        ):
+        elif self._state is BreakerState.HALF_OPEN:
             self._trip(now)
+        elif self._state is BreakerState.CLOSED:
+            self._outcomes.record_failure(now)
+            if self._outcomes.has_too_many_failures:
+                self._trip(now)
+        # A failure while open changes nothing: all streams of a process lose their connections at
+        # the same time, and if all providers are open they are tried all the same. Neither may
+        # prolong the break.
 
     def record_slow_final(self, now: float) -> None:
-        """A final came late."""
-        if not self.admits(now):
+        """Note that a final came late."""
+        self._cool_down(now)
+        if self._state is not BreakerState.CLOSED:
             return
-        self._slow += 1
-        if self._slow >= self._policy.slow_call_threshold:
+        self._slow_finals += 1
+        if self._slow_finals >= self._policy.slow_call_threshold:
             self._mark_unproven(now)
-            self._trip(now, slow=True)
+            self._trip(now, for_slowness=True)
 
     def record_timely_final(self, now: float) -> None:
-        """A final came in time, which closes a breaker that is open for slowness."""
-        self._slow = 0
+        """Note that a final came in time, which closes a breaker that is open for slowness."""
+        self._cool_down(now)
+        self._slow_finals = 0
         self.observations.timely_final_at = now
-        if self._for_slowness:
-            self._for_slowness = False
+        if self._opened_for_slowness:
+            self._opened_for_slowness = False
             self._prove_healthy(now)
 
-    # --- probes: one at a time ---
+    # -- probes
 
     def acquire_probe(self, now: float) -> bool:
-        """Take the lease to make a probe, if one may be made.
+        """Take the lease for a probe; whether it was taken.
 
-        Where other processes have a say, the first to ask is told no: ask again.
+        Where a store has to grant the lease, the first call asks for it and returns `False`. Call
+        again with the next audio. After `True` you must call `probe_passed`, `record_failure` or
+        `release_probe`; without, the lease ends after `BreakerPolicy.probe_timeout`.
         """
         at = self.probe_at(now)
         if at is None or at > now:
             return False
-        known = self.probe_lease.wanted
-        taken = self.probe_lease.take(now)
-        if self.probe_lease.wanted and not known:
+        was_wanted = self.probe_lease.wanted
+        acquired = self.probe_lease.acquire(now)
+        if self.probe_lease.wanted and not was_wanted:
             self.notify()
-        return taken
+        return acquired
 
     def release_probe(self, now: float) -> None:
-        """A probe ended without a verdict."""
+        """Give the lease back: the probe ended, or ended without showing anything."""
         self.probe_lease.release()
-        if self.probe_lease.surplus(now):
+        if self.probe_lease.must_return(now):
             self.notify()
 
     def probe_passed(self, now: float) -> None:
-        """A probe heard words in time; enough of them are as good as text from traffic."""
+        """Note that a probe gave a final with words in time.
+
+        `BreakerPolicy.success_threshold` of them in a row prove health as text from traffic does.
+        """
+        self._cool_down(now)
         self.release_probe(now)
         self.observations.timely_final_at = now
         self._passes += 1
         if self._passes >= self._policy.success_threshold:
             self._prove_healthy(now)
         elif self._state is not BreakerState.CLOSED:
-            self._publish(now)
+            self._publish(now)  # the next probe may be another process's
 
-    # --- what other processes found ---
+    # -- what other processes found
 
-    def adopt(self, verdict: HealthReport, now: float) -> bool:
+    def adopt(self, report: HealthReport, now: float) -> bool:
         """Take over what another process found.
 
-        Returns whether it is newer than what this one has seen otherwise; else nothing changes.
+        Returns:
+            Whether the report is newer than what this process has seen that contradicts it. If it
+            is not, nothing changes.
         """
-        if self.observations.contradicts(verdict):
+        if self.observations.contradicts(report):
             return False
-        if verdict.healthy:
-            # as of text from here: text alone does not close one that is open for slowness
-            if verdict.slow or self.state(now) is not BreakerState.OPEN or not self._for_slowness:
+        self._cool_down(now)
+        if report.healthy:
+            # The same rule as for text of our own: it does not close what is open for slowness,
+            # unless the report says that finals are in time.
+            is_slow = self._state is BreakerState.OPEN and self._opened_for_slowness
+            if report.slow or not is_slow:
                 self.observations.report = None
                 self._close(now)
             return True
         self.observations.report = None
-        self._failed_at = verdict.at
+        self._failed_at = report.at
         self._healthy_since = None
-        self._trips = max(self._trips, verdict.trips)
-        self._open(BreakerSignal.LOCK if verdict.locked else BreakerSignal.TRIP, verdict.until)
-        self._passes = verdict.passes
-        self._for_slowness = verdict.slow
+        self._trips = max(self._trips, report.trips)
+        self._open(BreakerSignal.LOCK if report.locked else BreakerSignal.TRIP, report.until)
+        self._passes = report.passes
+        self._opened_for_slowness = report.slow
         return True
 
-    # --- what follows ---
+    # -- inside
+
+    def _cool_down(self, now: float) -> None:
+        self._state = self.state(now)
 
     def _prove_healthy(self, now: float) -> None:
-        """Health is proved."""
-        was = self._state
+        before = self._state
         self._close(now)
-        self.observations.proved_healthy(now)
-        if was is not BreakerState.CLOSED:
+        self.observations.record_health(now)
+        if before is not BreakerState.CLOSED:
             self.notify()
 
     def _close(self, now: float) -> None:
         self._apply(BreakerSignal.SUCCESS)
-        self._outcomes.success(now)
+        self._outcomes.record_success(now)
         self._failed_at = None
         self._reset_backoff(now)
 
     def _publish(self, now: float) -> None:
-        """What this process has found is for others, too."""
+        """Have other processes told what this one found."""
         self.observations.report = HealthReport(
             at=now,
             healthy=False,
-            until=self._until,
+            until=self._open_until,
             locked=self._state is BreakerState.LOCKED,
             trips=self._trips,
             passes=self._passes,
-            slow=self._for_slowness,
+            slow=self._opened_for_slowness,
         )
         self.notify()
 
     def _mark_unproven(self, now: float) -> None:
-        """Health must be proved again."""
+        """Note a failure: health must be proved again, from the first probe on."""
         self._failed_at = self.observations.failure_at = now
         self._healthy_since = None
         self._passes = 0
         self.release_probe(now)
 
-    def _trip(self, now: float, *, slow: bool = False) -> None:
-        open_for = math.ldexp(self._policy.break_duration, self._trips)
-        if open_for < self._policy.max_break_duration:
+    def _trip(self, now: float, *, for_slowness: bool = False) -> None:
+        """Open for the next break, and double the one after it."""
+        duration = math.ldexp(self._policy.break_duration, self._trips)
+        if duration < self._policy.max_break_duration:
             self._trips += 1
-        self._open(
-            BreakerSignal.TRIP, now + self._jittered(min(open_for, self._policy.max_break_duration))
-        )
-        self._for_slowness = slow
+        duration = min(duration, self._policy.max_break_duration)
+        self._open(BreakerSignal.TRIP, now + self._jittered(duration))
+        self._opened_for_slowness = for_slowness
         self._publish(now)
 
     def _open(self, signal: BreakerSignal, until: float) -> None:
-        """Open or lock, never for shorter than it already is; what led here counts no more."""
+        """Open or lock, and start counting anew. A break that lasts longer is not shortened."""
         if self._state in (BreakerState.OPEN, BreakerState.LOCKED):
-            until = max(until, self._until)
+            until = max(until, self._open_until)
         self._apply(signal)
-        self._until = until
+        self._open_until = until
         self._outcomes = OutcomeWindow(self._policy)
-        self._slow = 0
-        self._for_slowness = False
+        self._slow_finals = 0
+        self._opened_for_slowness = False
 
     def _reset_backoff(self, now: float) -> None:
+        """Take one doubling back for each `backoff_reset_after` of health."""
         if self._healthy_since is None:
             self._healthy_since = now
         while self._trips and now - self._healthy_since >= self._policy.backoff_reset_after:
@@ -298,11 +416,15 @@ class Breaker:
     def _jittered(self, seconds: float) -> float:
         return seconds * (1 + self._jitter)
 
-    def _rate_limit(self, retry_after: float | None) -> float:
-        """What a server says may be anything. What is sensible is obeyed: jitter only adds."""
+    def _rate_limit_wait(self, retry_after: float | None) -> float:
+        """Seconds to stay open after `rate_limited`.
+
+        A server may ask for anything. A sensible wait is obeyed within `min_retry_after` and
+        `max_retry_after`, and jitter only adds to it.
+        """
         if retry_after is None or not 0 < retry_after < math.inf:
             return self._jittered(self._policy.break_duration)
-        wait = max(MIN_RETRY_AFTER, min(retry_after, self._policy.max_retry_after))
+        wait = max(self._policy.min_retry_after, min(retry_after, self._policy.max_retry_after))
         return wait * (1 + abs(self._jitter))
 
     def _apply(self, signal: BreakerSignal) -> None:

@@ -1,4 +1,4 @@
-"""How long a provider takes for a final, from what it took lately."""
+"""How long a provider takes for a final, estimated from its last finals."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 
+from ..policy import WatchdogPolicy
+
 MAX_SAMPLES = 100
-"""Finals that are remembered: old ones say nothing about a provider's load now."""
-MIN_SAMPLES = 5
-"""Samples before which nothing is said."""
+"""Finals that are remembered. A memory bound, and enough for a p99; older finals say nothing about
+a provider's load now."""
 
 
 class FinalLatency:
-    """One provider's seconds from "a final was due" (speech ended, or a flush) to the final."""
+    """One provider's delays, in seconds from when a final was due to when it came.
 
-    def __init__(self) -> None:
+    A final is due when speech has ended, or at a flush.
+    """
+
+    def __init__(self, min_samples: int = WatchdogPolicy().min_latency_samples) -> None:
+        """`min_samples`: delays that must be known before there is a p99."""
+        self._min_samples = min_samples
         self._samples: deque[float] = deque()
         self._sorted: list[float] = []
         self._fleet: list[float] = []
-        """What all processes found, in order of size."""
+        """The samples of all processes, sorted; empty without a shared store."""
         self._unreported: deque[float] = deque(maxlen=MAX_SAMPLES)
 
     def __repr__(self) -> str:
         return f"FinalLatency(samples={len(self._samples)}, p99={self.p99})"
 
     def add(self, seconds: float) -> None:
-        """A final came so long after it was due. What is no duration is ignored."""
+        """Add a delay. Values that are no duration (negative, infinite, NaN) are ignored."""
         if not 0 <= seconds < math.inf:
             return
         if len(self._samples) == MAX_SAMPLES:
@@ -38,26 +44,26 @@ class FinalLatency:
 
     @property
     def p99(self) -> float | None:
-        """The least sample that 99 % of them do not exceed; `None` while there are too few.
+        """The smallest sample that 99 % of the samples do not exceed; `None` if there are too few.
 
-        Of those of all processes, where they are more than this one's own.
+        Uses the samples of all processes if they are more than this process's own.
         """
         known = max(self._fleet, self._sorted, key=len)
         count = len(known)
-        return known[-(-99 * count // 100) - 1] if count >= MIN_SAMPLES else None
+        return known[-(-99 * count // 100) - 1] if count >= self._min_samples else None
 
-    # --- other processes ---
+    # -- other processes
 
     @property
     def unreported(self) -> list[float]:
-        """The samples that other processes were not told, oldest first."""
+        """The samples that the store was not given yet, oldest first."""
         return list(self._unreported)
 
     def mark_reported(self, count: int) -> None:
-        """The first of them were."""
+        """Note that the store has the first `count` of `unreported`."""
         for _ in range(min(count, len(self._unreported))):
             self._unreported.popleft()
 
     def share(self, samples: Iterable[float]) -> None:
-        """The last samples of all processes, ours among them; none if they are not known."""
+        """Replace the samples of all processes (this one's included); empty if they are unknown."""
         self._fleet = sorted([s for s in samples if 0 <= s < math.inf][-MAX_SAMPLES:])

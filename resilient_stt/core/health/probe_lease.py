@@ -1,75 +1,85 @@
-"""The lease to probe a provider: one probe at a time, of all streams, or of all processes."""
+"""The lease for a probe: one probe of a provider at a time, among all streams and processes.
+
+A process that is alone grants the lease to itself. With a shared store, the store grants it, and
+its answer takes a round trip. `acquire` cannot wait, so it is called with every frame of audio:
+
+1. `acquire` returns `False` and sets `wanted`.
+2. The sync sees `wanted`, calls `mark_requested`, and asks the store.
+3. It passes the answer to `record_grant` or `record_refusal`.
+4. After a grant the next `acquire` returns `True`. A grant that nobody takes within
+   `BreakerPolicy.probe_grant_timeout` has to be returned.
+5. Once `must_return` is true, the sync gives the lease back and calls `mark_returned`.
+"""
 
 from __future__ import annotations
 
 import math
 
-GRANT_TIMEOUT = 0.5
-"""Seconds in which a grant is taken, or given back: who asked does so again with the next frame."""
-REFUSAL_COOLDOWN = 1.0
-"""Seconds after a refusal in which the store is not asked again: others probe."""
+from ..policy import BreakerPolicy
 
 
 class ProbeLease:
-    """Alone a process grants it to itself at once; beside others a store grants it first.
+    """A provider's lease as one process has it. Times (`now`) are seconds on the caller's clock."""
 
-    The store's answer takes a while: so the first to ask is refused, and it is wanted from then on.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        """`seconds`: how long a probe may take."""
-        self.seconds = seconds
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self._policy = policy
         self.shared = False
-        """Whether a store has to grant it first."""
+        """Whether a store has to grant the lease."""
         self.wanted = False
+        """Whether the store should be asked for it."""
         self.until = -math.inf
         """When it may be asked for again."""
-        self._granted = -math.inf
-        """Until when it can be taken."""
-        self._claimed = False
-        """The store may hold it in our name."""
+        self._granted_until = -math.inf
+        """Until when a grant can be taken."""
+        self._may_be_stored = False
+        """Whether the store may hold the lease in this process's name."""
 
     def __repr__(self) -> str:
         return f"ProbeLease(until={self.until}, shared={self.shared}, wanted={self.wanted})"
 
-    def take(self, now: float) -> bool:
-        """Take it, if it is to be had."""
-        if self.shared and now >= self._granted:
+    @property
+    def longest(self) -> float:
+        """Seconds for which the store has to hold a lease: the wait for a taker, and the probe."""
+        return self._policy.probe_timeout + self._policy.probe_grant_timeout
+
+    def acquire(self, now: float) -> bool:
+        """Take the lease for `BreakerPolicy.probe_timeout` seconds, if it is available."""
+        if self.shared and now >= self._granted_until:
             self.wanted = True
             return False
         self.wanted = False
-        self._granted = -math.inf
-        self.until = now + self.seconds
+        self._granted_until = -math.inf
+        self.until = now + self._policy.probe_timeout
         return True
 
     def release(self) -> None:
-        """It is not needed any more."""
+        """End the probe's use of the lease."""
         self.until = -math.inf
 
-    # --- for who deals with the store ---
+    # -- for the sync with a store
 
-    def claimed(self) -> None:
-        """The store is asked; should its answer get lost, it may hold it for us."""
-        self._claimed = True
+    def mark_requested(self) -> None:
+        """Note that the store is asked. If its answer is lost, it may hold the lease for us."""
+        self._may_be_stored = True
 
-    def granted(self, now: float) -> None:
-        """The store holds it for us."""
+    def record_grant(self, now: float) -> None:
+        """Note that the store holds the lease for this process."""
         self.wanted = False
-        self._granted = now + GRANT_TIMEOUT
+        self._granted_until = now + self._policy.probe_grant_timeout
 
-    def refused(self, now: float) -> None:
-        """The store holds it for somebody else."""
-        self.wanted = self._claimed = False
-        self.until = now + REFUSAL_COOLDOWN
+    def record_refusal(self, now: float) -> None:
+        """Note that the store holds the lease for another process, which probes meanwhile."""
+        self.wanted = self._may_be_stored = False
+        self.until = now + self._policy.probe_refusal_cooldown
 
-    def surplus(self, now: float) -> bool:
-        """Whether the store may hold it for us in vain."""
-        return self._claimed and now >= max(self.until, self._granted)
+    def must_return(self, now: float) -> bool:
+        """Whether the store may hold the lease for this process though nobody here uses it."""
+        return self._may_be_stored and now >= max(self.until, self._granted_until)
 
-    def returned(self) -> None:
-        """The store does not hold it for us any more."""
-        self._claimed = False
+    def mark_returned(self) -> None:
+        """Note that the store does not hold the lease for this process any more."""
+        self._may_be_stored = False
 
     def store_lost(self) -> None:
-        """There is no store to ask."""
+        """Grant the lease locally from now on, because the store cannot be reached."""
         self.shared = self.wanted = False

@@ -1,4 +1,4 @@
-"""What is known of a provider's health, shared by all streams of a `ResilientSTT`."""
+"""A provider's health as all streams of a `ResilientSTT` share it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from .latency import FinalLatency
 
 @dataclass(slots=True)
 class ProviderHealth:
-    """One provider's breaker, its latency, and what was last told about its availability."""
+    """One provider's breaker and latency, and what users were last told about it."""
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)
     available: bool = True
-    credentials_reported: bool = False
-    """Its credentials were refused, and that was told."""
+    """Its availability in the sense of LiveKit's `stt_availability_changed`, as last reported."""
+    account_error_reported: bool = False
+    """Whether its last reported failure was an account error."""
 
-    def note_failure(self, kind: ErrorKind) -> bool:
-        """Whether a failure is to be told: refused credentials are, once until it works again."""
-        known, self.credentials_reported = self.credentials_reported, kind in ACCOUNT_ERRORS
-        return not (known and self.credentials_reported)
+    def should_report(self, kind: ErrorKind) -> bool:
+        """Whether a failure of this kind is reported.
+
+        An account error is reported once, until the provider works again or fails otherwise:
+        every stream meets it, and only the owner of the account can do something about it.
+        """
+        return not (self.account_error_reported and kind in ACCOUNT_ERRORS)
+
+    def record_reported(self, kind: ErrorKind) -> None:
+        """Note a failure that was reported, or suppressed as `should_report` said."""
+        self.account_error_reported = kind in ACCOUNT_ERRORS
 
 
 def advice(provider: ProviderTraits, kind: ErrorKind, policy: BreakerPolicy) -> str:

@@ -1,106 +1,96 @@
-"""A provider's health in a fleet: what is told to the others, and what of theirs is taken over."""
+"""One process's copy of a provider's health in a fleet: what it reports, and what it takes over.
+
+The store keeps the newest report of all processes, by its own clock. A process reports only what it
+has seen itself. What it took over from others is not reported again, so that no report comes back
+as a new one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .provider import ProviderHealth
-from .report import HealthReport
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """The newest verdict of a fleet, as it was read from the store."""
-
-    report: HealthReport
-    """Its times are on our clock, and rather too early than too late."""
-    origin: str
-    """Whose it is."""
-    stamp: int
-    """When it was found, in microseconds on the store's clock."""
-    read: int
-    """When it was read, on the same clock."""
-    uncertainty: float = 0.0
-    """Seconds by which its times may be too early."""
+from .report import HealthReport, StoredReport
 
 
 class HealthReplica:
-    """One process's part. The store keeps the newest verdict of all, by its own clock.
-
-    Only what this process has seen itself is told: what was taken over from others is not, so that
-    no verdict comes back as another one.
-    """
+    """Keeps one `ProviderHealth` in step with the store. The sync calls it; it does no I/O."""
 
     def __init__(self, health: ProviderHealth, origin: str) -> None:
-        """`origin`: the name of this process; no other has it."""
+        """`origin`: the name of this replica; no other process may use it."""
         self.health = health
         self.origin = origin
         self._stored: StoredReport | None = None
         self._reported: HealthReport | None = None
-        """The last that the store was told."""
-        self._stamp = 0
+        """The last report of our own that was sent to the store."""
+        self._adopted_stamp = 0
+        """The stamp of the last report that was taken over."""
 
     def __repr__(self) -> str:
         return f"HealthReplica({self.origin}, {self.health.breaker!r})"
 
+    # -- what the store has to be told
+
     def unreported(self) -> HealthReport | None:
-        """What the store is to be told."""
-        own = self.health.breaker.observations.report
-        if own is not None:
-            return own if own is not self._reported else None
+        """The report that the store should be sent, if there is one."""
+        observations = self.health.breaker.observations
+        if observations.report is not None:
+            return observations.report if observations.report is not self._reported else None
         if self._stored is None:
             return None
-        return self.health.breaker.observations.rebuttal(*self._known(self._stored))
+        return observations.rebuttal(*self._dated(self._stored))
 
-    def mark_reported(self, verdict: HealthReport, *, kept: bool) -> None:
-        """The store has been told; `kept`: it knew nothing newer.
-
-        A proof that came too late may be followed by another.
-        """
-        if kept or not verdict.healthy:
-            self._reported = verdict
-
-    def read(self, stored: StoredReport | None, now: float) -> None:
-        """What the store says; each verdict of others is taken over once at most.
-
-        One that seems too old is looked at again: the next answer may date it better.
-        """
-        self._stored = stored
-        if stored is None:
-            self._reported = None  # it has forgotten what it was told: it was restarted, unnoticed
-        if stored is None or stored.origin == self.origin or self._is_old(stored):
-            return
-        if self.health.breaker.adopt(stored.report, now):
-            self._stamp = stored.stamp
-
-    def store_connected(self) -> None:
-        """The store answers."""
-        self.health.breaker.probe_lease.shared = True
-
-    def leave(self) -> None:
-        """Nobody here makes a probe any more."""
-        self.health.breaker.probe_lease.release()
+    def mark_reported(self, report: HealthReport, *, kept: bool) -> None:
+        """Note that the store was sent a report; `kept` says that it had no newer one."""
+        # A report of health that came too late is not remembered: there may be a newer proof.
+        if kept or not report.healthy:
+            self._reported = report
 
     def has_updates(self, now: float) -> bool:
-        """Whether there is anything to be told, or to be given back."""
+        """Whether the store should be told anything, or be given a lease back."""
         return bool(
             self.unreported()
             or self.health.latency.unreported
-            or self.health.breaker.probe_lease.surplus(now)
+            or self.health.breaker.probe_lease.must_return(now)
         )
 
+    # -- what the store said
+
+    def apply_stored(self, stored: StoredReport | None, now: float) -> None:
+        """Take over the store's newest report (`None`: it has none), each at most once."""
+        self._stored = stored
+        if stored is None:
+            self._reported = None  # the store was restarted, and has forgotten what it was sent
+        if stored is None or stored.origin == self.origin or self._was_adopted(stored):
+            return
+        # A report that seems too old is looked at again: the next round trip may date it better.
+        if self.health.breaker.adopt(stored.report, now):
+            self._adopted_stamp = stored.stamp
+
+    def store_connected(self) -> None:
+        """Note that the store answers: from now on it grants the probe's lease."""
+        self.health.breaker.probe_lease.shared = True
+
     def store_lost(self) -> None:
-        """The store cannot be reached; when it is back, it may have forgotten everything."""
+        """Go on alone. When the store is back, it may have forgotten everything."""
         self._stored = self._reported = None
         self.health.breaker.probe_lease.store_lost()
         self.health.latency.share(())
 
-    def _is_old(self, stored: StoredReport) -> bool:
-        """A stamp that is still to come was made before the store's clock was set back."""
-        return stored.stamp <= self._stamp <= stored.read
+    def leave(self) -> None:
+        """Release the probe's lease, because this process makes no probe any more."""
+        self.health.breaker.probe_lease.release()
 
-    def _known(self, stored: StoredReport) -> tuple[HealthReport, float]:
-        """Of our own we know exactly when it was found."""
+    # -- inside
+
+    def _was_adopted(self, stored: StoredReport) -> bool:
+        """Whether a report is not newer than the one that was taken over last.
+
+        If the last one's stamp is in the store's future, the store's clock was set back, and stamps
+        from before cannot be compared.
+        """
+        return stored.stamp <= self._adopted_stamp <= stored.read_at
+
+    def _dated(self, stored: StoredReport) -> tuple[HealthReport, float]:
+        """A report and the uncertainty of its times; those of our own are exact."""
         if self._reported is not None and stored.origin == self.origin:
             return self._reported, 0.0
         return stored.report, stored.uncertainty

@@ -1,67 +1,123 @@
-"""What a process has seen of a provider's health, and how that weighs against what others say."""
+"""What processes tell each other about a provider's health, and how reports are weighed.
+
+Two rules keep a report from doing harm:
+
+- Clocks of two machines are never compared. A report is stamped with the store's clock, and each
+  process relates that clock to its own with every round trip (`ClockSample`). A round trip leaves
+  an uncertainty; a report is dated too early rather than too late, so that it undoes nothing that
+  came after it.
+- What a process has observed itself is never undone by an older report (`LocalObservations`).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+_MICROSECOND = 1e-6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """A provider's health as a process found it. Times are seconds on the clock of who has it."""
+    """A provider's health as one process found it.
+
+    Times are seconds on the clock of the process that holds the report.
+    """
 
     at: float
     """When it was found."""
     healthy: bool
     until: float = -math.inf
-    """How long it is left alone, if it is not well."""
+    """When the break ends, if the provider is not healthy."""
     locked: bool = False
-    """Its credentials were refused."""
+    """Whether the provider refused the account."""
     trips: int = 0
+    """How many times the next break is doubled."""
     passes: int = 0
-    """Probes that have passed since."""
+    """Probes that have passed since the last failure."""
     slow: bool = False
-    """It is not well because its finals come late; or it is, and they come in time."""
+    """If not healthy: because its finals come late. If healthy: its finals come in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """The newest report of a fleet, as it was read from the store."""
+
+    report: HealthReport
+    """Its times are on this process's clock, and rather too early than too late."""
+    origin: str
+    """The `HealthReplica` that found it."""
+    stamp: int
+    """When it was found, in microseconds on the store's clock."""
+    read_at: int
+    """When it was read, in microseconds on the store's clock."""
+    uncertainty: float = 0.0
+    """Seconds by which its times may be too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSample:
+    """One reading of the store's clock, made between `sent` and `received` on this process's."""
+
+    stamp: int
+    """The reading, in microseconds."""
+    sent: float
+    received: float
+
+    @property
+    def uncertainty(self) -> float:
+        """Seconds by which a converted time may be too early: the length of the round trip."""
+        return self.received - self.sent
+
+    def to_store(self, at: float) -> int:
+        """Convert a time of this process to the store's clock."""
+        return self.stamp + math.floor((at - self.received) / _MICROSECOND)
+
+    def to_local(self, stamp: int) -> float:
+        """Convert a time of the store to this process's clock; a future time becomes now."""
+        return self.sent - max(0, self.stamp - stamp) * _MICROSECOND
 
 
 @dataclass(slots=True)
 class LocalObservations:
-    """What this process itself has seen of a provider, and when."""
+    """What this process itself has seen of a provider, and when; -inf if never."""
 
-    text_at: float = -math.inf
-    """What proved its health."""
+    health_proved_at: float = -math.inf
     timely_final_at: float = -math.inf
-    """A final in time."""
     failure_at: float = -math.inf
     report: HealthReport | None = None
-    """What it found that is not well, if nobody has found otherwise since."""
+    """What it found to be wrong, if nobody has found otherwise since."""
 
-    def proved_healthy(self, now: float) -> None:
-        """It is well."""
-        self.text_at = now
+    def record_health(self, now: float) -> None:
+        """Note that health was proved here."""
+        self.health_proved_at = now
         self.report = None
 
-    def contradicts(self, verdict: HealthReport) -> bool:
-        """Whether what another process found is refuted by what was seen here since."""
-        if verdict.healthy:
-            return self.failure_at >= verdict.at
+    def contradicts(self, report: HealthReport) -> bool:
+        """Whether this process has seen something since that refutes another one's report."""
+        if report.healthy:
+            return self.failure_at >= report.at
+        # A failure that opened nothing does not refute a trip: in an outage all processes fail at
+        # once. A report of our own does: ours is the newer one.
         own = self.report.at if self.report else -math.inf
-        return max(own, self._last_proof(verdict)) >= verdict.at
+        return max(own, self._last_proof_against(report)) >= report.at
 
-    def rebuttal(self, verdict: HealthReport, within: float) -> HealthReport | None:
-        """The proof that a provider is well after all, if there was one here since.
+    def rebuttal(self, report: HealthReport, uncertainty: float) -> HealthReport | None:
+        """A report of health that refutes `report`, if this process has seen a proof since.
 
-        `within`: seconds by which the verdict may be younger than it seems.
+        `uncertainty` is the seconds by which `report` may be younger than it seems.
         """
-        known = verdict.at + within
-        good = self._last_proof(verdict)
-        if verdict.healthy or good <= known:
+        latest = report.at + uncertainty
+        proved_at = self._last_proof_against(report)
+        if report.healthy or proved_at <= latest:
             return None
-        return HealthReport(at=good, healthy=True, slow=self.timely_final_at > known)
+        return HealthReport(at=proved_at, healthy=True, slow=self.timely_final_at > latest)
 
-    def _last_proof(self, verdict: HealthReport) -> float:
-        """The last that speaks against it: late finals are text, so that while it is left alone
-        for them, text says nothing."""
-        if not verdict.slow or self.text_at >= verdict.until:
-            return self.text_at
+    def _last_proof_against(self, report: HealthReport) -> float:
+        """When the last thing was seen that speaks against a report of failures or slowness.
+
+        During a break for slowness text proves nothing, because late finals are text, too.
+        """
+        if not report.slow or self.health_proved_at >= report.until:
+            return self.health_proved_at
         return self.timely_final_at

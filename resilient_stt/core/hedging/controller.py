@@ -71,7 +71,8 @@ from ..policy import Policies
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
-from ..transcript.overlap import TranscriptHistory, Utterance
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,

@@ -12,7 +12,8 @@ from ..connections.connection import Connection, trimmer_at
 from ..events import StallReason
 from ..messages import EventKind
 from ..policy import WatchdogPolicy
-from ..transcript.overlap import TranscriptHistory, Utterance
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
 
 # --- what the hedge has transcribed
 

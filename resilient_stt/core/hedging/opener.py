@@ -82,7 +82,8 @@ class HedgeOpener:
         `had_words`: the hedge had transcribed words, which are lost with its connection (schedule
         hedge-drops-after-it-told). `last_chance`: no later hedge will be opened for this speech.
         """
-        if (had_words or last_chance) and self._selector.spend_reconnect(name, now):
+        if (had_words or last_chance) and self._selector.may_reconnect(name, now):
+            self._selector.spend_reconnect(name)
             return True
         if not last_chance:
             return False

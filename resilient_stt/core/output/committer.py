@@ -25,7 +25,8 @@ from ..connections.connection import Connection
 from ..connections.interpreter import Interpreted
 from ..connections.pool import ConnectionPool
 from ..policy import ReplayPolicy
-from ..transcript.overlap import TranscriptHistory, Utterance
+from ..transcript.history import TranscriptHistory
+from ..transcript.overlap import Utterance
 
 VAD_PADDING = 0.15
 """Seconds that local voice activity may go on behind the last word."""

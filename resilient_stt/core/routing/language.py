@@ -1,6 +1,7 @@
-"""Which providers serve a language, and which language is spoken.
+"""Which providers serve a language, and which language a stream is in.
 
-Tags are BCP 47; routes are found by the lookup of RFC 4647, section 3.4.
+Tags are BCP 47. A route is found by the lookup of RFC 4647, section 3.4: a tag is shortened subtag
+by subtag until a route has that key.
 """
 
 from __future__ import annotations
@@ -13,33 +14,30 @@ from ..policy import ProviderTraits, RoutingPolicy
 from ..transcript.tokens import is_spaced, tokenize
 
 DEFAULT = "default"
-"""The route of languages that have none of their own."""
+"""The key of the route for languages that have none of their own."""
 
 DETECT = "detect"
-"""The route as long as no language is known."""
+"""The key of the route for streams whose language is not known yet."""
 
 SHARED_ROUTES = (DEFAULT, DETECT)
-"""Routes of more than one language."""
+"""The keys of routes that serve more than one language."""
 
 UNDETERMINED = frozenset({"", "mul", "und"})
-"""BCP 47's own tags of no certain language; no provider is told them."""
+"""BCP 47's tags for no certain language. No provider is given one of them."""
 
 UNKNOWN_LANGUAGES = UNDETERMINED | {"multi"}
-"""Tags that name no language, also Deepgram's "any of several"."""
-
-CHARACTERS_PER_WORD = 1.5
-"""Characters of a word in a script that is written without spaces, about."""
+"""Tags that name no single language. `multi` is Deepgram's, for any of several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The providers of a language, in order of preference, and the key that it was found under."""
+    """The providers of a language in order of preference, and the key of the route."""
 
     key: str
     providers: tuple[ProviderTraits, ...]
 
     def with_last(self, last: ProviderTraits) -> Route:
-        """The same, with a provider after all others."""
+        """The same route with `last` as its last provider, unless it is in it anyway."""
         return self if last in self.providers else Route(self.key, (*self.providers, last))
 
 
@@ -47,7 +45,11 @@ class Router:
     """The routes of a `ResilientSTT`."""
 
     def __init__(self, routes: Mapping[str, Sequence[ProviderTraits]]) -> None:
-        """`routes`: by language tag in any case, `default` and, as an option, `detect`."""
+        """Take the routes by language tag in any case, with `default` and optionally `detect`.
+
+        Raises:
+            AssertionError: `default` is missing, or a route has no provider.
+        """
         if DEFAULT not in routes or not all(routes.values()):
             raise AssertionError("every router needs a default route, and every route a provider")
         self._routes = {
@@ -59,21 +61,24 @@ class Router:
         return f"Router({routes})"
 
     def lookup(self, tag: str) -> Route:
-        """The route of a language: its own, that of the tag with less and less, or `default`."""
+        """The route of a language: its own, that of a shortened tag, or `default`.
+
+        A tag that names no language has the route `detect`, if there is one.
+        """
         if tag.lower() in UNKNOWN_LANGUAGES:
             return self._routes.get(DETECT) or self._routes[DEFAULT]
         found = (self._routes.get(shorter) for shorter in shortened(tag))
         return next((route for route in found if route), self._routes[DEFAULT])
 
     def has_own(self, tag: str) -> bool:
-        """Whether a language has a route of its own, by the same lookup."""
+        """Whether `lookup` finds a route that belongs to the language."""
         return self.lookup(tag).key not in SHARED_ROUTES
 
 
 def shortened(tag: str) -> Iterator[str]:
-    """A tag in lower case, and with its last subtag removed again and again.
+    """A tag in lower case, then again and again without its last subtag.
 
-    A singleton goes with what follows it: `zh-x-private` is followed by `zh`.
+    A singleton is removed together with what follows it: after `zh-x-private` comes `zh`.
     """
     subtags = tag.lower().replace("_", "-").split("-")
     while subtags:
@@ -84,22 +89,26 @@ def shortened(tag: str) -> Iterator[str]:
 
 
 def same_language(first: str, second: str) -> bool:
-    """Whether two tags name the same language, whatever its region or script."""
+    """Whether two tags name the same language, in any region or script."""
     return [*shortened(first)][-1] == [*shortened(second)][-1]
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageChange:
-    """A language that is to be spoken from now on, and why."""
+    """A language that a stream changes to, and why."""
 
     language: str
     reason: LanguageReason
     detected_by: ProviderTraits | None = None
-    """Who found it out; None if it was asked for."""
+    """The provider that detected it; `None` if the caller requested it."""
 
 
 class LanguageTracker:
-    """The language of one session, and the route that follows from it."""
+    """The language of one stream, and its route.
+
+    `request` and `observe` only propose a change, in `pending`. The engine calls `apply_change` as
+    soon as the change cuts no sentence in two.
+    """
 
     def __init__(
         self,
@@ -109,9 +118,14 @@ class LanguageTracker:
         *,
         retranscribe: bool = False,
     ) -> None:
-        """`language`: a tag; empty if none is known.
+        """Start with a language.
 
-        `retranscribe`: the sentence that reveals another language is told again by who speaks it.
+        Args:
+            router: the routes.
+            policy: when a reported language is believed.
+            language: a tag; empty if none is known.
+            retranscribe: whether a sentence that reveals another language is transcribed again by
+                the providers of that language. Only kept here, for the engine.
         """
         self._router = router
         self._policy = policy
@@ -119,10 +133,10 @@ class LanguageTracker:
         self.language = language
         self.route = router.lookup(language)
         self.pending: LanguageChange | None = None
-        """A change that is to be made as soon as it cuts no sentence in two."""
         self._candidate = ""
+        """Another language, if the last final was in one."""
         self._candidate_finals = 0
-        """Finals in a row in the other language."""
+        """Finals in a row in the candidate."""
 
     def __repr__(self) -> str:
         return (
@@ -130,44 +144,50 @@ class LanguageTracker:
         )
 
     def request(self, language: str) -> None:
-        """The caller says which language is spoken from now on; empty: nobody knows."""
-        self._forget()
+        """Propose the language that the caller names; empty if the caller does not know it."""
+        self._reset_candidate()
         self.pending = (
             LanguageChange(language, LanguageReason.REQUESTED)
             if language != self.language
             else None
         )
 
-    def observe(self, language: str, text: str, finder: ProviderTraits) -> bool:
-        """A provider that reports languages told new words in a FINAL.
+    def observe(self, language: str, text: str, provider: ProviderTraits) -> bool:
+        """Note the new words of a FINAL, and the language that the provider reports for them.
 
-        Whether that reveals a change: two finals in a row do, and a long one by itself.
+        Returns:
+            Whether that proposes a change. `RoutingPolicy.consecutive_finals` in a row do, and one
+            final of `min_words` does by itself; a single short one may be a loan word or a mistake.
         """
         if language.lower() in UNKNOWN_LANGUAGES or (
             self.language.lower() not in UNKNOWN_LANGUAGES
             and same_language(language, self.language)
         ):
-            self._forget()
+            self._reset_candidate()
             return False
-        known = bool(self._candidate) and same_language(language, self._candidate)
-        self._candidate_finals = self._candidate_finals + 1 if known else 1
+        is_same = bool(self._candidate) and same_language(language, self._candidate)
+        self._candidate_finals = self._candidate_finals + 1 if is_same else 1
         self._candidate = language
-        if _words(text, language) >= self._policy.min_words:
+        if self._count_words(text, language) >= self._policy.min_words:
             reason = LanguageReason.LONG_FINAL
         elif self._candidate_finals >= self._policy.consecutive_finals:
             reason = LanguageReason.CONSECUTIVE_FINALS
         else:
             return False
-        self._forget()
-        self.pending = LanguageChange(language, reason, finder)
+        self._reset_candidate()
+        self.pending = LanguageChange(language, reason, provider)
         return True
 
     def apply_change(self) -> LanguageChange | None:
-        """Make the pending change, if there is one; returns it.
+        """Make the pending change and return it; `None` if there is none.
 
-        A language that was discovered and has no route of its own stays where none is known: only
-        there a caller who changes it again is followed. In any other route, too, who discovered it
-        can hear it, and serves if nobody else there does.
+        A requested language gets its route. For a detected language:
+
+        - If it has a route of its own, the provider that detected it is added as the last one. It
+          is known to hear the language, so a route that is down does not lose every word.
+        - If it has none, the stream stays on a shared route, because the provider there detected
+          it and any later change. From the route of another language it moves to the shared one:
+          who serves Spanish need not speak French.
         """
         change, self.pending = self.pending, None
         if change is None:
@@ -181,11 +201,11 @@ class LanguageTracker:
             self.route = self._router.lookup("").with_last(change.detected_by)
         return change
 
-    def _forget(self) -> None:
+    def _reset_candidate(self) -> None:
         self._candidate, self._candidate_finals = "", 0
 
-
-def _words(text: str, language: str) -> float:
-    found = tokenize(text, language)
-    spaced = sum(is_spaced(t.norm) for t in found)
-    return spaced + (len(found) - spaced) / CHARACTERS_PER_WORD
+    def _count_words(self, text: str, language: str) -> float:
+        """Words of a text; characters of a script without spaces count as parts of a word."""
+        tokens = tokenize(text, language)
+        spaced = sum(is_spaced(t.norm) for t in tokens)
+        return spaced + (len(tokens) - spaced) / self._policy.characters_per_word

@@ -1,4 +1,9 @@
-"""Which provider serves next: who was tried, whose breaker admits, who may be reopened."""
+"""Chooses the next provider: in order of preference, by health, by what was tried, by budget.
+
+The one place that decides this, for streams and for whole buffers (`recognize()`). Methods either
+answer a question and change nothing, or record what happened. `initial` and `on_failure` do both on
+purpose: their choice starts from what they record.
+"""
 
 from __future__ import annotations
 
@@ -13,145 +18,206 @@ from .retry_budget import RetryBudget
 
 
 class ProviderSelector:
-    """The choice among the providers of one stream's route."""
+    """Chooses among the providers of one stream's route, or of one buffer's."""
 
     def __init__(
         self,
         route: Sequence[ProviderTraits],
         health: Mapping[str, ProviderHealth],
         policy: RetryPolicy,
+        *,
+        rejecting: Collection[ErrorKind] = (ErrorKind.BAD_REQUEST,),
     ) -> None:
-        """`route`: providers in order of preference."""
+        """Begin with no provider tried.
+
+        Args:
+            route: the providers in order of preference; at least one.
+            health: of all providers by name, shared with the other streams.
+            policy: how often a provider may be reconnected.
+            rejecting: the kinds of failure that say that the provider will never take this request.
+                A stream leaves refused credentials to the breaker, which probes them again later;
+                a buffer is not around for that long.
+        """
         if not route:
-            raise AssertionError("a session needs a provider")
+            raise AssertionError("a route needs a provider")
         self._route = tuple(route)
         self._health = health
         self._policy = policy
+        self._rejecting = rejecting
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._failed: set[str] = set()
-        """Who has failed since one has worked."""
+        """Providers that failed since one last worked."""
         self._rejected: set[str] = set()
-        """Who refused this stream's request: that says nothing about anybody's health."""
+        """Providers that rejected the request itself, which says nothing about their health."""
+
+    # -- what happened
 
     def set_route(self, route: Sequence[ProviderTraits]) -> None:
-        """Others serve from now on, and another language: who refused the last may take this."""
+        """Use another route, for another language; a provider may take what it rejected before."""
         self._route = tuple(route)
         for provider in route:
             self._budgets.setdefault(provider.name, RetryBudget(self._policy))
         self._failed.clear()
         self._rejected.clear()
 
-    @property
-    def names(self) -> list[str]:
-        """The providers, in order of preference."""
-        return [p.name for p in self._route]
-
-    # -- what happened
-
     def mark_working(self, name: str, now: float) -> list[ReportAvailability]:
-        """A provider gave text to a caller."""
+        """Record that a provider gave text to a caller; return what to report."""
         self._failed.clear()
         self._health[name].breaker.record_text(now)
         return self.mark_recovered(name)
 
-    def record_failure(
-        self, provider: ProviderTraits, failure: ConnectionFailed, now: float
-    ) -> bool:
-        """A leg failed, whatever it was for. Returns whether that is news.
-
-        Refused credentials are told once, until the provider works again.
-        """
-        health = self._health[provider.name]
-        if failure.kind is ErrorKind.BAD_REQUEST:
-            self._rejected.add(provider.name)
-        health.breaker.record_failure(failure.kind, now, failure.retry_after)
-        self._failed.add(provider.name)
-        return health.note_failure(failure.kind)
-
     def mark_recovered(self, name: str) -> list[ReportAvailability]:
-        """A provider has proven to be well, by text or by probes."""
-        self._health[name].credentials_reported = False
-        return self._availability(name, True)
+        """Record that text or probes proved a provider healthy; return what to report."""
+        self._health[name].account_error_reported = False
+        return self._set_available(name, True)
 
     def mark_unavailable(self, name: str) -> list[ReportAvailability]:
-        """A provider was left."""
-        return self._availability(name, False)
+        """Record that a provider was left; return what to report."""
+        return self._set_available(name, False)
+
+    def record_failure(
+        self, name: str, kind: ErrorKind, retry_after: float | None, now: float
+    ) -> bool:
+        """Record a failure of a provider, in whatever role; return whether it is to be reported.
+
+        Refused credentials are reported once, until the provider works again or fails otherwise.
+        `retry_after`: the seconds that the provider asked to be left alone, if it did.
+        """
+        health = self._health[name]
+        if kind in self._rejecting:
+            self._rejected.add(name)
+        health.breaker.record_failure(kind, now, retry_after)
+        self._failed.add(name)
+        unreported = health.should_report(kind)
+        health.record_reported(kind)
+        return unreported
+
+    def spend_reconnect(self, name: str) -> None:
+        """Take a reconnect off a provider's budget; `may_reconnect` must have allowed it."""
+        self._budgets[name].spend()
+
+    def acquire_probe(self, name: str, now: float) -> bool:
+        """Try to take a provider's probe lease, of which there is one in the fleet.
+
+        Where other processes have a say, the first try fails and asks them: try again.
+        """
+        return self._health[name].breaker.acquire_probe(now)
 
     # -- who serves
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the route's providers, in order of preference."""
+        return [p.name for p in self._route]
+
     def initial(self, now: float) -> ProviderTraits:
-        """Whom to begin with, at the start of a stream."""
+        """Choose the provider to begin with, and count no provider as tried any more."""
         self._failed.clear()
         return self._least_bad(self._route, now)
 
     def on_failure(
         self, failed: ProviderTraits, failure: ConnectionFailed, worked: float | None, now: float
     ) -> tuple[ProviderTraits | None, bool]:
-        """Who serves after a failure, and whether it is news, as `failed` says.
+        """Record the failure of the active connection, and choose the provider that serves next.
 
-        `None` if nobody is left to try, which makes an outage. `worked`: seconds for which the
-        failed leg had worked; `None` if it never did. Only a leg that had worked and was dropped is
-        worth another attempt on the same provider.
+        Args:
+            failed: whose connection failed.
+            failure: what happened.
+            worked: the seconds for which the connection had been working; `None` if it never did.
+            now: seconds on the engine's clock.
+
+        Returns:
+            The provider, or `None` if all were tried, which makes an outage; and whether the
+            failure is to be reported, as from `record_failure`.
         """
         if worked is not None:
             self._failed.clear()
             self._budgets[failed.name].earn(worked)
-        news = self.record_failure(failed, failure, now)
+        unreported = self.record_failure(failed.name, failure.kind, failure.retry_after, now)
+        # only a drop after work is likely to be a hiccup: any other failure would happen again
         dropped = worked is not None and failure.kind is ErrorKind.DROPPED
-        if dropped and self.spend_reconnect(failed.name, now):
-            return failed, news
-        return self._next_untried(now), news
+        if dropped and self.may_reconnect(failed.name, now):
+            self.spend_reconnect(failed.name)
+            return failed, unreported
+        return self._next_untried(now), unreported
+
+    def may_reconnect(self, name: str, now: float) -> bool:
+        """Whether a provider that had been working may be connected again at once."""
+        return self._health[name].breaker.admits(now) and not self._budgets[name].exhausted
 
     def hedge_candidate(
         self, active: ProviderTraits, asked: Collection[str], now: float, *, healthy: bool
     ) -> ProviderTraits | None:
-        """Another provider for a second opinion; not one of those that were `asked`.
+        """Choose the provider to hedge a silent connection with.
 
-        Not `healthy`: also one whose breaker is not closed, if there is no better, but a locked one
-        never.
+        Args:
+            active: the provider of that connection.
+            asked: the names of providers that were asked already.
+            now: seconds on the engine's clock.
+            healthy: whether its breaker must be closed. Otherwise any provider will do if there is
+                no better one, except one whose credentials were refused.
         """
         others = [p for p in self._route if p.name not in (active.name, *asked)]
         if not others:
             return None
         best = self._least_bad(others, now)
-        return (
-            best
-            if self._is_eligible(best, now) or not (healthy or self.is_locked(best.name, now))
-            else None
-        )
+        if self._is_eligible(best, now) or not (healthy or self.is_locked(best.name, now)):
+            return best
+        return None
 
     def failback_candidate(self, active: ProviderTraits, now: float) -> ProviderTraits | None:
-        """Who should serve instead: the first before `active` that has proven to be well."""
+        """Choose the first provider preferred over `active` whose health is proven, if any."""
         for provider in self._preferred_over(active):
-            if self._is_eligible(provider, now) and self._health[provider.name].breaker.is_proven(
-                now
-            ):
+            proven = self._health[provider.name].breaker.is_proven()
+            if proven and self._is_eligible(provider, now):
                 return provider
         return None
 
-    def lease_probe_candidate(self, active: ProviderTraits, now: float) -> ProviderTraits | None:
-        """Whom to probe now: a provider before `active`, its one lease taken."""
+    def probe_candidates(self, active: ProviderTraits, now: float) -> list[ProviderTraits]:
+        """The providers preferred over `active` for which a probe is due, in order."""
+        due = []
         for provider in self._preferred_over(active):
-            breaker = self._health[provider.name].breaker
-            if provider.name not in self._rejected and breaker.acquire_probe(now):
-                return provider
-        return None
-
-    def spend_reconnect(self, name: str, now: float) -> bool:
-        """Whether a provider that had been working may be opened again; takes it off its budget."""
-        return self._health[name].breaker.admits(now) and self._budgets[name].spend()
+            at = self._health[provider.name].breaker.probe_at(now)
+            if provider.name not in self._rejected and at is not None and at <= now:
+                due.append(provider)
+        return due
 
     def outage_candidates(self, now: float) -> list[ProviderTraits]:
-        """Whom to try in an outage: all but the locked, if not all are locked."""
-        return [p for p in self._route if not self.is_locked(p.name, now)] or list(self._route)
+        """The providers to try in an outage: all that are not locked, or all if all are locked."""
+        return self._unlocked(self._route, now) or list(self._route)
+
+    def buffer_candidates(self, now: float) -> list[ProviderTraits]:
+        """The providers to ask for a whole buffer, one after the other.
+
+        Healthy ones come first. A buffer is over before a breaker has counted enough failures, so a
+        provider whose last buffer or stream failed counts as unhealthy even while its breaker is
+        closed, as in LiveKit's `FallbackAdapter`. Providers that rejected the buffer are left out,
+        and locked ones as long as there are others.
+        """
+        fit = [p for p in self._route if p.name not in self._rejected]
+        return sorted(
+            self._unlocked(fit, now) or fit, key=lambda p: not self._is_healthy(p.name, now)
+        )
+
+    def recovery_candidates(self, now: float) -> list[ProviderTraits]:
+        """The providers to try in the background: unavailable, with a breaker that admits them."""
+        return [
+            p
+            for p in self._route
+            if not self._health[p.name].available and self._health[p.name].breaker.admits(now)
+        ]
+
+    def is_rejected(self, name: str) -> bool:
+        """Whether the provider rejected this request, so that asking again is useless."""
+        return name in self._rejected
 
     def is_locked(self, name: str, now: float) -> bool:
-        """Whether its credentials were refused."""
+        """Whether the provider's credentials were refused."""
         return self._health[name].breaker.state(now) is BreakerState.LOCKED
 
     # -- inside
 
-    def _availability(self, name: str, available: bool) -> list[ReportAvailability]:
+    def _set_available(self, name: str, available: bool) -> list[ReportAvailability]:
         health = self._health[name]
         if health.available is available:
             return []
@@ -159,7 +225,7 @@ class ProviderSelector:
         return [ReportAvailability(name, available)]
 
     def _preferred_over(self, active: ProviderTraits) -> Sequence[ProviderTraits]:
-        """All, if it is not of this route any more."""
+        """The providers before `active`; all of them if the route changed and it is not in it."""
         names = self.names
         return self._route[: names.index(active.name) if active.name in names else None]
 
@@ -167,18 +233,18 @@ class ProviderSelector:
         name = provider.name
         return name not in self._rejected and self._health[name].breaker.admits(now)
 
-    def _next_untried(self, now: float) -> ProviderTraits | None:
-        """The least bad provider that was not tried yet, if any.
+    def _is_healthy(self, name: str, now: float) -> bool:
+        return self._health[name].available and self._health[name].breaker.admits(now)
 
-        Locked ones are tried where all are locked, never because the others have just failed.
-        """
+    def _next_untried(self, now: float) -> ProviderTraits | None:
         untried = [p for p in self._route if p.name not in self._failed]
         if not untried:
             return None
         best = self._least_bad(untried, now)
-        if not self.is_locked(best.name, now) or self._all_locked(now):
-            return best
-        return None
+        # locked providers are not tried because the others have just failed: that makes an outage
+        if self.is_locked(best.name, now) and self._unlocked(self._route, now):
+            return None
+        return best
 
     def _least_bad(self, providers: Iterable[ProviderTraits], now: float) -> ProviderTraits:
         return min(
@@ -189,5 +255,5 @@ class ProviderSelector:
             ),
         )
 
-    def _all_locked(self, now: float) -> bool:
-        return all(self.is_locked(name, now) for name in self.names)
+    def _unlocked(self, providers: Iterable[ProviderTraits], now: float) -> list[ProviderTraits]:
+        return [p for p in providers if not self.is_locked(p.name, now)]

@@ -1,8 +1,9 @@
-"""Whether an answer tells a whole buffer, and which of two doubtful ones is believed.
+"""Which speech of a buffer its transcripts cover; `recognize()` decides by it whether to ask again.
 
-A provider may lose the end of a buffer with its connection, or a message in the middle, and end as
-if nothing had happened; and a cough is speech to a voice detector, and nothing to a recogniser. So
-an answer that leaves speech untold is doubted, and believed if a second one knows no more.
+A provider may lose the end of a buffer with its connection, or a message in the middle, and still
+end as if nothing had happened. On the other hand a cough is speech to a voice detector, and not to
+a recognizer. So an answer that leaves speech uncovered is doubted, and believed if a second
+provider covers no more.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from ..messages import TranscriptEvent
 from ..policy import ReplayPolicy
-from .overlap import are_usable
+from .overlap import MAX_TIME_ERROR, are_usable
 
 Stretch = tuple[float, float]
-"""From a time to another, in seconds of the buffer."""
+"""(start, end) in seconds of the buffer."""
 
 
 def missing_speech(
@@ -23,40 +24,46 @@ def missing_speech(
     seconds: float,
     policy: ReplayPolicy,
 ) -> float:
-    """Seconds of speech of a buffer of `seconds` that none of its finals tells.
+    """Seconds of `voice` in a buffer of `seconds` that no final covers.
 
-    One that has text and no times may tell any of it.
+    0 if a final has text and no usable times, because it may cover anything.
     """
-    told: list[Stretch] = []
+    covered: list[Stretch] = []
     for event in finals:
         if not event.text.strip():
             continue
         if are_usable(event.words, seconds):
-            told += [(word.start, word.end) for word in event.words]
-        elif event.end is not None and 0 < event.end <= seconds + 0.5:
-            told.append((event.start or 0.0, event.end))
+            covered += [(word.start, word.end) for word in event.words]
+        elif event.end is not None and 0 < event.end <= seconds + MAX_TIME_ERROR:
+            covered.append((event.start or 0.0, event.end))
         else:
             return 0.0
-    told.sort()
-    return sum(_uncovered(stretch, told, policy) for stretch in voice)
+    covered.sort()
+    return sum(_uncovered(stretch, covered, policy) for stretch in voice)
 
 
-def best_answer(untold: Sequence[float]) -> int | None:
-    """Which answer is: one that leaves nothing untold, or of two the one that leaves less.
+def best_answer(missing: Sequence[float]) -> int | None:
+    """The index of the answer to use, given the seconds of speech that each answer leaves out.
 
-    None: there is only a doubtful one.
+    That is the one that leaves out least. `None` if there is none, or a single one that leaves
+    speech out: ask another provider then.
     """
-    if not untold or (len(untold) == 1 and untold[0] > 0):
+    if not missing or (len(missing) == 1 and missing[0] > 0):
         return None
-    return min(range(len(untold)), key=untold.__getitem__)
+    return min(range(len(missing)), key=missing.__getitem__)
 
 
-def _uncovered(stretch: Stretch, told: Sequence[Stretch], policy: ReplayPolicy) -> float:
-    """Seconds of a stretch of voice that are in no word, nor near one, and may be words."""
+def _uncovered(stretch: Stretch, covered: Sequence[Stretch], policy: ReplayPolicy) -> float:
+    """Seconds of a stretch of voice that are in no covered stretch and may hold a word.
+
+    Covered stretches count `word_time_tolerance` wider on both sides; gaps below
+    `min_pending_speech` are too short for a word.
+    """
     at, end = stretch
-    left = 0.0
-    for since, until in (*told, (end + policy.word_time_tolerance, end)):
-        if (gap := min(since - policy.word_time_tolerance, end) - at) >= policy.min_pending_speech:
-            left += gap
+    missing = 0.0
+    for since, until in (*covered, (end + policy.word_time_tolerance, end)):
+        gap = min(since - policy.word_time_tolerance, end) - at
+        if gap >= policy.min_pending_speech:
+            missing += gap
         at = max(at, until + policy.word_time_tolerance)
-    return left
+    return missing

@@ -1,26 +1,53 @@
-"""What was committed, and what of a new leg's text is new."""
+"""Removes from a connection's text what earlier connections have already had committed.
+
+Theory of operation
+-------------------
+
+A replay begins before the watermark, at a clean place between two words, because hearing a word
+twice is better than hearing half of it. So the first finals and interims of a new connection may
+repeat words that the consumer has already been given. The seam is the place where the new words
+begin. An `OverlapTrimmer` belongs to one connection and finds that place in each of its texts:
+
+- By time, where the new text has word times and all committed words near the boundary have times
+  too. Clocks of two providers disagree by up to `ReplayPolicy.word_time_tolerance`, so words within
+  the tolerance are decided by their text, and by the middle of the word only where no text agrees.
+- By text otherwise: the new text loses its longest beginning that repeats the committed words.
+
+The first word of a connection may be the rest of a committed word, if its audio begins in the
+middle of one. Such a partial word matches no committed word and must be dropped all the same.
+
+The trimmer stays open until the connection has repeated all committed words that it heard, or has
+given a FINAL with something new in it. From then on every word is new: repetition inside one
+connection's own text is speech ("no no no"), never an overlap.
+
+For every FINAL call `trim` first, emit what it returns, then call `observe_final` with both. For an
+interim transcript call `trim` only.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..messages import Word
 from ..policy import ReplayPolicy
 from .tokens import Token, is_similar, match_repeated, tokenize
 
-MAX_TOKENS = 512
-"""Committed words kept for the seam: at most what the replay window can hold of fast speech."""
-
 ROUNDING = 0.001
-"""Seconds by which equal times differ after having been samples."""
+"""Rounding tolerance in seconds: equal times differ by up to a sample once they have been samples
+(1 ms holds for rates from 1 kHz on)."""
+
+MAX_TIME_ERROR = 0.5
+"""Seconds by which a word may lie outside the audio that was sent. Beyond that the times are not
+those of this audio. A plausibility limit on a provider's data, so not a policy."""
+MAX_BACKWARD_STEP = 1.0
+"""Seconds by which a word may begin before the one ahead of it; a plausibility limit likewise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What a leg said, on session time (seconds); no `words` where it gave no usable times."""
+    """A connection's text on session time (seconds); no `words` if it gave no usable times."""
 
     text: str
     words: tuple[Word, ...] = ()
@@ -31,7 +58,10 @@ class Utterance:
 
 @dataclass(slots=True)
 class CommittedToken:
-    """A token that was given to the consumer, and its times; without `start` it ended by `end`."""
+    """A token that the consumer was given in a FINAL, and its times in seconds of session audio.
+
+    A token without a `start` came without times; all that is known is that it ended by `end`.
+    """
 
     norm: str
     written: str
@@ -39,234 +69,222 @@ class CommittedToken:
     end: float
 
 
-class TranscriptHistory:
-    """The committed words of a session."""
-
-    def __init__(self, policy: ReplayPolicy) -> None:
-        self._policy = policy
-        self._tokens: deque[CommittedToken] = deque(maxlen=MAX_TOKENS)
-
-    def __repr__(self) -> str:
-        return f"TranscriptHistory(committed={len(self._tokens)})"
-
-    def record(self, utterance: Utterance, heard: float) -> None:
-        """These words were emitted in a FINAL of a leg that had been sent audio up to `heard`."""
-        language = utterance.language
-        if utterance.words:
-            for word in utterance.words:
-                for token in tokenize(word.text, language):
-                    norm, written = token.norm, token.written
-                    self._tokens.append(CommittedToken(norm, written, word.start, word.end))
-        else:
-            end = heard if utterance.end is None else min(heard, utterance.end)
-            for token in tokenize(utterance.text, language):
-                self._tokens.append(CommittedToken(token.norm, token.written, None, end))
-
-    def replay_start(self, watermark: float, oldest: float) -> float | None:
-        """The best place between words to begin a replay: before the last settled word or two.
-
-        The wider of the two gaps wins: between words spoken without a gap, even exact times cut the
-        neighbour's sound. `None` if no settled word with times is young enough.
-        """
-        spans = list(dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None))[
-            -3:
-        ]
-        best: tuple[float, float] | None = None
-        for index, (start, _) in enumerate(spans):
-            if index == 0 and len(spans) == 3:
-                continue  # known only as the second word's neighbour
-            before = spans[index - 1][1] if index else oldest
-            place = min(start, max(start - self._policy.trim_silence_to / 2, (before + start) / 2))
-            gap = start - place
-            if oldest <= place < watermark and (best is None or gap > best[0]):
-                best = (gap, place)
-        return best[1] if best else None
-
-    def trimmer(
-        self,
-        boundary: float,
-        replay_from: float,
-        voiced_until: Callable[[float], float],
-        *,
-        starts_mid_word: bool,
-    ) -> OverlapTrimmer:
-        """The seam for a leg whose audio begins at `replay_from`, the watermark at `boundary`.
-
-        `last_voice_end`: where the last voice before a time ended. `starts_mid_word`: the audio begins in the
-        middle of speech.
-        """
-        told = [
-            c
-            for c in self._tokens
-            if (voiced_until(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
-        ]
-        return OverlapTrimmer(
-            boundary,
-            replay_from,
-            told,
-            self._policy.word_time_tolerance,
-            starts_mid_word=starts_mid_word,
-        )
-
-
 class OverlapTrimmer:
-    """Removes from a leg's text what earlier legs have told already.
-
-    Open until the leg has told all of it again, or said something new in a FINAL: repetition inside
-    one leg's own text is speech ("no no no"), never a seam.
-    """
+    """Finds the new words in one connection's text; see the module for how."""
 
     def __init__(
         self,
         boundary: float,
         replay_from: float,
-        told: Sequence[CommittedToken],
-        tolerance: float,
+        committed: Sequence[CommittedToken],
+        policy: ReplayPolicy,
         *,
         starts_mid_word: bool,
     ) -> None:
+        """Start a trimmer for a connection. Times are seconds of session audio.
+
+        Args:
+            boundary: the end of the committed audio.
+            replay_from: where the connection's audio begins.
+            committed: the committed tokens that the connection hears again, in order. Shared with
+                the history: the trimmer corrects the times of tokens that had none.
+            policy: how far clocks disagree.
+            starts_mid_word: the connection's audio begins in the middle of speech.
+        """
         self._boundary = boundary
         self._replay_from = replay_from
-        self._history = list(told)
-        self._untimed_beyond = any(c.start is None and c.end > boundary + ROUNDING for c in told)
-        """Words were told beyond the boundary: only their text can say which."""
-        self._tolerance = tolerance
-        self._first = True
-        self._starts_mid_word = starts_mid_word and bool(told)
-        self.open = bool(told) or replay_from < boundary
+        self._repeats = list(committed)
+        """The committed tokens that the connection has still to repeat."""
+        # Tokens without times may have been spoken on either side of the boundary, so a time cannot
+        # tell which words of the new text they are.
+        self._needs_text = any(
+            c.start is None and c.end > boundary + ROUNDING for c in self._repeats
+        )
+        self._tolerance = policy.word_time_tolerance
+        self._min_overhang = policy.min_word_overhang
+        self._is_first = True
+        """No FINAL of the connection with a token in it was observed yet."""
+        # Where nothing was committed there is no word to be the rest of
+        # (tests/schedules/no-torn-word-where-nothing-was-told.json).
+        self._starts_mid_word = starts_mid_word and bool(self._repeats)
+        self.open = bool(self._repeats) or replay_from < boundary
+        """Whether the connection's text may still begin with committed words."""
 
     def __repr__(self) -> str:
-        return f"OverlapTrimmer(boundary={self._boundary:.3f}, told={len(self._history)}, open={self.open})"
+        return (
+            f"OverlapTrimmer(boundary={self._boundary:.3f}, repeats={len(self._repeats)}, "
+            f"open={self.open})"
+        )
 
     @property
     def expects_repeats(self) -> bool:
-        """Whether words that were told are in what the leg hears, and it has still to tell them."""
-        return bool(self._history) and not self._starts_mid_word
+        """Whether the connection hears committed words that it has not repeated yet.
+
+        False for audio that begins in the middle of a word: what is left of the word may come back
+        as anything, or as nothing.
+        """
+        return bool(self._repeats) and not self._starts_mid_word
 
     def trim(self, utterance: Utterance) -> Utterance | None:
-        """What of it is new; `None` if nothing is."""
-        found = tokenize(utterance.text, utterance.language)
+        """Return the part of a text that is new, or `None` if nothing is."""
+        tokens = tokenize(utterance.text, utterance.language)
         if not self.open:
             return utterance if utterance.text.strip() else None
-        if not found:
+        if not tokens:
             return None
-        if utterance.end is not None and not self._untimed_beyond:
+        if utterance.end is not None and not self._needs_text:
             if utterance.words:
-                return _without_words(utterance, self._by_time(utterance), found)
+                return _without_words(utterance, self._repeated_by_time(utterance), tokens)
             if utterance.end <= self._boundary:
                 return None
-        return _without_tokens(utterance, self._by_text(utterance, found)[0], found)
+        return _without_tokens(utterance, self._repeated_by_text(utterance, tokens)[0], tokens)
 
     def observe_final(self, utterance: Utterance, kept: Utterance | None) -> bool:
-        """A FINAL went through: `kept` of it was new. Whether it began with what is settled."""
-        found = tokenize(utterance.text, utterance.language)
-        if not (self.open and found):
+        """Note that a FINAL was handled, of which `trim` returned `kept`.
+
+        Returns:
+            Whether the FINAL began with committed words that lie before the boundary. If it has no
+            times, it then speaks for no audio beyond the voice around the boundary
+            (tests/schedules/retold-final-claims-the-next.json).
+        """
+        tokens = tokenize(utterance.text, utterance.language)
+        if not (self.open and tokens):
             self.open = self.open and kept is None
             return False
-        used = self._by_text(utterance, found)[1]
-        again = self._history[:used]
-        for told in again:  # without times it was known only by when it had been heard
-            if told.start is None and utterance.end is not None:
-                told.end = min(told.end, utterance.end)
+        used = self._repeated_by_text(utterance, tokens)[1]
+        repeated = self._repeats[:used]
+        for token in repeated:
+            # A token without times was dated by when it arrived. The repetition dates it better; a
+            # third connection would otherwise look for it in the next sentence
+            # (tests/schedules/retold-with-times-in-between.json).
+            if token.start is None and utterance.end is not None:
+                token.end = min(token.end, utterance.end)
         if kept is not None:
             self.open = False
-            return self._is_committed(again)
-        del self._history[:used]
-        self._first = False
-        if used and not self._history:
-            self.open = False  # all is told again: a clock that is early must not cost the next
-        return self._is_committed(again)
+            return self._lie_before_boundary(repeated)
+        del self._repeats[:used]
+        self._is_first = False
+        if used and not self._repeats:
+            # All was repeated. If the trimmer stayed open, a provider whose clock is early would
+            # lose its next word, because that word seems to lie before the boundary.
+            self.open = False
+        return self._lie_before_boundary(repeated)
 
-    def _is_committed(self, told: list[CommittedToken]) -> bool:
-        """Whether all of these, and there are some, lie before the boundary."""
-        return bool(told) and all(c.end <= self._boundary + ROUNDING for c in told)
+    def _lie_before_boundary(self, tokens: list[CommittedToken]) -> bool:
+        """Whether there are tokens, and all of them end at or before the boundary."""
+        return bool(tokens) and all(c.end <= self._boundary + ROUNDING for c in tokens)
 
-    def _by_text(self, utterance: Utterance, found: list[Token]) -> tuple[int, int]:
-        """How many leading tokens are re-told, and how many of the told ones that uses up.
+    # -- by text
 
-        The first token of a leg may be the torn rest of a word, where its audio begins.
+    def _repeated_by_text(self, utterance: Utterance, tokens: list[Token]) -> tuple[int, int]:
+        """How many leading tokens are repeated, and how many committed tokens that accounts for.
+
+        Where no token matches, the first one may be the rest of a word in whose middle the audio
+        begins. It counts as repeated if committed tokens follow it, or if the audio is known to
+        begin in the middle of speech.
         """
-        count, used = match_repeated(self._history, found, _same)
-        start = self._replay_from if utterance.start is None else utterance.start
-        if count or not self._first or start > self._replay_from + self._tolerance:
+        count, used = match_repeated(self._repeats, tokens, _is_same_word)
+        if count or not (self._is_first and self._begins_at_replay(utterance.start)):
             return count, used
-        count, used = match_repeated(self._history, found[1:], _same)
+        count, used = match_repeated(self._repeats, tokens[1:], _is_same_word)
         return (count + 1, used) if count or self._starts_mid_word else (0, 0)
 
-    def _by_time(self, utterance: Utterance) -> int:
-        """How many leading words lie before the boundary, the text deciding where times waver."""
+    def _begins_at_replay(self, start: float | None) -> bool:
+        """Whether something that starts at `start` may be the first sound of the replay.
+
+        What has no start may be. A word that begins later than the connection's audio is whole
+        (tests/schedules/word-behind-a-torn-one.json).
+        """
+        return start is None or start <= self._replay_from + self._tolerance
+
+    # -- by time
+
+    def _repeated_by_time(self, utterance: Utterance) -> int:
+        """How many leading words are repeated.
+
+        A word counts by its middle: surely repeated if that is more than the tolerance before the
+        boundary, surely new if it is more than the tolerance behind. In between, the seam is put
+        where the most words agree with the last committed ones; of equally good places, where the
+        middles say.
+        """
         words = utterance.words
-        certain = _count_leading(words, self._boundary - self._tolerance)
-        possible = _count_leading(words, self._boundary + self._tolerance)
-        middle = _count_leading(words, self._boundary)
-        language = utterance.language
-        found = [tokenize(w.text, language) for w in words[:possible]]
-        ranked = [
-            (self._agreement(found[:k]), -abs(k - middle), k) for k in range(certain, possible + 1)
-        ]
-        agreement, _, count = max(ranked)
+        certain = _count_before(words, self._boundary - self._tolerance)
+        possible = _count_before(words, self._boundary + self._tolerance)
+        by_middle = _count_before(words, self._boundary)
+        tokens = [tokenize(w.text, utterance.language) for w in words[:possible]]
+        agreement, _, count = max(
+            (self._agreement(tokens[:k]), -abs(k - by_middle), k)
+            for k in range(certain, possible + 1)
+        )
         if agreement:
             return count
-        if not middle and self._first and self._is_partial_word(words[0]):
+        if not by_middle and self._is_first and self._is_partial_word(words[0]):
             return 1
-        return (
-            middle - 1 if self._history and self._straddles(words[middle - 1 : middle]) else middle
-        )
+        if by_middle and self._repeats and self._may_be_new(words[by_middle - 1]):
+            return by_middle - 1
+        return by_middle
 
-    def _straddles(self, words: tuple[Word, ...]) -> bool:
-        """Whether the last word before the boundary may be a new one after all.
+    def _may_be_new(self, word: Word) -> bool:
+        """Whether a word whose middle lies before the boundary may be new after all.
 
-        Not one with which the leg's audio begins: that is the torn rest of a settled one.
+        It may if it reaches beyond the boundary, unless the connection's audio begins with it: then
+        it is the rest of a committed word.
         """
-        return any(
-            w.end > self._boundary + 0.05 and w.start > self._replay_from + self._tolerance
-            for w in words
-        )
+        reaches_beyond = word.end > self._boundary + self._min_overhang
+        return reaches_beyond and not self._begins_at_replay(word.start)
 
     def _is_partial_word(self, word: Word) -> bool:
-        """Whether a word with which the leg's audio begins lies over most of the last one told."""
-        if not self._history or word.start > self._replay_from + self._tolerance:
+        """Whether a word whose middle lies behind the boundary is the rest of a committed one.
+
+        By a clock that is late, such a rest seems to lie behind the boundary. It still covers most
+        of the last committed word (tests/schedules/torn-word-whose-time-is-late.json).
+        """
+        if not self._repeats or not self._begins_at_replay(word.start):
             return False
-        start, end = self._history[-1].start, self._history[-1].end
+        start, end = self._repeats[-1].start, self._repeats[-1].end
         return start is not None and min(word.end, end) - max(word.start, start) > (end - start) / 2
 
     def _agreement(self, words: list[list[Token]]) -> int:
-        """How many words at the end of `words` are the last ones told, going backwards."""
+        """How many words at the end of `words` are the last committed ones, counted backwards."""
         count = 0
-        told = list(self._history)
-        for parts in reversed(words):
-            if not parts or len(told) < len(parts):
+        left = list(self._repeats)
+        for tokens in reversed(words):
+            if not tokens or len(left) < len(tokens):
                 break
-            if not all(map(_same, told[-len(parts) :], parts)):
+            if not all(map(_is_same_word, left[-len(tokens) :], tokens)):
                 break
-            del told[-len(parts) :]
+            del left[-len(tokens) :]
             count += 1
         return count
 
 
-def _same(told: CommittedToken, new: Token) -> bool:
-    """Whether a leg writes the same word again, give or take a spelling."""
-    return told.written == new.written or is_similar(told.norm, new.norm)
+def _is_same_word(committed: CommittedToken, new: Token) -> bool:
+    """Whether two tokens are one word, spelling differences allowed."""
+    return committed.written == new.written or is_similar(committed.norm, new.norm)
 
 
-def are_usable(words: tuple[Word, ...], sent: float) -> bool:
-    """Whether word times (seconds of leg audio) can be what they claim, given what was sent."""
+def are_usable(words: tuple[Word, ...], seconds_sent: float) -> bool:
+    """Whether word times can be those of the `seconds_sent` of audio that a connection was sent.
+
+    They must be finite, inside the audio, roughly in order, and not all 0. Times are seconds of
+    the connection's audio.
+    """
     last = 0.0
     for word in words:
         if not (math.isfinite(word.start) and math.isfinite(word.end)):
             return False
         if (
-            word.start < -0.5
+            word.start < -MAX_TIME_ERROR
             or word.end < word.start
-            or word.end > sent + 0.5
-            or word.start < last - 1
+            or word.end > seconds_sent + MAX_TIME_ERROR
+            or word.start < last - MAX_BACKWARD_STEP
         ):
             return False
         last = word.start
     return bool(words) and words[-1].end > 0
 
 
-def _count_leading(words: tuple[Word, ...], until: float) -> int:
+def _count_before(words: tuple[Word, ...], until: float) -> int:
     """How many leading words have their middle at or before `until`."""
     count = 0
     for word in words:
@@ -276,32 +294,35 @@ def _count_leading(words: tuple[Word, ...], until: float) -> int:
     return count
 
 
-def _without_words(utterance: Utterance, count: int, found: list[Token]) -> Utterance | None:
+def _without_words(utterance: Utterance, count: int, tokens: list[Token]) -> Utterance | None:
+    """The utterance without its first `count` words; `None` if no text is left."""
     if count == 0:
         return utterance
     kept = utterance.words[count:]
     if not kept:
         return None
     sizes = [len(tokenize(w.text, utterance.language)) for w in utterance.words]
-    if sum(sizes) == len(found):
-        text = utterance.text[found[sum(sizes[:count])].start :] if sum(sizes[count:]) else ""
+    if sum(sizes) == len(tokens):
+        # The text is made of the words: cut it, so that its own punctuation is kept.
+        text = utterance.text[tokens[sum(sizes[:count])].start :] if sum(sizes[count:]) else ""
     else:
         text = " ".join(w.text.strip() for w in kept)
     return replace(utterance, text=text, words=kept, start=kept[0].start) if text else None
 
 
-def _without_tokens(utterance: Utterance, count: int, found: list[Token]) -> Utterance | None:
+def _without_tokens(utterance: Utterance, count: int, tokens: list[Token]) -> Utterance | None:
+    """The utterance without its first `count` tokens; `None` if no text is left."""
     if count == 0:
         return utterance
-    if count >= len(found):
+    if count >= len(tokens):
         return None
-    text = utterance.text[found[count].start :]
-    words = _last_words(utterance, len(found) - count)
+    text = utterance.text[tokens[count].start :]
+    words = _last_words(utterance, len(tokens) - count)
     return replace(utterance, text=text, words=words, start=words[0].start if words else None)
 
 
 def _last_words(utterance: Utterance, wanted: int) -> tuple[Word, ...]:
-    """The trailing words that hold `wanted` tokens."""
+    """The trailing words that hold at least `wanted` tokens."""
     first = len(utterance.words)
     while first and wanted > 0:
         first -= 1

@@ -1,7 +1,8 @@
 """Comparing what two providers wrote for the same speech.
 
-They differ in case, punctuation, number words and spelling, so tokens are normalised and compared
-by similarity. Scripts that are written without spaces are compared character by character.
+Providers differ in case, punctuation, number words and spelling. So a text is split into tokens,
+each token is normalized, and two tokens are compared by similarity. In scripts that are written
+without spaces every character is a token of its own.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from typing import TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 
-SIMILARITY = 0.75
-"""Similarity from which two longer tokens are taken for the same word: "reserv" and "reserve" are,
-"four" and "for" are not (short tokens have to be equal)."""
+SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my"})
+"""Language subtags of the languages that are written without spaces between words."""
 
-_SPACELESS = (
+SPACELESS_CHARACTERS = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, Han
     "\U00020000-\U0003134f"
 )
-_MARKS = (  # written on letters, and no letters to `re`: accents, points, Indic vowels
+"""The characters of those languages, as the inside of a regular expression's `[...]`."""
+
+_MARKS = (  # accents, points, Indic vowels: parts of a word that `\w` does not match
     "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 )
-_LETTERS = rf"(?:(?![{_SPACELESS}_])[\w{_MARKS}])+"
-_TOKEN = re.compile(rf"[{_SPACELESS}]|{_LETTERS}(?:['’]{_LETTERS})*")
-_ALONE = re.compile(f"[{_SPACELESS}]")
+_LETTERS = rf"(?:(?![{SPACELESS_CHARACTERS}_])[\w{_MARKS}])+"
+_TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}]|{_LETTERS}(?:['’]{_LETTERS})*")
+_SPACELESS = re.compile(f"[{SPACELESS_CHARACTERS}]")
 
 _NUMBER_WORDS = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve",
@@ -48,20 +50,41 @@ _DIGITS = {
     for language, words in _NUMBER_WORDS.items()
 }
 
+MIN_SIMILARITY = 0.75
+"""The ratio (0 to 1, of `difflib`) from which two tokens count as one word in two spellings.
+
+"reserv" and "reserve" reach it. This and `MIN_FUZZY_LETTERS` define "the same word" for everything
+that compares texts; like the number words they belong to the comparison, not to a policy.
+"""
+MIN_FUZZY_LETTERS = 4
+"""Shorter tokens must be equal: "for" and "four" are 0.86 similar, and different words."""
+MAX_FUZZY_LETTERS = 64
+"""Longer tokens must be equal. A bound on CPU time, which grows with the square of the letters: a
+recognizer that loops writes thousands of letters as one word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A comparable piece of a text, and where in the text it stands."""
+    """A comparable piece of a text; `text[start:end]` is where it stands."""
 
     norm: str
+    """NFKC, case-folded, and a digit for a number word of the text's language."""
     start: int
     end: int
     written: str
-    """The same, with number words as they are: a word may be none in the other's language."""
+    """As `norm`, with number words left as words.
+
+    Compared too, because the other provider may have written the same word in a language in which
+    it is not a number (tests/schedules/number-word-of-another-language.json).
+    """
 
 
 def tokenize(text: str, language: str = "") -> list[Token]:
-    """The comparable pieces of `text`; `language` is a BCP-47 tag or empty if unknown."""
+    """Split a text into tokens.
+
+    `language` is the BCP 47 tag of the text. It selects the number words; if it is empty, they are
+    those of English.
+    """
     digits = _DIGITS.get(language.split("-")[0].lower() or "en", {})
     found = []
     for match in _TOKEN.finditer(text):
@@ -72,43 +95,46 @@ def tokenize(text: str, language: str = "") -> list[Token]:
 
 
 def is_spaced(token: str) -> bool:
-    """Whether a token is a word, and not one character of a script without spaces."""
-    return not _ALONE.fullmatch(token)
-
-
-MAX_COMPARED_LETTERS = 64
-"""Letters of a word: comparing takes the square of them, and who loops tells thousands in one."""
+    """Whether a token is a word, not a single character of a script without spaces."""
+    return not _SPACELESS.fullmatch(token)
 
 
 def is_similar(a: str, b: str) -> bool:
-    """Whether two normalised tokens are the same word, give or take a spelling."""
+    """Whether two normalized tokens are the same word, spelling differences allowed."""
     if a == b:
         return True
-    if min(len(a), len(b)) < 4 or max(len(a), len(b)) > MAX_COMPARED_LETTERS:
+    if min(len(a), len(b)) < MIN_FUZZY_LETTERS or max(len(a), len(b)) > MAX_FUZZY_LETTERS:
         return False
-    return SequenceMatcher(None, a, b, autojunk=False).ratio() >= SIMILARITY
+    return SequenceMatcher(None, a, b, autojunk=False).ratio() >= MIN_SIMILARITY
 
 
 def match_repeated(
-    told: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]
+    committed: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]
 ) -> tuple[int, int]:
-    """How many leading tokens of `new` tell `told` again, and how many of `told` that uses up.
+    """Find the beginning of `new` in `committed`.
 
-    The longest run of `told` that `new` begins with, if it goes on to the end of `told` (then new
-    text follows) or of `new` (then more of `told` may follow); of equal runs the first.
+    The match is the longest run of `committed` that `new` begins with. It must reach the end of
+    `committed` (then new words follow) or the end of `new` (then more repeated words may follow in
+    the next final). Of equally long runs the first one wins.
+
+    Returns:
+        How many leading tokens of `new` are repeated, and up to which index of `committed`.
     """
     best = (0, 0)
-    for at in range(len(told)):
-        length = _run_length(told, at, new, same)
-        if length > best[0] and (at + length == len(told) or length == len(new)):
+    for at in range(len(committed)):
+        length = _run_length(committed, at, new, same)
+        reaches_an_end = at + length == len(committed) or length == len(new)
+        if length > best[0] and reaches_an_end:
             best = (length, at + length)
     return best
 
 
-def _run_length(told: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]) -> int:
-    """How many tokens of `told` from `at` on are those that `new` begins with."""
+def _run_length(
+    committed: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]
+) -> int:
+    """How many tokens of `committed` from index `at` on are those that `new` begins with."""
     length = 0
-    for ours, theirs in zip(islice(told, at, None), new, strict=False):
+    for ours, theirs in zip(islice(committed, at, None), new, strict=False):
         if not same(ours, theirs):
             break
         length += 1

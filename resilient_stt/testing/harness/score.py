@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from livekit.agents import stt
 
+from ...core.transcript.tokens import SPACELESS_CHARACTERS
 from ..speech.reference import SpokenWord, plain
 
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_PIECE = re.compile(f"[{_SPACELESS}]|[^{_SPACELESS}]+")  # a piece is never divided any further
+_PIECE = re.compile(f"[{SPACELESS_CHARACTERS}]|[^{SPACELESS_CHARACTERS}]+")
+"""The smallest parts of a token: single characters of a spaceless script, and all else in runs."""
 _NEAR = 1.0
 """Seconds around the time at which a word was spoken within which a word out of order is matched to
 it."""

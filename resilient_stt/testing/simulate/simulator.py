@@ -180,7 +180,7 @@ def _make_resilient(schedule: Schedule, call: SimulatedCall) -> ResilientSTT:
         policies=policies,
         retranscribe=schedule.retranscribe,
     )
-    return ResilientSTT._planned(setup, vad=_Voice)
+    return ResilientSTT(setup, vad=_Voice)
 
 
 def _routes(schedule: Schedule, names: list[str]) -> dict[str, tuple[str, ...]]:
@@ -389,8 +389,8 @@ class _CallObserver:
         # A final that is held back may be emitted long after its provider has failed.
         held = self._resilient.policies.routing.max_hold if self._schedule.retranscribe else 0.0
         for name, at in self._last_final_at.items():
-            breaker = self._resilient._health[name].breaker
-            slow = breaker._for_slowness
+            breaker = self._resilient._runtime.health[name].breaker
+            slow = breaker._opened_for_slowness
             if at - held > self._last_failed_at.get(name, 0.0) and not (
                 slow or breaker.admits(now)
             ):

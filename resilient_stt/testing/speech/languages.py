@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from ...core.transcript.tokens import SPACELESS_LANGUAGES
+
 MULTIPLE = "mul"
 """ISO 639-2: the language of a recording in several languages."""
-
-_SPACELESS = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my"})
 
 # None of these words is in a shipped recording. Of the Chinese ones, not even a character is.
 _STRANGE = {
@@ -50,7 +50,7 @@ def base(tag: str) -> str:
 
 def spaced(tag: str) -> bool:
     """Return whether a language puts spaces between its words."""
-    return base(tag) not in _SPACELESS
+    return base(tag) not in SPACELESS_LANGUAGES
 
 
 def written(words: Sequence[Written]) -> str:

@@ -15,9 +15,10 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from resilient_stt.cli.chaos.matrix import KINDS, rows
-from resilient_stt.cli.serve.control import PATH, control
-from resilient_stt.cli.serve.injection import FAULTS, fault_from
+from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
+from resilient_stt.cli.chaos.matrix import make_rows
+from resilient_stt.cli.serve.control import PATH, control_app
+from resilient_stt.cli.serve.fault_requests import FAULTS, fault_from
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
@@ -47,8 +48,8 @@ HEARING = {"model": "ink-whisper", "encoding": "pcm_s16le", "sample_rate": "1600
 
 
 def test_every_fault_of_the_matrix_can_be_injected() -> None:
-    """Both know all faults of the kit."""
-    tried = {type(f) for row in rows(KINDS, 1) for c in row.cases for f in c.script.first}
+    """`serve` and `chaos` know the same classes of faults."""
+    tried = {type(f) for row in make_rows(FAULT_KINDS, 1) for c in row.cases for f in c.plan.first}
     assert set(FAULTS.values()) == tried
 
 
@@ -66,24 +67,24 @@ def test_every_fault_of_the_matrix_can_be_injected() -> None:
     ],
 )
 def test_a_fault_from_json(name: str, parameters: dict[str, Any], fault: Fault) -> None:
-    """Without a trigger it begins now; `after` and `lasts` count from now."""
+    """Without a trigger it begins now. `after` counts from now, `lasts` from the begin."""
     assert fault_from(name, parameters, now=50.0) == fault
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "says"),
     [
-        (None, {}, "the fault must be one of refuse, hang, status, drop, .*; it is None"),
-        ("stal", {}, "the fault must be one of .*; it is 'stal'"),
-        (["stall"], {}, "the fault must be one of"),
-        ("stall", {"code": 3}, "stall has no parameter 'code', but connections, at_word, part"),
-        ("stall", {"at_time": 3}, "no parameter 'at_time', but .*after, lasts"),
+        (None, {}, "fault must be one of refuse, hang, status, drop, .*, not None"),
+        ("stal", {}, "fault must be one of .*, not 'stal'"),
+        (["stall"], {}, "fault must be one of"),
+        ("stall", {"code": 3}, "stall has no parameter 'code'; it has connections, at_word, part"),
+        ("stall", {"at_time": 3}, "no parameter 'at_time'; it has .*after, lasts"),
         ("stall", {"after": "soon"}, "stall, parameter 'after': Input should be a valid number"),
         ("stall", {"after": -1}, "stall, parameter 'after'"),
         ("latency", {"seconds": float("nan")}, "latency, parameter 'seconds'.* finite"),
         ("stall", {"lasts": 0}, "stall, parameter 'lasts'"),
         ("stall", {"at_word": 1.5}, "stall, parameter 'at_word'"),
-        ("stall", {"after": 1, "at_word": 3}, "give one of after and at_word"),
+        ("stall", {"after": 1, "at_word": 3}, "give only one of after and at_word"),
         ("drop", {"connections": 3}, "drop, parameter 'connections': Input should be a valid list"),
         ("drop", {"code": 99}, "99 is not a websocket close code"),
         ("status", {}, "status, parameter 'code': Field required"),
@@ -91,10 +92,8 @@ def test_a_fault_from_json(name: str, parameters: dict[str, Any], fault: Fault) 
         ("drop-after-close", {"after": 3}, "closing message alone"),
     ],
 )
-def test_what_is_wrong_with_a_fault_is_said(
-    name: object, parameters: dict[str, Any], says: str
-) -> None:
-    """In words of the request."""
+def test_a_wrong_fault_is_explained(name: object, parameters: dict[str, Any], says: str) -> None:
+    """The message uses the names of the request."""
     with pytest.raises(ValueError, match=says):
         fault_from(name, parameters, now=0.0)
 
@@ -103,17 +102,17 @@ def test_what_is_wrong_with_a_fault_is_said(
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[tuple[TestClient[Any, Any], FakeCartesia]]:
-    """A client of the control endpoint, and the Cartesia behind it."""
+async def endpoint() -> AsyncIterator[tuple[TestClient[Any, Any], FakeCartesia]]:
+    """A client of the control endpoint, and the fake Cartesia that it controls."""
     async with FakeCartesia() as cartesia, FakeDeepgram() as deepgram:
-        app = control({"cartesia": cartesia, "deepgram": deepgram})
+        app = control_app({"cartesia": cartesia, "deepgram": deepgram})
         async with TestClient(TestServer(app)) as client:
             yield client, cartesia
 
 
 @contextlib.asynccontextmanager
 async def connected(cartesia: FakeCartesia) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A connection to the fake."""
+    """A connection to a fake provider."""
     headers = {"X-API-Key": SECRET}
     async with (
         aiohttp.ClientSession() as http,
@@ -122,12 +121,12 @@ async def connected(cartesia: FakeCartesia) -> AsyncIterator[aiohttp.ClientWebSo
         yield ws
 
 
-Desk = tuple[TestClient[Any, Any], FakeCartesia]
+Endpoint = tuple[TestClient[Any, Any], FakeCartesia]
 
 
-async def test_faults_by_hand(desk: Desk) -> None:
-    """A drop meets who is connected, a refusal who comes, until all faults are taken away."""
-    client, cartesia = desk
+async def test_faults_are_injected_and_removed(endpoint: Endpoint) -> None:
+    """A drop ends open connections and a refusal new ones, until the faults are removed."""
+    client, cartesia = endpoint
     async with connected(cartesia) as websocket:
         answer = await client.post(PATH, json={"provider": "cartesia", "fault": "drop"})
         assert answer.status == 201
@@ -135,7 +134,7 @@ async def test_faults_by_hand(desk: Desk) -> None:
         message = await websocket.receive(timeout=5)
         assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
     async with connected(cartesia):
-        pass  # the drop was of its moment
+        pass  # a drop happens once: new connections are accepted
     await client.post(PATH, json={"provider": "cartesia", "fault": "refuse"})
     with pytest.raises(aiohttp.ClientConnectionError):
         async with connected(cartesia):
@@ -146,39 +145,39 @@ async def test_faults_by_hand(desk: Desk) -> None:
         pass
 
 
-async def test_faults_of_what_is_open(desk: Desk) -> None:
-    """A stall of the connections that are open now; another one is well. The log tells it."""
-    client, cartesia = desk
+async def test_only_open_connections_have_the_fault(endpoint: Endpoint) -> None:
+    """With `only_open`, a later connection works. The triggered fault is shown."""
+    client, cartesia = endpoint
     async with connected(cartesia) as websocket:
-        asked = {"provider": "cartesia", "fault": "stall", "only_open": True}
-        assert (await client.post(PATH, json=asked)).status == 201
+        request = {"provider": "cartesia", "fault": "stall", "only_open": True}
+        assert (await client.post(PATH, json=request)).status == 201
         await websocket.send_str("finalize")
         async with connected(cartesia) as other:
             await other.send_str("finalize")
             answer = await other.receive_json(timeout=5)
             assert answer["type"] == "flush_done"
-    told = (await (await client.get(PATH)).json())["cartesia"]
-    (struck,) = told["struck"]
-    assert struck["fault"].startswith("Stall(connections=frozenset({0}), at_time=")
-    assert struck["connection"] == 0
-    assert [connection["sent"] for connection in told["connections"]] == [0, 1]
+    state = (await (await client.get(PATH)).json())["cartesia"]
+    (triggered,) = state["triggered"]
+    assert triggered["fault"].startswith("Stall(connections=frozenset({0}), at_time=")
+    assert triggered["connection"] == 0
+    assert [connection["sent"] for connection in state["connections"]] == [0, 1]
 
 
-async def test_faults_of_one_provider_are_taken_away(desk: Desk) -> None:
-    """Those of the other stay."""
-    client, _ = desk
+async def test_the_faults_of_one_provider_are_removed(endpoint: Endpoint) -> None:
+    """Those of the other provider stay."""
+    client, _ = endpoint
     for provider in ("cartesia", "deepgram"):
         await client.post(PATH, json={"provider": provider, "fault": "hang", "after": 60})
     await client.delete(PATH, params={"provider": "cartesia"})
-    told = await (await client.get(PATH)).json()
-    assert told["cartesia"]["faults"] == []
-    (fault,) = told["deepgram"]["faults"]
+    state = await (await client.get(PATH)).json()
+    assert state["cartesia"]["faults"] == []
+    (fault,) = state["deepgram"]["faults"]
     assert fault.startswith("Hang(at_time=6")
 
 
-async def test_connections_are_shown_without_secrets(desk: Desk) -> None:
-    """How each began and ended, and how much was said on it; no key, no text."""
-    client, cartesia = desk
+async def test_connections_are_shown_without_secrets(endpoint: Endpoint) -> None:
+    """The state has times and amounts of data of each connection, but no API key and no text."""
+    client, cartesia = endpoint
     async with connected(cartesia) as websocket:
         await websocket.send_bytes(bytes(3200))
         await websocket.send_str("finalize")
@@ -195,20 +194,20 @@ async def test_connections_are_shown_without_secrets(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"stall", "this is no JSON"),
-        (b"[" * 200_000, "this is no JSON"),
-        (b"\xff\xfe", "this is no JSON"),
-        (b"[]", "send a JSON object such as"),
-        (b"{}", "the provider must be one of cartesia, deepgram; it is None"),
-        (b'{"provider": "cartesia", "fault": "x"}', "the fault must be one of"),
+        (b"stall", "not valid JSON"),
+        (b"[" * 200_000, "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"[]", "not a JSON object; send an object such as"),
+        (b"{}", "provider must be one of cartesia, deepgram, not None"),
+        (b'{"provider": "cartesia", "fault": "x"}', "fault must be one of"),
         (b'{"provider": "cartesia", "fault": "stall", "at_word": 5000}', "no word 5000"),
         (b'{"provider": "cartesia", "fault": "stall", "only_open": 1}', "only_open must be true"),
         (b'{"provider": "cartesia", "fault": "refuse", "only_open": true}', "before they are open"),
     ],
 )
-async def test_a_bad_request_is_explained(desk: Desk, body: bytes, says: str) -> None:
-    """400, and a message for people; nothing is injected."""
-    client, cartesia = desk
+async def test_a_bad_request_is_explained(endpoint: Endpoint, body: bytes, says: str) -> None:
+    """The status is 400, the body says what is wrong, and no fault is added."""
+    client, cartesia = endpoint
     answer = await client.post(PATH, data=body)
     assert answer.status == 400
     assert says in (await answer.json())["error"]
@@ -221,48 +220,48 @@ async def test_a_bad_request_is_explained(desk: Desk, body: bytes, says: str) ->
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody else listens."""
+    """A port on which another socket listens."""
     with socket.create_server((HOST, 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("option", PORTS)
 def test_a_taken_port_is_one_line(cli: Cli, taken: int, option: str) -> None:
-    """Which one, and what to do."""
+    """The error names the port and says what to do."""
     ports = {**dict.fromkeys(PORTS, 0), option: taken}
     result = cli("serve", *(str(part) for pair in ports.items() for part in pair))
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert f"cannot listen on 127.0.0.1, port {taken}: Address already in use" in line
-    assert "--help" in line
+    assert "choose another host or port" in line
 
 
-def test_letting_others_in_is_warned_of(cli: Cli, taken: int) -> None:
-    """One line for each address that is not loopback."""
+def test_addresses_that_other_machines_reach_are_warned_of(cli: Cli, taken: int) -> None:
+    """There is a warning for each address that is not loopback."""
     hosts = ("--host", "0.0.0.0", "--control-host", "localhost")
     result = cli("serve", *hosts, "--cartesia-port", str(taken))
     (warning, _) = result.stderr.splitlines()
-    assert "--host 0.0.0.0 lets other machines in" in warning
+    assert "other machines can connect to --host 0.0.0.0" in warning
 
 
 def test_signals_end_it_cleanly() -> None:
-    """It says how to point the plugins at it; on Ctrl-C or SIGTERM it ends with status 0, without
-    a word, also while somebody is connected, and nobody listens there any more."""
+    """It prints how to connect the plugins. Ctrl-C and SIGTERM end it with status 0 and without
+    output, also while a client is connected. Afterwards nothing listens on its ports."""
     ends = (signal.SIGINT, signal.SIGTERM)
     started = [subprocess.Popen(SERVE, stdout=PIPE, stderr=PIPE, text=True) for _ in ends]
     for process, end in zip(started, ends, strict=True):
         with process:
             assert process.stdout is not None
-            told = "".join(process.stdout.readline() for _ in range(6))
-            ports = [int(port) for port in re.findall(rf"http://{HOST}:(\d+)", told)]
+            usage = "".join(process.stdout.readline() for _ in range(6))
+            ports = [int(port) for port in re.findall(rf"http://{HOST}:(\d+)", usage)]
             with socket.create_connection((HOST, ports[0])) as agent:
                 agent.sendall(HANDSHAKE)
                 assert agent.recv(1000).startswith(b"HTTP/1.1 101 ")
                 process.send_signal(end)
                 _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
-        assert f"base_url='http://{HOST}:{ports[0]}'" in told
-        assert f"base_url='http://{HOST}:{ports[1]}/v1/listen'" in told
+        assert f"base_url='http://{HOST}:{ports[0]}'" in usage
+        assert f"base_url='http://{HOST}:{ports[1]}/v1/listen'" in usage
         for port in ports:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((HOST, port))

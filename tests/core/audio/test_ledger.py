@@ -385,7 +385,7 @@ def test_it_shows_its_state() -> None:
     ledger = ledger_of(5, (1.0, 2.0), settled=3)
     ledger.add_flush()
     assert repr(ledger) == (
-        "AudioLedger(start=100, watermark=300, end=500, rate=100, marks=[500], segments=1)"
+        "AudioLedger(start=100, watermark=300, end=500, rate=100, flushes=[500], segments=1)"
     )
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from resilient_stt.core.connections.connection import replay_start
 from resilient_stt.core.messages import Word
-from resilient_stt.core.transcript.overlap import TranscriptHistory, Utterance
+from resilient_stt.core.transcript.history import TranscriptHistory
+from resilient_stt.core.transcript.overlap import Utterance
 
 from ...support.connections import POLICY, RATE, a_connection, ledger_of
 

@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import (
+    MAX_OUTCOMES,
     PREFERENCE,
     TRANSITIONS,
     Breaker,
     BreakerSignal,
     BreakerState,
 )
-from resilient_stt.core.health.outcome_window import MAX_OUTCOMES
+from resilient_stt.core.messages import ACCOUNT_ERRORS
 from resilient_stt.core.policy import BreakerPolicy
 
 POLICY = BreakerPolicy()
-CREDENTIALS = [ErrorKind.AUTH, ErrorKind.QUOTA]
 COUNTED = [
-    k for k in ErrorKind if k not in (*CREDENTIALS, ErrorKind.RATE_LIMITED, ErrorKind.BAD_REQUEST)
+    k
+    for k in ErrorKind
+    if k not in (*ACCOUNT_ERRORS, ErrorKind.RATE_LIMITED, ErrorKind.BAD_REQUEST)
 ]
 SERVER, BAD_REQUEST = ErrorKind.SERVER, ErrorKind.BAD_REQUEST
 NONSENSE = [None, 0.0, -3.0, math.nan, math.inf, -math.inf]
@@ -224,7 +226,7 @@ def test_slow_finals_in_a_row_open_it() -> None:
     for at in (0.0, 100.0):
         breaker.record_slow_final(at)
         breaker.record_text(at)
-        assert breaker.is_proven(at)
+        assert breaker.is_proven()
     breaker.record_slow_final(200.0)
     assert breaker.state(204.9) is BreakerState.OPEN
     assert breaker.state(205.0) is BreakerState.HALF_OPEN
@@ -237,7 +239,7 @@ def test_a_final_in_time_ends_a_row_of_slow_ones() -> None:
         breaker.record_slow_final(at)
         breaker.record_slow_final(at)
         breaker.record_timely_final(at)
-    assert breaker.is_proven(10.0)
+    assert breaker.is_proven()
 
 
 def test_text_does_not_close_what_is_open_for_slowness() -> None:
@@ -259,7 +261,7 @@ def test_text_closes_what_was_open_for_slowness() -> None:
     for _ in range(3):
         breaker.record_slow_final(0.0)
     breaker.record_text(5.0)
-    assert breaker.is_proven(5.0)
+    assert breaker.is_proven()
     for _ in range(2):
         breaker.record_slow_final(6.0)
     assert breaker.admits(6.0)
@@ -268,7 +270,7 @@ def test_text_closes_what_was_open_for_slowness() -> None:
     assert breaker.state(16.0) is BreakerState.HALF_OPEN
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *ACCOUNT_ERRORS])
 def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
     """What is open for slowness and then refused is closed by text."""
     breaker = Breaker(POLICY)
@@ -276,7 +278,7 @@ def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
         breaker.record_slow_final(0.0)
     breaker.record_failure(kind, 1.0)
     breaker.record_text(2.0)
-    assert breaker.is_proven(2.0)
+    assert breaker.is_proven()
 
 
 def test_slowness_counts_while_closed_only() -> None:
@@ -288,7 +290,7 @@ def test_slowness_counts_while_closed_only() -> None:
     breaker.record_text(8.0)
     breaker.record_slow_final(8.0)
     breaker.record_slow_final(8.0)
-    assert breaker.is_proven(8.0)
+    assert breaker.is_proven()
 
 
 def test_a_row_of_slow_finals_ends_when_it_opens() -> None:
@@ -299,7 +301,7 @@ def test_a_row_of_slow_finals_ends_when_it_opens() -> None:
     breaker.record_failure(ErrorKind.AUTH, 0.0)
     breaker.record_text(1.0)
     breaker.record_slow_final(1.0)
-    assert breaker.is_proven(1.0)
+    assert breaker.is_proven()
 
 
 def test_a_half_open_breaker_opens_at_one_failure() -> None:
@@ -328,7 +330,7 @@ def test_a_bad_request_says_nothing_about_health() -> None:
     breaker = Breaker(POLICY)
     for _ in range(9):
         breaker.record_failure(BAD_REQUEST, 0.0)
-    assert breaker.is_proven(0.0)
+    assert breaker.is_proven()
     breaker = half_open()
     breaker.record_failure(BAD_REQUEST, 5.0)
     assert breaker.state(5.0) is BreakerState.HALF_OPEN
@@ -391,7 +393,7 @@ def test_slowness_begins_the_healthy_minute_again() -> None:
     assert cooled(breaker, 239.0) == 239.0 + 40.0
 
 
-@pytest.mark.parametrize("kind", CREDENTIALS)
+@pytest.mark.parametrize("kind", ACCOUNT_ERRORS)
 def test_refused_credentials_lock_it(kind: ErrorKind) -> None:
     """Refused credentials lock it at once; it is probed every three hundred seconds."""
     breaker = Breaker(POLICY)
@@ -416,7 +418,7 @@ def test_a_lock_is_not_shortened(kind: ErrorKind) -> None:
     assert breaker.state(699.8) is BreakerState.LOCKED
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *CREDENTIALS])
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *ACCOUNT_ERRORS])
 def test_what_a_server_asked_for_is_not_shortened(kind: ErrorKind) -> None:
     """A later refusal does not end a wait that was asked for, but text does."""
     breaker = Breaker(POLICY)
@@ -499,14 +501,14 @@ def test_a_policy_leaves_some_time() -> None:
 def test_a_sound_breaker_is_not_probed() -> None:
     """A fresh one is sound, and so is one whose last failure was followed by text."""
     breaker = Breaker(POLICY)
-    assert breaker.is_proven(0.0)
+    assert breaker.is_proven()
     assert breaker.probe_at(0.0) is None
     assert not breaker.acquire_probe(0.0)
     breaker.record_failure(SERVER, 1.0)
     assert breaker.admits(1.0)
-    assert not breaker.is_proven(1.0)
+    assert not breaker.is_proven()
     breaker.record_text(2.0)
-    assert breaker.is_proven(2.0)
+    assert breaker.is_proven()
     assert breaker.probe_at(100.0) is None
 
 
@@ -557,7 +559,7 @@ def test_two_passes_close_it() -> None:
     assert breaker.acquire_probe(6.0)
     breaker.record_failure(BAD_REQUEST, 7.0)
     breaker.probe_passed(7.0)
-    assert breaker.is_proven(7.0)
+    assert breaker.is_proven()
 
 
 def test_two_passes_make_a_closed_breaker_sound() -> None:
@@ -566,16 +568,16 @@ def test_two_passes_make_a_closed_breaker_sound() -> None:
     for _ in range(2):
         breaker.record_failure(SERVER, 0.0)
     breaker.probe_passed(6.0)
-    assert not breaker.is_proven(6.0)
+    assert not breaker.is_proven()
     breaker.probe_passed(7.0)
-    assert breaker.is_proven(7.0)
+    assert breaker.is_proven()
     breaker.record_failure(SERVER, 8.0)
     assert breaker.admits(8.0)
     breaker.probe_passed(9.0)
-    assert not breaker.is_proven(9.0)  # passes before a proof are used up
+    assert not breaker.is_proven()  # passes before a proof are used up
 
 
-@pytest.mark.parametrize("kind", [*COUNTED, *CREDENTIALS, ErrorKind.RATE_LIMITED])
+@pytest.mark.parametrize("kind", [*COUNTED, *ACCOUNT_ERRORS, ErrorKind.RATE_LIMITED])
 def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
     """A failed probe, or traffic that fails meanwhile, makes the probes begin again."""
     breaker = half_open()
@@ -586,7 +588,7 @@ def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
     breaker.probe_passed(at)
     assert breaker.state(at) is BreakerState.HALF_OPEN
     breaker.probe_passed(at)
-    assert breaker.is_proven(at)
+    assert breaker.is_proven()
 
 
 def test_slowness_undoes_passes() -> None:
@@ -599,7 +601,7 @@ def test_slowness_undoes_passes() -> None:
     breaker.probe_passed(7.0)
     assert breaker.state(7.0) is BreakerState.OPEN
     breaker.probe_passed(8.0)
-    assert breaker.is_proven(8.0)
+    assert breaker.is_proven()
 
 
 def test_a_failed_probe_gives_the_lease_back() -> None:
@@ -618,15 +620,15 @@ def test_text_makes_probes_needless() -> None:
         breaker.acquire_probe(5.0)
         breaker.probe_passed(5.0)
         breaker.record_text(5.0)
-        assert breaker.is_proven(5.0)
+        assert breaker.is_proven()
         breaker.record_failure(SERVER, 6.0)
         breaker.probe_passed(6.0)
-        assert not breaker.is_proven(6.0)
+        assert not breaker.is_proven()
 
 
 def test_it_shows_its_state() -> None:
     """The repr tells state, trips and until when."""
-    assert repr(tripped(1.0)) == "Breaker(open, trips=1, until=6.0)"
+    assert repr(tripped(1.0)) == "Breaker(open, trips=1, open_until=6.0)"
 
 
 # --- whatever happens ---
@@ -711,15 +713,15 @@ def test_no_provider_is_shut_out_for_ever(
         now += later
         do(breaker, call, now)
         at = breaker.probe_at(now)
-        assert (at is None) == breaker.is_proven(now)
+        assert (at is None) == breaker.is_proven()
         assert at is None or now <= at <= now + LONGEST
     for _ in range(POLICY.success_threshold):
-        if not breaker.is_proven(now):
+        if not breaker.is_proven():
             now = breaker.probe_at(now) or now
             assert breaker.state(now) in (BreakerState.CLOSED, BreakerState.HALF_OPEN)
             assert breaker.acquire_probe(now)
             breaker.probe_passed(now)
-    assert breaker.is_proven(now)
+    assert breaker.is_proven()
 
 
 @given(scripts)
@@ -731,20 +733,20 @@ def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
     breaker, now = Breaker(POLICY), 0.0
     for later, call in script:
         now += later
-        before, sound = breaker.state(now), breaker.is_proven(now)
+        before, sound = breaker.state(now), breaker.is_proven()
         do(breaker, call, now)
         after = breaker.state(now)
         assert breaker.admits(now) is (after is BreakerState.CLOSED)
-        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven(now) and not sound):
+        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven() and not sound):
             assert call[0] in ("record_text", "record_timely_final", "probe_passed")
-            assert breaker.is_proven(now)
-        if PREFERENCE[after] > PREFERENCE[before] or (sound and not breaker.is_proven(now)):
+            assert breaker.is_proven()
+        if PREFERENCE[after] > PREFERENCE[before] or (sound and not breaker.is_proven()):
             assert call[0] == "record_slow_final" or (
                 call[0] == "record_failure" and call[1] is not BAD_REQUEST
             )
             assert after is not BreakerState.HALF_OPEN
         if call[0] == "record_failure" and call[1] is not BAD_REQUEST:
-            assert not breaker.is_proven(now)
+            assert not breaker.is_proven()
 
 
 @given(scripts)

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
-from resilient_stt.core.health.clock_sample import ClockSample
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica
-from resilient_stt.core.health.report import HealthReport
+from resilient_stt.core.health.report import ClockSample, HealthReport
 from resilient_stt.core.policy import BreakerPolicy
 from resilient_stt.fleet.wire import decode, encode
 
@@ -87,10 +86,10 @@ class Process:
 
     def passed(self) -> None:
         closed = self.breaker.admits(self.now())
-        if self.breaker.is_proven(self.now()):
+        if self.breaker.is_proven():
             return
         self.breaker.probe_passed(self.now())
-        if not closed or self.breaker.is_proven(self.now()):  # one of a closed one proves nothing
+        if not closed or self.breaker.is_proven():  # one of a closed one proves nothing
             self.good.append(self.store.now)
 
     # -- its round trips
@@ -117,7 +116,7 @@ class Process:
         if trip.verdict:
             self.member.mark_reported(trip.verdict, kept=trip.kept)
         before = self.breaker.admits(self.now())
-        self.member.read(decode(trip.value, self.clock), self.now())
+        self.member.apply_stored(decode(trip.value, self.clock), self.now())
         after = self.breaker.admits(self.now())
         if before != after and trip.value is not None:
             self.is_newer(trip.value, closed=after)
@@ -259,7 +258,7 @@ def test_a_trip_is_known_to_all_and_so_is_the_proof() -> None:
     assert states == [BreakerState.OPEN] * PROCESSES
     fleet.do(2, "text", 0.5)
     fleet.settle()
-    assert all(p.breaker.is_proven(p.now()) for p in fleet.processes)
+    assert all(p.breaker.is_proven() for p in fleet.processes)
     assert len(fleet.store.kept) == 2
     fleet.do(3, "lock", 0.5)
     fleet.settle()
@@ -278,4 +277,4 @@ def test_who_was_cut_off_opens_nothing() -> None:
         for _ in range(6):
             fleet.do(number, "step", 0.0)
     fleet.settle()
-    assert all(p.breaker.is_proven(p.now()) for p in fleet.processes)
+    assert all(p.breaker.is_proven() for p in fleet.processes)

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.health.latency import MAX_SAMPLES, MIN_SAMPLES, FinalLatency
+from resilient_stt.core.health.latency import MAX_SAMPLES, FinalLatency
+from resilient_stt.core.policy import WatchdogPolicy
+
+MIN_SAMPLES = WatchdogPolicy().min_latency_samples
 
 durations = st.floats(0, 1e6, allow_nan=False)
 

@@ -10,8 +10,8 @@ import pytest
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.provider import ProviderHealth
-from resilient_stt.core.health.replica import HealthReplica, StoredReport
-from resilient_stt.core.health.report import HealthReport
+from resilient_stt.core.health.replica import HealthReplica
+from resilient_stt.core.health.report import HealthReport, StoredReport
 from resilient_stt.core.policy import BreakerPolicy
 
 SERVER = ErrorKind.SERVER
@@ -88,10 +88,10 @@ def test_a_probe_that_passed_is_told() -> None:
     member.health.breaker.probe_passed(7.0)
     news = member.unreported()
     assert news == HealthReport(at=7.0, healthy=False, until=6.0, trips=1, passes=1)
-    other.read(stored(news), 8.0)
+    other.apply_stored(stored(news), 8.0)
     assert other.health.breaker.state(8.0) is BreakerState.HALF_OPEN
     other.health.breaker.probe_passed(9.0)
-    assert other.health.breaker.is_proven(9.0)
+    assert other.health.breaker.is_proven()
 
     member = made()
     member.health.breaker.record_failure(SERVER, 1.0)
@@ -104,18 +104,18 @@ def test_health_is_told_where_it_is_news() -> None:
     member = made()
     member.health.breaker.record_text(20.0)
     assert member.unreported() is None
-    member.read(stored(WELL), 21.0)
+    member.apply_stored(stored(WELL), 21.0)
     assert member.unreported() is None
-    member.read(stored(TRIP), 21.0)
+    member.apply_stored(stored(TRIP), 21.0)
     assert member.unreported() == replace(WELL, at=20.0)
-    assert member.health.breaker.is_proven(21.0)
+    assert member.health.breaker.is_proven()
 
 
 def test_a_doubtful_order_is_no_answer() -> None:
     """A verdict may be as much younger as the answer took: text is told that surely came after."""
     member = made()
     member.health.breaker.record_text(10.1)
-    member.read(stored(TRIP, within=0.2), 10.2)
+    member.apply_stored(stored(TRIP, within=0.2), 10.2)
     assert member.unreported() is None
     member.health.breaker.record_text(10.3)
     assert member.unreported() == replace(WELL, at=10.3)
@@ -127,7 +127,7 @@ def test_our_own_verdict_is_answered_exactly() -> None:
     found = trip(member, 10.0)
     member.mark_reported(found, kept=True)
     member.health.breaker.record_text(10.1)
-    member.read(stored(replace(found, at=9.0), "me", within=1.5), 10.5)
+    member.apply_stored(stored(replace(found, at=9.0), "me", within=1.5), 10.5)
     assert member.unreported() == replace(WELL, at=10.1)
     assert member.health.breaker.admits(10.5)
 
@@ -139,7 +139,7 @@ def test_an_answer_that_came_too_late_may_be_followed_by_another() -> None:
     member.mark_reported(found, kept=False)
     assert member.unreported() is None  # what is newer has been stored: it will be read
     member.health.breaker.record_text(10.1)
-    member.read(stored(found, "me"), 10.2)
+    member.apply_stored(stored(found, "me"), 10.2)
     answer = member.unreported()
     assert answer is not None
     member.mark_reported(answer, kept=False)
@@ -161,8 +161,8 @@ def test_it_owes_what_it_has_not_said() -> None:
     assert member.has_updates(1.0)
     member.mark_reported(found, kept=True)
     assert not member.health.breaker.acquire_probe(7.0)
-    member.health.breaker.probe_lease.claimed()
-    member.health.breaker.probe_lease.granted(7.0)
+    member.health.breaker.probe_lease.mark_requested()
+    member.health.breaker.probe_lease.record_grant(7.0)
     assert member.health.breaker.acquire_probe(7.1)
     assert not member.has_updates(7.2)
     member.leave()
@@ -175,11 +175,11 @@ def test_it_owes_what_it_has_not_said() -> None:
 def test_a_trip_is_taken_over() -> None:
     """For as long as it lasts, with its doublings; it is not told as one's own."""
     member = made()
-    member.read(stored(replace(TRIP, trips=3)), 11.0)
+    member.apply_stored(stored(replace(TRIP, trips=3)), 11.0)
     breaker = member.health.breaker
     assert breaker.state(14.9) is BreakerState.OPEN
     assert breaker.state(15.0) is BreakerState.HALF_OPEN
-    assert not breaker.is_proven(15.0)
+    assert not breaker.is_proven()
     assert member.unreported() is None
     breaker.record_failure(SERVER, 15.0)
     assert breaker.probe_at(15.0) == 15.0 + 40.0
@@ -188,14 +188,16 @@ def test_a_trip_is_taken_over() -> None:
 def test_a_lock_is_taken_over() -> None:
     """The same key is refused to all."""
     member = made()
-    member.read(stored(HealthReport(at=10.0, healthy=False, until=310.0, locked=True)), 11.0)
+    member.apply_stored(
+        stored(HealthReport(at=10.0, healthy=False, until=310.0, locked=True)), 11.0
+    )
     assert member.health.breaker.state(309.0) is BreakerState.LOCKED
 
 
 def test_a_trip_of_long_ago_leaves_it_half_open() -> None:
     """Nobody has proved health since, so that it is probed first."""
     member = made()
-    member.read(stored(TRIP), 500.0)
+    member.apply_stored(stored(TRIP), 500.0)
     assert member.health.breaker.state(500.0) is BreakerState.HALF_OPEN
     assert member.health.breaker.acquire_probe(500.0)
 
@@ -204,7 +206,7 @@ def test_what_is_longer_stays() -> None:
     """A trip of others does not shorten a lock of ours."""
     member = made()
     member.health.breaker.record_failure(ErrorKind.AUTH, 9.0)
-    member.read(stored(TRIP), 11.0)
+    member.apply_stored(stored(TRIP), 11.0)
     assert member.health.breaker.state(300.0) is BreakerState.LOCKED
 
 
@@ -212,10 +214,10 @@ def test_health_is_taken_over() -> None:
     """It closes what was opened here, without being told as one's own."""
     member = made()
     trip(member, 8.0)
-    member.read(stored(WELL), 11.0)
-    assert member.health.breaker.is_proven(11.0)
+    member.apply_stored(stored(WELL), 11.0)
+    assert member.health.breaker.is_proven()
     assert member.unreported() is None
-    member.read(stored(replace(TRIP, at=12.0, until=17.0)), 13.0)
+    member.apply_stored(stored(replace(TRIP, at=12.0, until=17.0)), 13.0)
     assert member.health.breaker.state(13.0) is BreakerState.OPEN
     assert member.unreported() is None
 
@@ -223,20 +225,20 @@ def test_health_is_taken_over() -> None:
 def test_a_verdict_is_taken_over_once() -> None:
     """It comes with every answer of the store, and says nothing new."""
     member = made()
-    member.read(stored(TRIP), 11.0)
+    member.apply_stored(stored(TRIP), 11.0)
     member.health.breaker.record_failure(SERVER, 15.0)
-    member.read(stored(TRIP), 16.0)
+    member.apply_stored(stored(TRIP), 16.0)
     assert member.health.breaker.state(24.9) is BreakerState.OPEN
-    member.read(None, 17.0)
-    member.read(stored(WELL), 18.0)  # at the same time: the store keeps the first
+    member.apply_stored(None, 17.0)
+    member.apply_stored(stored(WELL), 18.0)  # at the same time: the store keeps the first
     assert member.health.breaker.state(24.9) is BreakerState.OPEN
 
 
 def test_one_s_own_is_not_taken_over() -> None:
     """What comes back is what was told."""
     member = made()
-    member.read(stored(TRIP, "me"), 11.0)
-    assert member.health.breaker.is_proven(11.0)
+    member.apply_stored(stored(TRIP, "me"), 11.0)
+    assert member.health.breaker.is_proven()
 
 
 @pytest.mark.parametrize("seen", ["text", "trip", "pass"])
@@ -251,7 +253,7 @@ def test_what_was_seen_since_is_not_undone(seen: str) -> None:
     if seen == "pass":
         breaker.probe_passed(10.5)
     known = breaker.state(11.0), repr(breaker)
-    member.read(stored(replace(TRIP, until=99.0)), 11.0)
+    member.apply_stored(stored(replace(TRIP, until=99.0)), 11.0)
     assert (breaker.state(11.0), repr(breaker)) == known
     assert breaker._passes == (1 if seen == "pass" else 0)
 
@@ -260,7 +262,7 @@ def test_failures_since_are_not_undone() -> None:
     """Health of before says nothing about them."""
     member = made()
     trip(member, 10.5)
-    member.read(stored(WELL), 11.0)
+    member.apply_stored(stored(WELL), 11.0)
     assert member.health.breaker.state(11.0) is BreakerState.OPEN
 
 
@@ -268,15 +270,15 @@ def test_a_failure_that_opened_nothing_does_not_speak_against_a_trip() -> None:
     """In an outage all processes fail at once."""
     member = made()
     member.health.breaker.record_failure(SERVER, 10.5)
-    member.read(stored(TRIP), 11.0)
+    member.apply_stored(stored(TRIP), 11.0)
     assert member.health.breaker.state(11.0) is BreakerState.OPEN
 
 
 def test_a_store_whose_clock_was_set_back_is_believed() -> None:
     """Stamps that are still to come are none."""
     member = made()
-    member.read(stored(WELL, stamp=9_000_000, read=9_000_000), 11.0)
-    member.read(stored(replace(TRIP, at=20.0, until=25.0), stamp=5000, read=5000), 21.0)
+    member.apply_stored(stored(WELL, stamp=9_000_000, read=9_000_000), 11.0)
+    member.apply_stored(stored(replace(TRIP, at=20.0, until=25.0), stamp=5000, read=5000), 21.0)
     assert member.health.breaker.state(21.0) is BreakerState.OPEN
 
 
@@ -289,7 +291,7 @@ def test_text_is_no_answer_to_slowness() -> None:
     """A final in time is; once it has cooled, text is enough, as within one process."""
     member = made()
     member.health.breaker.record_text(10.5)
-    member.read(stored(SLOW), 11.0)
+    member.apply_stored(stored(SLOW), 11.0)
     breaker = member.health.breaker
     assert breaker.state(11.0) is BreakerState.OPEN
     breaker.record_text(11.5)
@@ -300,7 +302,7 @@ def test_text_is_no_answer_to_slowness() -> None:
     assert member.unreported() == HealthReport(at=12.0, healthy=True, slow=True)
 
     member = made()
-    member.read(stored(SLOW), 11.0)
+    member.apply_stored(stored(SLOW), 11.0)
     member.health.breaker.record_text(15.5)
     assert member.unreported() == HealthReport(at=15.5, healthy=True)
 
@@ -311,7 +313,7 @@ def test_slowness_is_closed_by_finals_in_time(in_time: bool) -> None:
     member = made()
     for _ in range(3):
         member.health.breaker.record_slow_final(8.0)
-    member.read(stored(replace(WELL, slow=in_time)), 11.0)
+    member.apply_stored(stored(replace(WELL, slow=in_time)), 11.0)
     assert (member.health.breaker.state(11.0) is BreakerState.CLOSED) == in_time
     assert member.health.breaker.state(13.0) is (
         BreakerState.CLOSED if in_time else BreakerState.HALF_OPEN
@@ -322,7 +324,7 @@ def test_a_final_in_time_speaks_against_slowness() -> None:
     """A process that has had one since goes on."""
     member = made()
     member.health.breaker.record_timely_final(10.5)
-    member.read(stored(SLOW), 11.0)
+    member.apply_stored(stored(SLOW), 11.0)
     assert member.health.breaker.admits(11.0)
 
 

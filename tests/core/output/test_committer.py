@@ -8,7 +8,8 @@ from resilient_stt.core.connections.interpreter import AudioExtent, Interpreted
 from resilient_stt.core.connections.pool import ConnectionPool
 from resilient_stt.core.messages import EventKind, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
-from resilient_stt.core.transcript.overlap import TranscriptHistory, Utterance
+from resilient_stt.core.transcript.history import TranscriptHistory
+from resilient_stt.core.transcript.overlap import Utterance
 
 from ...support.connections import POLICY, RATE, a_connection, ledger_of
 from ...support.pools import pool_of

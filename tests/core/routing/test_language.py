@@ -71,11 +71,12 @@ ROUTES = {"default": [A, B], "es": [B, A], "zh-Hant": [C], "detect": [MULTI]}
     ],
 )
 def test_lookup(tag: str, key: str) -> None:
-    """RFC 4647, 3.4: a tag is shortened until it is found; a subtag is never found in part."""
+    """A tag is shortened until a route has it (RFC 4647, 3.4); subtags match as a whole only."""
     assert Router(ROUTES).lookup(tag).key == key
 
 
-def test_without_detect_the_default_serves_who_says_nothing() -> None:
+def test_without_detect_an_unknown_language_has_the_default_route() -> None:
+    """`detect` is optional."""
     router = Router({"default": [A]})
     assert router.lookup("").key == "default"
     assert not router.has_own("es")
@@ -84,6 +85,7 @@ def test_without_detect_the_default_serves_who_says_nothing() -> None:
 
 @pytest.mark.parametrize("routes", [{}, {"es": [A]}, {"default": []}, {"default": [A], "es": []}])
 def test_a_router_needs_a_default_and_providers(routes: dict[str, list[ProviderTraits]]) -> None:
+    """A missing default and an empty route are errors of the caller."""
     with pytest.raises(AssertionError, match="route"):
         Router(routes)
 
@@ -93,7 +95,7 @@ tags = st.from_regex(re.compile(r"[a-z]{2,3}(-([a-zA-Z0-9]{1,8})){0,5}"), fullma
 
 @given(tags)
 def test_shortening_ends_with_the_language(tag: str) -> None:
-    """Each is a beginning of the one before, none ends with a singleton, the last is the first
+    """Each tag is a prefix of the one before, none ends with a singleton, the last is the first
     subtag."""
     found = [*shortened(tag)]
     assert found[0] == tag.lower()
@@ -109,7 +111,7 @@ def test_shortening_ends_with_the_language(tag: str) -> None:
 LONG = "uno dos tres cuatro cinco seis"
 
 
-def heard(*finals: tuple[str, str], language: str = "en") -> LanguageTracker:
+def observed(*finals: tuple[str, str], language: str = "en") -> LanguageTracker:
     routing = LanguageTracker(Router(ROUTES), RoutingPolicy(), language)
     for tag, text in finals:
         routing.observe(tag, text, MULTI)
@@ -131,14 +133,14 @@ def heard(*finals: tuple[str, str], language: str = "en") -> LanguageTracker:
     ],
 )
 def test_what_reveals_a_language(finals: list[tuple[str, str]], reason: str | None) -> None:
-    """Two finals in a row, or one of six words; a final in the language spoken starts afresh."""
-    routing = heard(*finals)
+    """Two finals in a row or one of six words do; a final in the current language resets that."""
+    routing = observed(*finals)
     assert (routing.pending.reason if routing.pending else None) == reason
 
 
-def test_a_discovered_language_without_a_route_stays_where_it_was_found() -> None:
-    """Only there a caller who changes it again is followed."""
-    routing = heard(("fr", LONG), language="")
+def test_a_detected_language_without_a_route_keeps_the_shared_route() -> None:
+    """The provider there detects the next change, too."""
+    routing = observed(("fr", LONG), language="")
     assert routing.apply_change()
     assert (routing.language, routing.route.key) == ("fr", "detect")
     routing.request("fr-CA")
@@ -146,9 +148,9 @@ def test_a_discovered_language_without_a_route_stays_where_it_was_found() -> Non
     assert (routing.language, routing.route.key) == ("fr-CA", "default")
 
 
-def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
-    """Who serves Spanish need not speak French."""
-    routing = heard(("fr", LONG), language="es")
+def test_a_detected_language_without_a_route_leaves_the_route_of_another() -> None:
+    """A provider of the Spanish route may not speak French, so the shared route takes over."""
+    routing = observed(("fr", LONG), language="es")
     assert routing.apply_change()
     assert (routing.language, routing.route.key) == ("fr", "detect")
     routing = LanguageTracker(Router({"default": [A], "es": [MULTI]}), RoutingPolicy(), "es")
@@ -158,9 +160,9 @@ def test_a_discovered_language_without_a_route_leaves_that_of_another() -> None:
     assert [*routing.route.providers] == [A, MULTI]
 
 
-def test_who_found_a_language_out_serves_if_nobody_else_does() -> None:
-    """The last of its route, unless he is in it anyway; who asks for it has no such provider."""
-    routing = heard(("es", LONG), language="")
+def test_the_provider_that_detected_a_language_becomes_its_last_fallback() -> None:
+    """It is appended to the route once; a requested language has no such provider."""
+    routing = observed(("es", LONG), language="")
     assert routing.apply_change()
     assert [*routing.route.providers] == [B, A, MULTI]
     assert routing.route.with_last(B) is routing.route
@@ -169,18 +171,19 @@ def test_who_found_a_language_out_serves_if_nobody_else_does() -> None:
     assert [*routing.route.providers] == [B, A]
 
 
-def test_asking_for_the_language_that_is_spoken_changes_nothing() -> None:
-    routing = heard(("es", LONG))
+def test_requesting_the_current_language_changes_nothing() -> None:
+    """It also drops a pending change to another language."""
+    routing = observed(("es", LONG))
     routing.request("en")
     assert routing.apply_change() is None
     assert repr(routing) == "LanguageTracker(language='en', route='default', None)"
 
 
-# --- a session
+# --- in the engine
 
 
 class Call:
-    """A session that is told what happens, and what came of it."""
+    """An engine, the inputs it is given, and the commands it returns."""
 
     def __init__(
         self, language: str = "", *, retranscribe: bool = False, begun: bool = True
@@ -190,7 +193,7 @@ class Call:
         routing = LanguageTracker(
             Router(ROUTES), policies.routing, language, retranscribe=retranscribe
         )
-        self.session = FailoverEngine(routing, health, policies, HedgeBudget(), vad_enabled=True)
+        self.engine = FailoverEngine(routing, health, policies, HedgeBudget(), vad_enabled=True)
         self.out: list[Command] = []
         self.now = 0.0
         if begun:
@@ -198,12 +201,12 @@ class Call:
 
     def do(self, event: Input, now: float | None = None) -> list[Command]:
         self.now = self.now if now is None else now
-        out = self.session.handle(event, self.now)
+        out = self.engine.handle(event, self.now)
         self.out += out
         return out
 
     def speak(self, seconds: float = 1.0) -> None:
-        """So much voice."""
+        """Begin to speak, and push `seconds` of voice."""
         self.do(SpeechStarted(self._end))
         self.push(seconds)
 
@@ -218,7 +221,7 @@ class Call:
     def say(
         self, connection: int, text: str, language: str, start: float, end: float
     ) -> list[Command]:
-        """A FINAL of a leg, in seconds of its own audio."""
+        """Have a connection give a FINAL; times are seconds of its own audio."""
         texts = text.split()
         step = (end - start) / len(texts)
         words = tuple(
@@ -229,15 +232,15 @@ class Call:
 
     @property
     def _end(self) -> int:
-        return self.session._ledger.end
+        return self.engine._ledger.end
 
     @property
     def opened(self) -> list[tuple[str, str]]:
-        """The legs that were opened: on whom, and in which language."""
+        """(provider, language) of every connection that was opened."""
         return [(c.provider, c.language) for c in self.out if isinstance(c, OpenConnection)]
 
     @property
-    def told(self) -> list[str]:
+    def finals(self) -> list[str]:
         finals = [c for c in self.out if isinstance(c, Emit) and c.kind is EventKind.FINAL]
         return [c.text for c in finals]
 
@@ -247,14 +250,14 @@ class Call:
         return [e for e in events if isinstance(e, LanguageRouted)]
 
 
-def test_legs_are_opened_in_the_language_of_the_call() -> None:
-    """But one that finds out by itself is left to."""
+def test_connections_are_opened_in_the_language_of_the_stream() -> None:
+    """A provider that detects languages is given none."""
     assert Call("es-MX").opened == [("b", "es-MX")]
     assert Call().opened == [("m", "")]
 
 
 def test_a_change_in_mid_speech_takes_effect_at_once() -> None:
-    """What is not transcribed yet is heard again in the new language."""
+    """Pending audio is replayed to a connection in the new language."""
     call = Call("en")
     call.speak()
     call.do(LanguageChanged("es"))
@@ -275,7 +278,7 @@ def test_a_change_in_mid_speech_takes_effect_at_once() -> None:
 
 
 def test_a_change_waits_for_the_last_final() -> None:
-    """After a sentence its words come in the language in which it was said."""
+    """A finished sentence is transcribed in the language in which it was spoken."""
     call = Call("en")
     call.speak()
     call.pause()
@@ -283,23 +286,25 @@ def test_a_change_waits_for_the_last_final() -> None:
     assert call.opened == [("a", "en")]
     call.say(0, "hello", "en", 0.0, 1.0)
     assert call.opened == [("a", "en"), ("b", "es")]
-    assert call.told == ["hello"]
+    assert call.finals == ["hello"]
 
 
 def test_a_change_in_silence_takes_effect_at_once() -> None:
+    """With nothing pending there is nothing to wait for."""
     call = Call("en")
     call.do(LanguageChanged("es"))
     assert call.opened == [("a", "en"), ("b", "es")]
 
 
-def test_a_region_alone_opens_a_leg_anew() -> None:
-    """The same provider, told another tag."""
+def test_a_change_of_the_region_reconnects() -> None:
+    """The same provider is given the other tag."""
     call = Call("en")
     call.do(LanguageChanged("en-GB"))
     assert call.opened == [("a", "en"), ("a", "en-GB")]
 
 
 def test_a_change_in_an_outage_is_tried_at_once() -> None:
+    """The providers of the new route are tried without waiting for the backoff."""
     call = Call("en")
     for connection in (0, 1):
         call.do(ConnectionFailed(connection, ErrorKind.CONNECT, backoff=0.5))
@@ -309,7 +314,8 @@ def test_a_change_in_an_outage_is_tried_at_once() -> None:
     assert call.opened[4:] == [("c", "zh-Hant-TW")]
 
 
-def test_who_refused_another_language_may_take_this() -> None:
+def test_a_provider_that_refused_one_language_is_tried_with_another() -> None:
+    """A bad request counts against one language of the stream only."""
     call = Call("en")
     call.do(ConnectionFailed(0, ErrorKind.BAD_REQUEST))
     assert call.opened == [("a", "en"), ("b", "en")]
@@ -318,19 +324,19 @@ def test_who_refused_another_language_may_take_this() -> None:
 
 
 def test_two_finals_choose_the_route() -> None:
-    """Both are told, and nothing is heard again that was told."""
+    """Both finals are emitted, and nothing emitted is replayed."""
     call = Call()
     for number, text in enumerate(["hola", "bueno"]):
         call.speak()
         call.pause()
         call.say(0, text, "es", 1.4 * number, 1.4 * number + 1.0)
-    assert call.told == ["hola", "bueno"]
+    assert call.finals == ["hola", "bueno"]
     assert call.opened == [("m", ""), ("b", "es")]
     assert [e.reason for e in call.routed] == ["consecutive_finals"]
 
 
-def test_a_discovered_language_is_kept_by_who_found_it() -> None:
-    """Where it has no route of its own nobody has to move; other legs are told of it."""
+def test_a_detected_language_without_a_route_causes_no_switch() -> None:
+    """The stream stays on its connection, and an event reports the language."""
     call = Call()
     call.speak()
     call.say(0, LONG, "fr", 0.0, 1.0)
@@ -338,8 +344,8 @@ def test_a_discovered_language_is_kept_by_who_found_it() -> None:
     assert [(e.language, e.route) for e in call.routed] == [("fr", "detect")]
 
 
-def test_a_discovered_route_that_is_down_goes_back_to_who_found_it() -> None:
-    """He hears the language, and nobody has to be waited for."""
+def test_if_the_detected_route_is_down_its_detector_serves() -> None:
+    """The provider that detected the language hears it, so there is no outage."""
     call = Call()
     call.speak()
     call.say(0, LONG, "es", 0.0, 1.0)
@@ -351,109 +357,111 @@ def test_a_discovered_route_that_is_down_goes_back_to_who_found_it() -> None:
     ]
 
 
-# --- told again
+# --- transcribed again
 
 
 def revealed() -> Call:
-    """A final that reveals Spanish is held back, and a Spanish leg hears the sentence."""
+    """A call whose final revealed Spanish: it is held back, and a Spanish connection is open."""
     call = Call(retranscribe=True)
     call.speak()
     assert call.say(0, LONG, "es", 0.0, 1.0)
     assert call.opened == [("m", ""), ("b", "es")]
-    assert call.told == []
+    assert call.finals == []
     return call
 
 
-def test_the_sentence_is_told_again() -> None:
-    """By who speaks the language, once."""
+def test_the_sentence_is_transcribed_again() -> None:
+    """The final of the Spanish provider is emitted in its place, once."""
     call = revealed()
     call.say(1, "1 2 3 4 5 6", "es", 0.0, 1.0)
-    assert call.told == ["1 2 3 4 5 6"]
+    assert call.finals == ["1 2 3 4 5 6"]
     call.do(DeadlineReached(), 10.0)
-    assert call.told == ["1 2 3 4 5 6"]
+    assert call.finals == ["1 2 3 4 5 6"]
 
 
-def test_it_is_told_as_it_was_if_that_takes_too_long() -> None:
-    """And the words that come later are the same ones."""
+def test_the_held_final_is_emitted_if_that_takes_too_long() -> None:
+    """The overlap is removed from what the Spanish provider gives later."""
     call = revealed()
-    assert call.session.deadline() is not None
+    assert call.engine.deadline() is not None
     call.do(DeadlineReached(), call.now + 1.5)
-    assert call.told == [LONG]
+    assert call.finals == [LONG]
     call.push(0.5)
     call.say(1, LONG + " siete", "es", 0.0, 7 / 6)
-    assert call.told == [LONG, "siete"]
+    assert call.finals == [LONG, "siete"]
 
 
-def test_it_is_told_before_what_is_said_after_it() -> None:
-    """A leg that did not hear the sentence must not cost it."""
+def test_the_held_final_is_emitted_before_later_words() -> None:
+    """If the Spanish provider skips the sentence, the sentence is not lost."""
     call = revealed()
     call.push(1.0)
     call.say(1, "siete", "es", 1.2, 1.8)
-    assert call.told == [LONG, "siete"]
+    assert call.finals == [LONG, "siete"]
 
 
-def test_it_is_told_when_the_call_ends() -> None:
+def test_the_held_final_is_emitted_when_the_call_ends() -> None:
+    """Also if every further connection ends without words."""
     call = revealed()
     call.do(InputEnded())
     call.do(ConnectionFailed(1, ErrorKind.BAD_REQUEST))
     call.do(ConnectionEnded(2))
     for _ in range(200):
-        if call.session.done:
+        if call.engine.done:
             break
-        call.do(DeadlineReached(0.5), max(call.now, call.session.deadline() or call.now))
+        call.do(DeadlineReached(0.5), max(call.now, call.engine.deadline() or call.now))
         for connection in range(3, 60):
             call.do(ConnectionEnded(connection))
-    assert call.session.done
-    assert call.told == [LONG]
+    assert call.engine.done
+    assert call.finals == [LONG]
     assert any(isinstance(c, Finish) for c in call.out)
 
 
-def test_it_is_told_at_once_where_nobody_speaks_it_better() -> None:
-    """The language has no other route: there is nothing to wait for."""
+def test_the_final_is_not_held_without_a_better_route() -> None:
+    """Nobody else would transcribe the sentence, so there is nothing to wait for."""
     call = Call(retranscribe=True)
     call.speak()
     call.say(0, LONG, "fr", 0.0, 1.0)
-    assert call.told == [LONG]
+    assert call.finals == [LONG]
 
 
-def test_it_is_told_in_an_outage() -> None:
-    """Nobody can be reached who speaks the language: it is told as it was, in time."""
+def test_the_held_final_is_emitted_in_an_outage() -> None:
+    """It is emitted in time although no provider of the language can be reached."""
     call = revealed()
     for connection in (1, 2, 3):
         call.do(ConnectionFailed(connection, ErrorKind.CONNECT, backoff=60.0))
     call.do(DeadlineReached(60.0), call.now + 1.5)
-    assert call.told == [LONG]
+    assert call.finals == [LONG]
 
 
-def test_without_times_it_is_known_by_its_words() -> None:
-    """When it is told again after all."""
+def test_without_times_the_overlap_is_found_by_text() -> None:
+    """A sentence that is transcribed again after all is emitted once."""
     call = Call(retranscribe=True)
     call.speak()
     call.do(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, LONG, language="es")))
     call.do(DeadlineReached(), call.now + 1.5)
-    assert call.told == [LONG]
+    assert call.finals == [LONG]
     call.do(ProviderEvent(1, TranscriptEvent(EventKind.FINAL, LONG + " siete", language="es")))
-    assert call.told == [LONG, "siete"]
+    assert call.finals == [LONG, "siete"]
 
 
-def test_who_repeats_himself_is_told_twice() -> None:
-    """A leg that stays has no seam: "sí sí" is speech."""
+def test_a_repeated_sentence_is_emitted_twice() -> None:
+    """A connection that stays has no overlap: "sí sí" is speech."""
     call = Call(retranscribe=True)
     call.speak(2.0)
     call.say(0, LONG, "fr", 0.0, 1.0)
     call.say(0, LONG, "fr", 1.0, 2.0)
-    assert call.told == [LONG, LONG]
+    assert call.finals == [LONG, LONG]
 
 
-def test_a_language_that_is_told_before_the_call_begins() -> None:
+def test_a_language_that_is_requested_before_the_call_begins() -> None:
+    """The first connection is opened in it."""
     call = Call(begun=False)
     call.do(LanguageChanged("es"))
     call.do(StreamOpened())
     assert call.opened == [("b", "es")]
 
 
-def test_a_leg_that_has_ended_is_not_left() -> None:
-    """Nobody speaks any more: those who are asked for missing words go on."""
+def test_a_change_after_the_end_of_speech_causes_no_switch() -> None:
+    """The connection has ended; hedges that look for missing words go on."""
     call = Call("en")
     call.speak()
     call.do(InputEnded())
@@ -463,9 +471,9 @@ def test_a_leg_that_has_ended_is_not_left() -> None:
     assert not any(isinstance(c, CloseConnection) and c.connection == 0 for c in call.out)
 
 
-def test_a_provider_of_another_route_gives_way_to_any_of_this() -> None:
-    """It may still serve, as a second opinion of before: all others are preferred to it."""
+def test_providers_of_the_route_are_preferred_to_another() -> None:
+    """It may still serve, as an earlier hedge; every provider of the route is preferred to it."""
     policies = Policies()
     health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in (A, B)}
-    choice = ProviderSelector([A], health, policies.retry)
-    assert choice.failback_candidate(B, 0.0) is A
+    selector = ProviderSelector([A], health, policies.retry)
+    assert selector.failback_candidate(B, 0.0) is A

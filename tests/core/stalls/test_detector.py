@@ -14,12 +14,12 @@ from resilient_stt.core.connections.connection import (
 )
 from resilient_stt.core.connections.sender import LAST_WORD_MARGIN, PROCESSING_RATE
 from resilient_stt.core.events import StallReason
-from resilient_stt.core.health.latency import MIN_SAMPLES, FinalLatency
+from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
-from resilient_stt.core.transcript.overlap import TranscriptHistory
+from resilient_stt.core.transcript.history import TranscriptHistory
 
 from ...support.pools import pool_of
 
@@ -46,9 +46,9 @@ def at(seconds: float) -> int:
 
 
 def ledger_of(
-    end: float, *segments: Segment, settled: float = 0.0, vad_enabled: bool = True
+    end: float, *segments: Segment, committed: float = 0.0, vad_enabled: bool = True
 ) -> AudioLedger:
-    """A ledger after `end` seconds of audio with voice in `segments`, settled up to `settled`."""
+    """A ledger of `end` seconds of audio with voice in `segments`, committed up to `committed`."""
     ledger = AudioLedger(REPLAY, vad_enabled=vad_enabled)
     if end:
         ledger.push(at(end), RATE)
@@ -56,19 +56,19 @@ def ledger_of(
         ledger.speech_started(at(start))
         if stop is not None:
             ledger.speech_ended(at(stop))
-    ledger.commit(at(settled))
+    ledger.commit(at(committed))
     return ledger
 
 
 def latency_of(p99: float | None) -> FinalLatency:
     latency = FinalLatency()
     if p99 is not None:
-        for _ in range(MIN_SAMPLES):
+        for _ in range(POLICY.min_latency_samples):
             latency.add(p99)
     return latency
 
 
-def watch_of(
+def detector_of(
     provider: ProviderTraits,
     *,
     p99: float | None = None,
@@ -78,112 +78,118 @@ def watch_of(
     return StallDetector(provider, latency_of(p99), policy, at(start))
 
 
-def hear(
-    watch: StallDetector,
+def send(
+    detector: StallDetector,
     ledger: AudioLedger,
     end: float,
     *,
     since: float = 0.0,
     behind: float = 0.0,
 ) -> None:
-    """The leg is sent audio in real time, and can have heard each piece `behind` seconds later."""
+    """Send audio in real time; each piece can have been processed `behind` seconds later."""
     for n in range(round(since / PIECE) + 1, round(end / PIECE) + 1):
-        watch.audio_sent(ledger, at(n * PIECE), n * PIECE + behind)
+        detector.audio_sent(ledger, at(n * PIECE), n * PIECE + behind)
 
 
-def alarm_of(
-    watch: StallDetector, ledger: AudioLedger, cursor: float | None = None, multiplier: float = 1.0
+def stall_of(
+    detector: StallDetector,
+    ledger: AudioLedger,
+    cursor: float | None = None,
+    multiplier: float = 1.0,
 ) -> StallDeadline | None:
-    """The alarm of a leg that was sent audio up to `cursor`; asking for it changes nothing."""
+    """Return the next stall after audio up to `cursor`; check that the query changes nothing."""
     position = ledger.end if cursor is None else at(cursor)
-    before = repr(watch), repr(ledger)
-    alarm = watch.next_stall(ledger, position, multiplier)
-    assert watch.next_stall(ledger, position, multiplier) == alarm
-    assert (repr(watch), repr(ledger)) == before
-    return alarm
+    before = repr(detector), repr(ledger)
+    stall = detector.next_stall(ledger, position, multiplier)
+    assert detector.next_stall(ledger, position, multiplier) == stall
+    assert (repr(detector), repr(ledger)) == before
+    return stall
 
 
-def due(alarm: StallDeadline | None) -> float:
-    """When an alarm becomes due; never without one."""
-    return alarm.due if alarm else float("inf")
+def due(stall: StallDeadline | None) -> float:
+    """Return when a stall becomes due; infinity without one."""
+    return stall.due if stall else float("inf")
 
 
-def about(sign: StallReason, early: float, due: float, to: float) -> StallDeadline:
-    """An alarm to compare with, but for what floating point adds."""
-    return StallDeadline(sign, pytest.approx(early), pytest.approx(due), at(to))  # type: ignore[arg-type]
+def about(reason: StallReason, early: float, due: float, to: float) -> StallDeadline:
+    """Return a deadline to compare with, up to floating-point errors."""
+    return StallDeadline(reason, pytest.approx(early), pytest.approx(due), at(to))  # type: ignore[arg-type]
 
 
-# --- no sign of life
+# --- no interim text
 
 
-def test_no_sign_of_life() -> None:
-    """Voice without text is suspect 2.5 s after it can first have been heard.
+def test_no_interim() -> None:
+    """Voice without text is suspect 2.5 s after it can first have been processed.
 
-    What was sent within half of that may still be told.
+    Text for what was sent within half of that may be on its way.
     """
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 5.0)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 5.0)
     since = 1.0 + PIECE
-    assert alarm_of(watch, ledger) == about(
+    assert stall_of(detector, ledger) == about(
         StallReason.NO_INTERIM, since + 0.7 * 2.5, since + 2.5, 3.75
     )
 
 
 @pytest.mark.parametrize("voiced", [0.0, 0.05, 0.5, 0.75])
-def test_little_voice_is_no_sign(voiced: float) -> None:
-    """Less than 0.8 s of voice without text says nothing, however long ago."""
+def test_short_voice_is_no_stall(voiced: float) -> None:
+    """Less than 0.8 s of voice without text means nothing, however long ago it was."""
     ledger = ledger_of(9.0, (1.0, 1.0 + voiced))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 9.0)
-    assert alarm_of(watch, ledger) is None
+    detector = detector_of(LIVE)
+    send(detector, ledger, 9.0)
+    assert stall_of(detector, ledger) is None
 
 
-def test_voice_counts_when_it_was_sent() -> None:
-    """Audio that still waits to be sent is no voice that the leg could answer."""
+def test_voice_counts_once_it_was_sent() -> None:
+    """Voice that waits to be sent does not count yet."""
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 1.75)
-    assert alarm_of(watch, ledger, 1.75) is None
-    hear(watch, ledger, 1.8, since=1.75)
-    assert due(alarm_of(watch, ledger, 1.8)) == pytest.approx(1.05 + 2.5)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 1.75)
+    assert stall_of(detector, ledger, 1.75) is None
+    send(detector, ledger, 1.8, since=1.75)
+    assert due(stall_of(detector, ledger, 1.8)) == pytest.approx(1.05 + 2.5)
 
 
-def test_the_end_of_voice_does_not_excuse() -> None:
-    """Silence after the voice leaves the deadline where it was."""
+def test_the_end_of_voice_moves_no_deadline() -> None:
+    """Silence after the voice does not move the deadline."""
     ledger = ledger_of(3.4, (1.0, 2.0))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 3.4)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(1.05 + 2.5)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 3.4)
+    assert due(stall_of(detector, ledger)) == pytest.approx(1.05 + 2.5)
 
 
 @pytest.mark.parametrize("behind", [0.0, 0.04, 3.0, 20.0])
-def test_quiet_waits_for_the_backlog(behind: float) -> None:
-    """What a leg cannot have heard yet it need not answer."""
+def test_the_backlog_moves_the_deadline(behind: float) -> None:
+    """The deadline counts from when the connection can have processed the voice."""
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 5.0, behind=behind)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(1.05 + behind + 2.5)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 5.0, behind=behind)
+    assert due(stall_of(detector, ledger)) == pytest.approx(1.05 + behind + 2.5)
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
+@pytest.mark.parametrize("multiplier", [1.0, 2.0, 8.0])
 @pytest.mark.parametrize(
-    ("p99", "limit"), [(None, 2.5), (0.0, 2.5), (0.8, 2.5), (1.0, 3.0), (4.0, 12.0)]
+    ("p99", "timeout"), [(None, 2.5), (0.0, 2.5), (0.8, 2.5), (1.0, 3.0), (4.0, 12.0)]
 )
-def test_quiet_grows_with_the_provider_and_with_noise(
-    p99: float | None, limit: float, scale: float
+def test_the_timeout_grows_with_latency_and_noise(
+    p99: float | None, timeout: float, multiplier: float
 ) -> None:
-    """The deadline is 2.5 s or 3 x p99, stretched; the hedge has 0.3 of what it was before."""
+    """The timeout is 2.5 s or 3 x p99, times the multiplier; a hedge has 0.3 of it unstretched."""
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE, p99=p99)
-    hear(watch, ledger, 5.0)
-    assert alarm_of(watch, ledger, multiplier=scale) == about(
-        StallReason.NO_INTERIM, 1.05 + (scale - 0.3) * limit, 1.05 + scale * limit, 3.75
+    detector = detector_of(LIVE, p99=p99)
+    send(detector, ledger, 5.0)
+    assert stall_of(detector, ledger, multiplier=multiplier) == about(
+        StallReason.NO_INTERIM,
+        1.05 + (multiplier - 0.3) * timeout,
+        1.05 + multiplier * timeout,
+        3.75,
     )
 
 
-def test_the_hedge_may_come_at_any_part_of_the_deadline() -> None:
-    """The policy tells how much of each deadline passes before a hedge."""
+def test_the_policy_decides_when_to_hedge() -> None:
+    """The policy says which part of each timeout passes before a hedge may be opened."""
     policy = WatchdogPolicy(
         no_interim_timeout=4.0,
         min_speech_before_stall=2.0,
@@ -191,220 +197,220 @@ def test_the_hedge_may_come_at_any_part_of_the_deadline() -> None:
         final_hedge_fraction=1.0,
     )
     ledger = ledger_of(5.0, (1.0, 3.0))
-    watch = watch_of(LIVE, policy=policy)
-    hear(watch, ledger, 5.0)
-    assert alarm_of(watch, ledger) == about(StallReason.NO_INTERIM, 1.05 + 1.0, 1.05 + 4.0, 3.05)
-    watch.expect_final(at(3.0), 3.0, flushed=False)
-    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 4.2, 4.2, 3.0)
+    detector = detector_of(LIVE, policy=policy)
+    send(detector, ledger, 5.0)
+    assert stall_of(detector, ledger) == about(StallReason.NO_INTERIM, 1.05 + 1.0, 1.05 + 4.0, 3.05)
+    detector.expect_final(at(3.0), 3.0, flushed=False)
+    assert stall_of(detector, ledger) == about(StallReason.FINAL_OVERDUE, 4.2, 4.2, 3.0)
 
 
-def test_finals_only_may_be_quiet() -> None:
-    """Where no interim transcripts come, silence in mid-speech means nothing."""
+def test_no_interims_are_expected() -> None:
+    """Silence while somebody speaks means nothing if the provider gives finals only."""
     ledger = ledger_of(14.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 14.0)
-    assert alarm_of(watch, ledger) is None
+    detector = detector_of(FINALS)
+    send(detector, ledger, 14.0)
+    assert stall_of(detector, ledger) is None
 
 
 @pytest.mark.parametrize("kind", [EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL])
-def test_any_text_is_a_sign_of_life(kind: EventKind) -> None:
-    """Text stops the clock, and the next voice starts it anew."""
+def test_any_text_clears_the_stall(kind: EventKind) -> None:
+    """Text clears the stall, and the next voice starts the timeout anew."""
     ledger = ledger_of(9.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 3.0)
-    watch.transcript_received(TranscriptEvent(kind, "so"), at(3.0), 3.0)
-    assert alarm_of(watch, ledger, 3.0) is None
-    hear(watch, ledger, 3.75, since=3.0)
-    assert alarm_of(watch, ledger, 3.75) is None
-    hear(watch, ledger, 3.8, since=3.75)
-    assert due(alarm_of(watch, ledger, 3.8)) == pytest.approx(3.05 + 2.5)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 3.0)
+    detector.transcript_received(TranscriptEvent(kind, "so"), at(3.0), 3.0)
+    assert stall_of(detector, ledger, 3.0) is None
+    send(detector, ledger, 3.75, since=3.0)
+    assert stall_of(detector, ledger, 3.75) is None
+    send(detector, ledger, 3.8, since=3.75)
+    assert due(stall_of(detector, ledger, 3.8)) == pytest.approx(3.05 + 2.5)
 
 
-def test_the_same_text_again_is_no_sign_of_life() -> None:
-    """A leg that tells what it has told, and no more, may be deaf to all that followed."""
+def test_repeated_text_clears_nothing() -> None:
+    """A connection that repeats its last interim text may be deaf to everything since."""
     ledger = ledger_of(9.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 3.0)
-    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(3.0), 3.0)
-    hear(watch, ledger, 4.0, since=3.0)
-    expected = alarm_of(watch, ledger, 4.0)
-    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(4.0), 4.0)
-    assert alarm_of(watch, ledger, 4.0) == expected is not None
-    watch.transcript_received(TranscriptEvent(EventKind.INTERIM, "so it"), at(4.0), 4.0)
-    assert alarm_of(watch, ledger, 4.0) is None
+    detector = detector_of(LIVE)
+    send(detector, ledger, 3.0)
+    detector.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(3.0), 3.0)
+    send(detector, ledger, 4.0, since=3.0)
+    expected = stall_of(detector, ledger, 4.0)
+    detector.transcript_received(TranscriptEvent(EventKind.INTERIM, "so"), at(4.0), 4.0)
+    assert stall_of(detector, ledger, 4.0) == expected is not None
+    detector.transcript_received(TranscriptEvent(EventKind.INTERIM, "so it"), at(4.0), 4.0)
+    assert stall_of(detector, ledger, 4.0) is None
 
 
 @pytest.mark.parametrize("kind", [k for k in EventKind if k is not EventKind.FINAL])
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_no_words_are_no_sign_of_life(kind: EventKind, text: str) -> None:
-    """A leg that announces speech and tells none may be deaf all the same."""
+def test_events_without_text_clear_nothing(kind: EventKind, text: str) -> None:
+    """A connection that announces speech, but gives no text, may be deaf all the same."""
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 5.0)
-    expected = alarm_of(watch, ledger)
-    watch.transcript_received(TranscriptEvent(kind, text), at(5.0), 5.0)
-    assert alarm_of(watch, ledger) == expected is not None
-    assert not watch.answered_empty
+    detector = detector_of(LIVE)
+    send(detector, ledger, 5.0)
+    expected = stall_of(detector, ledger)
+    detector.transcript_received(TranscriptEvent(kind, text), at(5.0), 5.0)
+    assert stall_of(detector, ledger) == expected is not None
+    assert not detector.answered_empty
 
 
-def test_a_leg_owes_nothing_for_what_it_was_not_sent() -> None:
-    """Voice before a leg's start, or settled, is not its own."""
+def test_voice_that_was_not_sent_does_not_count() -> None:
+    """Voice before the start of the connection does not count, nor does committed voice."""
     ledger = ledger_of(6.0, (1.0, 5.0))
-    watch = watch_of(LIVE, start=4.5)
-    hear(watch, ledger, 6.0, since=4.5)
-    assert alarm_of(watch, ledger) is None
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 6.0)
-    assert alarm_of(watch, ledger) is not None
+    detector = detector_of(LIVE, start=4.5)
+    send(detector, ledger, 6.0, since=4.5)
+    assert stall_of(detector, ledger) is None
+    detector = detector_of(LIVE)
+    send(detector, ledger, 6.0)
+    assert stall_of(detector, ledger) is not None
     ledger.commit(at(4.5))
-    assert alarm_of(watch, ledger) is None
+    assert stall_of(detector, ledger) is None
 
 
-def test_settled_voice_is_forgotten() -> None:
-    """After everything was settled the next voice has the whole deadline."""
+def test_committed_voice_is_forgotten() -> None:
+    """After everything was committed, the next voice has the whole timeout."""
     ledger = ledger_of(20.0, (1.0, 3.0), (10.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 4.0)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 4.0)
     ledger.commit(at(4.0))
-    hear(watch, ledger, 11.0, since=4.0)
-    assert due(alarm_of(watch, ledger, 11.0)) == pytest.approx(10.05 + 2.5)
+    send(detector, ledger, 11.0, since=4.0)
+    assert due(stall_of(detector, ledger, 11.0)) == pytest.approx(10.05 + 2.5)
 
 
 @pytest.mark.parametrize("first", [(1.0, 1.2), (1.0, 1.4)])
-def test_a_cough_does_not_start_the_clock_of_later_speech(first: Segment) -> None:
-    """Speech has its whole deadline whatever little voice was before it."""
+def test_a_cough_starts_no_timeout(first: Segment) -> None:
+    """Speech has the whole timeout, whatever cough was before it."""
     ledger = ledger_of(4.0, first, (3.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 4.0)
-    assert due(alarm_of(watch, ledger)) >= 3.0 + 2.5
+    detector = detector_of(LIVE)
+    send(detector, ledger, 4.0)
+    assert due(stall_of(detector, ledger)) >= 3.0 + 2.5
 
 
-def test_coughs_add_up_to_no_words() -> None:
-    """Voice too short to owe words never alarms, however often it comes."""
+def test_coughs_do_not_add_up() -> None:
+    """Voice that is too short to be pending is no stall, however often it comes."""
     ledger = ledger_of(9.0, *((n / 2, n / 2 + 0.2) for n in range(2, 8)))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 9.0)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 9.0)
     assert not ledger.has_pending_speech()
-    assert alarm_of(watch, ledger) is None
+    assert stall_of(detector, ledger) is None
 
 
-def test_coughs_do_not_start_the_clock_of_later_speech() -> None:
-    """Speech has its whole deadline also after many coughs."""
+def test_many_coughs_start_no_timeout() -> None:
+    """Speech has the whole timeout after many coughs, too."""
     ledger = ledger_of(5.0, *((1 + 0.64 * n, 1.24 + 0.64 * n) for n in range(4)), (4.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 5.0)
-    assert due(alarm_of(watch, ledger)) >= 4.0 + 2.5
+    detector = detector_of(LIVE)
+    send(detector, ledger, 5.0)
+    assert due(stall_of(detector, ledger)) >= 4.0 + 2.5
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
-def test_what_is_owed_lies_before_to(start: float) -> None:
-    """Also where the audio stops, the alarm is about the voice that nobody answered."""
+def test_the_voice_lies_before_through(start: float) -> None:
+    """The stall is about the voice without text, also where the audio stops right after it."""
     ledger = ledger_of(start + 0.9, (start, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, start + 0.9)
-    alarm = alarm_of(watch, ledger)
-    assert alarm
-    assert at(start) < alarm.through <= ledger.end
+    detector = detector_of(LIVE)
+    send(detector, ledger, start + 0.9)
+    stall = stall_of(detector, ledger)
+    assert stall
+    assert at(start) < stall.through <= ledger.end
 
 
-@pytest.mark.parametrize(("end", "to"), [(1.8, 1.8), (2.0, 1.85), (3.1, 1.85), (3.15, 1.9)])
-def test_what_came_later_may_yet_be_told(end: float, to: float) -> None:
-    """Owed is what 0.8 s of voice take, never more than was sent, and all but the last 1.25 s."""
+@pytest.mark.parametrize(("end", "through"), [(1.8, 1.8), (2.0, 1.85), (3.1, 1.85), (3.15, 1.9)])
+def test_recent_voice_does_not_count(end: float, through: float) -> None:
+    """`through` is 0.8 s of voice, what was sent at most, and at least all but the last 1.25 s."""
     ledger = ledger_of(5.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, end)
-    alarm = alarm_of(watch, ledger, end)
-    assert alarm
-    assert alarm.through == at(to)
+    detector = detector_of(LIVE)
+    send(detector, ledger, end)
+    stall = stall_of(detector, ledger, end)
+    assert stall
+    assert stall.through == at(through)
 
 
 # --- final overdue
 
 
 def test_a_final_is_overdue_after_the_end_of_speech() -> None:
-    """1.2 s after the leg can have heard the end of speech; a hedge may come at half of it."""
+    """It is due 1.2 s after the end of speech was processed; a hedge may be opened at 0.6 s."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(FINALS)
-    assert alarm_of(watch, ledger) is None
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
+    detector = detector_of(FINALS)
+    assert stall_of(detector, ledger) is None
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    assert stall_of(detector, ledger) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
 
 
-def test_speech_that_goes_on_is_no_end() -> None:
-    """Asked by a pause alone, a recogniser that still hears voice is right to wait."""
+def test_speech_that_continues_after_a_pause() -> None:
+    """After a pause alone, a recognizer that is sent more speech may wait with the final."""
     ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    assert alarm_of(watch, ledger, 3.0) is not None
-    assert alarm_of(watch, ledger, 3.05) is None
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    assert stall_of(detector, ledger, 3.0) is not None
+    assert stall_of(detector, ledger, 3.05) is None
     ledger.push(at(1.0), RATE)
     ledger.speech_ended(at(4.0))
-    watch.expect_final(at(4.15), 4.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 5.0, 5.6, 4.15)
+    detector.expect_final(at(4.15), 4.4, flushed=False)
+    assert stall_of(detector, ledger) == about(StallReason.FINAL_OVERDUE, 5.0, 5.6, 4.15)
 
 
-def test_who_begins_anew_has_left_the_final_behind() -> None:
-    """It listens to what goes on, and no more to what its final is of."""
+def test_interims_that_restart_leave_a_final_behind() -> None:
+    """Interim text that begins after the last word makes the final due, though speech continues."""
     ledger = ledger_of(3.5, (1.0, 2.0), (3.0, None))
-    watch = watch_of(LIVE)
-    watch.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
-    watch.interims_restarted(None)
-    watch.interims_restarted(1.8)
-    assert alarm_of(watch, ledger, 3.5) is None
-    watch.interims_restarted(3.0)
-    assert alarm_of(watch, ledger, 3.5) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
+    detector = detector_of(LIVE)
+    detector.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
+    detector.interims_restarted(None)
+    detector.interims_restarted(1.8)
+    assert stall_of(detector, ledger, 3.5) is None
+    detector.interims_restarted(3.0)
+    assert stall_of(detector, ledger, 3.5) == about(StallReason.FINAL_OVERDUE, 3.0, 3.6, 2.15)
 
 
-def test_a_flush_is_an_end() -> None:
-    """A flush must be answered though speech goes on."""
+def test_a_flush_while_speech_continues() -> None:
+    """A flush makes a final due though speech continues."""
     ledger = ledger_of(3.5, (1.0, None))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.0), 2.1, flushed=True)
-    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 2.7, 3.3, 2.0)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.0), 2.1, flushed=True)
+    assert stall_of(detector, ledger) == about(StallReason.FINAL_OVERDUE, 2.7, 3.3, 2.0)
 
 
-def test_a_cough_does_not_excuse() -> None:
-    """Words stay due though voice too short to owe words came after them."""
+def test_a_cough_after_the_speech() -> None:
+    """A final stays due though a cough comes after the speech."""
     ledger = ledger_of(30.0, (1.0, 2.0), (2.6, 2.8))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    assert ledger.next_pause(at(2.15)) is None  # nobody will ask again
-    assert due(alarm_of(watch, ledger)) <= 2.8 + 0.35 + 1.2
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    assert ledger.next_pause(at(2.15)) is None  # no other final will be expected
+    assert due(stall_of(detector, ledger)) <= 2.8 + 0.35 + 1.2
 
 
-def test_voice_excuses_while_it_lasts() -> None:
-    """As long as a cough may become speech, a recogniser is right to wait."""
+def test_voice_that_lasts_after_the_speech() -> None:
+    """As long as a cough may become speech, a recognizer may wait with the final."""
     ledger = ledger_of(3.0, (1.0, 2.0), (2.6, None))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) is None
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    assert stall_of(detector, ledger) is None
     ledger.speech_ended(at(2.8))
-    assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
+    assert due(stall_of(detector, ledger)) == pytest.approx(3.6)
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
+@pytest.mark.parametrize("multiplier", [1.0, 2.0, 8.0])
 @pytest.mark.parametrize("behind", [0.0, 4.0])
 @pytest.mark.parametrize("final_timeout", [1.2, 1.6, 0.5])
 @pytest.mark.parametrize(
-    ("p99", "limit"), [(None, None), (0.0, 1.2), (0.5, 1.2), (0.7, 1.4), (3.0, 6.0)]
+    ("p99", "timeout"), [(None, None), (0.0, 1.2), (0.5, 1.2), (0.7, 1.4), (3.0, 6.0)]
 )
-def test_a_final_has_as_long_as_the_provider_needs(
-    p99: float | None, limit: float | None, final_timeout: float, behind: float, scale: float
+def test_the_final_timeout(
+    p99: float | None, timeout: float | None, final_timeout: float, behind: float, multiplier: float
 ) -> None:
-    """1.2 s or 2 x p99, the provider's default before samples exist, after any backlog."""
+    """It is 1.2 s or 2 x p99, that of the traits before samples exist, and follows the backlog."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(ProviderTraits(name="p", final_timeout=final_timeout), p99=p99)
-    watch.expect_final(at(2.15), 2.4 + behind, flushed=False)
-    wait = final_timeout if limit is None else limit
-    lead, wait = wait / 2, scale * wait
-    assert alarm_of(watch, ledger, multiplier=scale) == about(
+    detector = detector_of(ProviderTraits(name="p", final_timeout=final_timeout), p99=p99)
+    detector.expect_final(at(2.15), 2.4 + behind, flushed=False)
+    wait = final_timeout if timeout is None else timeout
+    lead, wait = wait / 2, multiplier * wait
+    assert stall_of(detector, ledger, multiplier=multiplier) == about(
         StallReason.FINAL_OVERDUE, 2.4 + behind + wait - lead, 2.4 + behind + wait, 2.15
     )
 
 
 @pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize(
-    ("segment", "settled"),
+    ("segment", "committed"),
     [
         ((1.0, 1.2), 0.0),
         ((1.0, 2.0), 2.0),
@@ -412,36 +418,36 @@ def test_a_final_has_as_long_as_the_provider_needs(
         ((2.5, 3.0), 0.0),
     ],
 )
-def test_no_final_is_owed(segment: Segment, settled: float, flushed: bool) -> None:
-    """For a cough, for what is settled but for a rest, and for what comes later."""
-    ledger = ledger_of(3.0, segment, settled=settled)
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4, flushed=flushed)
-    assert alarm_of(watch, ledger) is None
+def test_no_final_is_due(segment: Segment, committed: float, flushed: bool) -> None:
+    """No final is due for a cough, for committed speech but for a rest, or for later speech."""
+    ledger = ledger_of(3.0, segment, committed=committed)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4, flushed=flushed)
+    assert stall_of(detector, ledger) is None
 
 
-def test_the_first_that_is_owed_is_overdue_first() -> None:
-    """Of several ends of speech the first that is not settled counts."""
+def test_the_first_pending_final_is_due_first() -> None:
+    """Of several expected finals, the first whose audio is not committed counts."""
     ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0), (5.0, 6.0))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for end in (2.0, 4.0, 6.0):
-        watch.expect_final(at(end), end, flushed=True)
-    for settled, end in [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)]:
-        ledger.commit(at(settled))
-        assert alarm_of(watch, ledger) == about(
+        detector.expect_final(at(end), end, flushed=True)
+    for committed, end in [(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)]:
+        ledger.commit(at(committed))
+        assert stall_of(detector, ledger) == about(
             StallReason.FINAL_OVERDUE, end + 0.6, end + 1.2, end
         )
     ledger.commit(at(6.0))
-    assert alarm_of(watch, ledger) is None
+    assert stall_of(detector, ledger) is None
 
 
-def test_an_interim_is_no_final() -> None:
-    """Interim text does not make a final less due."""
+def test_interim_text_replaces_no_final() -> None:
+    """A final stays due when interim text comes."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(LIVE)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    watch.transcript_received(INTERIM, at(2.5), 2.5)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
+    detector = detector_of(LIVE)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    detector.transcript_received(INTERIM, at(2.5), 2.5)
+    assert due(stall_of(detector, ledger)) == pytest.approx(3.6)
 
 
 # --- a provider that decides itself when a turn is over
@@ -449,7 +455,7 @@ def test_an_interim_is_no_final() -> None:
 
 @pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize(
-    ("told", "p99", "scale", "limit"),
+    ("covered", "p99", "multiplier", "timeout"),
     [
         (2.1, None, 1.0, 1.6),
         (2.15, None, 1.0, 6.0),
@@ -460,165 +466,169 @@ def test_an_interim_is_no_final() -> None:
         (2.1, 1.0, 1.0, 2.0),
     ],
 )
-def test_a_turn_that_is_told_may_stay_open(
-    told: float, p99: float | None, scale: float, limit: float, flushed: bool
+def test_a_covered_turn_may_stay_open(
+    covered: float, p99: float | None, multiplier: float, timeout: float, flushed: bool
 ) -> None:
-    """Once text came for all that was asked for, the final may wait for the end of the turn."""
+    """Once interim text covers the audio, the final may wait for the end of the turn."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(TURNS, p99=p99)
-    watch.transcript_received(INTERIM, at(told), told)
-    watch.expect_final(at(2.15), 2.4, flushed=flushed)
-    assert due(alarm_of(watch, ledger, multiplier=scale)) == pytest.approx(2.4 + scale * limit)
+    detector = detector_of(TURNS, p99=p99)
+    detector.transcript_received(INTERIM, at(covered), covered)
+    detector.expect_final(at(2.15), 2.4, flushed=flushed)
+    assert due(stall_of(detector, ledger, multiplier=multiplier)) == pytest.approx(
+        2.4 + multiplier * timeout
+    )
 
 
-@pytest.mark.parametrize(("told", "limit"), [(1.85, 1.6), (1.9, 6.0)])
-def test_a_turn_is_told_where_its_words_end(told: float, limit: float) -> None:
-    """Text for the last word is enough, which may have ended before the end of its voice."""
+@pytest.mark.parametrize(("covered", "timeout"), [(1.85, 1.6), (1.9, 6.0)])
+def test_a_turn_is_covered_at_its_last_word(covered: float, timeout: float) -> None:
+    """Text for the last word is enough, which may end before the voice does."""
     ledger = ledger_of(3.0, (1.0, 2.0))
-    watch = watch_of(TURNS)
-    watch.transcript_received(INTERIM, at(told), told)
-    watch.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
-    assert due(alarm_of(watch, ledger)) == pytest.approx(2.4 + limit)
+    detector = detector_of(TURNS)
+    detector.transcript_received(INTERIM, at(covered), covered)
+    detector.expect_final(at(2.15), 2.4, flushed=False, last_word_end=at(1.9))
+    assert due(stall_of(detector, ledger)) == pytest.approx(2.4 + timeout)
 
 
-def test_an_open_turn_says_nothing_about_the_speed() -> None:
-    """The delay of a final that waited for the end of a turn is no latency."""
+def test_an_open_turn_has_no_delay() -> None:
+    """A final that waited for the end of a turn says nothing about the latency."""
     ledger = ledger_of(9.0, (1.0, 2.0))
-    watch = watch_of(TURNS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    watch.transcript_received(INTERIM, at(2.5), 2.5)
+    detector = detector_of(TURNS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    detector.transcript_received(INTERIM, at(2.5), 2.5)
     ledger.commit(at(2.0))
-    watch.transcript_received(FINAL, at(8.0), 8.0)
-    assert watch.final_committed(ledger, 8.0, at(1.0)) is None
-    assert alarm_of(watch, ledger) is None
+    detector.transcript_received(FINAL, at(8.0), 8.0)
+    assert detector.final_committed(ledger, 8.0, at(1.0)) is None
+    assert stall_of(detector, ledger) is None
 
 
-def test_only_turns_stay_open() -> None:
-    """With others a final is a final, and its delay counts though interims came before."""
+def test_a_final_after_interim_text_has_a_delay() -> None:
+    """Without an end-of-turn timeout the delay counts, though interim text came before."""
     ledger = ledger_of(9.0, (1.0, 2.0))
-    watch = watch_of(LIVE)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    watch.transcript_received(INTERIM, at(2.5), 2.5)
+    detector = detector_of(LIVE)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    detector.transcript_received(INTERIM, at(2.5), 2.5)
     ledger.commit(at(2.0))
-    watch.transcript_received(FINAL, at(3.0), 3.0)
-    assert watch.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
+    detector.transcript_received(FINAL, at(3.0), 3.0)
+    assert detector.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
-def test_a_final_that_nothing_announced_tells_its_delay() -> None:
-    """Where no interim had told the words, a turn-based provider's final has a delay, too."""
-    ledger = ledger_of(9.0, (1.0, 2.0), settled=2.0)
-    watch = watch_of(TURNS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    watch.transcript_received(FINAL, at(3.0), 3.0)
-    assert watch.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
+def test_a_turn_without_interim_text_has_a_delay() -> None:
+    """The final of a turn that no interim text has covered has a delay, too."""
+    ledger = ledger_of(9.0, (1.0, 2.0), committed=2.0)
+    detector = detector_of(TURNS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    detector.transcript_received(FINAL, at(3.0), 3.0)
+    assert detector.final_committed(ledger, 3.0, at(1.0)) == pytest.approx(0.6)
 
 
 def test_an_open_turn_hides_no_later_speech() -> None:
-    """The alarm is the first to come, of all that was asked for."""
+    """A turn that may stay open does not hide a later final that is due earlier."""
     ledger = ledger_of(5.0, (1.0, 2.0), (3.0, 4.0))
-    watch = watch_of(TURNS)
-    watch.expect_final(at(2.15), 2.4, flushed=True)
-    watch.transcript_received(INTERIM, at(2.5), 2.5)
-    watch.expect_final(at(4.15), 4.4, flushed=True)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(4.4 + 1.6)
+    detector = detector_of(TURNS)
+    detector.expect_final(at(2.15), 2.4, flushed=True)
+    detector.transcript_received(INTERIM, at(2.5), 2.5)
+    detector.expect_final(at(4.15), 4.4, flushed=True)
+    assert due(stall_of(detector, ledger)) == pytest.approx(4.4 + 1.6)
 
 
 # --- no text
 
 
 def test_much_speech_without_any_text() -> None:
-    """15 s of voice without text are suspect as soon as they can have been heard."""
+    """15 s of voice without text are suspect as soon as they can have been processed."""
     ledger = ledger_of(40.0, (1.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 15.95, behind=3.0)
-    assert alarm_of(watch, ledger, 15.95) is None
-    hear(watch, ledger, 16.0, since=15.95, behind=3.0)
-    assert alarm_of(watch, ledger, 16.0) == about(StallReason.NO_TEXT, 19.0, 19.0, 16.0)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 15.95, behind=3.0)
+    assert stall_of(detector, ledger, 15.95) is None
+    send(detector, ledger, 16.0, since=15.95, behind=3.0)
+    assert stall_of(detector, ledger, 16.0) == about(StallReason.NO_TEXT, 19.0, 19.0, 16.0)
 
 
-def test_pauses_do_not_excuse_from_text() -> None:
-    """Voice is added up over pauses, and silence is not."""
+def test_voice_adds_up_over_pauses() -> None:
+    """Pauses do not count towards the 15 s, and do not reset them."""
     ledger = ledger_of(30.0, (1.0, 8.0), (10.0, 18.0))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 17.95)
-    assert alarm_of(watch, ledger, 17.95) is None
-    hear(watch, ledger, 18.0, since=17.95)
-    assert alarm_of(watch, ledger, 18.0) == about(StallReason.NO_TEXT, 18.0, 18.0, 18.0)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 17.95)
+    assert stall_of(detector, ledger, 17.95) is None
+    send(detector, ledger, 18.0, since=17.95)
+    assert stall_of(detector, ledger, 18.0) == about(StallReason.NO_TEXT, 18.0, 18.0, 18.0)
 
 
-def test_text_starts_it_anew() -> None:
-    """Text, or a settlement, leaves another 15 s."""
+def test_text_resets_the_speech_without_text() -> None:
+    """Text, and committed audio, leave another 15 s."""
     ledger = ledger_of(60.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 16.0)
-    watch.transcript_received(FINAL, at(16.0), 16.0)
-    hear(watch, ledger, 30.95, since=16.0)
-    assert alarm_of(watch, ledger, 30.95) is None
-    hear(watch, ledger, 31.0, since=30.95)
-    assert due(alarm_of(watch, ledger, 31.0)) == pytest.approx(31.0)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 16.0)
+    detector.transcript_received(FINAL, at(16.0), 16.0)
+    send(detector, ledger, 30.95, since=16.0)
+    assert stall_of(detector, ledger, 30.95) is None
+    send(detector, ledger, 31.0, since=30.95)
+    assert due(stall_of(detector, ledger, 31.0)) == pytest.approx(31.0)
     ledger.commit(at(30.0))
-    assert alarm_of(watch, ledger, 31.0) is None
-    hear(watch, ledger, 45.0, since=31.0)
-    assert due(alarm_of(watch, ledger, 45.0)) == pytest.approx(45.0)
+    assert stall_of(detector, ledger, 31.0) is None
+    send(detector, ledger, 45.0, since=31.0)
+    assert due(stall_of(detector, ledger, 45.0)) == pytest.approx(45.0)
 
 
-def test_noise_stretches_how_much_speech_it_takes() -> None:
-    """Twice as patient, it takes 30 s of voice."""
+def test_noise_stretches_the_speech_without_text() -> None:
+    """With a multiplier of 2 it takes 30 s of voice."""
     ledger = ledger_of(40.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 29.95)
-    assert alarm_of(watch, ledger, 29.95, multiplier=2.0) is None
-    hear(watch, ledger, 30.0, since=29.95)
-    alarm = alarm_of(watch, ledger, 30.0, multiplier=2.0)
-    assert alarm
-    assert alarm.reason is StallReason.NO_TEXT
-    assert alarm.hedge_at == alarm.due == pytest.approx(30.0)
-    assert at(15.0) <= alarm.through <= at(30.0)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 29.95)
+    assert stall_of(detector, ledger, 29.95, multiplier=2.0) is None
+    send(detector, ledger, 30.0, since=29.95)
+    stall = stall_of(detector, ledger, 30.0, multiplier=2.0)
+    assert stall
+    assert stall.reason is StallReason.NO_TEXT
+    assert stall.hedge_at == stall.due == pytest.approx(30.0)
+    assert at(15.0) <= stall.through <= at(30.0)
 
 
-@pytest.mark.parametrize(("window", "scale", "expected"), [(60, 8, 30), (60, 2, 30), (60, 1, 15)])
-def test_speech_that_leaves_the_window_is_not_waited_for(
-    window: float, scale: float, expected: float
+@pytest.mark.parametrize(
+    ("window", "multiplier", "expected"), [(60, 8, 30), (60, 2, 30), (60, 1, 15)]
+)
+def test_the_window_caps_the_speech_without_text(
+    window: float, multiplier: float, expected: float
 ) -> None:
-    """However patient: half of what is kept is enough."""
+    """Whatever the multiplier, voice of half of the replay window is enough."""
     ledger = AudioLedger(ReplayPolicy(window=window), vad_enabled=True)
-    watch, sent = watch_of(FINALS), 0
+    detector, sent = detector_of(FINALS), 0
     ledger.push(0, RATE)
     ledger.speech_started(0)
-    while alarm_of(watch, ledger, sent / RATE, multiplier=scale) is None:
+    while stall_of(detector, ledger, sent / RATE, multiplier=multiplier) is None:
         assert sent < at(expected)
         ledger.push(at(0.1), RATE)
         sent += at(0.1)
-        watch.audio_sent(ledger, sent, sent / RATE)
+        detector.audio_sent(ledger, sent, sent / RATE)
     assert sent == at(expected)
 
 
-def test_stretched_speech_must_have_been_heard() -> None:
-    """Twice as patient, the leg can have heard all 30 s before it is suspect."""
+def test_stretched_speech_must_have_been_processed() -> None:
+    """With a multiplier of 2, all 30 s must have been processed before the stall is due."""
     ledger = ledger_of(40.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 30.0, behind=10.0)
-    assert due(alarm_of(watch, ledger, 30.0, multiplier=2.0)) >= 40.0
+    detector = detector_of(FINALS)
+    send(detector, ledger, 30.0, behind=10.0)
+    assert due(stall_of(detector, ledger, 30.0, multiplier=2.0)) >= 40.0
 
 
 @pytest.mark.parametrize("behind", [0.1, 3.0])
-def test_what_is_sent_later_defers_no_alarm(behind: float) -> None:
-    """The alarm stays where it was while more is sent."""
+def test_later_audio_moves_no_deadline(behind: float) -> None:
+    """The stall stays where it was while more is sent."""
     ledger = ledger_of(40.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 20.0, behind=behind)
-    assert due(alarm_of(watch, ledger, 20.0)) == pytest.approx(15.0 + behind)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 20.0, behind=behind)
+    assert due(stall_of(detector, ledger, 20.0)) == pytest.approx(15.0 + behind)
 
 
 @pytest.mark.parametrize("p99", [None, 6.0])
-def test_interims_have_a_sign_of_their_own(p99: float | None) -> None:
-    """Where interim transcripts are expected, 15 s mean nothing if the provider is that slow."""
+def test_no_text_needs_a_provider_of_finals_only(p99: float | None) -> None:
+    """A provider that gives interim transcripts has a timeout for them instead, however slow."""
     ledger = ledger_of(40.0, (0.0, None))
-    watch = watch_of(LIVE, p99=p99)
-    hear(watch, ledger, 40.0)
-    alarm = alarm_of(watch, ledger)
-    assert alarm
-    assert alarm.reason is StallReason.NO_INTERIM
+    detector = detector_of(LIVE, p99=p99)
+    send(detector, ledger, 40.0)
+    stall = stall_of(detector, ledger)
+    assert stall
+    assert stall.reason is StallReason.NO_INTERIM
 
 
 # --- empty finals
@@ -627,69 +637,69 @@ def test_interims_have_a_sign_of_their_own(p99: float | None) -> None:
 @pytest.mark.parametrize("provider", [FINALS, LIVE, TURNS])
 @pytest.mark.parametrize("text", ["", " \t"])
 def test_three_empty_finals(provider: ProviderTraits, text: str) -> None:
-    """Three in a row while words are owed are suspect at the third."""
+    """Three in a row while speech is pending are suspect at the third."""
     ledger = ledger_of(5.0, (1.0, 1.5))
-    watch = watch_of(provider)
+    detector = detector_of(provider)
     for now in (2.0, 3.0):
-        watch.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(now), now)
-        assert alarm_of(watch, ledger) is None
-    watch.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(4.0), 4.0)
-    assert alarm_of(watch, ledger) == StallDeadline(StallReason.EMPTY_FINALS, 4.0, 4.0, at(4.0))
+        detector.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(now), now)
+        assert stall_of(detector, ledger) is None
+    detector.transcript_received(TranscriptEvent(EventKind.FINAL, text), at(4.0), 4.0)
+    assert stall_of(detector, ledger) == StallDeadline(StallReason.EMPTY_FINALS, 4.0, 4.0, at(4.0))
     ledger.commit(at(1.5))
-    assert alarm_of(watch, ledger) is None
+    assert stall_of(detector, ledger) is None
 
 
 @pytest.mark.parametrize(("voiced", "suspect"), [(2.9, False), (3.0, True)])
-def test_one_empty_final_cannot_deny_long_speech(voiced: float, suspect: bool) -> None:
-    """Of 3 s of voice a single empty final is too many, for no cough is so long."""
+def test_one_empty_final_for_long_speech(voiced: float, suspect: bool) -> None:
+    """A single empty final for 3 s of voice is suspect, for no cough is so long."""
     ledger = ledger_of(6.0, (1.0, 1.0 + voiced))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(5.0), 5.0, flushed=False)
-    watch.transcript_received(EMPTY, at(6.0), 5.5)
-    assert alarm_of(watch, ledger) == (
+    detector = detector_of(FINALS)
+    detector.expect_final(at(5.0), 5.0, flushed=False)
+    detector.transcript_received(EMPTY, at(6.0), 5.5)
+    assert stall_of(detector, ledger) == (
         StallDeadline(StallReason.EMPTY_FINALS, 5.5, 5.5, at(6.0)) if suspect else None
     )
 
 
 def test_text_between_empty_finals() -> None:
-    """Text, also of an interim, begins the count anew."""
+    """Text, also of an interim transcript, resets the count."""
     ledger = ledger_of(9.0, (1.0, 1.5))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for now in (2.0, 3.0):
-        watch.transcript_received(EMPTY, at(now), now)
-    watch.transcript_received(INTERIM, at(4.0), 4.0)
+        detector.transcript_received(EMPTY, at(now), now)
+    detector.transcript_received(INTERIM, at(4.0), 4.0)
     for now in (5.0, 6.0):
-        watch.transcript_received(EMPTY, at(now), now)
-        assert alarm_of(watch, ledger) is None
-    watch.transcript_received(EMPTY, at(7.0), 7.0)
-    assert due(alarm_of(watch, ledger)) == 7.0
+        detector.transcript_received(EMPTY, at(now), now)
+        assert stall_of(detector, ledger) is None
+    detector.transcript_received(EMPTY, at(7.0), 7.0)
+    assert due(stall_of(detector, ledger)) == 7.0
 
 
-def test_noise_stretches_how_many_empty_finals_it_takes() -> None:
-    """Twice as patient, it takes six, or one and 6 s of voice."""
+def test_noise_stretches_the_empty_finals() -> None:
+    """With a multiplier of 2 it takes six, or one for 6 s of voice."""
     ledger = ledger_of(9.0, (1.0, 1.5))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for n in range(5):
-        watch.transcript_received(EMPTY, at(2.0 + n), 2.0 + n)
-        assert alarm_of(watch, ledger, multiplier=2.0) is None
-    watch.transcript_received(EMPTY, at(7.0), 7.0)
-    assert due(alarm_of(watch, ledger, multiplier=2.0)) == 7.0
+        detector.transcript_received(EMPTY, at(2.0 + n), 2.0 + n)
+        assert stall_of(detector, ledger, multiplier=2.0) is None
+    detector.transcript_received(EMPTY, at(7.0), 7.0)
+    assert due(stall_of(detector, ledger, multiplier=2.0)) == 7.0
     for voiced, suspect in [(5.9, False), (6.0, True)]:
         ledger = ledger_of(9.0, (1.0, 1.0 + voiced))
-        watch = watch_of(FINALS)
-        watch.transcript_received(EMPTY, at(8.0), 8.0)
-        assert (alarm_of(watch, ledger, multiplier=2.0) is not None) == suspect
+        detector = detector_of(FINALS)
+        detector.transcript_received(EMPTY, at(8.0), 8.0)
+        assert (stall_of(detector, ledger, multiplier=2.0) is not None) == suspect
 
 
-def test_empty_finals_of_silence_are_right() -> None:
-    """Where nothing is owed, no number of them means anything, not even before any audio."""
-    watch, ledger = watch_of(FINALS), AudioLedger(REPLAY, vad_enabled=True)
-    watch.transcript_received(EMPTY, 0, 0.0)
-    assert alarm_of(watch, ledger) is None
-    ledger = ledger_of(9.0, (1.0, 1.2), (3.0, 8.0), settled=7.6)
+def test_empty_finals_in_silence_are_no_stall() -> None:
+    """Without pending speech no number of them is a stall, not even before any audio."""
+    detector, ledger = detector_of(FINALS), AudioLedger(REPLAY, vad_enabled=True)
+    detector.transcript_received(EMPTY, 0, 0.0)
+    assert stall_of(detector, ledger) is None
+    ledger = ledger_of(9.0, (1.0, 1.2), (3.0, 8.0), committed=7.6)
     for n in range(9):
-        watch.transcript_received(EMPTY, at(9.0), n)
-    assert alarm_of(watch, ledger) is None
+        detector.transcript_received(EMPTY, at(9.0), n)
+    assert stall_of(detector, ledger) is None
 
 
 @pytest.mark.parametrize(
@@ -700,272 +710,280 @@ def test_empty_finals_of_silence_are_right() -> None:
         (3, 0.3),
     ],
 )
-def test_empty_finals_deny_nothing_that_came_later(finals: int, voiced: float) -> None:
-    """Finals that were empty in silence say nothing about the speech after it."""
+def test_empty_finals_before_the_speech(finals: int, voiced: float) -> None:
+    """Finals that were empty in silence say nothing about the speech after them."""
     ledger = ledger_of(10.0 + voiced, (10.0, None))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for n in range(finals):
-        watch.transcript_received(EMPTY, at(1.0 + n), 1.0 + n)
-    hear(watch, ledger, 10.0 + voiced)
-    assert alarm_of(watch, ledger) is None
+        detector.transcript_received(EMPTY, at(1.0 + n), 1.0 + n)
+    send(detector, ledger, 10.0 + voiced)
+    assert stall_of(detector, ledger) is None
 
 
-def test_empty_finals_of_silence_do_not_count() -> None:
-    """Three in a row are three while words are owed."""
+def test_empty_finals_in_silence_do_not_count() -> None:
+    """The count of three begins with the speech."""
     ledger = ledger_of(10.5, (10.0, None))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for n in range(9):
-        watch.transcript_received(EMPTY, at(n), n)
-    hear(watch, ledger, 10.5)
-    watch.transcript_received(EMPTY, at(10.5), 10.5)
-    assert alarm_of(watch, ledger) is None
+        detector.transcript_received(EMPTY, at(n), n)
+    send(detector, ledger, 10.5)
+    detector.transcript_received(EMPTY, at(10.5), 10.5)
+    assert stall_of(detector, ledger) is None
 
 
-# --- what answers
+# --- what answers an expected final
 
 
-def test_an_empty_final_answers_the_first_ask() -> None:
-    """It says that there were no words, once for each time it was asked."""
+def test_an_empty_final_answers_one() -> None:
+    """Each empty final answers the oldest expected final: there were no words."""
     ledger = ledger_of(9.0, (1.0, 1.5), (3.0, 3.5))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(1.5), 2.0, flushed=True)
-    watch.expect_final(at(3.5), 4.0, flushed=True)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(3.2)
-    watch.transcript_received(EMPTY, at(4.0), 4.0)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(5.2)
-    assert not watch.answered_empty
-    watch.transcript_received(EMPTY, at(4.5), 4.5)
-    assert alarm_of(watch, ledger) is None
-    assert watch.answered_empty
+    detector = detector_of(FINALS)
+    detector.expect_final(at(1.5), 2.0, flushed=True)
+    detector.expect_final(at(3.5), 4.0, flushed=True)
+    assert due(stall_of(detector, ledger)) == pytest.approx(3.2)
+    detector.transcript_received(EMPTY, at(4.0), 4.0)
+    assert due(stall_of(detector, ledger)) == pytest.approx(5.2)
+    assert not detector.answered_empty
+    detector.transcript_received(EMPTY, at(4.5), 4.5)
+    assert stall_of(detector, ledger) is None
+    assert detector.answered_empty
 
 
-def test_an_empty_final_answers_nothing_that_it_cannot_have_heard() -> None:
-    """One that comes before the audio can have been heard is about something else."""
+def test_an_empty_final_that_comes_too_early() -> None:
+    """An empty final that comes before the audio can have been processed answers nothing."""
     ledger = ledger_of(9.0, (1.0, 1.5))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(1.5), 4.0, flushed=True)
-    for now, denied, alarm_due in [(3.9, False, 5.2), (4.0, True, math.inf)]:
-        watch.transcript_received(EMPTY, at(2.0), now)
-        assert watch.answered_empty is denied
-        assert due(alarm_of(watch, ledger)) == pytest.approx(alarm_due)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(1.5), 4.0, flushed=True)
+    for now, is_empty, stall_due in [(3.9, False, 5.2), (4.0, True, math.inf)]:
+        detector.transcript_received(EMPTY, at(2.0), now)
+        assert detector.answered_empty is is_empty
+        assert due(stall_of(detector, ledger)) == pytest.approx(stall_due)
 
 
-def test_denied() -> None:
-    """It has denied words when its last answers were empty and nothing asked is open."""
-    watch, denied = watch_of(FINALS), []
+def test_answered_empty() -> None:
+    """It is true while the last answers were empty, and no final is expected."""
+    detector, found = detector_of(FINALS), []
     for event in (EMPTY, EMPTY, INTERIM):
-        watch.expect_final(at(2.0), 2.0, flushed=True)
-        denied.append(watch.answered_empty)
-        watch.transcript_received(event, at(2.5), 2.5)
-        denied.append(watch.answered_empty)
-    watch.transcript_received(EMPTY, at(4.5), 4.5)
-    denied.append(watch.answered_empty)
-    assert denied == [False, True, False, True, False, False, True]
+        detector.expect_final(at(2.0), 2.0, flushed=True)
+        found.append(detector.answered_empty)
+        detector.transcript_received(event, at(2.5), 2.5)
+        found.append(detector.answered_empty)
+    detector.transcript_received(EMPTY, at(4.5), 4.5)
+    found.append(detector.answered_empty)
+    assert found == [False, True, False, True, False, False, True]
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_nobody_denies_what_he_was_not_asked_for(told: bool) -> None:
-    """An empty final of its own accord denies nothing, whatever was asked and told before."""
-    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, None), settled=2.0)
-    watch = watch_of(FINALS)
-    if told:
-        watch.expect_final(at(2.15), 2.4, flushed=False)
-        watch.transcript_received(FINAL, at(2.8), 2.8)
-        watch.final_committed(ledger, 2.8, at(1.0))
-    watch.transcript_received(EMPTY, at(4.0), 4.0)
-    assert not watch.answered_empty
+@pytest.mark.parametrize("had_text", [False, True])
+def test_an_empty_final_that_was_not_expected(had_text: bool) -> None:
+    """An empty final that nothing asked for is no answer, whatever came before."""
+    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, None), committed=2.0)
+    detector = detector_of(FINALS)
+    if had_text:
+        detector.expect_final(at(2.15), 2.4, flushed=False)
+        detector.transcript_received(FINAL, at(2.8), 2.8)
+        detector.final_committed(ledger, 2.8, at(1.0))
+    detector.transcript_received(EMPTY, at(4.0), 4.0)
+    assert not detector.answered_empty
 
 
 @pytest.mark.parametrize("backlog", [0.0, 3.0])
 @pytest.mark.parametrize("ago", [0.0, 0.2])
 def test_a_delay_counts_from_the_end_of_speech(ago: float, backlog: float) -> None:
-    """Not from when it was noticed; but what was still to be heard is no delay."""
+    """It does not count from when the end was noticed, nor include the backlog."""
     ledger = ledger_of(9.0, (1.0, 2.0))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4 + backlog, flushed=False, sent_ago=ago)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4 + backlog, flushed=False, sent_ago=ago)
     ledger.commit(at(2.0))
-    watch.transcript_received(FINAL, at(3.0), 3.0 + backlog)
-    assert watch.final_committed(ledger, 3.0 + backlog, at(1.0)) == pytest.approx(0.6 + ago)
-    assert watch.final_committed(ledger, 4.0 + backlog, at(1.0)) is None
+    detector.transcript_received(FINAL, at(3.0), 3.0 + backlog)
+    assert detector.final_committed(ledger, 3.0 + backlog, at(1.0)) == pytest.approx(0.6 + ago)
+    assert detector.final_committed(ledger, 4.0 + backlog, at(1.0)) is None
 
 
 def test_no_delay_is_negative() -> None:
-    """A leg that hears faster than it must is not in advance."""
-    ledger = ledger_of(9.0, (1.0, 2.0), settled=2.0)
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 9.0, flushed=False)
-    assert watch.final_committed(ledger, 3.0, at(1.0)) == 0.0
+    """A final that comes before the audio should have been processed has a delay of 0."""
+    ledger = ledger_of(9.0, (1.0, 2.0), committed=2.0)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 9.0, flushed=False)
+    assert detector.final_committed(ledger, 3.0, at(1.0)) == 0.0
 
 
 @pytest.mark.parametrize(
-    ("since", "delay", "open_until"), [(1.0, 3.0, 6.0), (3.0, 3.0, 6.0), (None, 1.0, 0.0)]
+    ("first_word", "delay", "pending_through"), [(1.0, 3.0, 6.0), (3.0, 3.0, 6.0), (None, 1.0, 0.0)]
 )
-def test_how_far_a_final_answers(since: float | None, delay: float, open_until: float) -> None:
-    """One with times answers what it settled, one without all that was asked so far.
+def test_how_far_a_final_answers(
+    first_word: float | None, delay: float, pending_through: float
+) -> None:
+    """With times it answers what it has committed, without times all that is expected so far.
 
-    Of several that it answers, the last tells its delay.
+    The delay is that of the last one that it answers.
     """
-    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0), (5.0, 6.0), settled=4.0)
-    watch = watch_of(FINALS)
+    ledger = ledger_of(9.0, (1.0, 2.0), (3.0, 4.0), (5.0, 6.0), committed=4.0)
+    detector = detector_of(FINALS)
     for end in (2.0, 4.0, 6.0):
-        watch.expect_final(at(end), end, flushed=True)
-    watch.transcript_received(FINAL, at(7.0), 7.0)
-    assert watch.final_committed(ledger, 7.0, None if since is None else at(since)) == delay
-    assert watch.expected_through == at(open_until)
-    assert due(alarm_of(watch, ledger)) == (pytest.approx(7.2) if open_until else float("inf"))
+        detector.expect_final(at(end), end, flushed=True)
+    detector.transcript_received(FINAL, at(7.0), 7.0)
+    assert (
+        detector.final_committed(ledger, 7.0, None if first_word is None else at(first_word))
+        == delay
+    )
+    assert detector.expected_through == at(pending_through)
+    assert due(stall_of(detector, ledger)) == (
+        pytest.approx(7.2) if pending_through else float("inf")
+    )
 
 
-def test_a_final_of_a_part_answers_nothing() -> None:
-    """Words that leave 0.5 s of voice open leave the rest due."""
-    ledger = ledger_of(9.0, (1.0, 2.0), settled=1.5)
-    watch = watch_of(FINALS)
-    watch.expect_final(at(2.15), 2.4, flushed=False)
-    watch.transcript_received(FINAL, at(3.0), 3.0)
-    assert watch.final_committed(ledger, 3.0, at(1.0)) is None
-    assert due(alarm_of(watch, ledger)) == pytest.approx(3.6)
+def test_a_final_of_a_part() -> None:
+    """Words that leave 0.5 s of voice pending leave the final due."""
+    ledger = ledger_of(9.0, (1.0, 2.0), committed=1.5)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(2.15), 2.4, flushed=False)
+    detector.transcript_received(FINAL, at(3.0), 3.0)
+    assert detector.final_committed(ledger, 3.0, at(1.0)) is None
+    assert due(stall_of(detector, ledger)) == pytest.approx(3.6)
 
 
-def test_a_final_answers_nothing_that_it_cannot_have_heard() -> None:
-    """In a replay the final of the first segment leaves the others due."""
+def test_a_final_in_a_replay() -> None:
+    """The final of the first segment leaves those due whose audio is not processed yet."""
     ledger = ledger_of(30.0, (1.0, 9.0), (11.0, 19.0))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(9.15), 7.5, flushed=True)
-    watch.expect_final(at(19.15), 15.5, flushed=True)
-    watch.transcript_received(FINAL, at(20.0), 8.0)
-    watch.final_committed(ledger, 8.0, None)
-    assert due(alarm_of(watch, ledger)) == pytest.approx(15.5 + 1.2)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(9.15), 7.5, flushed=True)
+    detector.expect_final(at(19.15), 15.5, flushed=True)
+    detector.transcript_received(FINAL, at(20.0), 8.0)
+    detector.final_committed(ledger, 8.0, None)
+    assert due(stall_of(detector, ledger)) == pytest.approx(15.5 + 1.2)
 
 
 @pytest.mark.parametrize(
-    ("since", "asked"),
+    ("first_word", "is_expected"),
     [
         (28.0, True),
         (28.0, False),
         (None, True),
     ],
 )
-def test_a_flush_of_silence_has_no_delay(since: float | None, asked: bool) -> None:
-    """Where no words are owed no final is due, and the next one is not late."""
-    ledger = ledger_of(31.0, (1.0, 2.0), (28.0, 29.0), settled=2.0)
-    watch = watch_of(FINALS)
-    watch.expect_final(at(3.0), 3.0, flushed=True)
-    if asked:
-        watch.expect_final(at(29.15), 29.4, flushed=True)
+def test_a_flush_of_silence_has_no_delay(first_word: float | None, is_expected: bool) -> None:
+    """No final is due for silence, so that the next one is not late for it."""
+    ledger = ledger_of(31.0, (1.0, 2.0), (28.0, 29.0), committed=2.0)
+    detector = detector_of(FINALS)
+    detector.expect_final(at(3.0), 3.0, flushed=True)
+    if is_expected:
+        detector.expect_final(at(29.15), 29.4, flushed=True)
     ledger.commit(at(29.0))
-    watch.transcript_received(FINAL, at(30.0), 30.0)
-    delay = watch.final_committed(ledger, 30.0, None if since is None else at(since))
-    assert delay == (pytest.approx(0.6) if asked else None)
+    detector.transcript_received(FINAL, at(30.0), 30.0)
+    delay = detector.final_committed(ledger, 30.0, None if first_word is None else at(first_word))
+    assert delay == (pytest.approx(0.6) if is_expected else None)
 
 
-def test_what_was_settled_meanwhile_has_no_delay() -> None:
-    """A recogniser that hears its replay faster than it must is not late for the next words."""
+def test_committed_audio_has_no_delay() -> None:
+    """A recognizer that is faster in a replay than it must be is not late for the next words."""
     ledger = ledger_of(36.0, (1.0, 9.0), (30.0, None))
-    watch = watch_of(FINALS)
-    watch.expect_final(at(9.15), 7.5, flushed=True)
-    watch.transcript_received(FINAL, at(9.15), 7.0)
-    assert watch.final_committed(ledger, 7.0, None) is None
+    detector = detector_of(FINALS)
+    detector.expect_final(at(9.15), 7.5, flushed=True)
+    detector.transcript_received(FINAL, at(9.15), 7.0)
+    assert detector.final_committed(ledger, 7.0, None) is None
     ledger.commit(at(9.0))
-    hear(watch, ledger, 36.0, since=9.15)
-    watch.transcript_received(FINAL, at(36.0), 36.0)
-    assert watch.final_committed(ledger, 36.0, None) is None
+    send(detector, ledger, 36.0, since=9.15)
+    detector.transcript_received(FINAL, at(36.0), 36.0)
+    assert detector.final_committed(ledger, 36.0, None) is None
 
 
-@pytest.mark.parametrize(("p99", "limit"), [(None, 1.6), (3.0, 6.0)])
-def test_when_it_had_time_enough(p99: float | None, limit: float) -> None:
-    """It had time for all before a place when the last deadline up to there is over."""
-    watch = watch_of(TURNS, p99=p99)
-    assert watch.expected_through == 0
-    assert watch.answer_due_at(at(9.0)) is None
-    watch.expect_final(at(2.0), 5.0, flushed=False)
-    watch.expect_final(at(4.0), 7.0, flushed=True)
-    assert watch.expected_through == at(4.0)
-    assert watch.answer_due_at(at(1.99)) is None
-    assert watch.answer_due_at(at(2.0)) == pytest.approx(5.0 + limit)
-    assert watch.answer_due_at(at(3.99)) == pytest.approx(5.0 + limit)
-    assert watch.answer_due_at(at(4.0)) == pytest.approx(7.0 + limit)
-    watch.transcript_received(INTERIM, at(3.0), 5.5)  # the first turn is told, and may stay open
-    assert watch.answer_due_at(at(4.0)) == pytest.approx(5.0 + 6.0 if limit < 6 else 13.0)
-    watch.final_committed(ledger_of(9.0), 8.0, None)
-    assert watch.expected_through == 0
-    assert watch.answer_due_at(at(9.0)) is None
+@pytest.mark.parametrize(("p99", "timeout"), [(None, 1.6), (3.0, 6.0)])
+def test_when_answers_are_due(p99: float | None, timeout: float) -> None:
+    """All finals before a position are due when the last of them is."""
+    detector = detector_of(TURNS, p99=p99)
+    assert detector.expected_through == 0
+    assert detector.answer_due_at(at(9.0)) is None
+    detector.expect_final(at(2.0), 5.0, flushed=False)
+    detector.expect_final(at(4.0), 7.0, flushed=True)
+    assert detector.expected_through == at(4.0)
+    assert detector.answer_due_at(at(1.99)) is None
+    assert detector.answer_due_at(at(2.0)) == pytest.approx(5.0 + timeout)
+    assert detector.answer_due_at(at(3.99)) == pytest.approx(5.0 + timeout)
+    assert detector.answer_due_at(at(4.0)) == pytest.approx(7.0 + timeout)
+    # this text covers the first turn, which may stay open then
+    detector.transcript_received(INTERIM, at(3.0), 5.5)
+    assert detector.answer_due_at(at(4.0)) == pytest.approx(5.0 + 6.0 if timeout < 6 else 13.0)
+    detector.final_committed(ledger_of(9.0), 8.0, None)
+    assert detector.expected_through == 0
+    assert detector.answer_due_at(at(9.0)) is None
 
 
-def test_acquitted() -> None:
-    """What proved to be noise is forgotten by every sign; what came after it is not."""
+def test_clear() -> None:
+    """Every stall about audio before the position is taken back, and none about later audio."""
     ledger = ledger_of(30.0, (1.0, 5.0), (8.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 6.0)
-    watch.expect_final(at(5.15), 5.4, flushed=True)
-    watch.expect_final(at(6.5), 6.5, flushed=True)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 6.0)
+    detector.expect_final(at(5.15), 5.4, flushed=True)
+    detector.expect_final(at(6.5), 6.5, flushed=True)
     for n in range(3):
-        watch.transcript_received(EMPTY, at(6.0), 6.0 + n)
+        detector.transcript_received(EMPTY, at(6.0), 6.0 + n)
     for end in (5.15, 6.5):
-        watch.expect_final(at(end), end, flushed=True)
-    watch.clear(at(6.0))
-    assert not watch.answered_empty
-    assert repr(watch) == (
+        detector.expect_final(at(end), end, flushed=True)
+    detector.clear(at(6.0))
+    assert not detector.answered_empty
+    assert repr(detector) == (
         "StallDetector(expected=[_ExpectedFinal(through=650, processed_at=6.5, flushed=True, "
         "sent_at=6.5, last_word_end=650)], empty=0, from=600)"
     )
     ledger.commit(at(6.0))
-    hear(watch, ledger, 8.75, since=6.0)
-    assert alarm_of(watch, ledger, 8.75) is None
-    hear(watch, ledger, 8.8, since=8.75)
-    assert due(alarm_of(watch, ledger, 8.8)) == pytest.approx(8.05 + 2.5)
+    send(detector, ledger, 8.75, since=6.0)
+    assert stall_of(detector, ledger, 8.75) is None
+    send(detector, ledger, 8.8, since=8.75)
+    assert due(stall_of(detector, ledger, 8.8)) == pytest.approx(8.05 + 2.5)
 
 
-def test_an_acquittal_without_a_settlement() -> None:
-    """A second leg of the same provider acquits without settling; and it never moves back."""
+def test_clear_without_a_commit() -> None:
+    """A stall can be taken back while the speech stays pending; the position never moves back."""
     ledger = ledger_of(20.0, (1.0, None))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 5.0)
-    watch.clear(at(4.5))
-    assert alarm_of(watch, ledger, 5.0) is None
-    watch.clear(at(2.0))
-    hear(watch, ledger, 5.25, since=5.0)
-    assert alarm_of(watch, ledger, 5.25) is None
-    hear(watch, ledger, 5.3, since=5.25)
-    assert due(alarm_of(watch, ledger, 5.3)) == pytest.approx(5.05 + 2.5)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 5.0)
+    detector.clear(at(4.5))
+    assert stall_of(detector, ledger, 5.0) is None
+    detector.clear(at(2.0))
+    send(detector, ledger, 5.25, since=5.0)
+    assert stall_of(detector, ledger, 5.25) is None
+    send(detector, ledger, 5.3, since=5.25)
+    assert due(stall_of(detector, ledger, 5.3)) == pytest.approx(5.05 + 2.5)
 
 
-def test_an_acquittal_of_much_speech() -> None:
-    """Noise of 15 s begins anew as well."""
+def test_clear_after_much_speech() -> None:
+    """15 s of noise without text count anew as well."""
     ledger = ledger_of(40.0, (0.0, None))
-    watch = watch_of(FINALS)
-    hear(watch, ledger, 16.0)
-    watch.clear(at(15.0))
-    hear(watch, ledger, 30.0, since=16.0)
-    assert due(alarm_of(watch, ledger, 30.0)) == pytest.approx(30.0)
+    detector = detector_of(FINALS)
+    send(detector, ledger, 16.0)
+    detector.clear(at(15.0))
+    send(detector, ledger, 30.0, since=16.0)
+    assert due(stall_of(detector, ledger, 30.0)) == pytest.approx(30.0)
 
 
-def test_when_it_last_told_words() -> None:
-    """Only text counts, of whatever kind; before any it is long ago."""
-    watch = watch_of(LIVE)
-    assert watch.last_text_at == -math.inf
-    watch.transcript_received(TranscriptEvent(EventKind.START), at(1.0), 1.0)
-    watch.transcript_received(EMPTY, at(2.0), 2.0)
-    assert watch.last_text_at == -math.inf
-    watch.transcript_received(INTERIM, at(3.0), 3.5)
-    watch.transcript_received(EMPTY, at(4.0), 4.0)
-    watch.clear(at(4.0))
-    assert watch.last_text_at == 3.5
+def test_last_text_at() -> None:
+    """Only text counts, of whatever kind; before any it is minus infinity."""
+    detector = detector_of(LIVE)
+    assert detector.last_text_at == -math.inf
+    detector.transcript_received(TranscriptEvent(EventKind.START), at(1.0), 1.0)
+    detector.transcript_received(EMPTY, at(2.0), 2.0)
+    assert detector.last_text_at == -math.inf
+    detector.transcript_received(INTERIM, at(3.0), 3.5)
+    detector.transcript_received(EMPTY, at(4.0), 4.0)
+    detector.clear(at(4.0))
+    assert detector.last_text_at == 3.5
 
 
-def test_the_first_alarm_counts() -> None:
-    """Of several signs the one that is due first is told."""
+def test_the_first_stall_counts() -> None:
+    """Of several stalls the one that is due first is returned."""
     ledger = ledger_of(3.0, (1.0, 2.4))
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 3.0)
-    watch.expect_final(at(2.4), 2.4, flushed=False)
-    assert alarm_of(watch, ledger) == about(StallReason.NO_INTERIM, 2.8, 3.55, 1.85)
-    watch = watch_of(LIVE)
-    hear(watch, ledger, 3.0)
-    watch.expect_final(at(2.3), 2.3, flushed=True)
-    assert alarm_of(watch, ledger) == about(StallReason.FINAL_OVERDUE, 2.9, 3.5, 2.3)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 3.0)
+    detector.expect_final(at(2.4), 2.4, flushed=False)
+    assert stall_of(detector, ledger) == about(StallReason.NO_INTERIM, 2.8, 3.55, 1.85)
+    detector = detector_of(LIVE)
+    send(detector, ledger, 3.0)
+    detector.expect_final(at(2.3), 2.3, flushed=True)
+    assert stall_of(detector, ledger) == about(StallReason.FINAL_OVERDUE, 2.9, 3.5, 2.3)
 
 
-def test_signs_are_told_by_name() -> None:
-    """The names are those of `HedgeFinished.sign` in the public events."""
+def test_the_names_of_stalls() -> None:
+    """The names are those of `HedgeFinished.trigger` in the public events."""
     assert list(map(str, StallReason)) == [
         "no_interim",
         "final_overdue",
@@ -976,41 +994,43 @@ def test_signs_are_told_by_name() -> None:
     ]
 
 
-def test_it_shows_what_it_knows() -> None:
-    """The repr tells what was asked, how many finals were empty, and from where on it owes."""
-    watch = watch_of(FINALS, start=1.0)
-    watch.transcript_received(EMPTY, 0, 0.0)
-    watch.expect_final(200, 2.5, flushed=False, sent_ago=0.5, last_word_end=175)
-    assert repr(watch) == (
+def test_repr() -> None:
+    """It shows the expected finals, how many were empty, and from where on text is expected."""
+    detector = detector_of(FINALS, start=1.0)
+    detector.transcript_received(EMPTY, 0, 0.0)
+    detector.expect_final(200, 2.5, flushed=False, sent_ago=0.5, last_word_end=175)
+    assert repr(detector) == (
         "StallDetector(expected=[_ExpectedFinal(through=200, processed_at=2.5, flushed=False, "
         "sent_at=2.0, last_word_end=175)], empty=1, from=100)"
     )
 
 
 def test_memory_is_bounded() -> None:
-    """A leg that answers nothing is remembered no more than the newest requests."""
+    """Of a connection that answers nothing, only the newest expected finals are kept."""
     ledger = ledger_of(100.0, (0.0, None))
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     for n in range(100 * MAX_EXPECTED):
-        watch.expect_final(n, n, flushed=True)
-        watch.transcript_received(TranscriptEvent(EventKind.START), n, n)
-    assert repr(watch).count("_ExpectedFinal(") == MAX_EXPECTED
-    assert due(alarm_of(watch, ledger)) == pytest.approx(99 * MAX_EXPECTED + 1.2)
+        detector.expect_final(n, n, flushed=True)
+        detector.transcript_received(TranscriptEvent(EventKind.START), n, n)
+    assert repr(detector).count("_ExpectedFinal(") == MAX_EXPECTED
+    assert due(stall_of(detector, ledger)) == pytest.approx(99 * MAX_EXPECTED + 1.2)
 
 
 # --- what holds after anything
 
-says = st.builds(TranscriptEvent, st.sampled_from(EventKind), st.sampled_from(["", " ", "a word"]))
+transcripts = st.builds(
+    TranscriptEvent, st.sampled_from(EventKind), st.sampled_from(["", " ", "a word"])
+)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("push"), st.integers(0, 600)),
         st.tuples(st.just("voice"), st.integers(0, 150)),
-        st.tuples(st.just("settle"), st.integers(0, 500)),
-        st.tuples(st.just("ask"), st.integers(0, 300)),
+        st.tuples(st.just("commit"), st.integers(0, 500)),
+        st.tuples(st.just("expect"), st.integers(0, 300)),
         st.tuples(st.just("flush"), st.integers(0, 300)),
-        st.tuples(st.just("acquit"), st.integers(0, 500)),
+        st.tuples(st.just("clear"), st.integers(0, 500)),
         st.tuples(st.just("answer"), st.integers(0, 300)),
-        says,
+        transcripts,
     ),
     max_size=40,
 )
@@ -1026,49 +1046,52 @@ estimates = st.sampled_from([None, 0.0, 0.3, 1.0, 4.0])
 
 
 def apply(
-    watch: StallDetector, ledger: AudioLedger, step: tuple[str, int] | TranscriptEvent
+    detector: StallDetector, ledger: AudioLedger, step: tuple[str, int] | TranscriptEvent
 ) -> None:
-    """Do one step; the leg is sent everything, and has always heard it."""
+    """Do one step; the connection is sent everything, and processes it at once."""
     cursor, now = ledger.end, ledger.end / RATE
     if isinstance(step, TranscriptEvent):
-        watch.transcript_received(step, cursor, now)
+        detector.transcript_received(step, cursor, now)
         return
     what, number = step
     position = max(0, cursor - number)
     match what:
         case "push":
             ledger.push(number, RATE)
-            watch.audio_sent(ledger, ledger.end, ledger.end / RATE)
+            detector.audio_sent(ledger, ledger.end, ledger.end / RATE)
         case "voice" if ledger.speaking:
             ledger.speech_ended(position)
         case "voice":
             ledger.speech_started(position)
-        case "settle":
+        case "commit":
             ledger.commit(position)
-        case "ask" | "flush":
-            watch.expect_final(position, now, flushed=what == "flush")
-        case "acquit":
-            watch.clear(position)
+        case "expect" | "flush":
+            detector.expect_final(position, now, flushed=what == "flush")
+        case "clear":
+            detector.clear(position)
         case "answer":
-            delay = watch.final_committed(ledger, now, position if number else None)
+            delay = detector.final_committed(ledger, now, position if number else None)
             assert delay is None or delay >= 0
-            assert number or not watch.expected_through
+            assert number or not detector.expected_through
 
 
 @given(steps, providers, estimates, st.floats(1, 8))
-def test_alarms_make_sense(
+def test_any_stall_makes_sense(
     script: list[tuple[str, int] | TranscriptEvent],
     provider: ProviderTraits,
     p99: float | None,
-    scale: float,
+    multiplier: float,
 ) -> None:
-    """Whatever happens: early is not after due, patience never hastens, and memory is bounded."""
-    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
+    """After any events the deadlines are in order, and a multiplier makes none earlier."""
+    detector, ledger = detector_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
-        apply(watch, ledger, step)
-        alarm, patient = alarm_of(watch, ledger), alarm_of(watch, ledger, multiplier=scale)
-        assert due(alarm) <= due(patient)
-        for found in filter(None, (alarm, patient)):
+        apply(detector, ledger, step)
+        stall, stretched = (
+            stall_of(detector, ledger),
+            stall_of(detector, ledger, multiplier=multiplier),
+        )
+        assert due(stall) <= due(stretched)
+        for found in filter(None, (stall, stretched)):
             assert found.hedge_at <= found.due
             assert found.through <= ledger.end
             if found.reason is StallReason.FINAL_OVERDUE:
@@ -1076,53 +1099,53 @@ def test_alarms_make_sense(
             assert found.reason is not (
                 StallReason.NO_TEXT if provider.interim_results else StallReason.NO_INTERIM
             )
-    assert repr(watch).count("_ExpectedFinal(") <= MAX_EXPECTED
+    assert repr(detector).count("_ExpectedFinal(") <= MAX_EXPECTED
 
 
 @given(steps, providers, estimates)
-def test_without_voice_activity_nobody_is_suspect(
+def test_without_vad_there_is_no_stall(
     script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
-    """Who cannot tell speech from silence accuses nobody of it."""
-    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=False)
+    """Without local voice activity there is no stall after any events."""
+    detector, ledger = detector_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=False)
     for step in script:
-        apply(watch, ledger, step)
-        assert alarm_of(watch, ledger) is None
+        apply(detector, ledger, step)
+        assert stall_of(detector, ledger) is None
 
 
 @given(steps, providers, estimates)
-def test_in_silence_nobody_is_suspect(
+def test_in_silence_there_is_no_stall(
     script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
-    """A leg that nobody speaks to may be silent, or say what it likes, forever."""
-    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
+    """Without voice there is no stall after any events."""
+    detector, ledger = detector_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
         if isinstance(step, TranscriptEvent) or step[0] != "voice":
-            apply(watch, ledger, step)
-        assert alarm_of(watch, ledger) is None
+            apply(detector, ledger, step)
+        assert stall_of(detector, ledger) is None
 
 
 @given(steps, providers, estimates)
-def test_for_settled_audio_nobody_is_suspect(
+def test_without_pending_speech_there_is_no_stall(
     script: list[tuple[str, int] | TranscriptEvent], provider: ProviderTraits, p99: float | None
 ) -> None:
-    """However it came about: once all is settled nothing is owed."""
-    watch, ledger = watch_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
+    """Once all audio is committed there is no stall, whatever happened before."""
+    detector, ledger = detector_of(provider, p99=p99), AudioLedger(REPLAY, vad_enabled=True)
     for step in script:
-        apply(watch, ledger, step)
+        apply(detector, ledger, step)
     ledger.commit(ledger.end)
-    assert alarm_of(watch, ledger) is None
+    assert stall_of(detector, ledger) is None
 
 
-# --- a leg in its surroundings
+# --- a connection in a call
 
 STEP = 0.1
 VAD = 0.35
-"""Silence after which the end of speech is told."""
+"""Silence in seconds after which the end of speech is reported."""
 
 
 class Spy(StallDetector):
-    """Remembers what there is to answer."""
+    """Remember what a connection has to answer."""
 
     def __init__(self, provider: ProviderTraits, latency: FinalLatency, start: int) -> None:
         super().__init__(provider, latency, POLICY, start)
@@ -1159,7 +1182,7 @@ class Spy(StallDetector):
 
 
 class Call:
-    """A call by the step: audio, its voice activity, one leg, and what a session does with it."""
+    """A call in steps of 0.1 s: audio, its voice activity, and one connection."""
 
     def __init__(
         self,
@@ -1170,7 +1193,7 @@ class Call:
         share: float,
         timed: bool,
     ) -> None:
-        """The leg comes at `connection_opened`, and answers after `share` of each deadline."""
+        """The connection is opened at `opened`, and answers after `share` of each timeout."""
         self.ledger = AudioLedger(REPLAY, vad_enabled=True)
         self.now = 0.0
         self._provider = provider
@@ -1179,14 +1202,14 @@ class Call:
         self._share = share
         self._timed = timed
         self._voice_end = 0
-        self._leg: Connection | None = None
+        self._connection: Connection | None = None
         self._committer = Committer(
             pool=pool_of(self.ledger),
             ledger=self.ledger,
             history=TranscriptHistory(REPLAY),
             policy=REPLAY,
         )
-        self._watch = Spy(provider, self._latency, 0)
+        self._detector = Spy(provider, self._latency, 0)
         self.quiet = max(POLICY.no_interim_timeout, POLICY.no_interim_p99_factor * (p99 or 0.0))
         self.final = (
             provider.final_timeout
@@ -1195,29 +1218,31 @@ class Call:
         )
 
     def step(self, *, voiced: bool, flush: bool = False, answers: bool) -> StallDeadline | None:
-        """A tenth of a second passes; returns the alarm if there is one."""
+        """Let 0.1 s pass, and return the next stall."""
         self.now += STEP
         self._listen(voiced)
         if flush:
             self.ledger.add_flush()
-        if self._leg is None:
+        if self._connection is None:
             if self.now < self._opened:
                 return None
-            self._leg = self._open()
-        self._settle_silence(self._leg)
-        self._leg.sender.send(self.ledger, self.now)
-        self._leg.sender.caught_up |= self._leg.cursor >= self.ledger.end  # as a session does
+            self._connection = self._open()
+        self._commit_silence(self._connection)
+        self._connection.sender.send(self.ledger, self.now)
+        self._connection.sender.caught_up |= (
+            self._connection.cursor >= self.ledger.end
+        )  # as the engine does
         if answers:
-            self._answer(self._leg)
-        return alarm_of(self._watch, self.ledger, self._leg.cursor / RATE)
+            self._answer(self._connection)
+        return stall_of(self._detector, self.ledger, self._connection.cursor / RATE)
 
     @property
-    def patience(self) -> float:
-        """How long a final may take: a turn that is told but for its last breath stays open."""
-        told = self._watch.interim_cursor >= self._voice_end + at(
+    def final_timeout(self) -> float:
+        """Seconds that a final may take: more if interim text has covered the turn."""
+        covered = self._detector.interim_cursor >= self._voice_end + at(
             REPLAY.trim_silence_to / 2 - LAST_WORD_MARGIN
         )
-        return max(self.final, self._provider.end_of_turn_timeout) if told else self.final
+        return max(self.final, self._provider.end_of_turn_timeout) if covered else self.final
 
     def _listen(self, voiced: bool) -> None:
         ledger = self.ledger
@@ -1233,8 +1258,8 @@ class Call:
         transcript = TranscriptHistory(REPLAY)
 
         def spy(start: int) -> StallDetector:
-            self._watch = Spy(self._provider, self._latency, start)
-            return self._watch
+            self._detector = Spy(self._provider, self._latency, start)
+            return self._detector
 
         provider, ledger = self._provider, self.ledger
         return open_connection(
@@ -1248,20 +1273,24 @@ class Call:
             flush_at_pauses=provider.slow_endpointing,
         )
 
-    def _settle_silence(self, connection: Connection) -> None:
-        heard = connection.cursor - at(connection.backlog(self.now))
-        self._committer.commit_untimed_finals(connection, heard - at(REPLAY.commit_grace))
-        self.ledger.commit_silence(heard)
+    def _commit_silence(self, connection: Connection) -> None:
+        processed = connection.cursor - at(connection.backlog(self.now))
+        self._committer.commit_untimed_finals(connection, processed - at(REPLAY.commit_grace))
+        self.ledger.commit_silence(processed)
 
     def _answer(self, connection: Connection) -> None:
-        """Interim text for all voice, and a final whenever it was asked, each in its time."""
+        """Give interim text for all voice, and each expected final, in time."""
         for event in (TranscriptEvent(EventKind.START), TranscriptEvent(EventKind.INTERIM, " ")):
-            self._watch.transcript_received(event, connection.cursor, self.now)
-        ripe = [to for to, by in self._watch.owed if self.now >= by + self._share * self.final]
-        if ripe:
-            self._watch.owed = [(to, by) for to, by in self._watch.owed if to not in ripe]
-            self._finish(connection, max(ripe))
-        since = self._watch.voice_processed_at
+            self._detector.transcript_received(event, connection.cursor, self.now)
+        due_through = [
+            to for to, by in self._detector.owed if self.now >= by + self._share * self.final
+        ]
+        if due_through:
+            self._detector.owed = [
+                (to, by) for to, by in self._detector.owed if to not in due_through
+            ]
+            self._finish(connection, max(due_through))
+        since = self._detector.voice_processed_at
         interims = self._provider.interim_results
         if interims and since is not None and self.now >= since + self._share * self.quiet:
             self._say(EventKind.INTERIM, connection)
@@ -1273,30 +1302,37 @@ class Call:
             self.ledger.commit(to)
         else:
             connection.untimed_finals.append(connection.cursor)
-        delay = self._watch.final_committed(self.ledger, self.now, since)
+        delay = self._detector.final_committed(self.ledger, self.now, since)
         assert not self._timed or (delay or 0.0) <= self.final + VAD + STEP
 
     def _say(self, kind: EventKind, connection: Connection) -> None:
-        self._watch.transcript_received(
+        self._detector.transcript_received(
             TranscriptEvent(kind, f"words up to {connection.cursor}"), connection.cursor, self.now
         )
 
 
-@pytest.mark.parametrize(("stop", "asked"), [(1.2, 0), (1.3, 2.0)])
-def test_a_leg_is_asked_for_words_only(stop: float, asked: float) -> None:
-    """A flush where no words are owed asks for no final, nor does the end of the input."""
+@pytest.mark.parametrize(("stop", "expected"), [(1.2, 0), (1.3, 2.0)])
+def test_finals_are_expected_for_speech_only(stop: float, expected: float) -> None:
+    """Without pending speech neither a flush nor the end of the input makes a final due."""
     ledger = ledger_of(2.0, (1.0, stop))
     ledger.add_flush()
-    watch = watch_of(FINALS)
+    detector = detector_of(FINALS)
     provider = ProviderTraits(name="p", manual_flush=True)
     connection = open_connection(
-        0, provider, Role.ACTIVE, 2.0, ledger, TranscriptHistory(REPLAY), lambda _: watch, start=0
+        0,
+        provider,
+        Role.ACTIVE,
+        2.0,
+        ledger,
+        TranscriptHistory(REPLAY),
+        lambda _: detector,
+        start=0,
     )
     assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
-    assert watch.expected_through == at(asked)
-    watch.clear(at(2.0))
+    assert detector.expected_through == at(expected)
+    detector.clear(at(2.0))
     assert connection.sender.end_input(ledger, 3.0) == EndInput(0)
-    assert watch.expected_through == at(asked)
+    assert detector.expected_through == at(expected)
 
 
 Turn = tuple[float, float, bool]  # seconds of voice, then of silence; whether there is a flush
@@ -1305,7 +1341,7 @@ tenths = st.integers(1, 60).map(lambda n: n / 10)
 turns = st.lists(
     st.tuples(tenths, st.integers(5, 40).map(lambda n: n / 10), st.booleans()), max_size=8
 )
-recognisers = st.one_of(
+recognizers = st.one_of(
     st.builds(
         ProviderTraits,
         name=st.just("p"),
@@ -1319,7 +1355,7 @@ recognisers = st.one_of(
 
 
 def voice(script: list[Turn]) -> Iterator[tuple[bool, bool]]:
-    """Whether each tenth of a second is voiced, and whether a flush comes after it."""
+    """Yield for each 0.1 s whether it is voiced, and whether a flush follows it."""
     for voiced, silent, flush in script:
         for n in range(round(voiced / STEP)):
             yield True, flush and n == 7
@@ -1329,11 +1365,11 @@ def voice(script: list[Turn]) -> Iterator[tuple[bool, bool]]:
 
 @settings(max_examples=60)
 @given(
-    turns, recognisers, estimates, st.just(0.0) | st.floats(0, 20), st.floats(0, 0.5), st.booleans()
+    turns, recognizers, estimates, st.just(0.0) | st.floats(0, 20), st.floats(0, 0.5), st.booleans()
 )
 @example([(6.0, 0.5, True)] * 8, LIVE, None, 20.0, 0.5, False)
 @example([(6.0, 0.5, False)] * 8, FINALS, None, 0.0, 0.5, True)
-def test_who_answers_in_time_is_never_suspect(
+def test_a_connection_in_time_never_stalls(
     script: list[Turn],
     provider: ProviderTraits,
     p99: float | None,
@@ -1341,22 +1377,22 @@ def test_who_answers_in_time_is_never_suspect(
     share: float,
     timed: bool,
 ) -> None:
-    """A leg that answers all voice within half of each deadline never has an alarm that is due.
+    """A connection that answers all voice within half of each timeout has no stall that is due.
 
-    But for a replay, whose pauses are cut too short for who gives finals only.
+    A replay to a provider of finals only is an exception: its pauses are cut too short.
     """
     assume(provider.interim_results or opened == 0)
     call = Call(provider, p99, opened=opened, share=share, timed=timed)
     for voiced, flush in voice([*script, (0.0, 10.0, False)]):
-        alarm = call.step(voiced=voiced, flush=flush, answers=True)
-        assert alarm is None or call.now < alarm.due
+        stall = call.step(voiced=voiced, flush=flush, answers=True)
+        assert stall is None or call.now < stall.due
 
 
 @settings(max_examples=60)
 @given(
     turns,
     st.integers(3, 60).map(lambda n: n / 10),
-    recognisers,
+    recognizers,
     estimates,
     st.just(0.0) | st.floats(0, 20),
     st.floats(0, 1),
@@ -1365,7 +1401,7 @@ def test_who_answers_in_time_is_never_suspect(
 @example([(6.0, 0.5, False)] * 4, 0.3, FINALS, None, 0.0, 0.9, True)
 @example([(6.0, 0.5, True)] * 4, 3.0, LIVE, 1.0, 20.0, 0.0, False)
 @example([], 3.6, TURNS, None, 1.0, 1.0, False)
-def test_who_falls_silent_is_always_suspect(
+def test_a_silent_connection_always_stalls(
     script: list[Turn],
     last: float,
     provider: ProviderTraits,
@@ -1374,9 +1410,9 @@ def test_who_falls_silent_is_always_suspect(
     fate: float,
     timed: bool,
 ) -> None:
-    """A leg that falls silent before the last word is over has an alarm that is due in time.
+    """A connection that falls silent before the last word is over has a stall that is due in time.
 
-    In time: the deadline and its backlog after the end of speech, as voice activity tells it.
+    In time is the timeout and the backlog after voice activity has reported the end of speech.
     """
     assume(provider.interim_results or opened == 0)  # as above
     call = Call(provider, p99, opened=opened, share=0.3, timed=timed)
@@ -1385,10 +1421,14 @@ def test_who_falls_silent_is_always_suspect(
         call.step(voiced=voiced, flush=flush, answers=n < fate * (len(edges) - 1))
     assume(call.ledger.has_pending_speech())
     ended = call.now
-    told = ended + VAD + STEP
-    limit = max(told, opened + STEP + told / PROCESSING_RATE) + call.patience + 2 * STEP
-    alarm = None
-    while call.now < limit:
-        alarm = call.step(voiced=False, answers=False)
-    assert alarm is not None
-    assert alarm.due <= call.now
+    end_reported = ended + VAD + STEP
+    timeout = (
+        max(end_reported, opened + STEP + end_reported / PROCESSING_RATE)
+        + call.final_timeout
+        + 2 * STEP
+    )
+    stall = None
+    while call.now < timeout:
+        stall = call.step(voiced=False, answers=False)
+    assert stall is not None
+    assert stall.due <= call.now

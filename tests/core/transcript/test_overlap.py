@@ -11,12 +11,8 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.messages import Word
 from resilient_stt.core.policy import ReplayPolicy
-from resilient_stt.core.transcript.overlap import (
-    OverlapTrimmer,
-    TranscriptHistory,
-    Utterance,
-    are_usable,
-)
+from resilient_stt.core.transcript.history import TranscriptHistory
+from resilient_stt.core.transcript.overlap import OverlapTrimmer, Utterance, are_usable
 from resilient_stt.core.transcript.tokens import tokenize
 
 POLICY = ReplayPolicy()
@@ -474,7 +470,7 @@ def test_they_show_their_state() -> None:
     transcript.record(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
     assert repr(transcript) == "TranscriptHistory(committed=1)"
     seam = transcript.trimmer(1.0, 0.2, float, starts_mid_word=False)
-    assert repr(seam) == "OverlapTrimmer(boundary=1.000, told=1, open=True)"
+    assert repr(seam) == "OverlapTrimmer(boundary=1.000, repeats=1, open=True)"
 
 
 def test_a_final_that_tells_what_is_settled_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Fake providers to talk to: on this loop for virtual time, in their own process for real time."""
+"""Fake providers for the demo: on its event loop, or in a process of their own."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from livekit.plugins import cartesia, deepgram
 
 from ...testing.fakes.cartesia import FakeCartesia
 from ...testing.fakes.deepgram import FakeDeepgram
-from ..problems import Problem
+from ..command_error import CommandError
 from .scenarios import Scenario, scenario_named
 
-_PATIENCE = 3.0  # seconds in which the servers' process must end by itself
+_EXIT_TIMEOUT = 3.0  # seconds for the servers' process to end after its stdin was closed
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Base URLs of one Cartesia and one Deepgram."""
+    """The base URLs of a pair of fake providers."""
 
     cartesia: str
     deepgram: str
 
     def providers(self, http: aiohttp.ClientSession) -> list[stt.STT[Any]]:
-        """The published plugins, pointed here."""
+        """Return the published plugins, connected to this pair."""
         return [
             cartesia.STT(
                 model="ink-whisper",
@@ -46,7 +46,7 @@ class Endpoints:
 
 @contextlib.asynccontextmanager
 async def in_this_process(scenario: Scenario, pairs: int) -> AsyncIterator[list[Endpoints]]:
-    """Serve `pairs` of providers, each pair with the scenario's faults, on this event loop."""
+    """Run `pairs` pairs of fake providers on this event loop, each with the scenario's faults."""
     async with contextlib.AsyncExitStack() as servers:
         started = []
         for _ in range(pairs):
@@ -58,31 +58,39 @@ async def in_this_process(scenario: Scenario, pairs: int) -> AsyncIterator[list[
 
 @contextlib.asynccontextmanager
 async def in_own_process(scenario: Scenario, pairs: int) -> AsyncIterator[list[Endpoints]]:
-    """The same from a process of its own, as providers are; it ends with the block."""
+    """Run `pairs` pairs of fake providers in a process of their own, as real providers are.
+
+    The process ends with the block, or when this process dies.
+
+    Raises:
+        CommandError: The process did not start.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "resilient_stt.cli", "serve-fakes", scenario.name),
         *("--pairs", str(pairs)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C in the terminal is for us; we then end it
+        # Ctrl-C in a terminal goes to the whole process group. Only the demo must get it: it then
+        # ends this process itself.
+        start_new_session=True,
     )
     try:
         assert process.stdout is not None
         line = await process.stdout.readline()
         if not line:
-            raise Problem("the fake providers did not start", status=1)
+            raise CommandError("the process of the fake providers did not start", status=1)
         yield [Endpoints(**pair) for pair in json.loads(line)]
     finally:
-        await _ended(process)
+        await _end(process)
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """See a process to its end: it goes when its stdin does, so it never outlives us."""
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Close the stdin of the process, which ends it; kill it if it is still alive after 3 s."""
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), _PATIENCE)
+        await asyncio.wait_for(process.wait(), _EXIT_TIMEOUT)
     except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -92,18 +100,19 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
 
 
 def serve_fakes(
-    fault: Annotated[str, typer.Argument(help="What goes wrong.")] = "none",
-    pairs: Annotated[int, typer.Option(min=1, help="How many of each.")] = 1,
+    fault: Annotated[str, typer.Argument(help="The scenario; see `demo --list-faults`.")] = "none",
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of a Cartesia and a Deepgram.")] = 1,
 ) -> None:
-    """Serve a fake Cartesia and a fake Deepgram until stdin ends.
+    """Run fake providers until stdin is closed; for `demo`.
 
     Prints their base URLs as one line of JSON.
     """
-    asyncio.run(_serve(scenario_named(fault), pairs))
+    asyncio.run(_serve_until_stdin_closes(scenario_named(fault), pairs))
 
 
-async def _serve(scenario: Scenario, pairs: int) -> None:
+async def _serve_until_stdin_closes(scenario: Scenario, pairs: int) -> None:
     async with in_this_process(scenario, pairs) as endpoints:
         typer.echo(json.dumps([asdict(pair) for pair in endpoints]))
         sys.stdout.flush()
+        # The system closes stdin also when the demo is killed, so this process never outlives it.
         await asyncio.to_thread(sys.stdin.buffer.read)

@@ -12,12 +12,12 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "transcribe_file.py"
 
 
 @pytest.mark.stt_virtual_time
-async def test_the_example_transcribes_a_file(
+async def test_transcribe_file(
     record: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the documentation shows works as it stands."""
+    """The example prints the text of an audio file."""
     example = runpy.run_path(str(EXAMPLE))
     async with FakeCartesia() as cartesia:
         monkeypatch.setattr("resilient_stt.stt.from_environment", lambda: [cartesia.stt()])

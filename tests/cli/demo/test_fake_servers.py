@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from resilient_stt.cli.command_error import CommandError
+from resilient_stt.cli.demo.fake_servers import Endpoints, in_own_process
 from resilient_stt.cli.demo.scenarios import SCENARIOS
-from resilient_stt.cli.demo.servers import Endpoints, in_own_process
-from resilient_stt.cli.problems import Problem
 
 
 async def status_of(url: str) -> int:
@@ -16,7 +16,7 @@ async def status_of(url: str) -> int:
         return response.status
 
 
-async def fail_beside_servers(started: list[Endpoints]) -> None:
+async def start_servers_and_fail(started: list[Endpoints]) -> None:
     async with in_own_process(SCENARIOS["unavailable"], 2) as pairs:
         started += pairs
         assert len({urlsplit(pair.cartesia).port for pair in pairs}) == 2
@@ -24,20 +24,20 @@ async def fail_beside_servers(started: list[Endpoints]) -> None:
         raise RuntimeError("of the demo")
 
 
-async def test_servers_end_with_their_block_also_on_errors() -> None:
-    """Each contestant has a pair of its own; after an error nobody listens there any more."""
+async def test_the_process_ends_with_the_block_also_after_an_error() -> None:
+    """Each candidate has a pair of its own. After an error, nothing listens on their ports."""
     pairs: list[Endpoints] = []
     with pytest.raises(RuntimeError, match="of the demo"):
-        await fail_beside_servers(pairs)
+        await start_servers_and_fail(pairs)
     for pair in pairs:
         with pytest.raises(aiohttp.ClientConnectorError):
             await status_of(pair.deepgram)
 
 
-async def test_servers_that_do_not_start_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line instead of a wait for ever."""
+async def test_a_process_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one line; the demo does not wait for ever."""
     monkeypatch.setattr("sys.executable", "/bin/false")
-    with pytest.raises(Problem, match="did not start"):
+    with pytest.raises(CommandError, match="did not start"):
         async with in_own_process(SCENARIOS["none"], 1):
             raise AssertionError("unreachable")
     assert len(asyncio.all_tasks()) == 1

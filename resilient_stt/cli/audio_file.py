@@ -1,4 +1,4 @@
-"""Audio files as frames that a recogniser takes."""
+"""Decodes audio files into the frames that providers take."""
 
 from __future__ import annotations
 
@@ -13,43 +13,46 @@ import av.error
 from av.container import InputContainer
 from livekit import rtc
 
-from .problems import Problem
+from .command_error import CommandError
 
 SAMPLE_RATE = 16_000
-"""Hz; what both providers' plugins send."""
+"""Hz; the rate at which the plugins of Cartesia and Deepgram send audio."""
 
-_FRAME = SAMPLE_RATE // 50  # samples: 20 ms, as a call brings them
+_FRAME = SAMPLE_RATE // 50  # samples: 20 ms, as in a call
 
 
 class AudioFile:
-    """An audio file that was opened and found to hold audio.
+    """An open file that holds audio.
 
     Attributes:
-        duration: In seconds, as the file says; None if it does not.
-        damaged: Packets that could not be decoded and were skipped, so far.
+        duration: In seconds, from the file's header; None if the header does not say.
+        damaged: How many packets could not be decoded and were skipped, so far.
+
+    Raises:
+        CommandError: No audio could be decoded.
     """
 
     def __init__(self, container: InputContainer, path: Path) -> None:
         self.duration = container.duration / av.time_base if container.duration else None
         self.damaged = 0
         self._container = container
-        self._frames = self._decoded()
+        self._frames = self._mono_frames()
         first = next(self._frames, None)
         if first is None:
-            raise Problem(f"{path} holds no audio")
+            raise CommandError(f"{path} has no audio in it")
         self._frames = chain([first], self._frames)
 
     def frames(self) -> Iterator[rtc.AudioFrame]:
         """Yield the audio once, as mono frames of 20 ms at `SAMPLE_RATE`; the last is shorter."""
         return self._frames
 
-    def _decoded(self) -> Iterator[rtc.AudioFrame]:
+    def _mono_frames(self) -> Iterator[rtc.AudioFrame]:
         resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE, frame_size=_FRAME)
-        for decoded in chain(self._sound(), [None]):  # None flushes the resampler
+        for decoded in chain(self._decoded(), [None]):  # None flushes the resampler
             for frame in resampler.resample(decoded):
                 yield rtc.AudioFrame(frame.to_ndarray().tobytes(), SAMPLE_RATE, 1, frame.samples)
 
-    def _sound(self) -> Iterator[av.AudioFrame]:
+    def _decoded(self) -> Iterator[av.AudioFrame]:
         if not self._container.streams.audio:
             return
         packets = self._container.demux(self._container.streams.audio[0])
@@ -59,20 +62,21 @@ class AudioFile:
                     return
                 yield from packet.decode()
             except av.error.FFmpegError:
-                self.damaged += 1  # a player goes on after a scratch, too
+                # Skip a damaged packet, as audio players do. The caller reports how many.
+                self.damaged += 1
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[AudioFile]:
-    """Open anything that PyAV reads: any rate, any number of channels.
+def open_audio_file(path: Path) -> Iterator[AudioFile]:
+    """Open a file in any format, sample rate and number of channels that PyAV reads.
 
     Raises:
-        Problem: The file cannot be read, or holds no audio.
+        CommandError: The file cannot be read, cannot be decoded, or has no audio in it.
     """
     try:
         file = path.open("rb")
     except OSError as error:
-        raise Problem(f"{path} cannot be read: {error.strerror}") from None
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
     with file, _container(file, path) as container:
         yield AudioFile(container, path)
 
@@ -81,4 +85,4 @@ def _container(file: IO[bytes], path: Path) -> InputContainer:
     try:
         return av.open(file, mode="r")
     except av.error.FFmpegError:
-        raise Problem(f"{path} is no audio file that can be decoded") from None
+        raise CommandError(f"{path} is not an audio file that can be decoded") from None

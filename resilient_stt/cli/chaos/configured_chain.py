@@ -1,0 +1,116 @@
+"""The chain of a configuration, connected to fake providers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import aiohttp
+from livekit.agents import LanguageCode
+
+from ...config import Config, load
+from ...core.policy import Policies
+from ...core.routing.language import DEFAULT
+from ...fleet import MemoryHealth
+from ...setup import Setup
+from ...stt import ResilientSTT
+from ...testing.harness.trial import FAKES, Fake
+from ...testing.speech.reference import ReferenceSpeech
+from ..command_error import CommandError
+
+_RECORDINGS = {ReferenceSpeech.load(name).language: name for name in ReferenceSpeech.names()}
+_DEFAULT_CONFIG = {
+    "providers": {
+        "cartesia": {"plugin": "cartesia", "options": {"model": "ink-whisper"}},
+        "deepgram": {"plugin": "deepgram", "options": {"model": "nova-3"}},
+    }
+}
+
+
+@dataclass(frozen=True)
+class ConfiguredChain:
+    """The route of a language in a configuration.
+
+    It holds the file's path and not what the file says, so that it can be sent to other processes;
+    each process reads the file itself.
+
+    Attributes:
+        source: The path of the file; None for Cartesia, then Deepgram.
+        language: A BCP 47 tag.
+        names: The names of the route's providers, in order of preference.
+    """
+
+    source: str | None
+    language: str
+    names: tuple[str, ...]
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The plugin of each provider of the route, by the provider's name, in order."""
+        providers = _loaded(self.source).providers
+        return {name: providers[name].factory.plugin for name in self.names}
+
+    def stt(
+        self,
+        servers: Mapping[str, Fake],
+        http: aiohttp.ClientSession,
+        policies: Policies | None,
+    ) -> ResilientSTT:
+        """Return what the configuration describes, with the configuration's policies if `policies`
+        is None."""
+        options = {
+            name: {"base_url": server.url, "api_key": "fake-key", "http_session": http}
+            for name, server in servers.items()
+        }
+        # Only the providers of this route are created. Others may need keys or other plugins.
+        config = _loaded(self.source).routed({DEFAULT: self.names})
+        # A fleet's shared health must not learn of the failures of fake providers.
+        setup = replace(Setup.from_config(config.having(options)), health_store=MemoryHealth())
+        if policies:
+            setup = replace(setup, policies=policies)
+        return ResilientSTT(setup, language=self.language)
+
+
+def configured_chain(source: str | None, language: str) -> ConfiguredChain:
+    """Return the chain of a language's route.
+
+    Raises:
+        ConfigurationError: The configuration has mistakes.
+        CommandError: There is no fake of one of its providers, or the chain has no fallback.
+    """
+    config = _loaded(source)
+    names = config.chain(language)
+    for name in names:
+        factory = config.providers[name].factory
+        if factory.plugin not in FAKES or factory.kind != "STT":
+            fakes = " and ".join(f"{plugin}.STT" for plugin in FAKES)
+            raise CommandError(
+                f"{name} is {factory.title}, but there are fake providers of {fakes} only; "
+                "try a configuration without it"
+            )
+    if len(names) < 2:
+        raise CommandError(
+            f"the route of {language!r} has one provider, {names[0]}; chaos needs a fallback, too"
+        )
+    return ConfiguredChain(source, language, names)
+
+
+def recording_in(language: str) -> str:
+    """Return the name of the reference recording in a language.
+
+    Raises:
+        CommandError: There is no recording in that language.
+    """
+    base = LanguageCode(language).language
+    for tag, name in _RECORDINGS.items():
+        if LanguageCode(tag).language == base:
+            return name
+    raise CommandError(
+        f"there is no recording in {language!r}; choose from: {', '.join(sorted(_RECORDINGS))}"
+    )
+
+
+@functools.cache
+def _loaded(source: str | None) -> Config:
+    return load(_DEFAULT_CONFIG if source is None else source)

@@ -1,0 +1,116 @@
+"""Runs rows of the matrix: in this process or in several, each in fast virtual time.
+
+The functions that run in other processes live here and not in the command's module, so that the
+processes, which start with an empty interpreter, import little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import multiprocessing
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from rich.console import Console
+
+from ...testing.harness.clock import run_virtual
+from ...testing.harness.trial import WHISPER, AnyChain, run_trial, side_by_side, violations
+from ..command_error import CommandError
+from ..terminal import log_records_to
+from .matrix import Case, Row, speech_of
+from .results import CaseOutcome
+
+_TIMEOUT = 90.0
+"""Seconds after the end of the speech within which a run must end: enough for an outage, for the
+end of the stream and for closing it."""
+
+RunRow = Callable[[Row], list[CaseOutcome]]
+"""Runs the cases of a row. It must be picklable if there are several processes."""
+
+
+def run_rows(
+    rows: Sequence[Row], processes: int, run: RunRow
+) -> Iterator[tuple[int, list[CaseOutcome]]]:
+    """Yield the number of each row and the outcomes of its cases, as soon as they are known.
+
+    Raises:
+        CommandError: A process died, for example because memory ran out.
+    """
+    if processes == 1:
+        yield from enumerate(map(run, rows))
+        return
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent)
+    try:
+        with _sigint_blocked():
+            numbers = {pool.submit(run, row): number for number, row in enumerate(rows)}
+        for future in as_completed(numbers):
+            yield numbers[future], future.result()
+    except BrokenProcessPool:
+        raise CommandError("one of the processes died; try --jobs 1", status=1) from None
+    except BaseException:
+        # After Ctrl-C or a bug the results are not wanted any more: do not wait for them.
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT while processes start; they inherit the block and keep it.
+
+    A Ctrl-C in a terminal goes to all processes. Only this one must handle it: the others would
+    print tracebacks. This process gets the signal when the block ends.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, also if the parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait_and_exit() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_exit, daemon=True).start()
+
+
+def run_row(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> list[CaseOutcome]:
+    """Run the cases of a row side by side in one event loop, in virtual time.
+
+    The random waits are seeded for each row, so a row has the same outcomes alone, in the whole
+    matrix and in any process.
+    """
+    random.seed(0)
+    with log_records_to(Console(stderr=True), verbose=False):
+        cases = (functools.partial(_run_case, case, chain, recording) for case in row.cases)
+        return run_virtual(side_by_side(cases))
+
+
+async def _run_case(case: Case, chain: AnyChain, recording: str) -> CaseOutcome:
+    speech = speech_of(case.hang_up, recording)
+    try:
+        async with asyncio.timeout(speech.duration + _TIMEOUT):
+            trial = await run_trial(case.plan, speech, chain)
+    except TimeoutError:
+        return CaseOutcome({"unended": 1}, (), "")
+    found = violations(trial.played, accurate=trial.timed)
+    return CaseOutcome(found, trial.played.score.late_s, trial.served)

@@ -1,0 +1,50 @@
+"""The terminal that a command writes to: its width, and where log records go meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def table_console(width: int) -> Console:
+    """Return a console for tables: as wide as the terminal, or `width` columns in a pipe.
+
+    Rich assumes 80 columns where stdout is not a terminal. A table in a file or a CI log may be
+    wider.
+    """
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=width)
+
+
+class _FormatterWithExtras(logging.Formatter):
+    """Appends the `extra` fields of a record to its message, as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extras = {k: v for k, v in vars(record).items() if k not in _STANDARD_FIELDS}
+        fields = " ".join(f"{key}={value!r}" for key, value in extras.items())
+        return f"{super().format(record)}  {fields}".rstrip()
+
+
+@contextlib.contextmanager
+def log_records_to(console: Console, *, verbose: bool) -> Iterator[None]:
+    """Print all log records on a console, above its live view; drop them if not `verbose`."""
+    root = logging.getLogger()
+    handler: logging.Handler = logging.NullHandler()
+    if verbose:
+        handler = RichHandler(console=console, show_path=False, markup=False)
+        handler.setFormatter(_FormatterWithExtras("%(name)s: %(message)s"))
+    level = root.level
+    root.addHandler(handler)
+    if verbose:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)

@@ -1,0 +1,95 @@
+"""The words that a session has committed: where a replay may begin, and what it will repeat."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..policy import ReplayPolicy
+from .overlap import CommittedToken, OverlapTrimmer, Utterance
+from .tokens import tokenize
+
+MAX_TOKENS = 512
+"""Tokens that are kept. A memory bound: fast speech in a replay window of 60 s has fewer."""
+
+
+class TranscriptHistory:
+    """The last committed tokens of a session, oldest first."""
+
+    def __init__(self, policy: ReplayPolicy) -> None:
+        self._policy = policy
+        self._tokens: deque[CommittedToken] = deque(maxlen=MAX_TOKENS)
+
+    def __repr__(self) -> str:
+        return f"TranscriptHistory(committed={len(self._tokens)})"
+
+    def record(self, utterance: Utterance, audio_end: float) -> None:
+        """Add the words of an emitted FINAL.
+
+        `audio_end` is how far the connection can have heard the session when it gave them, in
+        seconds. It dates words that came without times.
+        """
+        language = utterance.language
+        if utterance.words:
+            for word in utterance.words:
+                for token in tokenize(word.text, language):
+                    norm, written = token.norm, token.written
+                    self._tokens.append(CommittedToken(norm, written, word.start, word.end))
+        else:
+            end = audio_end if utterance.end is None else min(audio_end, utterance.end)
+            for token in tokenize(utterance.text, language):
+                self._tokens.append(CommittedToken(token.norm, token.written, None, end))
+
+    def replay_start(self, watermark: float, oldest: float) -> float | None:
+        """The best place to begin a replay between committed words, in seconds of session audio.
+
+        That is before one of the last two committed words, whichever has the wider gap before it:
+        between words that were spoken without a gap, even exact times cut the neighbor's sound.
+
+        Args:
+            watermark: the place must lie before it.
+            oldest: the place must not lie before it, because older audio is gone.
+
+        Returns:
+            The place, or `None` if no committed word with times is young enough.
+        """
+        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
+        spans = list(timed)[-3:]
+        best: tuple[float, float] | None = None
+        for index, (start, _) in enumerate(spans):
+            if index == 0 and len(spans) == 3:
+                continue  # here only because the gap of the second word begins at its end
+            before = spans[index - 1][1] if index else oldest
+            padding = self._policy.trim_silence_to / 2
+            place = min(start, max(start - padding, (before + start) / 2))
+            gap = start - place
+            if oldest <= place < watermark and (best is None or gap > best[0]):
+                best = (gap, place)
+        return best[1] if best else None
+
+    def trimmer(
+        self,
+        boundary: float,
+        replay_from: float,
+        last_voice_end: Callable[[float], float],
+        *,
+        starts_mid_word: bool,
+    ) -> OverlapTrimmer:
+        """Make the trimmer of a connection. Times are seconds of session audio.
+
+        Args:
+            boundary: the end of the committed audio.
+            replay_from: where the connection's audio begins.
+            last_voice_end: maps a time to the end of the last voice before it. A word without
+                times was spoken by then at the latest
+                (tests/schedules/seam-after-voice-was-forgotten.json).
+            starts_mid_word: the connection's audio begins in the middle of speech.
+        """
+        repeated = [
+            c
+            for c in self._tokens
+            if (last_voice_end(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
+        ]
+        return OverlapTrimmer(
+            boundary, replay_from, repeated, self._policy, starts_mid_word=starts_mid_word
+        )
