@@ -20,6 +20,7 @@ CORE_ORDER = (
     ("outbox",),
     ("progress",),
     ("audio",),
+    ("progress",),
     ("transcript",),
     ("health",),
     ("routing",),

@@ -24,7 +24,7 @@ from ..core.events import (
     Switched,
     SwitchReason,
 )
-from ..stt import EventName
+from ..runtime import EventName
 
 EVENT_NAMES: tuple[EventName, ...] = tuple(kind.name for kind in get_args(Event))
 """The names of all events, for `ResilientSTT.on`."""

@@ -282,10 +282,10 @@ class WatchdogPolicy(_Checked):
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
-        if self.min_compared_words < 1:
-            raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
         if self.max_deadline_multiplier < 1:
             raise ValueError("WatchdogPolicy.max_deadline_multiplier must be 1 or more")
+        if self.min_compared_words < 1:
+            raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
         for name in ("final_hedge_fraction", "no_interim_hedge_fraction", "hedge_audio_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"WatchdogPolicy.{name} must be at most 1")

@@ -274,9 +274,7 @@ def _fitted(kind: Any, value: Any) -> Any:
     relevant = [e for e in errors if e["type"] != "literal_error"] or errors
     wanted = dict.fromkeys(found[1] for e in relevant if (found := _WANTED.fullmatch(e["msg"])))
     if not wanted:
-        raise ValueError(
-            f"does not fit: {', '.join(e['msg'] for e in relevant)}"[:_LONGEST_TEXT]
-        )
+        raise ValueError(f"does not fit: {', '.join(e['msg'] for e in relevant)}"[:_LONGEST_TEXT])
     raise ValueError(f"should be {' or '.join(wanted)}"[:_LONGEST_TEXT])
 
 
