@@ -64,6 +64,7 @@ class AudioLedger:
         """
         self._policy = policy
         self.vad_enabled = vad_enabled
+        """The engine sets it to false if the detector fails in mid-stream."""
         self.rate = 0
         """Samples per second; 0 before the first frame."""
         self.start = 0
@@ -301,7 +302,8 @@ class AudioLedger:
         behind the voice, so that the last sound is whole, but not inside the next segment.
         """
         if not self.vad_enabled:
-            return None  # speech that was open when VAD was lost was cut there, perhaps in a word
+            # The segment that was open when the detector failed ends there, perhaps inside a word.
+            return None
         half = self.samples(self._policy.trim_silence_to / 2)
         segments = self._unfinished_segments()
         for segment, following in zip_longest(segments, segments[1:]):
