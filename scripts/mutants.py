@@ -365,8 +365,8 @@ MUTANTS = (
     ),
     Mutant(
         "a connection is left open",
-        "HedgeController._close_hedge",
-        Replace("_.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
+        "Hedge*",
+        Replace("self._pool.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
     ),
     Mutant(
         "providers' clocks are not told apart",
@@ -472,11 +472,14 @@ def main(
         console.print(f"stale: {message}", markup=False, soft_wrap=True)
     if stale or not mutants:
         raise typer.Exit(2)
+    progress = Console(stderr=True, highlight=False)
     table = Table("mutant", "caught by seed", "promise", "seconds", box=None)
     survivors = []
     for mutant in mutants:
         fate = hunt(mutant, schedules)
         caught = "survives" if fate.seed is None else "crash" if fate.seed < 0 else str(fate.seed)
+        # all of them take minutes: the table comes at the end
+        progress.print(f"{mutant.name}: {caught} after {fate.seconds:.0f} s", markup=False)
         table.add_row(mutant.name, caught, fate.promise[:60], f"{fate.seconds:.0f}")
         survivors += [mutant.name] if fate.seed is None else []
     console.print(table, markup=False)

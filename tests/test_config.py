@@ -1,4 +1,4 @@
-"""What is right is loaded the same from everywhere, and made into providers."""
+"""A valid configuration is loaded alike from every source, and made into providers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ enabled = false
 
 
 def test_every_source_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """YAML, TOML with a byte order mark, a dict, and a path in the environment."""
+    """YAML, TOML with a byte order mark, a dict and a path in the environment give the same."""
     of_yaml = yaml_of(YAML, tmp_path)
     toml = tmp_path / "stt.TOML"
     toml.write_bytes(b"\xef\xbb\xbf" + TOML.encode())
@@ -101,8 +101,8 @@ def test_every_source_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert of_yaml.retranscribe
 
 
-def test_what_is_left_out_is_as_in_the_code() -> None:
-    """All providers in order, and every default of every policy."""
+def test_defaults() -> None:
+    """Without routes all providers serve in order, and every policy has its defaults."""
     config = load({"providers": {"b": {"plugin": "deepgram"}, "a": {"plugin": "cartesia"}}})
     assert config.routes == {"default": ("b", "a")}
     assert config.policies == Policies()
@@ -110,16 +110,16 @@ def test_what_is_left_out_is_as_in_the_code() -> None:
 
 
 def test_every_field_of_every_policy_can_be_set() -> None:
-    """The sections are the policies, whatever fields they have."""
-    told: dict[str, Any] = {"providers": ONE}
+    """Every section takes all fields of its policy."""
+    given: dict[str, Any] = {"providers": ONE}
     for section in dataclasses.fields(Policies):
         policy = getattr(Policies(), section.name)
-        told[section.name] = {
+        given[section.name] = {
             field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)
         }
-    assert load(told).policies == Policies()
+    assert load(given).policies == Policies()
     for section in dataclasses.fields(Policies):
-        for name, value in told[section.name].items():
+        for name, value in given[section.name].items():
             other = not value if isinstance(value, bool) else value * 1.0 or 1
             if isinstance(value, int) and not isinstance(value, bool):
                 other = value + 1
@@ -137,26 +137,26 @@ def test_every_field_of_every_policy_can_be_set() -> None:
     ],
 )
 def test_durations(text: object, value: object) -> None:
-    """Seconds, or a number with a unit; what is no text is left to others."""
+    """Durations are seconds or a number with a unit; other values are not converted."""
     assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "s", "1 min", "1,5s", "1e3s", "1S", "1m30s", "--1", "inf"])
-def test_what_is_no_duration(text: str) -> None:
-    """Anything else is refused."""
+def test_other_durations_are_refused(text: str) -> None:
+    """Any other text raises a ValueError."""
     with pytest.raises(ValueError, match="must be a duration"):
         seconds(text)
 
 
 @given(st.floats(0, 1e6, allow_subnormal=False))
 def test_a_number_as_text_is_the_number(value: float) -> None:
-    """With and without its unit."""
+    """A number has the same value with and without `s`."""
     text = f"{value:.9f}"
     assert seconds(text) == seconds(f"{text}s") == float(text)
 
 
-def test_yaml_is_that_of_today(tmp_path: Path) -> None:
-    """`no` is a language, also as a value, and an alias may be used twice."""
+def test_yaml_is_version_1_2(tmp_path: Path) -> None:
+    """`no` is a language as a key and as a value, and an alias may be used twice."""
     config = yaml_of(
         "providers:\n"
         "  d: &d {plugin: deepgram, options: {language: no}, traits: {languages: [no, yes]}}\n"
@@ -169,7 +169,7 @@ def test_yaml_is_that_of_today(tmp_path: Path) -> None:
 
 
 def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replaced in values of any depth, in the types that they stand for; never read again."""
+    """Variables are replaced at any depth; their values are converted, not replaced again."""
     monkeypatch.setenv("RATE", "8000")
     monkeypatch.setenv("HARD", "${RATE} $${ }")
     monkeypatch.setenv("EMPTY", "")
@@ -193,7 +193,7 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_providers_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that a route names, in order, with keys from the options or the environment."""
+    """Providers in a route are made in order, with keys from options or the environment."""
     monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
     config = load(
         {
@@ -212,8 +212,8 @@ def test_providers_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made["d"].model == "nova-2"
 
 
-def test_all_keys_that_are_missing_are_told(tmp_path: Path) -> None:
-    """Loading needs none; making needs them all, and says where."""
+def test_all_missing_keys_are_reported(tmp_path: Path) -> None:
+    """Loading needs no keys; making providers needs them, and lists those that are missing."""
     config = yaml_of("providers:\n  c: {plugin: cartesia}\n  d: {plugin: deepgram}\n", tmp_path)
     with pytest.raises(ConfigurationError) as raised:
         config.make_providers()
@@ -225,7 +225,7 @@ def test_all_keys_that_are_missing_are_told(tmp_path: Path) -> None:
 
 
 def test_options_that_a_plugin_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own words, without what came from a variable or looks like a secret."""
+    """The error has the plugin's own words, without values from variables and without secrets."""
     monkeypatch.setenv("MODEL", "ink-whisper-s3cr3t")
     options = {"model": "${MODEL}", "turn_end_timeout_ms": 700, "api_key": "s3cr3t"}
     config = load({"providers": {"c": {"plugin": "cartesia", "options": options}}})
@@ -237,7 +237,7 @@ def test_options_that_a_plugin_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_secret_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the configuration, of its providers, of what it was read from."""
+    """No repr of a configuration, its providers or its document shows values of options."""
     monkeypatch.setenv("KEY", "s3cr3t")
     options = {"api_key": "${KEY}", "model": "${KEY}", "base_url": "https://u:s3cr3t@host"}
     config = load({"providers": {"d": {"plugin": "deepgram", "options": options}}})
@@ -252,8 +252,8 @@ def test_nothing_secret_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cr3t" not in repr(config)
 
 
-def test_traits_are_told_over_the_table() -> None:
-    """What is left out is as the table has it."""
+def test_given_traits_override_the_table() -> None:
+    """Traits that are left out have their values from the table."""
     traits = {
         "pace": {"burst": "2s"},
         "interim_results": False,
@@ -264,10 +264,10 @@ def test_traits_are_told_over_the_table() -> None:
     config = load(
         {"providers": {"d": {"plugin": "deepgram", "options": options, "traits": traits}}}
     )
-    told = config.traits("d", config.make_providers()["d"])
-    assert told.pace == Pace(burst=2, rate=2.0)
-    assert (told.interim_results, told.manual_flush, told.final_timeout) == (False, False, 2)
-    assert (told.name, told.end_of_turn_timeout) == ("d", 0)
+    found = config.traits("d", config.make_providers()["d"])
+    assert found.pace == Pace(burst=2, rate=2.0)
+    assert (found.interim_results, found.manual_flush, found.final_timeout) == (False, False, 2)
+    assert (found.name, found.end_of_turn_timeout) == ("d", 0)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_traits_are_told_over_the_table() -> None:
 def test_where_the_key_comes_from(
     options: dict[str, str], variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose key is refused is told to check that variable, and no other."""
+    """Advice about a refused key names the variable that the key came from, and no other."""
     monkeypatch.setenv("SECOND", "k")
     monkeypatch.setenv("DEEPGRAM_API_KEY", "k")
     config = load({"providers": {"d": {"plugin": "deepgram", "options": options}}})
@@ -310,10 +310,10 @@ def test_where_the_key_comes_from(
         ),
     ],
 )
-def test_who_may_stand_in_a_route(entry: dict[str, Any], route: str) -> None:
-    """Whoever speaks the language, a wider one, or is not known not to."""
-    told = {"providers": {"p": entry, **ONE}, "routes": {"default": ["d"], route: ["p"]}}
-    assert load(told).routes[route] == ("p",)
+def test_providers_that_are_allowed_in_a_route(entry: dict[str, Any], route: str) -> None:
+    """A provider is allowed if it supports the language or a wider one, or if nothing is known."""
+    source = {"providers": {"p": entry, **ONE}, "routes": {"default": ["d"], route: ["p"]}}
+    assert load(source).routes[route] == ("p",)
 
 
 # -- schema
@@ -326,7 +326,7 @@ def validator() -> jsonschema.Draft202012Validator:
 
 
 def test_the_example_is_loaded_and_fits_the_schema() -> None:
-    """As it stands, and as its comments say."""
+    """The example loads, has every section, and its values are the defaults."""
     config = load(EXAMPLE)
     assert config.policies == Policies()
     assert list(config.routes) == ["default", "es", "zh-Hant", "detect"]
@@ -337,7 +337,7 @@ def test_the_example_is_loaded_and_fits_the_schema() -> None:
 
 @pytest.mark.parametrize("value", [3, 2.5, "60s", "1.5 m", "200ms", "7", "${WINDOW}", "${W:-3}s"])
 def test_the_schema_knows_durations(value: object) -> None:
-    """Numbers, texts with a unit, and variables."""
+    """The schema takes numbers, texts with a unit, and variables as durations."""
     validator().validate({"providers": ONE, "replay": {"window": value}})
 
 
@@ -362,19 +362,18 @@ def test_the_schema_knows_durations(value: object) -> None:
         {"providers": {"d": {"plugin": "deepgram", "traits": {"pace": {"brust": 1}}}}},
     ],
 )
-def test_the_schema_refuses_what_we_do(wrong: dict[str, Any]) -> None:
-    """Unknown keys, durations without a unit that is one, units where there is no time."""
+def test_the_schema_refuses_what_load_refuses(wrong: dict[str, Any]) -> None:
+    """Unknown keys, unknown units, and units on values that are no durations are refused."""
     assert not validator().is_valid(wrong)
     with pytest.raises(ConfigurationError):
         load(wrong)
 
 
-def test_the_schema_says_what_fields_mean() -> None:
-    """In the words that stand below them in the code; no default differs."""
+def test_the_schema_describes_fields() -> None:
+    """Descriptions are the docstrings of the code, and defaults are those of the policies."""
     schema = json_schema()
     entries = schema["$defs"]["RetryPolicy"]["properties"]
-    assert "a handshake that hangs longer has failed" in entries["connect_timeout"]["description"]
-    assert entries["wait_min"]["description"] == entries["wait_max"]["description"]
+    assert "a connection attempt may take" in entries["connect_timeout"]["description"]
     assert entries["outage_limit"]["default"] == RetryPolicy().outage_limit
     assert (
         "such as `STTv2`" in schema["$defs"]["ProviderEntry"]["properties"]["class"]["description"]
@@ -391,7 +390,7 @@ def section() -> str:
 
 
 def test_the_readme_is_loaded(tmp_path: Path) -> None:
-    """What it shows works as it stands, and every key is in its table."""
+    """The configuration in the README loads, and the table there has every key."""
     text = section().split("```yaml\n")[1].split("```")[0]
     config = yaml_of(text, tmp_path)
     assert list(config.routes) == ["default", "es", "zh-Hant", "detect"]
@@ -400,8 +399,8 @@ def test_the_readme_is_loaded(tmp_path: Path) -> None:
         assert f"`{key}" in section()
 
 
-def test_the_readme_tells_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mistakes of its example are those that come."""
+def test_the_readme_shows_the_real_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error in the README is the one that its example raises."""
     monkeypatch.chdir(tmp_path)
     Path("stt.yaml").write_text(
         "providers:\n"

@@ -1,6 +1,8 @@
-"""The typed configuration: from a YAML or TOML file, a dict, or the environment.
+"""The typed configuration, from a YAML or TOML file, a dict, or the environment.
 
-`load` reads and checks without keys and without network; `Config.make_providers` needs the keys.
+`load` reads and checks it, and needs neither keys nor network. `Config.make_providers` needs the
+keys. `issues` holds what is wrong; `source` and `yamlfile` read; `models` and `diagnosis` check the
+form with pydantic; `specs` and `routes` check it against the installed plugins.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ __all__ = ["VARIABLE", "Config", "ProviderSpec", "load"]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration in which everything fits; none of its values is in its repr."""
+    """A configuration that was checked. Its repr shows none of its values."""
 
     document: Document = field(repr=False)
-    """What it was read from."""
+    """The data that it was read from."""
     providers: Mapping[str, ProviderSpec] = field(repr=False)
-    """All providers by name, as configured, in order; not made yet."""
+    """All providers by name, in the order of the configuration; not made yet."""
     routes: dict[str, tuple[str, ...]]
-    """Names of providers in order of preference, by BCP 47 tag in its normal form; `default` is
-    always there, `detect` if it was configured."""
+    """Names of providers in order of preference, by BCP 47 tag in its normal form. `default` is
+    always there, `detect` only if it was configured."""
     policies: Policies = field(repr=False)
     retranscribe: bool = False
     store: HealthStore = field(default_factory=MemoryHealth)
@@ -47,16 +49,16 @@ class Config:
         """What the user calls it: the path, or `the configuration`."""
         return self.document.name
 
-    def having(self, options: Mapping[str, Mapping[str, Any]]) -> Config:
-        """The same with other options of some providers, by name; they are not checked."""
+    def with_options(self, options: Mapping[str, Mapping[str, Any]]) -> Config:
+        """A copy with more options for some providers, by name. They are not checked."""
         specs = {
             name: replace(spec, options={**spec.options, **options.get(name, {})})
             for name, spec in self.providers.items()
         }
         return replace(self, providers=specs)
 
-    def routed(self, routes: Mapping[str, tuple[str, ...]]) -> Config:
-        """The same with other routes, which are not checked."""
+    def with_routes(self, routes: Mapping[str, tuple[str, ...]]) -> Config:
+        """A copy with other routes. They are not checked."""
         return replace(self, routes=dict(routes))
 
     def chain(self, language: str) -> tuple[str, ...]:
@@ -73,8 +75,9 @@ class Config:
         return [name for name in self.providers if name in named]
 
     def make(self, name: str) -> stt.STT[Any]:
-        """Make one provider; takes its key from its options or from the environment, and connects
-        to nothing.
+        """Make one provider, with the key from its options or from the environment.
+
+        It connects to nothing.
 
         Raises:
             NoKey: there is no key.
@@ -87,44 +90,46 @@ class Config:
         """Make the providers that a route names, in the order in which they are configured.
 
         Raises:
-            ConfigurationError: keys are missing, or plugins refuse their options; all of them.
+            ConfigurationError: keys are missing, or plugins refuse their options; lists all of
+                them.
         """
         made: dict[str, stt.STT[Any]] = {}
-        mistakes: list[ConfigIssue] = []
+        issues: list[ConfigIssue] = []
         for name in self.used:
             try:
                 made[name] = self.make(name)
             except ConfigurationError as error:
-                mistakes.append(ConfigIssue(("providers", name), str(error)))
-        if mistakes:
-            raise self.document.configuration_error(mistakes)
+                issues.append(ConfigIssue(("providers", name), str(error)))
+        if issues:
+            raise self.document.configuration_error(issues)
         return made
 
     def traits(self, name: str, provider: stt.STT[Any]) -> ProviderTraits:
-        """What the decisions know of a provider that was made under this name."""
+        """What is known of a provider that was made under this name."""
         return traits_of(name, provider, self.providers[name].given)
 
 
 def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
-    """Read a configuration and check all of it; needs no keys and no network.
+    """Read a configuration and check all of it; needs neither keys nor network.
 
     Args:
-        source: the path of a YAML or TOML file, or a dict; without, the path in the environment
+        source: the path of a YAML or TOML file, or a dict. By default the path in the environment
             variable `RESILIENT_STT_CONFIG`.
 
     Raises:
-        ConfigurationError: names everything that is wrong, each with its place, and its line where
-            the format tells; holds no value that came from a variable, nor of an option.
+        ConfigurationError: lists everything that is wrong, with its place, and its line if the
+            format tells it. It repeats no option and no value from a variable.
     """
     document, unreadable = read(source)
-    model, mistakes = validated(document)
+    model, issues = validated(document)
     providers = ProviderChecks(document)
     specs = providers.specs(model.given_providers())
     routes = RouteChecks(document, specs)
     chains = routes.routes(model.routes)
-    told = {mistake.place for mistake in unreadable}
-    found = (*mistakes, *providers.mistakes, *routes.mistakes)
-    later = [mistake for mistake in found if mistake.place not in told]
+    # A value whose variable is not set is an empty text, which is wrong in other ways, too.
+    reported = {issue.place for issue in unreadable}
+    found = (*issues, *providers.issues, *routes.issues)
+    later = [issue for issue in found if issue.place not in reported]
     if unreadable or later:
         raise document.configuration_error([*unreadable, *later])
     return Config(

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in the words of the configuration."""
+"""Turns pydantic's errors into issues, in the words of the configuration."""
 
 from __future__ import annotations
 
@@ -29,54 +29,55 @@ _WANTED = {
     "finite_number": "a finite number",
     "greater_than_equal": "0 or more",
 }
-_PROVIDER_NAME = "a letter, then letters, digits, '-', '_' or '.', 64 at most"
-_POLICY = re.compile(r"\w+(?:\.(?P<field>\w+) |: | )(?P<rest>.*)", re.DOTALL)
+_PROVIDER_NAME = "a letter, then letters, digits, '-', '_' or '.', at most 64 characters"
+_POLICY_ERROR = re.compile(r"\w+\.(?P<field>\w+) (?P<rest>.*)", re.DOTALL)
+"""A policy's `ValueError`: `RetryPolicy.connect_timeout must be ...`."""
 
 
 def validated(document: Document) -> tuple[Top, list[ConfigIssue]]:
-    """A model of all that is right, and what is wrong, each with its place.
+    """Return a model of everything that is valid, and the issues of the rest.
 
-    What is wrong is taken out, so that the rest can be looked at further: fields that do not go
-    together are only found once each of them is right.
+    Invalid parts are removed and the rest is validated again: a policy checks its fields together
+    only once each of them is valid.
     """
     data = document.data
-    mistakes: list[ConfigIssue] = []
+    issues: list[ConfigIssue] = []
     while True:
         try:
-            return Configuration.model_validate(data), mistakes
+            return Configuration.model_validate(data), issues
         except ValidationError as error:
             errors = error.errors(include_url=False)
         is_first = data is document.data
-        mistakes += [_mistake(document, e) for e in errors if is_first or e["type"] == "policy"]
+        issues += [_issue(document, e) for e in errors if is_first or e["type"] == "policy"]
         data = _without(data, [e["loc"] for e in errors])
 
 
 def _without(data: dict[str, Any], places: list[Place]) -> dict[str, Any]:
-    """A copy without what is wrong: a provider or a route goes as a whole."""
-    sound = _copied(data)
+    """A copy without the invalid places; of a provider or a route the whole is removed."""
+    valid = _copied(data)
     for place in places:
         end = min(len(place), 2) if place[0] in ("providers", "routes") else len(place)
-        within: Any = sound
+        within: Any = valid
         for step in place[: end - 1]:
             within = within.get(step, {})
         within.pop(place[end - 1], None)
-    sound.setdefault("providers", {})
-    assert sound != data, places
-    return sound
+    valid.setdefault("providers", {})
+    assert valid != data, places  # or `validated` would not end
+    return valid
 
 
 def _copied(data: dict[str, Any]) -> dict[str, Any]:
     return {key: _copied(v) if isinstance(v, dict) else v for key, v in data.items()}
 
 
-def _mistake(document: Document, error: ErrorDetails) -> ConfigIssue:
+def _issue(document: Document, error: ErrorDetails) -> ConfigIssue:
     place: Place = error["loc"]
     if place[-1] == "[key]":
         place = place[:-1]
-        return ConfigIssue(place, f"the name of a provider is {_PROVIDER_NAME}")
+        return ConfigIssue(place, f"the name of a provider must be {_PROVIDER_NAME}")
     match error["type"]:
         case "extra_forbidden":
-            # the key itself is told in quotes, so the place is where it stands
+            # The message quotes the key, so the place is that of the mapping around it.
             key = str(place[-1])
             hint = nearest(key, _keys(place[:-1]))
             return ConfigIssue(
@@ -90,7 +91,7 @@ def _mistake(document: Document, error: ErrorDetails) -> ConfigIssue:
             why = str(error["ctx"]["error"])
             return ConfigIssue(place, f"{why}, not {_given(document, place, error)}")
         case "policy":
-            return _disagreement(place, error["msg"])
+            return _policy_issue(place, error["msg"])
     wanted = _WANTED.get(error["type"])
     if wanted is None:
         return ConfigIssue(place, error["msg"])
@@ -101,23 +102,23 @@ def _given(document: Document, place: Place, error: ErrorDetails) -> str:
     value = error["input"]
     is_text = isinstance(value, str) and place not in document.variables
     if is_text and error["type"] in _MAPPINGS:
-        return kind_of(value)  # what should be in the mapping may stand in its place: a key
+        return kind_of(value)  # a key may stand where a mapping should be, so do not repeat it
     return document.shown(place, value)
 
 
-def _disagreement(place: Place, message: str) -> ConfigIssue:
-    """What a policy says of itself, whose name the user does not know."""
-    told = _POLICY.fullmatch(message)
-    assert told, message
-    return ConfigIssue((*place, told["field"]) if told["field"] else place, told["rest"])
+def _policy_issue(place: Place, message: str) -> ConfigIssue:
+    """A policy's error at the place of its field: users do not know the policy's class."""
+    match = _POLICY_ERROR.fullmatch(message)
+    assert match, message
+    return ConfigIssue((*place, match["field"]), match["rest"])
 
 
 def _keys(place: Place) -> list[str]:
-    """The keys that may stand at a place."""
+    """The keys that are allowed at a place."""
     model: type[BaseModel] = Configuration
     for depth, step in enumerate(place):
         if depth == 1:
-            continue  # the name of a provider
+            continue  # a provider's name, which may be any
         known = {field.alias or name: field for name, field in model.model_fields.items()}
         model = next(_models_in(known[str(step)].annotation))
     return [field.alias or name for name, field in model.model_fields.items()]

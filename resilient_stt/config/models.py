@@ -1,4 +1,4 @@
-"""What a configuration can hold. The policies are those of `core/policy.py`, field by field."""
+"""Pydantic models of a configuration. Those of policies are made from `core/policy.py`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")
 
 
 def seconds(value: Any) -> Any:
-    """`60`, `60s`, `1.5s`, `200ms`, `5m` and `1h` as seconds; what is no text stays as it is.
+    """Convert `60`, `60s`, `1.5s`, `200ms`, `5m` and `1h` to seconds.
+
+    Values that are not text are returned as they are, for pydantic to check.
 
     Raises:
-        ValueError: a text that is no duration.
+        ValueError: the text is not a duration.
     """
     if not isinstance(value, str):
         return value
@@ -39,7 +41,7 @@ def seconds(value: Any) -> Any:
     unit = (match[2] or "s") if match else ""
     if not match or unit not in _UNITS:
         raise ValueError("must be a duration: seconds, or a number with ms, s, m or h, as in 1.5s")
-    # 200 ms are 0.2, as they would be written in code, and 0.001 is none of a float's numbers
+    # Divide: 200 / 1000 is the float 0.2, 200 * 0.001 is not.
     return float(match[1]) / 1000 if unit == "ms" else float(match[1]) * _UNITS[unit]
 
 
@@ -55,7 +57,7 @@ _WITH_UNIT = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+) *(ms|
 
 
 def _schema(*kinds: dict[str, Any]) -> WithJsonSchema:
-    """A value of one of these kinds, or a text with a variable that will be one."""
+    """The schema of a value of one of these kinds, or of a text with a variable."""
     return WithJsonSchema({"anyOf": [*kinds, _VARIABLE]})
 
 
@@ -75,7 +77,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}
 
 
 class Strict(BaseModel):
-    """No unknown keys, and no values in errors."""
+    """Allows no unknown keys, and repeats no values in errors."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -86,29 +88,29 @@ class Strict(BaseModel):
 
 
 _TYPES: dict[Any, Any] = {Seconds: _Duration, float: _Number, int: _Count, bool: _Flag}
-"""How the fields of policies are read."""
+"""The pydantic type for each type of a policy's field."""
 
 
 def _section(policy: type[Any]) -> type[Strict]:
-    """The fields and defaults of a policy; what does not go together there is refused here."""
+    """A model with the fields and defaults of a policy, which makes the policy's own checks."""
     hints = get_type_hints(policy, include_extras=True)
     entries: dict[str, Any] = {f.name: (_TYPES[hints[f.name]], f.default) for f in fields(policy)}
 
-    def agree(model: Strict) -> Strict:
+    def check(model: Strict) -> Strict:
         try:
             policy(**model.model_dump())
         except ValueError as error:
-            raise PydanticCustomError("policy", "{told}", {"told": str(error)}) from None
+            raise PydanticCustomError("policy", "{reason}", {"reason": str(error)}) from None
         return model
 
-    validators: dict[str, Any] = {"agree": model_validator(mode="after")(agree)}
+    validators: dict[str, Any] = {"check": model_validator(mode="after")(check)}
     name, doc = policy.__name__, policy.__doc__
     return create_model(name, __base__=Strict, __doc__=doc, __validators__=validators, **entries)
 
 
 _TYPES[Pace] = _section(Pace)
 POLICIES: dict[str, Any] = get_type_hints(Policies)
-"""The sections that are policies."""
+"""The class of each section that is a policy."""
 
 
 def _traits() -> type[Strict]:
@@ -117,26 +119,26 @@ def _traits() -> type[Strict]:
         name: (_TYPES[hint] | None, None) for name, hint in hints.items() if hint in _TYPES
     }
     entries["languages"] = (Annotated[list[str], Entry(min_length=1)] | None, None)
-    doc = "What is known of the provider; what is left out is as our table has it."
+    doc = "What is known of the provider. A trait that is left out has its value from our table."
     return create_model("Traits", __base__=Strict, __doc__=doc, **entries)
 
 
 class ProviderBase(Strict):
-    """What is typed of `ProviderEntry`: all but the traits."""
+    """The part of `ProviderEntry` that a type checker knows: all but the traits."""
 
     plugin: str
     """`NAME` of `livekit.plugins.NAME`, or an entry point of the group
     `resilient_stt.providers`."""
     kind: str | None = Entry(None, alias="class")
-    """The class of a plugin that has several, such as `STTv2`; by default `STT`."""
+    """The class, for a plugin that has several, such as `STTv2`. By default `STT`."""
     options: dict[str, Any] = {}
-    """Arguments of the class; `${VAR}` takes one from the environment."""
+    """Arguments of the class. `${VAR}` takes one from the environment."""
     skip_language_check: _Flag = False
-    """Whether it may stand in the route of any language, whatever is known of its model."""
+    """Whether the provider may be in the route of any language, whatever is known of its model."""
     traits: Any = None
 
     def given_traits(self) -> dict[str, Any]:
-        """The traits that are told here, the rest left out."""
+        """The traits that are set here, without the rest."""
         traits: Strict = self.traits
         return traits.model_dump(exclude_unset=True, exclude_none=True)
 
@@ -152,7 +154,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def _store(value: Any) -> Any:
-    """A store that can be made; no address is repeated, for it may hold a password."""
+    """Check that the store can be made. Errors repeat no address, which may hold a password."""
     if not isinstance(value, str) or _WORD.fullmatch(value):
         if value != "memory":
             raise ValueError(f"must be {_STORE}")
@@ -160,12 +162,12 @@ def _store(value: Any) -> Any:
     try:
         store_by_name(value)
     except ConfigurationError as error:
-        raise PydanticCustomError("store", "{told}", {"told": str(error)}) from None
+        raise PydanticCustomError("store", "{reason}", {"reason": str(error)}) from None
     return value
 
 
 class HealthSection(Strict):
-    """Where it is kept who is healthy."""
+    """Where the health of providers is kept."""
 
     store: Annotated[
         str,
@@ -175,11 +177,11 @@ class HealthSection(Strict):
         ),
     ] = "memory"
     """`memory`: in this process, for all its streams. `redis://HOST:PORT/DB`, `rediss://...` or
-    `unix:///PATH`: in Redis, for all processes that have the same."""
+    `unix:///PATH`: in Redis, for all processes that use the same one."""
 
 
 class Top(Strict):
-    """What is typed of `Configuration`: all but the policies."""
+    """The part of `Configuration` that a type checker knows: all but the policies."""
 
     providers: Any
     """The providers by name, in order of preference."""
@@ -187,11 +189,12 @@ class Top(Strict):
         dict[str, Annotated[list[str], Entry(min_length=1)]],
         Entry(json_schema_extra={"required": [DEFAULT]}),
     ] = {}
-    """Names of providers in order of preference, by the language that is spoken (BCP-47); `default`
-    for all other languages, `detect` while none is known. Left out: all providers, in order."""
+    """Names of providers in order of preference, by the language that is spoken (BCP 47).
+    `default` serves all other languages, `detect` an unknown one. By default all providers, in the
+    order above, serve every language."""
     retranscribe: _Flag = False
-    """Whether a sentence that reveals another language is heard again by the providers of that
-    language."""
+    """Whether a sentence that reveals another language is transcribed again by the providers of
+    that language."""
     health: HealthSection = HealthSection()
 
     def given_providers(self) -> dict[str, ProviderBase]:
@@ -199,7 +202,7 @@ class Top(Strict):
         return dict(self.providers)
 
     def policies(self) -> Policies:
-        """The policies, with the defaults of what is left out."""
+        """The policies; fields that are left out have their defaults."""
         kinds = POLICIES.items()
         return Policies(**{name: kind(**getattr(self, name).model_dump()) for name, kind in kinds})
 
@@ -210,7 +213,7 @@ def _configuration() -> type[Top]:
     entries: dict[str, Any] = {name: (model, model()) for name, model in models.items()}
     entries["providers"] = (
         providers,
-        # other names than those of the pattern are errors
+        # Names that do not match the pattern of `_Name` are errors.
         Entry(json_schema_extra={"minProperties": 1, "additionalProperties": False}),
     )
     doc = "The providers of a ResilientSTT, their routes by language, and its policies."

@@ -1,4 +1,4 @@
-"""The routes of a configuration: who is in them, and whether they can speak the language."""
+"""Checks the routes of a configuration: their languages, and the providers in them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ..core.routing.language import DEFAULT, DETECT, SHARED_ROUTES, UNKNOWN_LANG
 from ..phrasing import listed, nearest, quoted
 from .issues import ConfigIssue, Document, Place
 from .specs import OTHERWISE, ProviderSpec, language_issue
-from .tags import tag_mistake
+from .tags import tag_issue
 
 
 class RouteChecks:
-    """Reads the routes; collects what is wrong."""
+    """Checks routes and collects issues."""
 
     def __init__(self, document: Document, specs: Mapping[str, ProviderSpec]) -> None:
-        self.mistakes: list[ConfigIssue] = []
+        self.issues: list[ConfigIssue] = []
         self._specs = specs
         self._document = document
-        self._names = _keys(document.data.get("providers"))  # also of those that are wrong
+        self._names = _keys(document.data.get("providers"))  # invalid providers included
         self._routes = _keys(document.data.get("routes"))
 
     def routes(self, chains: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
-        """The chains by the normal form of their language."""
+        """The chains by the normal form of their tag."""
         normal: dict[str, tuple[str, ...]] = {}
         for key, chain in chains.items():
             place: Place = ("routes", key)
@@ -36,13 +36,13 @@ class RouteChecks:
             if tag:
                 normal[tag] = tuple(chain)
         if isinstance(self._document.data.get("routes"), Mapping):
-            self._default_is_there()
+            self._check_default()
         return normal
 
     def _wrong(self, place: Place, message: str) -> None:
-        self.mistakes.append(ConfigIssue(place, message))
+        self.issues.append(ConfigIssue(place, message))
 
-    def _default_is_there(self) -> None:
+    def _check_default(self) -> None:
         if DEFAULT not in map(str.lower, self._routes):
             self._wrong(
                 ("routes",),
@@ -53,15 +53,15 @@ class RouteChecks:
     def _tag(self, place: Place, key: str) -> str | None:
         if key.lower() in SHARED_ROUTES:
             return key.lower()
-        mistake = tag_mistake(key, quoted(key))
+        issue = tag_issue(key, quoted(key))
         special = nearest(key, SHARED_ROUTES)
         if key.lower() in UNKNOWN_LANGUAGES:
-            mistake = f"is no language; the route while none is known is called {DETECT!r}"
-        elif not mistake:
+            issue = f"is not one language; the route for an unknown language is called {DETECT!r}"
+        elif not issue:
             return str(LanguageCode(key))
         elif "did you mean" in special:
-            mistake = f"{quoted(key)} is no language tag{special}"
-        self._wrong(place, mistake)
+            issue = f"{quoted(key)} is not a language tag{special}"
+        self._wrong(place, issue)
         return None
 
     def _check(self, place: Place, tag: str | None, name: str, before: Collection[str]) -> None:
@@ -69,17 +69,17 @@ class RouteChecks:
         if name in before:
             self._wrong(
                 place,
-                f"{shown} is in this route twice; a provider is reopened by itself, the next one "
-                "has to be another",
+                f"{shown} is in this route twice; list each provider once, it is reconnected by "
+                "itself",
             )
         elif name not in self._names and name in self._routes:
-            self._wrong(place, f"{shown} is a route; write out the providers that it names")
+            self._wrong(place, f"{shown} is a route, not a provider; list the providers themselves")
         elif name not in self._names:
             self._wrong(place, f"unknown provider {shown}{nearest(name, self._names)}")
         elif tag and name in self._specs:
-            self._can(place, tag, self._specs[name])
+            self._check_language(place, tag, self._specs[name])
 
-    def _can(self, place: Place, tag: str, spec: ProviderSpec) -> None:
+    def _check_language(self, place: Place, tag: str, spec: ProviderSpec) -> None:
         if spec.skip_language_check or tag == DEFAULT:
             return
         if tag != DETECT:
@@ -87,10 +87,10 @@ class RouteChecks:
                 self._wrong(place, language_issue(spec, tag, tag))
         elif spec.languages.language_detection is False:
             able = spec.factory.plugin == "deepgram"
-            advice = "give it" if able else "name one that does, such as Deepgram's nova-3 with"
+            advice = "give it" if able else "use one that does, such as Deepgram's nova-3 with"
             self._wrong(
                 place,
-                f"{spec.title} does not find languages out by itself; {advice} "
+                f"{spec.title} does not detect languages; {advice} "
                 f"`options: {{language: multi}}`, {OTHERWISE}",
             )
 

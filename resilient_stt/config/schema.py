@@ -11,9 +11,10 @@ from .models import POLICIES, Configuration, HealthSection, ProviderBase, Top
 
 
 def json_schema() -> dict[str, Any]:
-    """A schema (draft 2020-12) of what `load` takes, with what each field of a policy means.
+    """A schema (draft 2020-12) of what `load` takes, with the docstring of each policy's field.
 
-    It knows forms and names, not what only the installed plugins know: options and languages.
+    It describes names and forms. Options and languages, which only the installed plugins know, are
+    not in it.
     """
     schema = Configuration.model_json_schema()
     for kind in (*POLICIES.values(), Pace, HealthSection):
@@ -33,7 +34,7 @@ def _describe(schema: dict[str, Any], kind: type[Any]) -> None:
 
 
 def field_docs(kind: type[Any]) -> dict[str, str]:
-    """What stands below the fields of a class; of several in a row, below the last one."""
+    """The docstrings below the fields of a class. Fields in a row share the one below the last."""
     (body,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(body, ast.ClassDef)
     documented: dict[str, str] = {}

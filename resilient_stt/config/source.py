@@ -1,4 +1,4 @@
-"""From what the user gives to plain data: a YAML or TOML file, a dict, or the environment."""
+"""Reads what the user gives (a YAML or TOML file, a dict, the environment) to plain data."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .variables import Expansion
 from .yamlfile import DEEPEST, MOST, Reader, YAMLIssue
 
 VARIABLE = "RESILIENT_STT_CONFIG"
-"""Environment variable with the path of a configuration."""
+"""The environment variable that holds the path of a configuration."""
 LARGEST = 1_000_000
-"""Bytes of a file, at most."""
+"""Bytes that a file may have. Bounds memory."""
 
 _FORMATS = {".yaml", ".yml", ".toml"}
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def read(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, list[ConfigIssue]]:
-    """The data of a configuration, its variables replaced, and what is wrong with them.
+    """Return the data of a configuration with its variables replaced, and the issues so far.
 
     Raises:
-        ConfigurationError: there is none, or it cannot be read.
+        ConfigurationError: there is no configuration, or it cannot be read.
     """
-    raw, mistakes = _read(source)
+    raw, issues = _read(source)
     expansion = Expansion(os.environ)
     data = expansion.expand(raw.data)
     document = Document(raw.name, data, raw.lines, expansion.variables)
-    return document, [*mistakes, *expansion.mistakes]
+    return document, [*issues, *expansion.issues]
 
 
 def _read(source: object) -> tuple[Document, list[ConfigIssue]]:
@@ -48,11 +48,11 @@ def _read(source: object) -> tuple[Document, list[ConfigIssue]]:
         path = os.fspath(source)
         if not isinstance(path, str) or "\n" in path:
             raise ConfigurationError(
-                "a configuration is given by its path or as a dict, not as its text"
+                "give a configuration by its path or as a dict, not as its text"
             )
         return _from_file(Path(path))
     raise ConfigurationError(
-        f"a configuration is given by its path or as a dict, not as {kind_of(source)}"
+        f"give a configuration by its path or as a dict, not as {kind_of(source)}"
     )
 
 
@@ -68,7 +68,7 @@ def _path_in_environment() -> Path:
 def _from_file(path: Path) -> tuple[Document, list[ConfigIssue]]:
     if path.suffix.lower() not in _FORMATS:
         raise ConfigurationError(
-            f"{path}: a configuration is a .yaml, .yml or .toml file{_near(path)}"
+            f"{path}: a configuration must be a .yaml, .yml or .toml file{_near(path)}"
         )
     text = _text(path)
     parse = _from_toml if path.suffix.lower() == ".toml" else _from_yaml
@@ -78,13 +78,13 @@ def _from_file(path: Path) -> tuple[Document, list[ConfigIssue]]:
 def _text(path: Path) -> str:
     content = _content(path)
     if b"\0" in content:
-        raise ConfigurationError(f"{path}: a binary file, no text; a configuration is UTF-8")
+        raise ConfigurationError(f"{path}: is a binary file; a configuration must be text in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(
-            f"{path}: line {line}: not UTF-8; save the file as UTF-8"
+            f"{path}: line {line}: is not UTF-8; save the file as UTF-8"
         ) from None
 
 
@@ -97,18 +97,20 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: there is no such file{_near(path)}") from None
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "no valid path"
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a valid path"
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
     if not stat.S_ISREG(mode):
-        what = "a directory; give the file in it" if stat.S_ISDIR(mode) else "no regular file"
+        what = (
+            "is a directory; give the file in it" if stat.S_ISDIR(mode) else "is not a regular file"
+        )
         raise ConfigurationError(f"{path}: {what}")
     if len(content) > LARGEST:
-        raise ConfigurationError(f"{path}: larger than {LARGEST // 1_000_000} MB")
+        raise ConfigurationError(f"{path}: is larger than {LARGEST // 1_000_000} MB")
     return content
 
 
 def _near(path: Path) -> str:
-    """The end of a sentence: a configuration beside the one that is missing."""
+    """The end of a sentence that suggests a file beside the missing one; may be empty."""
     try:
         beside = [f.name for f in path.parent.iterdir() if f.suffix.lower() in _FORMATS]
     except (OSError, ValueError):
@@ -122,17 +124,17 @@ def _from_yaml(name: str, text: str) -> tuple[Document, list[ConfigIssue]]:
     try:
         data = reader.read(text)
     except YAMLIssue as error:
-        raise Document(name, {}).configuration_error([error.mistake]) from None
-    return Document(name, _top(name, data), reader.lines), reader.mistakes
+        raise Document(name, {}).configuration_error([error.issue]) from None
+    return Document(name, _top(name, data), reader.lines), reader.issues
 
 
 def _from_toml(name: str, text: str) -> tuple[Document, list[ConfigIssue]]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        told = _TOML_PLACE.search(str(error))
-        line = int(told[1]) if told and told[1] else text.count("\n") + 1
-        message = f"no valid TOML: {_TOML_PLACE.sub('', str(error))}"
+        place = _TOML_PLACE.search(str(error))
+        line = int(place[1]) if place and place[1] else text.count("\n") + 1
+        message = f"not valid TOML: {_TOML_PLACE.sub('', str(error))}"
         raise Document(name, {}).configuration_error([ConfigIssue((), message, line)]) from None
     except (RecursionError, ValueError):
         message = f"nested more than {DEEPEST} levels deep, or with a number of thousands of digits"
@@ -146,22 +148,22 @@ def _from_mapping(source: Mapping[str, Any]) -> tuple[Document, list[ConfigIssue
 
 def _plain(name: str, data: Mapping[str, Any]) -> tuple[Document, list[ConfigIssue]]:
     copy = _Copy(name)
-    return Document(name, _top(name, copy.of(data, ()))), copy.mistakes
+    return Document(name, _top(name, copy.of(data, ()))), copy.issues
 
 
 class _Copy:
-    """A copy of plain data, all keys text; not deeper or larger than a configuration can be."""
+    """Copies plain data, with text as keys, not deeper and not more than is allowed."""
 
     def __init__(self, name: str) -> None:
-        self.mistakes: list[ConfigIssue] = []
+        self.issues: list[ConfigIssue] = []
         self._name = name
         self._values = 0
 
     def of(self, value: Any, place: Place) -> Any:
-        """The copy; what is neither a mapping nor a list is the same object.
+        """Return a copy. Values that are neither mappings nor lists are the same objects.
 
         Raises:
-            ConfigurationError: too deep, or too large.
+            ConfigurationError: the data is too deep, or has too many values.
         """
         self._values += 1
         if len(place) > DEEPEST or self._values > MOST:
@@ -180,10 +182,10 @@ class _Copy:
             if isinstance(key, str) and is_unicode(key):
                 keys.append(key)
                 continue
-            boolean = "; YAML 1.1 reads an unquoted no, yes, on or off so"
+            boolean = "; YAML 1.1 reads an unquoted no, yes, on or off as a boolean"
             hint = boolean if isinstance(key, bool) else ""
             what = f"a key must be a text, not {quoted(key)}{hint}; put it in quotes"
-            self.mistakes.append(ConfigIssue(place, what))
+            self.issues.append(ConfigIssue(place, what))
         return keys
 
 

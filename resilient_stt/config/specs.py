@@ -1,4 +1,4 @@
-"""The providers of a configuration against the plugins that are installed."""
+"""Checks the providers of a configuration against the plugins that are installed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..providers.traits import (
     models_supporting,
 )
 from .issues import ConfigIssue, Document, Place
-from .tags import tag_mistake
+from .tags import tag_issue
 
-OTHERWISE = "or mark the provider `skip_language_check: true`"
-"""What a user can do who knows better than our table."""
+OTHERWISE = "or set `skip_language_check: true` on the provider"
+"""The end of a message, for users who know better than our table."""
 
 _KEY = "api_key"
 _SECRET = re.compile(r"key$|secret|token|password|credential|auth", re.IGNORECASE)
@@ -34,97 +34,97 @@ _ADDRESS_WITH_SECRET = re.compile(r"//[^/]*@")
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """A configured provider, checked but not made; the values of its options are not shown."""
+    """A configured provider, checked but not made. Its repr shows no values of options."""
 
     name: str
     factory: ProviderFactory
     options: Mapping[str, Any] = field(repr=False)
     languages: LanguageSupport = field(repr=False)
     shown_model: str
-    """The model, or the variable that it came from."""
+    """The model, or the variable that it came from, for messages."""
     skip_language_check: bool
-    """Whether it may be sent any language."""
+    """Whether it may be in the route of any language."""
     given: Mapping[str, Any] = field(repr=False)
-    """Traits that the user knows better, or that follow from the options."""
+    """Traits that the user set, or that follow from the options."""
     variable: str
-    """The environment variable that holds its key, named by the options or by convention; empty if
+    """The environment variable that holds its key, by the options or by convention; empty if
     unknown."""
     hidden: frozenset[str] = field(repr=False)
-    """Texts that must not be repeated."""
+    """Texts that no message may repeat."""
 
     @property
     def title(self) -> str:
-        """Its name and model, for the user."""
+        """Its name and model, for messages."""
         return f"{self.name} ({self.shown_model})"
 
 
 class ProviderChecks:
-    """Looks up the plugins and their options; collects what is wrong."""
+    """Looks up plugins, checks options and languages, and collects issues."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self.mistakes: list[ConfigIssue] = []
+        self.issues: list[ConfigIssue] = []
 
     def specs(self, entries: Mapping[str, Any]) -> dict[str, ProviderSpec]:
-        """The providers that can be made."""
+        """The providers that are valid, by name."""
         if self._document.data.get("providers") == {}:
             self._wrong(("providers",), "is empty; name at least one provider")
         specs = {name: self._provider(name, entry) for name, entry in entries.items()}
         return {name: spec for name, spec in specs.items() if spec}
 
     def _wrong(self, place: Place, message: str) -> None:
-        self.mistakes.append(ConfigIssue(place, message))
+        self.issues.append(ConfigIssue(place, message))
 
     def _provider(self, name: str, entry: Any) -> ProviderSpec | None:
         place: Place = ("providers", name)
-        maker = self._maker(place, entry)
-        if maker is None:
+        factory = self._factory(place, entry)
+        if factory is None:
             return None
-        options = self._options((*place, "options"), maker, entry.options)
+        options = self._options((*place, "options"), factory, entry.options)
         given = entry.given_traits()
-        hearing = self._hearing(place, maker, options, given)
+        support = self._language_support(place, factory, options, given)
         given.pop("languages", None)
         if options.get(_KEY):
-            named = self._document.variables.get((*place, "options", _KEY), ())
-            given["key_variable"] = " and ".join(named)
+            variables = self._document.variables.get((*place, "options", _KEY), ())
+            given["key_variable"] = " and ".join(variables)
         spec = ProviderSpec(
             name=name,
-            factory=maker,
+            factory=factory,
             options=options,
-            languages=hearing,
-            shown_model=self._document.shown_option(place, "model", hearing.model),
+            languages=support,
+            shown_model=self._document.shown_option(place, "model", support.model),
             skip_language_check=entry.skip_language_check,
             given=given,
-            variable=given.get("key_variable", key_variable(maker.plugin)),
+            variable=given.get("key_variable", key_variable(factory.plugin)),
             hidden=frozenset(self._hidden((*place, "options"), options)),
         )
         self._own_language((*place, "options", "language"), spec)
         return spec
 
     def _options(
-        self, place: Place, maker: ProviderFactory, given: Mapping[str, Any]
+        self, place: Place, factory: ProviderFactory, given: Mapping[str, Any]
     ) -> dict[str, Any]:
-        options, wrong = plugins.checked_options(maker, given)
+        options, wrong = plugins.checked_options(factory, given)
         for option, message in wrong.items():
             inner = (option,) if option.isidentifier() else ()
             self._wrong((*place, *inner), message)
-        for option in batch_only(maker.plugin, maker.kind, options):
-            told = f"{maker.title} cannot stream with {option}; `language: {MULTI}` can"
-            self._wrong((*place, option), told)
+        for option in batch_only(factory.plugin, factory.kind, options):
+            message = f"{factory.title} cannot stream with {option}; `language: {MULTI}` can"
+            self._wrong((*place, option), message)
         key = options.get(_KEY)
         if isinstance(key, str) and key != key.strip():
-            # in a header it is refused before it is sent, and nobody would say why
+            # HTTP clients refuse it as a header, with an error that does not say why.
             self._wrong((*place, _KEY), "begins or ends with white space; was a line break copied?")
         return options
 
-    def _hearing(
+    def _language_support(
         self,
         place: Place,
-        maker: ProviderFactory,
+        factory: ProviderFactory,
         options: Mapping[str, Any],
         given: Mapping[str, Any],
     ) -> LanguageSupport:
-        known = language_support(maker.plugin, maker.kind, options, _default_model(maker))
+        known = language_support(factory.plugin, factory.kind, options, _default_model(factory))
         known = replace(
             known, language_detection=given.get("language_detection", known.language_detection)
         )
@@ -133,7 +133,7 @@ class ProviderChecks:
             return known
         for number, language in enumerate(languages):
             here = (*place, "traits", "languages", number)
-            what = tag_mistake(language, self._document.shown(here, language))
+            what = tag_issue(language, self._document.shown(here, language))
             if what:
                 self._wrong(here, what)
         return replace(known, languages=frozenset(languages))
@@ -146,21 +146,21 @@ class ProviderChecks:
                 shown = self._document.shown_option(("providers", spec.name), "language", tag)
                 self._wrong(place, language_issue(spec, tag, shown))
 
-    def _maker(self, place: Place, entry: Any) -> ProviderFactory | None:
+    def _factory(self, place: Place, entry: Any) -> ProviderFactory | None:
         try:
             return plugins.find(entry.plugin, entry.kind)
         except NoProvider as error:
             where = (*place, error.key)
             shown = self._document.shown(where, "")
-            if where in self._document.variables:  # what it holds may be anything, and is not told
-                there = nearest("", error.available)
-                self._wrong(where, f"{shown} names no {error.key} that can be used{there}")
+            if where in self._document.variables:  # do not repeat its value, which may be a secret
+                hint = nearest("", error.available)
+                self._wrong(where, f"{shown} does not hold the name of a usable {error.key}{hint}")
             else:
                 self._wrong(where, str(error))
             return None
 
     def _hidden(self, place: Place, value: Any) -> Iterator[str]:
-        """The texts in options that came from a variable, or look like secrets."""
+        """The texts in options that came from a variable or look like secrets."""
         if isinstance(value, str):
             secret = any(isinstance(step, str) and _SECRET.search(step) for step in place)
             if value and (
@@ -176,17 +176,20 @@ class ProviderChecks:
 
 
 def language_issue(spec: ProviderSpec, tag: str, shown: str) -> str:
-    """That a model does not speak a language, which does, and what to do."""
+    """The message that a model does not support a language, with what to do.
+
+    `shown` is the tag as the message may repeat it.
+    """
     spoken = listed(sorted(spec.languages.languages or ()), 12)
     others = models_supporting(spec.factory.plugin, spec.factory.kind, tag)
-    advice = f"{' and '.join(others)} would" if others else "name one that does"
-    return f"{spec.title} does not speak {shown}, but {spoken}; {advice}, {OTHERWISE}"
+    advice = f"use {' or '.join(others)}" if others else "use a model that does"
+    return f"{spec.title} does not support {shown}, only {spoken}; {advice}, {OTHERWISE}"
 
 
-def _default_model(maker: ProviderFactory) -> str:
-    """The model that the constructor takes if none is given, where it tells."""
+def _default_model(factory: ProviderFactory) -> str:
+    """The default model of the constructor; empty if it cannot be found."""
     try:
-        parameter = inspect.signature(maker.make).parameters.get("model")
+        parameter = inspect.signature(factory.make).parameters.get("model")
     except (TypeError, ValueError):
         return ""
     return parameter.default if parameter and isinstance(parameter.default, str) else ""

@@ -1,6 +1,7 @@
-"""`${VAR}` and `${VAR:-default}` in the texts of a configuration; `$${` is a plain `${`.
+"""Replaces `${VAR}` and `${VAR:-default}` in the texts of a configuration; `$${` is a plain `${`.
 
-What a variable holds is taken as it is: a `${` in it means nothing, so none can name itself.
+The value of a variable is taken as it is. A `${` inside it is not replaced again, so a variable
+cannot refer to itself.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{).)*))?", re.DOTA
 
 
 class Expansion:
-    """Replaces the variables in plain data, and remembers where there were any."""
+    """Replaces the variables in plain data, and records where they stood."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self.variables: dict[Place, tuple[str, ...]] = {}
-        """Which variables a text came from."""
-        self.mistakes: list[ConfigIssue] = []
+        """The variables in each text that has some."""
+        self.issues: list[ConfigIssue] = []
 
     def expand(self, value: Any, place: Place = ()) -> Any:
-        """The same data with each `${...}` in its values replaced; keys are left alone."""
+        """A copy of the data with each `${...}` in its values replaced; keys are not."""
         match value:
             case str():
                 return self._text(value, place)
@@ -44,11 +45,11 @@ class Expansion:
             return "${"
         inside = _INSIDE.fullmatch(match[1])
         if not (inside and match[2]):
-            self.mistakes.append(
+            self.issues.append(
                 ConfigIssue(
                     place,
-                    "a '${' that is no ${NAME} or ${NAME:-default}; a default holds no other "
-                    "variable and no '}'; write '$${' for a plain '${'",
+                    "'${' must be the beginning of ${NAME} or ${NAME:-default}, whose default "
+                    "contains no other variable and no '}'; write '$${' for a plain '${'",
                 )
             )
             return ""
@@ -57,7 +58,7 @@ class Expansion:
         value = self._environment.get(name) or default
         if value is None:
             state = "empty" if name in self._environment else "not set"
-            self.mistakes.append(
+            self.issues.append(
                 ConfigIssue(
                     place,
                     f"the environment variable {name} is {state}; set it, or give a default: "

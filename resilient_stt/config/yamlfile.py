@@ -1,7 +1,8 @@
-"""YAML to plain data, with the line of each key and list item.
+"""Reads YAML to plain data, with the line of each key and list item.
 
-The scalars are those of YAML 1.2: `no` is the language, not false. What PyYAML would take silently
-is a mistake: keys twice, merge keys, tags, aliases that hold themselves or grow without end.
+Scalars are those of YAML 1.2: `no` is the language, not false. Things that PyYAML accepts silently
+are issues here: duplicate keys, merge keys, tags, and aliases that contain themselves or expand to
+very much.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from ..phrasing import is_unicode, quoted
 from .issues import ConfigIssue, Place
 
 DEEPEST = 20
-"""Levels of a configuration, at most; it has five."""
+"""Levels that a configuration may be nested; a valid one has five. Bounds the stack."""
 MOST = 10_000
-"""Values of a configuration, at most, with each alias counted as often as it is used."""
+"""Values that a configuration may have, aliases expanded. Bounds memory and time."""
 
 _PREFIX = "tag:yaml.org,2002:"
 _SCALARS = {
@@ -36,17 +37,17 @@ _CONTAINERS = {f"{_PREFIX}{kind}" for kind in ("map", "seq")}
 
 
 class YAMLIssue(Exception):
-    """The text is no YAML that could be read any further."""
+    """The text cannot be read any further; `issue` says why."""
 
     def __init__(self, message: str, line: int | None, place: Place = ()) -> None:
         super().__init__(message)
-        self.mistake = ConfigIssue(place, message, line)
+        self.issue = ConfigIssue(place, message, line)
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, not deeper than a configuration can be."""
+    """Composes nodes, not deeper and not more than a configuration may have."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own, which are those of YAML 1.1
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - an attribute of PyYAML; its own are YAML 1.1's
     depth = 0
     nodes = 0
 
@@ -70,7 +71,7 @@ for _name, (_pattern, _first) in _SCALARS.items():
 
 def _too_many(line: int | None) -> YAMLIssue:
     return YAMLIssue(
-        f"more than {MOST} values, with what aliases stand for; write it shorter, without aliases",
+        f"more than {MOST} values, with aliases expanded; shorten it, or avoid aliases",
         line,
     )
 
@@ -80,19 +81,19 @@ def _too_deep(line: int | None) -> YAMLIssue:
 
 
 class Reader:
-    """Reads one text; `lines` and `mistakes` tell what was found beside the data."""
+    """Reads one text. `lines` and `issues` hold what was found beside the data."""
 
     def __init__(self) -> None:
         self.lines: dict[Place, int] = {}
-        self.mistakes: list[ConfigIssue] = []
+        self.issues: list[ConfigIssue] = []
         self._open: set[int] = set()
         self._values = 0
 
     def read(self, text: str) -> Any:
-        """The data of the one document in the text; None if there is none.
+        """Return the data of the document in the text; `None` if there is none.
 
         Raises:
-            YAMLMistake: it cannot be read.
+            YAMLIssue: the text cannot be read.
         """
         loader = None
         try:
@@ -103,7 +104,7 @@ class Reader:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             raise YAMLIssue(
-                f"a character that YAML does not take: #x{error.character:04x}", line
+                f"a character that YAML does not allow: #x{error.character:04x}", line
             ) from None
         finally:
             if loader:
@@ -127,7 +128,7 @@ class Reader:
 
     def _count(self, node: Node, line: int, place: Place) -> None:
         if id(node) in self._open:
-            raise YAMLIssue("the alias holds itself; write the value out", line, place)
+            raise YAMLIssue("the alias contains itself; write the value out", line, place)
         if len(place) > DEEPEST:
             raise _too_deep(line)
         self._values += 1
@@ -145,7 +146,7 @@ class Reader:
                 continue
             inner = (*place, name)
             if name in read:
-                self.mistakes.append(
+                self.issues.append(
                     ConfigIssue(
                         inner,
                         f"the key {quoted(name)} is here twice, first in line {self.lines[inner]}; "
@@ -159,19 +160,19 @@ class Reader:
         return read
 
     def _key(self, key: Node, place: Place, line: int) -> str | None:
-        """The name as it is written: `no` is no boolean, `1` is no number."""
+        """The name as it is written: `no` and `1` are names here, not a boolean and a number."""
         if not isinstance(key, ScalarNode):
-            self.mistakes.append(
+            self.issues.append(
                 ConfigIssue(place, "a key must be a name, not a list or mapping", line)
             )
             return None
         if key.value == "<<" and key.style is None:
-            self.mistakes.append(
-                ConfigIssue(place, "merge keys ('<<') are not read; write the keys out", line)
+            self.issues.append(
+                ConfigIssue(place, "merge keys ('<<') are not supported; write the keys out", line)
             )
             return None
         if not is_unicode(key.value):
-            self.mistakes.append(
+            self.issues.append(
                 ConfigIssue(place, f"a key must be a text, not {quoted(key.value)}", line)
             )
             return None
@@ -203,25 +204,27 @@ class Reader:
                 return text
 
     def _refuse_tag(self, node: Node, place: Place) -> None:
-        # the tag is not repeated: it may be the beginning of a password
-        what = "tags ('!...') are not read; put what is a text in quotes"
-        self.mistakes.append(ConfigIssue(place, what, node.start_mark.line + 1))
+        # do not repeat the tag: it may be the beginning of a password
+        what = "tags ('!...') are not supported; put a text that begins with '!' in quotes"
+        self.issues.append(ConfigIssue(place, what, node.start_mark.line + 1))
 
 
 def _of(error: yaml.MarkedYAMLError) -> YAMLIssue:
-    """PyYAML's words, without the piece of the text that it would show."""
+    """An issue in PyYAML's words, without the piece of the text that it would show."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     problem = error.problem or "it cannot be read"
     if "'\\t'" in problem:
-        return YAMLIssue("a tab; YAML is indented with spaces", line)
+        return YAMLIssue("a tab; indent YAML with spaces", line)
     if problem == "but found another document":
-        return YAMLIssue("a second document ('---'); a configuration is one", line)
+        return YAMLIssue("a second document ('---'); a configuration is a single one", line)
     if problem.endswith("but got '{'"):
-        return YAMLIssue("a '{' within a text; inside of {...} and [...], quote '${VAR}'", line)
+        return YAMLIssue(
+            "a '{' inside a text; within {...} and [...], put '${VAR}' in quotes", line
+        )
     if problem.startswith("expected '<document start>'"):
-        return YAMLIssue("the value of the whole file has ended, and more follows", line)
+        return YAMLIssue("more text follows after the end of the configuration", line)
     context = f" {error.context}" if error.context and "expected" not in problem else ""
-    # names of aliases and anchors are not repeated: they may be the beginning of a password
-    told = re.sub(r" '[^']{2,}'", "", f"{problem}{context}")
-    return YAMLIssue(f"no valid YAML: {told}; put texts with special characters in quotes", line)
+    # do not repeat names of aliases and anchors: they may be the beginning of a password
+    reason = re.sub(r" '[^']{2,}'", "", f"{problem}{context}")
+    return YAMLIssue(f"not valid YAML: {reason}; put texts with special characters in quotes", line)

@@ -1,5 +1,6 @@
-"""The decisions, pure: plain functions of inputs and `now`.
+"""The decisions of the SDK, as plain functions of inputs and of the time `now`.
 
-Nothing in here knows asyncio, a clock, randomness, a logger or LiveKit; a test walks the folder
-and fails on a foreign import.
+Whatever decides is in here; whatever touches the world (sockets, clocks, randomness, logs, LiveKit)
+is in the shell outside, which decides nothing. `tests/core/test_purity.py` fails on any import that
+breaks this. Begin to read with `engine`.
 """

@@ -1,4 +1,7 @@
-"""What happened: one frozen dataclass per thing. Positions are samples of session audio."""
+"""What the engine takes and gives: one frozen dataclass for each input, and for each command.
+
+Positions are samples of the session's audio, counted from its first frame. Times are seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from enum import StrEnum
 from .events import ErrorKind, Event, StallReason
 
 ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
-"""What only the account's owner can mend."""
+"""Failures that only the owner of the account can mend."""
 
 
 class EventKind(StrEnum):
-    """What a leg said. The values are those of LiveKit's `SpeechEventType`."""
+    """The kind of a provider's event. The values are those of LiveKit's `SpeechEventType`."""
 
     START = "start_of_speech"
     INTERIM = "interim_transcript"
@@ -24,7 +27,11 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word and its times in seconds: of leg audio in an input, of session audio in a command."""
+    """A word and its times.
+
+    In an input they are seconds of the audio that its connection was sent, in a command seconds of
+    session audio.
+    """
 
     text: str
     start: float
@@ -33,9 +40,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptEvent:
-    """One event of a leg. Times are seconds of the leg's own audio; `None` where it gave none.
+    """An event of a provider.
 
-    `source` is the provider's own event, carried along for the shell and never looked at.
+    Times are seconds of the audio that its connection was sent; `None` where it gave none.
+    `source` is the provider's own event; the core passes it on to the shell, and never looks at it.
     """
 
     kind: EventKind
@@ -49,12 +57,12 @@ class TranscriptEvent:
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The stream has begun."""
+    """The stream begins. It must be the first input, and come once."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPushed:
-    """The next `samples` samples of session audio, at `rate` Hz."""
+    """The caller pushed the next `samples` samples of session audio, at `rate` Hz."""
 
     samples: int
     rate: int
@@ -62,12 +70,12 @@ class AudioPushed:
 
 @dataclass(frozen=True, slots=True)
 class FlushRequested:
-    """The user asked for finals of what was pushed so far."""
+    """The caller asked for finals of the audio that was pushed so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputEnded:
-    """No more audio will come."""
+    """The caller pushes no more audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Local voice activity ended at sample `at`: nothing voiced from there to here."""
+    """Local voice activity ended at sample `at`; there was no voice from there to the live edge."""
 
     at: int
 
@@ -91,9 +99,9 @@ class VoiceActivityLost:
 
 @dataclass(frozen=True, slots=True)
 class OptionsChanged:
-    """A provider takes other options from now on: its plugin reconnects streams that are open.
+    """A provider has other options from now on, for which its plugin reconnects open streams.
 
-    A stream's clock would begin anew in the middle, and the audio in flight would be gone.
+    The clock of such a stream would begin anew in its middle, and lose the audio in flight.
     """
 
     provider: str
@@ -101,14 +109,14 @@ class OptionsChanged:
 
 @dataclass(frozen=True, slots=True)
 class LanguageChanged:
-    """The caller says that another language is spoken from now on; empty: nobody knows which."""
+    """The caller said which language is spoken from now on; empty if it is not known."""
 
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """A leg's stream gave an event."""
+    """The stream of a connection gave an event."""
 
     connection: int
     event: TranscriptEvent
@@ -116,7 +124,7 @@ class ProviderEvent:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFailed:
-    """A connection's stream raised.
+    """The stream of a connection raised an exception.
 
     `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
     engine itself takes an open connection for failed.
@@ -132,7 +140,7 @@ class ConnectionFailed:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEnded:
-    """A leg's stream ended without an error. `backoff` as in `ConnectionFailed`."""
+    """The stream of a connection ended without an error. `backoff` is as in `ConnectionFailed`."""
 
     connection: int
     backoff: float = 0.0
@@ -140,7 +148,10 @@ class ConnectionEnded:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReached:
-    """The deadline that the session had asked for has come."""
+    """The time that `FailoverEngine.deadline` named has come.
+
+    `backoff` is as in `ConnectionFailed`.
+    """
 
     backoff: float = 0.0
 
@@ -166,23 +177,24 @@ Input = (
 
 
 class Role(StrEnum):
-    """What a leg is for."""
+    """What a connection is for."""
 
     ACTIVE = "active"
-    """Its text is emitted."""
+    """Its transcripts are emitted."""
     HEDGE = "hedge"
-    """A second opinion on a silent active leg; its text is held back until the verdict."""
+    """It is sent the audio of a silent active connection, to find out whether there are words. Its
+    transcripts are held until it is promoted."""
     RECONNECT = "reconnect"
-    """One of those that are tried in an outage; the first that tells words becomes active."""
+    """It is tried in an outage, perhaps beside others; the first that tells words is promoted."""
     PROBE = "probe"
-    """The shadow of a recovering provider; its text is never emitted."""
+    """It tests a provider that recovers; its transcripts are never emitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenConnection:
     """Open a stream on `provider`, for `role`; its first sample will be session sample `start`.
 
-    `language`: a tag for it; empty if it is to use its own.
+    `language`: the tag that the provider is given; empty if it uses its own.
     """
 
     connection: int
@@ -194,7 +206,7 @@ class OpenConnection:
 
 @dataclass(frozen=True, slots=True)
 class SendAudio:
-    """Send session samples `start` to `end` to a leg."""
+    """Send session samples `start` to `end` to a connection."""
 
     connection: int
     start: int
@@ -203,28 +215,28 @@ class SendAudio:
 
 @dataclass(frozen=True, slots=True)
 class FlushConnection:
-    """Ask a leg for finals of what it was sent."""
+    """Flush a connection: ask it for finals of what it was sent."""
 
     connection: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndInput:
-    """Tell a leg that no more audio will come."""
+    """Tell a connection that no more audio comes."""
 
     connection: int
 
 
 @dataclass(frozen=True, slots=True)
 class CloseConnection:
-    """Close a leg; nothing it still says counts."""
+    """Close a connection. Whatever its stream still gives has no effect."""
 
     connection: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAudio:
-    """Audio before this session sample will not be sent again."""
+    """Forget audio before this session sample: it will not be sent again."""
 
     before: int
 
@@ -233,8 +245,8 @@ class ReleaseAudio:
 class Emit:
     """Give the consumer an event. Times are seconds of session audio; `None` where unknown.
 
-    `source` is the provider's event that it was made of; `None` for one that the session adds.
-    `provider` is the name of who heard a text.
+    `source` is the provider's event that it was made of; `None` for an event that the engine adds.
+    `provider` is the name of the provider that a text comes from.
     """
 
     kind: EventKind
@@ -248,7 +260,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class SetServing:
-    """From now on a leg on `provider` serves the stream."""
+    """Note that a connection to `provider` serves the stream from now on."""
 
     provider: str
     connection: int
@@ -256,7 +268,7 @@ class SetServing:
 
 @dataclass(frozen=True, slots=True)
 class ReportAvailability:
-    """A provider's availability changed, in the sense of LiveKit's event of that name."""
+    """Report that a provider's availability changed, with LiveKit's event for that."""
 
     provider: str
     available: bool
@@ -264,19 +276,19 @@ class ReportAvailability:
 
 @dataclass(frozen=True, slots=True)
 class ReportEvent:
-    """Tell whoever listens."""
+    """Report a public event."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Everything is said: end the stream."""
+    """End the stream: everything was emitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Nobody answered for the outage limit: raise `APIConnectionError`."""
+    """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`."""
 
     message: str
 

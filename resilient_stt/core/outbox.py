@@ -7,7 +7,7 @@ from .messages import Command, ReportEvent
 
 
 class Outbox:
-    """Where everybody who decides puts commands; `FailoverEngine.handle` takes them out.
+    """Collects commands from every part of the engine; `FailoverEngine.handle` takes them out.
 
     Methods that decide usually have a result of their own (a connection, a stall), so commands are
     never returned beside it: they all go here, in the order in which they must be executed.

@@ -59,8 +59,7 @@ class RetryPolicy(_Checked):
     """Seconds without any working provider after which the stream raises `APIConnectionError`."""
     wait_min: Seconds = 0.1
     """Base, in seconds, of the waits between connection attempts in an outage. A wait is drawn at
-    random up to this bound, which doubles with every failure in a row. No wait is shorter than
-    0.25 s, or than half of `wait_max` if that is less."""
+    random up to this bound, which doubles with every failure in a row."""
     wait_max: Seconds = 0.5
     """Upper bound, in seconds, of those waits. Text should come within 1 s after a provider is
     back; connecting takes up to 0.3 s and the first text 0.2 s, so the wait may take 0.5 s."""
@@ -68,10 +67,11 @@ class RetryPolicy(_Checked):
     """Connections to one provider that may be tried at the same time in an outage. With one only,
     an attempt that hangs would delay the next."""
     wait_floor: Seconds = 0.25
-    """Shortest jittered wait; half of `wait_max` if that is less. It bounds how often one provider
-    is tried in a long outage; the first attempts of an outage come sooner."""
+    """Lower bound, in seconds, of those waits; half of `wait_max` if that is less. It bounds how
+    often one provider is tried in a long outage. The first attempts of an outage come sooner."""
     recovery_attempts: int = 5
-    """How often a provider that failed at a buffer is tried again with it in the background."""
+    """Attempts that `recognize()` makes in the background to reach a provider that failed. Each
+    sends the same buffer again."""
 
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
@@ -272,20 +272,20 @@ class WatchdogPolicy(_Checked):
     min_latency_samples: int = 5
     """Finals that must have been timed before a provider's p99 is used."""
     interim_word_jitter: Seconds = 0.1
-    """By how much a provider moves a word from one interim transcript to the next."""
+    """Seconds by which a provider may move a word from one interim transcript to the next."""
     max_interim_word_shift: Seconds = 0.5
-    """By how much a provider moves a word at most between an interim transcript and the final. The
-    same word further away is another one."""
+    """Seconds by which a provider may move a word between an interim transcript and the final. The
+    same text further away is another word."""
     min_compared_words: int = 3
-    """Words of a text without times that distinguish it from another text. In languages that are
-    written without spaces it takes twice as many characters."""
+    """Words that a text without times must have before it can be told from another text. In scripts
+    without spaces it must have twice as many characters."""
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
-        if self.min_compared_words < 1:
-            raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
         if self.max_deadline_multiplier < 1:
             raise ValueError("WatchdogPolicy.max_deadline_multiplier must be 1 or more")
+        if self.min_compared_words < 1:
+            raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
         for name in ("final_hedge_fraction", "no_interim_hedge_fraction", "hedge_audio_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"WatchdogPolicy.{name} must be at most 1")

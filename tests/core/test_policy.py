@@ -52,6 +52,13 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
     assert ReplayPolicy(window=1).window == 1
 
 
+def test_a_text_is_compared_by_its_words() -> None:
+    """Without a word to compare, every text would be the same."""
+    with pytest.raises(ValueError, match=r"WatchdogPolicy\.min_compared_words must be 1 or more"):
+        WatchdogPolicy(min_compared_words=0)
+    assert WatchdogPolicy(min_compared_words=1).min_compared_words == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -1,4 +1,4 @@
-"""Health that a fleet shares: several `ResilientSTT` as so many hosts, and a real Redis."""
+"""Health that a fleet shares, with a real Redis: each `ResilientSTT` stands for a host."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ..support.redis_server import Server, redis_server
 
 __all__ = ["redis_server"]
 
-PATIENCE = 10.0  # seconds for what is to happen, on a busy machine
+PATIENCE = 10.0  # seconds to wait for a condition on a busy machine
 SERVER, AUTH = ErrorKind.SERVER, ErrorKind.AUTH
 
 
 @pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody wants to wait for a second."""
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make syncs so frequent that no test waits for a second."""
     monkeypatch.setattr(fleet, "SYNC_INTERVAL", 0.05)
 
 
 class Host:
-    """A `ResilientSTT` of two providers, which are the same for all hosts."""
+    """A `ResilientSTT` with two providers that are the same on all hosts."""
 
     def __init__(
         self, url: str, first: Behavior = FakeStream.listen, policies: Policies | None = None
@@ -54,7 +54,7 @@ class Host:
         return self.breaker.state(now())
 
     def trip(self, kind: ErrorKind = SERVER) -> None:
-        """Three failures of the first provider."""
+        """Record three failures of the first provider."""
         for _ in range(3):
             self.breaker.record_failure(kind, now())
 
@@ -64,7 +64,7 @@ def now() -> float:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -72,7 +72,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @asynccontextmanager
 async def sharing(*hosts: Host) -> AsyncIterator[None]:
-    """As if all of them had a stream open; all have asked Redis."""
+    """Run the syncs of all hosts, as if each had a stream open; all of them have reached Redis."""
     async with AsyncExitStack() as stack:
         for host in hosts:
             await stack.enter_async_context(host.stt._runtime.sharing_health())
@@ -82,20 +82,20 @@ async def sharing(*hosts: Host) -> AsyncIterator[None]:
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What is told of Redis, without what is told of providers."""
+    """The log messages about Redis."""
     caplog.set_level(logging.DEBUG)
 
-    def told() -> list[str]:
+    def messages() -> list[str]:
         return [r.getMessage() for r in caplog.records if "health is" in r.getMessage()]
 
-    return told
+    return messages
 
 
-# -- who is well
+# -- reports
 
 
-async def test_a_new_stream_begins_with_who_is_well(redis_server: Server) -> None:
-    """One host is refused: the others never ask that provider."""
+async def test_a_new_stream_begins_with_a_healthy_provider(redis_server: Server) -> None:
+    """After one host was refused, the others never ask that provider."""
     a = Host(redis_server.url, fails(APIStatusError("no", status_code=401)))
     b = Host(redis_server.url)
     stream = a.stt.stream()
@@ -112,8 +112,8 @@ async def test_a_new_stream_begins_with_who_is_well(redis_server: Server) -> Non
     await other.aclose()
 
 
-async def test_text_closes_it_for_all_and_who_works_goes_on(redis_server: Server) -> None:
-    """A trip elsewhere leaves a leg that works alone, and its text is the proof that ends it."""
+async def test_text_anywhere_closes_it_everywhere(redis_server: Server) -> None:
+    """A trip elsewhere does not touch a working connection, whose text then ends the break."""
     a, b = Host(redis_server.url), Host(redis_server.url, echoes)
     stream = b.stt.stream()
     async with sharing(a, b):
@@ -126,44 +126,44 @@ async def test_text_closes_it_for_all_and_who_works_goes_on(redis_server: Server
         await until(lambda: a.breaker.is_proven())
         assert (len(b.first.streams), len(b.second.streams)) == (1, 0)
         await until(lambda: b"true" in redis_server.everything()[key(a, "report")][0])
-        told = redis_server.everything()[key(a, "report")]
+        stored = redis_server.everything()[key(a, "report")]
         rounds = calls(redis_server, "time")
         await until(lambda: calls(redis_server, "time") > rounds + 6)
-        assert redis_server.everything()[key(a, "report")][0] == told[0]  # nobody says it again
+        assert redis_server.everything()[key(a, "report")][0] == stored[0]  # nobody sends it again
     await stream.aclose()
 
 
-async def test_a_verdict_is_told_by_who_found_it(redis_server: Server) -> None:
-    """Who has taken it over does not say it again, however long it lasts."""
+async def test_a_report_is_sent_by_its_finder_only(redis_server: Server) -> None:
+    """A host that adopted it does not send it again, however long the break lasts."""
     a, b, c = (Host(redis_server.url) for _ in range(3))
     async with sharing(a, b, c):
         a.trip(AUTH)
         await until(lambda: b.state is c.state is BreakerState.LOCKED)
-        told = redis_server.everything()[key(a, "report")][0]
+        stored = redis_server.everything()[key(a, "report")][0]
         rounds = calls(redis_server, "time")
         await until(lambda: calls(redis_server, "time") > rounds + 6)
-        assert redis_server.everything()[key(a, "report")][0] == told
+        assert redis_server.everything()[key(a, "report")][0] == stored
         assert calls(redis_server, "eval") == 1
 
 
 async def echoes(stream: FakeStream) -> None:
-    """A final for every frame."""
+    """Give a final for every frame."""
     async for _ in stream.received():
         stream.final("word")
 
 
 def key(host: Host, what: str) -> str:
-    """Of the first provider."""
+    """The Redis key of the first provider."""
     return f"{PREFIX}{host.stt._runtime.setup.key('first')}:{what}"
 
 
 def calls(server: Server, command: str) -> int:
-    """How often all have given a command."""
+    """How many times a command was run, by all clients."""
     return int(server.ask("INFO", "commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
-async def test_batches_share_too(redis_server: Server) -> None:
-    """Of one alone the last words are said before it returns."""
+async def test_recognize_shares_too(redis_server: Server) -> None:
+    """Its last reports are sent before it returns."""
     a, b = Host(redis_server.url), Host(redis_server.url)
     a.first.error = APIStatusError("no", status_code=402)
     event = await a.stt.recognize(frames(0.1))
@@ -174,8 +174,8 @@ async def test_batches_share_too(redis_server: Server) -> None:
     await a.stt.aclose()
 
 
-async def test_latency_is_known_to_all(redis_server: Server) -> None:
-    """The last hundred samples of the fleet, each once."""
+async def test_latency_is_shared(redis_server: Server) -> None:
+    """Every host knows the last hundred samples of all, each once."""
     a, b = Host(redis_server.url), Host(redis_server.url)
     async with sharing(a, b):
         for n in range(130):
@@ -184,7 +184,7 @@ async def test_latency_is_known_to_all(redis_server: Server) -> None:
     samples, left = redis_server.everything()[key(a, "samples")]
     assert [float(s) for s in samples] == [n / 100 for n in range(30, 130)]
     assert 0 < left <= KEEP * 1000
-    assert b.stt._runtime.health["first"].latency.p99 is None  # who has left is alone
+    assert b.stt._runtime.health["first"].latency.p99 is None  # its sync has ended
 
 
 # -- one probe at a time
@@ -192,8 +192,8 @@ async def test_latency_is_known_to_all(redis_server: Server) -> None:
 SOON = Policies(breaker=BreakerPolicy(break_duration=0.05, probe_refusal_cooldown=0.1))
 
 
-async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
-    """However many ask; when it is over, another may."""
+async def test_one_probe_at_a_time_in_the_fleet(redis_server: Server) -> None:
+    """However many hosts ask, one probes; when it is done, another may."""
     hosts = [Host(redis_server.url, policies=SOON) for _ in range(6)]
     async with sharing(*hosts):
         hosts[0].trip()
@@ -217,8 +217,8 @@ async def test_one_probe_of_all_hosts(redis_server: Server) -> None:
         )
 
 
-async def test_a_grant_that_nobody_takes_is_given_back(redis_server: Server) -> None:
-    """Who asked has fallen silent; another's lease is never given back."""
+async def test_an_unused_grant_is_returned(redis_server: Server) -> None:
+    """The stream that asked has fallen silent. The lease of another process is never deleted."""
     a = Host(redis_server.url, policies=SOON)
     async with sharing(a):
         a.trip()
@@ -235,7 +235,7 @@ async def test_a_grant_that_nobody_takes_is_given_back(redis_server: Server) -> 
 
 
 async def test_a_lease_ends_with_the_last_stream(redis_server: Server) -> None:
-    """Nobody is left who would probe."""
+    """Without streams nobody would probe, so the lease is returned."""
     a = Host(redis_server.url, policies=SOON)
     async with sharing(a):
         a.trip()
@@ -250,7 +250,7 @@ async def test_a_lease_ends_with_the_last_stream(redis_server: Server) -> None:
 async def test_redis_dies_in_mid_call(
     redis_server: Server, warnings: Callable[[], list[str]]
 ) -> None:
-    """One warning, and leases are granted here; when it is back, it is told everything."""
+    """One warning is logged, and leases are granted locally; later Redis gets all reports."""
     a = Host(redis_server.url, says("word"), SOON)
     stream = a.stt.stream()
     async with sharing(a):
@@ -272,8 +272,8 @@ async def test_redis_dies_in_mid_call(
     assert back == "health is shared again"
 
 
-async def test_redis_restarts_unnoticed(redis_server: Server) -> None:
-    """It has forgotten what it was told, and is told again."""
+async def test_redis_restarts_between_round_trips(redis_server: Server) -> None:
+    """It has forgotten the reports, and is sent them again."""
     a, b = Host(redis_server.url), Host(redis_server.url)
     async with sharing(a):
         a.trip(AUTH)
@@ -299,14 +299,12 @@ async def test_redis_hangs(
     stream = a.stt.stream()
     await until(warnings)
     await stream.aclose()
-    (told,) = warnings()
-    assert (
-        "(TimeoutError): check that it runs, and that this machine can reach it within 1 s" in told
-    )
+    (warning,) = warnings()
+    assert "(TimeoutError): check that it runs, and that this machine can reach it" in warning
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "part"),
     [
         (["--requirepass", "s3cr3t"], "(AuthenticationError): check the user and the password"),
         (["--maxmemory", "1"], "(OutOfMemoryError): it is full: raise its maxmemory"),
@@ -314,9 +312,9 @@ async def test_redis_hangs(
     ],
 )
 async def test_redis_refuses(
-    options: list[str], told: str, redis_server: Server, warnings: Callable[[], list[str]]
+    options: list[str], part: str, redis_server: Server, warnings: Callable[[], list[str]]
 ) -> None:
-    """The advice is what the reason asks for; health goes on alone."""
+    """The warning has advice for the reason, and health is decided locally."""
     redis_server.kill()
     redis_server.start(*options)
     a = Host(redis_server.url)
@@ -325,13 +323,13 @@ async def test_redis_refuses(
         await until(warnings)
         assert a.state is BreakerState.OPEN
         assert not a.breaker.probe_lease.shared
-    assert [told in warning for warning in warnings()] == [True]
+    assert [part in warning for warning in warnings()] == [True]
 
 
-async def test_strangers_under_our_keys(
+async def test_foreign_values_under_our_keys(
     redis_server: Server, warnings: Callable[[], list[str]]
 ) -> None:
-    """Values and types that are none of ours say nothing, and are in nobody's way."""
+    """Values and types of others say nothing, and are overwritten."""
     a, b = Host(redis_server.url, policies=SOON), Host(redis_server.url, policies=SOON)
     redis_server.ask("RPUSH", key(a, "report"), "x")
     redis_server.ask("SET", key(a, "samples"), "x")
@@ -364,7 +362,7 @@ GARBAGE = [
 
 
 async def test_garbage_in_our_keys(redis_server: Server, warnings: Callable[[], list[str]]) -> None:
-    """It changes nothing, and does not keep what is right from being told."""
+    """It changes nothing, and does not keep valid reports from being shared."""
     a, b = Host(redis_server.url), Host(redis_server.url)
     async with sharing(a, b):
         for garbage in GARBAGE:
@@ -378,34 +376,34 @@ async def test_garbage_in_our_keys(redis_server: Server, warnings: Callable[[], 
     assert not warnings()
 
 
-# -- what the scripts do
+# -- the scripts
 
 
-async def test_the_newest_verdict_is_kept(redis_server: Server) -> None:
-    """By Redis's clock; one that is still to come is none, and nothing is dated later than now."""
+async def test_the_newest_report_is_kept(redis_server: Server) -> None:
+    """The order is by Redis's clock; no report is dated later than now."""
 
-    def tell(stamp: int, text: str) -> int:
+    def store(stamp: int, text: str) -> int:
         return int(redis_server.ask("EVAL", STORE_NEWEST, 1, "k", stamp, text, 60_000))
 
     seconds, micro = redis_server.ask("TIME")
     present = seconds * 1_000_000 + micro
-    assert tell(present - 10, "one") == 1
-    assert tell(present - 11, "older") == 0
-    assert tell(present - 10, "as old") == 0
-    assert tell(present - 9, "two") == 1
+    assert store(present - 10, "one") == 1
+    assert store(present - 11, "older") == 0
+    assert store(present - 10, "as old") == 0
+    assert store(present - 9, "two") == 1
     assert redis_server.ask("GET", "k") == f"{present - 9} two".encode()
-    assert tell(present + 10**12, "too late") == 1
+    assert store(present + 10**12, "too late") == 1
     stored = int(redis_server.ask("GET", "k").split()[0])
     assert present < stored < present + 60_000_000
     redis_server.ask("SET", "k", f"{present + 10**12} of a clock that was set back")
-    assert tell(present, "again") == 1
+    assert store(present, "again") == 1
     assert 0 < redis_server.ask("PTTL", "k") <= 60_000
 
 
-# -- what is left
+# -- cleaning up
 
 
-async def test_every_key_has_an_end(redis_server: Server) -> None:
+async def test_every_key_expires(redis_server: Server) -> None:
     """A fleet that is gone leaves nothing behind."""
     a, b = Host(redis_server.url, policies=SOON), Host(redis_server.url, policies=SOON)
     async with sharing(a, b):
@@ -422,7 +420,7 @@ async def test_every_key_has_an_end(redis_server: Server) -> None:
 
 
 async def test_no_connection_is_left(redis_server: Server) -> None:
-    """However streams end: at once, in mid-call, at their end; and a glance ends by itself."""
+    """Streams that end at any time leave no connection, and a refresh ends by itself."""
     a = Host(redis_server.url, says("word"))
     for patience in (0.0, 0.001, 0.01, 0.05):
         stream, other = a.stt.stream(), a.stt.stream()
@@ -444,8 +442,8 @@ async def test_no_connection_is_left(redis_server: Server) -> None:
     await until(lambda: not redis_server.connections())
 
 
-async def test_many_streams_have_one_connection(redis_server: Server) -> None:
-    """And the last of them, whichever it is, ends it."""
+async def test_streams_share_one_connection(redis_server: Server) -> None:
+    """It is closed when the last of them ends, in any order."""
     a = Host(redis_server.url)
     streams = [a.stt.stream() for _ in range(20)]
     await until(lambda: a.breaker.probe_lease.shared)
@@ -460,7 +458,7 @@ async def test_many_streams_have_one_connection(redis_server: Server) -> None:
 async def test_nothing_secret_leaves_the_process(
     redis_server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No key of a provider, no password of Redis: in its keys and values, in logs and reprs."""
+    """Keys of providers and the password of Redis are in no key, value, log or repr."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("CARTESIA_API_KEY", "s3cr3t-of-cartesia")
     redis_server.kill()
@@ -479,7 +477,7 @@ async def test_nothing_secret_leaves_the_process(
             health.breaker.record_failure(AUTH, now())
             health.latency.add(0.5)
         await until(lambda: len(redis_server.everything("s3cr3t-of-redis")) == 4)
-        told = repr(
+        shown = repr(
             (
                 made,
                 made._runtime.setup,
@@ -489,15 +487,15 @@ async def test_nothing_secret_leaves_the_process(
         )
         redis_server.kill()
         await until(lambda: caplog.records)
-    assert "cartesia:ink-whisper:" in told
-    assert "s3cr3t" not in told
+    assert "cartesia:ink-whisper:" in shown
+    assert "s3cr3t" not in shown
     assert "s3cr3t" not in caplog.text
     assert not any("s3cr3t" in repr(r.__dict__) for r in caplog.records)
 
 
 @pytest.mark.parametrize("form", ["redis://127.0.0.1:{port}/3", "redis://localhost:{port}?db=3"])
-async def test_an_address_of_the_network(form: str, redis_server: Server) -> None:
-    """Host, port and database."""
+async def test_a_network_address(form: str, redis_server: Server) -> None:
+    """Host, port and database of the URL are used."""
     a = Host(form.format(port=redis_server.port))
     async with sharing(a):
         a.trip()

@@ -1,4 +1,4 @@
-"""Health stores without a server: what they take and refuse, and what a provider is called."""
+"""Health stores without a server: their addresses, and the keys of providers."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from ..support.fakes import FakeSTT
         ("unix://me:s3cr3t@/run/redis.sock", "unix:///run/redis.sock"),
     ],
 )
-def test_an_address_is_told_without_its_password(url: str, shown: str) -> None:
-    """Nobody's name, no password, no options."""
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    """The repr has no user, no password and no options."""
     assert repr(RedisHealth(url)) == f"RedisHealth({shown!r})"
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "part"),
     [
         (7, "the URL of a Redis must be a string"),
         ("", "must begin with redis://, rediss:// or unix://"),
@@ -65,23 +65,23 @@ def test_an_address_is_told_without_its_password(url: str, shown: str) -> None:
         ("unix://run/redis.sock", "needs its path"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url: Any, told: str) -> None:
-    """With what to write, and nothing of it repeated."""
-    with pytest.raises(ConfigurationError, match=told) as raised:
+def test_invalid_addresses_are_refused(url: Any, part: str) -> None:
+    """The error says what to write, and repeats nothing of the address."""
+    with pytest.raises(ConfigurationError, match=part) as raised:
         RedisHealth(url)
     shown = "".join(traceback.format_exception(raised.value))
     assert "s3cr3t" not in shown.replace(f'"{url}"', "")
 
 
-def test_the_package_is_named_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is needed by those alone who share."""
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only users of Redis need it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r'pip install "livekit-resilient-stt\[redis\]"'):
         RedisHealth("redis://localhost")
 
 
-def test_it_is_not_imported_before_it_is_needed() -> None:
-    """Most have no fleet."""
+def test_the_client_is_imported_only_when_needed() -> None:
+    """Most users have no fleet."""
     import subprocess
     import sys
 
@@ -90,48 +90,46 @@ def test_it_is_not_imported_before_it_is_needed() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["redis://localhost", 7, RedisHealth])
-async def test_what_is_no_store_is_refused(wrong: Any) -> None:
-    """With what to give."""
+async def test_other_objects_are_no_store(wrong: Any) -> None:
+    """The error says what to give."""
     with pytest.raises(ConfigurationError, match="health must be a health store, such as R"):
         ResilientSTT([FakeSTT()], health=wrong)
 
 
-async def test_in_memory_nothing_is_to_be_done() -> None:
-    """The default: no task, nobody to be asked."""
-    keeper = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
-    async with keeper.running():
-        keeper.refresh()
+async def test_the_sync_of_memory_does_nothing() -> None:
+    """The default starts no task."""
+    sync = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    async with sync.running():
+        sync.refresh()
         assert len(asyncio.all_tasks()) == 1
-    await keeper.aclose()
+    await sync.aclose()
     assert repr(MemoryHealth()) == "MemoryHealth()"
 
 
-def test_before_there_is_a_loop_nobody_looks() -> None:
-    """`prewarm` may be called where a worker starts."""
-    keeper = RedisHealth("redis://localhost").sync(
-        [("k", ProviderHealth(Breaker(BreakerPolicy())))]
-    )
-    keeper.refresh()
-    assert repr(keeper) == "FleetSync('redis://localhost', users=0, lost=False)"
+def test_a_refresh_without_a_loop_does_nothing() -> None:
+    """`prewarm` may be called before a worker has an event loop."""
+    sync = RedisHealth("redis://localhost").sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    sync.refresh()
+    assert repr(sync) == "FleetSync('redis://localhost', users=0, lost=False)"
 
 
-# -- what providers are called
+# -- keys of providers
 
 
 def key(provider: stt.STT[Any], variable: str = "", **options: Any) -> str:
     return provider_key(provider, options, variable)
 
 
-def test_a_provider_has_the_same_name_everywhere() -> None:
-    """However it was told: in code, by options, by the environment."""
+def test_the_same_provider_has_the_same_key() -> None:
+    """It does not matter whether code, options or the environment configured it."""
     one, two = (cartesia.STT(model="ink-whisper", api_key="k") for _ in range(2))
     assert key(one) == key(two) == key(one, model="ink-whisper", api_key="k")
     assert key(one).startswith("cartesia:ink-whisper:")
     assert len(key(one)) == len("cartesia:ink-whisper:") + 16
 
 
-def test_what_makes_another_provider_of_it() -> None:
-    """Model, address, credential and language, each by itself; LiveKit's plugins keep them."""
+def test_another_provider_has_another_key() -> None:
+    """Model, address, credential and language each make a difference."""
     url = "https://api.eu.deepgram.com/v1/listen"
     made = [
         deepgram.STT(api_key="k"),
@@ -147,8 +145,8 @@ def test_what_makes_another_provider_of_it() -> None:
     assert len({key(one) for one in made}) == len(made)
 
 
-def test_a_key_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither its options nor the object tell of another."""
+def test_a_credential_from_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is used if neither the options nor the provider has another one."""
     fake = FakeSTT()
     monkeypatch.setenv("FAKE_KEY", "one")
     first = key(fake, "FAKE_KEY")
@@ -157,8 +155,8 @@ def test_a_key_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert key(fake, "FAKE_KEY", api_key="x") == key(fake, api_key="x")
 
 
-def test_a_name_is_safe_to_print() -> None:
-    """Also of what is called oddly; nothing of a credential or an address is in it."""
+def test_a_key_is_safe_to_print() -> None:
+    """It is short and printable for any name, and holds no credential and no address."""
     fake = FakeSTT(provider="Odd one:\n*\x00é" + "x" * 99)
     named = key(fake, api_key="s3cr3t", base_url="https://me:s3cr3t@host")
     assert named.startswith("odd-one_")

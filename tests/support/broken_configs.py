@@ -1,4 +1,4 @@
-"""Configurations that are wrong, and what has to be said of each."""
+"""Invalid configurations, and parts of the error that each of them must raise."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 SECRET = "s3cr3t"
-"""In each of these that can hold one, in the file or in the variable `SECRET_VALUE`."""
+"""A secret that no error may repeat. It stands in each file that can hold one, or comes from the
+variable `SECRET_VALUE`."""
 
 P = "providers: {d: {plugin: deepgram, options: {api_key: s3cr3t-1}}}\n"
-"""Providers that are right."""
+"""Valid providers."""
 PROVIDERS = {"d": {"plugin": "deepgram", "options": {"api_key": "s3cr3t-1"}}}
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"
@@ -20,10 +21,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @dataclass(frozen=True)
 class Broken:
-    """A configuration, and parts of its error."""
+    """An invalid configuration, and parts of its error."""
 
     content: str | bytes | Mapping[Any, Any]
-    told: tuple[str, ...]
+    parts: tuple[str, ...]
     name: str = "stt.yaml"
 
 
@@ -31,16 +32,16 @@ def _of_provider(entry: str) -> str:
     return f"providers:\n  d: {entry}\n"
 
 
-def _yaml(content: str | bytes, *told: str) -> Broken:
-    return Broken(content, told)
+def _yaml(content: str | bytes, *parts: str) -> Broken:
+    return Broken(content, parts)
 
 
-def _toml(content: str | bytes, *told: str) -> Broken:
-    return Broken(content, told, "stt.toml")
+def _toml(content: str | bytes, *parts: str) -> Broken:
+    return Broken(content, parts, "stt.toml")
 
 
-def _dict(content: Mapping[Any, Any], *told: str) -> Broken:
-    return Broken(content, told)
+def _dict(content: Mapping[Any, Any], *parts: str) -> Broken:
+    return Broken(content, parts)
 
 
 BROKEN: dict[str, Broken] = {
@@ -52,20 +53,22 @@ BROKEN: dict[str, Broken] = {
     "empty-dict": _dict({}, "the configuration is empty"),
     "a-list": _yaml("- d\n", "must be a mapping with the keys providers", "it is a list"),
     "a-word": _yaml("deepgram\n", "must be a mapping", "it is a text"),
-    "binary": _yaml(b"providers:\0\1\2", "a binary file, no text"),
-    "latin-1": _yaml(b"# one\n# caf\xe9\n", "line 2", "not UTF-8; save the file as UTF-8"),
-    "utf-16": _yaml(P.encode("utf-16"), "no text"),
-    "huge": _yaml(P + "#" * 1_000_001, "larger than 1 MB"),
-    "extension": Broken(P, ("is a .yaml, .yml or .toml file",), "stt.json"),
-    "no-extension": Broken(P, ("is a .yaml, .yml or .toml file",), "stt"),
+    "binary": _yaml(b"providers:\0\1\2", "is a binary file"),
+    "latin-1": _yaml(b"# one\n# caf\xe9\n", "line 2", "is not UTF-8; save the file as UTF-8"),
+    "utf-16": _yaml(P.encode("utf-16"), "is a binary file"),
+    "huge": _yaml(P + "#" * 1_000_001, "is larger than 1 MB"),
+    "extension": Broken(P, ("must be a .yaml, .yml or .toml file",), "stt.json"),
+    "no-extension": Broken(P, ("must be a .yaml, .yml or .toml file",), "stt"),
     # -- YAML
-    "tab": _yaml("providers:\n\td: {plugin: deepgram}\n", "line 2", "a tab; YAML is indented with"),
-    "unclosed": _yaml("providers: {d: {plugin: deepgram}\nroutes: {}\n", "line 2", "no valid YAML"),
-    "unclosed-text": _yaml('providers: "s3cr3t\n', "line 2", "no valid YAML"),
-    "bad-indent": _yaml("providers:\n  d:\n    plugin: x\n   e: y\n", "line 4", "no valid YAML"),
+    "tab": _yaml("providers:\n\td: {plugin: deepgram}\n", "line 2", "a tab; indent YAML with"),
+    "unclosed": _yaml(
+        "providers: {d: {plugin: deepgram}\nroutes: {}\n", "line 2", "not valid YAML"
+    ),
+    "unclosed-text": _yaml('providers: "s3cr3t\n', "line 2", "not valid YAML"),
+    "bad-indent": _yaml("providers:\n  d:\n    plugin: x\n   e: y\n", "line 4", "not valid YAML"),
     "two-documents": _yaml(f"{P}---\n{P}", "line 2", "a second document ('---')"),
     "unknown-alias": _yaml("providers: *p\n", "line 1", "undefined alias"),
-    "control-character": _yaml("a: b\nc: \x07\n", "line 2", "a character that YAML does not take"),
+    "control-character": _yaml("a: b\nc: \x07\n", "line 2", "a character that YAML does not allow"),
     "key-twice": _yaml(P + P, "line 2", "the key 'providers' is here twice, first in line 1"),
     "provider-twice": _yaml(
         "providers:\n  d: {plugin: deepgram}\n  d: {plugin: cartesia}\n",
@@ -73,28 +76,30 @@ BROKEN: dict[str, Broken] = {
     ),
     "merge-key": _yaml(
         "providers:\n  c: &c {plugin: deepgram}\n  d: {<<: *c}\n",
-        "line 3: providers.d: merge keys ('<<') are not read; write the keys out",
+        "line 3: providers.d: merge keys ('<<') are not supported; write the keys out",
     ),
     "tag": _yaml(
-        f"{P}retry: !!python/object:os.system {{}}\n", "line 2: retry", "tags ('!...') are not read"
+        f"{P}retry: !!python/object:os.system {{}}\n",
+        "line 2: retry",
+        "tags ('!...') are not supported",
     ),
     "scalar-tag": _yaml(
         P + "retry: {max_concurrent_attempts: !!binary aGk=}\n",
-        "retry.max_concurrent_attempts: tags ('!...') are not read",
+        "retry.max_concurrent_attempts: tags ('!...') are not supported",
     ),
     "variable-unquoted": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: ${SECRET_VALUE}}}"),
-        "line 2: a '{' within a text; inside of {...} and [...], quote '${VAR}'",
+        "line 2: a '{' inside a text; within {...} and [...], put '${VAR}' in quotes",
     ),
     "variable-unquoted-in-a-list": _yaml(
-        P + "routes: {default: [${SECRET_VALUE}]}\n", "line 2: a '{' within a text"
+        P + "routes: {default: [${SECRET_VALUE}]}\n", "line 2: a '{' inside a text"
     ),
     "goes-on": _yaml(
-        '[providers.d]\nplugin = "deepgram"\n', "line 2: the value of the whole file has ended"
+        '[providers.d]\nplugin = "deepgram"\n', "line 2: more text follows after the end"
     ),
     "wrong-tag": _yaml(
         P + "retry: {max_concurrent_attempts: !!int three}\n",
-        "retry.max_concurrent_attempts: tags ('!...') are not read",
+        "retry.max_concurrent_attempts: tags ('!...') are not supported",
     ),
     "half-a-surrogate": _yaml(P + '"\\ud800": {}\n', "line 2: a key must be a text, not"),
     "list-as-key": _yaml(P + "? [a]\n: b\n", "line 2", "a key must be a name, not a list"),
@@ -105,12 +110,14 @@ BROKEN: dict[str, Broken] = {
     ),
     "many": _yaml(P + "routes:\n" + "  a: [d]\n" * 20_000, "more than 10000 values"),
     "bomb": _yaml(BOMB, "more than 10000 values"),
-    "alias-of-itself": _yaml("providers: &p {d: *p}\n", "line 1: providers", "holds itself"),
-    "list-of-itself": _yaml(P + "routes: {default: &r [*r]}\n", "routes.default", "holds itself"),
+    "alias-of-itself": _yaml("providers: &p {d: *p}\n", "line 1: providers", "contains itself"),
+    "list-of-itself": _yaml(
+        P + "routes: {default: &r [*r]}\n", "routes.default", "contains itself"
+    ),
     # -- TOML
-    "toml-syntax": _toml("[providers.d]\nplugin = \n", "line 2", "no valid TOML: Invalid value"),
-    "toml-twice": _toml("retranscribe = true\nretranscribe = true\n", "line 2", "no valid TOML"),
-    "toml-end": _toml('a = "x', "line 1", "no valid TOML: Unterminated string"),
+    "toml-syntax": _toml("[providers.d]\nplugin = \n", "line 2", "not valid TOML: Invalid value"),
+    "toml-twice": _toml("retranscribe = true\nretranscribe = true\n", "line 2", "not valid TOML"),
+    "toml-end": _toml('a = "x', "line 1", "not valid TOML: Unterminated string"),
     "toml-date": _toml(
         '[providers.d]\nplugin = "deepgram"\n[retry]\noutage_limit = 2026-11-23\n',
         "retry.outage_limit: must be a number, not a date",
@@ -165,7 +172,8 @@ BROKEN: dict[str, Broken] = {
     ),
     "name-is-a-number": _yaml("providers: {1: {plugin: deepgram}}\n", "providers.1: the name of a"),
     "name-with-spaces": _yaml(
-        "providers: {my own: {plugin: deepgram}}\n", "providers.'my own': the name of a provider is"
+        "providers: {my own: {plugin: deepgram}}\n",
+        "providers.'my own': the name of a provider must be",
     ),
     "section-null": _yaml(P + "retry:\n", "line 2: retry: must be a mapping, not nothing"),
     "section-list": _yaml(P + "health: [memory]\n", "health: must be a mapping, not a list"),
@@ -221,11 +229,11 @@ BROKEN: dict[str, Broken] = {
     "window": _yaml(P + "replay: {window: 200ms}\n", "replay.window: must be 1 s or more"),
     "hedge": _yaml(
         P + "watchdog: {final_hedge_fraction: 2}\n",
-        "line 2: watchdog: max_deadline_multiplier must be 1",
+        "line 2: watchdog.final_hedge_fraction: must be at most 1",
     ),
     "pace": _yaml(
         _of_provider("{plugin: deepgram, traits: {pace: {rate: 0.5}}}"),
-        "providers.d.traits.pace: needs a burst of 0.05 s or more and a rate of at least 1 x",
+        "providers.d.traits.pace.rate: must be 1 or more",
     ),
     "store": _yaml(
         P + "health: {store: disk}\n",
@@ -244,7 +252,7 @@ BROKEN: dict[str, Broken] = {
     "redis-port": _yaml(
         P + "health: {store: 'redis://:s3cr3t/word@host'}\n",
         "health.store: this is not a valid URL of a Redis: write redis://HOST:PORT/DB",
-        "special characters in a user or password are written as %40 for @",
+        "write special characters in a user or password as %40 for @",
     ),
     "redis-fragment": _yaml(
         P + "health: {store: 'redis://:s3cr3t#word@host'}\n", "not a valid URL of a Redis"
@@ -349,11 +357,11 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-language": _yaml(
         "providers:\n  c: {plugin: cartesia, options: {model: ink-2, language: fr}}\n",
-        "providers.c.options.language: c (ink-2) does not speak fr, but en; ink-whisper would",
+        "providers.c.options.language: c (ink-2) does not support fr, only en; use ink-whisper",
     ),
     "option-multi": _yaml(
         "providers: {c: {plugin: cartesia, options: {language: multi}}}\n",
-        "providers.c.options.language: c (ink-whisper) does not speak multi, but af, am,",
+        "providers.c.options.language: c (ink-whisper) does not support multi, only af, am,",
     ),
     "option-without-colon": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key s3cr3t}}"),
@@ -361,14 +369,14 @@ BROKEN: dict[str, Broken] = {
     ),
     "option-alias": _yaml(
         _of_provider("{plugin: deepgram, options: {api_key: *s3cr3t}}"),
-        "line 2: no valid YAML: found undefined alias; put texts with special characters in quotes",
+        "not valid YAML: found undefined alias; put texts with special characters in quotes",
     ),
     "option-tag": _yaml(
         "providers:\n  d:\n    plugin: deepgram\n    options:\n      api_key: !s3cr3t\n",
-        "line 5: providers.d.options.api_key: tags ('!...') are not read; put what is a text in",
+        "line 5: providers.d.options.api_key: tags ('!...') are not supported; put a text that",
     ),
     "option-anchors": _yaml(
-        "a: &s3cr3t b\nc: &s3cr3t d\n", "line 2: no valid YAML", "found duplicate anchor"
+        "a: &s3cr3t b\nc: &s3cr3t d\n", "line 2: not valid YAML", "found duplicate anchor"
     ),
     "entry-without-colon": _yaml(
         _of_provider("{plugin: deepgram, api_key s3cr3t}"), "unknown key that is not a name"
@@ -392,7 +400,7 @@ BROKEN: dict[str, Broken] = {
     "route-number": _yaml(P + "routes: {default: [3]}\n", "routes.default[0]: must be a text"),
     "route-of-route": _yaml(
         P + "routes: {default: [d], es: [default]}\n",
-        "routes.es[0]: 'default' is a route; write out the providers that it names",
+        "routes.es[0]: 'default' is a route, not a provider; list the providers themselves",
     ),
     "no-default": _yaml(
         P + "routes: {es: [d]}\n", "line 2: routes: 'default' is missing", "default: [d]"
@@ -400,15 +408,17 @@ BROKEN: dict[str, Broken] = {
     "no-routes": _yaml(P + "routes: {}\n", "routes: 'default' is missing"),
     "default-typo": _yaml(P + "routes: {defualt: [d]}\n", "did you mean 'default'?"),
     "tag-form": _yaml(
-        P + "routes: {default: [d], e: [d]}\n", "routes.e: 'e' is no language tag (BCP 47), such as"
+        P + "routes: {default: [d], e: [d]}\n",
+        "routes.e: 'e' is not a language tag (BCP 47), such as",
     ),
     "tag-name": _yaml(
         P + "routes: {default: [d], spanish: [d]}\n",
-        "routes.spanish: 'spanish' is no language tag (BCP 47); did you mean 'es'?",
+        "routes.spanish: 'spanish' is not a language tag (BCP 47); did you mean 'es'?",
     ),
     "tag-underscore": _yaml(P + "routes: {default: [d], es_mx: [d]}\n", "did you mean 'es-MX'?"),
     "tag-multi": _yaml(
-        P + "routes: {default: [d], multi: [d]}\n", "the route while none is known is called 'det"
+        P + "routes: {default: [d], multi: [d]}\n",
+        "the route for an unknown language is called 'det",
     ),
     "tag-twice": _yaml(
         P + "routes: {default: [d], es-mx: [d], es-MX: [d]}\n",
@@ -420,34 +430,34 @@ BROKEN: dict[str, Broken] = {
     ),
     "traits-language": _yaml(
         _of_provider("{plugin: deepgram, traits: {languages: [en, french]}}"),
-        "providers.d.traits.languages[1]: 'french' is no language tag (BCP 47); did you mean 'fr'?",
+        "traits.languages[1]: 'french' is not a language tag (BCP 47); did you mean 'fr'?",
     ),
     "language-not-spoken": _yaml(
         "providers: {c: {plugin: cartesia, options: {model: ink-2}}}\n"
         "routes: {default: [c], es: [c]}\n",
-        "line 2: routes.es[0]: c (ink-2) does not speak es, but en; ink-whisper would, or mark",
+        "line 2: routes.es[0]: c (ink-2) does not support es, only en; use ink-whisper, or set",
     ),
     "language-not-in-multi": _yaml(
         "providers: {d: {plugin: deepgram, options: {language: multi}}}\n"
         "routes: {default: [d], sv: [d]}\n",
-        "routes.sv[0]: d (nova-3) does not speak sv, but de, en, es",
+        "routes.sv[0]: d (nova-3) does not support sv, only de, en, es",
     ),
     "language-not-in-traits": _yaml(
         "providers: {d: {plugin: deepgram, traits: {languages: [en]}}}\n"
         "routes: {default: [d], es: [d]}\n",
-        "routes.es[0]: d (nova-3) does not speak es, but en;",
+        "routes.es[0]: d (nova-3) does not support es, only en;",
     ),
     "language-of-the-default-model": _yaml(
         "providers: {c: {plugin: cartesia}}\nroutes: {default: [c], es: [c]}\n",
-        "c (ink-2) does not speak es",
+        "c (ink-2) does not support es",
     ),
     "detects-nothing": _yaml(
         P + "routes: {default: [d], detect: [d]}\n",
-        "routes.detect[0]: d (nova-3) does not find languages out by itself; give it `options: {la",
+        "routes.detect[0]: d (nova-3) does not detect languages; give it `options: {la",
     ),
     "cartesia-detects-nothing": _yaml(
         "providers: {c: {plugin: cartesia}}\nroutes: {default: [c], detect: [c]}\n",
-        "routes.detect[0]: c (ink-2) does not find languages out by itself; name one that does",
+        "routes.detect[0]: c (ink-2) does not detect languages; use one that does",
     ),
     # -- variables
     "variable-not-set": _yaml(
@@ -455,21 +465,26 @@ BROKEN: dict[str, Broken] = {
         "line 4: providers.d.options.api_key: the environment variable NOT_SET is not set; set it",
     ),
     "variable-empty": _yaml(_of_provider("{plugin: '${EMPTY}'}"), "variable EMPTY is empty"),
-    "variable-unclosed": _yaml(_of_provider("{plugin: '${HOME'}"), "a '${' that is no ${NAME}"),
-    "variable-name": _yaml(_of_provider("{plugin: '${1}'}"), "a '${' that is no ${NAME}"),
+    "variable-unclosed": _yaml(
+        _of_provider("{plugin: '${HOME'}"), "'${' must be the beginning of ${NAME}"
+    ),
+    "variable-name": _yaml(
+        _of_provider("{plugin: '${1}'}"), "'${' must be the beginning of ${NAME}"
+    ),
     "variable-in-default": _yaml(
-        _of_provider("{plugin: '${A:-${B}}'}"), "a default holds no other variable"
+        _of_provider("{plugin: '${A:-${B}}'}"), "contains no other variable"
     ),
     "variable-of-itself": _yaml(  # ITSELF holds ${ITSELF}
-        _of_provider("{plugin: '${ITSELF}'}"), "providers.d.plugin: ${ITSELF} names no plugin"
+        _of_provider("{plugin: '${ITSELF}'}"),
+        "providers.d.plugin: ${ITSELF} does not hold the name of a usable plugin",
     ),
     "variable-as-plugin": _yaml(
         _of_provider("{plugin: '${SECRET_VALUE}'}"),
-        "${SECRET_VALUE} names no plugin that can be used; there is cartesia, deepgram",
+        "${SECRET_VALUE} does not hold the name of a usable plugin; there is cartesia, deepgram",
     ),
     "variable-as-class": _yaml(
         _of_provider("{plugin: deepgram, class: '${SECRET_VALUE}'}"),
-        "${SECRET_VALUE} names no class that can be used; there is STT, STTv2",
+        "${SECRET_VALUE} does not hold the name of a usable class; there is STT, STTv2",
     ),
     "variable-as-provider": _yaml(
         P + "routes: {default: ['${SECRET_VALUE}']}\n", "unknown provider ${SECRET_VALUE}; there is"
@@ -490,16 +505,16 @@ BROKEN: dict[str, Broken] = {
     ),
     "variable-as-language": _yaml(
         "providers: {c: {plugin: cartesia, options: {language: '${SECRET_VALUE}'}}}\n",
-        "c (ink-whisper) does not speak ${SECRET_VALUE}",
+        "c (ink-whisper) does not support ${SECRET_VALUE}",
     ),
     "variable-as-model": _yaml(
         "providers: {c: {plugin: cartesia, options: {model: '${INK}'}}}\n"
         "routes: {default: [c], es: [c]}\n",
-        "c (${INK}) does not speak es",
+        "c (${INK}) does not support es",
     ),
     "variable-as-tag": _yaml(
         _of_provider("{plugin: deepgram, traits: {languages: ['${SECRET_VALUE}']}}"),
-        "${SECRET_VALUE} is no language tag",
+        "${SECRET_VALUE} is not a language tag",
     ),
     "variable-as-store": _yaml(
         P + "health: {store: '${SECRET_VALUE}'}\n", "must be memory, or", "not ${SECRET_VALUE}"
@@ -512,4 +527,4 @@ ENVIRONMENT = {
     "ITSELF": "${ITSELF}",
     "INK": "ink-2",
 }
-"""What the table's variables hold; `NOT_SET`, `A` and `B` are not set."""
+"""The values of the variables above; `NOT_SET`, `A` and `B` are not set."""

@@ -1,4 +1,4 @@
-"""A real Redis for a test: started, killed, started again, and gone at its end."""
+"""A real Redis for tests, which they can kill and start again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from redis.exceptions import AuthenticationError, ConnectionError
 from redis.retry import Retry
 
 REQUIRED = "CI_REQUIRES_REDIS"
-"""Set to 1, a machine without Redis fails; else it skips."""
-MISSING = "there is no redis-server on this machine: apt-get install redis-server"
-PATIENCE = 10.0  # seconds for a process to start, on a busy machine
+"""If this variable is 1, tests fail on a machine without Redis; otherwise they are skipped."""
+MISSING = "redis-server is not installed: apt-get install redis-server"
+PATIENCE = 10.0  # seconds for the process to start on a busy machine
 SHORT = "/tmp"
-"""Where its socket lies, whose path may have 107 characters: nox sets a TMPDIR with more."""
+"""The folder for its socket. A socket's path may have 107 characters; nox sets a longer TMPDIR."""
 
 
 class Server:
-    """A redis-server on a socket in a folder, and on a free port; it keeps nothing on disk."""
+    """A redis-server on a socket in `folder` and on a free port; it stores nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,27 +39,34 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is, whether it runs or not."""
+        """Its URL, whether it runs or not."""
         return f"unix://{self._path}"
 
     def start(self, *options: str) -> None:
-        """Start it, and wait until it answers; it has forgotten what it knew."""
-        keeps_nothing = ("--save", "", "--appendonly", "no", "--dir", str(self._folder))
-        reached = ("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self._path))
-        says = self._folder / "log"
-        with says.open("wb") as log:
+        """Start it with no data, and wait until it answers."""
+        no_persistence = ("--save", "", "--appendonly", "no", "--dir", str(self._folder))
+        addresses = (
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--unixsocket",
+            str(self._path),
+        )
+        log_file = self._folder / "log"
+        with log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                ["redis-server", *keeps_nothing, *reached, *options], stdout=log, stderr=log
+                ["redis-server", *no_persistence, *addresses, *options], stdout=log, stderr=log
             )
         until = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
                 self.kill()
-                pytest.fail(f"redis-server does not start:\n{says.read_text()}", pytrace=False)
+                pytest.fail(f"redis-server does not start:\n{log_file.read_text()}", pytrace=False)
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """As a machine that loses its power."""
+        """Kill it, like a machine that loses its power."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -67,16 +74,16 @@ class Server:
         self._path.unlink(missing_ok=True)
 
     def ask(self, *command: str | int, password: str | None = None) -> Any:
-        """The answer to one command, over a connection of its own."""
+        """Run one command over a new connection, and return the answer."""
         with self._client(password) as client:
             return client.execute_command(*command)
 
     def connections(self) -> int:
-        """How many there are, but for the one that asks."""
+        """The number of open connections, without the one that asks."""
         return len(self.ask("CLIENT", "LIST").splitlines()) - 1
 
     def everything(self, password: str | None = None) -> dict[str, tuple[Any, int]]:
-        """All values by their keys, each with the milliseconds that it has left."""
+        """(value, milliseconds until it expires) of every key."""
         found = {}
         with self._client(password) as client:
             for key in client.keys("*"):
@@ -101,7 +108,7 @@ class Server:
 
 @pytest.fixture
 def redis_server() -> Iterator[Server]:
-    """One that runs."""
+    """A running server; killed after the test."""
     if shutil.which("redis-server") is None:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(MISSING, pytrace=False)

@@ -64,9 +64,11 @@ class ConfiguredChain:
             for name, server in servers.items()
         }
         # Only the providers of this route are created. Others may need keys or other plugins.
-        config = _loaded(self.source).routed({DEFAULT: self.names})
+        config = _loaded(self.source).with_routes({DEFAULT: self.names})
         # A fleet's shared health must not learn of the failures of fake providers.
-        setup = replace(Setup.from_config(config.having(options)), health_store=MemoryHealth())
+        setup = replace(
+            Setup.from_config(config.with_options(options)), health_store=MemoryHealth()
+        )
         if policies:
             setup = replace(setup, policies=policies)
         return ResilientSTT(setup, language=self.language)

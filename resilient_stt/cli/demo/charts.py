@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.text import Text
 
 from .demo_run import DemoRun
-from .history import ServiceHistory
+from .service_history import ServiceHistory
 
 LOST, PENDING = "bright_red", "yellow"
 """Styles of words that were passed over, and of words that may still come."""

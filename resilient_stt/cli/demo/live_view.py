@@ -17,8 +17,8 @@ from ..narrate import COLORS, Narrator, color_of, narrate
 from .candidates import Candidate
 from .charts import LOST, PENDING, SYMBOLS, axis, lost_words, provider_chart, words_chart
 from .demo_run import AttributedFinal, DemoRun
-from .history import ServiceHistory
 from .scenarios import Scenario
+from .service_history import ServiceHistory
 
 _REFRESH = 0.1  # seconds
 _LOG_LINES = 9

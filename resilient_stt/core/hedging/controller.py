@@ -64,8 +64,8 @@ from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
-from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeFinished, HedgeOutcome, StallReason
-from ..messages import ConnectionFailed, EventKind
+from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
+from ..messages import ConnectionFailed
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
@@ -80,10 +80,10 @@ from .evidence import (
     had_time_to_answer,
     has_words,
     hedge_due_at,
-    new_transcripts,
     primary_due_at,
     repeated_nothing,
     silent_through,
+    skipped_speech_answer,
 )
 from .noise_multiplier import NoiseMultiplier
 from .opener import HedgeOpener
@@ -112,7 +112,9 @@ class HedgeController:
         self._policy = policies.watchdog
         self._word_time_tolerance = policies.replay.word_time_tolerance
         self._connect_timeout = policies.retry.connect_timeout
-        self._opener = HedgeOpener(pool=pool, selector=selector, policies=policies, budget=budget)
+        self._opener = HedgeOpener(
+            pool=pool, selector=selector, outbox=outbox, policies=policies, budget=budget
+        )
         self._state: State = Watching()
         self._multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
         """Stretches the stall deadlines."""
@@ -191,8 +193,8 @@ class HedgeController:
 
     def dismiss(self, now: float) -> None:
         """End the suspicion, and close the hedge: the active connection is not suspect any more."""
-        if self._hedge is not None:
-            self._close_hedge(HedgeOutcome.PRIMARY_RECOVERED, now)
+        if not isinstance(self._state, Watching) and self._state.hedge is not None:
+            self._opener.close(self._state, HedgeOutcome.PRIMARY_RECOVERED, now)
         self._state = Watching()
 
     def hedge_failed(
@@ -206,7 +208,10 @@ class HedgeController:
         self._pool.fail(hedge, failure, now)
         # After the end of the active stream no later stall asks for these words, and a FINAL that
         # is held is emitted without them.
-        last_chance = active.finished or self._may_ask_about_skipped(now)
+        last_chance = active.finished or (
+            isinstance(suspicion, CheckingSkippedSpeech)
+            and suspicion.awaits_hedges(self._policy, self._ledger, now)
+        )
         name, had_words = hedge.traits.name, has_words(hedge)
         if self._opener.spend_retry(name, now, had_words=had_words, last_chance=last_chance):
             suspicion.hedged_providers.discard(name)
@@ -261,7 +266,8 @@ class HedgeController:
         stall = self._next_stall(active)
         # The deadline may have moved only because the user speaks on. So a hedge stays open until
         # the active connection gives text.
-        if stall is None or (now < stall.hedge_at and not self._is_silent_beside_hedge(active)):
+        is_silent = isinstance(self._state, Hedging) and self._state.is_silent_beside_hedge(active)
+        if stall is None or (now < stall.hedge_at and not is_silent):
             self.dismiss(now)
             return None
         due = now >= stall.due
@@ -302,19 +308,15 @@ class HedgeController:
                 return None
             opened_at = active.opened_at
             return StallDeadline(StallReason.MISSING_TAIL, opened_at, opened_at, active.cursor)
-        overdue = self._state.overdue_final if isinstance(self._state, Hedging) else None
-        if (
-            overdue is not None
-            and self._is_silent_beside_hedge(active)
-            and self._ledger.has_pending_speech_before(overdue.through)
-        ):
-            return overdue
+        match self._state:
+            case Hedging(overdue_final=StallDeadline() as overdue) as hedging if (
+                hedging.is_silent_beside_hedge(active)
+                and self._ledger.has_pending_speech_before(overdue.through)
+            ):
+                return overdue
+            case _:
+                pass
         return active.stall_detector.next_stall(self._ledger, active.cursor, self._multiplier.value)
-
-    def _is_silent_beside_hedge(self, active: Connection) -> bool:
-        """Return whether a hedge listens, and the active connection gave no text since then."""
-        hedge = self._hedge
-        return hedge is not None and active.stall_detector.last_text_at < hedge.opened_at
 
     def _alive_until(self, active: Connection) -> float:
         """Return until when the active connection counts as alive because of its interim text."""
@@ -359,7 +361,7 @@ class HedgeController:
         new_word_at = first_new_word_at(hedge, self._ledger, self._history)
         # The active connection still has time for words that were spoken after `stall.through`.
         if new_word_at is not None and new_word_at < self._ledger.seconds(stall.through):
-            self._report(hedge, stall, HedgeOutcome.PROMOTED)
+            self._opener.report(hedge, HedgeOutcome.PROMOTED, stall)
             # The hedge replays, and may need longer for the same words than its own deadlines say.
             self._multiplier.double()
             return stall
@@ -440,7 +442,7 @@ class HedgeController:
         if new_word_at is not None:
             return  # the hedge stays open: its words may still be missing at the next deadline
         self._multiplier.double()
-        self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
+        self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
         self._state = Watching()
         if active.finished and same_provider and not self._had_second_round:
             # The other providers failed when they were asked. There will be no later chance, so ask
@@ -458,13 +460,21 @@ class HedgeController:
         """Ask one provider after the other, until one decides whether the speech holds words."""
         skipped, stall = checking.skipped, checking.stall
         while (hedge := self._hedge_for_skipped(checking, active, now)) is not None:
-            covered, is_certain = self._skipped_speech_answer(hedge, skipped)
+            covered, is_certain = skipped_speech_answer(
+                hedge,
+                skipped,
+                self._ledger,
+                self._history,
+                word_time_tolerance=self._word_time_tolerance,
+                min_compared_words=self._policy.min_compared_words,
+            )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
             through = skipped.interims_through if hedge.traits.interim_results else skipped.end
-            over = now >= checking.deadline(self._policy, self._ledger)
-            if not (is_certain or over) and not had_time_to_answer(
-                hedge, through, self._ledger, self._connect_timeout, now
+            if (
+                not is_certain
+                and checking.awaits_hedges(self._policy, self._ledger, now)
+                and not had_time_to_answer(hedge, through, self._ledger, self._connect_timeout, now)
             ):
                 return None
             if covered:
@@ -474,9 +484,9 @@ class HedgeController:
                 self._skipped_checked_through = (
                     self._ledger.watermark if is_certain else skipped.first_word_at
                 )
-                self._report(hedge, stall, HedgeOutcome.PROMOTED)
+                self._opener.report(hedge, HedgeOutcome.PROMOTED, stall)
                 return stall
-            self._close_hedge(HedgeOutcome.NO_SPEECH, now, stall)
+            self._opener.close(checking, HedgeOutcome.NO_SPEECH, now, stall)
             if covered is False:
                 self._skipped_multiplier.double()
                 self._state = Watching()
@@ -502,65 +512,11 @@ class HedgeController:
         )
         return None
 
-    def _may_ask_about_skipped(self, now: float) -> bool:
-        """Return whether a FINAL is held that can wait for the answer of another hedge."""
-        return isinstance(self._state, CheckingSkippedSpeech) and now < self._state.deadline(
-            self._policy, self._ledger
-        )
-
     def _hedge_for_skipped(
         self, checking: CheckingSkippedSpeech, active: Connection, now: float
     ) -> Connection | None:
         """Return the hedge; open one if there is none. `None` if no provider can be asked."""
-        if checking.hedge is None and self._policy.hedging and self._may_ask_about_skipped(now):
+        has_time = checking.awaits_hedges(self._policy, self._ledger, now)
+        if checking.hedge is None and self._policy.hedging and has_time:
             self._open_hedge(checking, active, checking.stall, now)
         return checking.hedge
-
-    def _skipped_speech_answer(
-        self, hedge: Connection, skipped: SkippedSpeech
-    ) -> tuple[bool | None, bool]:
-        """Return whether the hedge transcribes words of the skipped speech, and if that is certain.
-
-        The first is `None` while its transcript is too short to decide. "Yes" is certain once the
-        transcript is final: a recognizer may take noise for a word until it has processed more.
-        """
-        transcripts = list(new_transcripts(hedge, self._ledger, self._history))
-        if not transcripts:
-            return None, False
-        kind, latest = transcripts[-1]
-        is_final = kind is EventKind.FINAL
-        covered = skipped.is_covered_by(
-            latest,
-            is_final=is_final,
-            word_time_tolerance=self._word_time_tolerance,
-            min_compared_words=self._policy.min_compared_words,
-        )
-        return covered, covered is False or (is_final and covered is True)
-
-    # -- ending a hedge
-
-    def _close_hedge(
-        self, outcome: HedgeOutcome, now: float, stall: StallDeadline | None = None
-    ) -> None:
-        assert not isinstance(self._state, Watching)
-        hedge = self._state.hedge
-        assert hedge is not None
-        self._state.hedge = None
-        self._opener.charge(hedge, now)
-        self._report(hedge, stall, outcome)
-        self._pool.close(hedge)
-
-    def _report(
-        self, hedge: Connection, stall: StallDeadline | None, outcome: HedgeOutcome
-    ) -> None:
-        active = self._pool.active
-        self._outbox.report(
-            HedgeFinished(
-                at=self._pool.at,
-                provider=active.traits.name if active else "",
-                hedge_provider=hedge.traits.name,
-                trigger=stall.reason if stall else None,
-                outcome=outcome,
-                seconds=hedge.seconds_sent,
-            )
-        )

@@ -12,6 +12,7 @@ from ..connections.connection import Connection, trimmer_at
 from ..events import StallReason
 from ..messages import EventKind
 from ..policy import WatchdogPolicy
+from ..stalls.skipped_speech import SkippedSpeech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
 
@@ -100,6 +101,34 @@ def silent_through(
         recent = now - policy.no_interim_timeout / 2
         return min(own_stall.through, hedge.processed_through(ledger, recent))
     return own_stall.through
+
+
+def skipped_speech_answer(
+    hedge: Connection,
+    skipped: SkippedSpeech,
+    ledger: AudioLedger,
+    history: TranscriptHistory,
+    *,
+    word_time_tolerance: float,
+    min_compared_words: int,
+) -> tuple[bool | None, bool]:
+    """Return whether the hedge transcribes words of the skipped speech, and if that is certain.
+
+    The first is `None` while its transcript is too short to decide. "Yes" is certain once the
+    transcript is final: a recognizer may take noise for a word until it has processed more.
+    """
+    transcripts = list(new_transcripts(hedge, ledger, history))
+    if not transcripts:
+        return None, False
+    kind, latest = transcripts[-1]
+    is_final = kind is EventKind.FINAL
+    covered = skipped.is_covered_by(
+        latest,
+        is_final=is_final,
+        word_time_tolerance=word_time_tolerance,
+        min_compared_words=min_compared_words,
+    )
+    return covered, covered is False or (is_final and covered is True)
 
 
 # --- by when a connection may still answer

@@ -1,4 +1,4 @@
-"""Which provider is asked as a hedge, and whether one more hedge may be opened now."""
+"""Open and close hedges: which provider is asked, what it may cost, and what is reported."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import math
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
+from ..events import HedgeFinished, HedgeOutcome
 from ..messages import Role
+from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
+from ..stalls.detector import StallDeadline
 from .budget import HedgeBudget
+from .states import Suspicion
 
 
 class HedgeOpener:
-    """Opens the hedges of one stream. It outlives every suspicion."""
+    """Opens and closes the hedges of one stream. It outlives every suspicion."""
 
     def __init__(
         self,
         *,
         pool: ConnectionPool,
         selector: ProviderSelector,
+        outbox: Outbox,
         policies: Policies,
         budget: HedgeBudget,
     ) -> None:
         """`budget`: shared by all streams."""
         self._pool = pool
         self._selector = selector
+        self._outbox = outbox
         self._min_interval = policies.watchdog.min_hedge_interval
         self._budget = budget
         self._last_opened_at = -math.inf
@@ -91,6 +97,37 @@ class HedgeOpener:
         # otherwise (schedules hedge-told-and-broke-for-good, others-that-could-not-be-opened).
         self._last_chances -= 1
         return self._last_chances >= 0
+
+    def close(
+        self,
+        suspicion: Suspicion,
+        outcome: HedgeOutcome,
+        now: float,
+        stall: StallDeadline | None = None,
+    ) -> None:
+        """Close the hedge of `suspicion`, and report its outcome.
+
+        `stall`: what made the active connection suspect; `None` if it has recovered.
+        """
+        hedge, suspicion.hedge = suspicion.hedge, None
+        assert hedge is not None
+        self.charge(hedge, now)
+        self.report(hedge, outcome, stall)
+        self._pool.close(hedge)
+
+    def report(self, hedge: Connection, outcome: HedgeOutcome, stall: StallDeadline | None) -> None:
+        """Report how a hedge has ended."""
+        active = self._pool.active
+        self._outbox.report(
+            HedgeFinished(
+                at=self._pool.at,
+                provider=active.traits.name if active else "",
+                hedge_provider=hedge.traits.name,
+                trigger=stall.reason if stall else None,
+                outcome=outcome,
+                seconds=hedge.seconds_sent,
+            )
+        )
 
     def charge(self, hedge: Connection, now: float) -> None:
         """Count the audio of a hedge that found nothing wrong, or failed, against the budget."""

@@ -37,6 +37,11 @@ class Suspicion:
     Each is asked once, unless `HedgeOpener.spend_retry` allows it again.
     """
 
+    def is_silent_beside_hedge(self, active: Connection) -> bool:
+        """Return whether a hedge listens, and `active` has given no text since it was opened."""
+        hedge = self.hedge
+        return hedge is not None and active.stall_detector.last_text_at < hedge.opened_at
+
 
 @dataclass(slots=True, kw_only=True)
 class Hedging(Suspicion):
@@ -77,6 +82,10 @@ class CheckingSkippedSpeech(Suspicion):
             audio = ledger.seconds(self.skipped.end - self.skipped.committed_through)
             wait += 2 * audio / PROCESSING_RATE
         return self.skipped.since + wait
+
+    def awaits_hedges(self, policy: WatchdogPolicy, ledger: AudioLedger, now: float) -> bool:
+        """Return whether there is time left for the answer of another hedge."""
+        return now < self.deadline(policy, ledger)
 
 
 State = Watching | Hedging | CheckingSkippedSpeech

@@ -14,11 +14,11 @@ POLICY = ReplayPolicy(window=20.0)
 def ledger_of(
     end: float = 0.0,
     *segments: tuple[float, float | None],
-    settled: float = 0.0,
+    committed: float = 0.0,
     vad_enabled: bool = True,
     policy: ReplayPolicy = POLICY,
 ) -> AudioLedger:
-    """A ledger after `end` seconds of audio with voice in `segments`, settled up to `settled`."""
+    """A ledger after `end` seconds of audio, with voice in `segments`, committed to `committed`."""
     ledger = AudioLedger(policy, vad_enabled=vad_enabled)
     if end:
         ledger.push(at(end), RATE)
@@ -26,7 +26,7 @@ def ledger_of(
         ledger.speech_started(at(start))
         if stop is not None:
             ledger.speech_ended(at(stop))
-    ledger.commit(at(settled))
+    ledger.commit(at(committed))
     return ledger
 
 
@@ -34,25 +34,25 @@ def at(seconds: float) -> int:
     return round(seconds * RATE)
 
 
-# --- what holds after any sequence of events
+# --- after any events
 
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("push"), st.integers(0, 3000)),
         st.tuples(st.just("voice"), st.integers(0, 150)),
-        st.tuples(st.just("settle"), st.integers(0, 500)),
+        st.tuples(st.just("commit"), st.integers(0, 500)),
         st.tuples(st.just("silence"), st.integers(0, 500)),
-        st.tuples(st.just("mark"), st.just(0)),
+        st.tuples(st.just("flush"), st.just(0)),
     ),
     max_size=40,
 )
-"""What happens, and where: samples to push, or samples before the live edge."""
+"""(what happens, samples to push or samples before the live edge)."""
 
 
 def apply(
     ledger: AudioLedger, voice: list[tuple[int, int | None]], what: str, number: int
 ) -> float:
-    """Do one step and note the voice; returns the loss that was told."""
+    """Make one step, and record the voice; returns the seconds that were lost."""
     position = max(0, ledger.end - number)
     match what:
         case "push":
@@ -68,17 +68,17 @@ def apply(
             position = max(position, (voice[-1][1] or 0) if voice else 0)
             ledger.speech_started(position)
             voice.append((position, None))
-        case "settle":
+        case "commit":
             ledger.commit(position)
         case "silence":
             ledger.commit_silence(position)
-        case "mark":
+        case "flush":
             ledger.add_flush()
     return 0.0
 
 
 def after(script: list[tuple[str, int]]) -> AudioLedger:
-    """A ledger after all steps of a script, with local voice activity."""
+    """A ledger with voice activity after all steps of a script."""
     ledger, voice = AudioLedger(POLICY, vad_enabled=True), list[tuple[int, int | None]]()
     for step in script:
         apply(ledger, voice, *step)
@@ -87,7 +87,7 @@ def after(script: list[tuple[str, int]]) -> AudioLedger:
 
 @given(steps, st.booleans())
 def test_the_watermark_never_moves_back(script: list[tuple[str, int]], vad_enabled: bool) -> None:
-    """Start, watermark and end keep their order, never go back, and the window is never passed."""
+    """Start, watermark and end stay in order, never move back, and stay within the window."""
     ledger, voice = AudioLedger(POLICY, vad_enabled=vad_enabled), list[tuple[int, int | None]]()
     before = (0, 0, 0)
     for step in script:
@@ -97,21 +97,21 @@ def test_the_watermark_never_moves_back(script: list[tuple[str, int]], vad_enabl
         assert all(a <= b for a, b in zip(before, now, strict=True))
         assert ledger.end - ledger.start <= at(POLICY.window)
         assert ledger.watermark - ledger.start <= at(POLICY.window)
-        assert all(ledger.start <= m <= ledger.end for m in marks(ledger))
+        assert all(ledger.start <= m <= ledger.end for m in flushes(ledger))
         before = now
 
 
-def marks(ledger: AudioLedger) -> list[int]:
-    found, mark = [], ledger.next_flush(-1)
-    while mark is not None:
-        found.append(mark)
-        mark = ledger.next_flush(mark)
+def flushes(ledger: AudioLedger) -> list[int]:
+    found, flush = [], ledger.next_flush(-1)
+    while flush is not None:
+        found.append(flush)
+        flush = ledger.next_flush(flush)
     return found
 
 
 @given(steps, st.booleans())
 def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], vad_enabled: bool) -> None:
-    """Lost is exactly what was voiced and not settled when the window passed it by."""
+    """Exactly the voice that the window passes before it was committed is lost."""
     ledger, voice = AudioLedger(POLICY, vad_enabled=vad_enabled), list[tuple[int, int | None]]()
     for what, number in script:
         watermark = ledger.watermark
@@ -125,20 +125,20 @@ def test_loss_is_the_voice_that_falls_out(script: list[tuple[str, int]], vad_ena
 
 
 @given(steps)
-def test_silence_settles_no_voice_that_owes_words(script: list[tuple[str, int]]) -> None:
-    """Settling silence stops before the first segment that owes words, and before the newest."""
+def test_committing_silence_stops_at_pending_voice(script: list[tuple[str, int]]) -> None:
+    """It also stops before the newest audio."""
     ledger = after(script)
-    watermark, owed = ledger.watermark, ledger.first_pending()
+    watermark, pending = ledger.watermark, ledger.first_pending()
     ledger.commit_silence(ledger.end)
     assert ledger.watermark <= max(watermark, ledger.end - at(POLICY.hold_back))
-    if owed:
-        assert ledger.watermark <= max(watermark, owed.start)
-        assert ledger.first_pending() == owed
+    if pending:
+        assert ledger.watermark <= max(watermark, pending.start)
+        assert ledger.first_pending() == pending
 
 
 @given(steps, st.floats(0, 1))
 def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float) -> None:
-    """Wherever a replay stands, it goes on at the next voice or before it, and never goes back."""
+    """From any position a replay continues at the next voice or before it, and never goes back."""
     ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
     cut, onward = ledger.next_trim(position)
@@ -148,8 +148,10 @@ def test_a_replay_never_skips_voice(script: list[tuple[str, int]], share: float)
 
 
 @given(steps, st.floats(0, 1))
-def test_the_next_cut_is_the_next(script: list[tuple[str, int]], share: float) -> None:
-    """Wherever a replay stands before a cut, it is told of the same one."""
+def test_the_next_trim_is_the_same_from_any_position_before_it(
+    script: list[tuple[str, int]], share: float
+) -> None:
+    """It changes only once the replay has passed it."""
     ledger = after(script)
     position = ledger.start + round(share * (ledger.end - ledger.start))
     cut, onward = ledger.next_trim(position)
@@ -159,12 +161,10 @@ def test_the_next_cut_is_the_next(script: list[tuple[str, int]], share: float) -
 
 
 @given(st.floats(0.1, 5), st.floats(0.0, 5.0), st.floats(0, 3))
-def test_silence_in_a_replay_is_cut_to_what_it_may_be(
-    voiced: float, silence: float, settled: float
-) -> None:
-    """Unsettled silence above 0.4 s is cut to 0.3 s, 0.15 s of it on either side of voice."""
+def test_silence_in_a_replay_is_shortened(voiced: float, silence: float, committed: float) -> None:
+    """Pending silence above 0.4 s is cut to 0.3 s, of which 0.15 s stay on either side of voice."""
     first, second = 1.0 + voiced, 1.0 + voiced + silence
-    ledger = ledger_of(second + 1, (1.0, first), (second, None), settled=min(settled, 1.0))
+    ledger = ledger_of(second + 1, (1.0, first), (second, None), committed=min(committed, 1.0))
     assume(ledger.start <= at(1))
     position, sent = at(1.0), 0
     while position < at(second):
@@ -182,21 +182,21 @@ def test_silence_in_a_replay_is_cut_to_what_it_may_be(
 # --- case by case
 
 
-def test_loss_of_speech_in_the_window() -> None:
-    """Of what falls out of the window, unsettled voice is lost and silence is not."""
-    ledger = ledger_of(20, (1.0, 3.0), (4.0, 5.0), settled=1.5)
+def test_speech_that_leaves_the_window_is_lost() -> None:
+    """Of the audio that leaves the window, pending voice is lost and silence is not."""
+    ledger = ledger_of(20, (1.0, 3.0), (4.0, 5.0), committed=1.5)
     assert ledger.push(at(4.5), RATE) == ((at(1.5), at(3)), (at(4), at(4.5)))
     assert (ledger.start, ledger.watermark) == (at(4.5), at(4.5))
 
 
-def test_settled_audio_is_no_loss() -> None:
-    """What falls out of the window after it was settled is not told."""
-    ledger = ledger_of(20, (1.0, 3.0), settled=3.5)
+def test_committed_audio_is_not_lost() -> None:
+    """Audio that leaves the window after it was committed is not reported."""
+    ledger = ledger_of(20, (1.0, 3.0), committed=3.5)
     assert ledger.push(at(3.5), RATE) == ()
 
 
 def test_without_voice_activity_all_audio_may_be_speech() -> None:
-    """Without local voice activity everything unsettled is lost, and silence settles nothing."""
+    """All pending audio counts as lost, and nothing is committed as silence."""
     ledger = ledger_of(20, vad_enabled=False)
     ledger.commit_silence(ledger.end)
     assert ledger.watermark == 0
@@ -206,16 +206,16 @@ def test_without_voice_activity_all_audio_may_be_speech() -> None:
     assert ledger.push(at(4), RATE) == ((0, at(4)),)
 
 
-def test_settled_audio_is_kept_for_two_words() -> None:
+def test_committed_audio_is_kept_for_the_lookback() -> None:
     """Two seconds before the watermark stay, so that a replay can begin before a word."""
-    ledger = ledger_of(10, settled=8)
+    ledger = ledger_of(10, committed=8)
     assert ledger.start == at(6)
     ledger.commit(at(99))
     assert ledger.watermark == ledger.end
 
 
 @pytest.mark.parametrize(
-    ("segment", "settled", "owed"),
+    ("segment", "committed", "pending"),
     [
         ((1.0, 1.3), 0.0, True),
         ((1.0, 1.2), 0.0, False),
@@ -226,15 +226,17 @@ def test_settled_audio_is_kept_for_two_words() -> None:
         ((4.9, None), 0.0, False),
     ],
 )
-def test_what_owes_words(segment: tuple[float, float | None], settled: float, owed: bool) -> None:
-    """A segment of its own owes words from 0.25 s on, a remainder from 0.5 s on."""
-    ledger = ledger_of(5, segment, settled=settled)
-    assert ledger.has_pending_speech() is owed
-    assert (ledger.first_pending() is not None) is owed
+def test_which_voice_is_pending(
+    segment: tuple[float, float | None], committed: float, pending: bool
+) -> None:
+    """A segment of its own is pending from 0.25 s on, a remainder from 0.5 s on."""
+    ledger = ledger_of(5, segment, committed=committed)
+    assert ledger.has_pending_speech() is pending
+    assert (ledger.first_pending() is not None) is pending
 
 
 @pytest.mark.parametrize(
-    ("segments", "settled", "position", "owed"),
+    ("segments", "committed", "position", "pending"),
     [
         ([(1.0, 2.0)], 0.0, 1.0, False),
         ([(1.0, 2.0)], 0.0, 1.2, False),
@@ -245,18 +247,21 @@ def test_what_owes_words(segment: tuple[float, float | None], settled: float, ow
         ([(1.0, 2.0), (3.0, None)], 2.0, 4.0, True),
     ],
 )
-def test_what_owes_words_before_a_position(
-    segments: list[tuple[float, float | None]], settled: float, position: float, owed: bool
+def test_which_voice_is_pending_before_a_position(
+    segments: list[tuple[float, float | None]], committed: float, position: float, pending: bool
 ) -> None:
-    """Only the voice before the position counts, be it a part of a segment."""
-    assert ledger_of(5, *segments, settled=settled).has_pending_speech_before(at(position)) is owed
+    """Only voice before the position counts, which may be a part of a segment."""
+    assert (
+        ledger_of(5, *segments, committed=committed).has_pending_speech_before(at(position))
+        is pending
+    )
     assert not ledger_of(
-        5, *segments, settled=settled, vad_enabled=False
+        5, *segments, committed=committed, vad_enabled=False
     ).has_pending_speech_before(at(position))
 
 
 def test_pauses() -> None:
-    """A pause is a little behind the end of speech that owes words, but before the next speech."""
+    """A pause is a little behind the end of pending speech, but before the next speech."""
     ledger = ledger_of(9, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (5.0, 6.0), (7.0, None))
     assert pauses(ledger) == [at(2.1), at(3.15), at(6.15)]
     ledger.commit(at(2.8))
@@ -273,7 +278,7 @@ def pauses(ledger: AudioLedger) -> list[int]:
 
 @given(steps)
 def test_a_pause_is_never_in_speech(script: list[tuple[str, int]]) -> None:
-    """Where a leg is asked for a final, nobody is in the middle of a word."""
+    """A connection is never flushed in the middle of a segment."""
     ledger, voice = AudioLedger(POLICY, vad_enabled=True), list[tuple[int, int | None]]()
     for step in script:
         apply(ledger, voice, *step)
@@ -282,38 +287,38 @@ def test_a_pause_is_never_in_speech(script: list[tuple[str, int]]) -> None:
         assert not any(s < pause < (ledger.end if e is None else e) for s, e in voice)
 
 
-def test_what_owes_words_of_any_length() -> None:
-    """A caller may ask for voice of a length, whichever segment it belongs to."""
-    ledger = ledger_of(5, (1.0, 2.0), settled=1.7)
+def test_pending_speech_of_a_given_length() -> None:
+    """A caller may give the length of a remainder that counts as pending."""
+    ledger = ledger_of(5, (1.0, 2.0), committed=1.7)
     assert ledger.has_pending_speech(at_least=0.3)
     assert not ledger.has_pending_speech(at_least=0.31)
 
 
-def test_a_short_remainder_waits_for_a_leg_to_hear_past_it() -> None:
-    """Voice too short to owe words is settled once a leg has heard two seconds more."""
-    ledger = ledger_of(10, (1.0, 2.0), settled=1.8)
+def test_a_short_remainder_waits_for_its_grace() -> None:
+    """It is committed once a connection has processed two seconds more."""
+    ledger = ledger_of(10, (1.0, 2.0), committed=1.8)
     ledger.commit_silence(at(3.9))
     assert ledger.watermark == at(1.8)
     ledger.commit_silence(at(4.1))
     assert ledger.watermark == at(2.1)
 
 
-def test_a_short_segment_waits_with_silence_before_it() -> None:
-    """A short segment of its own holds settling back, but not that of the silence before it."""
+def test_a_short_segment_waits_for_its_grace() -> None:
+    """The silence before it is committed meanwhile."""
     ledger = ledger_of(10, (5.0, 5.2))
     ledger.commit_silence(at(7.1))
     assert ledger.watermark == at(4.85)
 
 
-def test_a_short_remainder_waits_as_long_as_words_are_owed() -> None:
+def test_a_short_remainder_waits_for_pending_segments() -> None:
     """Its words may come with the final of the next segment."""
-    ledger = ledger_of(20, (1.0, 2.0), (2.5, 4.0), settled=1.8)
+    ledger = ledger_of(20, (1.0, 2.0), (2.5, 4.0), committed=1.8)
     ledger.commit_silence(at(20))
     assert ledger.watermark == at(1.8)
 
 
-def test_silence_is_settled_once_a_leg_has_heard_past_it() -> None:
-    """A leg may still have words for what a voice detector missed; nobody has heard the newest."""
+def test_silence_is_committed_after_its_grace() -> None:
+    """A connection may still have words for voice that the detector missed."""
     ledger = ledger_of(10)
     ledger.commit_silence(0)
     assert ledger.watermark == 0
@@ -322,7 +327,7 @@ def test_silence_is_settled_once_a_leg_has_heard_past_it() -> None:
 
 
 def test_segments() -> None:
-    """The ledger knows where speech is, was, and how long it has been silent."""
+    """The ledger finds segments by position, and measures the silence since the last one."""
     ledger = ledger_of(10, (1.0, 2.0), (4.0, None))
     assert ledger.first_pending() == Segment(at(1), at(2))
     assert [ledger.segment_start(at(s)) for s in (0.5, 1.5, 2.0, 3.0, 4.0, 9.0)] == [
@@ -348,32 +353,32 @@ def test_segments() -> None:
 
 
 def test_silence_from_the_beginning() -> None:
-    """With no speech at all, the whole stream is silent."""
+    """Without any speech the whole stream is silence."""
     assert AudioLedger(POLICY, vad_enabled=True).silence_duration == 0.0
     assert ledger_of(3).silence_duration == 3.0
 
 
-def test_reports_of_a_detector_that_overlap() -> None:
-    """Segments that a detector pads into each other do not overlap in the ledger."""
+def test_segments_never_overlap() -> None:
+    """Segments that a detector pads into each other are clipped."""
     ledger = ledger_of(5, (1.0, 2.0), (1.9, 1.95), (1.9, 3.0))
     assert ledger.voiced_samples(0, at(5)) == at(2)
 
 
-def test_marks() -> None:
-    """A flush is found at its place as long as its audio is kept; twice at one place is once."""
+def test_flushes() -> None:
+    """A flush is found at its place while its audio is kept; two at one place are one."""
     ledger = ledger_of()
     ledger.add_flush()
     ledger.push(at(3), RATE)
     ledger.add_flush()
     ledger.add_flush()
-    assert marks(ledger) == [0, at(3)]
+    assert flushes(ledger) == [0, at(3)]
     assert ledger.next_flush(at(3)) is None
     ledger.push(at(18), RATE)
-    assert marks(ledger) == [at(3)]
+    assert flushes(ledger) == [at(3)]
 
 
 def test_seconds_before_the_first_frame() -> None:
-    """Before the first frame has told the rate, every position is 0 s."""
+    """Before the first frame sets the rate, every position is 0 s."""
     ledger = AudioLedger(POLICY, vad_enabled=True)
     assert ledger.seconds(5) == 0.0
     assert ledger.samples(5.0) == 0
@@ -381,8 +386,8 @@ def test_seconds_before_the_first_frame() -> None:
 
 
 def test_it_shows_its_state() -> None:
-    """The repr tells where a ledger stands."""
-    ledger = ledger_of(5, (1.0, 2.0), settled=3)
+    """The repr shows the positions, the rate, the flushes and the number of segments."""
+    ledger = ledger_of(5, (1.0, 2.0), committed=3)
     ledger.add_flush()
     assert repr(ledger) == (
         "AudioLedger(start=100, watermark=300, end=500, rate=100, flushes=[500], segments=1)"
@@ -390,14 +395,14 @@ def test_it_shows_its_state() -> None:
 
 
 @pytest.mark.parametrize(("samples", "rate"), [(-1, RATE), (1, 0), (1, RATE + 1)])
-def test_audio_that_cannot_be(samples: int, rate: int) -> None:
-    """Negative audio, or audio of another rate, is a mistake of the caller."""
+def test_impossible_audio_is_refused(samples: int, rate: int) -> None:
+    """A negative length and another rate are errors of the caller."""
     with pytest.raises(AssertionError):
         ledger_of(1).push(samples, rate)
 
 
-def test_speech_that_cannot_be() -> None:
-    """Speech that starts twice, or ends without a start, is a mistake of the caller."""
+def test_impossible_speech_is_refused() -> None:
+    """Speech that starts twice, or ends without a start, is an error of the caller."""
     ledger = ledger_of(1)
     with pytest.raises(AssertionError, match="without having started"):
         ledger.speech_ended(5)

@@ -16,7 +16,7 @@ bases = st.sampled_from([0.0, 1_000.7, 123_456.789, 9_876_543.21])
 
 
 @given(paces, bases, st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), max_size=40))
-def test_no_window_gets_more_than_its_share(
+def test_the_pace_is_never_exceeded(
     pace: Pace, base: float, script: list[tuple[float, float]]
 ) -> None:
     """In any span of time, no more is granted than the burst and the rate allow."""
@@ -31,8 +31,8 @@ def test_no_window_gets_more_than_its_share(
 
 
 @given(paces, bases, st.sampled_from([80, 160, 320, 800]), st.integers(1, 300))
-def test_live_audio_is_never_held_up(pace: Pace, base: float, frame: int, frames: int) -> None:
-    """Audio that comes in real time is granted as it comes."""
+def test_live_audio_is_granted_at_once(pace: Pace, base: float, frame: int, frames: int) -> None:
+    """Audio that arrives in real time never waits."""
     bucket = TokenBucket(pace, base)
     for index in range(frames):
         now = base + (index + 1) * frame / RATE
@@ -41,8 +41,8 @@ def test_live_audio_is_never_held_up(pace: Pace, base: float, frame: int, frames
 
 
 @given(paces, bases, st.lists(st.integers(1, 800), min_size=1, max_size=100))
-def test_waiting_is_never_in_vain(pace: Pace, base: float, pieces: list[int]) -> None:
-    """At the time it promises, a bucket grants what was asked for, and not much sooner."""
+def test_the_promised_time_is_right(pace: Pace, base: float, pieces: list[int]) -> None:
+    """At that time the bucket grants the audio, and not much earlier."""
     bucket, now = TokenBucket(pace, base), base
     for piece in pieces:
         due = bucket.available_at(piece / RATE)
@@ -54,7 +54,7 @@ def test_waiting_is_never_in_vain(pace: Pace, base: float, pieces: list[int]) ->
 
 
 def test_a_burst_then_the_rate() -> None:
-    """First the burst goes at once, then a multiple of real time."""
+    """The burst is granted at once, then a multiple of real time."""
     bucket = TokenBucket(Pace(burst=2.0, rate=1.5), 10.0)
     assert bucket.available(10.0, RATE) == 2 * RATE
     bucket.take(2.0)
@@ -64,7 +64,7 @@ def test_a_burst_then_the_rate() -> None:
 
 
 def test_a_clock_that_goes_back_grants_nothing() -> None:
-    """A time before the last one is taken for the last one."""
+    """A time before the last one counts as the last one."""
     bucket = TokenBucket(Pace(burst=1.0, rate=2.0), 10.0)
     bucket.take(1.0)
     assert bucket.available(9.0, RATE) == 0

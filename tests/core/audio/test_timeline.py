@@ -11,7 +11,7 @@ RATE = 16_000
 cuts = st.lists(
     st.tuples(st.integers(0, 5 * RATE), st.integers(1, 3 * RATE)), min_size=1, max_size=12
 )
-"""Spans as (left out before, sent)."""
+"""Spans as (samples left out before, samples sent)."""
 
 
 def sent(script: list[tuple[int, int]]) -> tuple[Timeline, list[tuple[int, int]]]:
@@ -25,7 +25,7 @@ def sent(script: list[tuple[int, int]]) -> tuple[Timeline, list[tuple[int, int]]
 
 @given(cuts, st.data())
 def test_round_trip(script: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Every sample that was sent comes back from leg time to the session time it had."""
+    """Every sample that was sent maps back to its session time."""
     timeline, spans = sent(script)
     start, end = data.draw(st.sampled_from(spans))
     at = data.draw(st.integers(start, end))
@@ -37,8 +37,8 @@ def test_round_trip(script: list[tuple[int, int]], data: st.DataObject) -> None:
 
 
 @given(cuts)
-def test_what_was_sent_and_cut(script: list[tuple[int, int]]) -> None:
-    """Sent and cut audio add up to what lies between the first and the last sample."""
+def test_sent_and_trimmed_audio(script: list[tuple[int, int]]) -> None:
+    """Sent and trimmed audio add up to the span between the first and the last sample."""
     timeline, spans = sent(script)
     assert timeline.position == spans[-1][1]
     assert timeline.sent == sum(length for _, length in script)
@@ -49,15 +49,15 @@ def test_what_was_sent_and_cut(script: list[tuple[int, int]]) -> None:
 
 @given(cuts, st.lists(st.floats(-1, 40), min_size=2, max_size=10))
 def test_session_time_never_goes_back(script: list[tuple[int, int]], at: list[float]) -> None:
-    """What is later in a leg's audio is later in the session's."""
+    """A later time of the connection is never an earlier time of the session."""
     timeline, _ = sent(script)
     at.sort()
-    for told in ([timeline.start_of(s) for s in at], [timeline.end_of(s) for s in at]):
-        assert told == sorted(told)
+    for mapped in ([timeline.start_of(s) for s in at], [timeline.end_of(s) for s in at]):
+        assert mapped == sorted(mapped)
 
 
 def test_at_a_cut() -> None:
-    """At a cut, an end belongs before it and a start after it."""
+    """At a cut an end belongs before it, and a start after it."""
     timeline, _ = sent([(RATE, RATE), (2 * RATE, RATE)])
     assert timeline.end_of(1.0) == 2.0
     assert timeline.start_of(1.0) == 4.0
@@ -65,20 +65,20 @@ def test_at_a_cut() -> None:
 
 
 def test_times_outside_what_was_sent() -> None:
-    """Times before the first and beyond the last sample go on at the same rate."""
+    """Times before the first and behind the last sample continue at the same rate."""
     timeline, _ = sent([(RATE, RATE)])
     assert timeline.start_of(-0.25) == 0.75
     assert timeline.end_of(1.5) == 2.5
 
 
 def test_nothing_sent() -> None:
-    """A leg that was sent nothing has no time but 0."""
+    """Without audio every time is 0."""
     assert Timeline(RATE).start_of(1.0) == Timeline(RATE).end_of(1.0) == 0.0
 
 
 @pytest.mark.parametrize("span", [(10, 10), (10, 9), (4, 8)])
 def test_spans_go_forward(span: tuple[int, int]) -> None:
-    """An empty span, or one before what was sent, is a mistake of the caller."""
+    """An empty span, or one before the last one, is an error of the caller."""
     timeline = Timeline(RATE)
     timeline.append(0, 5)
     with pytest.raises(AssertionError, match="after 5"):
@@ -86,6 +86,6 @@ def test_spans_go_forward(span: tuple[int, int]) -> None:
 
 
 def test_spans_that_touch_are_one() -> None:
-    """Audio without a cut is one span, however it was sent."""
+    """Audio without a cut is one span, in however many pieces it was sent."""
     timeline, _ = sent([(0, 100)] * 5)
     assert repr(timeline) == "Timeline(sent=500, position=500, spans=1)"

@@ -31,7 +31,7 @@ NONSENSE = [None, 0.0, -3.0, math.nan, math.inf, -math.inf]
 
 
 def tripped(at: float = 0.0, *, times: int = 1, jitter: float = 0.0) -> Breaker:
-    """A breaker that has been open for nearly no time, after `times` trips in a row."""
+    """A breaker that has just opened at `at`, for the `times`-th time in a row."""
     breaker = Breaker(POLICY, jitter)
     for _ in range(2):
         breaker.record_failure(SERVER, at)
@@ -41,7 +41,7 @@ def tripped(at: float = 0.0, *, times: int = 1, jitter: float = 0.0) -> Breaker:
 
 
 def cooled(breaker: Breaker, now: float) -> float:
-    """When it is half-open, or `now`."""
+    """When its break is over; `now` if it has none."""
     at = breaker.probe_at(now)
     assert at is not None
     return at if breaker.state(now) in (BreakerState.OPEN, BreakerState.LOCKED) else now
@@ -58,10 +58,10 @@ def half_open() -> Breaker:
 
 
 @pytest.mark.parametrize(("state", "signal"), list(itertools.product(BreakerState, BreakerSignal)))
-def test_every_signal_in_every_state_has_its_place(
+def test_every_state_has_a_transition_for_every_signal(
     state: BreakerState, signal: BreakerSignal
 ) -> None:
-    """Any signal in any state is in the table; success closes, and only time half-opens."""
+    """Success always closes it, and only the end of a break makes it half-open."""
     after = TRANSITIONS[state, signal]
     assert (after is BreakerState.CLOSED) == (
         signal is BreakerSignal.SUCCESS
@@ -84,6 +84,19 @@ def test_every_state_has_its_rank() -> None:
         BreakerState.LOCKED,
     ]
     assert sorted(PREFERENCE.values()) == [0, 1, 2, 3]
+
+
+# --- queries ---
+
+
+def test_queries_change_nothing() -> None:
+    """The state at a later time does not affect the state at an earlier one."""
+    breaker = tripped()
+    before = repr(breaker)
+    assert breaker.state(99.0) is BreakerState.HALF_OPEN
+    assert breaker.probe_at(99.0) == 99.0
+    assert breaker.state(4.9) is BreakerState.OPEN
+    assert repr(breaker) == before
 
 
 # --- what opens it ---
@@ -112,8 +125,8 @@ def test_old_failures_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("window", [30.0, 0.0])
-def test_a_failure_is_as_old_as_the_window(window: float) -> None:
-    """A failure counts for less than the window, so that an empty window holds the newest only."""
+def test_a_failure_counts_for_less_than_the_window(window: float) -> None:
+    """With an empty window only the newest failure counts."""
     breaker = Breaker(BreakerPolicy(window=window))
     for at in (0.0, 1.0, window):
         breaker.record_failure(SERVER, at)
@@ -121,7 +134,7 @@ def test_a_failure_is_as_old_as_the_window(window: float) -> None:
 
 
 def test_success_ends_a_row_of_failures() -> None:
-    """Text between failures makes the row begin again, though it does not count as an outcome."""
+    """Text between failures restarts the row, even if it does not count as an outcome."""
     breaker = Breaker(BreakerPolicy(minimum_calls=99))
     for at in range(10):
         for later in (0.0, 0.1):
@@ -133,8 +146,8 @@ def test_success_ends_a_row_of_failures() -> None:
     assert breaker.state(10) is BreakerState.CLOSED
 
 
-def test_a_provider_that_flaps_is_opened() -> None:
-    """Failures with text between open it when they are half of five outcomes."""
+def test_a_flapping_provider_opens_it() -> None:
+    """Failures with text between them open it when they are half of five outcomes."""
     breaker = Breaker(POLICY)
     for at in (0.0, 10.0):
         breaker.record_failure(ErrorKind.DROPPED, at)
@@ -145,8 +158,8 @@ def test_a_provider_that_flaps_is_opened() -> None:
 
 
 @pytest.mark.parametrize(("every", "opens"), [(0.9, True), (1.2, False)])
-def test_half_is_a_failure_in_every_second_with_text(every: float, opens: bool) -> None:
-    """However much text comes from other streams, it weighs one failure a second."""
+def test_the_rate_is_failures_per_second_of_text(every: float, opens: bool) -> None:
+    """Text of other streams, however much, counts as one success a second."""
     breaker, fails = Breaker(POLICY), 35.0
     for now in [n / 20 for n in range(100 * 20)]:
         if now >= fails:
@@ -159,7 +172,7 @@ def test_half_is_a_failure_in_every_second_with_text(every: float, opens: bool) 
 
 
 def test_text_counts_once_a_second() -> None:
-    """Four failures beside a second of text are enough; beside three seconds they are not half."""
+    """Four failures and one second of text open it; two and four seconds of text do not."""
     breaker = Breaker(BreakerPolicy(consecutive_failures=99))
     for n in range(100):
         breaker.record_text(n / 100)
@@ -180,7 +193,7 @@ def test_text_counts_once_a_second() -> None:
 
 
 def test_old_text_does_not_count() -> None:
-    """Text of more than thirty seconds ago weighs no failures."""
+    """Text from more than thirty seconds ago does not lower the rate of failures."""
     breaker = Breaker(BreakerPolicy(consecutive_failures=99))
     for text in range(20):
         breaker.record_text(text)
@@ -191,8 +204,8 @@ def test_old_text_does_not_count() -> None:
     assert not breaker.admits(46.0)  # three of six
 
 
-def test_a_policy_without_bounds_costs_no_memory() -> None:
-    """Where every text counts and nothing opens it, old outcomes give way to new ones."""
+def test_memory_is_bounded_by_any_policy() -> None:
+    """If every text counts and nothing opens it, new outcomes replace the oldest."""
     breaker = Breaker(
         BreakerPolicy(
             success_interval=0,
@@ -209,8 +222,8 @@ def test_a_policy_without_bounds_costs_no_memory() -> None:
     assert breaker.admits(at)
 
 
-def test_an_opening_uses_its_evidence_up() -> None:
-    """Once it has closed again, three failures in a row are needed anew."""
+def test_failures_count_for_one_opening_only() -> None:
+    """After it has closed, three new failures in a row are needed."""
     breaker = tripped()
     breaker.record_text(1.0)
     for _ in range(2):
@@ -221,7 +234,7 @@ def test_an_opening_uses_its_evidence_up() -> None:
 
 
 def test_slow_finals_in_a_row_open_it() -> None:
-    """The third slow final in a row opens it, however long they take and whatever text comes."""
+    """The third slow final in a row opens it, at any distance, and with text between them."""
     breaker = Breaker(POLICY)
     for at in (0.0, 100.0):
         breaker.record_slow_final(at)
@@ -232,8 +245,8 @@ def test_slow_finals_in_a_row_open_it() -> None:
     assert breaker.state(205.0) is BreakerState.HALF_OPEN
 
 
-def test_a_final_in_time_ends_a_row_of_slow_ones() -> None:
-    """Slow finals with one in time between them do not open it."""
+def test_a_timely_final_ends_a_row_of_slow_ones() -> None:
+    """Slow finals with a timely one between them do not open it."""
     breaker = Breaker(POLICY)
     for at in range(10):
         breaker.record_slow_final(at)
@@ -242,8 +255,8 @@ def test_a_final_in_time_ends_a_row_of_slow_ones() -> None:
     assert breaker.is_proven()
 
 
-def test_text_does_not_close_what_is_open_for_slowness() -> None:
-    """The slow leg goes on speaking: only a final in time lets its text close the breaker."""
+def test_text_does_not_end_a_break_for_slowness() -> None:
+    """The slow connection goes on giving text; only a timely final closes the breaker."""
     breaker = Breaker(POLICY)
     for _ in range(3):
         breaker.record_slow_final(0.0)
@@ -255,8 +268,8 @@ def test_text_does_not_close_what_is_open_for_slowness() -> None:
     assert breaker.state(0.4) is BreakerState.CLOSED
 
 
-def test_text_closes_what_was_open_for_slowness() -> None:
-    """Once cooled it is closed by text as any other, and three slow finals double its time."""
+def test_text_closes_it_after_a_break_for_slowness() -> None:
+    """Once half-open it is closed by text; three more slow finals double the break."""
     breaker = Breaker(POLICY)
     for _ in range(3):
         breaker.record_slow_final(0.0)
@@ -271,8 +284,8 @@ def test_text_closes_what_was_open_for_slowness() -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *ACCOUNT_ERRORS])
-def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
-    """What is open for slowness and then refused is closed by text."""
+def test_a_refusal_replaces_slowness_as_the_reason(kind: ErrorKind) -> None:
+    """If it is open for slowness and then refused, text closes it."""
     breaker = Breaker(POLICY)
     for _ in range(3):
         breaker.record_slow_final(0.0)
@@ -281,8 +294,8 @@ def test_another_reason_takes_the_place_of_slowness(kind: ErrorKind) -> None:
     assert breaker.is_proven()
 
 
-def test_slowness_counts_while_closed_only() -> None:
-    """Late finals of old legs neither keep it open nor begin a row."""
+def test_slow_finals_count_while_closed_only() -> None:
+    """Late finals of old connections neither prolong a break nor begin a row."""
     breaker = tripped()
     for at in (1.0, 2.0, 3.0, 5.0, 6.0, 7.0):
         breaker.record_slow_final(at)
@@ -294,7 +307,7 @@ def test_slowness_counts_while_closed_only() -> None:
 
 
 def test_a_row_of_slow_finals_ends_when_it_opens() -> None:
-    """Slow finals before another opening do not count after it."""
+    """Slow finals from before an opening do not count after it."""
     breaker = Breaker(POLICY)
     for _ in range(2):
         breaker.record_slow_final(0.0)
@@ -313,8 +326,8 @@ def test_a_half_open_breaker_opens_at_one_failure() -> None:
 
 
 @pytest.mark.parametrize("kind", COUNTED)
-def test_what_fails_while_open_changes_nothing(kind: ErrorKind) -> None:
-    """A hundred streams that lose their legs at once open it for five seconds, not for ever."""
+def test_a_failure_while_open_changes_nothing(kind: ErrorKind) -> None:
+    """A hundred streams that lose their connections at once open it for five seconds only."""
     breaker = Breaker(POLICY)
     for at in range(100):
         breaker.record_failure(kind, at / 100)
@@ -326,7 +339,7 @@ def test_what_fails_while_open_changes_nothing(kind: ErrorKind) -> None:
 
 
 def test_a_bad_request_says_nothing_about_health() -> None:
-    """Bad requests open nothing, end no row and no health, and spoil no soundness."""
+    """Bad requests open nothing, end no row, and leave a proven breaker proven."""
     breaker = Breaker(POLICY)
     for _ in range(9):
         breaker.record_failure(BAD_REQUEST, 0.0)
@@ -350,8 +363,8 @@ def test_it_stays_open_twice_as_long_each_time() -> None:
     assert times == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
-def test_endless_outages_are_forgiven_as_soon() -> None:
-    """Doublings end with the longest time: an hour of health is not needed after a bad night."""
+def test_doublings_end_at_the_longest_break() -> None:
+    """After a long outage the backoff is forgiven as fast as after a short one."""
     breaker, now = tripped(times=2000), 1e6
     breaker.record_text(now)
     breaker.record_text(now + 60)
@@ -366,7 +379,7 @@ def test_endless_outages_are_forgiven_as_soon() -> None:
 
 
 def test_health_takes_doublings_back() -> None:
-    """Each healthy minute takes one doubling back; a failure begins the minute again."""
+    """Each healthy minute takes one doubling back; a failure restarts the minute."""
     breaker = tripped(times=4)  # would be open for 80 s next
     breaker.record_text(100.0)
     breaker.record_text(159.0)
@@ -380,8 +393,8 @@ def test_health_takes_doublings_back() -> None:
     assert cooled(breaker, 300.0) == 320.0
 
 
-def test_slowness_begins_the_healthy_minute_again() -> None:
-    """Time before and while it is open for slowness is not healthy."""
+def test_slowness_restarts_the_healthy_minute() -> None:
+    """Time before and during a break for slowness does not count as healthy."""
     breaker = tripped(times=2)  # 20 s next
     breaker.record_text(100.0)
     for _ in range(3):
@@ -394,8 +407,8 @@ def test_slowness_begins_the_healthy_minute_again() -> None:
 
 
 @pytest.mark.parametrize("kind", ACCOUNT_ERRORS)
-def test_refused_credentials_lock_it(kind: ErrorKind) -> None:
-    """Refused credentials lock it at once; it is probed every three hundred seconds."""
+def test_account_errors_lock_it(kind: ErrorKind) -> None:
+    """It locks at once, and is probed every three hundred seconds."""
     breaker = Breaker(POLICY)
     breaker.record_failure(kind, 0.0)
     assert breaker.state(299.9) is BreakerState.LOCKED
@@ -408,7 +421,7 @@ def test_refused_credentials_lock_it(kind: ErrorKind) -> None:
 
 @pytest.mark.parametrize("kind", [*COUNTED, ErrorKind.RATE_LIMITED])
 def test_a_lock_is_not_shortened(kind: ErrorKind) -> None:
-    """Failures of other kinds do not bring the next attempt with refused credentials forward."""
+    """Failures of other kinds do not bring the next attempt forward."""
     breaker = Breaker(POLICY)
     breaker.record_failure(ErrorKind.AUTH, 0.0)
     for _ in range(5):
@@ -419,8 +432,8 @@ def test_a_lock_is_not_shortened(kind: ErrorKind) -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, *ACCOUNT_ERRORS])
-def test_what_a_server_asked_for_is_not_shortened(kind: ErrorKind) -> None:
-    """A later refusal does not end a wait that was asked for, but text does."""
+def test_a_requested_wait_is_not_shortened(kind: ErrorKind) -> None:
+    """A later refusal does not end a wait that the server asked for, but text does."""
     breaker = Breaker(POLICY)
     breaker.record_failure(ErrorKind.RATE_LIMITED, 0.0, 1000.0)
     breaker.record_failure(kind, 1.0)
@@ -439,7 +452,7 @@ def test_what_a_server_asked_for_is_not_shortened(kind: ErrorKind) -> None:
 def test_rate_limits_open_it_without_growing(
     retry_after: float | None, break_duration: float
 ) -> None:
-    """A rate limit opens it for as long as the server says, if it says anything sensible."""
+    """A rate limit opens it for as long as the server asks, if that is a sensible time."""
     breaker = Breaker(POLICY)
     at = 0.0
     for _ in range(4):
@@ -452,7 +465,7 @@ def test_rate_limits_open_it_without_growing(
 
 
 def test_retry_after_is_for_rate_limits() -> None:
-    """What another failure says about when to return is not a wait that was asked for."""
+    """A wait that comes with another kind of failure is ignored."""
     breaker = Breaker(POLICY)
     for _ in range(3):
         breaker.record_failure(SERVER, 0.0, 99.0)
@@ -461,8 +474,9 @@ def test_retry_after_is_for_rate_limits() -> None:
 
 @pytest.mark.parametrize("jitter", [-1.0, -0.5, 0.0, 1.0])
 def test_a_fleet_does_not_come_back_in_step(jitter: float) -> None:
-    """Each of a breaker's own times is longer or shorter; what a server asked for, or
-    the owner was told, only longer."""
+    """Breaks are longer or shorter by the jitter; waits that a server or owner was promised are
+    never shorter.
+    """
     factor = 1 + 0.2 * jitter
     assert cooled(tripped(jitter=jitter), 0.0) == pytest.approx(5 * factor)
     for kind, retry_after, expected in [
@@ -483,13 +497,13 @@ def test_a_fleet_does_not_come_back_in_step(jitter: float) -> None:
 
 @pytest.mark.parametrize("jitter", [-1.1, 1.1, math.nan])
 def test_jitter_has_bounds(jitter: float) -> None:
-    """A mistake of the caller's shows at once."""
+    """A jitter outside of -1 to 1 is an error of the caller."""
     with pytest.raises(AssertionError, match="from -1 to 1"):
         Breaker(POLICY, jitter)
 
 
-def test_a_policy_leaves_some_time() -> None:
-    """Jitter that takes all of a time away would open nothing."""
+def test_every_break_takes_some_time() -> None:
+    """Jitter must not take all of a break away."""
     with pytest.raises(ValueError, match=r"BreakerPolicy\.jitter must be less than 1"):
         BreakerPolicy(jitter=1)
     assert BreakerPolicy(jitter=0.99).jitter == 0.99
@@ -498,8 +512,8 @@ def test_a_policy_leaves_some_time() -> None:
 # --- probes ---
 
 
-def test_a_sound_breaker_is_not_probed() -> None:
-    """A fresh one is sound, and so is one whose last failure was followed by text."""
+def test_a_proven_breaker_is_not_probed() -> None:
+    """A new one is proven, and so is one whose last failure was followed by text."""
     breaker = Breaker(POLICY)
     assert breaker.is_proven()
     assert breaker.probe_at(0.0) is None
@@ -512,8 +526,8 @@ def test_a_sound_breaker_is_not_probed() -> None:
     assert breaker.probe_at(100.0) is None
 
 
-def test_an_unsound_breaker_is_probed_after_a_while() -> None:
-    """One failure is probed after the time that it would be open for, counted from the last."""
+def test_a_closed_breaker_is_probed_after_a_failure() -> None:
+    """The probe is due one break after the last failure."""
     breaker = Breaker(POLICY)
     breaker.record_failure(SERVER, 0.0)
     breaker.record_failure(SERVER, 3.0)
@@ -524,8 +538,8 @@ def test_an_unsound_breaker_is_probed_after_a_while() -> None:
 
 
 @pytest.mark.parametrize(("kind", "until"), [(SERVER, 5.0), (ErrorKind.AUTH, 300.0)])
-def test_an_open_breaker_is_probed_when_it_cools(kind: ErrorKind, until: float) -> None:
-    """Until then there is no lease; from then on it is to be had at once."""
+def test_an_open_breaker_is_probed_after_its_break(kind: ErrorKind, until: float) -> None:
+    """The lease is refused during the break, and granted at once after it."""
     breaker = Breaker(POLICY)
     for _ in range(3):
         breaker.record_failure(kind, 0.0)
@@ -536,7 +550,7 @@ def test_an_open_breaker_is_probed_when_it_cools(kind: ErrorKind, until: float) 
 
 
 def test_one_probe_at_a_time() -> None:
-    """While a lease is out, the next probe waits for a verdict, or until the lease runs out."""
+    """While the lease is taken, the next probe waits for its result, or until it expires."""
     breaker = half_open()
     assert breaker.acquire_probe(6.0)
     assert not breaker.acquire_probe(6.0)
@@ -551,7 +565,7 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_two_passes_close_it() -> None:
-    """One pass is luck, two are health; what passes was not lost to a bad request between."""
+    """One pass may be luck, two are health; a bad request between them does not count."""
     breaker = half_open()
     assert breaker.acquire_probe(5.0)
     breaker.probe_passed(6.0)
@@ -562,8 +576,8 @@ def test_two_passes_close_it() -> None:
     assert breaker.is_proven()
 
 
-def test_two_passes_make_a_closed_breaker_sound() -> None:
-    """A failure that did not open it is made good by probes as well, and ends the row."""
+def test_two_passes_prove_a_closed_breaker() -> None:
+    """Passes prove health after a failure that did not open it, and end the row."""
     breaker = Breaker(POLICY)
     for _ in range(2):
         breaker.record_failure(SERVER, 0.0)
@@ -579,7 +593,7 @@ def test_two_passes_make_a_closed_breaker_sound() -> None:
 
 @pytest.mark.parametrize("kind", [*COUNTED, *ACCOUNT_ERRORS, ErrorKind.RATE_LIMITED])
 def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
-    """A failed probe, or traffic that fails meanwhile, makes the probes begin again."""
+    """A failed probe, or a failure in traffic, makes the count of passes restart."""
     breaker = half_open()
     breaker.probe_passed(5.0)
     breaker.record_failure(kind, 6.0)
@@ -592,7 +606,7 @@ def test_a_failure_undoes_passes(kind: ErrorKind) -> None:
 
 
 def test_slowness_undoes_passes() -> None:
-    """What opens it for slowness makes the probes begin again, too."""
+    """Opening for slowness makes the count of passes restart, too."""
     breaker = Breaker(POLICY)
     breaker.record_failure(SERVER, 0.0)
     breaker.probe_passed(5.0)
@@ -604,8 +618,8 @@ def test_slowness_undoes_passes() -> None:
     assert breaker.is_proven()
 
 
-def test_a_failed_probe_gives_the_lease_back() -> None:
-    """The next probe waits for the breaker, not for the lease; a bad request keeps the lease."""
+def test_a_failed_probe_releases_the_lease() -> None:
+    """The next probe waits for the breaker only; after a bad request it waits for the lease."""
     breaker = half_open()
     assert breaker.acquire_probe(5.0)
     breaker.record_failure(BAD_REQUEST, 5.5)
@@ -614,8 +628,8 @@ def test_a_failed_probe_gives_the_lease_back() -> None:
     assert breaker.probe_at(6.0) == 16.0
 
 
-def test_text_makes_probes_needless() -> None:
-    """Text from traffic closes it from any state, at once."""
+def test_text_proves_health_in_any_state() -> None:
+    """Text from traffic closes it at once, without further probes."""
     for breaker in (half_open(), tripped(), Breaker(POLICY)):
         breaker.acquire_probe(5.0)
         breaker.probe_passed(5.0)
@@ -627,16 +641,16 @@ def test_text_makes_probes_needless() -> None:
 
 
 def test_it_shows_its_state() -> None:
-    """The repr tells state, trips and until when."""
+    """The repr shows the state, the trips and the end of the break."""
     assert repr(tripped(1.0)) == "Breaker(open, trips=1, open_until=6.0)"
 
 
-# --- whatever happens ---
+# --- after any calls ---
 
 
 @dataclass
 class Naive:
-    """The rules that open a closed breaker, from all that ever happened since it last was open."""
+    """The rules that open a closed breaker, over everything since it was last open."""
 
     failures: list[float] = field(default_factory=list)
     texts: list[float] = field(default_factory=list)
@@ -660,7 +674,7 @@ class Naive:
 @example([(0.5, n % 3 == 0) for n in range(120)])
 @example([(2.0, n % 2 == 0) for n in range(8)])
 def test_it_opens_by_its_rules(script: list[tuple[float, bool]]) -> None:
-    """Successes and failures open it exactly when a model says so that forgets nothing."""
+    """It opens exactly when a model that forgets nothing says so."""
     breaker, naive, now = Breaker(POLICY), Naive(), 0.0
     for later, fails in script:
         now += later
@@ -697,17 +711,17 @@ LONGEST = POLICY.max_retry_after * (1 + POLICY.jitter) + 1e-3
 
 
 def do(breaker: Breaker, call: Call, now: float) -> object:
-    """Tell a breaker of something."""
+    """Make one call."""
     name, kind, retry_after = call
     args = (kind, now, retry_after) if name == "record_failure" else (now,)
     return getattr(breaker, name)(*args)
 
 
 @given(scripts, st.floats(-1, 1), st.floats(-1e6, 1e6))
-def test_no_provider_is_shut_out_for_ever(
+def test_a_probe_is_always_due_in_time(
     script: list[tuple[float, Call]], jitter: float, now: float
 ) -> None:
-    """Whatever happened: a probe is due in good time, or it is sound; enough passes make it so."""
+    """After any calls it is proven or a probe is due in time, and enough passes prove it."""
     breaker = Breaker(POLICY, jitter)
     for later, call in script:
         now += later
@@ -726,21 +740,21 @@ def test_no_provider_is_shut_out_for_ever(
 
 @given(scripts)
 def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
-    """Only text, finals in time and passes heal, only failures and slowness harm.
+    """Only text, timely finals and passes improve it; only failures and slow finals worsen it.
 
-    And only time half-opens.
+    Nothing but time makes it half-open.
     """
     breaker, now = Breaker(POLICY), 0.0
     for later, call in script:
         now += later
-        before, sound = breaker.state(now), breaker.is_proven()
+        before, was_proven = breaker.state(now), breaker.is_proven()
         do(breaker, call, now)
         after = breaker.state(now)
         assert breaker.admits(now) is (after is BreakerState.CLOSED)
-        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven() and not sound):
+        if PREFERENCE[after] < PREFERENCE[before] or (breaker.is_proven() and not was_proven):
             assert call[0] in ("record_text", "record_timely_final", "probe_passed")
             assert breaker.is_proven()
-        if PREFERENCE[after] > PREFERENCE[before] or (sound and not breaker.is_proven()):
+        if PREFERENCE[after] > PREFERENCE[before] or (was_proven and not breaker.is_proven()):
             assert call[0] == "record_slow_final" or (
                 call[0] == "record_failure" and call[1] is not BAD_REQUEST
             )
@@ -751,7 +765,7 @@ def test_what_each_call_may_do(script: list[tuple[float, Call]]) -> None:
 
 @given(scripts)
 def test_leases_do_not_overlap(script: list[tuple[float, Call]]) -> None:
-    """A lease is given when a probe is due, and not while one is out that nothing gave back."""
+    """The lease is given if a probe is due, and not while another probe has it."""
     breaker, now, until = Breaker(POLICY), 0.0, -math.inf
     for later, call in script:
         now += later

@@ -1,4 +1,4 @@
-"""A fleet of processes with a store between them: any events, any delays, clocks that disagree."""
+"""Several processes and a store: any events, any delays, and clocks that disagree."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from resilient_stt.fleet.wire import decode, encode
 
 PROCESSES = 4
 TICK = 1e-3
-"""Seconds between any two events: what happens at once has no order."""
+"""Seconds between any two events, because events at the same time have no order."""
 
 
 @dataclass
 class Store:
-    """What Redis does (`test_shared_health` holds the script against the same rules)."""
+    """A model of Redis; `tests/fleet/test_redis.py` checks the real script by the same rules."""
 
     now: float = 0.0
     value: bytes | None = None
@@ -44,10 +44,10 @@ class Store:
 
 @dataclass
 class Round:
-    """A round trip that is under way; `verdict`: what it tells."""
+    """A round trip that is under way; `report` is what it sends."""
 
     sent: float
-    verdict: HealthReport | None
+    report: HealthReport | None
     text: str = ""
     stamp: int = 0
     kept: bool = False
@@ -56,11 +56,11 @@ class Round:
 
 
 class Process:
-    """A process with a clock of its own; all times are true ones, but for what it is given."""
+    """A process with a clock of its own. Its records have true times, its breaker its own."""
 
     def __init__(self, number: int, store: Store) -> None:
         self.offset = 1000.0 * number + 0.5
-        self.member = HealthReplica(ProviderHealth(Breaker(BreakerPolicy())), str(number))
+        self.replica = HealthReplica(ProviderHealth(Breaker(BreakerPolicy())), str(number))
         self.store = store
         self.clock: ClockSample | None = None
         self.round: Round | None = None
@@ -69,7 +69,7 @@ class Process:
 
     @property
     def breaker(self) -> Breaker:
-        return self.member.health.breaker
+        return self.replica.health.breaker
 
     def now(self) -> float:
         return self.store.now + self.offset
@@ -95,39 +95,39 @@ class Process:
     # -- its round trips
 
     def send(self) -> None:
-        news = self.member.unreported() if self.clock else None
-        self.round = Round(self.now(), news)
-        if news and self.clock:
-            self.round.text = encode(news, self.member.origin, self.clock.uncertainty)
-            self.round.stamp = self.clock.to_store(news.at)
+        report = self.replica.unreported() if self.clock else None
+        self.round = Round(self.now(), report)
+        if report and self.clock:
+            self.round.text = encode(report, self.replica.origin, self.clock.uncertainty)
+            self.round.stamp = self.clock.to_store(report.at)
 
     def arrive(self, trip: Round) -> None:
         trip.read_stamp = self.store.stamp
-        if trip.verdict:
+        if trip.report:
             trip.kept = self.store.take(trip.stamp, trip.text)
             if trip.kept:
-                self.is_own(trip.verdict)
+                self.is_own(trip.report)
         trip.value = self.store.value
 
     def receive(self, trip: Round) -> None:
         assert trip.read_stamp is not None
         self.round = None
         self.clock = ClockSample(trip.read_stamp, trip.sent, self.now())
-        if trip.verdict:
-            self.member.mark_reported(trip.verdict, kept=trip.kept)
+        if trip.report:
+            self.replica.mark_reported(trip.report, kept=trip.kept)
         before = self.breaker.admits(self.now())
-        self.member.apply_stored(decode(trip.value, self.clock), self.now())
+        self.replica.apply_stored(decode(trip.value, self.clock), self.now())
         after = self.breaker.admits(self.now())
         if before != after and trip.value is not None:
             self.is_newer(trip.value, closed=after)
 
     def lose(self) -> None:
-        """Its connection is lost, and with it what was under way."""
+        """Lose the connection, and the round trip that is under way."""
         self.round = self.clock = None
-        self.member.store_lost()
+        self.replica.store_lost()
 
     def step(self) -> None:
-        """The next part of a round trip."""
+        """Make the next part of a round trip."""
         if self.round is None:
             self.send()
         elif self.round.read_stamp is None:
@@ -137,13 +137,13 @@ class Process:
 
     # -- what must hold
 
-    def is_own(self, verdict: HealthReport) -> None:
-        """What was kept was seen by this very process, at that very time."""
-        seen = self.good if verdict.healthy or verdict.passes else self.bad
-        assert any(abs(at + self.offset - verdict.at) < TICK / 2 for at in seen)
+    def is_own(self, report: HealthReport) -> None:
+        """Check that this process observed what it stored, at that time."""
+        seen = self.good if report.healthy or report.passes else self.bad
+        assert any(abs(at + self.offset - report.at) < TICK / 2 for at in seen)
 
     def is_newer(self, value: bytes, *, closed: bool) -> None:
-        """What changed a process is newer than what it had seen itself that says otherwise."""
+        """Check that a report which changed this process is newer than its own observations."""
         found_by = TRUE_TIMES[value]
         own = self.bad if closed else self.good
         assert not own or own[-1] < found_by
@@ -153,7 +153,7 @@ TRUE_TIMES: dict[bytes, float] = {}
 
 
 class Fleet:
-    """All of them, and what was told when."""
+    """Four processes and their store."""
 
     def __init__(self) -> None:
         TRUE_TIMES.clear()
@@ -185,11 +185,11 @@ class Fleet:
     def step(self, process: Process) -> None:
         trip, kept = process.round, len(self.store.kept)
         process.step()
-        if len(self.store.kept) > kept and trip and trip.verdict:
-            TRUE_TIMES[self.store.kept[-1][1]] = trip.verdict.at - process.offset
+        if len(self.store.kept) > kept and trip and trip.report:
+            TRUE_TIMES[self.store.kept[-1][1]] = trip.report.at - process.offset
 
     def settle(self) -> None:
-        """Everybody makes a few round trips, and nothing else happens."""
+        """Let every process make a few round trips while nothing else happens."""
         for _ in range(3 * PROCESSES):
             for number in range(PROCESSES):
                 self.do(number, "step", 0.0)
@@ -204,7 +204,7 @@ steps = st.tuples(
 
 
 def synced(number: int) -> list[tuple[int, str, float]]:
-    """A round trip and the next."""
+    """Two round trips of a process."""
     return [(number, "step", 0.0)] * 6
 
 
@@ -213,7 +213,7 @@ SLOW_ANSWER = [
     *((0, "trip", 0.0), (0, "step", 0.0), (0, "step", 0.0)),
     *((1, "step", 0.0), (1, "text", 0.02), (1, "step", 1.0)),
 ]
-"""Text comes while an answer is under way that says the provider is not well."""
+"""Text arrives while an answer with a report of failures is under way."""
 
 
 @settings(max_examples=300)
@@ -224,8 +224,9 @@ SLOW_ANSWER = [
 @example([*synced(0), (0, "trip", 0.0), (0, "step", 0), (1, "text", 1.0), *synced(0), *synced(1)])
 @example([*synced(0), (0, "trip", 0.0), *synced(0), (0, "lose", 0), (1, "text", 9), *synced(1)])
 def test_a_fleet_agrees_and_falls_silent(script: list[tuple[int, str, float]]) -> None:
-    """Whatever happens in whatever order: nobody tells what others said, nothing older undoes what
-    was seen since, and once nothing happens, nothing is told, and all agree who could."""
+    """After any events in any order: no process reports what others found, no older report undoes
+    a later observation, and once nothing happens, nothing is reported and all agree who can.
+    """
     fleet = Fleet()
     for step in script:
         fleet.do(*step)
@@ -238,18 +239,18 @@ def test_a_fleet_agrees_and_falls_silent(script: list[tuple[int, str, float]]) -
 
 
 def agree(fleet: Fleet) -> None:
-    """Who has not seen otherwise since is of the opinion that is stored."""
+    """Check that every process that has seen nothing to the contrary agrees with the store."""
     for process in fleet.processes:
         assert process.clock
         stored = decode(fleet.store.value, process.clock)
-        if stored is None or stored.origin == process.member.origin:
+        if stored is None or stored.origin == process.replica.origin:
             continue
         if not process.breaker.observations.contradicts(stored.report):
             assert process.breaker.admits(process.now()) == stored.report.healthy
 
 
-def test_a_trip_is_known_to_all_and_so_is_the_proof() -> None:
-    """The plain story, with nothing in its way."""
+def test_all_learn_of_a_trip_and_of_its_end() -> None:
+    """Every process opens, and closes again after the first text anywhere."""
     fleet = Fleet()
     fleet.settle()
     fleet.do(0, "trip", 0.0)
@@ -265,8 +266,8 @@ def test_a_trip_is_known_to_all_and_so_is_the_proof() -> None:
     assert [p.breaker.state(p.now()) for p in fleet.processes] == [BreakerState.LOCKED] * PROCESSES
 
 
-def test_who_was_cut_off_opens_nothing() -> None:
-    """It comes back with a trip of before, when the others have long had text."""
+def test_an_old_report_opens_nothing() -> None:
+    """A process that was cut off reports a lock from before the text of others."""
     fleet = Fleet()
     fleet.settle()
     fleet.do(0, "lose", 0.0)

@@ -19,7 +19,7 @@ durations = st.floats(0, 1e6, allow_nan=False)
 @example([1.0] * 2 * MAX_SAMPLES)
 @example([9.0, *[1.0] * (MAX_SAMPLES - 1)])
 def test_p99_is_that_of_the_last_hundred(samples: list[float]) -> None:
-    """At every moment it is the nearest rank among the last samples, once there are enough."""
+    """At any time the p99 is the nearest rank among the last samples, if there are enough."""
     latency = FinalLatency()
     assert latency.p99 is None
     for n, seconds in enumerate(samples, 1):
@@ -28,8 +28,8 @@ def test_p99_is_that_of_the_last_hundred(samples: list[float]) -> None:
         assert latency.p99 == (last[math.ceil(0.99 * len(last)) - 1] if n >= MIN_SAMPLES else None)
 
 
-def test_one_final_in_a_hundred_may_take_for_ever() -> None:
-    """A single outlier of a full estimator is ignored, two are not; few samples ignore none."""
+def test_one_outlier_in_a_hundred_is_ignored() -> None:
+    """With 100 samples one outlier is ignored, two are not; with fewer none is."""
     latency = FinalLatency()
     for seconds in [0.3] * (MAX_SAMPLES - 2) + [60.0]:
         latency.add(seconds)
@@ -41,7 +41,7 @@ def test_one_final_in_a_hundred_may_take_for_ever() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [-0.1, -math.inf, math.nan, math.inf])
-def test_what_is_no_duration_is_ignored(nonsense: float) -> None:
+def test_values_that_are_no_durations_are_ignored(nonsense: float) -> None:
     """A clock that jumped says nothing about the provider."""
     latency = FinalLatency()
     for _ in range(MIN_SAMPLES - 1):
@@ -53,8 +53,8 @@ def test_what_is_no_duration_is_ignored(nonsense: float) -> None:
     assert latency.p99 == 0.25
 
 
-def test_it_shows_what_it_knows() -> None:
-    """The repr tells how many samples there are, and what they say."""
+def test_it_shows_its_state() -> None:
+    """The repr shows the number of samples and the p99."""
     latency = FinalLatency()
     assert repr(latency) == "FinalLatency(samples=0, p99=None)"
     for _ in range(2 * MAX_SAMPLES):

@@ -11,14 +11,14 @@ POLICY = BreakerPolicy()
 
 
 def shared() -> ProbeLease:
-    """One that a store has to grant."""
+    """A lease that a store has to grant."""
     lease = ProbeLease(POLICY)
     lease.shared = True
     return lease
 
 
 def granted() -> ProbeLease:
-    """One that a store has granted at 1.0."""
+    """A lease that a store granted at 1.0."""
     lease = shared()
     assert not lease.acquire(1.0)
     lease.mark_requested()
@@ -26,8 +26,8 @@ def granted() -> ProbeLease:
     return lease
 
 
-def test_alone_it_is_taken_at_once() -> None:
-    """Without a store nobody is asked, and nothing is to be given back."""
+def test_without_a_store_it_is_granted_at_once() -> None:
+    """Nobody is asked, and nothing has to be returned."""
     lease = ProbeLease(POLICY)
     assert lease.acquire(1.0)
     assert lease.until == 16.0
@@ -35,8 +35,8 @@ def test_alone_it_is_taken_at_once() -> None:
     assert not lease.must_return(20.0)
 
 
-def test_beside_others_it_is_asked_for_first() -> None:
-    """The first ask is refused; once granted the next takes it, for as long as a probe takes."""
+def test_with_a_store_it_is_requested_first() -> None:
+    """The first `acquire` fails; once granted, the next one takes it for the time of a probe."""
     lease = shared()
     assert not lease.acquire(1.0)
     wanted = [lease.wanted]
@@ -48,8 +48,8 @@ def test_beside_others_it_is_asked_for_first() -> None:
     assert not lease.acquire(1.04)  # a grant is for one
 
 
-def test_who_is_refused_waits() -> None:
-    """It is not asked for again at once, and there is nothing to be given back."""
+def test_a_refusal_causes_a_wait() -> None:
+    """The store is not asked again at once, and nothing has to be returned."""
     lease = shared()
     assert not lease.acquire(1.0)
     lease.mark_requested()
@@ -59,8 +59,8 @@ def test_who_is_refused_waits() -> None:
     assert not lease.must_return(99.0)
 
 
-def test_a_grant_that_nobody_takes_is_given_back() -> None:
-    """Who asked may have fallen silent meanwhile; what was given back may be asked for again."""
+def test_an_unused_grant_is_returned() -> None:
+    """The stream that asked may have fallen silent; after the return it can be requested again."""
     lease = granted()
     assert not lease.must_return(1.0 + POLICY.probe_grant_timeout - 0.01)
     assert lease.must_return(1.0 + POLICY.probe_grant_timeout)
@@ -69,8 +69,8 @@ def test_a_grant_that_nobody_takes_is_given_back() -> None:
     assert not lease.must_return(99.0)
 
 
-def test_it_is_given_back_after_the_probe() -> None:
-    """When it is released, or when its time is over."""
+def test_it_is_returned_after_the_probe() -> None:
+    """It must be returned once it is released, or once its time is over."""
     for release in (True, False):
         lease = granted()
         assert lease.acquire(1.0)
@@ -80,8 +80,8 @@ def test_it_is_given_back_after_the_probe() -> None:
         assert lease.must_return(2.0 if release else 16.0)
 
 
-def test_a_claim_whose_answer_was_lost_is_given_back() -> None:
-    """The store may hold it in our name."""
+def test_a_request_without_an_answer_is_returned() -> None:
+    """The store may hold the lease in our name."""
     lease = shared()
     assert not lease.acquire(1.0)
     lease.mark_requested()
@@ -92,27 +92,27 @@ def test_a_claim_whose_answer_was_lost_is_given_back() -> None:
     assert repr(lease) == "ProbeLease(until=17.0, shared=False, wanted=False)"
 
 
-def test_a_breaker_tells_once_that_a_lease_is_wanted() -> None:
-    """However many frames ask; and when it is not needed any more."""
-    breaker, told = Breaker(BreakerPolicy()), []
+def test_a_breaker_notifies_once_that_a_lease_is_wanted() -> None:
+    """However many frames ask, it notifies once, and again when the lease is not needed."""
+    breaker, notified = Breaker(BreakerPolicy()), []
     breaker.record_failure(ErrorKind.SERVER, 0.0)
-    breaker.notify = lambda: told.append(len(told))
+    breaker.notify = lambda: notified.append(len(notified))
     breaker.probe_lease.shared = True
     assert not breaker.acquire_probe(4.9)
-    assert not told
+    assert not notified
     for n in range(10):
         assert not breaker.acquire_probe(5.0 + n / 50)
-    assert told == [0]
+    assert notified == [0]
     breaker.probe_lease.mark_requested()
     breaker.probe_lease.record_grant(5.2)
     assert breaker.acquire_probe(5.2)
-    assert told == [0]
+    assert notified == [0]
     breaker.release_probe(6.0)
-    assert told == [0, 1]
+    assert notified == [0, 1]
 
 
 def test_a_refused_breaker_waits() -> None:
-    """As long as others probe, asking again at once is no use."""
+    """While other processes probe, the next probe waits for the cooldown."""
     breaker = Breaker(BreakerPolicy())
     breaker.record_failure(ErrorKind.SERVER, 0.0)
     breaker.probe_lease.shared = True

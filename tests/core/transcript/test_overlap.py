@@ -28,8 +28,8 @@ class Spoken:
 
 
 @dataclass
-class Recogniser:
-    """Tells the words from a place on, in its own spelling, with its own idea of the times."""
+class Recognizer:
+    """Transcribes words with a spelling and errors of times of its own."""
 
     language: str
     spell: Callable[[str], str]
@@ -37,15 +37,15 @@ class Recogniser:
     most: list[int]
     joint: str = " "
 
-    def tell(self, words: list[Spoken]) -> list[Utterance]:
+    def transcribe(self, words: list[Spoken]) -> list[Utterance]:
         errors = itertools.cycle(self.jitter)
-        told = [
+        spoken = [
             Word(self.spell(w.text), w.start + next(errors), w.end + next(errors)) for w in words
         ]
         utterances, sizes = [], itertools.cycle(self.most)
-        while told:
+        while spoken:
             size = next(sizes)
-            piece, told = tuple(told[:size]), told[size:]
+            piece, spoken = tuple(spoken[:size]), spoken[size:]
             text = self.joint.join(w.text for w in piece)
             utterances.append(Utterance(text, piece, piece[0].start, piece[-1].end, self.language))
         return utterances
@@ -60,9 +60,9 @@ spellings: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
 )
 
 
-def told_by(language: str, jitter: float, joint: str = " ") -> st.SearchStrategy[Recogniser]:
+def recognizers(language: str, jitter: float, joint: str = " ") -> st.SearchStrategy[Recognizer]:
     return st.builds(
-        Recogniser,
+        Recognizer,
         st.just(language),
         spellings,
         st.lists(st.floats(-jitter, jitter), min_size=1, max_size=7),
@@ -84,10 +84,10 @@ def speech(draw: st.DrawFn, vocabulary: list[str], *, unique: bool) -> list[Spok
 
 @dataclass(frozen=True)
 class Switch:
-    """The first recogniser told `settled` words; the second hears from word `again` on."""
+    """The first recognizer transcribed `committed` words; the second hears from word `again` on."""
 
     words: list[Spoken]
-    settled: int
+    committed: int
     again: int
 
     @property
@@ -98,90 +98,94 @@ class Switch:
 @st.composite
 def switches(draw: st.DrawFn, vocabulary: list[str], *, unique: bool) -> Switch:
     words = draw(speech(vocabulary, unique=unique))
-    settled = draw(st.integers(1, len(words)))
-    again = draw(st.integers(max(0, settled - 4), settled - 1))
-    assume(words[settled - 1].end - words[again].start <= POLICY.lookback)
-    return Switch(words, settled, again)
+    committed = draw(st.integers(1, len(words)))
+    again = draw(st.integers(max(0, committed - 4), committed - 1))
+    assume(words[committed - 1].end - words[again].start <= POLICY.lookback)
+    return Switch(words, committed, again)
 
 
 def run(
     switch: Switch,
-    first: Recogniser,
-    second: Recogniser,
+    first: Recognizer,
+    second: Recognizer,
     *,
     times: tuple[bool, bool] = (True, True),
 ) -> list[str]:
-    """What the consumer gets of the second leg, as normalised tokens."""
-    transcript = TranscriptHistory(POLICY)
-    live = switch.words[switch.settled - 1].end
-    settled = first.tell(switch.words[: switch.settled])
-    for utterance in settled:
-        transcript.record(utterance if times[0] else untimed(utterance), live)
-    watermark = min(settled[-1].end or 0.0, live) if times[0] else live
-    seam = transcript.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
-    event = []
-    for whole in second.tell(switch.words[switch.again :]):
+    """What the consumer gets of the second connection, as normalized tokens."""
+    history = TranscriptHistory(POLICY)
+    live = switch.words[switch.committed - 1].end
+    committed = first.transcribe(switch.words[: switch.committed])
+    for utterance in committed:
+        history.record(utterance if times[0] else untimed(utterance), live)
+    watermark = min(committed[-1].end or 0.0, live) if times[0] else live
+    trimmer = history.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
+    emitted = []
+    for whole in second.transcribe(switch.words[switch.again :]):
         utterance = whole if times[1] else untimed(whole)
-        kept = seam.trim(utterance)
+        kept = trimmer.trim(utterance)
         if kept is not None:
-            event += [t.norm for t in tokenize(kept.text, kept.language)]
+            emitted += [t.norm for t in tokenize(kept.text, kept.language)]
             if kept.words:
                 assert [t.norm for w in kept.words for t in tokenize(w.text, kept.language)] == [
                     t.norm for t in tokenize(kept.text, kept.language)
                 ]
                 assert kept.start == kept.words[0].start
-        seam.observe_final(utterance, kept)
-    return event
+        trimmer.observe_final(utterance, kept)
+    return emitted
 
 
-def expected(switch: Switch, second: Recogniser) -> list[str]:
-    new = switch.words[switch.settled :]
+def expected(switch: Switch, second: Recognizer) -> list[str]:
+    new = switch.words[switch.committed :]
     return [t.norm for w in new for t in tokenize(w.text, second.language)]
 
 
-@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1))
-def test_seam_by_times(switch: Switch, first: Recogniser, second: Recogniser) -> None:
-    """With times that disagree by 0.2 s and other spellings, each word comes once, in order."""
+@given(switches(DISTINCT, unique=True), recognizers("en", 0.1), recognizers("en", 0.1))
+def test_overlap_by_times(switch: Switch, first: Recognizer, second: Recognizer) -> None:
+    """With times that disagree by 0.2 s and other spellings, every word comes once and in order."""
     assert run(switch, first, second) == expected(switch, second)
 
 
 @given(
     switches(DISTINCT, unique=True),
-    told_by("en", 0.03),
-    told_by("en", 0.03),
+    recognizers("en", 0.03),
+    recognizers("en", 0.03),
     st.floats(-0.2, 0.2),
 )
 @example(
-    Switch([Spoken("alpha", 1.0, 1.25), Spoken("brave", 1.25, 1.5)], settled=1, again=0),
-    Recogniser("en", str, [0.0], [1]),
-    Recogniser("en", str, [0.0], [1]),
+    Switch([Spoken("alpha", 1.0, 1.25), Spoken("brave", 1.25, 1.5)], committed=1, again=0),
+    Recognizer("en", str, [0.0], [1]),
+    Recognizer("en", str, [0.0], [1]),
     -0.125,
 )
-def test_seam_by_clocks_that_differ(
-    switch: Switch, first: Recogniser, second: Recogniser, offset: float
+def test_overlap_with_clocks_that_differ(
+    switch: Switch, first: Recognizer, second: Recognizer, offset: float
 ) -> None:
-    """A provider whose times are all early or late by 0.2 s still gives each word once."""
+    """With times that are all early or late by 0.2 s, every word still comes once."""
     second.jitter = [offset + error for error in second.jitter]
     assert run(switch, first, second) == expected(switch, second)
 
 
-@given(switches(["no", "yes", "four"], unique=False), told_by("en", 0.05), told_by("en", 0.05))
-def test_seam_in_repetitions(switch: Switch, first: Recogniser, second: Recogniser) -> None:
-    """Where a user says "no no no", the times tell which of them are new."""
+@given(
+    switches(["no", "yes", "four"], unique=False), recognizers("en", 0.05), recognizers("en", 0.05)
+)
+def test_overlap_in_repetitions(switch: Switch, first: Recognizer, second: Recognizer) -> None:
+    """If a user says "no no no", the times decide which of the words are new."""
     assert run(switch, first, second) == expected(switch, second)
 
 
-@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1))
-def test_seam_by_text(switch: Switch, first: Recogniser, second: Recogniser) -> None:
-    """A second leg without times is trimmed by its text alone."""
+@given(switches(DISTINCT, unique=True), recognizers("en", 0.1), recognizers("en", 0.1))
+def test_overlap_by_text(switch: Switch, first: Recognizer, second: Recognizer) -> None:
+    """A second connection without times is trimmed by its text alone."""
     assert run(switch, first, second, times=(True, False)) == expected(switch, second)
 
 
-@given(switches(DISTINCT, unique=True), told_by("en", 0.0), told_by("en", 0.0), st.booleans())
-def test_seam_after_text(
-    switch: Switch, first: Recogniser, second: Recogniser, timed: bool
+@given(
+    switches(DISTINCT, unique=True), recognizers("en", 0.0), recognizers("en", 0.0), st.booleans()
+)
+def test_overlap_after_text(
+    switch: Switch, first: Recognizer, second: Recognizer, timed: bool
 ) -> None:
-    """After a first leg without times, what it told is found by its text."""
+    """Words of a first connection without times are found by their text."""
     assert run(switch, first, second, times=(False, timed)) == expected(switch, second)
 
 
@@ -190,47 +194,52 @@ CHINESE = [*"今天气很好我们去公园", "三", "北京"]
 
 @given(
     switches(CHINESE, unique=True),
-    told_by("zh", 0.05, ""),
-    told_by("zh-CN", 0.05, ""),
+    recognizers("zh", 0.05, ""),
+    recognizers("zh-CN", 0.05, ""),
     st.booleans(),
 )
-def test_seam_in_chinese(
-    switch: Switch, first: Recogniser, second: Recogniser, timed: bool
+def test_overlap_in_chinese(
+    switch: Switch, first: Recognizer, second: Recognizer, timed: bool
 ) -> None:
     """A text without spaces is trimmed character by character."""
     assert run(switch, first, second, times=(True, timed)) == expected(switch, second)
 
 
-@given(switches(DISTINCT, unique=True), told_by("en", 0.1), told_by("en", 0.1), st.integers(1, 9))
-def test_interims_re_tell_nothing(
-    switch: Switch, first: Recogniser, second: Recogniser, count: int
+@given(
+    switches(DISTINCT, unique=True),
+    recognizers("en", 0.1),
+    recognizers("en", 0.1),
+    st.integers(1, 9),
+)
+def test_interims_are_trimmed(
+    switch: Switch, first: Recognizer, second: Recognizer, count: int
 ) -> None:
-    """An interim of any length is trimmed as a final of the same words would be."""
-    transcript = TranscriptHistory(POLICY)
-    for utterance in first.tell(switch.words[: switch.settled]):
-        transcript.record(utterance, 99.0)
-    watermark = switch.words[switch.settled - 1].end
-    seam = transcript.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
+    """An interim transcript of any length is trimmed like a final of the same words."""
+    history = TranscriptHistory(POLICY)
+    for utterance in first.transcribe(switch.words[: switch.committed]):
+        history.record(utterance, 99.0)
+    watermark = switch.words[switch.committed - 1].end
+    trimmer = history.trimmer(watermark, switch.replay_from, float, starts_mid_word=False)
     second.most = [count]
-    kept = seam.trim(second.tell(switch.words[switch.again :])[0])
-    new = switch.words[switch.settled : switch.again + count]
+    kept = trimmer.trim(second.transcribe(switch.words[switch.again :])[0])
+    new = switch.words[switch.committed : switch.again + count]
     assert [t.norm for t in tokenize(kept.text if kept else "", "en")] == [
         t.norm for w in new for t in tokenize(w.text, "en")
     ]
 
 
-# --- the seam, case by case
+# --- the trimmer, case by case
 
 
-def seam_after(
+def trimmer_after(
     *texts: str, boundary: float | None = None, since: float = 0.0, starts_mid_word: bool = False
 ) -> OverlapTrimmer:
-    """The seam after words of half a second each, from 0 on."""
-    transcript = TranscriptHistory(POLICY)
+    """A trimmer after committed words of half a second each, from 0 on."""
+    history = TranscriptHistory(POLICY)
     for utterance in timed(*texts):
-        transcript.record(utterance, 99.0)
+        history.record(utterance, 99.0)
     end = len(texts) / 2 if boundary is None else boundary
-    return transcript.trimmer(end, since, float, starts_mid_word=starts_mid_word)
+    return history.trimmer(end, since, float, starts_mid_word=starts_mid_word)
 
 
 def timed(*texts: str, at: float = 0.0) -> list[Utterance]:
@@ -240,155 +249,156 @@ def timed(*texts: str, at: float = 0.0) -> list[Utterance]:
     ]
 
 
-def test_a_first_leg_has_no_seam() -> None:
-    """With nothing told, everything is new, also what is said twice."""
-    seam = TranscriptHistory(POLICY).trimmer(0.0, 0.0, float, starts_mid_word=False)
-    assert not seam.open
+def test_a_first_connection_is_not_trimmed() -> None:
+    """With nothing committed everything is new, repetitions included."""
+    trimmer = TranscriptHistory(POLICY).trimmer(0.0, 0.0, float, starts_mid_word=False)
+    assert not trimmer.open
     utterance = Utterance("no no no")
-    assert seam.trim(utterance) is utterance
-    assert seam.trim(Utterance("  ")) is None
+    assert trimmer.trim(utterance) is utterance
+    assert trimmer.trim(Utterance("  ")) is None
 
 
-def test_a_seam_closes_with_the_first_new_final() -> None:
-    """After something new, words that were told before are speech again."""
-    seam = seam_after("no")
+def test_the_trimmer_closes_with_the_first_new_final() -> None:
+    """After something new, words that were committed before are speech again."""
+    trimmer = trimmer_after("no")
     new = Utterance("no yes", (Word("no", 0.0, 0.5), Word("yes", 0.5, 1.0)), 0.0, 1.0)
-    kept = seam.trim(new)
+    kept = trimmer.trim(new)
     assert kept == Utterance("yes", (Word("yes", 0.5, 1.0),), 0.5, 1.0)
-    seam.observe_final(new, kept)
-    assert not seam.open
+    trimmer.observe_final(new, kept)
+    assert not trimmer.open
     again = Utterance("no")
-    assert seam.trim(again) is again
+    assert trimmer.trim(again) is again
 
 
-def test_a_leg_that_re_tells_nothing_is_not_trimmed() -> None:
-    """Where a leg says nothing of what it was replayed, all of its first final is new."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
+def test_text_without_repetition_is_not_trimmed() -> None:
+    """If a connection repeats nothing of the replay, all of its first final is new."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    trimmer = history.trimmer(1.5, 1.0, float, starts_mid_word=False)
     new = Utterance("brave", (Word("brave", 2.5, 3.0),), 2.5, 3.0)
-    assert seam.open
-    assert seam.trim(new) is new
+    assert trimmer.open
+    assert trimmer.trim(new) is new
 
 
-def test_text_without_a_word_tells_nothing() -> None:
-    """Punctuation alone is not emitted at a seam, and does not close it."""
-    seam = seam_after("no")
-    assert seam.trim(Utterance("...")) is None
-    seam.observe_final(Utterance("..."), None)
-    assert seam.open
+def test_punctuation_is_not_new() -> None:
+    """Punctuation alone is not emitted, and does not close the trimmer."""
+    trimmer = trimmer_after("no")
+    assert trimmer.trim(Utterance("...")) is None
+    trimmer.observe_final(Utterance("..."), None)
+    assert trimmer.open
 
 
-def test_a_torn_word_is_dropped() -> None:
-    """The rest of a settled word at the beginning of a replay is not a new word."""
-    seam = seam_after("alpha", "reservation", since=0.7)
-    torn = Word("vation", 0.7, 1.06)
-    utterance = Utterance("vation new", (torn, Word("new", 1.0, 1.5)), 0.7, 1.5)
-    kept = seam.trim(utterance)
+def test_a_partial_word_is_dropped() -> None:
+    """The rest of a committed word at the beginning of a replay is not a new word."""
+    trimmer = trimmer_after("alpha", "reservation", since=0.7)
+    partial = Word("vation", 0.7, 1.06)
+    utterance = Utterance("vation new", (partial, Word("new", 1.0, 1.5)), 0.7, 1.5)
+    kept = trimmer.trim(utterance)
     assert kept is not None
     assert kept.text == "new"
 
 
 @pytest.mark.parametrize(
-    ("torn", "kept"),
+    ("partial", "kept"),
     [((1.1, 1.5), None), ((1.2, 1.6), "vation"), ((1.34, 1.4), "vation"), ((1.8, 2.2), "vation")],
 )
-def test_a_torn_word_whose_time_is_late_is_dropped(
-    torn: tuple[float, float], kept: str | None
+def test_a_partial_word_with_a_late_time_is_dropped(
+    partial: tuple[float, float], kept: str | None
 ) -> None:
-    """Its middle lies behind the watermark by clocks that disagree: it lies over the last word."""
-    transcript = TranscriptHistory(POLICY)
-    told = (Word("reservation", 0.95, 1.28),)
-    transcript.record(Utterance("reservation", told, 0.95, 1.28), 1.5)
-    seam = transcript.trimmer(1.28, 0.9, float, starts_mid_word=False)
-    found = seam.trim(Utterance("vation", (Word("vation", *torn),), *torn))
+    """Its middle lies behind the boundary, but it covers most of the last committed word."""
+    history = TranscriptHistory(POLICY)
+    spoken = (Word("reservation", 0.95, 1.28),)
+    history.record(Utterance("reservation", spoken, 0.95, 1.28), 1.5)
+    trimmer = history.trimmer(1.28, 0.9, float, starts_mid_word=False)
+    found = trimmer.trim(Utterance("vation", (Word("vation", *partial),), *partial))
     assert (found.text if found else None) == kept
 
 
-def test_a_torn_word_is_dropped_by_text() -> None:
-    """Without times, a torn word is known by the re-told words after it."""
-    seam = seam_after("alpha", "brave", since=0.0)
-    kept = seam.trim(Utterance("fa brave new"))
+def test_a_partial_word_is_dropped_by_text() -> None:
+    """Without times it is recognized by the repeated words after it."""
+    trimmer = trimmer_after("alpha", "brave", since=0.0)
+    kept = trimmer.trim(Utterance("fa brave new"))
     assert kept is not None
     assert kept.text == "new"
 
 
-def test_a_torn_word_alone_is_dropped_by_text() -> None:
-    """A leg that begins in the middle of speech begins with a torn word, also without times."""
-    seam = seam_after("alpha", "brave", since=0.0, starts_mid_word=True)
-    for told in ("fa", "brave"):
-        assert seam.trim(Utterance(told)) is None
-        seam.observe_final(Utterance(told), None)
-    assert seam.trim(Utterance("fa")) == Utterance("fa")
+def test_a_partial_word_alone_is_dropped_by_text() -> None:
+    """If the audio begins in mid-speech, so does the text, also without times."""
+    trimmer = trimmer_after("alpha", "brave", since=0.0, starts_mid_word=True)
+    for spoken in ("fa", "brave"):
+        assert trimmer.trim(Utterance(spoken)) is None
+        trimmer.observe_final(Utterance(spoken), None)
+    assert trimmer.trim(Utterance("fa")) == Utterance("fa")
 
 
-def test_a_word_that_begins_later_is_not_the_torn_one() -> None:
-    """A torn word is where the leg's audio begins; of what begins later nothing is dropped."""
+def test_a_word_that_begins_later_is_not_partial() -> None:
+    """A partial word begins with the audio; a word that begins later is kept."""
     for start, is_new in ((None, False), (0.2, False), (2.0, True)):
-        seam = seam_after("alpha", since=0.1, starts_mid_word=True)
+        trimmer = trimmer_after("alpha", since=0.1, starts_mid_word=True)
         utterance = Utterance("new", (), start, 2.6)
-        assert seam.trim(utterance) == (utterance if is_new else None)
+        assert trimmer.trim(utterance) == (utterance if is_new else None)
 
 
-def test_a_final_that_ends_before_the_boundary_is_settled() -> None:
-    """A final without words that ends before the boundary is not new, whatever it says."""
-    seam = seam_after("alpha", "brave")
-    assert seam.trim(Utterance("misheard", (), 0.5, 0.9)) is None
-    assert seam.trim(Utterance("misheard", (), 0.5, 1.4)) is not None
+def test_a_final_that_ends_before_the_boundary_is_repeated() -> None:
+    """Without words it is not new, whatever its text is."""
+    trimmer = trimmer_after("alpha", "brave")
+    assert trimmer.trim(Utterance("misheard", (), 0.5, 0.9)) is None
+    assert trimmer.trim(Utterance("misheard", (), 0.5, 1.4)) is not None
 
 
-def test_a_word_on_the_boundary_is_judged_by_its_text() -> None:
-    """A word that straddles the boundary is new, unless it is the one told last."""
-    seam = seam_after("alpha", "brave", "chair", since=0.5)
-    told = Word("brave", 0.5, 1.0)
+def test_a_word_on_the_boundary_is_compared_by_text() -> None:
+    """It is new unless it is the last committed word."""
+    trimmer = trimmer_after("alpha", "brave", "chair", since=0.5)
+    spoken = Word("brave", 0.5, 1.0)
     for text, count in (("chair", 0), ("other", 1)):
         last = Word(text, 1.0, 1.9)
-        kept = seam.trim(Utterance(f"brave {text}", (told, last), 0.5, 1.9))
+        kept = trimmer.trim(Utterance(f"brave {text}", (spoken, last), 0.5, 1.9))
         assert len(kept.words if kept else ()) == count
 
 
 def test_text_that_is_not_made_of_its_words() -> None:
-    """Where text and words disagree, the text of the new words is made of them."""
-    seam = seam_after("four", "brave")
+    """If text and words disagree, the new text is made of the new words."""
+    trimmer = trimmer_after("four", "brave")
     words = (Word("4", 0.0, 0.5), Word("brave", 0.5, 1.0), Word(" new ", 1.0, 1.5))
-    kept = seam.trim(Utterance("number four is brave, new", words, 0.0, 1.5))
+    kept = trimmer.trim(Utterance("number four is brave, new", words, 0.0, 1.5))
     assert kept is not None
     assert kept.text == "new"
 
 
 def test_words_without_a_token() -> None:
-    """Words that are only punctuation are no new text."""
-    seam = seam_after("brave")
+    """Words that are only punctuation make no new text."""
+    trimmer = trimmer_after("brave")
     words = (Word("brave", 0.0, 0.5), Word("!", 0.6, 1.0))
-    assert seam.trim(Utterance("brave !", words, 0.0, 1.0)) is None
+    assert trimmer.trim(Utterance("brave !", words, 0.0, 1.0)) is None
 
 
-def test_text_decides_where_words_were_told_beyond_the_boundary() -> None:
-    """Words whose times are unknown are found by text, and the times of the new ones kept."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("alpha brave"), 5.0)
-    seam = transcript.trimmer(0.0, 0.0, float, starts_mid_word=False)
+def test_text_decides_if_committed_words_have_no_times() -> None:
+    """New words are found by text, and keep their times."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("alpha brave"), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
     words = (Word("alpha", 1.0, 1.5), Word("brave", 1.5, 2.0), Word("new", 2.0, 2.5))
-    kept = seam.trim(Utterance("alpha brave new", words, 1.0, 2.5))
+    kept = trimmer.trim(Utterance("alpha brave new", words, 1.0, 2.5))
     assert kept == Utterance("new", words[2:], 2.0, 2.5)
 
 
-def test_what_was_told_before_the_replay_is_not_looked_for() -> None:
-    """A word that was told, and over, before the replay begins may be said again."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("yes"), 5.0)
-    seam = transcript.trimmer(2.0, 2.0, lambda _: 2.0, starts_mid_word=False)
-    assert not seam.open
+def test_words_before_the_replay_are_not_repeated() -> None:
+    """A committed word that was over before the replay begins may be spoken again."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("yes"), 5.0)
+    trimmer = history.trimmer(2.0, 2.0, lambda _: 2.0, starts_mid_word=False)
+    assert not trimmer.open
 
 
 # --- where to begin a replay
 
 
 def start_of_replay(*words: tuple[float, float], watermark: float, oldest: float = 0.0) -> object:
-    transcript = TranscriptHistory(POLICY)
+    """Where a replay begins after words with these times."""
+    history = TranscriptHistory(POLICY)
     for start, end in words:
-        transcript.record(Utterance("x", (Word("x", start, end),)), 99.0)
-    return transcript.replay_start(watermark, oldest)
+        history.record(Utterance("x", (Word("x", start, end),)), 99.0)
+    return history.replay_start(watermark, oldest)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +417,7 @@ def start_of_replay(*words: tuple[float, float], watermark: float, oldest: float
 def test_a_replay_begins_in_the_widest_gap(
     words: list[tuple[float, float]], watermark: float, oldest: float, place: float | None
 ) -> None:
-    """A replay begins before one of the last two settled words, where the gap is wider."""
+    """It begins before one of the last two committed words, where the gap is wider."""
     found = start_of_replay(*words, watermark=watermark, oldest=oldest)
     assert found == (place if place is None else pytest.approx(place))
 
@@ -420,7 +430,7 @@ def test_a_replay_begins_in_the_widest_gap(
 def test_a_replay_begins_inside_the_ledger(
     words: list[tuple[float, float]], watermark: float, oldest: float
 ) -> None:
-    """A clean place is one that the ledger still holds, before the watermark."""
+    """The place is before the watermark, and its audio is still kept."""
     place = start_of_replay(
         *[(start, start + length) for start, length in words], watermark=watermark, oldest=oldest
     )
@@ -435,7 +445,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-2, 12)
 
 @given(st.lists(st.builds(Word, st.just("x"), numbers, numbers), max_size=5), st.floats(0, 10))
 def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
-    """Times count only if they are finite, in order and inside what was sent, give or take."""
+    """Usable times are finite, in order and inside the audio, within the tolerances."""
     if are_usable(tuple(words), sent):
         assert words
         for word in words:
@@ -460,58 +470,58 @@ def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
     ],
 )
 def test_usable(times: list[tuple[float, float]], good: bool) -> None:
-    """All-zero, backward, negative and late times are no times."""
+    """All-zero, backward, negative and late times are not usable."""
     assert are_usable(tuple(Word("x", *t) for t in times), 1.0) is (good)
 
 
 def test_they_show_their_state() -> None:
-    """The reprs tell where a transcript and a seam stand, and no text."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
-    assert repr(transcript) == "TranscriptHistory(committed=1)"
-    seam = transcript.trimmer(1.0, 0.2, float, starts_mid_word=False)
-    assert repr(seam) == "OverlapTrimmer(boundary=1.000, repeats=1, open=True)"
+    """The reprs show counts and positions, and no text."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("secret", (Word("secret", 0.0, 1.0),)), 1.0)
+    assert repr(history) == "TranscriptHistory(committed=1)"
+    trimmer = history.trimmer(1.0, 0.2, float, starts_mid_word=False)
+    assert repr(trimmer) == "OverlapTrimmer(boundary=1.000, repeats=1, open=True)"
 
 
-def test_a_final_that_tells_what_is_settled_says_so() -> None:
-    """It speaks for nothing behind the boundary; a word told beyond it is not settled yet."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    transcript.record(Utterance("brave"), 4.0)
-    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
-    assert seam.observe_final(Utterance("alpha"), None)
-    assert not seam.observe_final(Utterance("brave"), None)
-    assert not seam.open
+def test_a_final_of_committed_words_is_reported_as_such() -> None:
+    """A word behind the boundary does not count as committed yet."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    history.record(Utterance("brave"), 4.0)
+    trimmer = history.trimmer(1.5, 1.0, float, starts_mid_word=False)
+    assert trimmer.observe_final(Utterance("alpha"), None)
+    assert not trimmer.observe_final(Utterance("brave"), None)
+    assert not trimmer.open
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "es"), ("es", ""), ("en", "fr"), ("fr", "en")])
-def test_a_number_is_told_again_in_another_language(before: str, after: str) -> None:
-    """A word that is a number in one language only is still the same word."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("ten cuatro", language=before), 2.0)
-    seam = transcript.trimmer(1.0, 1.0, lambda end: end, starts_mid_word=False)
-    kept = seam.trim(Utterance("ten cuatro five", language=after))
+def test_a_number_is_repeated_in_another_language(before: str, after: str) -> None:
+    """A word that is a number in one of the languages only is still the same word."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("ten cuatro", language=before), 2.0)
+    trimmer = history.trimmer(1.0, 1.0, lambda end: end, starts_mid_word=False)
+    kept = trimmer.trim(Utterance("ten cuatro five", language=after))
     assert kept is not None
     assert kept.text == "five"
 
 
-def test_a_final_that_begins_with_what_is_settled_says_so() -> None:
-    """And after it there is no seam any more: what is said again is said twice."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
-    seam = transcript.trimmer(1.5, 1.0, float, starts_mid_word=False)
-    assert seam.observe_final(Utterance("alpha brave"), Utterance("brave"))
-    assert not seam.observe_final(Utterance("alpha"), Utterance("alpha"))
+def test_a_final_that_begins_with_committed_words_is_reported_as_such() -> None:
+    """After it the trimmer is closed: the same word is new."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("alpha", (Word("alpha", 1.0, 1.5),), 1.0, 1.5), 2.0)
+    trimmer = history.trimmer(1.5, 1.0, float, starts_mid_word=False)
+    assert trimmer.observe_final(Utterance("alpha brave"), Utterance("brave"))
+    assert not trimmer.observe_final(Utterance("alpha"), Utterance("alpha"))
 
 
-def test_words_without_times_have_those_of_who_tells_them_again() -> None:
-    """What was known only by when it had been heard is settled with the audio that it was."""
-    transcript = TranscriptHistory(POLICY)
-    transcript.record(Utterance("alpha"), 3.0)
+def test_words_without_times_take_those_of_their_repetition() -> None:
+    """A third connection then finds them before the boundary."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("alpha"), 3.0)
     timed = Utterance("alpha", (Word("alpha", 0.4, 0.65),), 0.4, 0.65)
-    first = transcript.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    first = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
     assert first.trim(timed) is None
     first.observe_final(timed, None)
-    second = transcript.trimmer(0.65, 0.3, float, starts_mid_word=False)
+    second = history.trimmer(0.65, 0.3, float, starts_mid_word=False)
     assert second.trim(Utterance("alpha")) is None
     assert second.observe_final(Utterance("alpha"), None)

@@ -34,15 +34,15 @@ def norms(text: str, language: str = "") -> list[str]:
     ],
 )
 def test_tokens(text: str, language: str, expected: list[str]) -> None:
-    """Case, punctuation, width, composition and number words do not count; characters of scripts
+    """Case, punctuation, width, composition and number words do not count. Characters of scripts
     without spaces are tokens of their own.
     """
     assert norms(text, language) == expected
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "en", "zh", "x-nonsense", "-"]))
-def test_tokens_stand_in_their_text(text: str, language: str) -> None:
-    """Tokens are where they say, in order, not empty, and do not overlap."""
+def test_tokens_have_positions(text: str, language: str) -> None:
+    """Tokens are in order, not empty, inside the text, and do not overlap."""
     at = 0
     for token in tokenize(text, language):
         assert at <= token.start < token.end <= len(text)
@@ -63,13 +63,13 @@ def test_tokens_stand_in_their_text(text: str, language: str) -> None:
     ],
 )
 def test_similar(a: str, b: str, same: bool) -> None:
-    """Longer words may differ by a spelling, short ones may not."""
+    """Long words may differ in spelling, short ones must be equal."""
     assert is_similar(a, b) is same
     assert is_similar(b, a) is same
 
 
 @pytest.mark.parametrize(
-    ("told", "new", "expected"),
+    ("committed", "new", "expected"),
     [
         ("a b c", "b c d", (2, 3)),
         ("a b c", "a b c", (3, 3)),
@@ -85,20 +85,20 @@ def test_similar(a: str, b: str, same: bool) -> None:
         ("a b c", "b x", (0, 0)),
     ],
 )
-def test_retold(told: str, new: str, expected: tuple[int, int]) -> None:
-    """The longest re-telling counts that reaches the end of either text."""
-    assert match_repeated(told.split(), new.split(), is_similar) == expected
+def test_match_repeated(committed: str, new: str, expected: tuple[int, int]) -> None:
+    """The longest repetition that reaches the end of either text is found."""
+    assert match_repeated(committed.split(), new.split(), is_similar) == expected
 
 
 words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
 
 
 @given(words, st.integers(0, 8), st.integers(0, 8))
-def test_retold_in_pieces(told: list[str], start: int, cut: int) -> None:
-    """A re-telling in two pieces, followed by new words, uses up what was told and no more."""
-    again = told[start:]
+def test_match_repeated_in_pieces(committed: list[str], start: int, cut: int) -> None:
+    """A repetition in two pieces uses up the committed tokens once, and leaves new words."""
+    again = committed[start:]
     first, second = again[:cut], [*again[cut:], "new"]
-    count, used = match_repeated(told, first, is_similar)
+    count, used = match_repeated(committed, first, is_similar)
     assert count == len(first)
-    count, _ = match_repeated(told[used:], second, is_similar)
+    count, _ = match_repeated(committed[used:], second, is_similar)
     assert second[count:] == ["new"]

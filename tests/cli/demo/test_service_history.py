@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from resilient_stt.cli.demo.history import ServiceHistory
+from resilient_stt.cli.demo.service_history import ServiceHistory
 from resilient_stt.core.events import ErrorKind, Event, ProviderRecovered
 
 from ...support.events import OUTAGE, STALL, failed, switched

@@ -1,4 +1,4 @@
-"""Every mistake of a configuration is told, with its place, what to do, and no secret."""
+"""Every issue of a configuration is reported with its place and what to do, and without secrets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def written(broken: Broken, folder: Path) -> Path:
     return path
 
 
-def mistake(source: Any) -> str:
+def error_of(source: Any) -> str:
     with pytest.raises(ConfigurationError) as raised:
         load(source)
     assert SECRET not in "".join(traceback.format_exception(raised.value))
@@ -51,12 +51,12 @@ def mistake(source: Any) -> str:
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_what_is_wrong_is_told(broken: Broken, tmp_path: Path) -> None:
+def test_every_issue_is_reported(broken: Broken, tmp_path: Path) -> None:
     """The error names the file, the place and what to do, and repeats no secret."""
     is_mapping = isinstance(broken.content, Mapping)
     source = broken.content if is_mapping else written(broken, tmp_path)
-    message = mistake(source)
-    for part in broken.told:
+    message = error_of(source)
+    for part in broken.parts:
         assert part in message
     assert message.startswith("the configuration" if is_mapping else str(source))
     assert SECRET not in message
@@ -65,18 +65,18 @@ def test_what_is_wrong_is_told(broken: Broken, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", FILES.values(), ids=FILES)
 def test_the_command_line_exits_with_2(broken: Broken, tmp_path: Path) -> None:
-    """All mistakes on stderr, no traceback, nothing on stdout."""
+    """The error is on stderr, without a traceback, and stdout is empty."""
     done = CliRunner().invoke(app, ["check", str(written(broken, tmp_path))])
     assert (done.exit_code, done.stdout) == (2, "")
-    told = " ".join(done.stderr.split())
-    for part in broken.told:
-        assert " ".join(part.split()) in told
-    assert SECRET not in told
+    shown = " ".join(done.stderr.split())
+    for part in broken.parts:
+        assert " ".join(part.split()) in shown
+    assert SECRET not in shown
 
 
 @pytest.mark.parametrize("name", ["bomb", "deep", "option-typo"])
 def test_a_process_ends_without_a_traceback(name: str, tmp_path: Path) -> None:
-    """The same as a user sees it."""
+    """The whole command behaves like this, as users run it."""
     command = [sys.executable, "-m", "resilient_stt.cli", "check"]
     path = written(BROKEN[name], tmp_path)
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
@@ -85,8 +85,8 @@ def test_a_process_ends_without_a_traceback(name: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    """Of the file, of its form and of what it means; in the order of the lines."""
+def test_all_issues_are_reported_at_once(tmp_path: Path) -> None:
+    """Issues of variables, of the form and of the meaning are in one error, in order of lines."""
     path = tmp_path / "stt.yaml"
     path.write_text(
         "providers:\n"
@@ -100,7 +100,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "breaker: {jitter: 2, consecutive_failures: 3s}\n"
         "retyr: {}\n"
     )
-    message = mistake(path)
+    message = error_of(path)
     lines = message.splitlines()
     assert lines[0] == f"{path} has 9 mistakes:"
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
@@ -118,42 +118,42 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         P + "retry: {max_concurrent_attempts: '${NOT_SET}'}\n",
     ],
 )
-def test_one_mistake_is_told_once(text: str, tmp_path: Path) -> None:
-    """What follows from a variable that is not set is not told, too."""
+def test_one_issue_is_reported_once(text: str, tmp_path: Path) -> None:
+    """A variable that is not set causes no further issue at its place."""
     path = tmp_path / "stt.yaml"
     path.write_text(text)
-    message = mistake(path)
+    message = error_of(path)
     assert "\n" not in message
     assert "the environment variable NOT_SET is not set" in message
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reason"),
     [
-        (lambda path: path.mkdir(), "a directory; give the file in it"),
-        (lambda path: os.mkfifo(path), "no regular file"),
+        (lambda path: path.mkdir(), "is a directory; give the file in it"),
+        (lambda path: os.mkfifo(path), "is not a regular file"),
         (lambda path: path.symlink_to(path), "cannot be read"),
     ],
     ids=["directory", "pipe", "loop"],
 )
-def test_what_is_no_file(make: Any, told: str, tmp_path: Path) -> None:
-    """A pipe would wait for ever, a directory be a traceback."""
+def test_other_kinds_of_files_are_refused(make: Any, reason: str, tmp_path: Path) -> None:
+    """Reading a pipe would never end; reading a directory would raise."""
     path = tmp_path / "stt.yaml"
     make(path)
-    assert told in mistake(path)
+    assert reason in error_of(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """One beside it that is called alike is told."""
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    """The error suggests a file beside it with a similar name."""
     (tmp_path / "stt.yaml").write_text(P)
-    message = mistake(tmp_path / "sst.yml")
+    message = error_of(tmp_path / "sst.yml")
     assert "there is no such file; did you mean" in message
     assert str(tmp_path / "stt.yaml") in message
-    assert mistake(tmp_path / "no" / "stt.yaml").endswith("there is no such file")
+    assert error_of(tmp_path / "no" / "stt.yaml").endswith("there is no such file")
 
 
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why it cannot be read is told in the system's words."""
+    """The error has the system's reason."""
     path = tmp_path / "stt.yaml"
     path.write_text(P)
 
@@ -161,48 +161,48 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert mistake(path) == f"{path}: cannot be read: Permission denied"
+    assert error_of(path) == f"{path}: cannot be read: Permission denied"
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "reason"),
     [
         (P, "by its path or as a dict, not as its text"),
         (b"stt.yaml", "not as a bytes"),
         (3, "not as a number"),
         ([P], "not as a list"),
-        ("stt\0.yaml", "no valid path"),
-        ("", "is a .yaml, .yml or .toml file"),
+        ("stt\0.yaml", "not a valid path"),
+        ("", "must be a .yaml, .yml or .toml file"),
     ],
 )
-def test_what_is_no_source(source: Any, told: str) -> None:
+def test_other_sources_are_refused(source: Any, reason: str) -> None:
     """Only a path or a dict is a configuration."""
-    assert told in mistake(source)
+    assert reason in error_of(source)
 
 
 @pytest.mark.parametrize("value", ["", None])
 def test_no_source(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a path and without the variable it is said what to do."""
+    """Without a path and without the variable, the error says how to give one."""
     if value is not None:
         monkeypatch.setenv(VARIABLE, value)
-    assert "give the path of a YAML or TOML file, or set RESILIENT_STT_CONFIG" in mistake(None)
+    assert "give the path of a YAML or TOML file, or set RESILIENT_STT_CONFIG" in error_of(None)
 
 
-def test_a_dict_that_holds_itself() -> None:
-    """As deep as it is, and no further than that."""
+def test_a_dict_that_contains_itself() -> None:
+    """It is nested without end, and refused like any deep one."""
     circle: dict[str, Any] = {}
     circle["providers"] = circle
-    assert "nested more than 20 levels deep" in mistake(circle)
+    assert "nested more than 20 levels deep" in error_of(circle)
 
 
 def test_strings_that_cannot_be_printed() -> None:
-    """Names are shown so that a terminal survives them."""
-    message = mistake({"\ud800\x1b[31m": {}, "providers": {"d": {"plugin": "\x1b]0;x\x07" * 50}}})
+    """Errors contain no control characters and no halves of surrogate pairs."""
+    message = error_of({"\ud800\x1b[31m": {}, "providers": {"d": {"plugin": "\x1b]0;x\x07" * 50}}})
     assert message.replace("\n", "").isprintable()
     message.encode()
 
 
-# -- whatever else
+# -- fuzzing
 
 scalars = (
     st.none()
@@ -255,7 +255,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def loads_or_says_why(source: Any) -> None:
+def load_or_refuse(source: Any) -> None:
     try:
         config = load(source)
     except ConfigurationError as error:
@@ -271,12 +271,12 @@ def loads_or_says_why(source: Any) -> None:
 @given(st.dictionaries(words | names, trees, max_size=4))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_dict_is_loaded_or_refused(source: dict[str, Any]) -> None:
-    """Nothing but a ConfigurationError comes out."""
-    loads_or_says_why(source)
+    """Loading raises nothing but a ConfigurationError."""
+    load_or_refuse(source)
 
 
 def places(value: Any) -> list[tuple[Any, ...]]:
-    """All places of a tree, from the top."""
+    """All places of a tree, from the top down."""
     items: Any = ()
     if isinstance(value, dict):
         items = value.items()
@@ -296,8 +296,8 @@ def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 @given(st.sampled_from(places(GOOD)[1:]), trees)
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_change_is_loaded_or_refused(place: tuple[Any, ...], new: Any) -> None:
-    """Whatever stands in the place of one part of what is right."""
-    loads_or_says_why(changed(GOOD, place, new))
+    """Any value in the place of one part of a valid configuration is handled."""
+    load_or_refuse(changed(GOOD, place, new))
 
 
 @given(st.data())
@@ -306,14 +306,14 @@ def test_any_change_is_loaded_or_refused(place: tuple[Any, ...], new: Any) -> No
 def test_any_text_is_loaded_or_refused(
     suffix: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Whatever is cut out of a file, or written into it."""
+    """Any cut into a valid file, and any text written into it, is handled."""
     text = yaml.safe_dump(GOOD) if suffix == ".yaml" else TOML
     begin = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(begin, min(len(text), begin + 8)))
     junk = data.draw(st.text(alphabet="[]{}:,-&*!|>'\"#%@` \n\t=ab1\x00\ufeff", max_size=6))
     path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"
     path.write_text(text[:begin] + junk + text[end:], encoding="utf-8")
-    loads_or_says_why(path)
+    load_or_refuse(path)
 
 
 TOML = """
@@ -329,8 +329,8 @@ outage_limit = "5m"
 """
 
 
-def test_what_is_changed_was_right(tmp_path: Path) -> None:
-    """The fuzzers begin with what loads."""
+def test_the_fuzzed_configurations_are_valid(tmp_path: Path) -> None:
+    """Unchanged they load, so the fuzzers begin near valid input."""
     assert load(GOOD).policies.replay.window == 30
     path = tmp_path / "stt.toml"
     path.write_text(TOML)

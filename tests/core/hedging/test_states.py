@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from resilient_stt.core.audio.ledger import AudioLedger
+from resilient_stt.core.connections.sender import PROCESSING_RATE
+from resilient_stt.core.engine import FailoverEngine
+from resilient_stt.core.events import HedgeFinished, StallReason
+from resilient_stt.core.hedging.states import CheckingSkippedSpeech
+from resilient_stt.core.messages import Command, Input
+from resilient_stt.core.policy import ReplayPolicy, WatchdogPolicy
+from resilient_stt.core.stalls.skipped_speech import SkippedSpeech
+from resilient_stt.core.transcript.overlap import Utterance
+
+from ...support.promises import TWO, assert_promises, events
+from ...support.simulator import (
+    DEAF,
+    RATE,
+    LosesFinal,
+    Recogniser,
+    Simulation,
+    Spoken,
+    Stalls,
+    noise,
+    sentence,
+    speak,
+)
+
+POLICY = WatchdogPolicy(skipped_final_wait=4.0)
+
+
+def checking(*, had_interims: bool) -> CheckingSkippedSpeech:
+    """A FINAL that came at 10 s, of audio from 2 s to 7 s, and skips speech up to 5 s."""
+    skipped = SkippedSpeech(
+        since=10.0,
+        committed_through=2 * RATE,
+        interims_through=4 * RATE,
+        first_word_at=5 * RATE,
+        end=7 * RATE,
+        final=Utterance("so"),
+        speech=2.0,
+        had_interims=had_interims,
+    )
+    return CheckingSkippedSpeech(skipped=skipped)
+
+
+@pytest.mark.parametrize(
+    ("had_interims", "deadline"), [(False, 14.0), (True, 14.0 + 2 * 5.0 / PROCESSING_RATE)]
+)
+def test_how_long_a_final_is_held(had_interims: bool, deadline: float) -> None:
+    """4 s; with interim transcripts two hedges also have time to process all of the audio."""
+    ledger = AudioLedger(ReplayPolicy(), vad_enabled=True)
+    ledger.push(20 * RATE, RATE)
+    state = checking(had_interims=had_interims)
+    assert state.deadline(POLICY, ledger) == deadline
+    assert state.awaits_hedges(POLICY, ledger, deadline - 0.01)
+    assert not state.awaits_hedges(POLICY, ledger, deadline)
+
+
+def test_the_stall_of_skipped_speech() -> None:
+    """It is due at once, and reaches to the first word of the FINAL."""
+    stall = checking(had_interims=True).stall
+    assert stall.reason is StallReason.SKIPPED_SPEECH
+    assert (stall.hedge_at, stall.due, stall.through) == (10.0, 10.0, 5 * RATE)
+
+
+# --- the transitions that `controller` draws
+
+W, H, C = "Watching", "Hedging", "CheckingSkippedSpeech"
+
+
+def without_repeats(path: list[str]) -> list[str]:
+    """Drop each state that is the same as the one before."""
+    return path[:1] + [after for before, after in pairwise(path) if after != before]
+
+
+NOISY = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.4))
+LATE = speak(*sentence("one two three"), ("four", 4.0, 0.4))
+NOISE_BEFORE_A_FINAL = speak(
+    *sentence("one two three"), noise(0.5, 2.0), *sentence("four five", before=0.5)
+)
+LONG = speak(
+    *sentence("one two three four"),
+    *sentence("five six seven eight nine", before=0.6, gap=0.05),
+    *sentence("ten eleven", before=0.6),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "latency", "path", "outcomes"),
+    [
+        (TWO, Recogniser("a"), 0.0, [W], []),
+        (TWO, Recogniser("a", [DEAF]), 0.0, [W, H, W], ["promoted"]),
+        (LATE, Recogniser("a", [Stalls(1.0, lasts=3.0)]), 2.9, [W, H, W], ["primary_recovered"]),
+        (NOISY, Recogniser("a"), 0.0, [W, H, W], ["no_speech"]),
+        (
+            LONG,
+            Recogniser("a", [LosesFinal(1, drafted=False)], interims=False),
+            0.5,
+            [W, C, W],
+            ["promoted"],
+        ),
+        (
+            NOISE_BEFORE_A_FINAL,
+            Recogniser("a"),
+            0.5,
+            [W, H, W, C, W],
+            ["primary_recovered", "no_speech"],
+        ),
+    ],
+)
+def test_transitions(
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[Spoken],
+    first: Recogniser,
+    latency: float,
+    path: list[str],
+    outcomes: list[str],
+) -> None:
+    """Each outcome leads through the states that the controller's table has for it."""
+    visited = []
+    handle = FailoverEngine.handle
+
+    def spy(engine: FailoverEngine, message: Input, now: float) -> list[Command]:
+        commands = handle(engine, message, now)
+        visited.append(type(engine._hedging._state).__name__)
+        return commands
+
+    monkeypatch.setattr(FailoverEngine, "handle", spy)
+    route = [first, Recogniser("b", latency=latency)]
+    sim = Simulation(words, route, tail=1.0).run()
+    assert_promises(sim)
+    assert without_repeats(visited) == path
+    assert [e.outcome for e in events(sim, HedgeFinished)] == outcomes
