@@ -105,14 +105,14 @@ ROWS = {
         "test_stream.py::test_livekit_does_not_retry",
     ),
     "trap: end_input() before the connection's task ran": (
-        "livekit/test_connection.py::test_the_input_ends_after_the_stream_began",
+        "livekit/test_provider_connection.py::test_the_input_ends_after_the_stream_began",
     ),
     "trap: plugins burst what was queued; a streaming-only recognize()": (
         "test_batch.py::test_a_buffer_is_paced",
         "test_batch.py::test_the_real_plugin",
     ),
     "trap: push_frame on a dead stream raises RuntimeError": (
-        "livekit/test_connection.py::test_a_dead_stream_takes_no_audio",
+        "livekit/test_provider_connection.py::test_a_dead_stream_takes_no_audio",
         "test_contract.py::test_a_broken_stream_costs_no_audio",
     ),
     "trap: 24 kHz audio": ("test_stream.py::test_takes_any_audio",),
