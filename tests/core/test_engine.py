@@ -142,7 +142,7 @@ def _ends_badly(fault: Fault | None) -> bool:
 
 
 def test_nothing_goes_wrong() -> None:
-    """Without a fault one leg tells everything, and nothing is reported."""
+    """Without a fault one connection tells everything, and nothing is reported."""
     sim = Simulation(TWO, [Recogniser("a"), Recogniser("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a"]
@@ -151,7 +151,7 @@ def test_nothing_goes_wrong() -> None:
 
 
 def test_live_audio_is_sent_as_it_comes() -> None:
-    """A leg that is not behind gets every frame at once."""
+    """A connection that is not behind gets every frame at once."""
     sim = Simulation(TWO, [Recogniser("a", pace=Pace(burst=0.05, rate=1.0))]).run()
     sent = [(t, c.end) for t, c in sim.commands if isinstance(c, SendAudio)]
     assert sent[-1][1] == sim.pushed
@@ -159,7 +159,7 @@ def test_live_audio_is_sent_as_it_comes() -> None:
 
 
 def test_dropped_once() -> None:
-    """A leg that worked and was dropped is reopened on the same provider, at once."""
+    """A connection that worked and was dropped is reopened on the same provider, at once."""
     sim = Simulation(TWO, [Recogniser("a", [Drops(3.0)]), Recogniser("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
@@ -206,7 +206,7 @@ def test_drops_make_half_of_the_outcomes() -> None:
 
 
 def test_a_server_error_leaves_the_provider() -> None:
-    """What is not a drop is answered with the next provider, also from a leg that worked."""
+    """What is not a drop is answered with the next provider, also from a connection that worked."""
     faults = [Drops(3.0, kind=ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recogniser("a", faults), Recogniser("b")]).run(within=1)
     assert_promises(sim)
@@ -233,8 +233,8 @@ def test_dropped_in_the_middle_of_a_word(word: int, part: float) -> None:
     assert_times(sim, within=0.001)
 
 
-def test_a_dying_leg_tells_what_it_has() -> None:
-    """Words in a last partial final of a dying leg are not repeated by the next one."""
+def test_a_dying_connection_tells_what_it_has() -> None:
+    """Words in a last partial final of a dying connection are not repeated by the next one."""
     at = (TWO[6].start + TWO[6].end) / 2
     faults = [Drops(at, telling=True, kind=ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recogniser("a", faults), Recogniser("b")]).run(within=1)
@@ -250,7 +250,7 @@ def test_a_hanging_handshake() -> None:
 
 
 def test_a_clean_end_with_the_input_open_is_a_failure() -> None:
-    """A leg that ends without an error while it is fed is replaced."""
+    """A connection that ends without an error while it is fed is replaced."""
     sim = Simulation(TWO, [Recogniser("a", [EndsEarly(4.0)])]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
@@ -258,7 +258,7 @@ def test_a_clean_end_with_the_input_open_is_a_failure() -> None:
 
 @pytest.mark.parametrize("fault", [DropsAtEnd(), LosesTail(), NeverEnds(telling=False)])
 def test_a_tail_that_is_missing(fault: Fault) -> None:
-    """Words that are still owed after the end of input are fetched from another leg."""
+    """Words that are still owed after the end of input are fetched from another connection."""
     sim = Simulation(TWO, [Recogniser("a", [fault]), Recogniser("b")], tail=0.1).run(within=6)
     assert_promises(sim)
     assert len(sim.opened) == 2
@@ -274,14 +274,14 @@ def test_a_tail_that_is_missing_without_hedging(silent: str) -> None:
     assert sim.opened == ["a", "b"]
 
 
-def test_a_leg_that_never_ends() -> None:
-    """A leg that has told everything and does not end is given up without another."""
+def test_a_connection_that_never_ends() -> None:
+    """A connection that has told everything and does not end is given up without another."""
     sim = Simulation(TWO, [Recogniser("a", [NeverEnds()]), Recogniser("b")]).run(within=4)
     assert_promises(sim)
     assert sim.opened == ["a"]
 
 
-def test_a_leg_that_never_falls_silent() -> None:
+def test_a_connection_that_never_falls_silent() -> None:
     """A leg that goes on saying nothing new after the end of input does not keep the stream."""
     session = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
@@ -299,7 +299,7 @@ def test_a_leg_that_never_falls_silent() -> None:
 
 
 def test_usage_is_no_sign_of_life() -> None:
-    """What a leg says about usage does not make it a leg that works."""
+    """What a connection says about usage does not make it a connection that works."""
     session = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
         session.handle(event, 1.0)
@@ -309,7 +309,7 @@ def test_usage_is_no_sign_of_life() -> None:
 
 
 def test_noise_that_nobody_hears_words_in() -> None:
-    """A second leg that hears no words in what the first left out is believed."""
+    """A second connection that hears no words in what the first left out is believed."""
     sim = Simulation(TWO, [Recogniser("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
     assert sim.text == WORDS[:8]
     assert sim.opened == ["a", "a"]
@@ -368,7 +368,7 @@ def test_text_closes_a_breaker() -> None:
     assert sim.health["a"].breaker.state(sim.now) is BreakerState.CLOSED
 
 
-# --- what one leg says
+# --- what one connection says
 
 
 def test_final_without_any_audio() -> None:
@@ -393,7 +393,7 @@ def test_final_without_times(vad_enabled: bool) -> None:
 
 
 def test_flush_is_given_at_its_place() -> None:
-    """A flush reaches the leg between the audio before and after it, also in a replay."""
+    """A flush reaches the connection between the audio before and after it, also in a replay."""
     flush = TWO[3].end + 0.5
     recogniser = Recogniser("a", [Refused(after=1.5)], endpointing=9.0, final_timeout=9.0)
     sim = Simulation(TWO, [recogniser, replace(recogniser, name="b", faults=())], flushes=[flush])
@@ -429,7 +429,7 @@ def test_an_empty_final_settles_nothing() -> None:
     assert OpenConnection(1, "a", 0) in out
 
 
-def test_what_a_leg_announced_and_never_told_is_asked_for_again() -> None:
+def test_what_a_connection_announced_and_never_told_is_asked_for_again() -> None:
     """Of one breath it tells a word without times, announces another, and ends."""
     words = speak(("bab", 0.4, 0.25), ("bad", 1.0, 0.25), ("baf", 0.0, 0.25))
     one_by_one = Recogniser("a", times="none", latency=0.9, endpointing=0.1, speed=1.25, most=1)
@@ -451,7 +451,7 @@ def test_an_untimed_final_in_the_middle_of_speech_settles_nothing() -> None:
 
 
 def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
-    """A final without times settles the segment before it, once the leg has lived on."""
+    """A final without times settles the segment before it, once the connection has lived on."""
     words = speak(*sentence("one two three"))
     for tail, start in ((1.5, words[0].start - 0.15), (4.0, words[-1].end + 0.15)):
         late = [Drops(words[-1].end + tail, kind=ErrorKind.SERVER)]
@@ -479,8 +479,8 @@ def test_usage_is_passed_on() -> None:
     assert Emit(EventKind.USAGE, source=source) in out
 
 
-def test_a_closed_leg_is_not_heard() -> None:
-    """What a leg says, or how it ends, after it was closed counts for nothing."""
+def test_a_closed_connection_is_not_heard() -> None:
+    """What a connection says, or how it ends, after it was closed counts for nothing."""
     session = alone(2)
     session.handle(StreamOpened(), 0.0)
     session.handle(ConnectionFailed(0, ErrorKind.SERVER), 0.1)
@@ -500,7 +500,7 @@ def test_a_finished_session_does_nothing() -> None:
 
 
 class Endless(FailoverEngine):
-    """Hears a first leg that never says END."""
+    """Hears a first connection that never says END."""
 
     def handle(self, event: Input, now: float) -> list[Command]:
         if isinstance(event, ProviderEvent) and event.connection == 0 and event.event.kind is END:
@@ -510,7 +510,7 @@ class Endless(FailoverEngine):
 
 @pytest.mark.parametrize("down", [(), [(2.2, 5.0)]])
 def test_orphaned_speech_is_ended(down: list[tuple[float, float]]) -> None:
-    """Speech that a dead leg announced, and told, is ended once nobody speaks."""
+    """Speech that a dead connection announced, and told, is ended once nobody speaks."""
     words = speak(*sentence("one two three"), ("four", 6.0, 0.3))
     drop = Drops(words[2].end + 0.6)  # the final is out, the end of speech is not
     sim = Simulation(words, [Recogniser("a", [drop], down, latency=0.1)])
@@ -531,7 +531,7 @@ def test_speech_that_is_open_at_the_end_is_ended() -> None:
     assert [c.kind for c in out if isinstance(c, Emit)] == [END]
 
 
-def test_changed_options_renew_the_leg() -> None:
+def test_changed_options_renew_the_connection() -> None:
     """A leg whose provider's options change is opened anew, and that counts as no failure."""
     session = alone(2, vad_enabled=False)
     session.handle(StreamOpened(), 0.0)
@@ -545,7 +545,7 @@ def test_changed_options_renew_the_leg() -> None:
     assert session.failures_in_a_row == 0
 
 
-def test_a_leg_whose_clock_begins_anew_was_dropped() -> None:
+def test_a_connection_whose_clock_begins_anew_was_dropped() -> None:
     """A plugin that reconnects behind our back has lost what was in flight: it is opened anew."""
     session = alone(vad_enabled=False)
     session.handle(StreamOpened(), 0.0)
@@ -564,7 +564,7 @@ def test_a_leg_whose_clock_begins_anew_was_dropped() -> None:
 
 
 def test_audio_before_the_stream_is_opened_is_kept() -> None:
-    """Whatever is pushed before there is a leg, the first one is sent."""
+    """Whatever is pushed before there is a connection, the first one is sent."""
     session = alone()
     assert session.handle(AudioPushed(800, RATE), 0.0) == [ReleaseAudio(0)]
     assert session.deadline() is None
@@ -662,7 +662,7 @@ inputs: st.SearchStrategy[Input] = st.one_of(
 @given(st.lists(st.tuples(inputs, st.floats(0, 3)), max_size=40), st.booleans())
 @settings(max_examples=200)
 def test_no_input_is_too_much(script: list[tuple[Input, float]], vad_enabled: bool) -> None:
-    """Whatever a leg says and whenever it fails, the session does not raise."""
+    """Whatever a connection says and whenever it fails, the session does not raise."""
     session = alone(2, vad_enabled=vad_enabled)
     session.handle(StreamOpened(), 0.0)
     now, ended, speaking, connections = 0.0, False, False, {0}

@@ -79,7 +79,7 @@ ENDS_WITHIN = 450.0
 """Seconds in which a session ends whatever its legs do: two silent legs of each of three providers
 that take a window of 60 s no faster than in real time, and the outage limit."""
 WAYS = ["ends", "fails", "silent"]
-"""What the legs do once the input has ended."""
+"""What the connections do once the input has ended."""
 TEXT = (EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL)
 
 POLICIES = [
@@ -121,7 +121,7 @@ LANGUAGES = st.sampled_from(["", "en", "zh-Hant", "--", "\ud800"])
 
 @dataclass
 class Fed:
-    """What a living leg was sent."""
+    """What a living connection was sent."""
 
     provider: str
     start: int
@@ -141,7 +141,7 @@ class Source:
 
 
 class AnyInput(RuleBasedStateMachine):
-    """One session, its caller, its legs and its clock."""
+    """One session, its caller, its connections and its clock."""
 
     @initialize(
         route=st.lists(PROVIDERS, min_size=1, max_size=3),
@@ -302,7 +302,7 @@ class AnyInput(RuleBasedStateMachine):
             self._check_text(emit)
 
     def _check_text(self, emit: Emit) -> None:
-        """A text is news, its times are times, and its leg serves."""
+        """A text is news, its times are times, and its connection serves."""
         assert emit.text.strip()
         times = [emit.start, emit.end, *(t for w in emit.words for t in (w.start, w.end))]
         assert all(t is None or math.isfinite(t) for t in times)
@@ -445,10 +445,10 @@ class AnyInput(RuleBasedStateMachine):
         else:
             breaker.record_failure(ErrorKind(what), self.now)
 
-    # -- the legs
+    # -- the connections
 
     def _leg(self, which: int) -> int:
-        """A living leg for the most part, else a closed one or one that never was."""
+        """A living connection for the most part, else a closed one or one that never was."""
         connections = sorted(self.legs) * 2 + sorted(self.closed)[-1:] + [99]
         return connections[which % len(connections)]
 
@@ -548,7 +548,7 @@ class AnyInput(RuleBasedStateMachine):
     # -- the end
 
     def teardown(self) -> None:
-        """The input ends, and the legs end as asked, or fail, or go on for ever."""
+        """The input ends, and the connections end as asked, or fail, or go on for ever."""
         if not hasattr(self, "session"):
             return
         if not self.ended:
@@ -618,7 +618,7 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
 
 
 def test_a_stream_without_hedging_ends_although_its_provider_is_silent() -> None:
-    """After the end of the input no leg says anything: the stream ends all the same."""
+    """After the end of the input no connection says anything: the stream ends all the same."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     health = {"a": ProviderHealth(Breaker(policies.breaker))}
     route = [ProviderTraits(name="a", final_timeout=0.0)]

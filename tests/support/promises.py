@@ -128,7 +128,7 @@ def simulations(
         for name in "abc"[: draw(st.integers(1, 3))]
     ]
     if loses and draw(st.booleans()):
-        # one leg may lose its tail; a second one that hears nothing there would be believed
+        # one connection may lose its tail; a second one that hears nothing there would be believed
         tails: list[Fault] = [NeverEnds(telling=False)]
         last = [word for word in words if word.text][-1]
         if last.end - last.start - jitter >= ReplayPolicy().min_pending_speech:

@@ -523,7 +523,7 @@ class Simulation:
         self.now = base
         self.legs: dict[int, Connection] = {}
         self.roles: dict[int, Role] = {}
-        """What each leg was opened for."""
+        """What each connection was opened for."""
         self.closed: list[Connection] = []
         self.commands: list[tuple[float, Command]] = []
         self.inputs: list[tuple[float, Input]] = []
@@ -714,11 +714,11 @@ class Simulation:
 
     @property
     def opened(self) -> list[str]:
-        """The providers of the legs, in order."""
+        """The providers of the connections, in order."""
         return [c.provider for _, c in self.commands if isinstance(c, OpenConnection)]
 
     def opened_as(self, role: Role) -> list[str]:
-        """The providers of the legs that were opened for that, in order."""
+        """The providers of the connections that were opened for that, in order."""
         connections = [c for _, c in self.commands if isinstance(c, OpenConnection)]
         return [c.provider for c in connections if self.roles.get(c.connection) is role]
 

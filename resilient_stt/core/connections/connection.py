@@ -38,7 +38,7 @@ from .sender import AudioSender
 
 MAX_HELD_EVENTS = 1000
 """Events that are held of a connection that is not active: ten times what Deepgram tells in a
-minute. A bound of memory only (test_a_flood_of_a_hedge_is_bounded)."""
+minute. A bound of memory only (test_events_of_a_hedge_are_bounded)."""
 
 MAX_UNTIMED_FINALS = 64
 """Finals without times whose audio is not committed yet: a bound of memory only."""

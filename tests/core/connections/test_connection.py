@@ -35,6 +35,6 @@ def test_replay_start_without_voice_activity() -> None:
 
 
 def test_a_replay_of_nothing() -> None:
-    """A leg that is opened before the first frame begins at 0 and has caught up."""
+    """A connection that is opened before the first frame begins at 0 and has caught up."""
     connection = a_connection(ledger_of(0))
     assert (connection.start, connection.caught_up, connection.trimmer.open) == (0, True, False)

@@ -44,7 +44,7 @@ def lost(sim: Simulation) -> float:
 
 
 def unsent(sim: Simulation) -> float:
-    """Seconds of voice that no leg was ever sent."""
+    """Seconds of voice that no connection was ever sent."""
     spans = sorted(s for c in [*sim.closed, *sim.legs.values()] for s in c.spans)
     seconds, at = 0, 0
     for start, end in [*spans, (sim.pushed, sim.pushed)]:
@@ -71,7 +71,7 @@ def talk(count: int, *, every: int = 4, gap: float = 0.5) -> list[Spoken]:
 def test_what_nobody_was_sent_is_reported(
     since: float, lasts: float, every: int, frame: float
 ) -> None:
-    """After an outage longer than the window, exactly the voice that no leg got is lost."""
+    """After an outage longer than the window, exactly the voice that no connection got is lost."""
     words = talk(36, every=every)
     route = [Recogniser(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
     sim = Simulation(words, route, policies=SMALL, frame=frame).run(within=20)
@@ -121,8 +121,8 @@ def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
     assert lost(sim) >= 5.0
 
 
-def test_what_a_living_leg_was_sent_is_not_lost() -> None:
-    """One that talks for longer than the window, to a leg that tells it all at the end."""
+def test_what_a_living_connection_was_sent_is_not_lost() -> None:
+    """One that talks for longer than the window, to a connection that tells it all at the end."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     late = Recogniser("a", interims=False)
     sim = Simulation(words, [late], policies=SMALL, tail=1.0).run(within=5)
@@ -130,7 +130,7 @@ def test_what_a_living_leg_was_sent_is_not_lost() -> None:
     assert events(sim, AudioLost) == []
 
 
-def test_what_a_dead_leg_was_sent_is_lost() -> None:
+def test_what_a_dead_connection_was_sent_is_lost() -> None:
     """The same talk, but the leg dies before it tells anything: what left the window is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     route = [Recogniser("a", [Drops(12.0)], interims=False), Recogniser("b", interims=False)]
@@ -153,7 +153,7 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
 # --- the accounts
 
 
-def legs_of(*names: str, window: float = 5.0) -> BarePool:
+def pool_of_names(*names: str, window: float = 5.0) -> BarePool:
     policies = Policies(replay=ReplayPolicy(window=window))
     ledger = AudioLedger(policies.replay, vad_enabled=True)
     ledger.push(10 * 100, 100)
@@ -178,9 +178,9 @@ def opened(connections: BarePool, role: Role, *, cursor: int = 0) -> Connection:
     ("cursors", "lost_now"),
     [([], 4.0), ([0], 4.0), ([400], 0.0), ([999], 0.0), ([100], 3.0), ([0, 400], 0.0)],
 )
-def test_what_a_leg_was_sent_may_come(cursors: list[int], lost_now: float) -> None:
+def test_what_a_connection_was_sent_may_come(cursors: list[int], lost_now: float) -> None:
     """Of what leaves the window is lost what no living leg was sent; a part counts in part."""
-    connections = legs_of("a")
+    connections = pool_of_names("a")
     for cursor in cursors:
         opened(connections, Role.RECONNECT, cursor=cursor)
     connections.audio_dropped(((0, 400),))
@@ -189,15 +189,15 @@ def test_what_a_leg_was_sent_may_come(cursors: list[int], lost_now: float) -> No
 
 def test_a_probe_hears_for_nobody() -> None:
     """What only a shadow was sent is lost."""
-    connections = legs_of("a")
+    connections = pool_of_names("a")
     opened(connections, Role.PROBE, cursor=999)
     connections.audio_dropped(((0, 400),))
     assert reported(connections) == [4.0]
 
 
-def test_what_a_leg_was_sent_is_lost_when_it_dies() -> None:
+def test_what_a_connection_was_sent_is_lost_when_it_dies() -> None:
     """The loss is told when the last one that heard it is gone and another serves."""
-    connections = legs_of("a", "b")
+    connections = pool_of_names("a", "b")
     heard = opened(connections, Role.ACTIVE, cursor=999)
     connections.audio_dropped(((0, 400),))
     connections.close(heard)
@@ -211,7 +211,7 @@ def test_what_a_leg_was_sent_is_lost_when_it_dies() -> None:
 @pytest.mark.parametrize(("told", "lost_then"), [(400, []), (300, [1.0])])
 def test_what_a_final_covered_is_not_lost(told: int, lost_then: list[float]) -> None:
     """A final of the one that heard it settles what it tells for all that come, and no more."""
-    connections = legs_of("a")
+    connections = pool_of_names("a")
     heard = opened(connections, Role.ACTIVE, cursor=999)
     connections.audio_dropped(((0, 400),))
     beside = opened(connections, Role.HEDGE, cursor=200)
@@ -223,7 +223,7 @@ def test_what_a_final_covered_is_not_lost(told: int, lost_then: list[float]) -> 
 
 
 def test_what_a_final_did_not_cover_is_lost() -> None:
-    """A leg that tells the first words of what left the window, and dies, loses the rest."""
+    """A connection that tells the first words of what left the window, and dies, loses the rest."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     # finals of six words each, which come 8.5 s late: the first one when 11.5 s have been spoken
     late = Recogniser("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
@@ -234,9 +234,9 @@ def test_what_a_final_did_not_cover_is_lost() -> None:
     assert lost(sim) == pytest.approx(sum(w.end - w.start for w in missing), abs=0.5)
 
 
-def test_silence_that_a_leg_was_not_sent_is_no_loss() -> None:
+def test_silence_that_a_connection_was_not_sent_is_no_loss() -> None:
     """Of a long frame that leaves the window, a leg missed only the voice behind its cursor."""
-    connections = legs_of("a", window=10.0)
+    connections = pool_of_names("a", window=10.0)
     connections.ledger.speech_started(0)
     connections.ledger.speech_ended(200)
     opened(connections, Role.ACTIVE, cursor=200)
@@ -251,7 +251,7 @@ def test_silence_that_a_leg_was_not_sent_is_no_loss() -> None:
 @pytest.mark.parametrize(("variable", "named"), [("A_KEY", "A_KEY"), ("", "its API key")])
 def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> None:
     """The failure names what to check; the same again is no news."""
-    connections = legs_of("a")
+    connections = pool_of_names("a")
     for _ in range(2):
         connection = connections.open(
             ProviderTraits(name="a", key_variable=variable), Role.RECONNECT, 0.0
@@ -274,7 +274,7 @@ def test_one_wrong_key_and_a_fallback() -> None:
 
 def test_it_shows_its_state() -> None:
     """The repr tells who lives, and what for."""
-    connections = legs_of("a")
+    connections = pool_of_names("a")
     assert repr(connections).startswith("ConnectionPool([], LossTracker(")
     opened(connections, Role.PROBE)
     assert repr(connections).startswith("ConnectionPool([a#0 probe], LossTracker(")

@@ -59,7 +59,7 @@ def test_a_replay_of_hardly_any_samples_goes_on() -> None:
 
 
 def test_backlog() -> None:
-    """What a leg was sent faster than a provider hears is still before it."""
+    """What a connection was sent faster than a provider hears is still before it."""
     ledger = ledger_of(4.0, (0.0, 4.0))
     connection = a_connection(ledger)
     assert (
@@ -74,7 +74,7 @@ def test_backlog() -> None:
 
 
 def test_silence_is_cut_only_in_a_replay() -> None:
-    """Long silence is left out until a leg has caught up, and never after."""
+    """Long silence is left out until a connection has caught up, and never after."""
     ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
     connection = a_connection(ledger)
     sent = spans(connection, ledger)
@@ -111,7 +111,7 @@ def test_a_flush_in_silence_that_is_cut() -> None:
 
 
 def test_settled_flushes_are_not_repeated() -> None:
-    """A flush whose audio is settled is not given to a new leg."""
+    """A flush whose audio is settled is not given to a new connection."""
     ledger = ledger_of(2.0, (0.0, 1.9))
     ledger.add_flush()
     ledger.push(RATE, RATE)
@@ -165,7 +165,7 @@ def test_a_flush_asks_only_whom_it_moves() -> None:
 
 
 def test_the_end_of_input_asks_for_the_last_final() -> None:
-    """A leg that was told the end owes what it was sent."""
+    """A connection that was told the end owes what it was sent."""
     ledger = ledger_of(2.0)
     ledger.speech_started(0)
     connection = a_connection(ledger)
@@ -176,7 +176,7 @@ def test_the_end_of_input_asks_for_the_last_final() -> None:
 
 
 def test_what_fell_out_of_the_window_is_not_sent() -> None:
-    """A leg that is so far behind that its audio is gone goes on with what is left."""
+    """A connection that is so far behind that its audio is gone goes on with what is left."""
     ledger = ledger_of(1.0, (0.0, 1.0))
     connection = a_connection(ledger)
     connection.sender.send(ledger, 10.0)

@@ -170,7 +170,7 @@ def test_a_probe_that_breaks() -> None:
 
 
 def test_noise_is_no_examination() -> None:
-    """Where the active leg heard no words either, a probe ends without a verdict."""
+    """Where the active connection heard no words either, a probe ends without a verdict."""
     pieces = [noise(1.5, 0.8) for _ in range(6)]
     words = speak(*sentence("one two"), ("three", 2.0, 0.4), *pieces, ("four", 2.0, 0.4))
     broken = Recogniser("a", [Drops(2.5, kind=ErrorKind.SERVER)])
@@ -203,7 +203,7 @@ def test_failback_can_be_turned_off() -> None:
 
 
 @pytest.mark.parametrize("flushes", [True, False])
-def test_the_old_leg_is_flushed_and_drained(flushes: bool) -> None:
+def test_the_old_connection_is_flushed_and_drained(flushes: bool) -> None:
     """Before it is left, a leg is flushed, if that helps, and has half a second for its words."""
     route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b", flushes=flushes)]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
@@ -214,7 +214,7 @@ def test_the_old_leg_is_flushed_and_drained(flushes: bool) -> None:
 
 
 def test_speech_interrupts_the_return() -> None:
-    """A user who goes on within the drain keeps the old leg to the next boundary."""
+    """A user who goes on within the drain keeps the old connection to the next boundary."""
     words = turns(16, pause=1.15)
     route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
     policies = replace(SOON, failback=replace(SOON.failback, drain_timeout=0.6))

@@ -183,7 +183,7 @@ def test_the_first_that_tells_words_wins() -> None:
     assert won in closed
 
 
-def test_an_outage_ends_by_a_leg_that_is_connected() -> None:
+def test_an_outage_ends_by_a_connection_that_is_connected() -> None:
     """With nothing to say, an outage is over once an attempt must have been connected."""
     words = speak(*sentence("one two"), ("three", 9.0, 0.3))
     sim = outage(2.5, 4.0, words=words).run(within=2)

@@ -19,7 +19,7 @@ def a_leg(number: int = 0, *, seam_open: bool = False) -> Connection:
 
 
 def test_start_and_end_pass() -> None:
-    """START and END of a leg are given on with the provider's own event."""
+    """START and END of a connection are given on with the provider's own event."""
     speech, connection, source = SpeechBalancer(), a_leg(), object()
     assert speech.on_event(connection, TranscriptEvent(START, source=source)) == [
         Emit(START, source=source)
@@ -31,7 +31,7 @@ def test_start_and_end_pass() -> None:
 
 
 def test_a_start_is_held_back_at_a_seam() -> None:
-    """A leg that may only re-tell announces speech with the first new text, and once."""
+    """A connection that may only re-tell announces speech with the first new text, and once."""
     speech, connection = SpeechBalancer(), a_leg(seam_open=True)
     assert speech.on_event(connection, TranscriptEvent(START)) == []
     assert speech.words_emitted(connection) == [Emit(START)]
@@ -39,15 +39,15 @@ def test_a_start_is_held_back_at_a_seam() -> None:
 
 
 def test_a_start_at_a_seam_is_forgotten_with_its_end() -> None:
-    """Speech that a leg only re-told is never announced."""
+    """Speech that a connection only re-told is never announced."""
     speech, connection = SpeechBalancer(), a_leg(seam_open=True)
     speech.on_event(connection, TranscriptEvent(START))
     assert speech.on_event(connection, TranscriptEvent(END)) == []
     assert speech.words_emitted(connection) == []
 
 
-def test_speech_without_its_leg_is_orphaned() -> None:
-    """Speech is an orphan when its leg is gone, until another announces it too."""
+def test_speech_without_its_connection_is_orphaned() -> None:
+    """Speech is an orphan when its connection is gone, until another announces it too."""
     speech, first, second = SpeechBalancer(), a_leg(0), a_leg(1)
     assert not speech.is_orphaned(None)
     speech.on_event(first, TranscriptEvent(START))
@@ -64,7 +64,7 @@ def test_speech_without_its_leg_is_orphaned() -> None:
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([START, END, None]), st.booleans())),
 )
 def test_start_and_end_alternate(script: list[tuple[int, EventKind | None, bool]]) -> None:
-    """Whatever legs announce, re-tell and tell, START and END alternate."""
+    """Whatever connections announce, re-tell and tell, START and END alternate."""
     speech, connections, emitted = SpeechBalancer(), [a_leg(i) for i in range(3)], list[Emit]()
     for number, kind, seam_open in script:
         connections[number].trimmer.open = seam_open
