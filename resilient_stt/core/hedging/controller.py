@@ -409,8 +409,8 @@ class HedgeController:
     ) -> None:
         """Commit as silence the audio in which neither connection found words.
 
-        `silent`: the session sample before which the hedge found no words. `new_word_at`: the session
-        time (seconds) of a word that the hedge has transcribed after `stall.through`.
+        `silent`: the session sample before which the hedge found no words. `new_word_at`: the
+        session time (seconds) of a word that the hedge has transcribed after `stall.through`.
         """
         ledger = self._ledger
         pending_through = max(stall.through, hedging.expected_through)
