@@ -409,8 +409,8 @@ class HedgeController:
     ) -> None:
         """Commit as silence the audio in which neither connection found words.
 
-        `silent`: the session sample before which the hedge denies words. `new_word_at`: the session
-        time (seconds) of a word that the hedge has transcribed after `stall.through`.
+        `silent`: the session sample before which the hedge found no words. `new_word_at`: the
+        session time (seconds) of a word that the hedge has transcribed after `stall.through`.
         """
         ledger = self._ledger
         pending_through = max(stall.through, hedging.expected_through)
@@ -434,8 +434,8 @@ class HedgeController:
             and silent < pending_through
             and stall.reason is not StallReason.NO_INTERIM
         ):
-            # The hedge denies a part only: it listens on to the rest (schedule
-            # hedge-judged-by-the-noise-before).
+            # The hedge has found no words in a part only: it listens on to the rest (commit
+            # d3443fa).
             hedge.stall_detector.clear(silent)
             return
         active.stall_detector.clear(max(through, ledger.watermark))

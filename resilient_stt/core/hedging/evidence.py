@@ -97,7 +97,7 @@ def silent_through(
         return hedge.cursor
     if own_stall.reason is StallReason.NO_INTERIM:
         # Interim transcripts take about a second. What the hedge has processed within half of the
-        # timeout may still be transcribed (schedule denied-what-was-not-heard-yet).
+        # timeout may still be transcribed (commit b5f8471).
         recent = now - policy.no_interim_timeout / 2
         return min(own_stall.through, hedge.processed_through(ledger, recent))
     return own_stall.through

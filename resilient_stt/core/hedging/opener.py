@@ -85,8 +85,9 @@ class HedgeOpener:
     def spend_retry(self, name: str, now: float, *, had_words: bool, last_chance: bool) -> bool:
         """Spend a retry of a provider whose hedge failed. Returns whether there was one to spend.
 
-        `had_words`: the hedge had transcribed words, which are lost with its connection (schedule
-        hedge-drops-after-it-told). `last_chance`: no later hedge will be opened for this speech.
+        `had_words`: the hedge had transcribed words, which are lost with its connection
+        (test_a_hedge_that_had_words_is_retried). `last_chance`: no later hedge will be opened for
+        this speech.
         """
         if (had_words or last_chance) and self._selector.may_reconnect(name, now):
             self._selector.spend_reconnect(name)
@@ -94,7 +95,8 @@ class HedgeOpener:
         if not last_chance:
             return False
         # Even a provider whose breaker is open is worth a try when the words would be lost
-        # otherwise (schedules hedge-told-and-broke-for-good, others-that-could-not-be-opened).
+        # otherwise (schedules hedge-told-and-broke-for-good and
+        # final-left-out-of-who-takes-no-second-leg).
         self._last_chances -= 1
         return self._last_chances >= 0
 
