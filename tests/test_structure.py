@@ -44,8 +44,7 @@ IMPURE = {
 }
 """What `core` must not use of the standard library: a decision is a function of its inputs."""
 
-SAME_MODULE_NAMES = {"__main__", "command"}
-"""Each command with a folder of its own has a `command`."""
+SAME_MODULE_NAMES = {"__main__"}
 
 
 def modules() -> dict[str, Path]:
