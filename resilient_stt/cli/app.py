@@ -9,13 +9,13 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ResilientSTTError
-from .chaos.chaos import chaos
+from .chaos.chaos_command import chaos
 from .check import check
 from .command_error import CommandError
-from .demo.demo import demo
+from .demo.demo_command import demo
 from .demo.fake_servers import serve_fakes
 from .schema_command import schema
-from .serve.serve import serve
+from .serve.serve_command import serve
 from .transcribe import transcribe
 
 _SUMMARY = "Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail."

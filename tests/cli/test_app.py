@@ -39,7 +39,7 @@ def test_a_bug_keeps_its_traceback(
     cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only errors that the user can fix are printed as a line."""
-    monkeypatch.setattr("resilient_stt.cli.demo.demo.scenario_named", lambda name: 1 / 0)
+    monkeypatch.setattr("resilient_stt.cli.demo.demo_command.scenario_named", lambda name: 1 / 0)
     result = cli("demo", "--fast")
     assert isinstance(result.exception, ZeroDivisionError)
 

@@ -99,7 +99,7 @@ def test_a_broken_promise_is_printed_and_is_the_exit_status(
         broken = {"lost": 2, "mistimed": 1} if row.where == "fallback" else {}
         return [CaseOutcome(broken, (1.0, math.inf), "Cartesia") for _ in row.cases]
 
-    monkeypatch.setattr("resilient_stt.cli.chaos.chaos.run_row", run_row)
+    monkeypatch.setattr("resilient_stt.cli.chaos.chaos_command.run_row", run_row)
     args = ("chaos", "--only", "stall", "--moments", "1", "-j", "1")
     table, document = cli(*args), cli(*args, "--json")
     assert (table.exit_code, document.exit_code) == (1, 1)
