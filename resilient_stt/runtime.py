@@ -96,7 +96,11 @@ class Runtime:
             [(setup.key(name), health) for name, health in self.health.items()]
         )
         watchdog = setup.policies.watchdog
-        self.hedge_budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        self.hedge_budget = HedgeBudget(
+            watchdog.hedge_audio_share,
+            watchdog.hedge_audio_allowance,
+            watchdog.hedge_audio_window,
+        )
         self.last_served = ""
         """The provider that served most recently, in a stream or a buffer; empty before any has."""
         self._activity = count(1)

@@ -14,8 +14,9 @@ default comes from a measurement, a schedule of the simulator or a promise of th
 docstring says so. A default without a source was chosen by judgment, from what LiveKit Agents
 1.8.9, Cartesia and Deepgram document and do.
 
-A constant that is not here steers no decision: it bounds memory or CPU time, absorbs rounding, or
-is a fact of a protocol. Such constants stand in the module that uses them, with a comment.
+A constant that is not a field bounds memory, CPU time or the value of a field, absorbs rounding, is
+a fact of a protocol, or defines when two words are the same (`transcript.tokens`). Such constants
+stand in the module that uses them, with a comment.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ Seconds = Annotated[float, "s"]
 
 _MAX_VALUE = 1e15
 """The largest value of any field. Up to here a float tells whole numbers apart."""
+MINUTE = 60.0
+"""Seconds of hedged audio that are summed up as one entry (`hedging.budget`). It bounds memory: to
+60 entries for the default of `WatchdogPolicy.hedge_audio_window`."""
 
 
 class _Checked:
@@ -76,6 +80,9 @@ class RetryPolicy(_Checked):
     recovery_attempts: int = 5
     """Attempts that `recognize()` makes in the background to reach a provider that failed. Each
     sends the same buffer again."""
+    min_attempt_interval: Seconds = 0.1
+    """Seconds between two attempts on one provider in an outage at least, whatever wait is drawn.
+    Attempts that fail at once must not follow each other without a pause."""
 
     def __post_init__(self) -> None:
         super(RetryPolicy, self).__post_init__()
@@ -86,6 +93,11 @@ class RetryPolicy(_Checked):
         if self.max_concurrent_attempts < 1:
             raise ValueError(
                 "RetryPolicy.max_concurrent_attempts must be 1 or more, or no outage ends"
+            )
+        if self.min_attempt_interval == 0:
+            raise ValueError(
+                "RetryPolicy.min_attempt_interval must be more than 0, "
+                "or attempts that fail at once follow each other without a pause"
             )
 
 
@@ -138,11 +150,19 @@ class BreakerPolicy(_Checked):
     probe_refusal_cooldown: Seconds = 1.0
     """Seconds before the shared store is asked for a probe again after it has refused one. Another
     process probes meanwhile."""
+    max_probe_start_delay: Seconds = 1.0
+    """Seconds into an utterance at which a probe may still begin. With a longer replay before it,
+    nobody could say whether its final comes in time. The voice detector must report speech sooner
+    than this, or no probe begins."""
 
     def __post_init__(self) -> None:
         super(BreakerPolicy, self).__post_init__()
         if self.jitter >= 1:
             raise ValueError("BreakerPolicy.jitter must be less than 1")
+        if self.max_probe_start_delay == 0:
+            raise ValueError(
+                "BreakerPolicy.max_probe_start_delay must be more than 0, or no probe begins"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +210,36 @@ class ReplayPolicy(_Checked):
     min_word_overhang: Seconds = 0.05
     """Seconds by which a word must reach beyond the committed audio to count as possibly new, if
     its middle lies before the end of that audio."""
+    vad_padding: Seconds = 0.15
+    """Seconds that local voice activity may go on after the last word. A final without times covers
+    a stretch of speech that ends at most this much later than the audio the final is about."""
+    max_chunk: Seconds = 0.2
+    """Seconds of audio that a replay sends in one piece at most, and never less than 0.05 s. Each
+    piece costs a decision and a frame, and some services refuse messages of more than 25 kB."""
+    max_time_error: Seconds = 0.5
+    """Seconds by which the times of a transcript may lie outside the audio that was sent, because
+    recognizers round. With times further outside, it counts as one without times."""
+    max_backward_step: Seconds = 1.0
+    """Seconds by which a word may begin before the one ahead of it. With a larger step back, the
+    transcript counts as one without word times."""
+    clock_restart_gap: Seconds = 1.0
+    """Seconds before the end of the last final. Words that begin earlier than that show that the
+    times of the connection have begun anew: its plugin has reconnected by itself. Far more than
+    word times of one connection ever overlap."""
+    loss_report_step: Seconds = 1.0
+    """Seconds of lost speech after which a loss that still goes on is reported (`AudioLost`). It
+    bounds only the number of events: every lost second is reported in the end."""
 
     def __post_init__(self) -> None:
         super(ReplayPolicy, self).__post_init__()
         if self.window < 1:
             # A frame that is longer than the window would be gone before it is sent.
             raise ValueError("ReplayPolicy.window must be 1 s or more")
+        if self.clock_restart_gap == 0:
+            raise ValueError(
+                "ReplayPolicy.clock_restart_gap must be more than 0, "
+                "or two words that overlap look like a new clock"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,8 +294,8 @@ class WatchdogPolicy(_Checked):
     """The same for a missing interim transcript. It is larger because interim transcripts come
     about once a second, and the first one later if its first word is long."""
     hedge_audio_share: float = 0.05
-    """Share (0 to 1) of the last hour's audio, over all streams of a process, that may be sent to
-    hedges in vain. Providers bill for it."""
+    """Share (0 to 1) of the audio of the last `hedge_audio_window`, over all streams of a process,
+    that may be sent to hedges in vain. Providers bill for it."""
     hedge_audio_allowance: Seconds = 60.0
     """Seconds of hedge audio that are always allowed. A process that has just started has no audio
     yet to take a share of, and must notice a second fault as fast as the first."""
@@ -283,6 +327,17 @@ class WatchdogPolicy(_Checked):
     min_compared_words: int = 3
     """Words that a text without times must have before it can be told from another text. In scripts
     without spaces it must have twice as many characters."""
+    min_processing_rate: float = 1.25
+    """Multiple of real time at which a recognizer processes, at least, audio that is sent faster.
+    Deadlines grow by the audio that it has still to process. Seen in production: Deepgram 1.25,
+    Cartesia 1.5."""
+    last_word_margin: Seconds = 0.25
+    """Seconds before the end of speech within which the last word may have ended. Local voice
+    activity goes on for `replay.vad_padding` after a word, and the end of speech is a little
+    later."""
+    hedge_audio_window: Seconds = 3600.0
+    """Seconds of the past that `hedge_audio_share` and `hedge_audio_allowance` are about, counted
+    by the minute."""
 
     def __post_init__(self) -> None:
         super(WatchdogPolicy, self).__post_init__()
@@ -290,6 +345,16 @@ class WatchdogPolicy(_Checked):
             raise ValueError("WatchdogPolicy.max_deadline_multiplier must be 1 or more")
         if self.min_compared_words < 1:
             raise ValueError("WatchdogPolicy.min_compared_words must be 1 or more")
+        if self.min_processing_rate < 1:
+            raise ValueError(
+                "WatchdogPolicy.min_processing_rate must be 1 or more, "
+                "or the backlog of live audio grows without end"
+            )
+        if self.hedge_audio_window < MINUTE:
+            raise ValueError(
+                f"WatchdogPolicy.hedge_audio_window must be {MINUTE:g} s or more, "
+                "because hedged audio is counted by the minute"
+            )
         for name in ("final_hedge_fraction", "no_interim_hedge_fraction", "hedge_audio_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"WatchdogPolicy.{name} must be at most 1")
@@ -356,7 +421,7 @@ class Policies:
 
 MIN_CHUNK = 0.05
 """Seconds of audio that a replay sends at a time at least. LiveKit's plugins cut audio into frames
-of this length, so smaller pieces would save nothing."""
+of this length, so smaller pieces would save nothing. A fact of those plugins, so not a field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

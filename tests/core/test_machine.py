@@ -170,7 +170,11 @@ class AnyInput(RuleBasedStateMachine):
         self.route = {p.name: p for p in traits}
         self.health = {name: ProviderHealth(Breaker(policies.breaker)) for name in self.route}
         watchdog = policies.watchdog
-        budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        budget = HedgeBudget(
+            watchdog.hedge_audio_share,
+            watchdog.hedge_audio_allowance,
+            watchdog.hedge_audio_window,
+        )
         self.session = FailoverEngine(
             routing(traits), self.health, policies, budget, vad_enabled=vad_enabled
         )

@@ -52,6 +52,24 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
     assert ReplayPolicy(window=1).window == 1
 
 
+@pytest.mark.parametrize(
+    ("policy", "wrong"),
+    [
+        (RetryPolicy, {"min_attempt_interval": 0}),
+        (BreakerPolicy, {"max_probe_start_delay": 0}),
+        (ReplayPolicy, {"clock_restart_gap": 0}),
+    ],
+)
+def test_a_limit_of_0_that_breaks_its_rule_is_refused(
+    policy: type[Any], wrong: dict[str, Any]
+) -> None:
+    """With it, attempts would not pause, no probe would begin, and each overlap be a new clock."""
+    name = next(iter(wrong))
+    with pytest.raises(ValueError, match=rf"{policy.__name__}\.{name} must be more than 0"):
+        policy(**wrong)
+    assert getattr(policy(**{name: 0.01}), name) == 0.01
+
+
 def test_a_text_is_compared_by_its_words() -> None:
     """Without a word to compare, every text would be the same."""
     with pytest.raises(ValueError, match=r"WatchdogPolicy\.min_compared_words must be 1 or more"):
@@ -66,6 +84,8 @@ def test_a_text_is_compared_by_its_words() -> None:
         {"final_hedge_fraction": 1.1},
         {"no_interim_hedge_fraction": 2},
         {"hedge_audio_share": 5},
+        {"min_processing_rate": 0.9},
+        {"hedge_audio_window": 59.9},
     ],
 )
 def test_watchdog_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
@@ -78,6 +98,8 @@ def test_watchdog_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None
             final_hedge_fraction=1,
             no_interim_hedge_fraction=1,
             hedge_audio_share=1,
+            min_processing_rate=1,
+            hedge_audio_window=60,
         ).final_timeout
         == 1.2
     )

@@ -76,6 +76,7 @@ def opened(
         ledger,
         TranscriptHistory(POLICY),
         lambda start: RecordingDetector(provider, start),
+        POLICY,
         flush_at_pauses=flush_at_pauses,
     )
 

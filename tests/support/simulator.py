@@ -508,7 +508,11 @@ class Simulation:
         self.policies = policies or Policies()
         self.health = {r.name: ProviderHealth(Breaker(self.policies.breaker)) for r in recognisers}
         watchdog = self.policies.watchdog
-        self.budget = HedgeBudget(watchdog.hedge_audio_share, watchdog.hedge_audio_allowance)
+        self.budget = HedgeBudget(
+            watchdog.hedge_audio_share,
+            watchdog.hedge_audio_allowance,
+            watchdog.hedge_audio_window,
+        )
         self.session = FailoverEngine(
             routing([r.traits for r in recognisers]),
             self.health,

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from ..audio.ledger import AudioLedger, Spans
 from ..events import Replayed
 from ..messages import Role, TranscriptEvent
-from ..policy import ProviderTraits
+from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import OverlapTrimmer
@@ -168,6 +168,7 @@ def open_connection(
     ledger: AudioLedger,
     history: TranscriptHistory,
     make_detector: Callable[[int], StallDetector],
+    policy: ReplayPolicy,
     language: str = "",
     start: int | None = None,
     *,
@@ -190,6 +191,7 @@ def open_connection(
             connection_id,
             provider,
             stall_detector,
+            policy,
             ledger,
             start,
             now,
@@ -197,7 +199,7 @@ def open_connection(
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),
-        interpreter=EventInterpreter(provider, stall_detector),
+        interpreter=EventInterpreter(provider, stall_detector, policy),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
     )

@@ -19,19 +19,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..messages import EventKind, TranscriptEvent, Word
-from ..policy import ProviderTraits
+from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance, are_usable
 from .sender import AudioSender
-
-CLOCK_RESTART_GAP = 1.0
-"""Seconds before the end of the last FINAL at which words begin only if the clock of the connection
-has begun anew. Far more than word times of one connection ever overlap."""
-
-END_TOLERANCE = 0.5
-"""Seconds that a transcript may end behind the audio that was sent, and be believed: the same
-rounding of recognizers that `are_usable` allows for words."""
 
 
 class AudioExtent(NamedTuple):
@@ -62,9 +54,13 @@ class Interpreted:
 class EventInterpreter:
     """Interprets the events of one connection in the order in which they come."""
 
-    def __init__(self, provider: ProviderTraits, stall_detector: StallDetector) -> None:
+    def __init__(
+        self, provider: ProviderTraits, stall_detector: StallDetector, policy: ReplayPolicy
+    ) -> None:
+        """`policy`: which times can be those of the audio that was sent."""
         self._provider = provider
         self._stall_detector = stall_detector
+        self._policy = policy
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
         self._last_final_end = 0.0
@@ -87,8 +83,8 @@ class EventInterpreter:
         A duplicate, and the first event of a clock that has begun anew, leave no trace.
         """
         seconds_sent, cursor = sender.seconds_sent, sender.cursor
-        timed = are_usable(event.words, seconds_sent)
-        utterance = _on_session_time(event, sender, timed=timed)
+        timed = are_usable(event.words, seconds_sent, self._policy)
+        utterance = self._on_session_time(event, sender, timed=timed)
         is_final = event.kind is EventKind.FINAL
         if timed:
             words, last_end = event.words, self._last_final_end
@@ -98,7 +94,7 @@ class EventInterpreter:
                 return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
             # LiveKit's plugins reconnect behind our back when their own options are changed. The
             # audio that was in flight is gone, and the times begin at 0.
-            if words[0].start < last_end - CLOCK_RESTART_GAP:
+            if words[0].start < last_end - self._policy.clock_restart_gap:
                 extent = AudioExtent(cursor, cursor)
                 return Interpreted(event, utterance, extent, clock_restarted=True)
             if is_final:
@@ -118,6 +114,26 @@ class EventInterpreter:
         if text:
             return position
         return cursor if self._speech_announced else None
+
+    def _on_session_time(
+        self, event: TranscriptEvent, sender: AudioSender, *, timed: bool
+    ) -> Utterance:
+        """Return the text on session time; times that cannot be true are left out."""
+        timeline = sender.timeline
+        if timeline is None:
+            return Utterance(event.text, language=event.language)
+        if timed:
+            words = tuple(
+                Word(word.text, timeline.start_of(word.start), timeline.end_of(word.end))
+                for word in event.words
+            )
+            return Utterance(event.text, words, words[0].start, words[-1].end, event.language)
+        start, end = event.start, event.end
+        latest_end = sender.seconds_sent + self._policy.max_time_error
+        if end is None or not 0 < end <= latest_end:
+            return Utterance(event.text, language=event.language)
+        begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
+        return Utterance(event.text, (), begin, timeline.end_of(end), event.language)
 
     def _extent(self, event: TranscriptEvent, utterance: Utterance, cursor: int) -> AudioExtent:
         text, words_through = event.text.strip(), cursor
@@ -143,21 +159,3 @@ class EventInterpreter:
         # (test_words_were_heard_when_they_were_first_said).
         audio_through = words_through if self._provider.end_of_turn_timeout else cursor
         return AudioExtent(audio_through, words_through, skipped)
-
-
-def _on_session_time(event: TranscriptEvent, sender: AudioSender, *, timed: bool) -> Utterance:
-    """Return the text on session time; times that cannot be true are left out."""
-    timeline = sender.timeline
-    if timeline is None:
-        return Utterance(event.text, language=event.language)
-    if timed:
-        words = tuple(
-            Word(word.text, timeline.start_of(word.start), timeline.end_of(word.end))
-            for word in event.words
-        )
-        return Utterance(event.text, words, words[0].start, words[-1].end, event.language)
-    start, end = event.start, event.end
-    if end is None or not 0 < end <= sender.seconds_sent + END_TOLERANCE:
-        return Utterance(event.text, language=event.language)
-    begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
-    return Utterance(event.text, (), begin, timeline.end_of(end), event.language)

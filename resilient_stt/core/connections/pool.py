@@ -41,10 +41,6 @@ from ..transcript.history import TranscriptHistory
 from .connection import Connection, open_connection, trimmer_at
 from .loss import LossTracker
 
-LOSS_REPORT_STEP = 1.0
-"""Seconds of lost speech after which a loss that still goes on is reported. It bounds the number of
-events only: every lost second is reported in the end."""
-
 
 class ConnectionPool:
     """Opens, feeds and closes connections."""
@@ -118,6 +114,7 @@ class ConnectionPool:
             self._ledger,
             self._history,
             lambda at: StallDetector(provider, latency, watchdog, at),
+            self._policies.replay,
             provider.language_hint(self._routing.language),
             start,
             flush_at_pauses=needs_flush and watchdog.flush_at_end_of_speech,
@@ -225,7 +222,8 @@ class ConnectionPool:
         """Note that uncommitted speech left the window, and report a loss that grows."""
         connections = self._connections.values()
         self._loss.audio_dropped(voiced, connections)
-        if self._ledger.seconds(self._loss.unreported(connections)) >= LOSS_REPORT_STEP:
+        unreported = self._ledger.seconds(self._loss.unreported(connections))
+        if unreported >= self._policies.replay.loss_report_step:
             self.report_loss()
 
     def audio_covered(self, connection: Connection) -> None:

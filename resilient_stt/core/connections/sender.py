@@ -16,7 +16,7 @@ of places on the way:
 At each place where a final becomes due, the stall detector is told up to where and since when.
 
 A recognizer that is sent audio faster than real time has not processed it at once. `processed_by`
-is when it has processed everything that it was sent, at the slowest rate that was ever measured.
+is when it has processed everything that it was sent, at `WatchdogPolicy.min_processing_rate`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,8 @@ from ..audio.ledger import AudioLedger
 from ..audio.pacing import TokenBucket
 from ..audio.timeline import Timeline
 from ..messages import EndInput, FlushConnection, SendAudio
-from ..policy import MIN_CHUNK, ProviderTraits
+from ..policy import MIN_CHUNK, ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
-
-PROCESSING_RATE = 1.25
-"""Times real time at which a recognizer processes, at least, what it is sent faster (Deepgram 1.25,
-Cartesia 1.5, seen in production): deadlines grow by what it has still before it."""
-
-MAX_CHUNK = 0.2
-"""Seconds of audio that a replay sends at a time, at most: each piece costs a decision and a frame,
-and some services refuse messages of more than 25 kB."""
-
-LAST_WORD_MARGIN = 0.25
-"""Seconds before a pause within which the last word may have ended: local voice activity goes on
-0.15 s behind a word, and the pause is a little behind the voice."""
 
 
 class AudioSender:
@@ -49,6 +37,7 @@ class AudioSender:
         connection_id: int,
         provider: ProviderTraits,
         stall_detector: StallDetector,
+        policy: ReplayPolicy,
         ledger: AudioLedger,
         start: int,
         now: float,
@@ -63,6 +52,9 @@ class AudioSender:
         self._id = connection_id
         self._provider = provider
         self._stall_detector = stall_detector
+        self._max_chunk = policy.max_chunk
+        self._processing_rate = stall_detector.policy.min_processing_rate
+        self._last_word_margin = stall_detector.policy.last_word_margin
         self._asks_at_pauses = asks_at_pauses
         self._flush_at_pauses = flush_at_pauses
         self._bucket = TokenBucket(provider.pace, now)
@@ -106,7 +98,7 @@ class AudioSender:
         Counted in the connection's own audio, without the silence that was left out: a replay
         sends several seconds of the session in one (schedule voice-heard-later-than-it-was-sent).
         """
-        unprocessed = self.backlog(now) * PROCESSING_RATE
+        unprocessed = self.backlog(now) * self._processing_rate
         if not (unprocessed and self.timeline):
             return self.cursor
         return ledger.samples(self.timeline.end_of(max(0.0, self.seconds_sent - unprocessed)))
@@ -176,7 +168,7 @@ class AudioSender:
             return  # nobody spoke since the last final: there is nothing to tell
         processed_at = max(now, self.processed_by)
         sent_ago = ledger.seconds(self.cursor - through)
-        last_word_end = through - ledger.samples(LAST_WORD_MARGIN)
+        last_word_end = through - ledger.samples(self._last_word_margin)
         self._stall_detector.expect_final(
             through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
         )
@@ -185,7 +177,8 @@ class AudioSender:
         waiting = until - self.cursor
         least = min(waiting, _min_chunk(ledger))
         # A live frame is sent whole: cutting it would only delay its rest.
-        most = waiting if self.caught_up else min(waiting, max(least, ledger.samples(MAX_CHUNK)))
+        largest = max(least, ledger.samples(self._max_chunk))
+        most = waiting if self.caught_up else min(waiting, largest)
         count = min(self._bucket.available(now, ledger.rate), most)
         if not least or count < least:
             return None
@@ -195,7 +188,7 @@ class AudioSender:
         self.timeline.append(start, end)
         self._bucket.take(seconds)
         self.cursor = end
-        self.processed_by = max(self.processed_by, now) + seconds / PROCESSING_RATE
+        self.processed_by = max(self.processed_by, now) + seconds / self._processing_rate
         self._stall_detector.audio_sent(ledger, end, self.processed_by)
         return SendAudio(self._id, start, end)
 

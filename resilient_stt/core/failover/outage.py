@@ -26,10 +26,6 @@ from ..messages import ConnectionFailed, Role
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
 
-MIN_ATTEMPT_INTERVAL = 0.1
-"""Seconds between two attempts on a provider, at least, whatever wait is drawn: attempts must never
-spin."""
-
 
 class Outage:
     """Tries all providers until one works."""
@@ -85,7 +81,7 @@ class Outage:
             if now >= due_at and self._may_attempt(provider, now):
                 self._pool.open(provider, Role.RECONNECT, now)
                 # The attempt plans the next one itself when it fails; this is for one that hangs.
-                interval = max(backoff, self._retry.wait_max, MIN_ATTEMPT_INTERVAL)
+                interval = max(backoff, self._retry.wait_max, self._retry.min_attempt_interval)
                 self._next_attempt_at[provider.name] = now + interval
 
     def working_reconnect(self, now: float) -> Connection | None:
@@ -117,7 +113,7 @@ class Outage:
         # credentials, so that asking often helps nobody.
         if self._selector.is_locked(name, now):
             backoff = max(backoff, self._break_duration)
-        self._next_attempt_at[name] = now + max(backoff, MIN_ATTEMPT_INTERVAL)
+        self._next_attempt_at[name] = now + max(backoff, self._retry.min_attempt_interval)
 
     def _may_attempt(self, provider: ProviderTraits, now: float) -> bool:
         """Return whether another attempt makes sense: not beside one that is connected."""

@@ -26,10 +26,6 @@ from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
 
-MAX_START_DELAY = 1.0
-"""Seconds into an utterance at which a probe may still begin: with a longer replay before it,
-nobody could say whether its final comes in time."""
-
 
 class Probe:
     """At most one probe of one stream."""
@@ -50,6 +46,7 @@ class Probe:
         self._health = health
         self._enabled = policies.failback.enabled
         self._timeout = policies.breaker.probe_timeout
+        self._max_start_delay = policies.breaker.max_probe_start_delay
         self._outbox = outbox
         self._connection: Connection | None = None
         self._final_due_at: float | None = None
@@ -116,7 +113,7 @@ class Probe:
     def _begin(self, active: Connection, now: float) -> None:
         ledger = self._ledger
         start = ledger.segment_start(ledger.end) if ledger.speaking else None
-        if start is None or ledger.end - start > ledger.samples(MAX_START_DELAY):
+        if start is None or ledger.end - start > ledger.samples(self._max_start_delay):
             return
         if self._pool.input_ended or not (active.caught_up and self._enabled):
             return

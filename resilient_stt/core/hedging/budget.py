@@ -1,7 +1,8 @@
-"""What hedges may cost: a share of the audio that callers pushed in the last hour.
+"""What hedges may cost: a share of the audio that callers pushed lately.
 
 Each hedge is sent audio that the active connection was sent already, and providers charge for it.
-A hedge that is promoted was worth its cost, so only the audio of the others counts.
+A hedge that is promoted was worth its cost, so only the audio of the others counts. "Lately" is
+`WatchdogPolicy.hedge_audio_window`, by default an hour.
 """
 
 from __future__ import annotations
@@ -10,10 +11,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-MINUTE = 60.0
-"""Seconds that are summed up as one entry: it bounds the memory for an hour to 60 entries."""
-HOUR = 60
-"""Minutes that count: the current one and the 59 before it."""
+from ..policy import MINUTE
 
 
 @dataclass(slots=True)
@@ -31,16 +29,19 @@ class HedgeBudget:
     `now` is in seconds, on one clock for all calls.
     """
 
-    def __init__(self, share: float = 0.05, allowance: float = 0.0) -> None:
+    def __init__(self, share: float = 0.05, allowance: float = 0.0, window: float = 3600.0) -> None:
         """`share`: the part of the pushed audio that hedges may be sent, 0 or more.
 
-        `allowance`: seconds of hedged audio in the last hour that are always allowed. A process
-        that has just started has no audio to take a share of.
+        `allowance`: seconds of hedged audio in the window that are always allowed. A process that
+        has just started has no audio to take a share of.
+
+        `window`: seconds that count, in whole minutes: the current minute and those before it.
         """
         if not 0 <= share < math.inf:
             raise AssertionError(f"share must be a number of 0 or more, got {share!r}")
         self._share = share
         self._allowance = allowance
+        self._minutes_in_window = math.ceil(window / MINUTE)
         self._minutes: deque[_Minute] = deque()
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class HedgeBudget:
     def allows(self, now: float) -> bool:
         """Return whether another hedge may be opened.
 
-        It may if the hedges of the last hour were sent no more than the share or the allowance.
+        It may if the hedges in the window were sent no more than the share or the allowance.
         """
         self._minute(now)
         return self._hedged() <= max(self._allowance, self._share * self._pushed())
@@ -70,9 +71,10 @@ class HedgeBudget:
         return math.fsum(m.hedged for m in self._minutes)
 
     def _minute(self, now: float) -> _Minute:
-        """Return the entry of the current minute, and forget those older than an hour."""
+        """Return the entry of the current minute, and forget those before the window."""
         number = int(now // MINUTE)
-        while self._minutes and self._minutes[0].number <= number - HOUR:
+        oldest = number - self._minutes_in_window
+        while self._minutes and self._minutes[0].number <= oldest:
             self._minutes.popleft()
         if not self._minutes or self._minutes[-1].number < number:
             self._minutes.append(_Minute(number))

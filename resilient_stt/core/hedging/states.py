@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
-from ..connections.sender import PROCESSING_RATE
 from ..events import StallReason
 from ..policy import WatchdogPolicy
 from ..stalls.detector import StallDeadline
@@ -80,7 +79,7 @@ class CheckingSkippedSpeech(Suspicion):
         wait = policy.skipped_final_wait
         if self.skipped.had_interims:
             audio = ledger.seconds(self.skipped.end - self.skipped.committed_through)
-            wait += 2 * audio / PROCESSING_RATE
+            wait += 2 * audio / policy.min_processing_rate
         return self.skipped.since + wait
 
     def awaits_hedges(self, policy: WatchdogPolicy, ledger: AudioLedger, now: float) -> bool:

@@ -28,9 +28,6 @@ from ..policy import ReplayPolicy
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
 
-VAD_PADDING = 0.15
-"""Seconds that local voice activity may go on behind the last word."""
-
 
 class Committer:
     """Commits audio on the evidence of finals and silence."""
@@ -166,9 +163,8 @@ class Committer:
                     end = ledger.end
                 if end is None or end > past:
                     return
-                if end <= claim + ledger.samples(VAD_PADDING) and not self._has_begun_within(
-                    connection, end
-                ):
+                claim_end = claim + ledger.samples(self._policy.vad_padding)
+                if end <= claim_end and not self._has_begun_within(connection, end):
                     ledger.commit(end)
                     if connection.traits.end_of_turn_timeout:
                         continue

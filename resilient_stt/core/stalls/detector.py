@@ -53,8 +53,8 @@ MAX_EXPECTED = 64
 """Finals that are expected at a time. It only bounds memory: a replay window has fewer turns."""
 
 MIN_SPEECH_WITHOUT_TEXT = 1.0
-"""The least `max_speech_without_text` that has an effect, in seconds: every sound would be a stall
-below it, and 0 cannot be counted in multiples."""
+"""The least `max_speech_without_text` that has an effect, in seconds. Every sound would be a stall
+below it, and 0 cannot be counted in multiples. A bound on that field, so not a field itself."""
 
 
 @dataclass(frozen=True, slots=True)

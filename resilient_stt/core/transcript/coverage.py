@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from ..messages import TranscriptEvent
 from ..policy import ReplayPolicy
-from .overlap import MAX_TIME_ERROR, are_usable
+from .overlap import are_usable
 
 Stretch = tuple[float, float]
 """(start, end) in seconds of the buffer."""
@@ -32,9 +32,9 @@ def missing_speech(
     for event in finals:
         if not event.text.strip():
             continue
-        if are_usable(event.words, seconds):
+        if are_usable(event.words, seconds, policy):
             covered += [(word.start, word.end) for word in event.words]
-        elif event.end is not None and 0 < event.end <= seconds + MAX_TIME_ERROR:
+        elif event.end is not None and 0 < event.end <= seconds + policy.max_time_error:
             covered.append((event.start or 0.0, event.end))
         else:
             return 0.0

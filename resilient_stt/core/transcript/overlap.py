@@ -38,12 +38,6 @@ ROUNDING = 0.001
 """Rounding tolerance in seconds: equal times differ by up to a sample once they have been samples
 (1 ms holds for rates from 1 kHz on)."""
 
-MAX_TIME_ERROR = 0.5
-"""Seconds by which a word may lie outside the audio that was sent. Beyond that the times are not
-those of this audio. A plausibility limit on a provider's data, so not a policy."""
-MAX_BACKWARD_STEP = 1.0
-"""Seconds by which a word may begin before the one ahead of it; a plausibility limit likewise."""
-
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -263,21 +257,21 @@ def _is_same_word(committed: CommittedToken, new: Token) -> bool:
     return committed.written == new.written or is_similar(committed.norm, new.norm)
 
 
-def are_usable(words: tuple[Word, ...], seconds_sent: float) -> bool:
+def are_usable(words: tuple[Word, ...], seconds_sent: float, policy: ReplayPolicy) -> bool:
     """Whether word times can be those of the `seconds_sent` of audio that a connection was sent.
 
-    They must be finite, inside the audio, roughly in order, and not all 0. Times are seconds of
-    the connection's audio.
+    They must be finite, inside the audio (`ReplayPolicy.max_time_error`), roughly in order
+    (`ReplayPolicy.max_backward_step`), and not all 0. Times are seconds of the connection's audio.
     """
     last = 0.0
     for word in words:
         if not (math.isfinite(word.start) and math.isfinite(word.end)):
             return False
         if (
-            word.start < -MAX_TIME_ERROR
+            word.start < -policy.max_time_error
             or word.end < word.start
-            or word.end > seconds_sent + MAX_TIME_ERROR
-            or word.start < last - MAX_BACKWARD_STEP
+            or word.end > seconds_sent + policy.max_time_error
+            or word.start < last - policy.max_backward_step
         ):
             return False
         last = word.start

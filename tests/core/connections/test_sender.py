@@ -6,8 +6,11 @@ import pytest
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
+from resilient_stt.core.connections.sender import AudioSender
+from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, FlushConnection, Role, SendAudio
-from resilient_stt.core.policy import ProviderTraits
+from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
+from resilient_stt.core.stalls.detector import StallDetector
 
 from ...support.connections import POLICY, RATE, a_connection, expected, ledger_of, opened
 
@@ -43,6 +46,27 @@ def test_a_replay_is_sent_in_pieces_that_any_service_takes() -> None:
     connection.sender.caught_up = True
     ledger.push(RATE // 2, RATE)
     assert spans(connection, ledger) == [(4.0, 4.5)]
+
+
+def test_policies_say_how_a_replay_is_cut_and_processed() -> None:
+    """Pieces have the length of `max_chunk`, and are processed at `min_processing_rate`."""
+    ledger, provider = ledger_of(4.0, vad_enabled=False), ProviderTraits(name="a")
+    watchdog = WatchdogPolicy(min_processing_rate=2.0)
+    sender = AudioSender(
+        0,
+        provider,
+        StallDetector(provider, FinalLatency(watchdog.min_latency_samples), watchdog, 0),
+        ReplayPolicy(max_chunk=0.1),
+        ledger,
+        0,
+        10.0,
+        asks_at_pauses=False,
+        flush_at_pauses=False,
+    )
+    pieces = [c for c in sender.send(ledger, 10.0) if isinstance(c, SendAudio)]
+    assert {piece.end - piece.start for piece in pieces} == {RATE // 10}
+    assert sender.backlog(10.0) == pytest.approx(2.0)
+    assert sender.processed_through(ledger, 11.0) == 2 * RATE
 
 
 def test_a_replay_of_hardly_any_samples_goes_on() -> None:

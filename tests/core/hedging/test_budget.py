@@ -7,8 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.hedging.budget import HOUR, MINUTE, HedgeBudget
+from resilient_stt.core.hedging.budget import HedgeBudget
+from resilient_stt.core.policy import MINUTE
 
+HOUR = 60  # minutes
 Entry = tuple[float, float, float]  # seconds later; audio pushed; audio hedged
 
 later = st.sampled_from([0.0, 0.02, 30.0, 59.9, 60.0, 61.0, 3539.0, 3540.0, 3600.0, 1e9])
@@ -78,6 +80,14 @@ def test_the_hour_counts_by_the_minute() -> None:
     budget.record_hedged(1.0, 59.0)
     assert not budget.allows(3599.9)
     assert budget.allows(3600.0)
+
+
+def test_a_shorter_window_forgets_sooner() -> None:
+    """Only the minutes of the window count: here the current one and the one before it."""
+    budget = HedgeBudget(window=90.0)
+    budget.record_hedged(1.0, 59.0)
+    assert not budget.allows(119.9)
+    assert budget.allows(120.0)
 
 
 @pytest.mark.parametrize("invalid", [-5.0, -math.inf, math.nan, math.inf])

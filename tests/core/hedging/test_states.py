@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 
 from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.connections.sender import PROCESSING_RATE
 from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.core.events import HedgeFinished, StallReason
 from resilient_stt.core.hedging.states import CheckingSkippedSpeech
@@ -47,7 +46,8 @@ def checking(*, had_interims: bool) -> CheckingSkippedSpeech:
 
 
 @pytest.mark.parametrize(
-    ("had_interims", "deadline"), [(False, 14.0), (True, 14.0 + 2 * 5.0 / PROCESSING_RATE)]
+    ("had_interims", "deadline"),
+    [(False, 14.0), (True, 14.0 + 2 * 5.0 / POLICY.min_processing_rate)],
 )
 def test_how_long_a_final_is_held(had_interims: bool, deadline: float) -> None:
     """4 s; with interim transcripts two hedges also have time to process all of the audio."""

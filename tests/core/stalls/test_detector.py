@@ -12,7 +12,6 @@ from resilient_stt.core.connections.connection import (
     Connection,
     open_connection,
 )
-from resilient_stt.core.connections.sender import LAST_WORD_MARGIN, PROCESSING_RATE
 from resilient_stt.core.events import StallReason
 from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
@@ -1240,7 +1239,7 @@ class Call:
     def final_timeout(self) -> float:
         """Seconds that a final may take: more if interim text has covered the turn."""
         covered = self._detector.interim_cursor >= self._voice_end + at(
-            REPLAY.trim_silence_to / 2 - LAST_WORD_MARGIN
+            REPLAY.trim_silence_to / 2 - POLICY.last_word_margin
         )
         return max(self.final, self._provider.end_of_turn_timeout) if covered else self.final
 
@@ -1270,6 +1269,7 @@ class Call:
             ledger,
             transcript,
             spy,
+            REPLAY,
             flush_at_pauses=provider.slow_endpointing,
         )
 
@@ -1326,6 +1326,7 @@ def test_finals_are_expected_for_speech_only(stop: float, expected: float) -> No
         ledger,
         TranscriptHistory(REPLAY),
         lambda _: detector,
+        REPLAY,
         start=0,
     )
     assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
@@ -1423,7 +1424,7 @@ def test_a_silent_connection_always_stalls(
     ended = call.now
     end_reported = ended + VAD + STEP
     timeout = (
-        max(end_reported, opened + STEP + end_reported / PROCESSING_RATE)
+        max(end_reported, opened + STEP + end_reported / POLICY.min_processing_rate)
         + call.final_timeout
         + 2 * STEP
     )

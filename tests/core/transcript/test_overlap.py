@@ -446,7 +446,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-2, 12)
 @given(st.lists(st.builds(Word, st.just("x"), numbers, numbers), max_size=5), st.floats(0, 10))
 def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
     """Usable times are finite, in order and inside the audio, within the tolerances."""
-    if are_usable(tuple(words), sent):
+    if are_usable(tuple(words), sent, POLICY):
         assert words
         for word in words:
             assert math.isfinite(word.start + word.end)
@@ -471,7 +471,16 @@ def test_usable_times_are_sane(words: list[Word], sent: float) -> None:
 )
 def test_usable(times: list[tuple[float, float]], good: bool) -> None:
     """All-zero, backward, negative and late times are not usable."""
-    assert are_usable(tuple(Word("x", *t) for t in times), 1.0) is (good)
+    assert are_usable(tuple(Word("x", *t) for t in times), 1.0, POLICY) is (good)
+
+
+def test_a_policy_says_how_inexact_usable_times_are() -> None:
+    """What the default policy refuses by 0.1 s, one with a larger limit accepts."""
+    late, backward = (Word("x", 0.5, 1.6),), (Word("x", 2.1, 2.2), Word("x", 1.0, 1.1))
+    assert not are_usable(late, 1.0, POLICY)
+    assert are_usable(late, 1.0, ReplayPolicy(max_time_error=0.7))
+    assert not are_usable(backward, 3.0, POLICY)
+    assert are_usable(backward, 3.0, ReplayPolicy(max_backward_step=1.2))
 
 
 def test_they_show_their_state() -> None:
