@@ -76,7 +76,7 @@ class AudioLedger:
         self.retain_from: int | None = None
         """Keep committed audio from here on, because an open connection is still to be sent it. A
         hedge that skipped it could miss the middle of a word
-        (tests/schedules/hedge-beside-what-was-settled.json)."""
+        (tests/schedules/hedge-beside-committed-words.json)."""
         self._flushes: list[int] = []
         self._segments: list[Segment] = []
 

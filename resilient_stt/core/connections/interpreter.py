@@ -135,7 +135,7 @@ class EventInterpreter:
             self._last_interim = "", 0
             if text == interim_text:
                 # These words were told before, so they were spoken before that
-                # (schedule no-torn-word-where-nothing-was-told).
+                # (schedule no-torn-word-where-nothing-was-emitted).
                 words_through = min(words_through, interim_cursor)
             skipped = self._interims.take_skipped(utterance)
         # A provider that decides itself when a turn ends may die in the middle of one, and its

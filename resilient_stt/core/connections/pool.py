@@ -214,7 +214,7 @@ class ConnectionPool:
 
     def _update_retention(self) -> None:
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
-        # the middle of a word (schedule hedge-beside-what-was-settled). Not for a probe: its words
+        # the middle of a word (schedule hedge-beside-committed-words). Not for a probe: its words
         # are never emitted.
         cursors = [c.cursor for c in self._connections.values() if c.role is not Role.PROBE]
         self._ledger.retain_from = min(cursors, default=None)

@@ -24,7 +24,7 @@ from ...support.simulator import (
     DEAF,
     RATE,
     Drops,
-    Recogniser,
+    Recognizer,
     Refused,
     Simulation,
     Spoken,
@@ -45,7 +45,7 @@ def lost(sim: Simulation) -> float:
 
 def unsent(sim: Simulation) -> float:
     """Seconds of voice that no connection was ever sent."""
-    spans = sorted(s for c in [*sim.closed, *sim.legs.values()] for s in c.spans)
+    spans = sorted(s for c in [*sim.closed, *sim.connections.values()] for s in c.spans)
     seconds, at = 0, 0
     for start, end in [*spans, (sim.pushed, sim.pushed)]:
         if start > at:
@@ -73,7 +73,7 @@ def test_what_nobody_was_sent_is_reported(
 ) -> None:
     """After an outage longer than the window, exactly the voice that no connection got is lost."""
     words = talk(36, every=every)
-    route = [Recogniser(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
+    route = [Recognizer(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
     sim = Simulation(words, route, policies=SMALL, frame=frame).run(within=20)
     missing = sum(w.end - w.start for w in words if w.text not in sim.text)
     assert missing - LONGEST - CONNECTS - 0.1 <= lost(sim) <= missing + 0.1
@@ -81,7 +81,7 @@ def test_what_nobody_was_sent_is_reported(
 
 def test_what_an_attempt_heard_in_time_is_told() -> None:
     """Words that an attempt was sent come also if they leave the window while it connects."""
-    route = [Recogniser(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
+    route = [Recognizer(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
     sim = Simulation(talk(36), route, policies=SMALL, frame=1.0).run()
     missing = sum(w.end - w.start for w in sim.words if w.text not in sim.text)
     assert lost(sim) == pytest.approx(missing, abs=0.1)
@@ -90,7 +90,7 @@ def test_what_an_attempt_heard_in_time_is_told() -> None:
 def test_an_outage_longer_than_the_window() -> None:
     """Speech that outgrows the window is reported lost, as many seconds as it was, and no more."""
     words = talk(40)
-    sim = Simulation(words, [Recogniser("a", down=[(0.0, 16.0)])], policies=SMALL).run(within=20)
+    sim = Simulation(words, [Recognizer("a", down=[(0.0, 16.0)])], policies=SMALL).run(within=20)
     heard_from = sim.closed[-1].spans[0][0] / RATE
     missing = sum(min(w.end, heard_from) - w.start for w in words if w.start < heard_from)
     assert lost(sim) == pytest.approx(missing, abs=0.02)
@@ -104,7 +104,7 @@ def test_losses_are_told_in_steps_and_never_forgotten() -> None:
     policies = Policies(replay=ReplayPolicy(window=2.0), retry=RetryPolicy(outage_limit=8.0))
     words = speak(*[(word, 0.0, 0.45) for word in VOCABULARY[:20]])
     sim = Simulation(
-        words, [Recogniser("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
+        words, [Recognizer("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
     )
     sim.run(within=9)
     losses = [e.seconds for e in events(sim, AudioLost)]
@@ -116,7 +116,7 @@ def test_losses_are_told_in_steps_and_never_forgotten() -> None:
 def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
     """What is pushed so fast that it leaves the window unsent is not sent, but reported lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:40]])
-    sim = Simulation(words, [Recogniser("a")], rush=100, policies=SMALL).run(within=30)
+    sim = Simulation(words, [Recognizer("a")], rush=100, policies=SMALL).run(within=30)
     assert lost(sim) == pytest.approx(unsent(sim), abs=0.2)
     assert lost(sim) >= 5.0
 
@@ -124,7 +124,7 @@ def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
 def test_what_a_living_connection_was_sent_is_not_lost() -> None:
     """One that talks for longer than the window, to a connection that tells it all at the end."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
-    late = Recogniser("a", interims=False)
+    late = Recognizer("a", interims=False)
     sim = Simulation(words, [late], policies=SMALL, tail=1.0).run(within=5)
     assert sim.text == sim.spoken
     assert events(sim, AudioLost) == []
@@ -133,7 +133,7 @@ def test_what_a_living_connection_was_sent_is_not_lost() -> None:
 def test_what_a_dead_connection_was_sent_is_lost() -> None:
     """The same talk, but the leg dies before it tells anything: what left the window is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
-    route = [Recogniser("a", [Drops(12.0)], interims=False), Recogniser("b", interims=False)]
+    route = [Recognizer("a", [Drops(12.0)], interims=False), Recognizer("b", interims=False)]
     sim = Simulation(words, route, policies=SMALL, tail=1.0).run(within=9)
     assert lost(sim) == pytest.approx(12.0 - 5.0, abs=0.1)
 
@@ -142,7 +142,7 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
     """A second opinion that was opened too late to hear it all loses nothing by itself."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:36]])
     patient = replace(SMALL, watchdog=WatchdogPolicy(no_interim_timeout=10.0))
-    route = [Recogniser("a", latency=9.0, final_timeout=99.0), Recogniser("b", [DEAF])]
+    route = [Recognizer("a", latency=9.0, final_timeout=99.0), Recognizer("b", [DEAF])]
     sim = Simulation(words, route, policies=patient, tail=1.0).run(within=12)
     hedge = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
     assert hedge.start > 0
@@ -226,9 +226,9 @@ def test_what_a_final_did_not_cover_is_lost() -> None:
     """A connection that tells the first words of what left the window, and dies, loses the rest."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     # finals of six words each, which come 8.5 s late: the first one when 11.5 s have been spoken
-    late = Recogniser("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
+    late = Recognizer("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
     policies = Policies(replay=ReplayPolicy(window=5.0))
-    sim = Simulation(words, [late, Recogniser("b", interims=False)], policies=policies).run()
+    sim = Simulation(words, [late, Recognizer("b", interims=False)], policies=policies).run()
     missing = [w for w in words if w.text not in sim.text]
     assert sum(w.end - w.start for w in missing) > 2.0
     assert lost(sim) == pytest.approx(sum(w.end - w.start for w in missing), abs=0.5)
@@ -265,7 +265,7 @@ def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> 
 def test_one_wrong_key_and_a_fallback() -> None:
     """A wrong key is told once, tried once, and the call goes on."""
     words = talk(40)
-    route = [Recogniser("a", [Refused(ErrorKind.AUTH)] * 99), Recogniser("b")]
+    route = [Recognizer("a", [Refused(ErrorKind.AUTH)] * 99), Recognizer("b")]
     sim = Simulation(words, route).run(within=2)
     assert sim.text == sim.spoken
     assert sim.opened == ["a", "b"]

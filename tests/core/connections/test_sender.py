@@ -120,7 +120,7 @@ def test_settled_flushes_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
+def test_a_late_finalizer_is_flushed_where_speech_ends(late: bool) -> None:
     """A provider that would wait long is flushed at each end of speech that owes words, once."""
     ledger = ledger_of(6.0, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (4.5, 5.0))
     connection = a_connection(ledger, flush_at_pauses=late)

@@ -29,7 +29,7 @@ from ...support.promises import (
     assert_promises,
     assert_times,
     events,
-    recognisers,
+    recognizers,
     speeches,
 )
 from ...support.simulator import (
@@ -37,7 +37,7 @@ from ...support.simulator import (
     HANGS,
     Drops,
     Fault,
-    Recogniser,
+    Recognizer,
     Refused,
     Simulation,
     Spoken,
@@ -49,7 +49,7 @@ from ...support.simulator import (
 
 def outage(since: float, until: float, *, words: list[Spoken] = TWO) -> Simulation:
     down = [(since, until)]
-    return Simulation(words, [Recogniser("a", down=down), Recogniser("b", down=down)])
+    return Simulation(words, [Recognizer("a", down=down), Recognizer("b", down=down)])
 
 
 # --- whatever happens meanwhile
@@ -67,9 +67,9 @@ def outages(draw: st.DrawFn) -> Simulation:
     words = draw(speeches())
     since = draw(st.floats(0, 8).map(lambda s: round(s, 2)))
     down = [(since, since + draw(st.sampled_from([0.2, 1.0, 3.0, 7.0])))]
-    route = [draw(recognisers(name, faults=attempts)) for name in "abc"[: draw(st.integers(1, 3))]]
-    for recogniser in route:
-        recogniser.down = down
+    route = [draw(recognizers(name, faults=attempts)) for name in "abc"[: draw(st.integers(1, 3))]]
+    for recognizer in route:
+        recognizer.down = down
     return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])))
 
 
@@ -93,7 +93,7 @@ def test_what_fails_alike_is_told_once() -> None:
     """Of the attempts of an outage each kind of failure is told once, and anew in the next one."""
     down = [(3.0, 6.0), (9.0, 12.0)]
     words = speak(*[(f"w{n}", 0.3, 0.4) for n in range(24)])
-    sim = Simulation(words, [Recogniser("a", down=down)], tail=1.0).run(within=2)
+    sim = Simulation(words, [Recognizer("a", down=down)], tail=1.0).run(within=2)
     assert_promises(sim)
     assert sim.opened.count("a") > 8
     kinds = [type(e) for e in sim.events]
@@ -108,7 +108,7 @@ def test_attempts_never_spin(wait_max: float) -> None:
     """However short the waits are made, a provider gets ten attempts a second at most."""
     policies = Policies(retry=RetryPolicy(wait_max=wait_max, wait_min=0.0))
     down = [(0.0, 5.0)]
-    route = [Recogniser("a", down=down), Recogniser("b", down=down)]
+    route = [Recognizer("a", down=down), Recognizer("b", down=down)]
     sim = Simulation(TWO, route, policies=policies).run(within=3)
     assert_promises(sim)
     for name in "ab":
@@ -149,8 +149,8 @@ def test_an_outage_from_the_start() -> None:
 
 def test_all_are_tried_at_once() -> None:
     """In an outage each provider has attempts of its own, whatever the others do."""
-    hanging = Recogniser("a", [Drops(1.2), *[HANGS] * 99])
-    sim = Simulation(TWO, [hanging, Recogniser("b", down=[(0.0, 3.0)])]).run(within=2)
+    hanging = Recognizer("a", [Drops(1.2), *[HANGS] * 99])
+    sim = Simulation(TWO, [hanging, Recognizer("b", down=[(0.0, 3.0)])]).run(within=2)
     assert_promises(sim)
     (restored,) = events(sim, OutageEnded)
     assert restored.provider == "b"
@@ -160,7 +160,7 @@ def test_all_are_tried_at_once() -> None:
 def test_attempts_that_hang_do_not_block() -> None:
     """While a handshake hangs, another is begun every half second, three at a time."""
     faults: list[Fault] = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
-    sim = Simulation(TWO, [Recogniser("a", faults)]).run(within=3)
+    sim = Simulation(TWO, [Recognizer("a", faults)]).run(within=3)
     assert_promises(sim)
     opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert sim.opened_as(Role.RECONNECT) == ["a"] * (len(opened) - 2)
@@ -172,8 +172,8 @@ def test_attempts_that_hang_do_not_block() -> None:
 
 def test_the_first_that_tells_words_wins() -> None:
     """The provider that answers first serves, not the preferred one, and the others are closed."""
-    slow = Recogniser("a", down=[(1.0, 3.0)], latency=0.9)
-    sim = Simulation(TWO, [slow, Recogniser("b", down=[(1.0, 3.0)], latency=0.1)]).run(within=2)
+    slow = Recognizer("a", down=[(1.0, 3.0)], latency=0.9)
+    sim = Simulation(TWO, [slow, Recognizer("b", down=[(1.0, 3.0)], latency=0.1)]).run(within=2)
     assert_promises(sim)
     assert [e.provider for e in events(sim, OutageEnded)] == ["b"]
     won = next(
@@ -217,29 +217,29 @@ def test_an_outage_with_nothing_owed() -> None:
     """In an outage, a stream whose words are all told ends with its input."""
     words = speak(*sentence("one two"))
     down = [(2.5, 1e9)]
-    sim = Simulation(words, [Recogniser("a", down=down)], tail=9).run(within=0.1)
+    sim = Simulation(words, [Recognizer("a", down=down)], tail=9).run(within=0.1)
     assert_promises(sim)
 
 
 def test_an_attempt_that_ends_with_its_words_told() -> None:
     """After the end of input an attempt may tell all and end: the stream ends with it."""
     words = speak(*sentence("one two three"))
-    sim = Simulation(words, [Recogniser("a", down=[(1.0, 3.0)])], tail=0.1).run(within=4)
+    sim = Simulation(words, [Recognizer("a", down=[(1.0, 3.0)])], tail=0.1).run(within=4)
     assert_promises(sim)
 
 
 def test_an_attempt_that_ends_without_words() -> None:
     """After the end of input an attempt that ends and told nothing is one more failure."""
     words = speak(*sentence("one"), noise(0.6, 2.0))
-    recogniser = Recogniser("a", down=[(1.5, 3.0)], latency=0.0)
-    sim = Simulation(words, [recogniser], tail=0.1).run(within=10)
+    recognizer = Recognizer("a", down=[(1.5, 3.0)], latency=0.0)
+    sim = Simulation(words, [recognizer], tail=0.1).run(within=10)
     assert_promises(sim)
 
 
 def test_locked_providers_are_not_tried_in_an_outage() -> None:
     """A provider whose credentials were refused is left alone while another can be tried."""
-    locked = Recogniser("a", [Refused(ErrorKind.AUTH)] * 9)
-    sim = Simulation(TWO, [locked, Recogniser("b", down=[(1.0, 4.0)])]).run(within=3)
+    locked = Recognizer("a", [Refused(ErrorKind.AUTH)] * 9)
+    sim = Simulation(TWO, [locked, Recognizer("b", down=[(1.0, 4.0)])]).run(within=3)
     assert_promises(sim)
     assert sim.opened.count("a") == 1
 
@@ -247,7 +247,7 @@ def test_locked_providers_are_not_tried_in_an_outage() -> None:
 def test_locked_ones_are_tried_seldom_where_all_are() -> None:
     """A sole provider is tried again although it is locked, but only every five seconds."""
     refusals = [*[Refused(ErrorKind.AUTH)] * 3, Refused(ErrorKind.SERVER)]
-    sim = Simulation(TWO, [Recogniser("a", refusals)]).run(within=30)
+    sim = Simulation(TWO, [Recognizer("a", refusals)]).run(within=30)
     assert_promises(sim)
     opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert sim.opened == ["a"] * 5
@@ -257,29 +257,29 @@ def test_locked_ones_are_tried_seldom_where_all_are() -> None:
 
 def test_the_first_wait_is_long_where_all_are_locked() -> None:
     """Credentials that were refused are not tried again a moment later."""
-    sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
+    sim = Simulation(TWO, [Recognizer("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
     opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert opened[1] - opened[0] >= 5.0
 
 
 def test_a_deaf_attempt_does_not_keep_an_outage() -> None:
     """An attempt that connects and says nothing is served by, doubted, and left for another."""
-    deaf = Recogniser("a", [Drops(1.2), DEAF, DEAF], down=[(1.3, 3.0)], interims=False)
-    sim = Simulation(TWO, [deaf, Recogniser("b", down=[(1.0, 9.0)])]).run(within=12)
+    deaf = Recognizer("a", [Drops(1.2), DEAF, DEAF], down=[(1.3, 3.0)], interims=False)
+    sim = Simulation(TWO, [deaf, Recognizer("b", down=[(1.0, 9.0)])]).run(within=12)
     assert_promises(sim)
 
 
 def test_an_outage_limit_of_nothing() -> None:
     """A stream that endures no outage gives up with the last provider."""
     policies = Policies(retry=RetryPolicy(outage_limit=0.0))
-    sim = Simulation(TWO, [Recogniser("a", down=[(1.0, 9.0)])], policies=policies).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", down=[(1.0, 9.0)])], policies=policies).run(within=1)
     assert sim.gave_up
 
 
 def test_an_outage_by_conviction() -> None:
     """Silence alone can convict the last provider: then all are tried."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
-    deaf = Recogniser("a", [Drops(1.2), DEAF])
+    deaf = Recognizer("a", [Drops(1.2), DEAF])
     sim = Simulation(TWO, [deaf], policies=policies).run(within=3)
     assert_promises(sim)
     assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]
@@ -297,12 +297,12 @@ def test_what_an_attempt_says_is_held_back() -> None:
 
 def test_a_session_shows_its_outage() -> None:
     """The repr tells that nobody serves."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(ConnectionFailed(0, ErrorKind.CONNECT, backoff=0.2), 1.0)
-    assert "outage=Outage(since=1.0, next={'a': 1.2})" in repr(session)
-    assert session.deadline() == 1.2
-    assert OpenConnection(1, "a", 0, role=Role.RECONNECT) in session.handle(
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(ConnectionFailed(0, ErrorKind.CONNECT, backoff=0.2), 1.0)
+    assert "outage=Outage(since=1.0, next={'a': 1.2})" in repr(engine)
+    assert engine.deadline() == 1.2
+    assert OpenConnection(1, "a", 0, role=Role.RECONNECT) in engine.handle(
         DeadlineReached(0.3), 1.2
     )
-    assert session.deadline() == 1.7
+    assert engine.deadline() == 1.7
