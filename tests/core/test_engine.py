@@ -270,7 +270,7 @@ def test_a_tail_that_is_missing(fault: Fault) -> None:
 
 @pytest.mark.parametrize("silent", ["b", "bc"])
 def test_a_tail_that_is_missing_without_hedging(silent: str) -> None:
-    """Without hedging the next provider takes over; if it has no such words either, the stream ends."""
+    """Without hedging the next provider takes over; if it has no words either, the stream ends."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     words = speak(*sentence("one two three"), noise(1.0, 0.6))
     sim = Simulation(words, [Recognizer(n) for n in "a" + silent], policies=policies, tail=0.1)

@@ -74,11 +74,11 @@ RATE = 16_000
 AT_ONCE = 3
 """Times in a row that a deadline may lie at the current moment."""
 WAKES = 10_000
-"""Wake-ups after which a stream is taken for endless: an outage makes at most ten attempts a second,
-a replay sends 50 ms at a time."""
+"""Wake-ups after which a stream is taken for endless: an outage makes at most ten attempts a
+second, and a replay sends 50 ms at a time."""
 ENDS_WITHIN = 450.0
-"""Seconds within which an engine finishes whatever its connections do. Two silent connections to each
-of three providers take a window of 60 s in real time; the outage limit comes on top."""
+"""Seconds within which an engine finishes whatever its connections do. Two silent connections to
+each of three providers take a window of 60 s in real time; the outage limit comes on top."""
 WAYS = ["ends", "fails", "silent"]
 """What the connections do once the input has ended."""
 TEXT = (EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL)

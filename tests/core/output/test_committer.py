@@ -96,7 +96,7 @@ def test_silence_is_committed_as_far_as_it_was_processed() -> None:
 def test_an_untimed_final_commits_the_segment_before_it(
     claim: float, processed: float, watermark: float
 ) -> None:
-    """An untimed final commits a segment that had ended before it, once later audio was processed."""
+    """An untimed final commits the segment before it once the audio behind was processed."""
     ledger = ledger_of(6.0, (1.0, 2.0))
     connection, committer = a_connection(ledger), committer_of(ledger)
     connection.untimed_finals.append(round(claim * RATE))
