@@ -451,7 +451,7 @@ class FailoverEngine:
             target, is_news = self._selector.on_failure(failed, failure, worked, now)
             self._failures.record(now)
             if self._failures_lead_nowhere():
-                # Providers that greet and drop must not be asked in a circle without a pause.
+                # Providers that send one event and drop must not be tried in turn without a pause.
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)

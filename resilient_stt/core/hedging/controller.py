@@ -345,7 +345,7 @@ class HedgeController:
         # A connection that keeps giving interim text works, at least. Without a hedge that does
         # better, it is not left for an overdue final
         # (test_a_sole_provider_that_takes_no_second_connection).
-        # After the second round all providers were asked, so that leaving would help nobody.
+        # After the second round all providers were asked, so leaving cannot help.
         spared = self._had_second_round or now < self._alive_until(active)
         return stall if due and not spared else None
 
