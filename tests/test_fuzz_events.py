@@ -50,9 +50,9 @@ START, END, FINAL = (
     SpeechEventType.END_OF_SPEECH,
     SpeechEventType.FINAL_TRANSCRIPT,
 )
-TOLD = (FINAL, SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.PREFLIGHT_TRANSCRIPT)
+TRANSCRIPTS = (FINAL, SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.PREFLIGHT_TRANSCRIPT)
 MARK = "\u2603"
-"""Stands in every text that nobody spoke, so that it can be distinguished from what was."""
+"""Stands in every text that was not spoken, to distinguish it from the words that were."""
 
 
 def fuzzed(count: int) -> Callable[[Any], Any]:
@@ -289,7 +289,7 @@ def run(main: Coroutine[Any, Any, Heard]) -> Heard:
     edges = [e.type for e in heard.events if e.type in (START, END)]
     assert edges == [START, END] * (len(edges) // 2)
     for event in heard.events:
-        if event.type in TOLD:
+        if event.type in TRANSCRIPTS:
             check_told(event)
     return heard
 

@@ -368,7 +368,7 @@ def test_a_minute_of_noise() -> None:
 
 
 def test_a_minute_of_silence() -> None:
-    """A minute in which nobody speaks opens no hedge, and does not fill the ledger."""
+    """A minute of silence opens no hedge, and does not fill the ledger."""
     words = speak(*sentence("one two three"), ("four", 60.0, 0.4))
     sim = Simulation(words, [Recognizer("a"), Recognizer("b")]).run(within=2)
     assert_promises(sim)

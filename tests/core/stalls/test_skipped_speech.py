@@ -185,7 +185,7 @@ def test_skipped_speech_without_hedging() -> None:
 
 
 def test_noise_without_hedging() -> None:
-    """Long voice without interim transcripts makes the stream leave nobody."""
+    """Long voice without interim transcripts makes the stream leave no provider."""
     words = speak(*sentence("one two"), noise(0.5, 2.0), *sentence("four five", before=0.5))
     policies = Policies(
         watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0, no_interim_timeout=9.0)
@@ -328,7 +328,7 @@ def test_a_final_without_times_skips_nothing(new_words: Utterance) -> None:
 
 
 def test_nothing_is_skipped_without_vad() -> None:
-    """Without local voice activity nobody knows what of the audio is voice."""
+    """Without local voice activity it is not known which audio is voice."""
     assert find(a_ledger(vad_enabled=False), utterance(SO)) is None
 
 
