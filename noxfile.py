@@ -16,8 +16,8 @@ nox.needs_version = ">=2024.10.9"
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 LOCK = "requirements/dev.txt"
-"""All that is installed here, in the versions that passed last: nobody else's release turns this
-red. `nox -s lock` takes newer ones."""
+"""All that is installed here, in the versions that passed last, so that no new release of a
+dependency turns this red. `nox -s lock` takes newer ones."""
 HOOKS = ".pre-commit-config.yaml"
 TYPED = (
     "resilient_stt",

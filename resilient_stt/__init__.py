@@ -1,7 +1,7 @@
 """Speech-to-text for LiveKit Agents that keeps transcribing while its providers fail.
 
-Names are imported when they are first used: whoever needs only the events, the policies or the
-decision core (`resilient_stt.core`) imports neither LiveKit nor aiohttp.
+Names are imported when they are first used: a program that needs only the events, the policies or
+the decision core (`resilient_stt.core`) imports neither LiveKit nor aiohttp.
 """
 
 from importlib import import_module

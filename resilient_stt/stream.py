@@ -172,16 +172,16 @@ class ResilientStream(stt.RecognizeStream):
         super().flush()
 
     def end_input(self) -> None:
-        """Tell that no more audio will come; the stream ends when everything is transcribed."""
+        """Note that no more audio will come; the stream ends when everything is transcribed."""
         self._check_open()
         super().end_input()
 
     def options_changed(self, provider: str) -> None:
-        """Tell that a provider's options changed; a connection to it is opened anew."""
+        """Note that a provider's options changed; a connection to it is opened anew."""
         self._inbox.put_nowait(OptionsChanged(provider))
 
     def language_changed(self, language: str) -> None:
-        """Tell that another language is spoken from now on; empty if it is not known."""
+        """Note that another language is spoken from now on; empty if it is not known."""
         self._inbox.put_nowait(LanguageChanged(language))
 
     @property

@@ -268,7 +268,7 @@ class ResilientSTT(STT[EventName]):
     def emit(self, event: Literal["metrics_collected", "error"] | EventName, *args: Any) -> None:
         """Emit an event; an exception of a subscriber is logged and must not stop the transcript.
 
-        LiveKit's emitter lets a subscriber's `TypeError` through to whoever emits.
+        LiveKit's emitter lets a subscriber's `TypeError` through to its caller.
         """
         try:
             super().emit(event, *args)

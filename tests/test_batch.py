@@ -232,7 +232,7 @@ async def test_asks_again_until_one_answers() -> None:
     """Failures that may pass are retried; a provider that is back in the next round answers."""
     first, second = FakeSTT(error=down()), FakeSTT(error=down(), provider="Second")
     made = ResilientSTT([first, second])
-    reported = Told(made)
+    reported = AvailabilityLog(made)
     asyncio.get_running_loop().call_later(0.2, setattr, second, "error", None)
     second.text = "hi"
     event = await made.recognize(frames())
@@ -511,7 +511,7 @@ async def streamed(made: ResilientSTT) -> list[str]:
         return texts(await collect(stream))
 
 
-class Told:
+class AvailabilityLog:
     """Records availability changes, in order."""
 
     def __init__(self, made: ResilientSTT) -> None:
@@ -526,7 +526,7 @@ async def test_availability_is_reported_once_per_change() -> None:
     """A provider that fails in streams and buffers becomes unavailable once and available once."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    reported = Told(made)
+    reported = AvailabilityLog(made)
     for _ in range(2):
         assert await streamed(made) == ["hi"]
         assert (await made.recognize(frames())).alternatives[0].text == "hi"
@@ -544,7 +544,7 @@ async def test_text_in_a_stream_makes_a_provider_available() -> None:
     """Text in a stream makes a provider available that failed at a buffer, and preferred again."""
     first = FakeSTT(says("ho"), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    reported = Told(made)
+    reported = AvailabilityLog(made)
     await made.recognize(frames())
     assert reported.changes == [("First", False)]
     first.error, first.text = None, "ho"
@@ -560,7 +560,7 @@ async def test_simultaneous_failures_are_reported_once() -> None:
     """Two streams and a buffer that lose one provider at the same moment make one event."""
     first = FakeSTT(fails(down()), error=down(), provider="First")
     made = ResilientSTT([first, FakeSTT(says("hi"), text="hi", provider="Second")])
-    reported = Told(made)
+    reported = AvailabilityLog(made)
     await asyncio.gather(streamed(made), streamed(made), made.recognize(frames()))
     assert reported.changes == [("First", False)]
     await made.aclose()
@@ -690,7 +690,7 @@ async def test_an_empty_buffer_proves_nothing() -> None:
     first = FakeSTT(fails(down()), offline_recognize=False, provider="First")
     second = FakeSTT(text="hi", provider="Second")
     made = ResilientSTT([first, second])
-    reported = Told(made)
+    reported = AvailabilityLog(made)
     await made.recognize(frames())
     await made.recognize([])
     assert reported.changes == [("First", False)]

@@ -50,9 +50,9 @@ START, END, FINAL = (
     SpeechEventType.END_OF_SPEECH,
     SpeechEventType.FINAL_TRANSCRIPT,
 )
-TOLD = (FINAL, SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.PREFLIGHT_TRANSCRIPT)
+TRANSCRIPTS = (FINAL, SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.PREFLIGHT_TRANSCRIPT)
 MARK = "\u2603"
-"""Stands in every text that nobody spoke, so that it can be distinguished from what was."""
+"""Stands in every text that was not spoken, to distinguish it from the words that were."""
 
 
 def fuzzed(count: int) -> Callable[[Any], Any]:
@@ -169,7 +169,7 @@ raises = st.builds(Act, moments, error=st.sampled_from(ERRORS))
 ends = st.builds(Act, moments, ends=st.just(True))
 
 
-def recognises(acts: Sequence[Act], *, connections: int, **how: bool) -> Behavior:
+def recognizes(acts: Sequence[Act], *, connections: int, **how: bool) -> Behavior:
     """Recognize the reference speech, and do these acts on the first connections."""
 
     healthy = transcribes(**how)
@@ -289,7 +289,7 @@ def run(main: Coroutine[Any, Any, Heard]) -> Heard:
     edges = [e.type for e in heard.events if e.type in (START, END)]
     assert edges == [START, END] * (len(edges) // 2)
     for event in heard.events:
-        if event.type in TOLD:
+        if event.type in TRANSCRIPTS:
             check_told(event)
     return heard
 
@@ -336,7 +336,7 @@ def test_every_error_has_a_kind(make: Callable[[], BaseException]) -> None:
 @fuzzed(60)
 def test_no_event_kills_the_stream(acts: list[Act], connections: int, vad: bool) -> None:
     """No exception, no hang, balanced speech events, and every event can be used."""
-    run(hear(recognises(acts, connections=connections), vad=vad))
+    run(hear(recognizes(acts, connections=connections), vad=vad))
 
 
 marked = texts.map(lambda t: MARK + t)
@@ -364,7 +364,7 @@ def test_sane_words_come_once(
     acts: list[Act], vad: bool, adds_offset: bool, reported: bool
 ) -> None:
     """Nonsense in between changes no word, no order and no time of the words around it."""
-    odd = recognises(acts, connections=9, adds_offset=adds_offset, reported=reported)
+    odd = recognizes(acts, connections=9, adds_offset=adds_offset, reported=reported)
     heard = run(hear(odd, vad=vad))
     assert heard.words == WORDS
     check_times(heard)
@@ -388,7 +388,7 @@ def test_a_stream_that_dies_costs_no_word(
     acts: list[Act], deaths: list[Act], connections: int
 ) -> None:
     """However a stream dies, every word comes once."""
-    heard = run(hear(recognises(acts + deaths, connections=connections)))
+    heard = run(hear(recognizes(acts + deaths, connections=connections)))
     assert heard.words == WORDS
 
 
@@ -406,7 +406,7 @@ def test_fields_of_a_wrong_type_cost_no_word(fields: dict[str, Any]) -> None:
     """An interim with fields of wrong types, which once killed a stream, costs no word."""
     data = stt.SpeechData(**{"language": LanguageCode("en"), "text": MARK, **fields})
     odd = stt.SpeechEvent(type=SpeechEventType.INTERIM_TRANSCRIPT, alternatives=[data])
-    heard = run(hear(recognises([Act(1.0, odd)], connections=1)))
+    heard = run(hear(recognizes([Act(1.0, odd)], connections=1)))
     assert heard.words == WORDS
 
 
@@ -414,7 +414,7 @@ def test_fields_of_a_wrong_type_cost_no_word(fields: dict[str, Any]) -> None:
 def test_a_thousand_finals_in_a_row(vad: bool) -> None:
     """A provider that floods its stream delays nothing."""
     flood = [Act(1.0, noise(f"{MARK}{number}")) for number in range(1_000)]
-    heard = run(hear(recognises(flood, connections=1), vad=vad))
+    heard = run(hear(recognizes(flood, connections=1), vad=vad))
     finals = [e for e in heard.events if e.type is FINAL]
     assert len(finals) == 1_000 + len(heard.sane)
     assert heard.words == WORDS

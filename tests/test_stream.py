@@ -372,12 +372,12 @@ async def test_fault_of_the_fallback(name: str, only: tuple[str, str]) -> None:
 async def test_lost_tail(faults: dict[str, list[Fault]], only: tuple[str, ...]) -> None:
     """If a provider ends cleanly without the last sentence, another connection transcribes it."""
     if len(only) < len(faults):
-        pytest.skip("nobody is left")
+        pytest.skip("no provider is left")
     async with arena(**faults, only=only, policies=UNPROBED) as a:
         played = await play(a.stt, SPEECH)
     check(played)
     needed = sum(map(len, faults.values())) + 1
-    assert needed <= sum(a.connections) <= needed + 1  # a second opinion may have been asked for
+    assert needed <= sum(a.connections) <= needed + 1  # there may have been a hedge
 
 
 async def test_a_slow_provider_is_not_called_recovered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ class TranscriptPrinter:
                 stream.push_frame(frame)
                 self._progress.update(self._task, completed=position)
         except StreamClosedError:
-            pass  # the stream has failed; whoever iterates over it gets the reason
+            pass  # the stream has failed; iterating over it raises the reason
         finally:
             with contextlib.suppress(StreamClosedError):
                 stream.end_input()

@@ -17,7 +17,7 @@ A stream is in one of three states:
   (new) ── StreamOpened ──▶ Served
   Served ── the active connection fails or stalls: its hedge takes over, or the same provider is
             reopened, or the next provider of the route is opened ──▶ Served
-  Served ── ... and nobody is left, or failures lead nowhere ──▶ Outage
+  Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
   Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
   Outage ── a reconnect works ──▶ Served
@@ -336,7 +336,7 @@ class FailoverEngine:
         self._emitter.on_event(connection, interpreted, now)
 
     def _emit_held(self, connection: Connection, now: float) -> None:
-        """Emit what a connection told before it became active, or while its FINAL was held."""
+        """Emit the events that a connection sent before it was active, or behind a held FINAL."""
         for interpreted in connection.take_held_events():
             self._emit(connection, interpreted, now)
 
@@ -412,9 +412,9 @@ class FailoverEngine:
     ) -> None:
         """Leave a silent connection, or finish if the missing words cannot be had."""
         if active.finished and stall.reason is not StallReason.SKIPPED_SPEECH:
-            # Two connections in a row that ended without the same last words are right: there are
-            # none. A hedge that has told them is believed more (schedule
-            # hedge-told-what-two-ended-without), but not hedge after hedge that only begins to.
+            # If two connections in a row ended without the same last words, there are none. Words
+            # of a hedge count more (schedule hedge-has-words-that-two-ended-without), but a series
+            # of hedges that end before their FINAL does not.
             if self._missing_tails.stands_still:
                 hedged = self._hedging.is_hedging
                 if hedged:
@@ -451,7 +451,7 @@ class FailoverEngine:
             target, is_news = self._selector.on_failure(failed, failure, worked, now)
             self._failures.record(now)
             if self._failures_lead_nowhere():
-                # Providers that greet and drop must not be asked in a circle without a pause.
+                # Providers that send one event and drop must not be tried in turn without a pause.
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
@@ -477,7 +477,7 @@ class FailoverEngine:
     def _seconds_worked(self, connection: Connection, now: float) -> float | None:
         """Return for how long a connection has worked; `None` if it never has."""
         lived = now - connection.opened_at
-        # One that nobody spoke to had nothing to tell.
+        # Without speech in its audio, a connection that works sends no transcript either.
         if connection.last_transcript_at is None and lived < self._policies.watchdog.working_after:
             return None
         return lived

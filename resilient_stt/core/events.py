@@ -57,11 +57,11 @@ class HedgeOutcome(StrEnum):
     """How a hedge ended."""
 
     PROMOTED = "promoted"
-    """The hedge heard words where the suspect connection heard none, and takes over."""
+    """The hedge has words where the suspect connection has none, and takes over."""
     PRIMARY_RECOVERED = "primary_recovered"
     """The suspect connection answered after all."""
     NO_SPEECH = "no_speech"
-    """The hedge heard no words either: it was noise."""
+    """The hedge has no words either: it was noise."""
 
 
 class SwitchReason(StrEnum):

@@ -185,7 +185,7 @@ class Role(StrEnum):
     """It is sent the audio of a silent active connection, to find out whether there are words. Its
     transcripts are held until it is promoted."""
     RECONNECT = "reconnect"
-    """It is tried in an outage, perhaps beside others; the first that tells words is promoted."""
+    """It is tried in an outage, perhaps beside others; the first with words is promoted."""
     PROBE = "probe"
     """It tests a provider that recovers; its transcripts are never emitted."""
 

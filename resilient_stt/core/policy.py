@@ -199,7 +199,7 @@ class ReplayPolicy(_Checked):
     meanwhile, the word would be lost."""
     remainder_grace: Seconds = 10.0
     """The same, in seconds, for a remainder between `min_pending_speech` and
-    `min_pending_remainder`. If the connection has gone deaf there, the next speech reveals it, and
+    `min_pending_remainder`. If the connection has stalled there, the next speech reveals it, and
     until then the remainder is kept for a replay."""
     untimed_final_reach: Seconds = 6.0
     """Speech that ended more than this many seconds before a final without times is covered by that
@@ -468,7 +468,7 @@ class ProviderTraits:
     """The same, in seconds, if the provider decides itself when a turn is over, and interim
     transcripts have covered the speech. 0: it does not decide."""
     language_detection: bool = False
-    """Whether it reports the language that it heard. It is then told none."""
+    """Whether it reports the spoken language. It is then configured without one."""
     key_variable: str = ""
     """The environment variable that holds its key, for messages; empty if unknown."""
 

@@ -104,7 +104,7 @@ def _write_samples(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
 
 
 def _sync_lease(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
-    """Return the lease if nobody here uses it, or ask for it if somebody wants it."""
+    """Return the lease if no stream here uses it, or ask for it if a stream wants it."""
     lease = replica.health.breaker.probe_lease
     if lease.must_return(trip.sent):
         trip.add_required(

@@ -44,7 +44,7 @@ class HealthStore(ABC):
 
 
 class MemoryHealth(HealthStore):
-    """Shares health among the streams of one `ResilientSTT`, and with nobody else."""
+    """Shares health among the streams of one `ResilientSTT` only."""
 
     def __repr__(self) -> str:
         return "MemoryHealth()"

@@ -14,7 +14,7 @@ BYTES = 2
 """Bytes of a sample: signed 16-bit, as `rtc.AudioFrame` holds them."""
 
 PIECE = 0.1
-"""Longest piece of audio in seconds that the engine is told of at once; longer frames are split.
+"""Longest piece of audio in seconds that the engine gets at once; longer frames are split.
 A replay leaves out silence older than 0.5 s (`ReplayPolicy.hold_back`), so the speech of a longer
 frame would be reported after its beginning was already taken for silence."""
 

@@ -62,7 +62,7 @@ from ..support.promises import (
     assert_promises,
     assert_times,
     events,
-    recognisers,
+    recognizers,
     simulations,
     speeches,
 )
@@ -75,7 +75,7 @@ from ..support.simulator import (
     Fault,
     LosesTail,
     NeverEnds,
-    Recogniser,
+    Recognizer,
     Refused,
     Simulation,
     Spoken,
@@ -122,19 +122,23 @@ def test_every_word_once_without_times(sim: Simulation) -> None:
     assert_promises(sim)
 
 
-@given(speeches(), recognisers("a"))
+@given(speeches(), recognizers("a"))
 @settings(max_examples=30)
 def test_every_word_once_without_voice_activity(
-    words: list[Spoken], recogniser: Recogniser
+    words: list[Spoken], recognizer: Recognizer
 ) -> None:
-    """With word times, no local voice activity is needed to give each word once."""
-    quiet = replace(recogniser, faults=[f for f in recogniser.faults if not _ends_badly(f)])
-    sim = Simulation(words, [quiet, Recogniser("b")], vad_enabled=False).run(within=60)
+    """With word times, each word comes once even without local voice activity."""
+    quiet = replace(recognizer, faults=[f for f in recognizer.faults if not _ends_badly(f)])
+    sim = Simulation(words, [quiet, Recognizer("b")], vad_enabled=False).run(within=60)
     assert_promises(sim)
 
 
 def _ends_badly(fault: Fault | None) -> bool:
-    """Without voice activity nothing is owed: a leg that ends without an error is believed."""
+    """Return whether a fault ends the connection without an error or never.
+
+    Without local voice activity no speech is known to be pending, so a clean end counts as
+    complete.
+    """
     return isinstance(fault, NeverEnds | EndsEarly)
 
 
@@ -142,8 +146,8 @@ def _ends_badly(fault: Fault | None) -> bool:
 
 
 def test_nothing_goes_wrong() -> None:
-    """Without a fault one connection tells everything, and nothing is reported."""
-    sim = Simulation(TWO, [Recogniser("a"), Recogniser("b")]).run(within=1)
+    """Without a fault one connection transcribes everything, and no event is reported."""
+    sim = Simulation(TWO, [Recognizer("a"), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a"]
     assert sim.events == []
@@ -151,16 +155,16 @@ def test_nothing_goes_wrong() -> None:
 
 
 def test_live_audio_is_sent_as_it_comes() -> None:
-    """A connection that is not behind gets every frame at once."""
-    sim = Simulation(TWO, [Recogniser("a", pace=Pace(burst=0.05, rate=1.0))]).run()
+    """A connection that is not behind is sent every frame as soon as it is pushed."""
+    sim = Simulation(TWO, [Recognizer("a", pace=Pace(burst=0.05, rate=1.0))]).run()
     sent = [(t, c.end) for t, c in sim.commands if isinstance(c, SendAudio)]
     assert sent[-1][1] == sim.pushed
     assert all(t - sim.base == pytest.approx(end / RATE) for t, end in sent)
 
 
 def test_dropped_once() -> None:
-    """A connection that worked and was dropped is reopened on the same provider, at once."""
-    sim = Simulation(TWO, [Recogniser("a", [Drops(3.0)]), Recogniser("b")]).run(within=1)
+    """When a connection that worked drops, the same provider is reconnected at once."""
+    sim = Simulation(TWO, [Recognizer("a", [Drops(3.0)]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
     assert events(sim, ProviderFailed) == [
@@ -174,15 +178,15 @@ def test_dropped_once() -> None:
 
 
 def test_dropped_before_it_worked() -> None:
-    """A leg that is dropped before it said anything is not reopened: the next provider serves."""
-    sim = Simulation(TWO, [Recogniser("a", [Drops(0.3)]), Recogniser("b")]).run(within=1)
+    """When a connection drops before its first transcript, the next provider takes over."""
+    sim = Simulation(TWO, [Recognizer("a", [Drops(0.3)]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
 
 
 def test_dropped_for_good() -> None:
-    """A provider that stays down after a drop is left, and said to be unavailable."""
-    sim = Simulation(TWO, [Recogniser("a", down=[(3.0, 99)]), Recogniser("b")]).run(within=1)
+    """A provider that stays down after a drop is left and reported as unavailable."""
+    sim = Simulation(TWO, [Recognizer("a", down=[(3.0, 99)]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a", "b"]
     assert ReportAvailability("a", False) in [c for _, c in sim.commands]
@@ -190,33 +194,33 @@ def test_dropped_for_good() -> None:
 
 
 def test_dropped_again_and_again() -> None:
-    """A provider that works and drops is reopened three times, then left."""
+    """A provider that works and drops is reconnected three times, then left."""
     policies = Policies(breaker=BreakerPolicy(minimum_calls=99))
-    route = [Recogniser("a", [Drops(1.5)] * 9), Recogniser("b")]
+    route = [Recognizer("a", [Drops(1.5)] * 9), Recognizer("b")]
     sim = Simulation(TWO, route, policies=policies).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "a", "a", "a", "b"]
 
 
-def test_drops_make_half_of_the_outcomes() -> None:
-    """A provider that drops as often as it works is left, though it may be reopened still."""
-    sim = Simulation(TWO, [Recogniser("a", [Drops(1.5)] * 9), Recogniser("b")]).run(within=1)
+def test_drops_open_the_breaker_by_their_rate() -> None:
+    """A provider that drops as often as it works is left before its reconnect budget is spent."""
+    sim = Simulation(TWO, [Recognizer("a", [Drops(1.5)] * 9), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "a", "a", "b"]
 
 
 def test_a_server_error_leaves_the_provider() -> None:
-    """What is not a drop is answered with the next provider, also from a connection that worked."""
+    """After a server error the next provider takes over, even if the connection had worked."""
     faults = [Drops(3.0, kind=ErrorKind.SERVER)]
-    sim = Simulation(TWO, [Recogniser("a", faults), Recogniser("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
 
 
-def test_both_in_turn() -> None:
+def test_two_providers_fail_in_turn() -> None:
     """Two providers that fail in turn hand over to each other without an outage."""
     broken = [Drops(1.6, kind=ErrorKind.SERVER)] * 2
-    sim = Simulation(TWO, [Recogniser("a", broken), Recogniser("b", broken)]).run(within=2)
+    sim = Simulation(TWO, [Recognizer("a", broken), Recognizer("b", broken)]).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b", "a", "b", "a"]
     assert events(sim, OutageStarted) == []
@@ -228,89 +232,91 @@ def test_dropped_in_the_middle_of_a_word(word: int, part: float) -> None:
     """A drop inside any word loses and repeats nothing."""
     at = TWO[word].start + part * (TWO[word].end - TWO[word].start)
     faults = [Drops(at, kind=ErrorKind.SERVER)]
-    sim = Simulation(TWO, [Recogniser("a", faults), Recogniser("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert_times(sim, within=0.001)
 
 
-def test_a_dying_connection_tells_what_it_has() -> None:
-    """Words in a last partial final of a dying connection are not repeated by the next one."""
+def test_a_last_partial_final_of_a_dying_connection() -> None:
+    """The next connection does not repeat words of the last partial final of a dying one."""
     at = (TWO[6].start + TWO[6].end) / 2
-    faults = [Drops(at, telling=True, kind=ErrorKind.SERVER)]
-    sim = Simulation(TWO, [Recogniser("a", faults), Recogniser("b")]).run(within=1)
+    faults = [Drops(at, sends_final=True, kind=ErrorKind.SERVER)]
+    sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
 
 
 def test_a_hanging_handshake() -> None:
     """Speech during a handshake that hangs is replayed to the next provider."""
-    sim = Simulation(TWO, [Recogniser("a", [HANGS]), Recogniser("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [HANGS]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     (failed,) = events(sim, ProviderFailed)
     assert failed.at == 1.5
 
 
 def test_a_clean_end_with_the_input_open_is_a_failure() -> None:
-    """A connection that ends without an error while it is fed is replaced."""
-    sim = Simulation(TWO, [Recogniser("a", [EndsEarly(4.0)])]).run(within=1)
+    """A connection that ends without an error before its input has ended is replaced."""
+    sim = Simulation(TWO, [Recognizer("a", [EndsEarly(4.0)])]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
 
 
-@pytest.mark.parametrize("fault", [DropsAtEnd(), LosesTail(), NeverEnds(telling=False)])
+@pytest.mark.parametrize("fault", [DropsAtEnd(), LosesTail(), NeverEnds(sends_final=False)])
 def test_a_tail_that_is_missing(fault: Fault) -> None:
-    """Words that are still owed after the end of input are fetched from another connection."""
-    sim = Simulation(TWO, [Recogniser("a", [fault]), Recogniser("b")], tail=0.1).run(within=6)
+    """If the last words are missing after the end of input, another connection transcribes them."""
+    sim = Simulation(TWO, [Recognizer("a", [fault]), Recognizer("b")], tail=0.1).run(within=6)
     assert_promises(sim)
     assert len(sim.opened) == 2
 
 
 @pytest.mark.parametrize("silent", ["b", "bc"])
 def test_a_tail_that_is_missing_without_hedging(silent: str) -> None:
-    """Without hedges the next one is switched to; a second one that ends so is believed."""
+    """Without hedging the next provider takes over; if it has no words either, the stream ends."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     words = speak(*sentence("one two three"), noise(1.0, 0.6))
-    sim = Simulation(words, [Recogniser(n) for n in "a" + silent], policies=policies, tail=0.1)
+    sim = Simulation(words, [Recognizer(n) for n in "a" + silent], policies=policies, tail=0.1)
     assert_promises(sim.run(within=4))
     assert sim.opened == ["a", "b"]
 
 
 def test_a_connection_that_never_ends() -> None:
-    """A connection that has told everything and does not end is given up without another."""
-    sim = Simulation(TWO, [Recogniser("a", [NeverEnds()]), Recogniser("b")]).run(within=4)
+    """If all words came and the connection does not end, the stream finishes without it."""
+    sim = Simulation(TWO, [Recognizer("a", [NeverEnds()]), Recognizer("b")]).run(within=4)
     assert_promises(sim)
     assert sim.opened == ["a"]
 
 
 def test_a_connection_that_never_falls_silent() -> None:
-    """A leg that goes on saying nothing new after the end of input does not keep the stream."""
-    session = alone()
+    """Interim transcripts without end do not keep the stream open after the end of input."""
+    engine = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
-        session.handle(event, 1.0)
+        engine.handle(event, 1.0)
     now = 1.0
-    while not session.done:
-        due = session.deadline()
+    while not engine.done:
+        due = engine.deadline()
         assert due is not None
         now = min(now + 1.0, due)
-        session.handle(
+        engine.handle(
             ProviderEvent(0, TranscriptEvent(INTERIM, "and")) if now < due else DeadlineReached(),
             now,
         )
-    assert now == pytest.approx(61.8)  # the outage limit, and a second heard at 1.25x
+    assert now == pytest.approx(61.8)  # the outage limit, and one second processed at 1.25x
 
 
-def test_usage_is_no_sign_of_life() -> None:
-    """What a connection says about usage does not make it a connection that works."""
-    session = alone()
+def test_usage_does_not_prove_that_a_connection_works() -> None:
+    """A USAGE event does not extend the time that a connection has after the end of input."""
+    engine = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), InputEnded()):
-        session.handle(event, 1.0)
+        engine.handle(event, 1.0)
     for now in (2.0, 3.0):
-        session.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE)), now)
-    assert session.deadline() == pytest.approx(4.8)  # three seconds, and one heard at 1.25x
+        engine.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE)), now)
+    assert engine.deadline() == pytest.approx(
+        4.8
+    )  # three seconds, and one second processed at 1.25x
 
 
-def test_noise_that_nobody_hears_words_in() -> None:
-    """A second connection that hears no words in what the first left out is believed."""
-    sim = Simulation(TWO, [Recogniser("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
+def test_two_connections_without_words_make_it_noise() -> None:
+    """If a second connection has no words either where the first left some out, it was noise."""
+    sim = Simulation(TWO, [Recognizer("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
     assert sim.text == WORDS[:8]
     assert sim.opened == ["a", "a"]
 
@@ -319,33 +325,33 @@ def test_noise_that_nobody_hears_words_in() -> None:
 
 
 def test_silence_is_cut_out_of_a_replay() -> None:
-    """Of long silence in a replay 0.3 s is left, and the times stay true."""
+    """A replay keeps 0.3 s of a long silence, and the times of words stay correct."""
     words = speak(("one", 0.5, 0.4), ("two", 5.0, 0.4), ("three", 5.0, 0.4))
-    sim = Simulation(words, [Recogniser("a", down=[(0.0, 12.4)])]).run()
+    sim = Simulation(words, [Recognizer("a", down=[(0.0, 12.4)])]).run()
     assert_promises(sim)
     assert_times(sim, within=0.001)
     (replayed,) = events(sim, Replayed)
     assert replayed.silence_trimmed == pytest.approx(2 * (5.0 - 0.3), abs=0.01)
-    # what is not cut: from 0.15 s before the first word on, and the newest audio
+    # The replay begins 0.15 s before the first word, and the newest audio is never trimmed.
     assert replayed.seconds == pytest.approx(replayed.at - 0.35 - replayed.silence_trimmed)
 
 
 def test_a_replay_begins_between_words() -> None:
-    """In the middle of speech, a replay begins in a gap before one of the last two words."""
+    """A replay that begins in mid-speech begins in the gap before one of the last two words."""
     gaps = [0.6, 0.1, 0.24, 0.1, 0.1, 0.1]
     words = speak(*[(w, gap, 0.4) for w, gap in zip(WORDS, gaps, strict=False)])
     at = words[4].end + 0.35
     drop = [Drops(at, kind=ErrorKind.SERVER)]
-    sim = Simulation(words, [Recogniser("a", drop, most=4, latency=0.1), Recogniser("b")]).run()
+    sim = Simulation(words, [Recognizer("a", drop, most=4, latency=0.1), Recognizer("b")]).run()
     assert_promises(sim)
     second = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 1)
     assert second.start / RATE == pytest.approx(words[2].start - 0.12, abs=0.001)
 
 
 def test_audio_that_comes_at_once_is_sent_at_its_pace() -> None:
-    """Audio pushed faster than real time is paced, transcribed to its end, and none is lost."""
+    """Audio that is pushed faster than real time is sent at the pace, and all of it comes."""
     words = speak(*[(w, 0.1 if i % 5 else 0.6, 0.3) for i, w in enumerate(VOCABULARY[:60])])
-    sim = Simulation(words, [Recogniser("a", [Drops(2.0)])], rush=100).run(within=30)
+    sim = Simulation(words, [Recognizer("a", [Drops(2.0)])], rush=100).run(within=30)
     assert_promises(sim)
     assert_times(sim, within=0.001)
 
@@ -353,9 +359,9 @@ def test_audio_that_comes_at_once_is_sent_at_its_pace() -> None:
 # --- breakers
 
 
-def test_an_open_breaker_moves_a_provider_back() -> None:
+def test_an_open_breaker_skips_a_provider() -> None:
     """A stream begins on the first provider whose breaker admits it."""
-    sim = Simulation(TWO, [Recogniser("a"), Recogniser("b")])
+    sim = Simulation(TWO, [Recognizer("a"), Recognizer("b")])
     for _ in range(3):
         sim.health["a"].breaker.record_failure(ErrorKind.SERVER, sim.now)
     assert_promises(sim.run())
@@ -363,99 +369,99 @@ def test_an_open_breaker_moves_a_provider_back() -> None:
 
 
 def test_text_closes_a_breaker() -> None:
-    """A provider that gives text is healthy again."""
-    sim = Simulation(TWO, [Recogniser("a", [Refused(ErrorKind.SERVER)] * 3)]).run()
+    """Text from a provider closes its breaker."""
+    sim = Simulation(TWO, [Recognizer("a", [Refused(ErrorKind.SERVER)] * 3)]).run()
     assert sim.health["a"].breaker.state(sim.now) is BreakerState.CLOSED
 
 
-# --- what one connection says
+# --- the events of one connection
 
 
 def test_final_without_any_audio() -> None:
-    """A provider that speaks without having been sent audio is believed."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(InputEnded(), 0.0)
-    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "hello")), 0.1)
+    """A final is emitted even if its connection was sent no audio."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(InputEnded(), 0.0)
+    out = engine.handle(ProviderEvent(0, TranscriptEvent(FINAL, "hello")), 0.1)
     assert Emit(FINAL, "hello", provider="a") in out
-    out = session.handle(ConnectionEnded(0), 0.2)
+    out = engine.handle(ConnectionEnded(0), 0.2)
     assert [type(c) for c in out] == [CloseConnection, Finish]
 
 
 @pytest.mark.parametrize("vad_enabled", [True, False])
 def test_final_without_times(vad_enabled: bool) -> None:
-    """A final without times is given on as it is."""
-    recogniser = Recogniser("a", times="none")
-    sim = Simulation(TWO, [recogniser], vad_enabled=vad_enabled, tail=1.0).run(within=1)
+    """A final without times is emitted as it is."""
+    recognizer = Recognizer("a", times="none")
+    sim = Simulation(TWO, [recognizer], vad_enabled=vad_enabled, tail=1.0).run(within=1)
     assert_promises(sim)
     assert all(e.start is None and e.end is None for e in sim.finals)
     assert sim.opened == ["a"]
 
 
-def test_flush_is_given_at_its_place() -> None:
-    """A flush reaches the connection between the audio before and after it, also in a replay."""
+def test_flush_is_sent_at_its_place() -> None:
+    """A flush is sent between the audio before it and the audio after it, also in a replay."""
     flush = TWO[3].end + 0.5
-    recogniser = Recogniser("a", [Refused(after=1.5)], endpointing=9.0, final_timeout=9.0)
-    sim = Simulation(TWO, [recogniser, replace(recogniser, name="b", faults=())], flushes=[flush])
+    recognizer = Recognizer("a", [Refused(after=1.5)], endpointing=9.0, final_timeout=9.0)
+    sim = Simulation(TWO, [recognizer, replace(recognizer, name="b", faults=())], flushes=[flush])
     sim.run()
     assert_promises(sim)
     assert [e.text.split() for e in sim.finals] == [WORDS[:4], WORDS[4:]]
 
 
 def test_flush_before_any_audio() -> None:
-    """A flush before the first frame is given on."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    assert FlushConnection(0) in session.handle(FlushRequested(), 0.0)
+    """A flush before the first frame is sent."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    assert FlushConnection(0) in engine.handle(FlushRequested(), 0.0)
 
 
 def test_flush_at_the_very_end() -> None:
-    """A flush at the end of input comes before the end."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(AudioPushed(1600, RATE), 0.1)
-    assert FlushConnection(0) in session.handle(FlushRequested(), 0.1)
-    assert EndInput(0) in session.handle(InputEnded(), 0.1)
+    """A flush at the end of input is sent before the end."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(AudioPushed(1600, RATE), 0.1)
+    assert FlushConnection(0) in engine.handle(FlushRequested(), 0.1)
+    assert EndInput(0) in engine.handle(InputEnded(), 0.1)
 
 
-def test_an_empty_final_settles_nothing() -> None:
-    """A final without a word is given on, but its audio still owes words."""
-    session = alone()
+def test_an_empty_final_commits_nothing() -> None:
+    """A final without words is not emitted and commits nothing: its audio is replayed."""
+    engine = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
-        session.handle(event, 1.0)
-    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, " ", (), 0.0, 0.9)), 1.0)
+        engine.handle(event, 1.0)
+    out = engine.handle(ProviderEvent(0, TranscriptEvent(FINAL, " ", (), 0.0, 0.9)), 1.0)
     assert not [c for c in out if isinstance(c, Emit)]
-    out = session.handle(ConnectionFailed(0, ErrorKind.DROPPED), 1.1)
+    out = engine.handle(ConnectionFailed(0, ErrorKind.DROPPED), 1.1)
     assert OpenConnection(1, "a", 0) in out
 
 
-def test_what_a_connection_announced_and_never_told_is_asked_for_again() -> None:
-    """Of one breath it tells a word without times, announces another, and ends."""
+def test_speech_that_was_announced_and_never_transcribed_is_replayed() -> None:
+    """A connection gives one untimed word, announces speech, and ends: the rest is replayed."""
     words = speak(("bab", 0.4, 0.25), ("bad", 1.0, 0.25), ("baf", 0.0, 0.25))
-    one_by_one = Recogniser("a", times="none", latency=0.9, endpointing=0.1, speed=1.25, most=1)
+    one_by_one = Recognizer("a", times="none", latency=0.9, endpointing=0.1, speed=1.25, most=1)
     mute = replace(one_by_one, faults=[EndsEarly(3.0)], interims=False, flushes=False)
     assert_promises(Simulation(words, [mute]).run(within=60))
 
 
-def test_an_untimed_final_in_the_middle_of_speech_settles_nothing() -> None:
-    """A final without times speaks for no segment that went on after it."""
-    session = alone()
+def test_an_untimed_final_in_the_middle_of_speech_commits_nothing() -> None:
+    """A final without times does not commit a segment that went on after it."""
+    engine = alone()
     for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0)):
-        session.handle(event, 1.0)
-    session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "half of it")), 1.0)
+        engine.handle(event, 1.0)
+    engine.handle(ProviderEvent(0, TranscriptEvent(FINAL, "half of it")), 1.0)
     for now in (2.0, 2.5):
-        session.handle(AudioPushed(RATE, RATE), now)
-    session.handle(SpeechEnded(2 * RATE), 2.5)
-    out = session.handle(ConnectionFailed(0, ErrorKind.DROPPED), 2.6)
+        engine.handle(AudioPushed(RATE, RATE), now)
+    engine.handle(SpeechEnded(2 * RATE), 2.5)
+    out = engine.handle(ConnectionFailed(0, ErrorKind.DROPPED), 2.6)
     assert OpenConnection(1, "a", 0) in out
 
 
-def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
-    """A final without times settles the segment before it, once the connection has lived on."""
+def test_an_untimed_final_commits_its_segment_later() -> None:
+    """A final without times commits the segment before it once the connection has outlived it."""
     words = speak(*sentence("one two three"))
     for tail, start in ((1.5, words[0].start - 0.15), (4.0, words[-1].end + 0.15)):
         late = [Drops(words[-1].end + tail, kind=ErrorKind.SERVER)]
-        sim = Simulation(words, [Recogniser("a", late, times="none"), Recogniser("b")], tail=5.0)
+        sim = Simulation(words, [Recognizer("a", late, times="none"), Recognizer("b")], tail=5.0)
         assert_promises(sim.run())
         second = next(
             c for _, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 1
@@ -463,44 +469,44 @@ def test_an_untimed_final_settles_its_segment_in_the_end() -> None:
         assert second.start / RATE >= start - 0.001
 
 
-def test_long_turns_told_in_one_final_do_not_pile_up() -> None:
-    """A provider that tells several segments in one final does not fill the ledger."""
+def test_long_turns_in_one_final_do_not_pile_up() -> None:
+    """A provider that puts several segments into one final does not fill the ledger."""
     words = speak(*[(w, 0.05 if i % 2 else 0.45, 0.3) for i, w in enumerate(VOCABULARY[:60])])
-    turns = Recogniser("a", times="none", endpointing=0.4, most=8)
+    turns = Recognizer("a", times="none", endpointing=0.4, most=8)
     sim = Simulation(words, [turns], policies=Policies(replay=ReplayPolicy(window=15.0))).run()
     assert_promises(sim)
 
 
-def test_usage_is_passed_on() -> None:
-    """What a provider says about usage reaches the consumer."""
-    session, source = alone(), object()
-    session.handle(StreamOpened(), 0.0)
-    out = session.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE, source=source)), 0.0)
+def test_usage_is_emitted() -> None:
+    """A USAGE event of a provider reaches the consumer."""
+    engine, source = alone(), object()
+    engine.handle(StreamOpened(), 0.0)
+    out = engine.handle(ProviderEvent(0, TranscriptEvent(EventKind.USAGE, source=source)), 0.0)
     assert Emit(EventKind.USAGE, source=source) in out
 
 
-def test_a_closed_connection_is_not_heard() -> None:
-    """What a connection says, or how it ends, after it was closed counts for nothing."""
-    session = alone(2)
-    session.handle(StreamOpened(), 0.0)
-    session.handle(ConnectionFailed(0, ErrorKind.SERVER), 0.1)
+def test_events_of_a_closed_connection_are_ignored() -> None:
+    """Events and the end of a connection are ignored once it was closed."""
+    engine = alone(2)
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(ConnectionFailed(0, ErrorKind.SERVER), 0.1)
     for late in (
         ProviderEvent(0, TranscriptEvent(FINAL, "late")),
         ConnectionFailed(0, ErrorKind.AUTH),
         ConnectionEnded(0),
     ):
-        assert [c for c in session.handle(late, 0.2) if not isinstance(c, ReleaseAudio)] == []
+        assert [c for c in engine.handle(late, 0.2) if not isinstance(c, ReleaseAudio)] == []
 
 
-def test_a_finished_session_does_nothing() -> None:
-    """After the end, nothing is answered and nothing is waited for."""
-    sim = Simulation(TWO, [Recogniser("a")]).run()
-    assert sim.session.handle(DeadlineReached(), sim.now) == []
-    assert sim.session.deadline() is None
+def test_a_finished_engine_does_nothing() -> None:
+    """After the end, an engine returns no commands and has no deadline."""
+    sim = Simulation(TWO, [Recognizer("a")]).run()
+    assert sim.engine.handle(DeadlineReached(), sim.now) == []
+    assert sim.engine.deadline() is None
 
 
-class Endless(FailoverEngine):
-    """Hears a first connection that never says END."""
+class WithoutEndOfSpeech(FailoverEngine):
+    """An engine whose first connection never sends END."""
 
     def handle(self, event: Input, now: float) -> list[Command]:
         if isinstance(event, ProviderEvent) and event.connection == 0 and event.event.kind is END:
@@ -510,11 +516,11 @@ class Endless(FailoverEngine):
 
 @pytest.mark.parametrize("down", [(), [(2.2, 5.0)]])
 def test_orphaned_speech_is_ended(down: list[tuple[float, float]]) -> None:
-    """Speech that a dead connection announced, and told, is ended once nobody speaks."""
+    """END is emitted for speech of a dead connection once its words came and the user is silent."""
     words = speak(*sentence("one two three"), ("four", 6.0, 0.3))
     drop = Drops(words[2].end + 0.6)  # the final is out, the end of speech is not
-    sim = Simulation(words, [Recogniser("a", [drop], down, latency=0.1)])
-    sim.session.__class__ = Endless
+    sim = Simulation(words, [Recognizer("a", [drop], down, latency=0.1)])
+    sim.engine.__class__ = WithoutEndOfSpeech
     sim.run()
     assert_promises(sim)
     ended = next(t for t, c in sim.commands if isinstance(c, Emit) and c.kind is END)
@@ -522,41 +528,39 @@ def test_orphaned_speech_is_ended(down: list[tuple[float, float]]) -> None:
 
 
 def test_speech_that_is_open_at_the_end_is_ended() -> None:
-    """A stream never ends in the middle of speech."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(ProviderEvent(0, TranscriptEvent(START)), 0.1)
-    session.handle(InputEnded(), 0.2)
-    out = session.handle(ConnectionEnded(0), 0.3)
+    """END is emitted before the stream ends."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(ProviderEvent(0, TranscriptEvent(START)), 0.1)
+    engine.handle(InputEnded(), 0.2)
+    out = engine.handle(ConnectionEnded(0), 0.3)
     assert [c.kind for c in out if isinstance(c, Emit)] == [END]
 
 
 def test_changed_options_renew_the_connection() -> None:
-    """A leg whose provider's options change is opened anew, and that counts as no failure."""
-    session = alone(2, vad_enabled=False)
-    session.handle(StreamOpened(), 0.0)
-    session.handle(AudioPushed(RATE, RATE), 1.0)
-    assert not [
-        c for c in session.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenConnection)
-    ]
-    out = session.handle(OptionsChanged("a"), 1.0)
+    """When its provider's options change, a connection is replaced, which is not a failure."""
+    engine = alone(2, vad_enabled=False)
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(AudioPushed(RATE, RATE), 1.0)
+    assert not [c for c in engine.handle(OptionsChanged("b"), 1.0) if isinstance(c, OpenConnection)]
+    out = engine.handle(OptionsChanged("a"), 1.0)
     assert out[:2] == [CloseConnection(0), OpenConnection(1, "a", 0)]
     assert SendAudio(1, 0, RATE // 5) in out
-    assert session.failures_in_a_row == 0
+    assert engine.failures_in_a_row == 0
 
 
-def test_a_connection_whose_clock_begins_anew_was_dropped() -> None:
-    """A plugin that reconnects behind our back has lost what was in flight: it is opened anew."""
-    session = alone(vad_enabled=False)
-    session.handle(StreamOpened(), 0.0)
+def test_a_connection_whose_clock_restarts_was_dropped() -> None:
+    """A plugin that reconnects by itself loses audio in flight, so its connection is replaced."""
+    engine = alone(vad_enabled=False)
+    engine.handle(StreamOpened(), 0.0)
     for now in range(1, 7):
-        session.handle(AudioPushed(RATE, RATE), float(now))
+        engine.handle(AudioPushed(RATE, RATE), float(now))
     first = TranscriptEvent(FINAL, "one", (Word("one", 4.0, 4.4),), 4.0, 4.4)
-    assert Emit(FINAL, "one", first.words, 4.0, 4.4, provider="a") in session.handle(
+    assert Emit(FINAL, "one", first.words, 4.0, 4.4, provider="a") in engine.handle(
         ProviderEvent(0, first), 6.0
     )
     again = TranscriptEvent(INTERIM, "two", (Word("two", 0.1, 0.4),), 0.1, 0.4)
-    out = session.handle(ProviderEvent(0, again), 6.5)
+    out = engine.handle(ProviderEvent(0, again), 6.5)
     assert not [c for c in out if isinstance(c, Emit)]
     assert [c for c in out if isinstance(c, OpenConnection)] == [
         OpenConnection(1, "a", round(3.85 * RATE))
@@ -564,34 +568,34 @@ def test_a_connection_whose_clock_begins_anew_was_dropped() -> None:
 
 
 def test_audio_before_the_stream_is_opened_is_kept() -> None:
-    """Whatever is pushed before there is a connection, the first one is sent."""
-    session = alone()
-    assert session.handle(AudioPushed(800, RATE), 0.0) == [ReleaseAudio(0)]
-    assert session.deadline() is None
-    assert SendAudio(0, 0, 800) in session.handle(StreamOpened(), 0.1)
+    """Audio that is pushed before the first connection is opened is sent to it."""
+    engine = alone()
+    assert engine.handle(AudioPushed(800, RATE), 0.0) == [ReleaseAudio(0)]
+    assert engine.deadline() is None
+    assert SendAudio(0, 0, 800) in engine.handle(StreamOpened(), 0.1)
 
 
-def test_unusable_times_are_not_used() -> None:
-    """Times that cannot be are taken for no times."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(AudioPushed(RATE, RATE), 1.0)
+def test_impossible_times_are_ignored() -> None:
+    """A final with impossible times is treated as one without times."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(AudioPushed(RATE, RATE), 1.0)
     for event in (
         TranscriptEvent(FINAL, "a", (Word("a", math.nan, 0.5),), 0.1, math.nan),
         TranscriptEvent(FINAL, "a", (Word("a", 0.1, 9.5),), 0.1, 9.5),
         TranscriptEvent(FINAL, "a", (), 0.3, -1.0),
     ):
-        out = session.handle(ProviderEvent(0, event), 1.0)
+        out = engine.handle(ProviderEvent(0, event), 1.0)
         assert out[0] == Emit(FINAL, "a", provider="a")
-    out = session.handle(ProviderEvent(0, TranscriptEvent(FINAL, "a", (), 0.7, 0.5)), 1.0)
+    out = engine.handle(ProviderEvent(0, TranscriptEvent(FINAL, "a", (), 0.7, 0.5)), 1.0)
     assert out[0] == Emit(FINAL, "a", (), None, 0.5, provider="a")
 
 
-# --- what the session must not be told
+# --- inputs that are mistakes of the caller
 
 
-def test_a_session_needs_a_provider() -> None:
-    """A route without a provider is a mistake of the caller."""
+def test_an_engine_needs_a_provider() -> None:
+    """A route without a provider raises AssertionError."""
     with pytest.raises(AssertionError, match="provider"):
         routing([])
 
@@ -611,19 +615,19 @@ def test_a_session_needs_a_provider() -> None:
 )
 def test_impossible_inputs(before: list[Input], event: Input) -> None:
     """An order of inputs that no shell may produce raises AssertionError."""
-    session = alone()
+    engine = alone()
     for earlier in before:
-        session.handle(earlier, 0.0)
+        engine.handle(earlier, 0.0)
     with pytest.raises(AssertionError):
-        session.handle(event, 0.0)
+        engine.handle(event, 0.0)
 
 
-def test_a_session_shows_its_state() -> None:
-    """The repr tells where a session stands."""
-    session = alone()
-    assert repr(session).startswith("FailoverEngine(ConnectionPool([], LossTracker(gone=0")
-    session.handle(StreamOpened(), 0.0)
-    assert "a#0 active" in repr(session)
+def test_an_engine_shows_its_state() -> None:
+    """The repr shows the state and the connections."""
+    engine = alone()
+    assert repr(engine).startswith("FailoverEngine(ConnectionPool([], LossTracker(gone=0")
+    engine.handle(StreamOpened(), 0.0)
+    assert "a#0 active" in repr(engine)
 
 
 # --- any input in any state
@@ -661,10 +665,10 @@ inputs: st.SearchStrategy[Input] = st.one_of(
 
 @given(st.lists(st.tuples(inputs, st.floats(0, 3)), max_size=40), st.booleans())
 @settings(max_examples=200)
-def test_no_input_is_too_much(script: list[tuple[Input, float]], vad_enabled: bool) -> None:
-    """Whatever a connection says and whenever it fails, the session does not raise."""
-    session = alone(2, vad_enabled=vad_enabled)
-    session.handle(StreamOpened(), 0.0)
+def test_no_input_raises(script: list[tuple[Input, float]], vad_enabled: bool) -> None:
+    """Whatever a connection sends and whenever it fails, the engine does not raise."""
+    engine = alone(2, vad_enabled=vad_enabled)
+    engine.handle(StreamOpened(), 0.0)
     now, ended, speaking, connections = 0.0, False, False, {0}
     for event, later in script:
         now += later
@@ -675,7 +679,7 @@ def test_no_input_is_too_much(script: list[tuple[Input, float]], vad_enabled: bo
                 continue
             speaking = not speaking
         ended = ended or isinstance(event, InputEnded)
-        for command in session.handle(event, now):
+        for command in engine.handle(event, now):
             if isinstance(command, OpenConnection):
                 assert command.connection not in connections
                 connections.add(command.connection)
@@ -683,24 +687,24 @@ def test_no_input_is_too_much(script: list[tuple[Input, float]], vad_enabled: bo
                 connections.remove(command.connection)
             elif isinstance(command, SendAudio | FlushConnection | EndInput):
                 assert command.connection in connections
-        due = session.deadline()
+        due = engine.deadline()
         assert due is None or math.isfinite(due)
-    assert not (session.done and connections)
+    assert not (engine.done and connections)
 
 
 @pytest.mark.parametrize("kind", [EventKind.START, EventKind.FINAL])
-def test_who_greets_and_drops_is_not_asked_in_a_circle(kind: EventKind) -> None:
-    """Two providers that say something and drop make an outage, with its waits and its limit."""
+def test_providers_that_send_one_event_and_drop_make_an_outage(kind: EventKind) -> None:
+    """Two providers that always drop after one event make an outage, not an endless loop."""
     policies = Policies()
     route = [ProviderTraits(name="a"), ProviderTraits(name="b")]
     health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in route}
-    session = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
-    commands = session.handle(StreamOpened(), 0.0)
+    engine = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
+    commands = engine.handle(StreamOpened(), 0.0)
     opened = 0
     while connections := [c for c in commands if isinstance(c, OpenConnection)]:
         opened += len(connections)
         connection = connections[-1].connection
-        session.handle(ProviderEvent(connection, TranscriptEvent(kind)), 0.0)
-        commands = session.handle(ConnectionFailed(connection, ErrorKind.DROPPED, backoff=0.1), 0.0)
+        engine.handle(ProviderEvent(connection, TranscriptEvent(kind)), 0.0)
+        commands = engine.handle(ConnectionFailed(connection, ErrorKind.DROPPED, backoff=0.1), 0.0)
     assert opened <= 8
     assert ReportEvent(OutageStarted(at=0.0)) in commands

@@ -1,7 +1,8 @@
-"""Any input in any state: a state machine throws all of them at one session, in any order.
+"""Any input in any state: a Hypothesis state machine gives one engine all of them, in any order.
 
-It keeps a small model of the world (what was pushed, which legs live, what each was sent) and holds
-every command against it. At the end the legs answer, fail or stay silent, and the session must end.
+It keeps a small model (what was pushed, which connections are open, what each was sent) and checks
+every command against it. At the end the connections end, fail or stay silent, and the engine must
+finish.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -68,16 +69,16 @@ from ..support.promises import alone
 from ..support.simulator import routing
 
 MORE = int(os.environ.get("FUZZ", "1"))
-"""Times as many examples as in CI."""
+"""Factor on the number of examples; CI runs 1."""
 RATE = 16_000
 AT_ONCE = 3
-"""Times that a session may ask to be woken at the moment that it is."""
+"""Times in a row that a deadline may lie at the current moment."""
 WAKES = 10_000
-"""Wake-ups that no end needs: an outage has attempts ten times a second at most, a replay sends
-fifty milliseconds at a time."""
+"""Wake-ups after which a stream is taken for endless: an outage makes at most ten attempts a
+second, and a replay sends 50 ms at a time."""
 ENDS_WITHIN = 450.0
-"""Seconds in which a session ends whatever its legs do: two silent legs of each of three providers
-that take a window of 60 s no faster than in real time, and the outage limit."""
+"""Seconds within which an engine finishes whatever its connections do. Two silent connections to
+each of three providers take a window of 60 s in real time; the outage limit comes on top."""
 WAYS = ["ends", "fails", "silent"]
 """What the connections do once the input has ended."""
 TEXT = (EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL)
@@ -93,7 +94,7 @@ POLICIES = [
     Policies(watchdog=WatchdogPolicy(hedging=False)),
 ]
 DELAYS = st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.7, 3.0, 31.0, 400.0])
-"""Seconds until the next input; the long ones are a process that was stopped, or slept."""
+"""Seconds until the next input; the long ones stand for a process that was suspended."""
 WAITS = st.sampled_from([0.0, 0.1, 0.5])
 WHICH = st.integers(0, 5)
 PROVIDERS = st.builds(
@@ -120,8 +121,8 @@ LANGUAGES = st.sampled_from(["", "en", "zh-Hant", "--", "\ud800"])
 
 
 @dataclass
-class Fed:
-    """What a living connection was sent."""
+class FedConnection:
+    """What an open connection was sent."""
 
     provider: str
     start: int
@@ -133,15 +134,15 @@ class Fed:
 
 @dataclass
 class Source:
-    """The event that an utterance came with: it tells whose it was."""
+    """The source of a transcript event: it identifies its connection, and counts its emissions."""
 
     connection: int
     kind: EventKind
-    told: int = field(default=0)
+    emitted: int = 0
 
 
 class AnyInput(RuleBasedStateMachine):
-    """One session, its caller, its connections and its clock."""
+    """One engine with its caller, its connections and its clock."""
 
     @initialize(
         route=st.lists(PROVIDERS, min_size=1, max_size=3),
@@ -175,10 +176,10 @@ class AnyInput(RuleBasedStateMachine):
             watchdog.hedge_audio_allowance,
             watchdog.hedge_audio_window,
         )
-        self.session = FailoverEngine(
+        self.engine = FailoverEngine(
             routing(traits), self.health, policies, budget, vad_enabled=vad_enabled
         )
-        self.legs: dict[int, Fed] = {}
+        self.connections: dict[int, FedConnection] = {}
         self.closed: set[int] = set()
         self.serving: int | None = None
         self.sources: list[Source] = []
@@ -188,25 +189,27 @@ class AnyInput(RuleBasedStateMachine):
         self.lost = 0.0
         self.handle(StreamOpened())
 
-    # -- one input, and everything that must be true after it
+    # -- one input, and what must hold after it
 
     def handle(self, event: Input) -> list[Command]:
-        """Give the session an input, check what it does, and wake it if it wants that at once."""
+        """Give the engine an input, check its commands, and wake it while its deadline is now."""
         commands = self._take(event)
         for _ in range(AT_ONCE):
-            due = self.session.deadline()
+            due = self.engine.deadline()
             if due is None or due > self.now:
                 break
             commands += self._take(DeadlineReached(0.1))
-        due = self.session.deadline()
-        assert due is None or self.now < due < math.inf, f"woken for nothing: {self.session!r}"
-        assert self.session.done or due is not None or self.legs, "nothing will ever happen again"
+        due = self.engine.deadline()
+        assert due is None or self.now < due < math.inf, f"woken for nothing: {self.engine!r}"
+        assert self.engine.done or due is not None or self.connections, (
+            "no deadline and no connection"
+        )
         return commands
 
     def _take(self, event: Input) -> list[Command]:
-        done = self.session.done
-        commands = self.session.handle(event, self.now)
-        assert not (done and commands), "something follows the end"
+        done = self.engine.done
+        commands = self.engine.handle(event, self.now)
+        assert not (done and commands), "commands after the end"
         released = max(
             [self.released, *(c.before for c in commands if isinstance(c, ReleaseAudio))]
         )
@@ -218,42 +221,42 @@ class AnyInput(RuleBasedStateMachine):
         return commands
 
     def _check_state(self) -> None:
-        living = {connection.id: connection for connection in self.session._pool}
-        assert set(living) == set(self.legs), "a leg that the session does not know of"
+        living = {connection.id: connection for connection in self.engine._pool}
+        assert set(living) == set(self.connections), "a connection that the engine does not know"
         roles = Counter(connection.role for connection in living.values())
         assert roles[Role.HEDGE] <= roles[Role.ACTIVE] <= 1
         assert roles[Role.PROBE] <= 1
         assert not (roles[Role.ACTIVE] and roles[Role.RECONNECT])
         window = self.policies.replay.window
-        assert self.session.done or self.pushed - self.released <= window * RATE + 1
-        assert repr(self.session)
+        assert self.engine.done or self.pushed - self.released <= window * RATE + 1
+        assert repr(self.engine)
 
     def _check(self, command: Command, released: int) -> None:
         match command:
             case OpenConnection(connection, provider, start):
-                assert connection not in self.legs
+                assert connection not in self.connections
                 assert connection not in self.closed
                 assert self.released <= start <= self.pushed
-                self.legs[connection] = Fed(provider, start, self.now, start)
+                self.connections[connection] = FedConnection(provider, start, self.now, start)
             case SendAudio(connection, start, end):
-                self._check_audio(self.legs[connection], start, end, released)
+                self._check_audio(self.connections[connection], start, end, released)
             case FlushConnection(connection):
-                assert not self.legs[connection].ended
+                assert not self.connections[connection].ended
             case EndInput(connection):
                 assert self.ended
-                assert not self.legs[connection].ended
-                assert self.legs[connection].cursor <= self.pushed
-                self.legs[connection].ended = True
+                assert not self.connections[connection].ended
+                assert self.connections[connection].cursor <= self.pushed
+                self.connections[connection].ended = True
             case CloseConnection(connection):
-                del self.legs[connection]
+                del self.connections[connection]
                 self.closed.add(connection)
             case ReleaseAudio(before):
                 assert self.released <= before <= self.pushed
                 self.released = before
             case _:
-                self._check_told(command)
+                self._check_output(command)
 
-    def _check_told(self, command: Command) -> None:
+    def _check_output(self, command: Command) -> None:
         match command:
             case Emit():
                 self._check_emitted(command)
@@ -264,23 +267,23 @@ class AnyInput(RuleBasedStateMachine):
                     self.lost += event.seconds
                     assert self.lost <= self.pushed / RATE + 0.001
             case Finish() | GiveUp():
-                assert self.session.done
-                assert not self.legs, "a leg is still open"
-                assert not self.speaking, "a user who speaks for ever"
+                assert self.engine.done
+                assert not self.connections, "a connection is still open"
+                assert not self.speaking, "START without END"
             case SetServing(provider, connection):
-                assert self.legs[connection].provider == provider
+                assert self.connections[connection].provider == provider
                 self.serving = connection
             case ReportAvailability(provider, _):
                 assert provider in self.route
             case _:
                 raise AssertionError(f"unknown command {command!r}")
 
-    def _check_audio(self, connection: Fed, start: int, end: int, released: int) -> None:
+    def _check_audio(self, connection: FedConnection, start: int, end: int, released: int) -> None:
         assert not connection.ended
         assert self.released <= start < end <= self.pushed
         assert connection.cursor <= start, "sent twice, or out of order"
         gap = max(connection.cursor, released), start
-        assert not self._voiced(*gap), f"speech left out of what a leg vad_enabled: {gap}"
+        assert not self._voiced(*gap), f"speech was not sent to a connection: {gap}"
         connection.cursor = end
         connection.samples += end - start
         pace = self.route[connection.provider].pace
@@ -306,24 +309,24 @@ class AnyInput(RuleBasedStateMachine):
             self._check_text(emit)
 
     def _check_text(self, emit: Emit) -> None:
-        """A text is news, its times are times, and its connection serves."""
+        """Check that a text is not empty, its times are finite, and its connection is active."""
         assert emit.text.strip()
         times = [emit.start, emit.end, *(t for w in emit.words for t in (w.start, w.end))]
         assert all(t is None or math.isfinite(t) for t in times)
         source = emit.source
         assert isinstance(source, Source)
         assert source.kind is emit.kind
-        assert source.connection == self.serving, "a text of a leg that does not serve"
-        assert source.connection in self.legs
-        assert emit.provider == self.legs[source.connection].provider
-        source.told += 1
-        assert source.told == 1, "one event told twice"
+        assert source.connection == self.serving, "a text of a connection that is not active"
+        assert source.connection in self.connections
+        assert emit.provider == self.connections[source.connection].provider
+        source.emitted += 1
+        assert source.emitted == 1, "one event was emitted twice"
 
     # -- the caller
 
     @rule(seconds=st.sampled_from([0.0, 1 / RATE, 0.02, 0.1, 1.3, 7.0, 90.0]), later=DELAYS)
     def push(self, seconds: float, later: float) -> None:
-        """Audio, of any size and at any time."""
+        """Push audio of any length at any time."""
         self.now += later
         if not self.ended:
             self._push(seconds)
@@ -342,7 +345,7 @@ class AnyInput(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule(later=DELAYS, sure=st.integers(0, 7))
     def end(self, later: float, sure: int) -> None:
-        """The end of the input; rarely, for much comes before it."""
+        """End the input, in one of eight cases only, so that much comes before it."""
         if not sure:
             self.now += later
             self._end()
@@ -355,7 +358,7 @@ class AnyInput(RuleBasedStateMachine):
     @precondition(lambda self: self.vad_enabled and not (self.vad_lost or self.ended))
     @rule()
     def lose_voice_activity(self) -> None:
-        """The detector failed: open speech ends, and all audio from here on may be speech."""
+        """The voice detector fails: open speech ends, and all later audio may be speech."""
         if self.voice and self.voice[-1][1] is None:
             self.voice[-1] = self.voice[-1][0], self.pushed
         self.voice.append((self.pushed, None))
@@ -365,13 +368,13 @@ class AnyInput(RuleBasedStateMachine):
     @precondition(lambda self: self.vad_enabled and not self.vad_lost)
     @rule(ago=st.sampled_from([0, 1, 1_600, 5_600, 200_000]), later=DELAYS)
     def speech_edge(self, ago: int, later: float) -> None:
-        """Somebody began to speak, or fell silent, so many samples ago."""
+        """Speech began or ended `ago` samples before the newest audio."""
         self.now += later
         speaking = bool(self.voice) and self.voice[-1][1] is None
         self._edge(self.pushed - ago, started=not speaking)
 
     def _edge(self, at: int, *, started: bool) -> None:
-        """What a voice detector tells: starts and ends alternate, and never go back."""
+        """Report a start or end of speech; they alternate, and their positions never go back."""
         if (
             self.vad_lost
             or not self.vad_enabled
@@ -390,7 +393,7 @@ class AnyInput(RuleBasedStateMachine):
 
     @rule(voice=st.sampled_from([0.1, 0.3, 1.0, 4.0]), pause=st.sampled_from([0.2, 0.6, 2.5]))
     def speak(self, voice: float, pause: float) -> None:
-        """Real time: speech and a pause, in frames, the session woken when it wants to be."""
+        """Push speech and a pause in real time; the engine is woken at its deadlines."""
         if self.ended:
             return
         start = self.pushed
@@ -405,30 +408,30 @@ class AnyInput(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 4.0, 20.0, 65.0]))
     def time_passes(self, seconds: float) -> None:
-        """Nothing happens, but that the session is woken when it wants to be."""
+        """Let time pass; the engine is woken at its deadlines."""
         self._pass(seconds)
 
     def _pass(self, seconds: float) -> None:
         until = self.now + seconds
         for _ in range(WAKES):
-            due = self.session.deadline()
+            due = self.engine.deadline()
             if due is None or due > until:
                 break
             self.now = due
             self.handle(DeadlineReached(0.1))
         else:
-            raise AssertionError(f"no end of wake-ups: {self.session!r}")
+            raise AssertionError(f"endless wake-ups: {self.engine!r}")
         self.now = until
 
     @rule(later=DELAYS, wait=WAITS)
     def woken(self, later: float, wait: float) -> None:
-        """At any time: before the deadline, long after it, or without one."""
+        """Wake the engine at any time: before its deadline, long after it, or without one."""
         self.now += later
         self.handle(DeadlineReached(wait))
 
     @rule(wait=WAITS)
     def woken_in_time(self, wait: float) -> None:
-        due = self.session.deadline()
+        due = self.engine.deadline()
         if due is not None:
             self.now = due
             self.handle(DeadlineReached(wait))
@@ -440,7 +443,7 @@ class AnyInput(RuleBasedStateMachine):
 
     @rule(which=WHICH, what=st.sampled_from(["text", "slow", *ErrorKind]))
     def another_stream(self, which: int, what: str) -> None:
-        """Health is shared: what another stream of this process saw."""
+        """Another stream of this process records an outcome in the shared health."""
         breaker = list(self.health.values())[which % len(self.health)].breaker
         if what == "text":
             breaker.record_text(self.now)
@@ -451,18 +454,18 @@ class AnyInput(RuleBasedStateMachine):
 
     # -- the connections
 
-    def _leg(self, which: int) -> int:
-        """A living connection for the most part, else a closed one or one that never was."""
-        connections = sorted(self.legs) * 2 + sorted(self.closed)[-1:] + [99]
+    def _pick(self, which: int) -> int:
+        """Return an open connection in most cases, else a closed one or one that never existed."""
+        connections = sorted(self.connections) * 2 + sorted(self.closed)[-1:] + [99]
         return connections[which % len(connections)]
 
-    def _say(self, connection: int, event: TranscriptEvent) -> None:
+    def _provider_event(self, connection: int, event: TranscriptEvent) -> None:
         source = Source(connection, event.kind)
         self.sources.append(source)
-        told = TranscriptEvent(
+        sourced = TranscriptEvent(
             event.kind, event.text, event.words, event.start, event.end, event.language, source
         )
-        self.handle(ProviderEvent(connection, told))
+        self.handle(ProviderEvent(connection, sourced))
 
     @rule(
         which=WHICH,
@@ -473,7 +476,7 @@ class AnyInput(RuleBasedStateMachine):
         odd=st.sampled_from([None, None, None, math.nan, math.inf, -math.inf, 1e308]),
         later=DELAYS,
     )
-    def leg_says_what_can_be(
+    def a_plausible_event(
         self,
         which: int,
         kind: EventKind,
@@ -483,10 +486,12 @@ class AnyInput(RuleBasedStateMachine):
         odd: float | None,
         later: float,
     ) -> None:
-        """Words with times inside the audio that the leg was sent; or one that is no time."""
+        """Words with times inside the audio that the connection was sent; one time may be odd."""
         self.now += later
-        connection = self._leg(which)
-        sent = self.legs[connection].samples / RATE if connection in self.legs else 1.0
+        connection = self._pick(which)
+        sent = (
+            self.connections[connection].samples / RATE if connection in self.connections else 1.0
+        )
         end = max(0.0, sent - ago)
         pieces = text.split() if kind in TEXT else []
         begin = [max(0.0, end - 0.3 * n) for n in range(len(pieces), 0, -1)]
@@ -499,7 +504,7 @@ class AnyInput(RuleBasedStateMachine):
             event = TranscriptEvent(kind, text if kind in TEXT else "", language="en")
         else:
             event = TranscriptEvent(kind, text, (), words[0].start, words[-1].end, "en")
-        self._say(connection, event)
+        self._provider_event(connection, event)
 
     @rule(
         which=WHICH,
@@ -511,7 +516,7 @@ class AnyInput(RuleBasedStateMachine):
         language=LANGUAGES,
         later=DELAYS,
     )
-    def leg_says_anything(
+    def any_event(
         self,
         which: int,
         kind: EventKind,
@@ -523,13 +528,15 @@ class AnyInput(RuleBasedStateMachine):
         later: float,
     ) -> None:
         self.now += later
-        self._say(self._leg(which), TranscriptEvent(kind, text, tuple(words), start, end, language))
+        self._provider_event(
+            self._pick(which), TranscriptEvent(kind, text, tuple(words), start, end, language)
+        )
 
     @rule(which=WHICH, times=st.integers(2, 40), text=SANE)
-    def leg_repeats_itself(self, which: int, times: int, text: str) -> None:
-        """The same final at one moment, many times."""
+    def a_repeated_final(self, which: int, times: int, text: str) -> None:
+        """The same final many times at one moment."""
         for _ in range(times):
-            self._say(self._leg(which), TranscriptEvent(EventKind.FINAL, text))
+            self._provider_event(self._pick(which), TranscriptEvent(EventKind.FINAL, text))
 
     @rule(
         which=WHICH,
@@ -538,40 +545,40 @@ class AnyInput(RuleBasedStateMachine):
         wait=WAITS,
         later=DELAYS,
     )
-    def leg_fails(
+    def connection_fails(
         self, which: int, kind: ErrorKind, retry_after: float | None, wait: float, later: float
     ) -> None:
         self.now += later
-        self.handle(ConnectionFailed(self._leg(which), kind, "x", retry_after, wait))
+        self.handle(ConnectionFailed(self._pick(which), kind, "x", retry_after, wait))
 
     @rule(which=WHICH, wait=WAITS, later=DELAYS)
-    def leg_ends(self, which: int, wait: float, later: float) -> None:
+    def connection_ends(self, which: int, wait: float, later: float) -> None:
         self.now += later
-        self.handle(ConnectionEnded(self._leg(which), wait))
+        self.handle(ConnectionEnded(self._pick(which), wait))
 
     # -- the end
 
     def teardown(self) -> None:
-        """The input ends, and the connections end as asked, or fail, or go on for ever."""
-        if not hasattr(self, "session"):
+        """End the input; the connections then end, fail, or stay silent for ever."""
+        if not hasattr(self, "engine"):
             return
         if not self.ended:
             self._end()
         end = self.now
         way = WAYS[(len(self.sources) + self.pushed) % len(WAYS)]
         for _ in range(WAKES):
-            self._finish_legs(way)
-            due = self.session.deadline()
+            self._finish_connections(way)
+            due = self.engine.deadline()
             if due is None:
                 break
             self.now = due
             self.handle(DeadlineReached(0.1))
-        assert self.session.done, f"{way}: it never ends: {self.session!r}"
+        assert self.engine.done, f"{way}: it never ends: {self.engine!r}"
         assert self.now - end < ENDS_WITHIN, f"{way}: took {self.now - end:.0f} s"
 
-    def _finish_legs(self, way: str) -> None:
-        for connection, fed in list(self.legs.items()):
-            if connection not in self.legs:
+    def _finish_connections(self, way: str) -> None:
+        for connection, fed in list(self.connections.items()):
+            if connection not in self.connections:
                 continue
             if way == "fails":
                 self.handle(ConnectionFailed(connection, ErrorKind.DROPPED, "x", None, 0.1))
@@ -588,23 +595,23 @@ TestAnyInput.settings = settings(
 )
 
 
-# -- what was found, smallest first
+# -- regressions that the state machine found
 
 
-def test_a_final_that_is_said_again_with_the_same_times_is_no_news() -> None:
-    """A repeated message tells no second word: the same leg cannot hear the same audio twice."""
-    session = alone()
-    session.handle(StreamOpened(), 0.0)
-    session.handle(AudioPushed(RATE, RATE), 1.0)
+def test_a_repeated_final_with_the_same_times_is_ignored() -> None:
+    """A final that is repeated with its times is emitted once: a connection gets its audio once."""
+    engine = alone()
+    engine.handle(StreamOpened(), 0.0)
+    engine.handle(AudioPushed(RATE, RATE), 1.0)
     final = TranscriptEvent(EventKind.FINAL, "one", (Word("one", 0.2, 0.5),), 0.2, 0.5, "en")
-    commands = [c for _ in range(2) for c in session.handle(ProviderEvent(0, final), 1.0)]
+    commands = [c for _ in range(2) for c in engine.handle(ProviderEvent(0, final), 1.0)]
     assert [c.text for c in commands if isinstance(c, Emit)] == ["one"]
 
 
-def test_words_of_thousands_of_letters_are_compared_in_no_time(
+def test_very_long_words_are_compared_fast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A recogniser that loops ("aaaa...") must not stop the event loop: 4000 letters take 3 s."""
+    """A looping recognizer ("aaaa...") must not block the event loop: 4000 letters take 3 s."""
     compared: list[int] = []
 
     class Matcher:
@@ -622,16 +629,16 @@ def test_words_of_thousands_of_letters_are_compared_in_no_time(
 
 
 def test_a_stream_without_hedging_ends_although_its_provider_is_silent() -> None:
-    """After the end of the input no connection says anything: the stream ends all the same."""
+    """Without hedging, a stream finishes even if no transcript comes after the end of input."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
     health = {"a": ProviderHealth(Breaker(policies.breaker))}
     route = [ProviderTraits(name="a", final_timeout=0.0)]
-    session = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
+    engine = FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=True)
     for event in (StreamOpened(), AudioPushed(RATE, RATE), SpeechStarted(0), SpeechEnded(RATE)):
-        session.handle(event, 0.0)
-    session.handle(InputEnded(), 0.0)
+        engine.handle(event, 0.0)
+    engine.handle(InputEnded(), 0.0)
     for _ in range(WAKES):
-        if (due := session.deadline()) is None:
+        if (due := engine.deadline()) is None:
             break
-        session.handle(DeadlineReached(0.1), due)
-    assert session.done
+        engine.handle(DeadlineReached(0.1), due)
+    assert engine.done

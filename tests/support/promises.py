@@ -1,4 +1,4 @@
-"""What every stream is promised, and random speech and faults to hold it against."""
+"""Asserts what every stream must keep, and strategies for random speech and random faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .simulator import (
     Fault,
     LosesTail,
     NeverEnds,
-    Recogniser,
+    Recognizer,
     Refused,
     SaysEmpty,
     Simulation,
@@ -38,7 +38,7 @@ from .simulator import (
 START, END, FINAL, INTERIM = EventKind.START, EventKind.END, EventKind.FINAL, EventKind.INTERIM
 
 VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfgklmnprst"]
-"""Words that no two of are similar."""
+"""Words of which no two are similar."""
 
 TWO = speak(
     *sentence("one two three four"),
@@ -49,28 +49,28 @@ WORDS = [w.text for w in TWO]
 
 seconds = st.floats(0, 12).map(lambda s: round(s, 3))
 kinds = st.sampled_from([*ErrorKind, *[ErrorKind.DROPPED] * 9])
-mishaps: st.SearchStrategy[Fault] = st.one_of(
+loud_faults: st.SearchStrategy[Fault] = st.one_of(
     st.just(HANGS),
     st.builds(Refused, kinds, st.sampled_from([0.0, 0.05, 0.3])),
     st.builds(Drops, seconds, st.booleans(), kinds),
     st.builds(Drops, seconds, st.booleans()),
     st.builds(EndsEarly, seconds),
     st.builds(DropsAtEnd, st.sampled_from([0.0, 0.05, 0.5])),
-    st.just(NeverEnds(telling=True)),
+    st.just(NeverEnds(sends_final=True)),
 )
-"""What makes a noise: an exception, or an end."""
-silences: st.SearchStrategy[Fault] = st.one_of(
+"""Faults that raise an exception or end the connection."""
+silent_faults: st.SearchStrategy[Fault] = st.one_of(
     st.builds(Stalls, seconds, st.sampled_from([0.5, 2.0, 5.0, float("inf")])),
     st.builds(Stalls, st.just(0.0) | seconds),
     st.builds(SaysEmpty, st.just(0.0) | seconds),
     st.builds(Slow, st.sampled_from([0.5, 2.0, 4.0])),
 )
-"""What raises no exception."""
+"""Faults that raise no exception."""
 
 
 @st.composite
 def speeches(draw: st.DrawFn, *, most: int = 12, noisy: bool = False) -> list[Spoken]:
-    """Words with pauses of any kind; `noisy`: and voice that holds no words."""
+    """Words with pauses of any length; `noisy`: also voice without words."""
     words = draw(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=most, unique=True))
     gaps = st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 2.0, 4.0])
     lengths = st.sampled_from([0.25, 0.3, 0.4, 0.7])
@@ -82,19 +82,19 @@ def speeches(draw: st.DrawFn, *, most: int = 12, noisy: bool = False) -> list[Sp
 
 
 @st.composite
-def recognisers(
+def recognizers(
     draw: st.DrawFn,
     name: str,
     times: str = "words",
     jitter: float = 0.0,
-    faults: st.SearchStrategy[Fault] = mishaps,
+    faults: st.SearchStrategy[Fault] = loud_faults,
     *,
     most: int = 4,
-) -> Recogniser:
-    """A provider of any kind, whose first connections have `faults`."""
+) -> Recognizer:
+    """A provider of any kind; up to `most` of its first connections have one of `faults`."""
     errors = draw(st.randoms(use_true_random=False))
     flushes = draw(st.booleans())
-    return Recogniser(
+    return Recognizer(
         name,
         draw(st.lists(st.none() | faults, max_size=most)),
         times=times,
@@ -124,23 +124,24 @@ def simulations(
     """A stream over one to three providers whose connections break in any way."""
     words = draw(speeches(noisy=noisy))
     route = [
-        draw(recognisers(name, draw(st.sampled_from(times)), jitter))
+        draw(recognizers(name, draw(st.sampled_from(times)), jitter))
         for name in "abc"[: draw(st.integers(1, 3))]
     ]
     if loses and draw(st.booleans()):
-        # one connection may lose its tail; a second one that hears nothing there would be believed
-        tails: list[Fault] = [NeverEnds(telling=False)]
+        # Only one connection may lose its tail: if a second one has no words there either, the
+        # engine takes the rest for noise.
+        tails: list[Fault] = [NeverEnds(sends_final=False)]
         last = [word for word in words if word.text][-1]
         if last.end - last.start - jitter >= ReplayPolicy().min_pending_speech:
-            tails.append(LosesTail())  # who ends as he should is believed about a shorter rest
+            tails.append(LosesTail())  # a shorter rest counts as noise
         tail = draw(st.sampled_from(tails))
         route[0] = replace(route[0], faults=[*route[0].faults, tail])
     return draw(around(words, route))
 
 
 @st.composite
-def around(draw: st.DrawFn, words: list[Spoken], route: list[Recogniser]) -> Simulation:
-    """A simulation of these, whatever the caller's frames and clock are like."""
+def around(draw: st.DrawFn, words: list[Spoken], route: list[Recognizer]) -> Simulation:
+    """A simulation of these words and providers with any frame size, clock and tail."""
     return Simulation(
         words,
         route,
@@ -152,7 +153,7 @@ def around(draw: st.DrawFn, words: list[Spoken], route: list[Recogniser]) -> Sim
 
 
 def assert_promises(sim: Simulation) -> None:
-    """Every word once and in order, speech balanced, nothing reported lost."""
+    """Assert that each word came once, in order, with balanced speech and no reported loss."""
     assert sim.text == sim.spoken
     assert_balance(sim)
     assert not sim.gave_up
@@ -160,15 +161,15 @@ def assert_promises(sim: Simulation) -> None:
 
 
 def assert_balance(sim: Simulation) -> None:
-    """START and END take turns."""
+    """Assert that START and END alternate."""
     assert sim.speech == [START, END] * (len(sim.speech) // 2)
 
 
 def assert_times(sim: Simulation, within: float) -> None:
-    """Each word has the times at which it was spoken."""
-    told = [w for e in sim.finals for w in e.words]
-    assert len(told) == len(sim.spoken)
-    for word, truth in zip(told, [w for w in sim.words if w.text], strict=True):
+    """Assert that each word has the times at which it was spoken, `within` seconds."""
+    emitted = [w for e in sim.finals for w in e.words]
+    assert len(emitted) == len(sim.spoken)
+    for word, truth in zip(emitted, [w for w in sim.words if w.text], strict=True):
         assert abs(word.start - truth.start) <= within
         assert abs(word.end - truth.end) <= within
 
@@ -177,12 +178,12 @@ E = TypeVar("E", bound=Event)
 
 
 def events(sim: Simulation, kind: type[E]) -> list[E]:
-    """What was reported of that kind."""
+    """Return the reported events of a kind."""
     return [e for e in sim.events if isinstance(e, kind)]
 
 
 def alone(count: int = 1, *, vad_enabled: bool = True) -> FailoverEngine:
-    """A session on providers `a`, `b`, ... without a simulation around it."""
+    """Return an engine on `count` providers `a`, `b`, ... without a simulation around it."""
     names = "abc"[:count]
     policies = Policies()
     health = {name: ProviderHealth(Breaker(policies.breaker)) for name in names}

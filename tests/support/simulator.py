@@ -1,8 +1,8 @@
-"""A virtual clock, a speaker and scripted recognisers around one `Session`.
+"""A virtual clock, a speaker and scripted recognizers around one `FailoverEngine`.
 
-A recogniser knows only the samples it was sent and answers with the words it heard whole; a word
-heard in part comes back as a wrong fragment. So a lost, repeated or clipped word shows in the text.
-Noise is a word without text: the voice detector reports it, and no recogniser hears anything.
+A recognizer knows only the samples that it was sent. It transcribes a word correctly if it got all
+of it, and as a wrong fragment if it got a part. So a lost, repeated or clipped word shows in the
+text. Noise is a word without text: the voice detector reports it, but no recognizer transcribes it.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ from resilient_stt.core.routing.language import LanguageTracker, Router
 
 RATE = 16_000
 START_DELAY = 0.1
-"""Voice that it takes the voice detector to be sure of speech."""
+"""Seconds of voice after which the voice detector reports the start of speech."""
 END_DELAY = 0.35
-"""Silence that it takes it to be sure of the end."""
+"""Seconds of silence after which the voice detector reports the end of speech."""
 BUSY = 300
-"""Inputs at one moment that mean that time stands still."""
+"""Inputs at one moment that show an endless loop: time no longer passes."""
 MANY = 50_000
-"""Inputs that no simulation needs."""
-NOTICED = 0.1
-"""Part of a clipped word from which a recogniser writes something."""
+"""Inputs after which a simulation is taken for endless."""
+SHORTEST_FRAGMENT = 0.1
+"""Seconds of a clipped word from which on a recognizer writes a fragment."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A word as it was spoken: seconds of session audio, on whole samples."""
+    """A word as it was spoken, in seconds of the stream's audio, on whole samples."""
 
     text: str
     start: float
@@ -76,7 +76,7 @@ class Spoken:
 
 
 def speak(*words: tuple[str, float, float]) -> list[Spoken]:
-    """Words as (text, silence before, duration)."""
+    """Return words at their times, from (text, silence before it, duration) in seconds."""
     spoken, at = [], 0.0
     for text, gap, length in words:
         start = round(at + gap, 3)
@@ -86,14 +86,14 @@ def speak(*words: tuple[str, float, float]) -> list[Spoken]:
 
 
 def noise(before: float, length: float) -> tuple[str, float, float]:
-    """A cough, or music, as `speak` takes it: voice to the detector, and no words to anybody."""
+    """Return a cough or music for `speak`: voice for the detector, without words."""
     return ("", before, length)
 
 
 def sentence(
     text: str, *, before: float = 0.6, word: float = 0.3, gap: float = 0.05
 ) -> list[tuple[str, float, float]]:
-    """The words of a text as `speak` takes them: the first one `before` seconds late."""
+    """Return the words of a text for `speak`, with `before` seconds of silence at the start."""
     return [(piece, gap if index else before, word) for index, piece in enumerate(text.split())]
 
 
@@ -102,7 +102,7 @@ def sentence(
 
 @dataclass(frozen=True)
 class Refused:
-    """Opening it fails."""
+    """Opening the connection fails, and that takes `after` seconds."""
 
     kind: ErrorKind = ErrorKind.CONNECT
     after: float = 0.05
@@ -114,43 +114,51 @@ HANGS = Refused(after=1.5)
 
 @dataclass(frozen=True)
 class Drops:
-    """It drops so long after it was opened; `telling` what it had not finalised yet."""
+    """The connection drops `after` seconds after it was opened.
+
+    `sends_final`: it sends a last FINAL of its pending words before that.
+    """
 
     after: float
-    telling: bool = False
+    sends_final: bool = False
     kind: ErrorKind = ErrorKind.DROPPED
 
 
 @dataclass(frozen=True)
 class EndsEarly:
-    """It ends without an error while it is still fed; it drops, if that is over."""
+    """It ends without an error `after` seconds after it was opened.
+
+    If its input has ended by then, it drops.
+    """
 
     after: float
 
 
 @dataclass(frozen=True)
 class DropsAtEnd:
-    """It drops when told that the input has ended, before its last final."""
+    """It drops `after` seconds after the end of its input, without its last FINAL."""
 
     after: float = 0.05
 
 
 @dataclass(frozen=True)
 class LosesTail:
-    """Told that the input has ended, it ends cleanly, its last final missing."""
+    """It ends cleanly after the end of its input, but leaves out its last FINAL."""
 
 
 @dataclass(frozen=True)
 class NeverEnds:
-    """Told that the input has ended, it goes on for ever; `telling` its last final or not."""
+    """It stays open after the end of its input; `sends_final`: its last FINAL comes."""
 
-    telling: bool = True
+    sends_final: bool = True
 
 
 @dataclass(frozen=True)
 class Stalls:
-    """It says nothing any more so long after it was opened, and what it held back comes at once if
-    that `lasts` not for ever. `ends`: told that the input has ended, it ends all the same."""
+    """It sends nothing for `lasts` seconds, from `after` seconds after it was opened on.
+
+    What it held back then comes at once. `ends`: it ends all the same after the end of its input.
+    """
 
     after: float
     lasts: float = math.inf
@@ -161,32 +169,33 @@ class Stalls:
 
 
 DEAF = Stalls(0.0)
-"""It connects, and never says anything."""
+"""It connects, and never sends anything."""
 
 
 @dataclass(frozen=True)
 class SaysEmpty:
-    """So long after it was opened its finals are empty, and it gives no interim transcripts."""
+    """Its finals are empty and no interims come, from `after` seconds after it was opened on."""
 
     after: float = 0.0
 
 
 @dataclass(frozen=True)
 class Slow:
-    """All that it says comes so many seconds later."""
+    """Everything that it sends comes so many seconds later."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class LosesFinal:
-    """One of its finals, the `nth` from 0, is never told; `drafted`: what interims told of it is.
+    """Its `nth` FINAL, counted from 0, is never sent, and it goes on as if nothing had happened.
 
-    It goes on as if nothing had happened. `on`: none is told from then on.
+    `with_interims`: the interim transcripts before that FINAL are sent. `on`: all later finals are
+    lost as well.
     """
 
     nth: int = 0
-    drafted: bool = True
+    with_interims: bool = True
     on: bool = False
 
 
@@ -205,11 +214,12 @@ Fault = (
 
 
 @dataclass
-class Recogniser:
-    """A provider: how it recognises, and what goes wrong with its connections, one after another.
+class Recognizer:
+    """A provider: how it transcribes, and the `faults` of its connections, in the order of opening.
 
-    `down`: seconds of the session between which it answers to nobody. `stalled`: the same, but its
-    connections stay open, and those that were open then say nothing any more.
+    `down`: periods, in seconds since the start of the stream, in which it accepts no connection and
+    drops the open ones. `stalled`: periods in which its connections stay open, but send nothing;
+    those that were open never recover.
     """
 
     name: str = "a"
@@ -220,21 +230,21 @@ class Recogniser:
     """`words`, `end` or `none`."""
     latency: float = 0.2
     endpointing: float = 0.3
-    """Silence after which it finalises."""
+    """Seconds of silence after which it sends a FINAL."""
     speed: float = 20.0
-    """How many times faster than real time it hears."""
+    """How many times faster than real time it processes audio."""
     most: int = 99
-    """Words that it gathers before it finalises without a pause."""
+    """Words after which it sends a FINAL without a pause."""
     interims: bool = True
     flushes: bool = True
-    """A flush makes it finalise."""
+    """A flush makes it send a FINAL."""
     slow_endpointing: bool = False
     final_timeout: float = 1.2
     end_of_turn_timeout: float = 0.0
     empties: bool = False
-    """It says empty finals where it hears no words, once a second."""
+    """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
-    """Error of the time of the n-th edge of a word."""
+    """Error in seconds of the n-th start or end of a word."""
     spell: Callable[[str], str] = str
     pace: Pace = field(default_factory=lambda: Pace(burst=5.0, rate=2.0))
 
@@ -255,8 +265,12 @@ class Recogniser:
 
 
 @dataclass
-class Part:
-    """How much of a word a leg was sent, in samples of session and in seconds of leg audio."""
+class PartialWord:
+    """The part of a word that a connection was sent.
+
+    `since` and `until` are samples of the stream, `start` and `end` seconds of the connection's
+    own audio. `whole`: nothing is missing so far.
+    """
 
     since: int
     until: int
@@ -265,35 +279,35 @@ class Part:
     whole: bool = True
 
 
-class Connection:
-    """One stream of a recogniser."""
+class SimulatedConnection:
+    """One connection to a recognizer."""
 
     def __init__(
-        self, sim: Simulation, connection: int, recogniser: Recogniser, fault: Fault | None
+        self, sim: Simulation, connection: int, recognizer: Recognizer, fault: Fault | None
     ):
         self.sim = sim
-        self.leg = connection
-        self.of = recogniser
+        self.id = connection
+        self.of = recognizer
         self.fault = fault
         self.spans: list[tuple[int, int]] = []
         self.sent = 0
         self.ended = False
         self.opened_at = self._busy = sim.now
-        self._told_at = sim.now
+        self._final_at = sim.now
         self._late = fault.seconds if isinstance(fault, Slow) else 0.0
         self._wordless_at = 0.0
         self._words = iter([w for w in sim.words if w.text])
         self._word = next(self._words, None)
-        self._part: Part | None = None
+        self._part: PartialWord | None = None
         self._pending: list[Word] = []
         self._started = False
         self._edges = itertools.count()
         self._finals = 0
         self._schedule_fault()
 
-    # -- from the session
+    # -- from the engine
 
-    def hear(self, start: int, end: int) -> None:
+    def receive(self, start: int, end: int) -> None:
         self.spans.append((start, end))
         at = self.sent / RATE
         self.sent += end - start
@@ -301,7 +315,7 @@ class Connection:
         if isinstance(self.fault, Refused):
             return
         while self._word and round(self._word.start * RATE) < end:
-            if not self._listen(self._word, start, end, at):
+            if not self._process(self._word, start, end, at):
                 break
             self._word = next(self._words, None)
         speaking = self._part is not None
@@ -311,30 +325,30 @@ class Connection:
             self._wordless_at = self.sent / RATE
         elif self.of.empties and self.sent / RATE >= self._wordless_at + 1.0:
             self._wordless_at = self.sent / RATE
-            self._say(TranscriptEvent(EventKind.FINAL))
+            self._send(TranscriptEvent(EventKind.FINAL))
 
     def flush(self) -> None:
         if self.of.flushes:
-            self._finalise(len(self._pending))
+            self._finalize(len(self._pending))
 
     def end(self) -> None:
         self.ended = True
         if isinstance(self.fault, Refused):
             return
         if isinstance(self.fault, DropsAtEnd):
-            self._in(self.fault.after, ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop"))
+            self._in(self.fault.after, ConnectionFailed(self.id, ErrorKind.DROPPED, "drop"))
         elif isinstance(self.fault, LosesTail):
-            self._say_at(self._busy + 0.05, ConnectionEnded(self.leg))
+            self._deliver_at(self._busy + 0.05, ConnectionEnded(self.id))
         elif not isinstance(self.fault, NeverEnds):
-            self._finalise(len(self._pending))
-            self._say_at(self._heard_at + 0.05, ConnectionEnded(self.leg))
-        elif self.fault.telling:
-            self._finalise(len(self._pending))
+            self._finalize(len(self._pending))
+            self._deliver_at(self._processed_at + 0.05, ConnectionEnded(self.id))
+        elif self.fault.sends_final:
+            self._finalize(len(self._pending))
 
-    # -- hearing
+    # -- transcribing
 
-    def _listen(self, word: Spoken, start: int, end: int, at: float) -> bool:
-        """Hear a span of it; whether it is over."""
+    def _process(self, word: Spoken, start: int, end: int, at: float) -> bool:
+        """Process the part of a word in a span of audio; return whether the word is over."""
         first, last = round(word.start * RATE), round(word.end * RATE)
         since, until = max(first, start), min(last, end)
         if since < until:
@@ -342,7 +356,7 @@ class Connection:
             part = self._part
             if part is None:
                 self._endpoint(edges[0])
-                part = self._part = Part(since, until, *edges, whole=since == first)
+                part = self._part = PartialWord(since, until, *edges, whole=since == first)
             else:
                 part.whole = part.whole and part.until == since
                 part.until, part.end = until, edges[1]
@@ -354,39 +368,39 @@ class Connection:
         self._part = None
         return True
 
-    def _start_speech(self, part: Part) -> None:
-        if not self._started and part.end - part.start >= NOTICED:
+    def _start_speech(self, part: PartialWord) -> None:
+        if not self._started and part.end - part.start >= SHORTEST_FRAGMENT:
             self._started = True
-            self._say(TranscriptEvent(EventKind.START))
+            self._send(TranscriptEvent(EventKind.START))
 
-    def _finish_word(self, word: Spoken, part: Part, last: int) -> None:
+    def _finish_word(self, word: Spoken, part: PartialWord, last: int) -> None:
         whole = part.whole and part.until == last
-        if not whole and part.end - part.start < NOTICED:
+        if not whole and part.end - part.start < SHORTEST_FRAGMENT:
             return
         text = self.of.spell(word.text) if whole else f"fragment{word.start:.0f}"
         jitter = [self.of.jitter(next(self._edges)) for _ in range(2)]
         start = max(0.0, part.start + jitter[0])
         self._pending.append(Word(text, start, max(start + 0.02, part.end + jitter[1])))
         if len(self._pending) >= self.of.most:
-            self._finalise(self.of.most)
+            self._finalize(self.of.most)
         elif self.of.interims:
-            self._say(self._transcript(EventKind.INTERIM, self._pending))
+            self._send(self._transcript(EventKind.INTERIM, self._pending))
 
     def _endpoint(self, at: float) -> None:
-        """Finalise after enough silence."""
+        """Send a FINAL after enough silence."""
         if self._started and not self._pending:
-            self._finalise(0)
+            self._finalize(0)
         elif self._pending and at - self._pending[-1].end >= self.of.endpointing:
-            self._finalise(len(self._pending))
+            self._finalize(len(self._pending))
 
-    def _finalise(self, count: int) -> None:
+    def _finalize(self, count: int) -> None:
         event, self._pending = self._pending[:count], self._pending[count:]
         if event:
-            self._told_at = self._heard_at
-            self._say(self._transcript(EventKind.FINAL, event))
+            self._final_at = self._processed_at
+            self._send(self._transcript(EventKind.FINAL, event))
         if self._started and not self._pending:
             self._started = False
-            self._say(TranscriptEvent(EventKind.END))
+            self._send(TranscriptEvent(EventKind.END))
 
     def _transcript(self, kind: EventKind, words: Sequence[Word]) -> TranscriptEvent:
         text = " ".join(w.text for w in words)
@@ -396,14 +410,14 @@ class Connection:
             return TranscriptEvent(kind, text, (), words[0].start, words[-1].end)
         return TranscriptEvent(kind, text)
 
-    # -- saying
+    # -- sending events
 
     @property
-    def _heard_at(self) -> float:
-        """When it can say something about what it was sent."""
+    def _processed_at(self) -> float:
+        """When it can send a transcript of the audio that it was sent."""
         return self._busy + self.of.latency + self._late
 
-    def _say(self, event: TranscriptEvent) -> None:
+    def _send(self, event: TranscriptEvent) -> None:
         fault = self.fault
         if isinstance(fault, SaysEmpty) and self.sim.now >= self.opened_at + fault.after:
             if event.kind is EventKind.INTERIM:
@@ -411,32 +425,32 @@ class Connection:
             event = TranscriptEvent(event.kind)
         if isinstance(fault, LosesFinal) and event.text and self._loses(event, fault):
             return
-        self._say_at(self._heard_at, ProviderEvent(self.leg, event))
+        self._deliver_at(self._processed_at, ProviderEvent(self.id, event))
 
     def _loses(self, event: TranscriptEvent, fault: LosesFinal) -> bool:
-        """Whether this is of the final that gets lost."""
+        """Return whether this event belongs to a FINAL that gets lost; count the finals."""
         number = self._finals
         self._finals += event.kind is EventKind.FINAL
         lost = number >= fault.nth if fault.on else number == fault.nth
-        return lost and (event.kind is EventKind.FINAL or not fault.drafted)
+        return lost and (event.kind is EventKind.FINAL or not fault.with_interims)
 
-    def _say_at(self, at: float, event: Input) -> None:
-        self.sim.at(at, lambda: self._tell(event))
+    def _deliver_at(self, at: float, event: Input) -> None:
+        self.sim.at(at, lambda: self._deliver(event))
 
     def _in(self, seconds: float, event: Input) -> None:
-        self._say_at(self.sim.now + seconds, event)
+        self._deliver_at(self.sim.now + seconds, event)
 
-    def _tell(self, event: Input) -> None:
-        if self.leg not in self.sim.legs:
+    def _deliver(self, event: Input) -> None:
+        if self.id not in self.sim.connections:
             return
         until = self._mute_until(event)
         if until is None or until <= self.sim.now:
             self.sim.handle(event)
         elif until < math.inf:
-            self._say_at(until, event)
+            self._deliver_at(until, event)
 
     def _mute_until(self, event: Input) -> float | None:
-        """Until when this is held back, if it is."""
+        """Return until when a stall holds this event back; `None` if none does."""
         if isinstance(event, ConnectionFailed):
             return None
         now = self.sim.now
@@ -453,7 +467,7 @@ class Connection:
     def _schedule_fault(self) -> None:
         match self.fault:
             case Refused(kind, after):
-                self._in(after, ConnectionFailed(self.leg, kind, "refused", backoff=self.sim.wait))
+                self._in(after, ConnectionFailed(self.id, kind, "refused", backoff=self.sim.wait))
             case Drops(after):
                 self.sim.at(self.sim.now + after, self._drop)
             case EndsEarly(after):
@@ -461,34 +475,34 @@ class Connection:
 
     def _drop(self) -> None:
         assert isinstance(self.fault, Drops)
-        # a plugin can only tell what comes after all that it was told
-        if self.fault.telling and self._pending and self.sim.now >= self._told_at:
-            self._tell(ProviderEvent(self.leg, self._transcript(EventKind.FINAL, self._pending)))
-        self._tell(ConnectionFailed(self.leg, self.fault.kind, "drop", backoff=self.sim.wait))
+        # A plugin emits in order: nothing can overtake a FINAL that is still on its way.
+        if self.fault.sends_final and self._pending and self.sim.now >= self._final_at:
+            self._deliver(ProviderEvent(self.id, self._transcript(EventKind.FINAL, self._pending)))
+        self._deliver(ConnectionFailed(self.id, self.fault.kind, "drop", backoff=self.sim.wait))
 
     def _end_early(self) -> None:
         wait = self.sim.wait
-        if self.ended:  # a clean end would pass for an answer
-            self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "drop", backoff=wait))
+        if self.ended:  # a clean end would look as if all words had come
+            self._deliver(ConnectionFailed(self.id, ErrorKind.DROPPED, "drop", backoff=wait))
         else:
-            self._tell(ConnectionEnded(self.leg, backoff=wait))
+            self._deliver(ConnectionEnded(self.id, backoff=wait))
 
     def go_down(self) -> None:
-        self._tell(ConnectionFailed(self.leg, ErrorKind.DROPPED, "down", backoff=self.sim.wait))
+        self._deliver(ConnectionFailed(self.id, ErrorKind.DROPPED, "down", backoff=self.sim.wait))
 
 
 def routing(providers: Sequence[ProviderTraits]) -> LanguageTracker:
-    """The routing of a session that has one route."""
+    """The routing of an engine that has one route."""
     return LanguageTracker(Router({"default": providers}), RoutingPolicy())
 
 
 class Simulation:
-    """Runs a session to its end and keeps what it did; checks every command on the way."""
+    """Runs an engine to its end, checks every command, and records all of them."""
 
     def __init__(
         self,
         words: Sequence[Spoken],
-        recognisers: Sequence[Recogniser],
+        recognizers: Sequence[Recognizer],
         *,
         vad_enabled: bool = True,
         tail: float = 0.6,
@@ -499,22 +513,22 @@ class Simulation:
         pad: float = 0.0,
         rush: float = 1.0,
     ) -> None:
-        """`pad`: how far the voice detector's segments reach beyond the voice.
+        """`pad`: seconds by which the voice detector's segments reach beyond the voice.
 
         `rush`: how many times faster than real time the audio is pushed.
         """
         self.words = list(words)
-        self.recognisers = {r.name: r for r in recognisers}
+        self.recognizers = {r.name: r for r in recognizers}
         self.policies = policies or Policies()
-        self.health = {r.name: ProviderHealth(Breaker(self.policies.breaker)) for r in recognisers}
+        self.health = {r.name: ProviderHealth(Breaker(self.policies.breaker)) for r in recognizers}
         watchdog = self.policies.watchdog
         self.budget = HedgeBudget(
             watchdog.hedge_audio_share,
             watchdog.hedge_audio_allowance,
             watchdog.hedge_audio_window,
         )
-        self.session = FailoverEngine(
-            routing([r.traits for r in recognisers]),
+        self.engine = FailoverEngine(
+            routing([r.traits for r in recognizers]),
             self.health,
             self.policies,
             self.budget,
@@ -525,10 +539,10 @@ class Simulation:
         self.rush = rush
         self.base = base
         self.now = base
-        self.legs: dict[int, Connection] = {}
+        self.connections: dict[int, SimulatedConnection] = {}
         self.roles: dict[int, Role] = {}
-        """What each connection was opened for."""
-        self.closed: list[Connection] = []
+        """The role in which each connection was opened."""
+        self.closed: list[SimulatedConnection] = []
         self.commands: list[tuple[float, Command]] = []
         self.inputs: list[tuple[float, Input]] = []
         self.pushed = 0
@@ -541,18 +555,18 @@ class Simulation:
             "vad_enabled": vad_enabled,
         }
         self._busy = 0
-        """Inputs at this moment."""
+        """Inputs at this moment so far."""
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
-        self._faults = {r.name: iter(r.faults) for r in recognisers}
+        self._faults = {r.name: iter(r.faults) for r in recognizers}
         self._speak(frame, tail, flushes)
-        for recogniser in recognisers:
-            for since, _ in recogniser.down:
-                self.at(base + since, partial(self._go_down, recogniser.name))
+        for recognizer in recognizers:
+            for since, _ in recognizer.down:
+                self.at(base + since, partial(self._go_down, recognizer.name))
 
     def __repr__(self) -> str:
         words = [(w.text, w.start, w.end) for w in self.words]
-        return f"Simulation({words}, {list(self.recognisers.values())}, {self._world})"
+        return f"Simulation({words}, {list(self.recognizers.values())}, {self._world})"
 
     # -- the world
 
@@ -562,7 +576,7 @@ class Simulation:
     @property
     def wait(self) -> float:
         retry = self.policies.retry
-        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.session.failures_in_a_row, 10))
+        return min(retry.wait_max, retry.wait_min * 2.0 ** min(self.engine.failures_in_a_row, 10))
 
     def _speak(self, frame: float, tail: float, flushes: Sequence[float]) -> None:
         length = (self.words[-1].end if self.words else 0.0) + tail
@@ -586,7 +600,7 @@ class Simulation:
         self.at(self.base + position / RATE / self.rush, lambda: self.handle(event))
 
     def _voices(self) -> list[tuple[int, Input]]:
-        """What the voice detector reports, and when it can."""
+        """Return what the voice detector reports, with the sample at which it can."""
         reports: list[tuple[int, Input]] = []
         delays, pad = (round(START_DELAY * RATE), round(END_DELAY * RATE)), round(self.pad * RATE)
         for start, end in voiced(self.words):
@@ -595,18 +609,18 @@ class Simulation:
         return reports
 
     def _go_down(self, name: str) -> None:
-        for connection in list(self.legs.values()):
+        for connection in list(self.connections.values()):
             if connection.of.name == name:
                 connection.go_down()
 
     # -- the loop
 
     def run(self, *, within: float | None = None) -> Simulation:
-        """Run to the end, which must come `within` seconds of the end of input."""
+        """Run until the engine is done, at most `within` seconds after the end of input."""
         limit = self.ended_at + (within if within is not None else 130.0)
-        while not self.session.done:
-            assert len(self.inputs) < MANY, f"no end of inputs: {self.session!r}"
-            due = self.session.deadline()
+        while not self.engine.done:
+            assert len(self.inputs) < MANY, f"no end of inputs: {self.engine!r}"
+            due = self.engine.deadline()
             if due is not None and (not self._queue or due <= self._queue[0][0]):
                 self.now = max(self.now, due)
                 self._wake()
@@ -615,37 +629,40 @@ class Simulation:
                 self.now = max(self.now, when)
                 action()
             else:
-                raise AssertionError(f"nothing will ever happen again: {self.session!r}")
+                raise AssertionError(f"nothing will ever happen again: {self.engine!r}")
             assert self.now <= limit, f"not finished {self.now - self.ended_at:.1f} s after the end"
-        assert not self.legs, "a leg is still open"
-        assert self.session.deadline() is None
+        assert not self.connections, "a connection is still open"
+        assert self.engine.deadline() is None
         return self
 
     def _wake(self) -> None:
         did = self.handle(DeadlineReached(backoff=self.wait))
-        due = self.session.deadline()
+        due = self.engine.deadline()
         progress = [c for c in did if not isinstance(c, ReleaseAudio)]
-        assert progress or due is None or due > self.now, f"woken for nothing: {self.session!r}"
+        assert progress or due is None or due > self.now, f"woken for nothing: {self.engine!r}"
 
     def handle(self, event: Input) -> list[Command]:
         self._busy = self._busy + 1 if self.inputs and self.inputs[-1][0] == self.now else 0
-        assert self._busy < BUSY, f"no end of inputs at one moment: {self.session!r}"
+        assert self._busy < BUSY, f"no end of inputs at one moment: {self.engine!r}"
         self.inputs.append((self.now, event))
         if isinstance(event, AudioPushed):
             self.pushed += event.samples
-        commands = self.session.handle(event, self.now)
+        commands = self.engine.handle(event, self.now)
         for command in commands:
             self.commands.append((self.now, command))
             self._execute(command)
         assert self.pushed - self.released <= (self.policies.replay.window + 0.001) * RATE
         if any(isinstance(c, OpenConnection | CloseConnection) for c in commands):
-            self._check_legs()
+            self._check_roles()
         return commands
 
-    def _check_legs(self) -> None:
-        """One leg serves, beside it one hedge and one probe; or, in an outage, a few attempts."""
-        living = {connection.id: connection for connection in self.session._pool}
-        assert set(living) == set(self.legs), "a leg that the session does not know of"
+    def _check_roles(self) -> None:
+        """Check that one connection is active, with at most one hedge and one probe beside it.
+
+        In an outage none is active, and each provider may have a few reconnects.
+        """
+        living = {connection.id: connection for connection in self.engine._pool}
+        assert set(living) == set(self.connections), "a connection that the engine does not know"
         for connection in living.values():
             self.roles.setdefault(connection.id, connection.role)
         roles = Counter(connection.role for connection in living.values())
@@ -657,42 +674,42 @@ class Simulation:
 
     def _execute(self, command: Command) -> None:
         match command:
-            case OpenConnection(leg, name, start):
-                assert all(leg > c.leg for c in [*self.closed, *self.legs.values()])
+            case OpenConnection(number, name, start):
+                assert all(number > c.id for c in [*self.closed, *self.connections.values()])
                 assert self.released <= start <= self.pushed
-                self.legs[leg] = self._connect(leg, self.recognisers[name])
-            case SendAudio(leg, start, end):
-                connection = self.legs[leg]
+                self.connections[number] = self._connect(number, self.recognizers[name])
+            case SendAudio(number, start, end):
+                connection = self.connections[number]
                 assert not connection.ended
                 assert self.released <= start < end <= self.pushed
                 assert not connection.spans or connection.spans[-1][1] <= start
-                connection.hear(start, end)
+                connection.receive(start, end)
                 pace, lived = connection.of.pace, self.now - connection.opened_at
                 assert connection.sent / RATE <= pace.burst + pace.rate * lived + 0.001
-            case FlushConnection(leg):
-                assert not self.legs[leg].ended
-                self.legs[leg].flush()
-            case EndInput(leg):
-                assert not self.legs[leg].ended
+            case FlushConnection(number):
+                assert not self.connections[number].ended
+                self.connections[number].flush()
+            case EndInput(number):
+                assert not self.connections[number].ended
                 assert self.now >= self.ended_at
-                self.legs[leg].end()
-            case CloseConnection(leg):
-                self.closed.append(self.legs.pop(leg))
+                self.connections[number].end()
+            case CloseConnection(number):
+                self.closed.append(self.connections.pop(number))
             case ReleaseAudio(before):
                 assert before >= self.released
                 self.released = before
             case Finish() | GiveUp():
-                assert not self.legs, "a leg is still open"
+                assert not self.connections, "a connection is still open"
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
 
-    def _connect(self, connection: int, recogniser: Recogniser) -> Connection:
-        fault = next(self._faults[recogniser.name], None)
-        if recogniser.is_down(self.now - self.base):
+    def _connect(self, connection: int, recognizer: Recognizer) -> SimulatedConnection:
+        fault = next(self._faults[recognizer.name], None)
+        if recognizer.is_down(self.now - self.base):
             fault = Refused()
-        return Connection(self, connection, recogniser, fault)
+        return SimulatedConnection(self, connection, recognizer, fault)
 
-    # -- what came of it
+    # -- the results
 
     @property
     def emitted(self) -> list[Emit]:
@@ -722,13 +739,13 @@ class Simulation:
         return [c.provider for _, c in self.commands if isinstance(c, OpenConnection)]
 
     def opened_as(self, role: Role) -> list[str]:
-        """The providers of the connections that were opened for that, in order."""
+        """The providers of the connections that were opened in this role, in order."""
         connections = [c for _, c in self.commands if isinstance(c, OpenConnection)]
         return [c.provider for c in connections if self.roles.get(c.connection) is role]
 
     @property
     def served(self) -> list[str]:
-        """The providers that served, in order."""
+        """The providers of the active connections, in order."""
         return [c.provider for _, c in self.commands if isinstance(c, SetServing)]
 
     @property
@@ -742,12 +759,12 @@ class Simulation:
 
     @property
     def seconds(self) -> float:
-        """How long it took after the end of input."""
+        """Seconds from the end of input to the end of the stream."""
         return self.now - self.ended_at
 
 
 def voiced(words: Sequence[Spoken]) -> list[tuple[int, int]]:
-    """The segments of voice, in samples: pauses too short for the detector do not count."""
+    """Return the segments of voice in samples; pauses too short for the detector join them."""
     segments: list[tuple[int, int]] = []
     for word in words:
         start, end = round(word.start * RATE), round(word.end * RATE)

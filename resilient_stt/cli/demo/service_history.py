@@ -1,4 +1,4 @@
-"""Which provider served when, as the events of a stream tell it."""
+"""Which provider was active when, from the events of a stream."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ServiceHistory:
                 self.outages[-1].end = at
                 self._begin_period(provider, at, None)
             case Replayed(at=at, provider=provider, seconds=seconds, silence_trimmed=silence):
-                # After an outage no `Switched` tells where the replay began.
+                # After an outage no `Switched` shows where the replay began.
                 current = self.periods[-1] if self.periods else None
                 if current and current.provider == provider and current.replayed_from is None:
                     current.replayed_from = at - seconds - silence

@@ -76,7 +76,7 @@ class AudioLedger:
         self.retain_from: int | None = None
         """Keep committed audio from here on, because an open connection is still to be sent it. A
         hedge that skipped it could miss the middle of a word
-        (tests/schedules/hedge-beside-what-was-settled.json)."""
+        (tests/schedules/hedge-beside-committed-words.json)."""
         self._flushes: list[int] = []
         self._segments: list[Segment] = []
 
@@ -371,7 +371,7 @@ class AudioLedger:
         """Samples a connection must have processed behind a segment before it may be committed.
 
         A remainder that is long enough for a word, and too short to be pending, waits for
-        `remainder_grace`. If the connection has gone deaf there, that is noticed by the next
+        `remainder_grace`. If the connection has stalled there, that is noticed by the next
         speech, and until then the remainder must stay available for a replay.
         """
         left = self._segment_end(segment) - max(segment.start, self.watermark)

@@ -1,4 +1,4 @@
-"""One connection to a provider: what it is for, what it was sent, and what it has told.
+"""One connection to a provider: its role, the audio that it was sent, and its events.
 
 Theory of operation
 ===================
@@ -6,18 +6,18 @@ Theory of operation
 A connection is a stream on a provider, opened for a role (`Role`). Its parts:
 
 * `sender` feeds it the session's audio from sample `start` on.
-* `interpreter` puts what it tells on session time.
+* `interpreter` puts its events on session time.
 * `stall_detector` knows which transcripts are due, and since when.
-* `trimmer` removes words that earlier connections have told already: a replay begins before the
-  watermark, so a new connection hears committed words again.
+* `trimmer` removes words that are already committed: a replay begins before the watermark, so a new
+  connection transcribes committed words again.
 
 The active connection's events are emitted at once. A hedge's and a reconnect's are held
 (`held_events`) until the connection becomes active, and then emitted in order. A probe's are only
 looked at.
 
 The stream of a connection ends in one of three ways: it fails; the pool closes it; or it finishes,
-after its input has ended (`finished`). A finished connection tells nothing more, but stays in the
-pool until somebody has checked that it left no words out.
+after its input has ended (`finished`). A finished connection sends no more events, but stays in the
+pool until the engine has checked that it left no words out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .interpreter import EventInterpreter, Interpreted
 from .sender import AudioSender
 
 MAX_HELD_EVENTS = 1000
-"""Events that are held of a connection that is not active: ten times what Deepgram tells in a
+"""Events that are held of a connection that is not active: ten times what Deepgram sends in a
 minute. A bound of memory only (test_events_of_a_hedge_are_bounded)."""
 
 MAX_UNTIMED_FINALS = 64
@@ -63,13 +63,13 @@ class Connection:
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
-    """What it told before it became active, or while its last FINAL is held."""
+    """Events that it sent before it became active, or behind its held FINAL."""
     untimed_finals: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_UNTIMED_FINALS))
     """How far finals without times reach whose audio is not committed yet."""
     missed_speech: Spans = ()
     """Speech that left the window before it could be sent to it (see `LossTracker`)."""
     finished: bool = False
-    """Its stream has ended after its input, and it tells nothing more."""
+    """Its stream has ended after its input, so that no more events come."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replay_report: Replayed | None = None
@@ -98,7 +98,7 @@ class Connection:
 
     @property
     def input_ended_at(self) -> float | None:
-        """When it was told that no more audio comes."""
+        """When it was sent the end of input; `None` before."""
         return self.sender.input_ended_at
 
     def backlog(self, now: float) -> float:
@@ -109,7 +109,7 @@ class Connection:
         """Return the sample up to which the provider has processed the audio, at least."""
         return self.sender.processed_through(ledger, now)
 
-    # -- what it tells
+    # -- its events
 
     @property
     def last_transcript_at(self) -> float | None:
@@ -152,7 +152,7 @@ class Connection:
         )
 
     def mark_finished(self) -> None:
-        """Note that it tells nothing more."""
+        """Note that no more events come from it."""
         self.finished = True
 
     def mark_too_slow(self) -> None:
@@ -195,7 +195,7 @@ def open_connection(
             ledger,
             start,
             now,
-            # A probe has one utterance, and is asked for its final by `Probe`.
+            # A probe has one utterance, and `Probe` flushes it.
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),

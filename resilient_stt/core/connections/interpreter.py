@@ -1,4 +1,4 @@
-"""Interprets what one connection tells: on session time, and how far it had heard.
+"""Puts the events of one connection on session time, and notes how much audio they can cover.
 
 Theory of operation
 ===================
@@ -9,8 +9,8 @@ Times that cannot be true (behind the audio that was sent, not finite, going bac
 the transcript counts as one without times.
 
 Each event is interpreted once, when it comes, because two answers depend on that moment: which
-times can be true, and how far the connection can have heard. Events of a connection that is not
-active are held and emitted later, but what they mean does not change.
+times can be true, and how much audio the connection had been sent. Events of a connection that is
+not active are held and emitted later, but their meaning does not change.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .sender import AudioSender
 
 
 class AudioExtent(NamedTuple):
-    """How far a connection can have heard the session when it told something, in samples."""
+    """How far an event can reach into the session, in samples."""
 
     audio: int
-    """What it told can be about audio up to here."""
+    """The event can be about audio up to here."""
     words: int
-    """The words of it were spoken before here: not later than when it first told them."""
+    """Its words were spoken before here: before they first came in an interim transcript."""
     skipped: tuple[Word, ...] = ()
     """Words of its interim transcripts that come before this FINAL, and are missing in it."""
 
@@ -69,7 +69,7 @@ class EventInterpreter:
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
         self._speech_announced = False
-        """Speech was announced since the last FINAL, and neither words nor its end were told."""
+        """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
         """When the last transcript came, with text or without. Usage and the start and end of
         speech do not count: they are no sign that the recognizer works."""
@@ -88,8 +88,8 @@ class EventInterpreter:
         is_final = event.kind is EventKind.FINAL
         if timed:
             words, last_end = event.words, self._last_final_end
-            # No connection hears the same audio twice
-            # (test_a_final_that_is_said_again_with_the_same_times_is_no_news).
+            # No connection is sent the same audio twice
+            # (test_a_repeated_final_with_the_same_times_is_ignored).
             if is_final and words[-1].end <= last_end and event.text == self._last_final_text:
                 return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
             # LiveKit's plugins reconnect behind our back when their own options are changed. The
@@ -105,10 +105,10 @@ class EventInterpreter:
         return Interpreted(event, utterance, self._extent(event, utterance, cursor))
 
     def unfinished_text_through(self, cursor: int) -> int | None:
-        """Return how far it had been sent audio when it told text that is not final yet.
+        """Return how far audio had been sent when the last text came that is not final yet.
 
         `cursor`: how far it was sent audio by now, for speech that it has only announced. `None` if
-        its last FINAL covers everything that it told.
+        its last FINAL covers all its text.
         """
         text, position = self._last_interim
         if text:
@@ -145,17 +145,17 @@ class EventInterpreter:
             restarted_at = self._interims.add_interim(utterance)
             self._stall_detector.interims_restarted(restarted_at)
         elif event.kind is EventKind.FINAL and text:
-            # An empty FINAL takes back no word that interim transcripts have told
+            # An empty FINAL does not take back words of interim transcripts
             # (schedule empty-final-behind-a-flushed-one).
             interim_text, interim_cursor = self._last_interim
             self._last_interim = "", 0
             if text == interim_text:
-                # These words were told before, so they were spoken before that
-                # (schedule no-torn-word-where-nothing-was-told).
+                # An interim transcript had these words, so they were spoken before it
+                # (schedule no-torn-word-where-nothing-was-emitted).
                 words_through = min(words_through, interim_cursor)
             skipped = self._interims.take_skipped(utterance)
         # A provider that decides itself when a turn ends may die in the middle of one, and its
         # plugin passes the half off as whole: such a FINAL covers no more than its words
-        # (test_words_were_heard_when_they_were_first_said).
+        # (test_a_final_with_the_words_of_an_interim).
         audio_through = words_through if self._provider.end_of_turn_timeout else cursor
         return AudioExtent(audio_through, words_through, skipped)

@@ -5,8 +5,8 @@ Theory of operation
 
 Speech that leaves the replay window uncommitted is dropped: no new connection can be sent it. It is
 not lost as long as a living connection was sent it before, for its words may still come. So the
-tracker notes on each connection which dropped speech it was not sent (`missed_speech`, which nobody
-else writes). Lost for certain is what every living connection has missed. When the last connection
+tracker notes on each connection which dropped speech it was not sent (`missed_speech`, written only
+here). Speech that every living connection has missed is lost for certain. When the last connection
 that was sent a span closes, that span becomes lost.
 
 Speech is spans of session samples, in order and apart.
@@ -60,7 +60,7 @@ class LossTracker:
     def unreported(self, connections: Collection[Connection]) -> int:
         """Return how many samples are lost for certain and not reported yet."""
         # What only a probe was sent is lost: its words are never emitted
-        # (test_a_probe_hears_for_nobody).
+        # (test_a_probe_saves_no_speech).
         missed = [c.missed_speech for c in connections if c.role is not Role.PROBE]
         certain = reduce(_intersection, missed) if missed else self._gone
         return _total(certain) - self._reported_samples

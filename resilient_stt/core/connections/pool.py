@@ -4,18 +4,16 @@ Theory of operation
 ===================
 
 At most one connection is active: its words are emitted. Beside it there may be one hedge and one
-probe. In an outage there is no active connection, but there may be several reconnects. Whoever
-decides that a connection is needed opens it here, and closes it here; commands for the shell go to
-the outbox in that order.
+probe. In an outage there is no active connection, but there may be several reconnects. All
+connections are opened and closed here; the commands for the shell go to the outbox in that order.
 
 The pool keeps three things true for all connections:
 
 * Audio is kept for each of them until it was sent (`AudioLedger.retain_from`).
-* Each is fed at its own pace, and told when the input has ended (`feed`).
+* Each is sent audio at its own pace, then the end of input (`feed`).
 * Speech that left the window before any of them was sent it is reported lost, once (`LossTracker`).
 
-A connection that was closed is forgotten: `get` does not find it, so that whatever its stream still
-tells is ignored.
+A closed connection is forgotten: `get` does not find it, so later events of its stream are ignored.
 """
 
 from __future__ import annotations
@@ -149,7 +147,7 @@ class ConnectionPool:
         )
 
     def close(self, connection: Connection) -> None:
-        """Close a connection; whatever it still tells is ignored."""
+        """Close a connection; later events of it are ignored."""
         del self._connections[connection.id]
         self._update_retention()
         self._outbox.add(CloseConnection(connection.id))
@@ -195,7 +193,7 @@ class ConnectionPool:
     # -- feeding
 
     def end_input(self) -> None:
-        """Note that no more audio comes; `feed` tells each connection after its last audio."""
+        """Note that no more audio comes; `feed` passes that on after the last audio."""
         self.input_ended = True
 
     def feed(self, connection: Connection, now: float) -> None:
@@ -211,7 +209,7 @@ class ConnectionPool:
 
     def _update_retention(self) -> None:
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
-        # the middle of a word (schedule hedge-beside-what-was-settled). Not for a probe: its words
+        # the middle of a word (schedule hedge-beside-committed-words). Not for a probe: its words
         # are never emitted.
         cursors = [c.cursor for c in self._connections.values() if c.role is not Role.PROBE]
         self._ledger.retain_from = min(cursors, default=None)
@@ -257,7 +255,7 @@ class ConnectionPool:
             return None
         last_sign = max(ended_at, connection.last_transcript_at or 0.0)
         silent_at = last_sign + self._policies.watchdog.drain_timeout
-        # A connection that tells something for ever must not keep the stream open for ever
+        # A connection that sends events for ever must not keep the stream open for ever
         # (schedule hedge-that-never-ends).
         latest = ended_at + self._policies.retry.outage_limit
         return min(silent_at, latest) + connection.backlog(ended_at)

@@ -8,12 +8,12 @@ the live edge, as far as the pace of the provider allows (a token bucket), and s
 of places on the way:
 
 * A flush mark of the user. The connection is flushed there, whatever its provider makes of that.
-* A pause, where speech that owes words has ended. A final is due there. Providers with slow
+* A pause, where pending speech has ended. A final is due there. Providers with slow
   endpointing are flushed at pauses, so that the final comes early.
 * Silence that a replay leaves out, until the connection has caught up with the live edge. The
   `Timeline` remembers what was left out, so that times can be put back on session time.
 
-At each place where a final becomes due, the stall detector is told up to where and since when.
+At each place where a final becomes due, the stall detector records its position and the time.
 
 A recognizer that is sent audio faster than real time has not processed it at once. `processed_by`
 is when it has processed everything that it was sent, at `WatchdogPolicy.min_processing_rate`.
@@ -60,7 +60,7 @@ class AudioSender:
         self._bucket = TokenBucket(provider.pace, now)
         self._last_flush = ledger.watermark if ledger.end else -1
         """The last flush mark that is done with: those before the watermark need not be repeated
-        (test_settled_flushes_are_not_repeated)."""
+        (test_committed_flushes_are_not_repeated)."""
         self._last_pause = start
         """The last end of speech at which a final became due."""
         self.timeline: Timeline | None = None
@@ -73,7 +73,7 @@ class AudioSender:
         self.processed_by = now
         """When the provider has processed everything that it was sent."""
         self.input_ended_at: float | None = None
-        """When it was told that no more audio comes."""
+        """When it was sent the end of input; `None` before."""
 
     def __repr__(self) -> str:
         return f"AudioSender(cursor={self.cursor}, caught_up={self.caught_up})"
@@ -140,7 +140,7 @@ class AudioSender:
             if flush is not None and flush <= self.cursor:
                 self._last_flush = flush
                 # Every provider is sent the flush, but not every one answers it
-                # (test_a_flush_asks_only_whom_it_moves).
+                # (test_a_final_is_expected_only_where_flushes_work).
                 if self._provider.manual_flush:
                     self._expect_final(flush, ledger, now, flushed=True)
                 return FlushConnection(self._id)
@@ -157,7 +157,7 @@ class AudioSender:
             return None
         # A replay shortens pauses, so that a provider that finds them itself may not. Where it
         # gives interim transcripts, a missing final shows all the same
-        # (test_live_speech_is_asked_for_where_it_ends).
+        # (test_a_final_is_expected_where_live_speech_ends).
         finds_pauses = self.caught_up or self._flush_at_pauses or self._provider.interim_results
         return ledger.next_pause(self._last_pause) if finds_pauses else None
 
@@ -165,7 +165,7 @@ class AudioSender:
         self, through: int, ledger: AudioLedger, now: float, *, flushed: bool
     ) -> None:
         if not ledger.has_pending_speech_before(through):
-            return  # nobody spoke since the last final: there is nothing to tell
+            return  # no speech since the last final: none is due
         processed_at = max(now, self.processed_by)
         sent_ago = ledger.seconds(self.cursor - through)
         last_word_end = through - ledger.samples(self._last_word_margin)

@@ -2,7 +2,7 @@
 
 Two reasons, two moments:
 
-* Off a provider whose finals come too late: between two words. What it still owes is replayed.
+* Off a provider whose finals come too late: between two words. Its pending speech is replayed.
 * Back to a preferred provider that has recovered: at a turn boundary, where nothing is pending. The
   old connection is flushed first, and gets `drain_timeout` for words that local voice activity has
   missed.
@@ -95,7 +95,7 @@ class Failback:
         return not self._ledger.has_pending_speech()
 
     def _is_silent(self, active: Connection, seconds: float) -> bool:
-        """Return whether nobody has spoken for so long, as far as can be known.
+        """Return whether there was silence for so many seconds, as far as is known.
 
         Without local voice activity it cannot, and after the end of the input it is too late.
         """

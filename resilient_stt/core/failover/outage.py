@@ -3,15 +3,15 @@
 Theory of operation
 ===================
 
-An outage begins when the active connection failed and nobody is left to try, and lasts until a
+An outage begins when the active connection failed and no provider is left to try, and lasts until a
 reconnect works. Audio is buffered meanwhile. All providers that are not locked are tried at the
 same time, each again after a wait that the shell draws (jittered, exponential). Several attempts
 may run on one provider, so that one that hangs does not keep the next from being tried.
 
-A reconnect works as soon as it tells words; `FailoverEngine` ends the outage then. If nobody
-speaks, there are no words to tell: a reconnect works as well when it must be connected by now (it
-has outlived the connect timeout), and either no words are pending or it had time enough to tell
-them. Then what is pending is noise, or this connection is the best there is.
+A reconnect works as soon as it has words; `FailoverEngine` ends the outage then. In silence there
+are no words: a reconnect also works when it must be connected by now (it has outlived the connect
+timeout), and either no words are pending or it had time enough to transcribe them. In that case the
+pending speech is noise, or no better connection can be had.
 
 After `RetryPolicy.outage_limit` the stream gives up.
 """
@@ -85,7 +85,7 @@ class Outage:
                 self._next_attempt_at[provider.name] = now + interval
 
     def working_reconnect(self, now: float) -> Connection | None:
-        """Return the most preferred attempt that works although it has told no words."""
+        """Return the most preferred reconnect that works although it has no words."""
         names = self._selector.names
         attempts = sorted(self.reconnects, key=lambda c: names.index(c.traits.name))
         return next((c for c in attempts if self._works(c, now)), None)
@@ -110,7 +110,7 @@ class Outage:
 
     def _schedule(self, name: str, now: float, backoff: float) -> None:
         # Locked providers are tried only if all are locked. Only the user can mend their
-        # credentials, so that asking often helps nobody.
+        # credentials, so frequent attempts do not help.
         if self._selector.is_locked(name, now):
             backoff = max(backoff, self._break_duration)
         self._next_attempt_at[name] = now + max(backoff, self._retry.min_attempt_interval)

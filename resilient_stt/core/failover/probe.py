@@ -6,8 +6,8 @@ Theory of operation
 A probe is a second connection, on a preferred provider whose breaker lets one through. It is sent
 one utterance from its start on, live, and its words are never emitted. An open socket proves
 nothing, so a probe passes with a FINAL that has words. It fails if its stream breaks, or if no such
-FINAL comes in time although the active connection heard words in the same audio. If nobody heard
-any, it proves nothing either way.
+FINAL comes in time although the active connection has words for the same audio. If neither has
+any, it proves nothing.
 
 `BreakerPolicy.success_threshold` passes in a row close the breaker; then the stream may fail back.
 """
@@ -52,7 +52,7 @@ class Probe:
         self._final_due_at: float | None = None
         """By when its final has to come; `None` while the utterance lasts."""
         self._words_spoken = False
-        """The active connection has told words since the probe began."""
+        """The active connection has sent words since the probe began."""
 
     def __repr__(self) -> str:
         connection = self._connection and self._connection.id
@@ -73,8 +73,8 @@ class Probe:
         """When `step` may have something to do without any input."""
         return [self._ends_at(self._connection)] if self._connection else []
 
-    def active_told_words(self) -> None:
-        """Note that the active connection told words: there is something to hear."""
+    def active_sent_words(self) -> None:
+        """Note that the active connection sent words, so the probe should have some as well."""
         self._words_spoken = True
 
     def speech_ended(self, now: float) -> None:
@@ -130,7 +130,7 @@ class Probe:
         return self._final_due_at
 
     def _conclude(self, connection: Connection, now: float) -> None:
-        """End a probe that had its time: it has failed if there was something to hear."""
+        """End a probe whose time is over: it has failed if the active connection had words."""
         if self._final_due_at is not None and self._words_spoken:
             deaf = ConnectionFailed(connection.id, ErrorKind.STALLED, "heard nothing")
             self.failed(connection, deaf, now)

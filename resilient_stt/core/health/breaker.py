@@ -243,7 +243,7 @@ class Breaker:
         self._cool_down(now)
         self._mark_unproven(now)
         if kind in ACCOUNT_ERRORS:
-            # Jitter only adds: the owner was told that it is not retried before `auth_cooldown`.
+            # Jitter only adds: the event's advice promises no retry before `auth_cooldown`.
             cooldown = self._policy.auth_cooldown * (1 + abs(self._jitter))
             self._open(BreakerSignal.LOCK, now + cooldown)
             self._publish(now)
@@ -366,7 +366,7 @@ class Breaker:
         self._reset_backoff(now)
 
     def _publish(self, now: float) -> None:
-        """Have other processes told what this one found."""
+        """Publish the failure to other processes."""
         self.observations.report = HealthReport(
             at=now,
             healthy=False,

@@ -6,7 +6,7 @@ its answer takes a round trip. `acquire` cannot wait, so it is called with every
 1. `acquire` returns `False` and sets `wanted`.
 2. The sync sees `wanted`, calls `mark_requested`, and asks the store.
 3. It passes the answer to `record_grant` or `record_refusal`.
-4. After a grant the next `acquire` returns `True`. A grant that nobody takes within
+4. After a grant the next `acquire` returns `True`. A grant that is not taken within
    `BreakerPolicy.probe_grant_timeout` has to be returned.
 5. Once `must_return` is true, the sync gives the lease back and calls `mark_returned`.
 """
@@ -73,7 +73,7 @@ class ProbeLease:
         self.until = now + self._policy.probe_refusal_cooldown
 
     def must_return(self, now: float) -> bool:
-        """Whether the store may hold the lease for this process though nobody here uses it."""
+        """Whether the store may hold the lease for this process although no stream here uses it."""
         return self._may_be_stored and now >= max(self.until, self._granted_until)
 
     def mark_returned(self) -> None:

@@ -13,7 +13,7 @@ from .latency import FinalLatency
 
 @dataclass(slots=True)
 class ProviderHealth:
-    """One provider's breaker and latency, and what users were last told about it."""
+    """One provider's breaker and latency, and its availability as last reported to users."""
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)

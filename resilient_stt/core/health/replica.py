@@ -27,7 +27,7 @@ class HealthReplica:
     def __repr__(self) -> str:
         return f"HealthReplica({self.origin}, {self.health.breaker!r})"
 
-    # -- what the store has to be told
+    # -- what the store has to be sent
 
     def unreported(self) -> HealthReport | None:
         """The report that the store should be sent, if there is one."""
@@ -45,7 +45,7 @@ class HealthReplica:
             self._reported = report
 
     def has_updates(self, now: float) -> bool:
-        """Whether the store should be told anything, or be given a lease back."""
+        """Whether the store should be sent a report or a lease request, or get a lease back."""
         return bool(
             self.unreported()
             or self.health.latency.unreported

@@ -1,4 +1,4 @@
-"""What processes tell each other about a provider's health, and how reports are weighed.
+"""What processes report to each other about a provider's health, and how reports are weighed.
 
 Two rules keep a report from doing harm:
 
@@ -86,7 +86,7 @@ class LocalObservations:
     timely_final_at: float = -math.inf
     failure_at: float = -math.inf
     report: HealthReport | None = None
-    """What it found to be wrong, if nobody has found otherwise since."""
+    """The last failure that this process saw, unless health was proved since."""
 
     def record_health(self, now: float) -> None:
         """Note that health was proved here."""

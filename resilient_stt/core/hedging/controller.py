@@ -345,7 +345,7 @@ class HedgeController:
         # A connection that keeps giving interim text works, at least. Without a hedge that does
         # better, it is not left for an overdue final
         # (test_a_sole_provider_that_takes_no_second_connection).
-        # After the second round all providers were asked, so that leaving would help nobody.
+        # After the second round all providers were asked, so leaving cannot help.
         spared = self._had_second_round or now < self._alive_until(active)
         return stall if due and not spared else None
 
@@ -376,7 +376,7 @@ class HedgeController:
         if silent is None:
             return None
         # The hedge may be the faster one: its silence commits nothing that the active connection
-        # still has time to transcribe (schedule denied-before-the-suspect-had-time).
+        # still has time to transcribe (schedule no-speech-before-the-suspect-had-time).
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
@@ -417,7 +417,7 @@ class HedgeController:
         through = min(pending_through, silent)
         if new_word_at is not None:
             # Audio in which the hedge found words is not noise (schedule
-            # hedge-beside-what-was-settled, test_words_after_noise).
+            # hedge-beside-committed-words, test_words_after_noise).
             through = min(through, ledger.samples(new_word_at))
         if stall.reason not in (StallReason.FINAL_OVERDUE, StallReason.MISSING_TAIL):
             # These two are about speech that is over. The other stalls come while the user speaks:
@@ -446,7 +446,7 @@ class HedgeController:
         self._state = Watching()
         if active.finished and same_provider and not self._had_second_round:
             # The other providers failed when they were asked. There will be no later chance, so ask
-            # them once more (schedule others-once-more-at-the-end).
+            # them once more (schedule other-providers-once-more-at-the-end).
             self._had_second_round = True
             again = Hedging(hedged_providers={active.traits.name})
             self._state = again

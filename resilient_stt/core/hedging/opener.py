@@ -95,8 +95,8 @@ class HedgeOpener:
         if not last_chance:
             return False
         # Even a provider whose breaker is open is worth a try when the words would be lost
-        # otherwise (schedules hedge-told-and-broke-for-good and
-        # final-left-out-of-who-takes-no-second-leg).
+        # otherwise (schedules hedge-has-words-and-breaks-for-good and
+        # final-left-out-with-one-connection-allowed).
         self._last_chances -= 1
         return self._last_chances >= 0
 

@@ -10,12 +10,12 @@ a repetition, which the trimmer removes; committing too much loses words.
 The evidence for a commit, best first:
 
 1. A FINAL with times commits up to its end, but no further than its connection was sent audio.
-2. A FINAL without times commits the speech that had ended when it was told. Whether it told all of
+2. A FINAL without times commits the speech that had ended when it came. Whether it covers all of
    that shows only later, so that it is kept as a claim (`Connection.untimed_finals`) until the
    connection has been sent enough audio behind it (`commit_silence`).
 3. Silence by local voice activity, which the active connection has processed.
 
-A hedge that hears no words either is the fourth; `HedgeController` commits by that itself.
+The fourth is a hedge that has no words either; `HedgeController` commits that itself.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Committer:
     def commit_final(
         self, connection: Connection, final: Interpreted, new_words: Utterance | None, now: float
     ) -> None:
-        """Commit what a FINAL of the active connection tells.
+        """Commit the speech that a FINAL of the active connection covers.
 
         `new_words`: what of it is emitted; `None` if it only repeats what is committed.
         """
@@ -93,7 +93,7 @@ class Committer:
         if active is not None:
             processed_through = active.processed_through(ledger, now)
             past = processed_through - ledger.samples(self._policy.commit_grace)
-            if active.finished:  # it tells nothing more, and nothing has to be waited for
+            if active.finished:  # no more events come, so there is nothing to wait for
                 past = active.cursor
             self.commit_untimed_finals(active, past)
             self._pool.audio_covered(active)
@@ -131,7 +131,7 @@ class Committer:
         if (flushed := connection.stall_detector.flushed_through) is not None:
             through = min(through, flushed)
         processed_through = min(through, connection.processed_through(ledger, now))
-        # A provider may tell several segments in one FINAL, but none takes this long to come.
+        # A FINAL may cover several segments, but none comes this late.
         reach = ledger.samples(self._policy.untimed_final_reach)
         ledger.commit(ledger.last_speech_end(processed_through - reach))
         # A FINAL that begins with committed words is about the voice around the watermark, and
@@ -149,10 +149,10 @@ class Committer:
     def commit_untimed_finals(self, connection: Connection, past: int) -> None:
         """Commit the segments that finals without times cover, of the audio before `past`.
 
-        Each covers the first pending segment that had ended when it was told, or all of them if it
-        ends a turn. A provider may tell a segment in several finals, or die with half of one told;
-        so the connection must have processed well past the segment, and be alive
-        (schedule claim-on-the-next-sentence).
+        Each covers the first pending segment that had ended when it came, or all of them if it ends
+        a turn. A provider may split a segment into several finals, or fail between two of them. So
+        the connection must have processed well past the segment, and be alive (schedule
+        claim-on-the-next-sentence).
         """
         ledger, claims = self._ledger, connection.untimed_finals
         while claims:
@@ -173,7 +173,7 @@ class Committer:
     def _has_begun_within(self, connection: Connection, segment_end: int) -> bool:
         """Return whether text that is not final yet may be about a segment that ends there.
 
-        It is about the last voice that the connection had been sent when it told it (schedules
+        It is about the last voice that the connection had been sent when it came (schedules
         interim-behind-a-flushed-final, interim-behind-a-retold-final).
         """
         through = connection.interpreter.unfinished_text_through(connection.cursor)

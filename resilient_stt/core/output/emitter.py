@@ -1,4 +1,4 @@
-"""Turns what the active connection tells into events for the consumer.
+"""Turns the events of the active connection into events for the consumer.
 
 Theory of operation
 ===================
@@ -6,8 +6,8 @@ Theory of operation
 Every transcript of the active connection passes through the same steps:
 
 1. The connection's trimmer removes the words that were committed already.
-2. A FINAL that skips speech is held until a hedge was asked about that speech
-   (`HedgeController`); everything that the connection tells later is held behind it.
+2. A FINAL that skips speech is held until a hedge has transcribed that speech
+   (`HedgeController`); all later events of the connection are held behind it.
 3. A FINAL that reveals another language may be held, too: for up to `RoutingPolicy.max_hold`, so
    that a provider of that language can transcribe the sentence again. If that provider repeats the
    sentence, the held FINAL is dropped; otherwise it is emitted after all.
@@ -47,7 +47,7 @@ class PendingFinal:
     """
 
     connection: Connection
-    """The connection that told it; it may be closed by now."""
+    """The connection that sent it; it may be closed by now."""
     final: Interpreted
     new_words: Utterance
     until: float
@@ -59,7 +59,7 @@ class PendingFinal:
 
 
 class TranscriptEmitter:
-    """Trims, holds, emits and commits what the active connection tells."""
+    """Trims, holds, emits and commits the events of the active connection."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class TranscriptEmitter:
         return [self._pending.until] if self._pending else []
 
     def step(self, now: float) -> None:
-        """Emit the held FINAL if nobody has repeated it in time."""
+        """Emit the held FINAL if no connection has repeated it in time."""
         if self._pending and now >= self._pending.until:
             self.emit_pending()
 
@@ -143,7 +143,7 @@ class TranscriptEmitter:
         self._outbox.add(_as_emit(pending.connection, pending.final, pending.new_words))
 
     def end_orphaned_speech(self) -> None:
-        """End speech whose connection is gone, once nobody speaks and no words are missing."""
+        """End speech whose connection is gone, once there is silence and no words are missing."""
         ledger = self._ledger
         least = self._policies.watchdog.end_of_speech_silence
         if (
@@ -155,7 +155,7 @@ class TranscriptEmitter:
             self.end_speech()
 
     def end_speech(self) -> None:
-        """End speech that is still open: nobody else will."""
+        """End speech that is still open, because no connection will."""
         self._outbox.add(*self._speech.end())
 
     # -- inside
@@ -195,14 +195,14 @@ class TranscriptEmitter:
         return True
 
     def _final_committed(self, connection: Connection, final: Interpreted, now: float) -> None:
-        """Tell everybody who waits for a FINAL with words, and measure its delay."""
+        """Notify all that wait for a FINAL with words, and measure its delay."""
         self._hedging.final_committed()
-        self._probe.active_told_words()
+        self._probe.active_sent_words()
         ledger, utterance = self._ledger, final.utterance
         since = None if utterance.end is None else ledger.samples(utterance.start or 0.0)
         delay = connection.stall_detector.final_committed(ledger, now, since)
         if utterance.end is not None:
-            # Every FINAL with times tells how late it is, whether one was due or not.
+            # A FINAL with times shows how late it is, whether one was due or not.
             delay = ledger.seconds(final.extent.audio) - utterance.end
         # While the provider works off a replay, its delay is the replay's.
         if delay is not None and connection.backlog(now) < MIN_CHUNK:

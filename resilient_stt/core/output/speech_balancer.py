@@ -3,7 +3,7 @@
 The consumer must see them alternate, and must not be left with a user who speaks for ever. But a
 new connection announces speech that its predecessor has announced and ended already, and a
 connection may die between the two. So a start is held back while the connection may only repeat
-committed words, and the end is added where the connection that owes it is gone.
+committed words, and the end is added where the connection that would send it is gone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ..messages import Emit, EventKind, TranscriptEvent
 
 
 class SpeechBalancer:
-    """Knows whether speech is open for the consumer, and which connection owes its end."""
+    """Knows whether speech is open for the consumer, and which connection will end it."""
 
     def __init__(self) -> None:
         self.speaking = False
         self._announced_by: int | None = None
         """The connection that announced speech last."""
         self._held_for: int | None = None
-        """The connection whose START is held back until it tells something new."""
+        """The connection whose START is held back until its first new words."""
 
     def __repr__(self) -> str:
         return f"SpeechBalancer(speaking={self.speaking})"

@@ -2,7 +2,7 @@
 
 A provider may lose the end of a buffer with its connection, or a message in the middle, and still
 end as if nothing had happened. On the other hand a cough is speech to a voice detector, and not to
-a recognizer. So an answer that leaves speech uncovered is doubted, and believed if a second
+a recognizer. So an answer that leaves speech uncovered is checked, and accepted if a second
 provider covers no more.
 """
 

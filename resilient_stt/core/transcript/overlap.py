@@ -99,7 +99,7 @@ class OverlapTrimmer:
         self._is_first = True
         """No FINAL of the connection with a token in it was observed yet."""
         # Where nothing was committed there is no word to be the rest of
-        # (tests/schedules/no-torn-word-where-nothing-was-told.json).
+        # (tests/schedules/no-torn-word-where-nothing-was-emitted.json).
         self._starts_mid_word = starts_mid_word and bool(self._repeats)
         self.open = bool(self._repeats) or replay_from < boundary
         """Whether the connection's text may still begin with committed words."""

@@ -453,7 +453,7 @@ def promised(schedule: Schedule) -> bool:
     lying = any(_is_lie(m) for s in untimed for m in s.faults)
     if lying and _noise_beside_words(schedule.pieces):
         # A final without times covers a whole stretch of voice. Of one that joins a word and noise,
-        # this provider may transcribe a part and lose the rest, which nobody can notice.
+        # this provider may transcribe a part and lose the rest, which cannot be noticed.
         return False
     lies = [sum(map(_is_lie, s.faults)) for s in schedule.scripts]
     if not any(lies):

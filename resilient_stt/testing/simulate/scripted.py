@@ -403,12 +403,12 @@ class ScriptedStream(stt.RecognizeStream):
         return data
 
     def _timed(self, word: ScriptedWord, offset: float) -> TimedString:
-        told = offset if self._script.adds_offset else NOT_GIVEN
+        added = offset if self._script.adds_offset else NOT_GIVEN
         return TimedString(
             word.text,
             start_time=word.start + offset,
             end_time=word.end + offset,
-            start_time_offset=told if is_given(told) else NOT_GIVEN,
+            start_time_offset=added if is_given(added) else NOT_GIVEN,
         )
 
 

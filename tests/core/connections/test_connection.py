@@ -15,7 +15,7 @@ def test_replay_start_in_silence() -> None:
 
 
 def test_replay_start_in_speech() -> None:
-    """In speech a replay begins before a settled word, else with the segment if it is kept."""
+    """In speech a replay begins before a committed word, or else with the segment if it is kept."""
     ledger = ledger_of(9.0, (2.0, 8.0), committed=3.0)
     transcript = TranscriptHistory(POLICY)
     assert replay_start(ledger, transcript) == 2 * RATE
@@ -26,7 +26,7 @@ def test_replay_start_in_speech() -> None:
 
 
 def test_replay_start_without_voice_activity() -> None:
-    """Without voice activity a replay begins before a settled word, else at the watermark."""
+    """Without voice activity a replay begins before a committed word, or else at the watermark."""
     ledger = ledger_of(9.0, committed=3.0, vad_enabled=False)
     transcript = TranscriptHistory(POLICY)
     assert replay_start(ledger, transcript) == 3 * RATE

@@ -23,8 +23,8 @@ def extent(connection: Connection, event: TranscriptEvent) -> AudioExtent:
     return connection.interpret(event, 11.0).extent
 
 
-def test_what_it_says_is_put_on_session_time() -> None:
-    """Words, or the times of the whole, are moved to where the audio was; cuts are put back."""
+def test_times_become_session_times() -> None:
+    """The times of words and of the event are moved by the audio before and by trimmed silence."""
     ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
     connection = a_connection(ledger)
     connection.sender.send(ledger, 10.0)
@@ -38,8 +38,8 @@ def test_what_it_says_is_put_on_session_time() -> None:
 
 
 @pytest.mark.parametrize("start", [None, math.nan, -1.0, 3.0])
-def test_a_start_that_cannot_be(start: float | None) -> None:
-    """An end counts also where the start cannot be."""
+def test_an_impossible_start(start: float | None) -> None:
+    """An end is used although the start is missing or impossible."""
     ledger = ledger_of(2.0, (0.0, 2.0))
     connection = a_connection(ledger)
     connection.sender.send(ledger, 10.0)
@@ -49,8 +49,8 @@ def test_a_start_that_cannot_be(start: float | None) -> None:
 
 
 @pytest.mark.parametrize("end", [None, math.nan, math.inf, 0.0, -1.0, 2.6])
-def test_an_end_that_cannot_be(end: float | None) -> None:
-    """Without an end that can be, a final has no times."""
+def test_an_impossible_end(end: float | None) -> None:
+    """A final whose end is missing or impossible has no times."""
     ledger = ledger_of(2.0, (0.0, 2.0))
     connection = a_connection(ledger)
     assert utterance(connection, TranscriptEvent(FINAL, "a", (), 0.5, end)) == Utterance("a")
@@ -59,14 +59,14 @@ def test_an_end_that_cannot_be(end: float | None) -> None:
 
 
 @pytest.mark.parametrize("turns", [False, True])
-def test_words_were_heard_when_they_were_first_said(turns: bool) -> None:
-    """A final with an interim's words was heard no further; one with others may have been."""
+def test_a_final_with_the_words_of_an_interim(turns: bool) -> None:
+    """Words of an interim were spoken before it; a final with other words may reach further."""
     provider = ProviderTraits(name="a", pace=Pace(), end_of_turn_timeout=float(turns))
     connection = opened(provider, ledger_of(1.0))
     for final, expected in (("so", 100), ("so it", 300)):
         connection.sender.cursor = 100
         assert extent(connection, TranscriptEvent(EventKind.INTERIM, "so")) == AudioExtent(100, 100)
         connection.sender.cursor = 300
-        heard = extent(connection, TranscriptEvent(FINAL, final))
-        assert heard == AudioExtent(expected if turns else 300, expected)
+        reached = extent(connection, TranscriptEvent(FINAL, final))
+        assert reached == AudioExtent(expected if turns else 300, expected)
     assert extent(connection, TranscriptEvent(FINAL, "so")) == AudioExtent(300, 300)

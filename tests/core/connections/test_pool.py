@@ -24,7 +24,7 @@ from ...support.simulator import (
     DEAF,
     RATE,
     Drops,
-    Recogniser,
+    Recognizer,
     Refused,
     Simulation,
     Spoken,
@@ -33,9 +33,10 @@ from ...support.simulator import (
 )
 
 LONGEST = 0.5
-"""The word on the edge of a loss is lost in part, and not told."""
+"""Seconds of a word: the one at the edge of a loss is lost in part, and not emitted."""
 CONNECTS = 0.6
-"""What leaves the window while an attempt connects may be told by it, or not."""
+"""Seconds that an attempt may take to connect: the words of audio that leaves the window meanwhile
+may come or not."""
 SMALL = Policies(replay=ReplayPolicy(window=5.0))
 
 
@@ -44,8 +45,8 @@ def lost(sim: Simulation) -> float:
 
 
 def unsent(sim: Simulation) -> float:
-    """Seconds of voice that no connection was ever sent."""
-    spans = sorted(s for c in [*sim.closed, *sim.legs.values()] for s in c.spans)
+    """Return the seconds of voice that no connection was ever sent."""
+    spans = sorted(s for c in [*sim.closed, *sim.connections.values()] for s in c.spans)
     seconds, at = 0, 0
     for start, end in [*spans, (sim.pushed, sim.pushed)]:
         if start > at:
@@ -58,7 +59,7 @@ def talk(count: int, *, every: int = 4, gap: float = 0.5) -> list[Spoken]:
     return speak(*[(w, 0.0 if i % every else gap, 0.5) for i, w in enumerate(VOCABULARY[:count])])
 
 
-# --- what is lost is what nobody was sent
+# --- speech that no connection was sent is lost
 
 
 @given(
@@ -68,43 +69,43 @@ def talk(count: int, *, every: int = 4, gap: float = 0.5) -> list[Spoken]:
     st.sampled_from([0.03, 0.1]),
 )
 @settings(max_examples=12)
-def test_what_nobody_was_sent_is_reported(
+def test_speech_that_no_connection_was_sent_is_reported(
     since: float, lasts: float, every: int, frame: float
 ) -> None:
-    """After an outage longer than the window, exactly the voice that no connection got is lost."""
+    """An outage longer than the window loses exactly the voice that no connection was sent."""
     words = talk(36, every=every)
-    route = [Recogniser(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
+    route = [Recognizer(n, down=[(since, since + lasts)], latency=0.1) for n in "ab"]
     sim = Simulation(words, route, policies=SMALL, frame=frame).run(within=20)
     missing = sum(w.end - w.start for w in words if w.text not in sim.text)
     assert missing - LONGEST - CONNECTS - 0.1 <= lost(sim) <= missing + 0.1
 
 
-def test_what_an_attempt_heard_in_time_is_told() -> None:
-    """Words that an attempt was sent come also if they leave the window while it connects."""
-    route = [Recogniser(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
+def test_words_of_audio_that_leaves_the_window_after_it_was_sent() -> None:
+    """Words come although their audio leaves the window while the reconnect connects."""
+    route = [Recognizer(n, down=[(0.0, 8.5)], latency=0.1) for n in "ab"]
     sim = Simulation(talk(36), route, policies=SMALL, frame=1.0).run()
     missing = sum(w.end - w.start for w in sim.words if w.text not in sim.text)
     assert lost(sim) == pytest.approx(missing, abs=0.1)
 
 
 def test_an_outage_longer_than_the_window() -> None:
-    """Speech that outgrows the window is reported lost, as many seconds as it was, and no more."""
+    """Exactly the seconds of speech that left the window are reported as lost."""
     words = talk(40)
-    sim = Simulation(words, [Recogniser("a", down=[(0.0, 16.0)])], policies=SMALL).run(within=20)
-    heard_from = sim.closed[-1].spans[0][0] / RATE
-    missing = sum(min(w.end, heard_from) - w.start for w in words if w.start < heard_from)
+    sim = Simulation(words, [Recognizer("a", down=[(0.0, 16.0)])], policies=SMALL).run(within=20)
+    sent_from = sim.closed[-1].spans[0][0] / RATE
+    missing = sum(min(w.end, sent_from) - w.start for w in words if w.start < sent_from)
     assert lost(sim) == pytest.approx(missing, abs=0.02)
-    whole = [w.text for w in words if w.start >= heard_from]
+    whole = [w.text for w in words if w.start >= sent_from]
     assert sim.text[-len(whole) :] == whole
     assert len(sim.text) <= len(whole) + 1
 
 
-def test_losses_are_told_in_steps_and_never_forgotten() -> None:
-    """A loss is reported second by second, and what is left of it when the stream gives up."""
+def test_losses_are_reported_in_steps_and_never_forgotten() -> None:
+    """A loss is reported second by second, and its remainder when the stream gives up."""
     policies = Policies(replay=ReplayPolicy(window=2.0), retry=RetryPolicy(outage_limit=8.0))
     words = speak(*[(word, 0.0, 0.45) for word in VOCABULARY[:20]])
     sim = Simulation(
-        words, [Recogniser("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
+        words, [Recognizer("a", down=[(0.0, 99.0)])], policies=policies, vad_enabled=False
     )
     sim.run(within=9)
     losses = [e.seconds for e in events(sim, AudioLost)]
@@ -114,35 +115,35 @@ def test_losses_are_told_in_steps_and_never_forgotten() -> None:
 
 
 def test_audio_that_comes_faster_than_the_window_is_reported() -> None:
-    """What is pushed so fast that it leaves the window unsent is not sent, but reported lost."""
+    """Audio that is pushed so fast that it leaves the window unsent is reported as lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:40]])
-    sim = Simulation(words, [Recogniser("a")], rush=100, policies=SMALL).run(within=30)
+    sim = Simulation(words, [Recognizer("a")], rush=100, policies=SMALL).run(within=30)
     assert lost(sim) == pytest.approx(unsent(sim), abs=0.2)
     assert lost(sim) >= 5.0
 
 
-def test_what_a_living_connection_was_sent_is_not_lost() -> None:
-    """One that talks for longer than the window, to a connection that tells it all at the end."""
+def test_audio_that_an_open_connection_was_sent_is_not_lost() -> None:
+    """Speech longer than the window is complete if its connection transcribes it at the end."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
-    late = Recogniser("a", interims=False)
+    late = Recognizer("a", interims=False)
     sim = Simulation(words, [late], policies=SMALL, tail=1.0).run(within=5)
     assert sim.text == sim.spoken
     assert events(sim, AudioLost) == []
 
 
-def test_what_a_dead_connection_was_sent_is_lost() -> None:
-    """The same talk, but the leg dies before it tells anything: what left the window is lost."""
+def test_audio_that_a_dead_connection_was_sent_is_lost() -> None:
+    """If the connection dies before it transcribes anything, what left the window is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
-    route = [Recogniser("a", [Drops(12.0)], interims=False), Recogniser("b", interims=False)]
+    route = [Recognizer("a", [Drops(12.0)], interims=False), Recognizer("b", interims=False)]
     sim = Simulation(words, route, policies=SMALL, tail=1.0).run(within=9)
     assert lost(sim) == pytest.approx(12.0 - 5.0, abs=0.1)
 
 
-def test_what_a_hedge_missed_is_not_lost() -> None:
-    """A second opinion that was opened too late to hear it all loses nothing by itself."""
+def test_audio_that_a_hedge_missed_is_not_lost() -> None:
+    """Audio that left the window before a hedge was opened is not lost while the first lives."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:36]])
     patient = replace(SMALL, watchdog=WatchdogPolicy(no_interim_timeout=10.0))
-    route = [Recogniser("a", latency=9.0, final_timeout=99.0), Recogniser("b", [DEAF])]
+    route = [Recognizer("a", latency=9.0, final_timeout=99.0), Recognizer("b", [DEAF])]
     sim = Simulation(words, route, policies=patient, tail=1.0).run(within=12)
     hedge = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
     assert hedge.start > 0
@@ -150,7 +151,7 @@ def test_what_a_hedge_missed_is_not_lost() -> None:
     assert events(sim, AudioLost) == []
 
 
-# --- the accounts
+# --- the loss tracker
 
 
 def pool_of_names(*names: str, window: float = 5.0) -> BarePool:
@@ -178,8 +179,8 @@ def opened(connections: BarePool, role: Role, *, cursor: int = 0) -> Connection:
     ("cursors", "lost_now"),
     [([], 4.0), ([0], 4.0), ([400], 0.0), ([999], 0.0), ([100], 3.0), ([0, 400], 0.0)],
 )
-def test_what_a_connection_was_sent_may_come(cursors: list[int], lost_now: float) -> None:
-    """Of what leaves the window is lost what no living leg was sent; a part counts in part."""
+def test_dropped_speech_that_no_connection_was_sent(cursors: list[int], lost_now: float) -> None:
+    """Of the speech that leaves the window, the part that no open connection was sent is lost."""
     connections = pool_of_names("a")
     for cursor in cursors:
         opened(connections, Role.RECONNECT, cursor=cursor)
@@ -187,55 +188,55 @@ def test_what_a_connection_was_sent_may_come(cursors: list[int], lost_now: float
     assert sum(reported(connections)) == pytest.approx(lost_now)
 
 
-def test_a_probe_hears_for_nobody() -> None:
-    """What only a shadow was sent is lost."""
+def test_a_probe_saves_no_speech() -> None:
+    """Speech that only a probe was sent is lost."""
     connections = pool_of_names("a")
     opened(connections, Role.PROBE, cursor=999)
     connections.audio_dropped(((0, 400),))
     assert reported(connections) == [4.0]
 
 
-def test_what_a_connection_was_sent_is_lost_when_it_dies() -> None:
-    """The loss is told when the last one that heard it is gone and another serves."""
+def test_speech_is_lost_when_its_last_connection_closes() -> None:
+    """A loss is reported when the last connection with that audio closes and another is active."""
     connections = pool_of_names("a", "b")
-    heard = opened(connections, Role.ACTIVE, cursor=999)
+    sent = opened(connections, Role.ACTIVE, cursor=999)
     connections.audio_dropped(((0, 400),))
-    connections.close(heard)
+    connections.close(sent)
     assert reported(connections) == []
     opened(connections, Role.ACTIVE)
     assert reported(connections) == [4.0]
     connections.close_all()
-    assert reported(connections) == []  # nor is it told twice
+    assert reported(connections) == []  # it is not reported twice
 
 
-@pytest.mark.parametrize(("told", "lost_then"), [(400, []), (300, [1.0])])
-def test_what_a_final_covered_is_not_lost(told: int, lost_then: list[float]) -> None:
-    """A final of the one that heard it settles what it tells for all that come, and no more."""
+@pytest.mark.parametrize(("committed", "lost_then"), [(400, []), (300, [1.0])])
+def test_speech_that_a_final_covered_is_not_lost(committed: int, lost_then: list[float]) -> None:
+    """A final saves the dropped speech that it commits, for later connections too, and no more."""
     connections = pool_of_names("a")
-    heard = opened(connections, Role.ACTIVE, cursor=999)
+    sent = opened(connections, Role.ACTIVE, cursor=999)
     connections.audio_dropped(((0, 400),))
     beside = opened(connections, Role.HEDGE, cursor=200)
     assert beside.missed_speech == ((0, 400),)
-    connections.ledger.commit(told)
-    connections.audio_covered(heard)
+    connections.ledger.commit(committed)
+    connections.audio_covered(sent)
     connections.close_all()
     assert reported(connections) == lost_then
 
 
-def test_what_a_final_did_not_cover_is_lost() -> None:
-    """A connection that tells the first words of what left the window, and dies, loses the rest."""
+def test_speech_that_a_final_did_not_cover_is_lost() -> None:
+    """If a connection dies after the first words of dropped speech, the rest is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     # finals of six words each, which come 8.5 s late: the first one when 11.5 s have been spoken
-    late = Recogniser("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
+    late = Recognizer("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
     policies = Policies(replay=ReplayPolicy(window=5.0))
-    sim = Simulation(words, [late, Recogniser("b", interims=False)], policies=policies).run()
+    sim = Simulation(words, [late, Recognizer("b", interims=False)], policies=policies).run()
     missing = [w for w in words if w.text not in sim.text]
     assert sum(w.end - w.start for w in missing) > 2.0
     assert lost(sim) == pytest.approx(sum(w.end - w.start for w in missing), abs=0.5)
 
 
 def test_silence_that_a_connection_was_not_sent_is_no_loss() -> None:
-    """Of a long frame that leaves the window, a leg missed only the voice behind its cursor."""
+    """Of a long frame that leaves the window, only voice behind the cursor counts as missed."""
     connections = pool_of_names("a", window=10.0)
     connections.ledger.speech_started(0)
     connections.ledger.speech_ended(200)
@@ -249,8 +250,8 @@ def test_silence_that_a_connection_was_not_sent_is_no_loss() -> None:
 
 
 @pytest.mark.parametrize(("variable", "named"), [("A_KEY", "A_KEY"), ("", "its API key")])
-def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> None:
-    """The failure names what to check; the same again is no news."""
+def test_a_refused_key_is_reported_once_with_its_name(variable: str, named: str) -> None:
+    """The event names the key to check, and the same failure is not reported again."""
     connections = pool_of_names("a")
     for _ in range(2):
         connection = connections.open(
@@ -258,14 +259,16 @@ def test_a_refused_key_is_told_once_with_its_name(variable: str, named: str) -> 
         )
         connections.fail(connection, ConnectionFailed(connection.id, ErrorKind.AUTH, "401"), 0.0)
     advice = f"check {named}; not tried again for 300 s"
-    told = ProviderFailed(at=10.0, provider="a", reason=ErrorKind.AUTH, detail="401", advice=advice)
-    assert [c.event for c in connections.outbox.take() if isinstance(c, ReportEvent)] == [told]
+    failed = ProviderFailed(
+        at=10.0, provider="a", reason=ErrorKind.AUTH, detail="401", advice=advice
+    )
+    assert [c.event for c in connections.outbox.take() if isinstance(c, ReportEvent)] == [failed]
 
 
 def test_one_wrong_key_and_a_fallback() -> None:
-    """A wrong key is told once, tried once, and the call goes on."""
+    """A wrong key is tried once and reported once, and the fallback takes over."""
     words = talk(40)
-    route = [Recogniser("a", [Refused(ErrorKind.AUTH)] * 99), Recogniser("b")]
+    route = [Recognizer("a", [Refused(ErrorKind.AUTH)] * 99), Recognizer("b")]
     sim = Simulation(words, route).run(within=2)
     assert sim.text == sim.spoken
     assert sim.opened == ["a", "b"]
@@ -273,7 +276,7 @@ def test_one_wrong_key_and_a_fallback() -> None:
 
 
 def test_it_shows_its_state() -> None:
-    """The repr tells who lives, and what for."""
+    """The repr shows the open connections and their roles."""
     connections = pool_of_names("a")
     assert repr(connections).startswith("ConnectionPool([], LossTracker(")
     opened(connections, Role.PROBE)

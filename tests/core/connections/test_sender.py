@@ -26,7 +26,7 @@ def spans(
 
 
 def test_a_replay_is_sent_at_its_pace() -> None:
-    """A replay gets the burst at once, then a multiple of real time, piece by piece."""
+    """A replay is sent the burst at once, then at a multiple of real time, in small pieces."""
     ledger = ledger_of(8.0, (0.0, 8.0))
     connection = a_connection(ledger)
     assert spans(connection, ledger)[-1][1] == 5.0
@@ -39,7 +39,7 @@ def test_a_replay_is_sent_at_its_pace() -> None:
 
 
 def test_a_replay_is_sent_in_pieces_that_any_service_takes() -> None:
-    """However much may be sent at once, a piece is short, and a live frame is whole."""
+    """The pieces of a replay are 0.2 s long; a live frame is sent whole."""
     ledger = ledger_of(4.0, vad_enabled=False)
     connection = a_connection(ledger)
     assert {round(end - start, 2) for start, end in spans(connection, ledger)} == {0.2}
@@ -70,7 +70,7 @@ def test_policies_say_how_a_replay_is_cut_and_processed() -> None:
 
 
 def test_a_replay_of_hardly_any_samples_goes_on() -> None:
-    """However low the rate, a piece holds a sample."""
+    """A piece holds at least one sample, however low the sample rate."""
     ledger = AudioLedger(POLICY, vad_enabled=False)
     ledger.push(4, 1)
     connection = a_connection(ledger)
@@ -83,7 +83,7 @@ def test_a_replay_of_hardly_any_samples_goes_on() -> None:
 
 
 def test_backlog() -> None:
-    """What a connection was sent faster than a provider hears is still before it."""
+    """Audio that was sent faster than the provider processes it counts as backlog."""
     ledger = ledger_of(4.0, (0.0, 4.0))
     connection = a_connection(ledger)
     assert (
@@ -134,8 +134,8 @@ def test_a_flush_in_silence_that_is_cut() -> None:
     assert commands[commands.index(FlushConnection(0)) - 1] == SendAudio(0, 100, 115)
 
 
-def test_settled_flushes_are_not_repeated() -> None:
-    """A flush whose audio is settled is not given to a new connection."""
+def test_committed_flushes_are_not_repeated() -> None:
+    """A flush whose audio is committed is not sent to a new connection."""
     ledger = ledger_of(2.0, (0.0, 1.9))
     ledger.add_flush()
     ledger.push(RATE, RATE)
@@ -144,8 +144,8 @@ def test_settled_flushes_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
-    """A provider that would wait long is flushed at each end of speech that owes words, once."""
+def test_a_late_finalizer_is_flushed_where_speech_ends(late: bool) -> None:
+    """A provider with slow endpointing is flushed once at each end of pending speech."""
     ledger = ledger_of(6.0, (1.0, 2.0), (2.1, 3.0), (4.0, 4.2), (4.5, 5.0))
     connection = a_connection(ledger, flush_at_pauses=late)
     commands = connection.sender.send(ledger, 10.0)
@@ -156,9 +156,11 @@ def test_a_late_finaliser_is_flushed_where_speech_ends(late: bool) -> None:
     assert connection.sender.send(ledger, 20.0) == []
 
 
-def test_live_speech_is_asked_for_where_it_ends() -> None:
-    """A leg that has caught up owes a final at each end of speech; one that replays may not: its
-    pauses are cut too short to be heard."""
+def test_a_final_is_expected_where_live_speech_ends() -> None:
+    """A final is expected at each end of speech once a connection has caught up.
+
+    In a replay none is: its pauses are trimmed too short for the provider to notice.
+    """
     for caught_up in (True, False):
         ledger = ledger_of(6.0, (1.0, 2.0), (4.0, 5.0))
         connection = a_connection(ledger)
@@ -169,7 +171,7 @@ def test_live_speech_is_asked_for_where_it_ends() -> None:
 
 
 def test_a_probe_is_not_flushed_where_speech_ends() -> None:
-    """A shadow is asked for its one final by whoever judges it."""
+    """The sender does not flush a probe: `Probe` does, for its one final."""
     ledger = ledger_of(6.0, (1.0, 2.0))
     provider = ProviderTraits(name="a", manual_flush=True)
     connection = opened(provider, ledger, Role.PROBE, flush_at_pauses=True)
@@ -177,8 +179,8 @@ def test_a_probe_is_not_flushed_where_speech_ends() -> None:
     assert expected(connection) == []
 
 
-def test_a_flush_asks_only_whom_it_moves() -> None:
-    """A flush is given to every provider, but only one that answers flushes owes a final for it."""
+def test_a_final_is_expected_only_where_flushes_work() -> None:
+    """Every provider is sent a flush, but only one with `manual_flush` is expected to answer it."""
     for flushes in (True, False):
         ledger = ledger_of(2.0)
         ledger.speech_started(0)
@@ -188,8 +190,8 @@ def test_a_flush_asks_only_whom_it_moves() -> None:
         assert expected(connection) == ([(2.0, True)] if flushes else [])
 
 
-def test_the_end_of_input_asks_for_the_last_final() -> None:
-    """A connection that was told the end owes what it was sent."""
+def test_a_final_is_expected_after_the_end_of_input() -> None:
+    """After the end of its input, a connection is expected to send a final for all its audio."""
     ledger = ledger_of(2.0)
     ledger.speech_started(0)
     connection = a_connection(ledger)
@@ -199,8 +201,8 @@ def test_the_end_of_input_asks_for_the_last_final() -> None:
     assert expected(connection) == [(2.0, True)]
 
 
-def test_what_fell_out_of_the_window_is_not_sent() -> None:
-    """A connection that is so far behind that its audio is gone goes on with what is left."""
+def test_audio_that_left_the_window_is_not_sent() -> None:
+    """A connection whose next audio has left the window continues with the oldest that is kept."""
     ledger = ledger_of(1.0, (0.0, 1.0))
     connection = a_connection(ledger)
     connection.sender.send(ledger, 10.0)

@@ -27,12 +27,12 @@ from resilient_stt.core.messages import (
 )
 from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies
 
-from ...support.promises import VOCABULARY, assert_promises, assert_times, events, recognisers
+from ...support.promises import VOCABULARY, assert_promises, assert_times, events, recognizers
 from ...support.simulator import (
     DEAF,
     Drops,
     Fault,
-    Recogniser,
+    Recognizer,
     Refused,
     SaysEmpty,
     Simulation,
@@ -43,13 +43,13 @@ from ...support.simulator import (
     speak,
 )
 
-HEARD = 0.16
-"""Voice after which the voice detector has told of it, with the frame that tells it."""
+DETECTED = 0.16
+"""Seconds of voice after which its start has been reported, with the frame that reports it."""
 SOON = Policies(failback=FailbackPolicy(min_dwell=5.0, min_interval=10.0))
 
 
 def turns(count: int, *, pause: float = 1.5, size: int = 3) -> list[Spoken]:
-    """Sentences, each followed by a pause that makes a turn boundary."""
+    """Return `count` sentences, with pauses in between that make turn boundaries."""
     words = iter(VOCABULARY)
     pieces = [
         sentence(" ".join(itertools.islice(words, size)), before=pause if i else 0.6)
@@ -74,22 +74,22 @@ faults: st.SearchStrategy[Fault] = st.one_of(
 
 @st.composite
 def recoveries(draw: st.DrawFn) -> Simulation:
-    """A primary that fails for a while, in any way, beside a fallback that is well."""
+    """A primary that fails for a while, in any way, beside a healthy fallback."""
     words = turns(draw(st.integers(6, 12)), pause=draw(st.sampled_from([0.9, 1.2, 1.6])))
-    first = draw(recognisers("a", faults=faults, most=4))
+    first = draw(recognizers("a", faults=faults, most=4))
     since = draw(st.floats(0, 8).map(lambda s: round(s, 2)))
     lasts = draw(st.sampled_from([0.0, 2.0, 12.0]))
     window = [(since, since + lasts)]
     down = draw(st.booleans())
     first = replace(first, down=window if down else (), stalled=() if down else window)
-    fallback = replace(draw(recognisers("b", most=0)), latency=0.2, endpointing=0.3)
+    fallback = replace(draw(recognizers("b", most=0)), latency=0.2, endpointing=0.3)
     return Simulation(words, [first, fallback], policies=SOON, tail=2.0)
 
 
 @given(recoveries())
 @settings(max_examples=20)
 def test_every_word_once_there_and_back(sim: Simulation) -> None:
-    """Leaving and coming back lose and repeat nothing, however the primary recovers."""
+    """Failover and failback lose and repeat no word, however the primary recovers."""
     sim.run(within=30)
     assert_promises(sim)
     assert_times(sim, within=0.001)
@@ -97,23 +97,23 @@ def test_every_word_once_there_and_back(sim: Simulation) -> None:
 
 @given(recoveries())
 @settings(max_examples=10)
-def test_nobody_comes_back_in_mid_turn(sim: Simulation) -> None:
-    """A move to a better provider is made where nobody has spoken for 0.7 s."""
+def test_no_failback_in_mid_turn(sim: Simulation) -> None:
+    """Failback happens only after 0.7 s of silence."""
     sim.run(within=30)
     for at, command in sim.commands:
         match command:
             case ReportEvent(Switched(reason="failback")):
                 position = at - sim.base
-                assert not any(w.start + HEARD < position < w.end + 0.7 for w in sim.words)
+                assert not any(w.start + DETECTED < position < w.end + 0.7 for w in sim.words)
 
 
 # --- coming back
 
 
 def test_the_call_returns_to_its_primary() -> None:
-    """Down for 12 s: two utterances prove that it hears, and at a turn boundary it serves again."""
+    """After 12 s down, two probes pass, and the primary becomes active at a turn boundary."""
     words = turns(16)
-    route = [Recogniser("a", down=[(3.0, 15.0)]), Recogniser("b")]
+    route = [Recognizer("a", down=[(3.0, 15.0)]), Recognizer("b")]
     sim = Simulation(words, route, policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "a", "b", "a"]
@@ -121,15 +121,15 @@ def test_the_call_returns_to_its_primary() -> None:
     (recovered,) = events(sim, ProviderRecovered)
     assert recovered.provider == "a"
     assert recovered.at > 15.0
-    heard = [c for _, c in sim.commands if isinstance(c, ReportAvailability)]
-    assert heard == [ReportAvailability("a", False), ReportAvailability("a", True)]
+    reported = [c for _, c in sim.commands if isinstance(c, ReportAvailability)]
+    assert reported == [ReportAvailability("a", False), ReportAvailability("a", True)]
     assert len(sim.opened_as(Role.PROBE)) >= 2
 
 
-def test_two_utterances_prove_that_it_hears() -> None:
-    """One final is not enough, nor twice the same words."""
+def test_recovery_takes_two_utterances() -> None:
+    """One final is not enough to recover, nor are two finals for the same words."""
     words = turns(16)
-    route = [Recogniser("a", down=[(3.0, 4.0)]), Recogniser("b")]
+    route = [Recognizer("a", down=[(3.0, 4.0)]), Recognizer("b")]
     sim = Simulation(words, route, policies=SOON).run(within=2)
     (recovered,) = events(sim, ProviderRecovered)
     probes = [
@@ -143,11 +143,11 @@ def test_two_utterances_prove_that_it_hears() -> None:
 
 
 @pytest.mark.parametrize("fault", [DEAF, SaysEmpty()])
-def test_a_primary_that_hears_nothing_gets_nothing(fault: Fault) -> None:
-    """An open socket is no proof: without words in its probes the call never returns."""
+def test_a_primary_without_words_stays_in_reserve(fault: Fault) -> None:
+    """An open socket proves nothing: without words in its probes the primary stays out."""
     words = turns(20)
-    deaf = Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER), *[fault] * 99])
-    sim = Simulation(words, [deaf, Recogniser("b")], policies=SOON).run(within=2)
+    deaf = Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), *[fault] * 99])
+    sim = Simulation(words, [deaf, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
     assert events(sim, ProviderRecovered) == []
@@ -157,10 +157,10 @@ def test_a_primary_that_hears_nothing_gets_nothing(fault: Fault) -> None:
 
 
 def test_a_probe_that_breaks() -> None:
-    """A probe whose stream breaks counts against its provider, and the call goes on."""
+    """A probe that breaks counts as a failure of its provider; the stream goes on."""
     words = turns(12)
-    broken = Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER), *[Refused()] * 99])
-    sim = Simulation(words, [broken, Recogniser("b")], policies=SOON).run(within=2)
+    broken = Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), *[Refused()] * 99])
+    sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
     assert sim.health["a"].breaker.state(sim.now) is not BreakerState.CLOSED
@@ -169,22 +169,22 @@ def test_a_probe_that_breaks() -> None:
     )
 
 
-def test_noise_is_no_examination() -> None:
-    """Where the active connection heard no words either, a probe ends without a verdict."""
+def test_noise_proves_nothing() -> None:
+    """If the active connection has no words either, a probe neither passes nor fails."""
     pieces = [noise(1.5, 0.8) for _ in range(6)]
     words = speak(*sentence("one two"), ("three", 2.0, 0.4), *pieces, ("four", 2.0, 0.4))
-    broken = Recogniser("a", [Drops(2.5, kind=ErrorKind.SERVER)])
-    sim = Simulation(words, [broken, Recogniser("b")], policies=SOON).run(within=2)
+    broken = Recognizer("a", [Drops(2.5, kind=ErrorKind.SERVER)])
+    sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert len(events(sim, ProviderFailed)) == 1
     assert len(sim.opened_as(Role.PROBE)) >= 1
 
 
-def test_nobody_returns_before_it_has_dwelt() -> None:
-    """At least 30 s on the fallback, and 120 s between two returns."""
+def test_failback_respects_its_intervals() -> None:
+    """The fallback keeps the stream for at least 30 s, and failbacks are 120 s apart."""
     words = turns(60, pause=1.5, size=2)
-    flapping = Recogniser("a", down=[(3.0, 4.0), (45.0, 46.0)])
-    sim = Simulation(words, [flapping, Recogniser("b")]).run(within=2)
+    flapping = Recognizer("a", down=[(3.0, 4.0), (45.0, 46.0)])
+    sim = Simulation(words, [flapping, Recognizer("b")]).run(within=2)
     assert_promises(sim)
     moved = [e for e in events(sim, Switched) if e.reason == "failback"]
     assert len(moved) == 1
@@ -194,9 +194,9 @@ def test_nobody_returns_before_it_has_dwelt() -> None:
 
 
 def test_failback_can_be_turned_off() -> None:
-    """Without failback nobody is probed, and the fallback keeps the call."""
+    """With failback disabled no provider is probed, and the fallback stays active."""
     policies = Policies(failback=FailbackPolicy(enabled=False))
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(12), route, policies=policies).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b"]
@@ -204,8 +204,8 @@ def test_failback_can_be_turned_off() -> None:
 
 @pytest.mark.parametrize("flushes", [True, False])
 def test_the_old_connection_is_flushed_and_drained(flushes: bool) -> None:
-    """Before it is left, a leg is flushed, if that helps, and has half a second for its words."""
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b", flushes=flushes)]
+    """Before failback the old connection is flushed, if it can be, and has 0.5 s to finish."""
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b", flushes=flushes)]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
     assert_promises(sim)
     closed = next(t for t, c in sim.commands if c == CloseConnection(1))
@@ -213,10 +213,10 @@ def test_the_old_connection_is_flushed_and_drained(flushes: bool) -> None:
     assert [closed - t for t in flushed] == ([pytest.approx(0.5, abs=0.06)] if flushes else [])
 
 
-def test_speech_interrupts_the_return() -> None:
-    """A user who goes on within the drain keeps the old connection to the next boundary."""
+def test_speech_interrupts_a_failback() -> None:
+    """If speech goes on during the drain, failback waits for the next turn boundary."""
     words = turns(16, pause=1.15)
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     policies = replace(SOON, failback=replace(SOON.failback, drain_timeout=0.6))
     sim = Simulation(words, route, policies=policies, tail=3.0).run(within=2)
     assert_promises(sim)
@@ -225,9 +225,9 @@ def test_speech_interrupts_the_return() -> None:
 
 
 def test_a_probe_ends_with_the_input() -> None:
-    """The end of input ends a probe without a verdict, and its lease is given back."""
+    """The end of input closes a probe without a result and returns its lease."""
     words = turns(4)
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER), DEAF]), Recogniser("b")]
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), DEAF]), Recognizer("b")]
     sim = Simulation(words, route, policies=SOON, tail=0.1).run(within=2)
     assert_promises(sim)
     assert sim.opened_as(Role.PROBE) == ["a"]
@@ -236,11 +236,11 @@ def test_a_probe_ends_with_the_input() -> None:
 
 
 def test_a_probe_has_no_longer_than_its_lease() -> None:
-    """Someone who talks without a pause for longer than a probe's lease ends it."""
+    """A probe in speech without a pause is closed when its lease expires."""
     words = speak(*sentence("one two"), ("three", 1.0, 0.4))
     words += [Spoken(w, 9.0 + i * 0.4, 9.4 + i * 0.4) for i, w in enumerate(VOCABULARY[:50])]
-    broken = Recogniser("a", [Drops(2.5, kind=ErrorKind.SERVER)], interims=False)
-    sim = Simulation(words, [broken, Recogniser("b")], policies=SOON).run(within=2)
+    broken = Recognizer("a", [Drops(2.5, kind=ErrorKind.SERVER)], interims=False)
+    sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     probe = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 2)
     closed = next(t for t, c in sim.commands if c == CloseConnection(2))
@@ -248,9 +248,9 @@ def test_a_probe_has_no_longer_than_its_lease() -> None:
     assert len(events(sim, ProviderFailed)) == 1
 
 
-def test_what_a_probe_says_is_not_told() -> None:
-    """The text of a shadow never reaches the caller."""
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)], spell=str.upper), Recogniser("b")]
+def test_text_of_a_probe_is_not_emitted() -> None:
+    """The text of a probe never reaches the consumer."""
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)], spell=str.upper), Recognizer("b")]
     sim = Simulation(turns(8), route).run(within=2)
     assert sim.opened_as(Role.PROBE)
     late = [c for t, c in sim.commands if isinstance(c, Emit) and t - sim.base > 3.2]
@@ -258,11 +258,11 @@ def test_what_a_probe_says_is_not_told() -> None:
 
 
 def test_a_provider_that_becomes_active_is_not_probed_on() -> None:
-    """When the fallback fails in mid-probe, the probed one serves, and its probe ends."""
+    """If the fallback fails during a probe, the probed provider becomes active; the probe ends."""
     words = turns(8)
     route = [
-        Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]),
-        Recogniser("b", [Drops(words[12].end - 3.0, kind=ErrorKind.SERVER)]),
+        Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]),
+        Recognizer("b", [Drops(words[12].end - 3.0, kind=ErrorKind.SERVER)]),
     ]
     sim = Simulation(words, route).run(within=2)
     assert_promises(sim)
@@ -270,17 +270,17 @@ def test_a_provider_that_becomes_active_is_not_probed_on() -> None:
     assert sim.opened_as(Role.PROBE)[:1] == ["a"]
 
 
-# --- leaving who is slow
+# --- leaving a slow provider
 
 
-def slowly(*, spare: Recogniser | None = None, pause: float = 4.0) -> Simulation:
+def slowly(*, spare: Recognizer | None = None, pause: float = 4.0) -> Simulation:
     words = speak(*[(w, pause, 0.4) for w in VOCABULARY[:8]])
-    slow = Recogniser("a", latency=3.2, interims=False, final_timeout=9.0)
-    return Simulation(words, [slow, spare or Recogniser("b")], tail=5.0)
+    slow = Recognizer("a", latency=3.2, interims=False, final_timeout=9.0)
+    return Simulation(words, [slow, spare or Recognizer("b")], tail=5.0)
 
 
-def test_slow_finals_lose_a_provider_the_call() -> None:
-    """After three finals that were 3 s late, a provider is left between two words."""
+def test_a_provider_with_slow_finals_is_left() -> None:
+    """After three finals that came 3 s late, a provider is left between two words."""
     sim = slowly().run(within=3)
     assert_promises(sim)
     assert reasons(sim)[0] == ("a", "b", "slow")
@@ -290,9 +290,9 @@ def test_slow_finals_lose_a_provider_the_call() -> None:
     assert events(sim, ProviderFailed) == []
 
 
-def test_slow_is_better_than_nobody() -> None:
-    """Where no other provider is well, a slow one keeps the call."""
-    down = Recogniser("b", down=[(0.0, 99.0)])
+def test_a_slow_provider_is_better_than_none() -> None:
+    """If no other provider is available, a slow one stays active."""
+    down = Recognizer("b", down=[(0.0, 99.0)])
     sim = slowly(spare=down)
     for _ in range(3):
         sim.health["b"].breaker.record_failure(ErrorKind.SERVER, sim.now)
@@ -301,26 +301,26 @@ def test_slow_is_better_than_nobody() -> None:
     assert sim.served == ["a"]
 
 
-def test_nobody_is_left_in_the_middle_of_a_word() -> None:
-    """A slow provider is left when nobody speaks; what it still owes is replayed."""
+def test_a_slow_provider_is_not_left_in_the_middle_of_a_word() -> None:
+    """A slow provider is left in silence; speech that it has not transcribed is replayed."""
     sim = slowly(pause=0.9).run(within=9)
     assert_promises(sim)
     moved = [t - sim.base for t, c in sim.commands if "'slow'" in str(c)]
-    assert not any(w.start + HEARD < t < w.end for t in moved for w in sim.words)
+    assert not any(w.start + DETECTED < t < w.end for t in moved for w in sim.words)
 
 
-def test_a_return_is_reported_like_any_switch() -> None:
-    """Whoever takes over at a boundary has nothing to replay."""
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
+def test_a_failback_is_reported_like_any_switch() -> None:
+    """A failback at a turn boundary replays less than 3 s."""
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
     back = next(e for e in events(sim, Switched) if e.reason == "failback")
     assert back.replay_from <= back.at
     assert all(e.seconds < 3.0 for e in events(sim, Replayed))
 
 
-def test_options_of_the_one_that_serves() -> None:
-    """A fallback that is opened anew for its options has to dwell anew."""
-    route = [Recogniser("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
+def test_changed_options_of_the_fallback() -> None:
+    """A fallback that is reopened for new options has to dwell again before failback."""
+    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=SOON)
     sim.at(sim.base + 9.0, lambda: sim.handle(OptionsChanged("b")))
     sim.run(within=2)
@@ -330,9 +330,9 @@ def test_options_of_the_one_that_serves() -> None:
 
 
 def test_a_breaker_that_locks_is_probed_after_its_time() -> None:
-    """A key that was refused is tried in the background again, and the call comes back."""
+    """A provider with a refused key is probed again after its cooldown, and failback follows."""
     quick = replace(SOON, breaker=BreakerPolicy(auth_cooldown=8.0))
-    route = [Recogniser("a", [Refused(ErrorKind.AUTH)]), Recogniser("b")]
+    route = [Recognizer("a", [Refused(ErrorKind.AUTH)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=quick).run(within=2)
     assert_promises(sim)
     assert sim.served == ["b", "a"] or sim.served == ["a", "b", "a"]

@@ -232,9 +232,9 @@ def test_a_fleet_agrees_and_falls_silent(script: list[tuple[int, str, float]]) -
         fleet.do(*step)
     assert len(fleet.store.kept) <= sum(len(p.good) + len(p.bad) for p in fleet.processes)
     fleet.settle()
-    told = len(fleet.store.kept)
+    written = len(fleet.store.kept)
     fleet.settle()
-    assert len(fleet.store.kept) == told
+    assert len(fleet.store.kept) == written
     agree(fleet)
 
 

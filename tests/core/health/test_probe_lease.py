@@ -27,7 +27,7 @@ def granted() -> ProbeLease:
 
 
 def test_without_a_store_it_is_granted_at_once() -> None:
-    """Nobody is asked, and nothing has to be returned."""
+    """No store is asked, and nothing has to be returned."""
     lease = ProbeLease(POLICY)
     assert lease.acquire(1.0)
     assert lease.until == 16.0

@@ -199,7 +199,7 @@ def test_a_lock_is_adopted() -> None:
 
 
 def test_an_old_trip_makes_it_half_open() -> None:
-    """Nobody has proved health since, so it is probed first."""
+    """Health was not proved since, so the provider is probed first."""
     replica = made()
     replica.apply_stored(stored(TRIP), 500.0)
     assert replica.health.breaker.state(500.0) is BreakerState.HALF_OPEN

@@ -36,9 +36,9 @@ from ...support.promises import (
     assert_promises,
     assert_times,
     events,
-    mishaps,
-    recognisers,
-    silences,
+    loud_faults,
+    recognizers,
+    silent_faults,
     speeches,
 )
 from ...support.simulator import (
@@ -48,7 +48,7 @@ from ...support.simulator import (
     EndsEarly,
     Fault,
     LosesTail,
-    Recogniser,
+    Recognizer,
     Refused,
     SaysEmpty,
     Simulation,
@@ -70,8 +70,8 @@ def stalling(
     """Draw a provider whose connections stall in any way, and `others` that only fail."""
     words = draw(speeches(noisy=noisy))
     event = st.sampled_from(times)
-    first = draw(recognisers("a", draw(event), faults=silences | mishaps, most=2 + others))
-    rest = [draw(recognisers(n, draw(event), most=0)) for n in "bc"[:others]]
+    first = draw(recognizers("a", draw(event), faults=silent_faults | loud_faults, most=2 + others))
+    rest = [draw(recognizers(n, draw(event), most=0)) for n in "bc"[:others]]
     first = replace(first, faults=_one_tail(first.faults))
     # hedges must answer in time: what no connection transcribes in time is committed as silence
     rest = [replace(r, latency=min(r.latency, 0.5), endpointing=0.3) for r in rest]
@@ -88,9 +88,9 @@ def _one_tail(faults: Sequence[Fault | None]) -> list[Fault | None]:
 @pytest.mark.parametrize("latency", [0.5, 0.9, 1.3, 1.8])
 def test_a_slow_hedge(latency: float) -> None:
     """A healthy hedge that takes 2 s for its first final loses no word."""
-    slow = Recogniser("b", latency=latency, endpointing=0.5, interims=False, flushes=False)
+    slow = Recognizer("b", latency=latency, endpointing=0.5, interims=False, flushes=False)
     words = speak(("yes", 0.4, 0.3), ("no", 3.0, 0.3))
-    sim = Simulation(words, [Recogniser("a", [DEAF], interims=False), slow], tail=4.0)
+    sim = Simulation(words, [Recognizer("a", [DEAF], interims=False), slow], tail=4.0)
     assert_promises(sim.run(within=9))
 
 
@@ -125,7 +125,7 @@ def test_noise_causes_no_failover(data: st.DataObject) -> None:
     """A healthy provider keeps the stream, whatever the voice detector takes for speech."""
     words = data.draw(speeches(noisy=True))
     well = st.builds(
-        Recogniser,
+        Recognizer,
         st.just("a"),
         latency=st.sampled_from([0.0, 0.2, 0.5]),
         interims=st.booleans(),
@@ -165,10 +165,10 @@ def test_a_stall_at_any_word(kind: str, word: int) -> None:
     """No word is lost, and the first new word is at most 3.2 s late."""
     late = kind == "late"
     at = LONG[word].start + 0.1
-    silent = Recogniser(
+    silent = Recognizer(
         "a", [Stalls(at)], interims=not late, slow_endpointing=late, final_timeout=1.6
     )
-    sim = Simulation(LONG, [silent, Recogniser("b")], tail=4.0).run(within=6)
+    sim = Simulation(LONG, [silent, Recognizer("b")], tail=4.0).run(within=6)
     assert_promises(sim)
     assert outcomes(sim)[-1] == ("a", "b", "promoted")
     assert [e.reason for e in events(sim, Switched)] == ["stalled"]
@@ -183,14 +183,14 @@ def test_a_stall_at_any_word(kind: str, word: int) -> None:
 def test_empty_finals_from_any_word(word: int, late: bool) -> None:
     """A provider that answers speech with empty finals loses no word."""
     faults = [SaysEmpty(LONG[word].start + 0.1)]
-    route = [Recogniser("a", faults, interims=not late, slow_endpointing=late), Recogniser("b")]
+    route = [Recognizer("a", faults, interims=not late, slow_endpointing=late), Recognizer("b")]
     assert_promises(Simulation(LONG, route, tail=4.0).run(within=6))
 
 
 def test_the_hedge_is_opened_before_the_deadline() -> None:
     """The hedge has half of the deadline, and is not promoted before it is over."""
     words = speak(*sentence("one two three"))
-    sim = Simulation(words, [Recogniser("a", [DEAF]), Recogniser("b")], tail=4.0).run(within=4)
+    sim = Simulation(words, [Recognizer("a", [DEAF]), Recognizer("b")], tail=4.0).run(within=4)
     assert_promises(sim)
     end_noticed = speak(*sentence("one two three"))[-1].end + 0.35
     opened = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.provider == "b")
@@ -204,7 +204,7 @@ def test_the_primary_recovers() -> None:
     """A connection that answers before its hedge does keeps the stream."""
     faults = [Stalls(1.0, lasts=3.0)]
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
-    sim = Simulation(words, [Recogniser("a", faults), Recogniser("b", latency=2.9)], tail=1.0)
+    sim = Simulation(words, [Recognizer("a", faults), Recognizer("b", latency=2.9)], tail=1.0)
     assert_promises(sim.run(within=2))
     assert outcomes(sim) == [("a", "b", "primary_recovered")]
     assert sim.served == ["a"]
@@ -214,7 +214,7 @@ def test_the_primary_fails_beside_a_hedge() -> None:
     """If the active connection fails while a hedge listens, the hedge takes over."""
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
     broken = [Drops(2.7)]
-    route = [Recogniser("a", broken, latency=5.0), Recogniser("b", latency=0.5)]
+    route = [Recognizer("a", broken, latency=5.0), Recognizer("b", latency=0.5)]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b"]
@@ -224,7 +224,7 @@ def test_the_primary_fails_beside_a_hedge() -> None:
 def test_a_stall_without_hedging() -> None:
     """With hedging turned off, the next provider takes over at the deadline."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
-    sim = Simulation(TWO, [Recogniser("a", [DEAF]), Recogniser("b")], policies=policies)
+    sim = Simulation(TWO, [Recognizer("a", [DEAF]), Recognizer("b")], policies=policies)
     sim.run(within=2)
     assert_promises(sim)
     assert events(sim, HedgeFinished) == []
@@ -237,8 +237,8 @@ def test_a_stall_without_hedging() -> None:
 @pytest.mark.parametrize("kind", [ErrorKind.CONNECT, ErrorKind.AUTH, ErrorKind.BAD_REQUEST])
 def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
     """If the hedge fails, the third provider is asked, and the failure is reported."""
-    broken = Recogniser("b", [Refused(kind)] * 9)
-    route = [Recogniser("a", [DEAF]), broken, Recogniser("c")]
+    broken = Recognizer("b", [Refused(kind)] * 9)
+    route = [Recognizer("a", [DEAF]), broken, Recognizer("c")]
     sim = Simulation(TWO, route).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "c"]
@@ -247,7 +247,7 @@ def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
 
 def test_a_hedge_that_had_words_is_retried() -> None:
     """Its words are lost with its connection; its audio counts once against the budget."""
-    route = [Recogniser("a", [DEAF] * 9), Recogniser("b", [Drops(0.45)], latency=0.05)]
+    route = [Recognizer("a", [DEAF] * 9), Recognizer("b", [Drops(0.45)], latency=0.05)]
     sim = Simulation(TWO, route).run(within=3)
     assert_promises(sim)
     assert sim.opened[:3] == ["a", "b", "b"]
@@ -259,8 +259,8 @@ def test_a_hedge_that_had_words_is_retried() -> None:
 def test_a_stall_while_all_hedges_fail() -> None:
     """If every hedge fails, also that on the same provider, silence alone decides."""
     down = [(0.5, 4.0)]
-    deaf = Recogniser("a", [DEAF, *[Refused()] * 3])
-    sim = Simulation(TWO, [deaf, Recogniser("b", down=down)]).run(within=3)
+    deaf = Recognizer("a", [DEAF, *[Refused()] * 3])
+    sim = Simulation(TWO, [deaf, Recognizer("b", down=down)]).run(within=3)
     assert_promises(sim)
     assert sim.opened_as(Role.HEDGE) == ["b", "a"]
     assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]
@@ -269,7 +269,7 @@ def test_a_stall_while_all_hedges_fail() -> None:
 @pytest.mark.parametrize("fault", [DEAF, SaysEmpty()])
 def test_a_sole_provider_hedges_itself(fault: Fault) -> None:
     """Without another provider, a second connection to the same one is the hedge."""
-    sim = Simulation(TWO, [Recogniser("a", [fault])]).run(within=3)
+    sim = Simulation(TWO, [Recognizer("a", [fault])]).run(within=3)
     assert_promises(sim)
     assert sim.opened_as(Role.HEDGE) == ["a"]
     assert sim.served == ["a", "a"]
@@ -278,7 +278,7 @@ def test_a_sole_provider_hedges_itself(fault: Fault) -> None:
 
 def test_a_second_connection_commits_no_silence() -> None:
     """Two deaf connections of one provider clear each other, and the speech stays pending."""
-    deaf = Recogniser("a", [DEAF, DEAF, DEAF])
+    deaf = Recognizer("a", [DEAF, DEAF, DEAF])
     words = speak(*sentence("one two three"), *sentence("four five six", before=6.0))
     sim = Simulation(words, [deaf], tail=9.0).run(within=30)
     assert_promises(sim)
@@ -288,7 +288,7 @@ def test_a_second_connection_commits_no_silence() -> None:
 def test_two_providers_commit_silence() -> None:
     """Audio in which two providers find no words is committed, and not replayed."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
-    route = [Recogniser("a", [Drops(9.0, kind=ErrorKind.SERVER)]), Recogniser("b")]
+    route = [Recognizer("a", [Drops(9.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
     assert outcomes(sim)[0] == ("a", "b", "no_speech")
@@ -307,8 +307,8 @@ def test_words_after_noise() -> None:
         noise(0.02, 1.5),
     )
     slow, fast = Pace(burst=0.05, rate=1.5), Pace(burst=0.05, rate=2.0)
-    deaf = Recogniser("a", [Stalls(0.8)], interims=False, slow_endpointing=True, pace=slow)
-    well = Recogniser("b", latency=0.0, speed=1.25, most=2, flushes=False, pace=fast)
+    deaf = Recognizer("a", [Stalls(0.8)], interims=False, slow_endpointing=True, pace=slow)
+    well = Recognizer("b", latency=0.0, speed=1.25, most=2, flushes=False, pace=fast)
     sim = Simulation(words, [deaf, well], tail=1.5, frame=0.03, pad=0.1)
     assert_promises(sim.run(within=20))
 
@@ -318,7 +318,7 @@ def test_a_hedge_that_was_not_sent_the_words(names: str) -> None:
     """A hedge that finds no words in noise says nothing about the word after the noise."""
     words = speak(("one", 0.4, 0.4), noise(0.1, 4.0), ("two", 0.0, 0.4))
     slow = Pace(burst=0.05, rate=1.5)
-    route = [Recogniser(n, endpointing=0.1, pace=slow) for n in names]
+    route = [Recognizer(n, endpointing=0.1, pace=slow) for n in names]
     route[0] = replace(route[0], faults=[Stalls(5.55)])
     assert_promises(Simulation(words, route, tail=1.5).run(within=20))
 
@@ -326,7 +326,7 @@ def test_a_hedge_that_was_not_sent_the_words(names: str) -> None:
 def test_an_empty_final_of_a_hedge() -> None:
     """An empty final of a hedge shows that there was no speech."""
     words = speak(*sentence("one two"), noise(1.5, 1.0), ("three", 9.0, 0.4))
-    route = [Recogniser("a"), Recogniser("b", empties=True, slow_endpointing=True)]
+    route = [Recognizer("a"), Recognizer("b", empties=True, slow_endpointing=True)]
     sim = Simulation(words, route, tail=1.0).run(within=3)
     assert_promises(sim)
     assert outcomes(sim)[0] == ("a", "b", "no_speech")
@@ -342,7 +342,7 @@ def coughs(count: int, *, every: float = 12.0, long: float = 1.0) -> list[Spoken
 
 def test_noise_stretches_the_deadlines() -> None:
     """Each hedge that finds no words doubles the deadline, up to 8 times; text resets it."""
-    sim = Simulation(coughs(5, every=16.0), [Recogniser("a"), Recogniser("b")]).run(within=3)
+    sim = Simulation(coughs(5, every=16.0), [Recognizer("a"), Recognizer("b")]).run(within=3)
     assert_promises(sim)
     ends = [w.end for w in sim.words if not w.text]
     opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)][1:]
@@ -358,7 +358,7 @@ def test_a_minute_of_noise() -> None:
     pieces = [noise(0.5 + i % 3, 0.4 + i % 4) for i in range(20)]
     words = speak(*sentence("one two three"), *pieces, *sentence("four five", before=1.0))
     for interims in (True, False):
-        route = [Recogniser(n, interims=interims) for n in "ab"]
+        route = [Recognizer(n, interims=interims) for n in "ab"]
         sim = Simulation(words, route, tail=1.0).run(within=2)
         assert_promises(sim)
         assert sim.served == ["a"]
@@ -368,9 +368,9 @@ def test_a_minute_of_noise() -> None:
 
 
 def test_a_minute_of_silence() -> None:
-    """A minute in which nobody speaks opens no hedge, and does not fill the ledger."""
+    """A minute of silence opens no hedge, and does not fill the ledger."""
     words = speak(*sentence("one two three"), ("four", 60.0, 0.4))
-    sim = Simulation(words, [Recogniser("a"), Recogniser("b")]).run(within=2)
+    sim = Simulation(words, [Recognizer("a"), Recognizer("b")]).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a"]
     assert sim.events == []
@@ -383,9 +383,9 @@ def test_a_minute_of_silence() -> None:
 def test_hedges_without_a_budget() -> None:
     """Without a budget a stream has its first hedge, and fewer later ones."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
-    sim = Simulation(coughs(2), [Recogniser("a"), Recogniser("b")], policies=policies)
+    sim = Simulation(coughs(2), [Recognizer("a"), Recognizer("b")], policies=policies)
     assert_promises(sim.run(within=3))
-    free = Simulation(coughs(2), [Recogniser("a"), Recogniser("b")]).run(within=3)
+    free = Simulation(coughs(2), [Recognizer("a"), Recognizer("b")]).run(within=3)
     assert len(sim.opened) < len(free.opened)
     assert sim.opened_as(Role.HEDGE)[0] == "b"
 
@@ -394,7 +394,7 @@ def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
     """The cap on hedged audio delays a hedge, and never prevents it."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=8.0))
-    route = [Recogniser("a", [Stalls(3.0)]), Recogniser("b")]
+    route = [Recognizer("a", [Stalls(3.0)]), Recognizer("b")]
     sim = Simulation(words, route, policies=policies, tail=40.0).run(within=2)
     assert_promises(sim)
     assert [v for _, _, v in outcomes(sim)] == ["no_speech", "promoted"]
@@ -403,7 +403,7 @@ def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
 def test_a_refused_second_connection() -> None:
     """A sole provider that takes no second connection is alive, and keeps the stream."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
-    one = Recogniser("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 2])
+    one = Recognizer("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 2])
     sim = Simulation(words, [one]).run(within=3)
     assert_promises(sim)
     assert sim.served == ["a"]
@@ -412,7 +412,7 @@ def test_a_refused_second_connection() -> None:
 def test_refused_connections_are_not_repeated() -> None:
     """One cough on a sole provider that takes one connection opens fewer than ten."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 30.0, 0.4))
-    one = Recogniser("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 999])
+    one = Recognizer("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 999])
     sim = Simulation(words, [one]).run(within=3)
     assert_promises(sim)
     assert len(sim.opened) < 10
@@ -427,17 +427,17 @@ def test_empty_finals_in_silence_mean_nothing(latency: float, flushes: bool) -> 
     """A provider that gives an empty final for each second of silence is healthy."""
     words = speak(*sentence("one two three"), *sentence("four five six", before=5.3))
     for interims in (True, False):
-        first = Recogniser("a", empties=True, latency=latency, flushes=flushes, interims=interims)
-        sim = Simulation(words, [first, Recogniser("b", latency=0.0)], tail=1.0).run(within=2)
+        first = Recognizer("a", empties=True, latency=latency, flushes=flushes, interims=interims)
+        sim = Simulation(words, [first, Recognizer("b", latency=0.0)], tail=1.0).run(within=2)
         assert_promises(sim)
         assert sim.opened == ["a"]
 
 
 def test_an_open_turn_is_no_stall() -> None:
     """A final that waits for the end of the turn is not overdue while interim text covers it."""
-    turns = Recogniser("a", endpointing=5.0, flushes=False, end_of_turn_timeout=6.0, times="none")
+    turns = Recognizer("a", endpointing=5.0, flushes=False, end_of_turn_timeout=6.0, times="none")
     words = speak(*sentence("one two three"), ("four", 9.0, 0.4))
-    sim = Simulation(words, [turns, Recogniser("b")], tail=6.0).run(within=2)
+    sim = Simulation(words, [turns, Recognizer("b")], tail=6.0).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a"]
     assert {v for _, _, v in outcomes(sim)} <= {"primary_recovered"}
@@ -445,8 +445,8 @@ def test_an_open_turn_is_no_stall() -> None:
 
 def test_a_missing_tail_of_two_connections() -> None:
     """The tail that two connections of one provider lose comes from another provider."""
-    deaf = Recogniser("a", [LosesTail(), LosesTail()])
-    sim = Simulation(TWO, [deaf, Recogniser("b")], tail=0.1).run(within=6)
+    deaf = Recognizer("a", [LosesTail(), LosesTail()])
+    sim = Simulation(TWO, [deaf, Recognizer("b")], tail=0.1).run(within=6)
     assert_promises(sim)
 
 
@@ -454,7 +454,7 @@ def test_a_missing_tail_of_two_connections() -> None:
 def test_a_cough_before_the_end(names: str) -> None:
     """A call that ends with noise is no failure of its provider."""
     words = speak(*sentence("one two three"), noise(1.0, 0.6))
-    sim = Simulation(words, [Recogniser(n) for n in names], tail=0.1).run(within=4)
+    sim = Simulation(words, [Recognizer(n) for n in names], tail=0.1).run(within=4)
     assert_promises(sim)
     assert outcomes(sim) == [("a", names[-1], "no_speech")]
     assert not events(sim, ProviderFailed)
@@ -463,7 +463,7 @@ def test_a_cough_before_the_end(names: str) -> None:
 
 def test_a_missing_tail() -> None:
     """The hedge transcribes words that are missing after a clean end, and is promoted."""
-    sim = Simulation(TWO, [Recogniser("a", [LosesTail()]), Recogniser("b")], tail=0.1)
+    sim = Simulation(TWO, [Recognizer("a", [LosesTail()]), Recognizer("b")], tail=0.1)
     assert_promises(sim.run(within=3))
     assert outcomes(sim) == [("a", "b", "promoted")]
     assert [(e.provider, e.trigger) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
@@ -471,8 +471,8 @@ def test_a_missing_tail() -> None:
 
 def test_a_hedge_that_loses_the_tail_as_well() -> None:
     """A hedge that does not even repeat committed words proves nothing about the tail."""
-    first = Recogniser("a", [LosesTail()], most=2, interims=False)
-    second = Recogniser("b", [LosesTail()], endpointing=9.0, interims=False)
+    first = Recognizer("a", [LosesTail()], most=2, interims=False)
+    second = Recognizer("b", [LosesTail()], endpointing=9.0, interims=False)
     words = speak(*sentence("one two three four five"))
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
@@ -482,8 +482,8 @@ def test_a_hedge_that_loses_the_tail_as_well() -> None:
 
 def test_a_hedge_that_is_deaf_as_well() -> None:
     """A hedge that does not even repeat committed words proves no noise."""
-    first = Recogniser("a", [Stalls(after=2.6)], most=2)
-    second = Recogniser("b", [Stalls(after=0.0)])
+    first = Recognizer("a", [Stalls(after=2.6)], most=2)
+    second = Recognizer("b", [Stalls(after=0.0)])
     words = speak(*sentence("one two three four five six seven"), ("eight", 6.0, 0.4))
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
@@ -494,8 +494,8 @@ def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     """A hedge whose deadline is over is not closed because the user speaks on."""
     words = speak(*[(w, 1.6 if i else 0.6, 0.35) for i, w in enumerate(VOCABULARY[:8])])
     route = [
-        Recogniser("a", [Stalls(1.5)], interims=False, flushes=False),
-        Recogniser("b", latency=0.9, interims=False, pace=replace(Recogniser().pace, burst=0.05)),
+        Recognizer("a", [Stalls(1.5)], interims=False, flushes=False),
+        Recognizer("b", latency=0.9, interims=False, pace=replace(Recognizer().pace, burst=0.05)),
     ]
     sim = Simulation(words, route, tail=1.0).run(within=5)
     assert_promises(sim)
@@ -531,7 +531,7 @@ def test_options_change_beside_a_hedge() -> None:
 def test_slow_finals() -> None:
     """A provider whose finals are 3 s late loses no word, beside another that is as slow."""
     words = speak(*[(w, 4.0, 0.4) for w in VOCABULARY[:8]])
-    route = [Recogniser("a", [Slow(3.2)], interims=False), Recogniser("b", latency=3.9)]
+    route = [Recognizer("a", [Slow(3.2)], interims=False), Recognizer("b", latency=3.9)]
     policies = Policies(
         breaker=BreakerPolicy(slow_call_threshold=3), failback=FailbackPolicy(min_dwell=1)
     )
@@ -543,7 +543,7 @@ def test_a_promoted_hedge_emits_its_transcripts_in_order() -> None:
     """A promoted hedge emits all its transcripts, and the connection before it none any more."""
     words = speak(*sentence("one two three"), *sentence("four five six", before=0.5))
     late = Stalls(0.5, lasts=6.0)
-    sim = Simulation(words, [Recogniser("a", [late]), Recogniser("b")], tail=4.0).run(within=5)
+    sim = Simulation(words, [Recognizer("a", [late]), Recognizer("b")], tail=4.0).run(within=5)
     assert_promises(sim)
     assert {e.provider for e in sim.finals} == {"b"}
 

@@ -18,7 +18,7 @@ from ...support.simulator import (
     DEAF,
     RATE,
     LosesFinal,
-    Recogniser,
+    Recognizer,
     Simulation,
     Spoken,
     Stalls,
@@ -91,20 +91,20 @@ LONG = speak(
 @pytest.mark.parametrize(
     ("words", "first", "latency", "path", "outcomes"),
     [
-        (TWO, Recogniser("a"), 0.0, [W], []),
-        (TWO, Recogniser("a", [DEAF]), 0.0, [W, H, W], ["promoted"]),
-        (LATE, Recogniser("a", [Stalls(1.0, lasts=3.0)]), 2.9, [W, H, W], ["primary_recovered"]),
-        (NOISY, Recogniser("a"), 0.0, [W, H, W], ["no_speech"]),
+        (TWO, Recognizer("a"), 0.0, [W], []),
+        (TWO, Recognizer("a", [DEAF]), 0.0, [W, H, W], ["promoted"]),
+        (LATE, Recognizer("a", [Stalls(1.0, lasts=3.0)]), 2.9, [W, H, W], ["primary_recovered"]),
+        (NOISY, Recognizer("a"), 0.0, [W, H, W], ["no_speech"]),
         (
             LONG,
-            Recogniser("a", [LosesFinal(1, drafted=False)], interims=False),
+            Recognizer("a", [LosesFinal(1, with_interims=False)], interims=False),
             0.5,
             [W, C, W],
             ["promoted"],
         ),
         (
             NOISE_BEFORE_A_FINAL,
-            Recogniser("a"),
+            Recognizer("a"),
             0.5,
             [W, H, W, C, W],
             ["primary_recovered", "no_speech"],
@@ -114,7 +114,7 @@ LONG = speak(
 def test_transitions(
     monkeypatch: pytest.MonkeyPatch,
     words: list[Spoken],
-    first: Recogniser,
+    first: Recognizer,
     latency: float,
     path: list[str],
     outcomes: list[str],
@@ -129,7 +129,7 @@ def test_transitions(
         return commands
 
     monkeypatch.setattr(FailoverEngine, "handle", spy)
-    route = [first, Recogniser("b", latency=latency)]
+    route = [first, Recognizer("b", latency=latency)]
     sim = Simulation(words, route, tail=1.0).run()
     assert_promises(sim)
     assert without_repeats(visited) == path

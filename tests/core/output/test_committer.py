@@ -34,11 +34,11 @@ def final(text: str, end: float | None, through: float) -> Interpreted:
     )
 
 
-def commit(ledger: AudioLedger, told: Interpreted) -> Connection:
-    """Commit a FINAL that is all new; returns its connection."""
+def commit(ledger: AudioLedger, event: Interpreted) -> Connection:
+    """Commit a FINAL whose words are all new; return its connection."""
     connection = a_connection(ledger, burst=100.0)
     connection.sender.send(ledger, 10.0)
-    committer_of(ledger).commit_final(connection, told, told.utterance, 99.0)
+    committer_of(ledger).commit_final(connection, event, event.utterance, 99.0)
     return connection
 
 
@@ -58,7 +58,7 @@ def test_an_empty_final_commits_nothing() -> None:
 
 
 def test_an_untimed_final_waits() -> None:
-    """A final without times commits nothing at once: it may have told half of a segment."""
+    """A final without times commits nothing at once: it may cover half of a segment."""
     ledger = ledger_of(6.0, (1.0, 2.0))
     connection = commit(ledger, final("one", None, 3.0))
     assert (ledger.watermark, list(connection.untimed_finals)) == (0, [3 * RATE])
@@ -85,7 +85,7 @@ def test_silence_is_committed_as_far_as_it_was_processed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "heard", "watermark"),
+    ("claim", "processed", "watermark"),
     [
         (2.5, 4.0, 2.0),
         (2.5, 1.9, 0.0),
@@ -94,16 +94,15 @@ def test_silence_is_committed_as_far_as_it_was_processed() -> None:
     ],
 )
 def test_an_untimed_final_commits_the_segment_before_it(
-    claim: float, heard: float, watermark: float
+    claim: float, processed: float, watermark: float
 ) -> None:
-    """An untimed final commits a segment that had ended when it was told, once audio behind it was
-    processed."""
+    """An untimed final commits the segment before it once the audio behind was processed."""
     ledger = ledger_of(6.0, (1.0, 2.0))
     connection, committer = a_connection(ledger), committer_of(ledger)
     connection.untimed_finals.append(round(claim * RATE))
-    committer.commit_untimed_finals(connection, round(heard * RATE))
+    committer.commit_untimed_finals(connection, round(processed * RATE))
     assert ledger.watermark == watermark * RATE
-    assert len(connection.untimed_finals) == (heard < 2.0)
+    assert len(connection.untimed_finals) == (processed < 2.0)
 
 
 def test_each_untimed_final_commits_one_segment() -> None:
@@ -126,7 +125,7 @@ def test_untimed_finals_are_bounded() -> None:
 
 
 def test_an_untimed_final_in_speech_that_is_not_over() -> None:
-    """Speech that lasts ends with the input, and is committed then."""
+    """An untimed final in lasting speech commits it once the input has ended."""
     ledger = ledger_of(3.0)
     ledger.speech_started(RATE)
     pool = pool_of(ledger)

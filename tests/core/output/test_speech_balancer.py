@@ -12,15 +12,15 @@ from ...support.connections import a_connection, ledger_of
 START, END = EventKind.START, EventKind.END
 
 
-def a_leg(number: int = 0, *, seam_open: bool = False) -> Connection:
+def connection_of(number: int = 0, *, trimmer_open: bool = False) -> Connection:
     connection = a_connection(ledger_of(0.0), number=number)
-    connection.trimmer.open = seam_open
+    connection.trimmer.open = trimmer_open
     return connection
 
 
 def test_start_and_end_pass() -> None:
-    """START and END of a connection are given on with the provider's own event."""
-    speech, connection, source = SpeechBalancer(), a_leg(), object()
+    """START and END of a connection are emitted with the provider's own event."""
+    speech, connection, source = SpeechBalancer(), connection_of(), object()
     assert speech.on_event(connection, TranscriptEvent(START, source=source)) == [
         Emit(START, source=source)
     ]
@@ -30,25 +30,25 @@ def test_start_and_end_pass() -> None:
     ]
 
 
-def test_a_start_is_held_back_at_a_seam() -> None:
-    """A connection that may only re-tell announces speech with the first new text, and once."""
-    speech, connection = SpeechBalancer(), a_leg(seam_open=True)
+def test_a_start_is_held_while_words_may_repeat() -> None:
+    """While its trimmer is open, a connection's START is emitted once, with the first new text."""
+    speech, connection = SpeechBalancer(), connection_of(trimmer_open=True)
     assert speech.on_event(connection, TranscriptEvent(START)) == []
     assert speech.words_emitted(connection) == [Emit(START)]
     assert speech.words_emitted(connection) == []
 
 
-def test_a_start_at_a_seam_is_forgotten_with_its_end() -> None:
-    """Speech that a connection only re-told is never announced."""
-    speech, connection = SpeechBalancer(), a_leg(seam_open=True)
+def test_a_held_start_is_dropped_with_its_end() -> None:
+    """START and END of speech that a connection only repeats are not emitted."""
+    speech, connection = SpeechBalancer(), connection_of(trimmer_open=True)
     speech.on_event(connection, TranscriptEvent(START))
     assert speech.on_event(connection, TranscriptEvent(END)) == []
     assert speech.words_emitted(connection) == []
 
 
 def test_speech_without_its_connection_is_orphaned() -> None:
-    """Speech is an orphan when its connection is gone, until another announces it too."""
-    speech, first, second = SpeechBalancer(), a_leg(0), a_leg(1)
+    """Speech is orphaned when its connection is gone, until another connection announces it."""
+    speech, first, second = SpeechBalancer(), connection_of(0), connection_of(1)
     assert not speech.is_orphaned(None)
     speech.on_event(first, TranscriptEvent(START))
     assert not speech.is_orphaned(first)
@@ -64,10 +64,14 @@ def test_speech_without_its_connection_is_orphaned() -> None:
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([START, END, None]), st.booleans())),
 )
 def test_start_and_end_alternate(script: list[tuple[int, EventKind | None, bool]]) -> None:
-    """Whatever connections announce, re-tell and tell, START and END alternate."""
-    speech, connections, emitted = SpeechBalancer(), [a_leg(i) for i in range(3)], list[Emit]()
-    for number, kind, seam_open in script:
-        connections[number].trimmer.open = seam_open
+    """Whatever connections announce and repeat, START and END alternate."""
+    speech, connections, emitted = (
+        SpeechBalancer(),
+        [connection_of(i) for i in range(3)],
+        list[Emit](),
+    )
+    for number, kind, trimmer_open in script:
+        connections[number].trimmer.open = trimmer_open
         event = (
             speech.words_emitted(connections[number])
             if kind is None

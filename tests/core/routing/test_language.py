@@ -416,7 +416,7 @@ def test_the_held_final_is_emitted_when_the_call_ends() -> None:
 
 
 def test_the_final_is_not_held_without_a_better_route() -> None:
-    """Nobody else would transcribe the sentence, so there is nothing to wait for."""
+    """No other provider would transcribe the sentence, so there is nothing to wait for."""
     call = Call(retranscribe=True)
     call.speak()
     call.say(0, LONG, "fr", 0.0, 1.0)

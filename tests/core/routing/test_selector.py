@@ -134,7 +134,7 @@ def test_availability_is_reported_when_it_changes(selector: ProviderSelector) ->
 
 
 def test_every_failure_reaches_the_breaker(selector: ProviderSelector, health: Health) -> None:
-    """The breaker is told of every failure, with the time that the server asked for."""
+    """The breaker records every failure, with the time that the server asked for."""
     selector.on_failure(A, ConnectionFailed(0, ErrorKind.RATE_LIMITED, retry_after=42.0), None, 0.0)
     assert health["a"].breaker.state(41.9) is BreakerState.OPEN
     assert health["a"].breaker.state(42.0) is BreakerState.HALF_OPEN

@@ -48,7 +48,7 @@ def test_words_before_the_final_are_skipped() -> None:
 
 
 def test_a_revision_replaces_words() -> None:
-    """An interim transcript replaces what was told of the same audio before."""
+    """An interim transcript replaces earlier interim transcripts of the same audio."""
     tracker = a_tracker()
     tracker.add_interim(utterance(("yellow", 1.0, 1.2)))
     tracker.add_interim(utterance(("hell", 0.95, 1.2), ("oh", 1.2, 1.3)))

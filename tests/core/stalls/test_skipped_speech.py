@@ -19,7 +19,7 @@ from ...support.promises import (
     assert_promises,
     assert_times,
     events,
-    recognisers,
+    recognizers,
     speeches,
 )
 from ...support.simulator import (
@@ -29,7 +29,7 @@ from ...support.simulator import (
     Drops,
     Fault,
     LosesFinal,
-    Recogniser,
+    Recognizer,
     Refused,
     Simulation,
     Slow,
@@ -57,9 +57,9 @@ def test_a_lost_final_costs_no_word(data: st.DataObject) -> None:
     """The interim transcripts of a provider reveal that it lost a final, whatever the speech."""
     words = data.draw(speeches(noisy=data.draw(st.booleans())))
     loses = st.builds(LosesFinal, st.integers(0, 3))
-    first = replace(data.draw(recognisers("a", faults=loses, most=2)), interims=True)
+    first = replace(data.draw(recognizers("a", faults=loses, most=2)), interims=True)
     first = replace(first, most=data.draw(st.sampled_from([2, 3, 99])))
-    rest = [data.draw(recognisers(n, most=0)) for n in "bc"[: data.draw(st.integers(0, 2))]]
+    rest = [data.draw(recognizers(n, most=0)) for n in "bc"[: data.draw(st.integers(0, 2))]]
     rest = [replace(r, latency=min(r.latency, 0.5), endpointing=0.3) for r in rest]
     if not rest:  # two connections that lose the same final are believed
         first = replace(first, faults=first.faults[:1])
@@ -74,8 +74,8 @@ def test_a_lost_final_costs_no_word(data: st.DataObject) -> None:
 @pytest.mark.parametrize("others", [0, 1, 2])
 def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
     """No word is lost with any of the finals, beside any number of other providers."""
-    route = [Recogniser("a", [LosesFinal(nth)], times=times)]
-    route += [Recogniser(name, times=times) for name in "bc"[:others]]
+    route = [Recognizer("a", [LosesFinal(nth)], times=times)]
+    route += [Recognizer(name, times=times) for name in "bc"[:others]]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
     (failed,) = events(sim, ProviderFailed)
@@ -86,13 +86,13 @@ def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
 @pytest.mark.parametrize("interims", [False, True])
 def test_a_lost_final_without_interims(interims: bool) -> None:
     """Without interim transcripts, long voice alone is enough to ask a hedge."""
-    skipping = Recogniser("a", [LosesFinal(1, drafted=False)], interims=interims)
+    skipping = Recognizer("a", [LosesFinal(1, with_interims=False)], interims=interims)
     words = speak(
         *sentence("one two three four"),
         *sentence("five six seven eight nine", before=0.6, gap=0.05),
         *sentence("ten eleven", before=0.6),
     )
-    sim = Simulation(words, [skipping, Recogniser("b")]).run()
+    sim = Simulation(words, [skipping, Recognizer("b")]).run()
     assert_promises(sim)
     assert sim.served == ["a", "b"]
 
@@ -101,7 +101,7 @@ def test_a_lost_final_without_interims(interims: bool) -> None:
 def test_interims_that_no_final_follows(others: int) -> None:
     """A provider whose interim text begins anew without a final is left while speech goes on."""
     words = speak(*[piece for n in range(9) for piece in sentence(f"a{n} b{n} c{n} d{n}")])
-    route = [Recogniser(name) for name in "ab"[: 1 + others]]
+    route = [Recognizer(name) for name in "ab"[: 1 + others]]
     route[0] = replace(route[0], faults=[LosesFinal(2, on=True)])
     sim = Simulation(words, route).run()
     assert_promises(sim)
@@ -112,14 +112,14 @@ def test_interims_that_no_final_follows(others: int) -> None:
 
 def test_a_hedge_without_times() -> None:
     """The text decides whether a hedge without times tells the skipped speech."""
-    route = [Recogniser("a", [LosesFinal(1)]), Recogniser("b", times="none", endpointing=0.4)]
+    route = [Recognizer("a", [LosesFinal(1)]), Recognizer("b", times="none", endpointing=0.4)]
     assert_promises(Simulation(NEAR, route).run())
 
 
 @pytest.mark.parametrize("fault", [DEAF, Refused(), Drops(0.3), LosesFinal(0), Stalls(0.5)])
 def test_the_first_hedge_fails(fault: Fault) -> None:
     """If the first hedge fails or is deaf, the next provider is asked."""
-    route = [Recogniser("a", [LosesFinal(1)]), Recogniser("b", [fault]), Recogniser("c")]
+    route = [Recognizer("a", [LosesFinal(1)]), Recognizer("b", [fault]), Recognizer("c")]
     assert_promises(Simulation(NEAR, route).run())
 
 
@@ -132,8 +132,8 @@ def test_two_skipped_stretches_in_a_row() -> None:
         *sentence("seven eight nine", before=0.6),
         *sentence("ten eleven twelve", before=0.6),
     )
-    slow = Recogniser("b", latency=0.9, endpointing=0.3)
-    sim = Simulation(words, [Recogniser("a", [LosesFinal(2)]), slow], tail=2.0).run()
+    slow = Recognizer("b", latency=0.9, endpointing=0.3)
+    sim = Simulation(words, [Recognizer("a", [LosesFinal(2)]), slow], tail=2.0).run()
     assert_promises(sim)
     assert [e.outcome for e in events(sim, HedgeFinished)][-1] == "promoted"
 
@@ -144,8 +144,8 @@ def test_two_skipped_stretches_in_a_row() -> None:
 def test_a_cough_delays_no_final() -> None:
     """No hedge is opened, and no final is held, for voice shorter than a sentence."""
     words = speak(*sentence("one two three"), noise(0.6, 1.0), *sentence("four five", before=0.6))
-    quick = Simulation(words, [Recogniser("a", endpointing=0.1), Recogniser("b")]).run()
-    alone = Simulation(words, [Recogniser("a", endpointing=0.1)]).run()
+    quick = Simulation(words, [Recognizer("a", endpointing=0.1), Recognizer("b")]).run()
+    alone = Simulation(words, [Recognizer("a", endpointing=0.1)]).run()
     assert_promises(quick)
     emitted_at = [
         [at for at, c in sim.commands if isinstance(c, Emit) and c.kind is EventKind.FINAL]
@@ -161,7 +161,7 @@ def test_noise_between_two_finals() -> None:
         [noise(0.5, 2.0), *sentence(text, before=0.5)] for text in ("four five", "six", "seven")
     ]
     words = speak(*sentence("one two three"), *[piece for part in parts for piece in part])
-    sim = Simulation(words, [Recogniser("a"), Recogniser("b")], tail=2.0).run()
+    sim = Simulation(words, [Recognizer("a"), Recognizer("b")], tail=2.0).run()
     assert_promises(sim)
     assert not events(sim, Switched)
     skipped = [e for e in events(sim, HedgeFinished) if e.trigger == "skipped_speech"]
@@ -172,7 +172,7 @@ def test_skipped_speech_without_hedging() -> None:
     """A lost final makes the stream leave the provider; the next one is believed."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0))
     faults = [("a", 1), ("b", 0)]
-    route = [Recogniser(n, [LosesFinal(k)], final_timeout=9.0, most=4) for n, k in faults]
+    route = [Recognizer(n, [LosesFinal(k)], final_timeout=9.0, most=4) for n, k in faults]
     slow = speak(
         *sentence("one two three four", word=0.45),
         *sentence("five six seven eight", word=0.45),
@@ -185,12 +185,12 @@ def test_skipped_speech_without_hedging() -> None:
 
 
 def test_noise_without_hedging() -> None:
-    """Long voice without interim transcripts makes the stream leave nobody."""
+    """Long voice without interim transcripts makes the stream leave no provider."""
     words = speak(*sentence("one two"), noise(0.5, 2.0), *sentence("four five", before=0.5))
     policies = Policies(
         watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0, no_interim_timeout=9.0)
     )
-    route = [Recogniser(n, final_timeout=9.0, endpointing=0.1) for n in "ab"]
+    route = [Recognizer(n, final_timeout=9.0, endpointing=0.1) for n in "ab"]
     sim = Simulation(words, route, policies=policies).run()
     assert_promises(sim)
     assert sim.served == ["a"]
@@ -198,7 +198,7 @@ def test_noise_without_hedging() -> None:
 
 def test_all_hedges_are_deaf() -> None:
     """The FINAL is emitted in the end, and the skipped speech is reported lost."""
-    route = [Recogniser("a", [LosesFinal(1), DEAF]), Recogniser("b", [DEAF] * 9)]
+    route = [Recognizer("a", [LosesFinal(1), DEAF]), Recognizer("b", [DEAF] * 9)]
     sim = Simulation(NEAR, route, tail=8.0).run()
     assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
     assert sim.opened_as(Role.HEDGE)
@@ -208,7 +208,7 @@ def test_all_hedges_are_deaf() -> None:
 @pytest.mark.parametrize("fault", [Refused(), Refused(ErrorKind.RATE_LIMITED), HANGS])
 def test_a_sole_provider_that_takes_no_second_connection(fault: Fault) -> None:
     """It is not left, because it hears; the skipped speech is reported lost."""
-    sim = Simulation(NEAR, [Recogniser("a", [LosesFinal(1), *[fault] * 99])], tail=8.0).run()
+    sim = Simulation(NEAR, [Recognizer("a", [LosesFinal(1), *[fault] * 99])], tail=8.0).run()
     assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
     assert sim.served == ["a"]
     assert [round(e.seconds, 1) for e in events(sim, AudioLost)] == [1.4]
@@ -217,8 +217,8 @@ def test_a_sole_provider_that_takes_no_second_connection(fault: Fault) -> None:
 @pytest.mark.parametrize("after", [5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0])
 def test_the_active_connection_fails_while_its_final_is_held(after: float) -> None:
     """The words of the FINAL are emitted once, by the connection that takes over."""
-    skipping = Recogniser("a", [LosesFinal(1)], down=[(after, after + 0.3)])
-    sim = Simulation(NEAR, [skipping, Recogniser("b", [Slow(2.0)])], tail=4.0)
+    skipping = Recognizer("a", [LosesFinal(1)], down=[(after, after + 0.3)])
+    sim = Simulation(NEAR, [skipping, Recognizer("b", [Slow(2.0)])], tail=4.0)
     assert_promises(sim.run())
 
 
@@ -312,10 +312,10 @@ def test_committed_words_are_not_skipped() -> None:
 @pytest.mark.parametrize("end_of_turn_timeout", [0.0, 4.0])
 def test_a_lost_turn_without_times(end_of_turn_timeout: float, others: int) -> None:
     """Without times, interim text of another turn reveals that a final was lost."""
-    skipping = Recogniser(
+    skipping = Recognizer(
         "a", [LosesFinal(1)], times="none", endpointing=0.5, end_of_turn_timeout=end_of_turn_timeout
     )
-    route = [skipping, Recogniser("b", endpointing=0.5)][: 1 + others]
+    route = [skipping, Recognizer("b", endpointing=0.5)][: 1 + others]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
     assert [e.trigger for e in events(sim, ProviderFailed)] == ["skipped_speech"]
@@ -328,7 +328,7 @@ def test_a_final_without_times_skips_nothing(new_words: Utterance) -> None:
 
 
 def test_nothing_is_skipped_without_vad() -> None:
-    """Without local voice activity nobody knows what of the audio is voice."""
+    """Without local voice activity it is not known which audio is voice."""
     assert find(a_ledger(vad_enabled=False), utterance(SO)) is None
 
 
