@@ -429,7 +429,7 @@ class FailoverEngine:
         self._fail_over(active, failure, now)
         if successor := self._pool.active:
             # It was a hedge, and may have finished or stalled by now: at the end of the input
-            # nothing else would wake the engine (schedule hedge-takes-over-when-it-hangs-itself).
+            # nothing else would wake the engine (schedule promoted-hedge-is-half-open).
             self._check_active(successor, now, backoff)
 
     # -- failover

@@ -67,16 +67,16 @@ from ..support.promises import (
     speeches,
 )
 from ..support.simulator import (
-    HANGS,
+    HANG,
     RATE,
-    Drops,
-    DropsAtEnd,
-    EndsEarly,
+    Drop,
+    DropAfterClose,
+    EndCleanly,
     Fault,
-    LosesTail,
-    NeverEnds,
+    IgnoreClose,
+    LostTail,
     Recognizer,
-    Refused,
+    Refuse,
     Simulation,
     Spoken,
     noise,
@@ -139,7 +139,7 @@ def _ends_badly(fault: Fault | None) -> bool:
     Without local voice activity no speech is known to be pending, so a clean end counts as
     complete.
     """
-    return isinstance(fault, NeverEnds | EndsEarly)
+    return isinstance(fault, IgnoreClose | EndCleanly)
 
 
 # --- one fault at a time
@@ -164,7 +164,7 @@ def test_live_audio_is_sent_as_it_comes() -> None:
 
 def test_dropped_once() -> None:
     """When a connection that worked drops, the same provider is reconnected at once."""
-    sim = Simulation(TWO, [Recognizer("a", [Drops(3.0)]), Recognizer("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [Drop(3.0)]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
     assert events(sim, ProviderFailed) == [
@@ -179,7 +179,7 @@ def test_dropped_once() -> None:
 
 def test_dropped_before_it_worked() -> None:
     """When a connection drops before its first transcript, the next provider takes over."""
-    sim = Simulation(TWO, [Recognizer("a", [Drops(0.3)]), Recognizer("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [Drop(0.3)]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
 
@@ -196,7 +196,7 @@ def test_dropped_for_good() -> None:
 def test_dropped_again_and_again() -> None:
     """A provider that works and drops is reconnected three times, then left."""
     policies = Policies(breaker=BreakerPolicy(minimum_calls=99))
-    route = [Recognizer("a", [Drops(1.5)] * 9), Recognizer("b")]
+    route = [Recognizer("a", [Drop(1.5)] * 9), Recognizer("b")]
     sim = Simulation(TWO, route, policies=policies).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "a", "a", "a", "b"]
@@ -204,14 +204,14 @@ def test_dropped_again_and_again() -> None:
 
 def test_drops_open_the_breaker_by_their_rate() -> None:
     """A provider that drops as often as it works is left before its reconnect budget is spent."""
-    sim = Simulation(TWO, [Recognizer("a", [Drops(1.5)] * 9), Recognizer("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [Drop(1.5)] * 9), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "a", "a", "b"]
 
 
 def test_a_server_error_leaves_the_provider() -> None:
     """After a server error the next provider takes over, even if the connection had worked."""
-    faults = [Drops(3.0, kind=ErrorKind.SERVER)]
+    faults = [Drop(3.0, kind=ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
@@ -219,7 +219,7 @@ def test_a_server_error_leaves_the_provider() -> None:
 
 def test_two_providers_fail_in_turn() -> None:
     """Two providers that fail in turn hand over to each other without an outage."""
-    broken = [Drops(1.6, kind=ErrorKind.SERVER)] * 2
+    broken = [Drop(1.6, kind=ErrorKind.SERVER)] * 2
     sim = Simulation(TWO, [Recognizer("a", broken), Recognizer("b", broken)]).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b", "a", "b", "a"]
@@ -231,7 +231,7 @@ def test_two_providers_fail_in_turn() -> None:
 def test_dropped_in_the_middle_of_a_word(word: int, part: float) -> None:
     """A drop inside any word loses and repeats nothing."""
     at = TWO[word].start + part * (TWO[word].end - TWO[word].start)
-    faults = [Drops(at, kind=ErrorKind.SERVER)]
+    faults = [Drop(at, kind=ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     assert_times(sim, within=0.001)
@@ -240,14 +240,14 @@ def test_dropped_in_the_middle_of_a_word(word: int, part: float) -> None:
 def test_a_last_partial_final_of_a_dying_connection() -> None:
     """The next connection does not repeat words of the last partial final of a dying one."""
     at = (TWO[6].start + TWO[6].end) / 2
-    faults = [Drops(at, sends_final=True, kind=ErrorKind.SERVER)]
+    faults = [Drop(at, sends_final=True, kind=ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recognizer("a", faults), Recognizer("b")]).run(within=1)
     assert_promises(sim)
 
 
 def test_a_hanging_handshake() -> None:
     """Speech during a handshake that hangs is replayed to the next provider."""
-    sim = Simulation(TWO, [Recognizer("a", [HANGS]), Recognizer("b")]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [HANG]), Recognizer("b")]).run(within=1)
     assert_promises(sim)
     (failed,) = events(sim, ProviderFailed)
     assert failed.at == 1.5
@@ -255,12 +255,12 @@ def test_a_hanging_handshake() -> None:
 
 def test_a_clean_end_with_the_input_open_is_a_failure() -> None:
     """A connection that ends without an error before its input has ended is replaced."""
-    sim = Simulation(TWO, [Recognizer("a", [EndsEarly(4.0)])]).run(within=1)
+    sim = Simulation(TWO, [Recognizer("a", [EndCleanly(4.0)])]).run(within=1)
     assert_promises(sim)
     assert sim.opened == ["a", "a"]
 
 
-@pytest.mark.parametrize("fault", [DropsAtEnd(), LosesTail(), NeverEnds(sends_final=False)])
+@pytest.mark.parametrize("fault", [DropAfterClose(), LostTail(), IgnoreClose(sends_final=False)])
 def test_a_tail_that_is_missing(fault: Fault) -> None:
     """If the last words are missing after the end of input, another connection transcribes them."""
     sim = Simulation(TWO, [Recognizer("a", [fault]), Recognizer("b")], tail=0.1).run(within=6)
@@ -280,7 +280,7 @@ def test_a_tail_that_is_missing_without_hedging(silent: str) -> None:
 
 def test_a_connection_that_never_ends() -> None:
     """If all words came and the connection does not end, the stream finishes without it."""
-    sim = Simulation(TWO, [Recognizer("a", [NeverEnds()]), Recognizer("b")]).run(within=4)
+    sim = Simulation(TWO, [Recognizer("a", [IgnoreClose()]), Recognizer("b")]).run(within=4)
     assert_promises(sim)
     assert sim.opened == ["a"]
 
@@ -316,7 +316,7 @@ def test_usage_does_not_prove_that_a_connection_works() -> None:
 
 def test_two_connections_without_words_make_it_noise() -> None:
     """If a second connection has no words either where the first left some out, it was noise."""
-    sim = Simulation(TWO, [Recognizer("a", [LosesTail()] * 2)], tail=0.1).run(within=3)
+    sim = Simulation(TWO, [Recognizer("a", [LostTail()] * 2)], tail=0.1).run(within=3)
     assert sim.text == WORDS[:8]
     assert sim.opened == ["a", "a"]
 
@@ -341,7 +341,7 @@ def test_a_replay_begins_between_words() -> None:
     gaps = [0.6, 0.1, 0.24, 0.1, 0.1, 0.1]
     words = speak(*[(w, gap, 0.4) for w, gap in zip(WORDS, gaps, strict=False)])
     at = words[4].end + 0.35
-    drop = [Drops(at, kind=ErrorKind.SERVER)]
+    drop = [Drop(at, kind=ErrorKind.SERVER)]
     sim = Simulation(words, [Recognizer("a", drop, most=4, latency=0.1), Recognizer("b")]).run()
     assert_promises(sim)
     second = next(c for _, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 1)
@@ -351,7 +351,7 @@ def test_a_replay_begins_between_words() -> None:
 def test_audio_that_comes_at_once_is_sent_at_its_pace() -> None:
     """Audio that is pushed faster than real time is sent at the pace, and all of it comes."""
     words = speak(*[(w, 0.1 if i % 5 else 0.6, 0.3) for i, w in enumerate(VOCABULARY[:60])])
-    sim = Simulation(words, [Recognizer("a", [Drops(2.0)])], rush=100).run(within=30)
+    sim = Simulation(words, [Recognizer("a", [Drop(2.0)])], rush=100).run(within=30)
     assert_promises(sim)
     assert_times(sim, within=0.001)
 
@@ -370,7 +370,7 @@ def test_an_open_breaker_skips_a_provider() -> None:
 
 def test_text_closes_a_breaker() -> None:
     """Text from a provider closes its breaker."""
-    sim = Simulation(TWO, [Recognizer("a", [Refused(ErrorKind.SERVER)] * 3)]).run()
+    sim = Simulation(TWO, [Recognizer("a", [Refuse(ErrorKind.SERVER)] * 3)]).run()
     assert sim.health["a"].breaker.state(sim.now) is BreakerState.CLOSED
 
 
@@ -401,7 +401,7 @@ def test_final_without_times(vad_enabled: bool) -> None:
 def test_flush_is_sent_at_its_place() -> None:
     """A flush is sent between the audio before it and the audio after it, also in a replay."""
     flush = TWO[3].end + 0.5
-    recognizer = Recognizer("a", [Refused(after=1.5)], endpointing=9.0, final_timeout=9.0)
+    recognizer = Recognizer("a", [Refuse(after=1.5)], endpointing=9.0, final_timeout=9.0)
     sim = Simulation(TWO, [recognizer, replace(recognizer, name="b", faults=())], flushes=[flush])
     sim.run()
     assert_promises(sim)
@@ -439,7 +439,7 @@ def test_speech_that_was_announced_and_never_transcribed_is_replayed() -> None:
     """A connection gives one untimed word, announces speech, and ends: the rest is replayed."""
     words = speak(("bab", 0.4, 0.25), ("bad", 1.0, 0.25), ("baf", 0.0, 0.25))
     one_by_one = Recognizer("a", times="none", latency=0.9, endpointing=0.1, speed=1.25, most=1)
-    mute = replace(one_by_one, faults=[EndsEarly(3.0)], interims=False, flushes=False)
+    mute = replace(one_by_one, faults=[EndCleanly(3.0)], interims=False, flushes=False)
     assert_promises(Simulation(words, [mute]).run(within=60))
 
 
@@ -460,7 +460,7 @@ def test_an_untimed_final_commits_its_segment_later() -> None:
     """A final without times commits the segment before it once the connection has outlived it."""
     words = speak(*sentence("one two three"))
     for tail, start in ((1.5, words[0].start - 0.15), (4.0, words[-1].end + 0.15)):
-        late = [Drops(words[-1].end + tail, kind=ErrorKind.SERVER)]
+        late = [Drop(words[-1].end + tail, kind=ErrorKind.SERVER)]
         sim = Simulation(words, [Recognizer("a", late, times="none"), Recognizer("b")], tail=5.0)
         assert_promises(sim.run())
         second = next(
@@ -518,7 +518,7 @@ class WithoutEndOfSpeech(FailoverEngine):
 def test_orphaned_speech_is_ended(down: list[tuple[float, float]]) -> None:
     """END is emitted for speech of a dead connection once its words came and the user is silent."""
     words = speak(*sentence("one two three"), ("four", 6.0, 0.3))
-    drop = Drops(words[2].end + 0.6)  # the final is out, the end of speech is not
+    drop = Drop(words[2].end + 0.6)  # the final is out, the end of speech is not
     sim = Simulation(words, [Recognizer("a", [drop], down, latency=0.1)])
     sim.engine.__class__ = WithoutEndOfSpeech
     sim.run()

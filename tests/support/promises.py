@@ -16,20 +16,20 @@ from resilient_stt.core.messages import EventKind
 from resilient_stt.core.policy import Pace, Policies, ProviderTraits, ReplayPolicy
 
 from .simulator import (
-    HANGS,
-    Drops,
-    DropsAtEnd,
-    EndsEarly,
+    HANG,
+    Drop,
+    DropAfterClose,
+    EmptyFinals,
+    EndCleanly,
     Fault,
-    LosesTail,
-    NeverEnds,
+    IgnoreClose,
+    Latency,
+    LostTail,
     Recognizer,
-    Refused,
-    SaysEmpty,
+    Refuse,
     Simulation,
-    Slow,
     Spoken,
-    Stalls,
+    Stall,
     routing,
     sentence,
     speak,
@@ -50,20 +50,20 @@ WORDS = [w.text for w in TWO]
 seconds = st.floats(0, 12).map(lambda s: round(s, 3))
 kinds = st.sampled_from([*ErrorKind, *[ErrorKind.DROPPED] * 9])
 loud_faults: st.SearchStrategy[Fault] = st.one_of(
-    st.just(HANGS),
-    st.builds(Refused, kinds, st.sampled_from([0.0, 0.05, 0.3])),
-    st.builds(Drops, seconds, st.booleans(), kinds),
-    st.builds(Drops, seconds, st.booleans()),
-    st.builds(EndsEarly, seconds),
-    st.builds(DropsAtEnd, st.sampled_from([0.0, 0.05, 0.5])),
-    st.just(NeverEnds(sends_final=True)),
+    st.just(HANG),
+    st.builds(Refuse, kinds, st.sampled_from([0.0, 0.05, 0.3])),
+    st.builds(Drop, seconds, st.booleans(), kinds),
+    st.builds(Drop, seconds, st.booleans()),
+    st.builds(EndCleanly, seconds),
+    st.builds(DropAfterClose, st.sampled_from([0.0, 0.05, 0.5])),
+    st.just(IgnoreClose(sends_final=True)),
 )
 """Faults that raise an exception or end the connection."""
 silent_faults: st.SearchStrategy[Fault] = st.one_of(
-    st.builds(Stalls, seconds, st.sampled_from([0.5, 2.0, 5.0, float("inf")])),
-    st.builds(Stalls, st.just(0.0) | seconds),
-    st.builds(SaysEmpty, st.just(0.0) | seconds),
-    st.builds(Slow, st.sampled_from([0.5, 2.0, 4.0])),
+    st.builds(Stall, seconds, st.sampled_from([0.5, 2.0, 5.0, float("inf")])),
+    st.builds(Stall, st.just(0.0) | seconds),
+    st.builds(EmptyFinals, st.just(0.0) | seconds),
+    st.builds(Latency, st.sampled_from([0.5, 2.0, 4.0])),
 )
 """Faults that raise no exception."""
 
@@ -130,10 +130,10 @@ def simulations(
     if loses and draw(st.booleans()):
         # Only one connection may lose its tail: if a second one has no words there either, the
         # engine takes the rest for noise.
-        tails: list[Fault] = [NeverEnds(sends_final=False)]
+        tails: list[Fault] = [IgnoreClose(sends_final=False)]
         last = [word for word in words if word.text][-1]
         if last.end - last.start - jitter >= ReplayPolicy().min_pending_speech:
-            tails.append(LosesTail())  # a shorter rest counts as noise
+            tails.append(LostTail())  # a shorter rest counts as noise
         tail = draw(st.sampled_from(tails))
         route[0] = replace(route[0], faults=[*route[0].faults, tail])
     return draw(around(words, route))

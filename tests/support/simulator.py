@@ -101,19 +101,19 @@ def sentence(
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refuse:
     """Opening the connection fails, and that takes `after` seconds."""
 
     kind: ErrorKind = ErrorKind.CONNECT
     after: float = 0.05
 
 
-HANGS = Refused(after=1.5)
+HANG = Refuse(after=1.5)
 """The handshake hangs until the connect timeout."""
 
 
 @dataclass(frozen=True)
-class Drops:
+class Drop:
     """The connection drops `after` seconds after it was opened.
 
     `sends_final`: it sends a last FINAL of its pending words before that.
@@ -125,7 +125,7 @@ class Drops:
 
 
 @dataclass(frozen=True)
-class EndsEarly:
+class EndCleanly:
     """It ends without an error `after` seconds after it was opened.
 
     If its input has ended by then, it drops.
@@ -135,26 +135,26 @@ class EndsEarly:
 
 
 @dataclass(frozen=True)
-class DropsAtEnd:
+class DropAfterClose:
     """It drops `after` seconds after the end of its input, without its last FINAL."""
 
     after: float = 0.05
 
 
 @dataclass(frozen=True)
-class LosesTail:
+class LostTail:
     """It ends cleanly after the end of its input, but leaves out its last FINAL."""
 
 
 @dataclass(frozen=True)
-class NeverEnds:
+class IgnoreClose:
     """It stays open after the end of its input; `sends_final`: its last FINAL comes."""
 
     sends_final: bool = True
 
 
 @dataclass(frozen=True)
-class Stalls:
+class Stall:
     """It sends nothing for `lasts` seconds, from `after` seconds after it was opened on.
 
     What it held back then comes at once. `ends`: it ends all the same after the end of its input.
@@ -168,26 +168,26 @@ class Stalls:
         return self.after <= lived < self.after + self.lasts
 
 
-DEAF = Stalls(0.0)
+DEAF = Stall(0.0)
 """It connects, and never sends anything."""
 
 
 @dataclass(frozen=True)
-class SaysEmpty:
+class EmptyFinals:
     """Its finals are empty and no interims come, from `after` seconds after it was opened on."""
 
     after: float = 0.0
 
 
 @dataclass(frozen=True)
-class Slow:
+class Latency:
     """Everything that it sends comes so many seconds later."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class LosesFinal:
+class LostFinal:
     """Its `nth` FINAL, counted from 0, is never sent, and it goes on as if nothing had happened.
 
     `with_interims`: the interim transcripts before that FINAL are sent. `on`: all later finals are
@@ -200,16 +200,16 @@ class LosesFinal:
 
 
 Fault = (
-    Refused
-    | Drops
-    | EndsEarly
-    | DropsAtEnd
-    | LosesTail
-    | NeverEnds
-    | Stalls
-    | SaysEmpty
-    | Slow
-    | LosesFinal
+    Refuse
+    | Drop
+    | EndCleanly
+    | DropAfterClose
+    | LostTail
+    | IgnoreClose
+    | Stall
+    | EmptyFinals
+    | Latency
+    | LostFinal
 )
 
 
@@ -294,7 +294,7 @@ class SimulatedConnection:
         self.ended = False
         self.opened_at = self._busy = sim.now
         self._final_at = sim.now
-        self._late = fault.seconds if isinstance(fault, Slow) else 0.0
+        self._late = fault.seconds if isinstance(fault, Latency) else 0.0
         self._wordless_at = 0.0
         self._words = iter([w for w in sim.words if w.text])
         self._word = next(self._words, None)
@@ -312,7 +312,7 @@ class SimulatedConnection:
         at = self.sent / RATE
         self.sent += end - start
         self._busy = max(self._busy, self.sim.now) + (end - start) / RATE / self.of.speed
-        if isinstance(self.fault, Refused):
+        if isinstance(self.fault, Refuse):
             return
         while self._word and round(self._word.start * RATE) < end:
             if not self._process(self._word, start, end, at):
@@ -333,13 +333,13 @@ class SimulatedConnection:
 
     def end(self) -> None:
         self.ended = True
-        if isinstance(self.fault, Refused):
+        if isinstance(self.fault, Refuse):
             return
-        if isinstance(self.fault, DropsAtEnd):
+        if isinstance(self.fault, DropAfterClose):
             self._in(self.fault.after, ConnectionFailed(self.id, ErrorKind.DROPPED, "drop"))
-        elif isinstance(self.fault, LosesTail):
+        elif isinstance(self.fault, LostTail):
             self._deliver_at(self._busy + 0.05, ConnectionEnded(self.id))
-        elif not isinstance(self.fault, NeverEnds):
+        elif not isinstance(self.fault, IgnoreClose):
             self._finalize(len(self._pending))
             self._deliver_at(self._processed_at + 0.05, ConnectionEnded(self.id))
         elif self.fault.sends_final:
@@ -419,15 +419,15 @@ class SimulatedConnection:
 
     def _send(self, event: TranscriptEvent) -> None:
         fault = self.fault
-        if isinstance(fault, SaysEmpty) and self.sim.now >= self.opened_at + fault.after:
+        if isinstance(fault, EmptyFinals) and self.sim.now >= self.opened_at + fault.after:
             if event.kind is EventKind.INTERIM:
                 return
             event = TranscriptEvent(event.kind)
-        if isinstance(fault, LosesFinal) and event.text and self._loses(event, fault):
+        if isinstance(fault, LostFinal) and event.text and self._loses(event, fault):
             return
         self._deliver_at(self._processed_at, ProviderEvent(self.id, event))
 
-    def _loses(self, event: TranscriptEvent, fault: LosesFinal) -> bool:
+    def _loses(self, event: TranscriptEvent, fault: LostFinal) -> bool:
         """Return whether this event belongs to a FINAL that gets lost; count the finals."""
         number = self._finals
         self._finals += event.kind is EventKind.FINAL
@@ -458,7 +458,7 @@ class SimulatedConnection:
             if now >= self.sim.base + since and self.opened_at < self.sim.base + until:
                 return math.inf
         fault = self.fault
-        if not isinstance(fault, Stalls) or not fault.mute(now - self.opened_at):
+        if not isinstance(fault, Stall) or not fault.mute(now - self.opened_at):
             return None
         if fault.ends and isinstance(event, ConnectionEnded):
             return None
@@ -466,15 +466,15 @@ class SimulatedConnection:
 
     def _schedule_fault(self) -> None:
         match self.fault:
-            case Refused(kind, after):
+            case Refuse(kind, after):
                 self._in(after, ConnectionFailed(self.id, kind, "refused", backoff=self.sim.wait))
-            case Drops(after):
+            case Drop(after):
                 self.sim.at(self.sim.now + after, self._drop)
-            case EndsEarly(after):
+            case EndCleanly(after):
                 self.sim.at(self.sim.now + after, self._end_early)
 
     def _drop(self) -> None:
-        assert isinstance(self.fault, Drops)
+        assert isinstance(self.fault, Drop)
         # A plugin emits in order: nothing can overtake a FINAL that is still on its way.
         if self.fault.sends_final and self._pending and self.sim.now >= self._final_at:
             self._deliver(ProviderEvent(self.id, self._transcript(EventKind.FINAL, self._pending)))
@@ -706,7 +706,7 @@ class Simulation:
     def _connect(self, connection: int, recognizer: Recognizer) -> SimulatedConnection:
         fault = next(self._faults[recognizer.name], None)
         if recognizer.is_down(self.now - self.base):
-            fault = Refused()
+            fault = Refuse()
         return SimulatedConnection(self, connection, recognizer, fault)
 
     # -- the results

@@ -96,7 +96,7 @@ class AudioSender:
         """Return the session sample up to which the provider has processed the audio, at least.
 
         Counted in the connection's own audio, without the silence that was left out: a replay
-        sends several seconds of the session in one (schedule voice-heard-later-than-it-was-sent).
+        sends several seconds of the session in one (schedule voice-processed-later-than-sent).
         """
         unprocessed = self.backlog(now) * self._processing_rate
         if not (unprocessed and self.timeline):

@@ -176,7 +176,7 @@ class HedgeController:
         """
         hedge = self._hedge
         # Providers that failed while the final was only overdue may be asked again: now words are
-        # known to be missing (schedule final-left-out-after-a-hedge-failed).
+        # known to be missing (schedule lost-final-after-a-hedge-failed).
         asked = {hedge.traits.name} if hedge is not None else set()
         self._state = CheckingSkippedSpeech(skipped=skipped, hedge=hedge, hedged_providers=asked)
         self._skipped_checked_through = skipped.first_word_at
@@ -393,7 +393,7 @@ class HedgeController:
         """Return when the hedge has had time enough to transcribe the pending speech."""
         if active.finished:
             # There is no later chance for the rest of the call, so the hedge must process all of it
-            # (schedule hedge-judged-before-it-heard-the-end).
+            # (schedule hedge-judged-before-its-end-of-input).
             return self._pool.drained_at(hedge)
         return hedge_due_at(hedge, self._ledger, hedging.expected_through, self._connect_timeout)
 

@@ -96,7 +96,7 @@ class HedgeOpener:
             return False
         # Even a provider whose breaker is open is worth a try when the words would be lost
         # otherwise (schedules hedge-has-words-and-breaks-for-good and
-        # final-left-out-with-one-connection-allowed).
+        # lost-final-with-one-connection-allowed).
         self._last_chances -= 1
         return self._last_chances >= 0
 

@@ -127,7 +127,7 @@ class Committer:
         ends_turn = connection.traits.end_of_turn_timeout > 0
         first_pending = ledger.first_pending()
         # A FINAL that answers a flush ends there: what follows in one breath is not in it
-        # (schedule flushed-final-claims-what-follows).
+        # (schedule flushed-final-commits-what-follows).
         if (flushed := connection.stall_detector.flushed_through) is not None:
             through = min(through, flushed)
         processed_through = min(through, connection.processed_through(ledger, now))
@@ -135,9 +135,9 @@ class Committer:
         reach = ledger.samples(self._policy.untimed_final_reach)
         ledger.commit(ledger.last_speech_end(processed_through - reach))
         # A FINAL that begins with committed words is about the voice around the watermark, and
-        # covers the rest of it at most (schedules retold-final-claims-the-next,
-        # retold-final-beside-noise). If there is no rest, its new words may be of the next segment;
-        # at the end of a turn they are (new-words-behind-retold-ones).
+        # covers the rest of it at most (schedules repeated-final-commits-the-next,
+        # repeated-final-beside-noise). If there is no rest, its new words may be of the next
+        # segment; at the end of a turn they are (new-words-behind-repeated-ones).
         remainder_end = ledger.remainder_end()
         reaches_on = has_new_words and (ends_turn or remainder_end == ledger.watermark)
         if repeats_committed and not reaches_on:
@@ -152,7 +152,7 @@ class Committer:
         Each covers the first pending segment that had ended when it came, or all of them if it ends
         a turn. A provider may split a segment into several finals, or fail between two of them. So
         the connection must have processed well past the segment, and be alive (schedule
-        claim-on-the-next-sentence).
+        final-commits-the-next-sentence).
         """
         ledger, claims = self._ledger, connection.untimed_finals
         while claims:
@@ -174,7 +174,7 @@ class Committer:
         """Return whether text that is not final yet may be about a segment that ends there.
 
         It is about the last voice that the connection had been sent when it came (schedules
-        interim-behind-a-flushed-final, interim-behind-a-retold-final).
+        interim-behind-a-flushed-final, interim-behind-a-repeated-final).
         """
         through = connection.interpreter.unfinished_text_through(connection.cursor)
         if through is None:

@@ -85,7 +85,7 @@ class SkippedSpeech:
         if len(theirs) < len(mine) or (is_short and not is_final):
             return None
         # Nothing in common (None) is of the skipped speech; so are words before the common ones
-        # (schedule final-left-out-and-an-untimed-hedge).
+        # (schedule lost-final-and-an-untimed-hedge).
         return extra_words_before(mine, theirs) != 0
 
 

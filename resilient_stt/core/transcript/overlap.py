@@ -139,7 +139,7 @@ class OverlapTrimmer:
         Returns:
             Whether the FINAL began with committed words that lie before the boundary. If it has no
             times, it then speaks for no audio beyond the voice around the boundary
-            (tests/schedules/retold-final-claims-the-next.json).
+            (tests/schedules/repeated-final-commits-the-next.json).
         """
         tokens = tokenize(utterance.text, utterance.language)
         if not (self.open and tokens):
@@ -150,7 +150,7 @@ class OverlapTrimmer:
         for token in repeated:
             # A token without times was dated by when it arrived. The repetition dates it better; a
             # third connection would otherwise look for it in the next sentence
-            # (tests/schedules/retold-with-times-in-between.json).
+            # (tests/schedules/repeated-words-with-times-in-between.json).
             if token.start is None and utterance.end is not None:
                 token.end = min(token.end, utterance.end)
         if kept is not None:

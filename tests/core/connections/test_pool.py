@@ -23,9 +23,9 @@ from ...support.promises import VOCABULARY, events
 from ...support.simulator import (
     DEAF,
     RATE,
-    Drops,
+    Drop,
     Recognizer,
-    Refused,
+    Refuse,
     Simulation,
     Spoken,
     speak,
@@ -134,7 +134,7 @@ def test_audio_that_an_open_connection_was_sent_is_not_lost() -> None:
 def test_audio_that_a_dead_connection_was_sent_is_lost() -> None:
     """If the connection dies before it transcribes anything, what left the window is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
-    route = [Recognizer("a", [Drops(12.0)], interims=False), Recognizer("b", interims=False)]
+    route = [Recognizer("a", [Drop(12.0)], interims=False), Recognizer("b", interims=False)]
     sim = Simulation(words, route, policies=SMALL, tail=1.0).run(within=9)
     assert lost(sim) == pytest.approx(12.0 - 5.0, abs=0.1)
 
@@ -227,7 +227,7 @@ def test_speech_that_a_final_did_not_cover_is_lost() -> None:
     """If a connection dies after the first words of dropped speech, the rest is lost."""
     words = speak(*[(w, 0.0, 0.5) for w in VOCABULARY[:30]])
     # finals of six words each, which come 8.5 s late: the first one when 11.5 s have been spoken
-    late = Recognizer("a", [Drops(12.0)], interims=False, most=6, latency=8.5)
+    late = Recognizer("a", [Drop(12.0)], interims=False, most=6, latency=8.5)
     policies = Policies(replay=ReplayPolicy(window=5.0))
     sim = Simulation(words, [late, Recognizer("b", interims=False)], policies=policies).run()
     missing = [w for w in words if w.text not in sim.text]
@@ -268,7 +268,7 @@ def test_a_refused_key_is_reported_once_with_its_name(variable: str, named: str)
 def test_one_wrong_key_and_a_fallback() -> None:
     """A wrong key is tried once and reported once, and the fallback takes over."""
     words = talk(40)
-    route = [Recognizer("a", [Refused(ErrorKind.AUTH)] * 99), Recognizer("b")]
+    route = [Recognizer("a", [Refuse(ErrorKind.AUTH)] * 99), Recognizer("b")]
     sim = Simulation(words, route).run(within=2)
     assert sim.text == sim.spoken
     assert sim.opened == ["a", "b"]

@@ -30,14 +30,14 @@ from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies
 from ...support.promises import VOCABULARY, assert_promises, assert_times, events, recognizers
 from ...support.simulator import (
     DEAF,
-    Drops,
+    Drop,
+    EmptyFinals,
     Fault,
     Recognizer,
-    Refused,
-    SaysEmpty,
+    Refuse,
     Simulation,
     Spoken,
-    Stalls,
+    Stall,
     noise,
     sentence,
     speak,
@@ -65,10 +65,10 @@ def reasons(sim: Simulation) -> list[tuple[str, str, str]]:
 # --- the promises
 
 faults: st.SearchStrategy[Fault] = st.one_of(
-    st.builds(Drops, st.floats(1, 12).map(lambda s: round(s, 2)), st.booleans()),
-    st.builds(Refused, st.sampled_from(ErrorKind)),
-    st.builds(Stalls, st.just(0.0) | st.floats(1, 9).map(lambda s: round(s, 2))),
-    st.just(Stalls(0.0)),
+    st.builds(Drop, st.floats(1, 12).map(lambda s: round(s, 2)), st.booleans()),
+    st.builds(Refuse, st.sampled_from(ErrorKind)),
+    st.builds(Stall, st.just(0.0) | st.floats(1, 9).map(lambda s: round(s, 2))),
+    st.just(Stall(0.0)),
 )
 
 
@@ -142,11 +142,11 @@ def test_recovery_takes_two_utterances() -> None:
     assert len(turns_probed) == 2
 
 
-@pytest.mark.parametrize("fault", [DEAF, SaysEmpty()])
+@pytest.mark.parametrize("fault", [DEAF, EmptyFinals()])
 def test_a_primary_without_words_stays_in_reserve(fault: Fault) -> None:
     """An open socket proves nothing: without words in its probes the primary stays out."""
     words = turns(20)
-    deaf = Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), *[fault] * 99])
+    deaf = Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER), *[fault] * 99])
     sim = Simulation(words, [deaf, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
@@ -159,7 +159,7 @@ def test_a_primary_without_words_stays_in_reserve(fault: Fault) -> None:
 def test_a_probe_that_breaks() -> None:
     """A probe that breaks counts as a failure of its provider; the stream goes on."""
     words = turns(12)
-    broken = Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), *[Refused()] * 99])
+    broken = Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER), *[Refuse()] * 99])
     sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert sim.served == ["a", "b"]
@@ -173,7 +173,7 @@ def test_noise_proves_nothing() -> None:
     """If the active connection has no words either, a probe neither passes nor fails."""
     pieces = [noise(1.5, 0.8) for _ in range(6)]
     words = speak(*sentence("one two"), ("three", 2.0, 0.4), *pieces, ("four", 2.0, 0.4))
-    broken = Recognizer("a", [Drops(2.5, kind=ErrorKind.SERVER)])
+    broken = Recognizer("a", [Drop(2.5, kind=ErrorKind.SERVER)])
     sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     assert len(events(sim, ProviderFailed)) == 1
@@ -196,7 +196,7 @@ def test_failback_respects_its_intervals() -> None:
 def test_failback_can_be_turned_off() -> None:
     """With failback disabled no provider is probed, and the fallback stays active."""
     policies = Policies(failback=FailbackPolicy(enabled=False))
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(12), route, policies=policies).run(within=2)
     assert_promises(sim)
     assert sim.opened == ["a", "b"]
@@ -205,7 +205,7 @@ def test_failback_can_be_turned_off() -> None:
 @pytest.mark.parametrize("flushes", [True, False])
 def test_the_old_connection_is_flushed_and_drained(flushes: bool) -> None:
     """Before failback the old connection is flushed, if it can be, and has 0.5 s to finish."""
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b", flushes=flushes)]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]), Recognizer("b", flushes=flushes)]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
     assert_promises(sim)
     closed = next(t for t, c in sim.commands if c == CloseConnection(1))
@@ -216,7 +216,7 @@ def test_the_old_connection_is_flushed_and_drained(flushes: bool) -> None:
 def test_speech_interrupts_a_failback() -> None:
     """If speech goes on during the drain, failback waits for the next turn boundary."""
     words = turns(16, pause=1.15)
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     policies = replace(SOON, failback=replace(SOON.failback, drain_timeout=0.6))
     sim = Simulation(words, route, policies=policies, tail=3.0).run(within=2)
     assert_promises(sim)
@@ -227,7 +227,7 @@ def test_speech_interrupts_a_failback() -> None:
 def test_a_probe_ends_with_the_input() -> None:
     """The end of input closes a probe without a result and returns its lease."""
     words = turns(4)
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER), DEAF]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER), DEAF]), Recognizer("b")]
     sim = Simulation(words, route, policies=SOON, tail=0.1).run(within=2)
     assert_promises(sim)
     assert sim.opened_as(Role.PROBE) == ["a"]
@@ -239,7 +239,7 @@ def test_a_probe_has_no_longer_than_its_lease() -> None:
     """A probe in speech without a pause is closed when its lease expires."""
     words = speak(*sentence("one two"), ("three", 1.0, 0.4))
     words += [Spoken(w, 9.0 + i * 0.4, 9.4 + i * 0.4) for i, w in enumerate(VOCABULARY[:50])]
-    broken = Recognizer("a", [Drops(2.5, kind=ErrorKind.SERVER)], interims=False)
+    broken = Recognizer("a", [Drop(2.5, kind=ErrorKind.SERVER)], interims=False)
     sim = Simulation(words, [broken, Recognizer("b")], policies=SOON).run(within=2)
     assert_promises(sim)
     probe = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 2)
@@ -250,7 +250,7 @@ def test_a_probe_has_no_longer_than_its_lease() -> None:
 
 def test_text_of_a_probe_is_not_emitted() -> None:
     """The text of a probe never reaches the consumer."""
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)], spell=str.upper), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)], spell=str.upper), Recognizer("b")]
     sim = Simulation(turns(8), route).run(within=2)
     assert sim.opened_as(Role.PROBE)
     late = [c for t, c in sim.commands if isinstance(c, Emit) and t - sim.base > 3.2]
@@ -261,8 +261,8 @@ def test_a_provider_that_becomes_active_is_not_probed_on() -> None:
     """If the fallback fails during a probe, the probed provider becomes active; the probe ends."""
     words = turns(8)
     route = [
-        Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]),
-        Recognizer("b", [Drops(words[12].end - 3.0, kind=ErrorKind.SERVER)]),
+        Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]),
+        Recognizer("b", [Drop(words[12].end - 3.0, kind=ErrorKind.SERVER)]),
     ]
     sim = Simulation(words, route).run(within=2)
     assert_promises(sim)
@@ -311,7 +311,7 @@ def test_a_slow_provider_is_not_left_in_the_middle_of_a_word() -> None:
 
 def test_a_failback_is_reported_like_any_switch() -> None:
     """A failback at a turn boundary replays less than 3 s."""
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=SOON).run(within=2)
     back = next(e for e in events(sim, Switched) if e.reason == "failback")
     assert back.replay_from <= back.at
@@ -320,7 +320,7 @@ def test_a_failback_is_reported_like_any_switch() -> None:
 
 def test_changed_options_of_the_fallback() -> None:
     """A fallback that is reopened for new options has to dwell again before failback."""
-    route = [Recognizer("a", [Drops(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(3.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=SOON)
     sim.at(sim.base + 9.0, lambda: sim.handle(OptionsChanged("b")))
     sim.run(within=2)
@@ -332,7 +332,7 @@ def test_changed_options_of_the_fallback() -> None:
 def test_a_breaker_that_locks_is_probed_after_its_time() -> None:
     """A provider with a refused key is probed again after its cooldown, and failback follows."""
     quick = replace(SOON, breaker=BreakerPolicy(auth_cooldown=8.0))
-    route = [Recognizer("a", [Refused(ErrorKind.AUTH)]), Recognizer("b")]
+    route = [Recognizer("a", [Refuse(ErrorKind.AUTH)]), Recognizer("b")]
     sim = Simulation(turns(16), route, policies=quick).run(within=2)
     assert_promises(sim)
     assert sim.served == ["b", "a"] or sim.served == ["a", "b", "a"]

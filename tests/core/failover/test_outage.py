@@ -34,11 +34,11 @@ from ...support.promises import (
 )
 from ...support.simulator import (
     DEAF,
-    HANGS,
-    Drops,
+    HANG,
+    Drop,
     Fault,
     Recognizer,
-    Refused,
+    Refuse,
     Simulation,
     Spoken,
     noise,
@@ -55,9 +55,9 @@ def outage(since: float, until: float, *, words: list[Spoken] = TWO) -> Simulati
 # --- whatever happens meanwhile
 
 attempts: st.SearchStrategy[Fault] = st.one_of(
-    st.just(HANGS),
-    st.builds(Refused, st.sampled_from(ErrorKind), st.sampled_from([0.0, 0.05, 0.3])),
-    st.builds(Drops, st.sampled_from([0.0, 0.3, 1.0, 2.5]), st.booleans()),
+    st.just(HANG),
+    st.builds(Refuse, st.sampled_from(ErrorKind), st.sampled_from([0.0, 0.05, 0.3])),
+    st.builds(Drop, st.sampled_from([0.0, 0.3, 1.0, 2.5]), st.booleans()),
 )
 
 
@@ -148,7 +148,7 @@ def test_an_outage_from_the_start() -> None:
 
 def test_all_are_tried_at_once() -> None:
     """In an outage all providers are tried in parallel, whatever the attempts of others do."""
-    hanging = Recognizer("a", [Drops(1.2), *[HANGS] * 99])
+    hanging = Recognizer("a", [Drop(1.2), *[HANG] * 99])
     sim = Simulation(TWO, [hanging, Recognizer("b", down=[(0.0, 3.0)])]).run(within=2)
     assert_promises(sim)
     (ended,) = events(sim, OutageEnded)
@@ -158,7 +158,7 @@ def test_all_are_tried_at_once() -> None:
 
 def test_attempts_that_hang_do_not_block() -> None:
     """While a handshake hangs, another one starts every half second, up to three in parallel."""
-    faults: list[Fault] = [Drops(1.2), HANGS, HANGS, HANGS, HANGS]
+    faults: list[Fault] = [Drop(1.2), HANG, HANG, HANG, HANG]
     sim = Simulation(TWO, [Recognizer("a", faults)]).run(within=3)
     assert_promises(sim)
     opened = [t - sim.base for t, c in sim.commands if isinstance(c, OpenConnection)]
@@ -237,7 +237,7 @@ def test_an_attempt_that_ends_without_words() -> None:
 
 def test_locked_providers_are_not_tried_in_an_outage() -> None:
     """A provider whose credentials were refused is not tried while another can be."""
-    locked = Recognizer("a", [Refused(ErrorKind.AUTH)] * 9)
+    locked = Recognizer("a", [Refuse(ErrorKind.AUTH)] * 9)
     sim = Simulation(TWO, [locked, Recognizer("b", down=[(1.0, 4.0)])]).run(within=3)
     assert_promises(sim)
     assert sim.opened.count("a") == 1
@@ -245,7 +245,7 @@ def test_locked_providers_are_not_tried_in_an_outage() -> None:
 
 def test_locked_providers_are_tried_seldom_where_all_are() -> None:
     """A sole provider is tried again although it is locked, but only every 5 s."""
-    refusals = [*[Refused(ErrorKind.AUTH)] * 3, Refused(ErrorKind.SERVER)]
+    refusals = [*[Refuse(ErrorKind.AUTH)] * 3, Refuse(ErrorKind.SERVER)]
     sim = Simulation(TWO, [Recognizer("a", refusals)]).run(within=30)
     assert_promises(sim)
     opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
@@ -256,14 +256,14 @@ def test_locked_providers_are_tried_seldom_where_all_are() -> None:
 
 def test_the_first_wait_is_long_where_all_are_locked() -> None:
     """Refused credentials are tried again after 5 s at the earliest."""
-    sim = Simulation(TWO, [Recognizer("a", [Refused(ErrorKind.AUTH)])]).run(within=30)
+    sim = Simulation(TWO, [Recognizer("a", [Refuse(ErrorKind.AUTH)])]).run(within=30)
     opened = [t for t, c in sim.commands if isinstance(c, OpenConnection)]
     assert opened[1] - opened[0] >= 5.0
 
 
 def test_a_deaf_attempt_does_not_keep_an_outage() -> None:
     """A reconnect that sends nothing becomes active, stalls, and is replaced."""
-    deaf = Recognizer("a", [Drops(1.2), DEAF, DEAF], down=[(1.3, 3.0)], interims=False)
+    deaf = Recognizer("a", [Drop(1.2), DEAF, DEAF], down=[(1.3, 3.0)], interims=False)
     sim = Simulation(TWO, [deaf, Recognizer("b", down=[(1.0, 9.0)])]).run(within=12)
     assert_promises(sim)
 
@@ -278,7 +278,7 @@ def test_an_outage_limit_of_zero() -> None:
 def test_an_outage_by_a_stall() -> None:
     """If the last provider stalls, an outage begins and all are tried."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False))
-    deaf = Recognizer("a", [Drops(1.2), DEAF])
+    deaf = Recognizer("a", [Drop(1.2), DEAF])
     sim = Simulation(TWO, [deaf], policies=policies).run(within=3)
     assert_promises(sim)
     assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]

@@ -44,17 +44,17 @@ from ...support.promises import (
 from ...support.simulator import (
     DEAF,
     RATE,
-    Drops,
-    EndsEarly,
+    Drop,
+    EmptyFinals,
+    EndCleanly,
     Fault,
-    LosesTail,
+    Latency,
+    LostTail,
     Recognizer,
-    Refused,
-    SaysEmpty,
+    Refuse,
     Simulation,
-    Slow,
     Spoken,
-    Stalls,
+    Stall,
     noise,
     sentence,
     speak,
@@ -80,8 +80,8 @@ def stalling(
 
 def _one_tail(faults: Sequence[Fault | None]) -> list[Fault | None]:
     """Keep one fault that ends cleanly without words: a second such connection is believed."""
-    lying = [f for f in faults if isinstance(f, SaysEmpty)]
-    clean = [f for f in faults if not isinstance(f, SaysEmpty | EndsEarly)]
+    lying = [f for f in faults if isinstance(f, EmptyFinals)]
+    clean = [f for f in faults if not isinstance(f, EmptyFinals | EndCleanly)]
     return [*clean, *lying[:1]] if lying else list(faults)
 
 
@@ -166,7 +166,7 @@ def test_a_stall_at_any_word(kind: str, word: int) -> None:
     late = kind == "late"
     at = LONG[word].start + 0.1
     silent = Recognizer(
-        "a", [Stalls(at)], interims=not late, slow_endpointing=late, final_timeout=1.6
+        "a", [Stall(at)], interims=not late, slow_endpointing=late, final_timeout=1.6
     )
     sim = Simulation(LONG, [silent, Recognizer("b")], tail=4.0).run(within=6)
     assert_promises(sim)
@@ -182,7 +182,7 @@ def test_a_stall_at_any_word(kind: str, word: int) -> None:
 @pytest.mark.parametrize("word", range(0, len(LONG), 3))
 def test_empty_finals_from_any_word(word: int, late: bool) -> None:
     """A provider that answers speech with empty finals loses no word."""
-    faults = [SaysEmpty(LONG[word].start + 0.1)]
+    faults = [EmptyFinals(LONG[word].start + 0.1)]
     route = [Recognizer("a", faults, interims=not late, slow_endpointing=late), Recognizer("b")]
     assert_promises(Simulation(LONG, route, tail=4.0).run(within=6))
 
@@ -202,7 +202,7 @@ def test_the_hedge_is_opened_before_the_deadline() -> None:
 
 def test_the_primary_recovers() -> None:
     """A connection that answers before its hedge does keeps the stream."""
-    faults = [Stalls(1.0, lasts=3.0)]
+    faults = [Stall(1.0, lasts=3.0)]
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
     sim = Simulation(words, [Recognizer("a", faults), Recognizer("b", latency=2.9)], tail=1.0)
     assert_promises(sim.run(within=2))
@@ -213,7 +213,7 @@ def test_the_primary_recovers() -> None:
 def test_the_primary_fails_beside_a_hedge() -> None:
     """If the active connection fails while a hedge listens, the hedge takes over."""
     words = speak(*sentence("one two three"), ("four", 4.0, 0.4))
-    broken = [Drops(2.7)]
+    broken = [Drop(2.7)]
     route = [Recognizer("a", broken, latency=5.0), Recognizer("b", latency=0.5)]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
@@ -237,7 +237,7 @@ def test_a_stall_without_hedging() -> None:
 @pytest.mark.parametrize("kind", [ErrorKind.CONNECT, ErrorKind.AUTH, ErrorKind.BAD_REQUEST])
 def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
     """If the hedge fails, the third provider is asked, and the failure is reported."""
-    broken = Recognizer("b", [Refused(kind)] * 9)
+    broken = Recognizer("b", [Refuse(kind)] * 9)
     route = [Recognizer("a", [DEAF]), broken, Recognizer("c")]
     sim = Simulation(TWO, route).run(within=2)
     assert_promises(sim)
@@ -247,7 +247,7 @@ def test_a_hedge_that_fails_is_replaced(kind: ErrorKind) -> None:
 
 def test_a_hedge_that_had_words_is_retried() -> None:
     """Its words are lost with its connection; its audio counts once against the budget."""
-    route = [Recognizer("a", [DEAF] * 9), Recognizer("b", [Drops(0.45)], latency=0.05)]
+    route = [Recognizer("a", [DEAF] * 9), Recognizer("b", [Drop(0.45)], latency=0.05)]
     sim = Simulation(TWO, route).run(within=3)
     assert_promises(sim)
     assert sim.opened[:3] == ["a", "b", "b"]
@@ -259,14 +259,14 @@ def test_a_hedge_that_had_words_is_retried() -> None:
 def test_a_stall_while_all_hedges_fail() -> None:
     """If every hedge fails, also that on the same provider, silence alone decides."""
     down = [(0.5, 4.0)]
-    deaf = Recognizer("a", [DEAF, *[Refused()] * 3])
+    deaf = Recognizer("a", [DEAF, *[Refuse()] * 3])
     sim = Simulation(TWO, [deaf, Recognizer("b", down=down)]).run(within=3)
     assert_promises(sim)
     assert sim.opened_as(Role.HEDGE) == ["b", "a"]
     assert "stalled" in [e.reason for e in events(sim, ProviderFailed)]
 
 
-@pytest.mark.parametrize("fault", [DEAF, SaysEmpty()])
+@pytest.mark.parametrize("fault", [DEAF, EmptyFinals()])
 def test_a_sole_provider_hedges_itself(fault: Fault) -> None:
     """Without another provider, a second connection to the same one is the hedge."""
     sim = Simulation(TWO, [Recognizer("a", [fault])]).run(within=3)
@@ -288,7 +288,7 @@ def test_a_second_connection_commits_no_silence() -> None:
 def test_two_providers_commit_silence() -> None:
     """Audio in which two providers find no words is committed, and not replayed."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
-    route = [Recognizer("a", [Drops(9.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
+    route = [Recognizer("a", [Drop(9.0, kind=ErrorKind.SERVER)]), Recognizer("b")]
     sim = Simulation(words, route, tail=1.0).run(within=2)
     assert_promises(sim)
     assert outcomes(sim)[0] == ("a", "b", "no_speech")
@@ -307,7 +307,7 @@ def test_words_after_noise() -> None:
         noise(0.02, 1.5),
     )
     slow, fast = Pace(burst=0.05, rate=1.5), Pace(burst=0.05, rate=2.0)
-    deaf = Recognizer("a", [Stalls(0.8)], interims=False, slow_endpointing=True, pace=slow)
+    deaf = Recognizer("a", [Stall(0.8)], interims=False, slow_endpointing=True, pace=slow)
     well = Recognizer("b", latency=0.0, speed=1.25, most=2, flushes=False, pace=fast)
     sim = Simulation(words, [deaf, well], tail=1.5, frame=0.03, pad=0.1)
     assert_promises(sim.run(within=20))
@@ -319,7 +319,7 @@ def test_a_hedge_that_was_not_sent_the_words(names: str) -> None:
     words = speak(("one", 0.4, 0.4), noise(0.1, 4.0), ("two", 0.0, 0.4))
     slow = Pace(burst=0.05, rate=1.5)
     route = [Recognizer(n, endpointing=0.1, pace=slow) for n in names]
-    route[0] = replace(route[0], faults=[Stalls(5.55)])
+    route[0] = replace(route[0], faults=[Stall(5.55)])
     assert_promises(Simulation(words, route, tail=1.5).run(within=20))
 
 
@@ -394,7 +394,7 @@ def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
     """The cap on hedged audio delays a hedge, and never prevents it."""
     policies = Policies(watchdog=WatchdogPolicy(hedge_audio_share=0.0, hedge_audio_allowance=0.0))
     words = speak(*sentence("one"), noise(2.0, 1.0), *sentence("two three", before=8.0))
-    route = [Recognizer("a", [Stalls(3.0)]), Recognizer("b")]
+    route = [Recognizer("a", [Stall(3.0)]), Recognizer("b")]
     sim = Simulation(words, route, policies=policies, tail=40.0).run(within=2)
     assert_promises(sim)
     assert [v for _, _, v in outcomes(sim)] == ["no_speech", "promoted"]
@@ -403,7 +403,7 @@ def test_a_deaf_provider_is_noticed_without_a_budget() -> None:
 def test_a_refused_second_connection() -> None:
     """A sole provider that takes no second connection is alive, and keeps the stream."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 9.0, 0.4))
-    one = Recognizer("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 2])
+    one = Recognizer("a", [None, *[Refuse(ErrorKind.RATE_LIMITED)] * 2])
     sim = Simulation(words, [one]).run(within=3)
     assert_promises(sim)
     assert sim.served == ["a"]
@@ -412,7 +412,7 @@ def test_a_refused_second_connection() -> None:
 def test_refused_connections_are_not_repeated() -> None:
     """One cough on a sole provider that takes one connection opens fewer than ten."""
     words = speak(*sentence("one"), noise(1.5, 1.0), ("two", 30.0, 0.4))
-    one = Recognizer("a", [None, *[Refused(ErrorKind.RATE_LIMITED)] * 999])
+    one = Recognizer("a", [None, *[Refuse(ErrorKind.RATE_LIMITED)] * 999])
     sim = Simulation(words, [one]).run(within=3)
     assert_promises(sim)
     assert len(sim.opened) < 10
@@ -445,7 +445,7 @@ def test_an_open_turn_is_no_stall() -> None:
 
 def test_a_missing_tail_of_two_connections() -> None:
     """The tail that two connections of one provider lose comes from another provider."""
-    deaf = Recognizer("a", [LosesTail(), LosesTail()])
+    deaf = Recognizer("a", [LostTail(), LostTail()])
     sim = Simulation(TWO, [deaf, Recognizer("b")], tail=0.1).run(within=6)
     assert_promises(sim)
 
@@ -463,7 +463,7 @@ def test_a_cough_before_the_end(names: str) -> None:
 
 def test_a_missing_tail() -> None:
     """The hedge transcribes words that are missing after a clean end, and is promoted."""
-    sim = Simulation(TWO, [Recognizer("a", [LosesTail()]), Recognizer("b")], tail=0.1)
+    sim = Simulation(TWO, [Recognizer("a", [LostTail()]), Recognizer("b")], tail=0.1)
     assert_promises(sim.run(within=3))
     assert outcomes(sim) == [("a", "b", "promoted")]
     assert [(e.provider, e.trigger) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
@@ -471,8 +471,8 @@ def test_a_missing_tail() -> None:
 
 def test_a_hedge_that_loses_the_tail_as_well() -> None:
     """A hedge that does not even repeat committed words proves nothing about the tail."""
-    first = Recognizer("a", [LosesTail()], most=2, interims=False)
-    second = Recognizer("b", [LosesTail()], endpointing=9.0, interims=False)
+    first = Recognizer("a", [LostTail()], most=2, interims=False)
+    second = Recognizer("b", [LostTail()], endpointing=9.0, interims=False)
     words = speak(*sentence("one two three four five"))
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
@@ -482,8 +482,8 @@ def test_a_hedge_that_loses_the_tail_as_well() -> None:
 
 def test_a_hedge_that_is_deaf_as_well() -> None:
     """A hedge that does not even repeat committed words proves no noise."""
-    first = Recognizer("a", [Stalls(after=2.6)], most=2)
-    second = Recognizer("b", [Stalls(after=0.0)])
+    first = Recognizer("a", [Stall(after=2.6)], most=2)
+    second = Recognizer("b", [Stall(after=0.0)])
     words = speak(*sentence("one two three four five six seven"), ("eight", 6.0, 0.4))
     sim = Simulation(words, [first, second], tail=0.1).run(within=9)
     assert_promises(sim)
@@ -494,7 +494,7 @@ def test_a_deaf_provider_is_noticed_between_two_short_sentences() -> None:
     """A hedge whose deadline is over is not closed because the user speaks on."""
     words = speak(*[(w, 1.6 if i else 0.6, 0.35) for i, w in enumerate(VOCABULARY[:8])])
     route = [
-        Recognizer("a", [Stalls(1.5)], interims=False, flushes=False),
+        Recognizer("a", [Stall(1.5)], interims=False, flushes=False),
         Recognizer("b", latency=0.9, interims=False, pace=replace(Recognizer().pace, burst=0.05)),
     ]
     sim = Simulation(words, route, tail=1.0).run(within=5)
@@ -531,7 +531,7 @@ def test_options_change_beside_a_hedge() -> None:
 def test_slow_finals() -> None:
     """A provider whose finals are 3 s late loses no word, beside another that is as slow."""
     words = speak(*[(w, 4.0, 0.4) for w in VOCABULARY[:8]])
-    route = [Recognizer("a", [Slow(3.2)], interims=False), Recognizer("b", latency=3.9)]
+    route = [Recognizer("a", [Latency(3.2)], interims=False), Recognizer("b", latency=3.9)]
     policies = Policies(
         breaker=BreakerPolicy(slow_call_threshold=3), failback=FailbackPolicy(min_dwell=1)
     )
@@ -542,7 +542,7 @@ def test_slow_finals() -> None:
 def test_a_promoted_hedge_emits_its_transcripts_in_order() -> None:
     """A promoted hedge emits all its transcripts, and the connection before it none any more."""
     words = speak(*sentence("one two three"), *sentence("four five six", before=0.5))
-    late = Stalls(0.5, lasts=6.0)
+    late = Stall(0.5, lasts=6.0)
     sim = Simulation(words, [Recognizer("a", [late]), Recognizer("b")], tail=4.0).run(within=5)
     assert_promises(sim)
     assert {e.provider for e in sim.finals} == {"b"}

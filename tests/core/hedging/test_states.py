@@ -17,11 +17,11 @@ from ...support.promises import TWO, assert_promises, events
 from ...support.simulator import (
     DEAF,
     RATE,
-    LosesFinal,
+    LostFinal,
     Recognizer,
     Simulation,
     Spoken,
-    Stalls,
+    Stall,
     noise,
     sentence,
     speak,
@@ -93,11 +93,11 @@ LONG = speak(
     [
         (TWO, Recognizer("a"), 0.0, [W], []),
         (TWO, Recognizer("a", [DEAF]), 0.0, [W, H, W], ["promoted"]),
-        (LATE, Recognizer("a", [Stalls(1.0, lasts=3.0)]), 2.9, [W, H, W], ["primary_recovered"]),
+        (LATE, Recognizer("a", [Stall(1.0, lasts=3.0)]), 2.9, [W, H, W], ["primary_recovered"]),
         (NOISY, Recognizer("a"), 0.0, [W, H, W], ["no_speech"]),
         (
             LONG,
-            Recognizer("a", [LosesFinal(1, with_interims=False)], interims=False),
+            Recognizer("a", [LostFinal(1, with_interims=False)], interims=False),
             0.5,
             [W, C, W],
             ["promoted"],

@@ -24,16 +24,16 @@ from ...support.promises import (
 )
 from ...support.simulator import (
     DEAF,
-    HANGS,
+    HANG,
     RATE,
-    Drops,
+    Drop,
     Fault,
-    LosesFinal,
+    Latency,
+    LostFinal,
     Recognizer,
-    Refused,
+    Refuse,
     Simulation,
-    Slow,
-    Stalls,
+    Stall,
     noise,
     sentence,
     speak,
@@ -56,7 +56,7 @@ NEAR = speak(
 def test_a_lost_final_costs_no_word(data: st.DataObject) -> None:
     """The interim transcripts of a provider reveal that it lost a final, whatever the speech."""
     words = data.draw(speeches(noisy=data.draw(st.booleans())))
-    loses = st.builds(LosesFinal, st.integers(0, 3))
+    loses = st.builds(LostFinal, st.integers(0, 3))
     first = replace(data.draw(recognizers("a", faults=loses, most=2)), interims=True)
     first = replace(first, most=data.draw(st.sampled_from([2, 3, 99])))
     rest = [data.draw(recognizers(n, most=0)) for n in "bc"[: data.draw(st.integers(0, 2))]]
@@ -74,7 +74,7 @@ def test_a_lost_final_costs_no_word(data: st.DataObject) -> None:
 @pytest.mark.parametrize("others", [0, 1, 2])
 def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
     """No word is lost with any of the finals, beside any number of other providers."""
-    route = [Recognizer("a", [LosesFinal(nth)], times=times)]
+    route = [Recognizer("a", [LostFinal(nth)], times=times)]
     route += [Recognizer(name, times=times) for name in "bc"[:others]]
     sim = Simulation(NEAR, route).run()
     assert_promises(sim)
@@ -86,7 +86,7 @@ def test_a_lost_final_with_interims(nth: int, times: str, others: int) -> None:
 @pytest.mark.parametrize("interims", [False, True])
 def test_a_lost_final_without_interims(interims: bool) -> None:
     """Without interim transcripts, long voice alone is enough to ask a hedge."""
-    skipping = Recognizer("a", [LosesFinal(1, with_interims=False)], interims=interims)
+    skipping = Recognizer("a", [LostFinal(1, with_interims=False)], interims=interims)
     words = speak(
         *sentence("one two three four"),
         *sentence("five six seven eight nine", before=0.6, gap=0.05),
@@ -102,7 +102,7 @@ def test_interims_that_no_final_follows(others: int) -> None:
     """A provider whose interim text begins anew without a final is left while speech goes on."""
     words = speak(*[piece for n in range(9) for piece in sentence(f"a{n} b{n} c{n} d{n}")])
     route = [Recognizer(name) for name in "ab"[: 1 + others]]
-    route[0] = replace(route[0], faults=[LosesFinal(2, on=True)])
+    route[0] = replace(route[0], faults=[LostFinal(2, on=True)])
     sim = Simulation(words, route).run()
     assert_promises(sim)
     [at] = [at for at, c in sim.commands if isinstance(c, SetServing)][1:]
@@ -112,14 +112,14 @@ def test_interims_that_no_final_follows(others: int) -> None:
 
 def test_a_hedge_without_times() -> None:
     """The text decides whether a hedge without times tells the skipped speech."""
-    route = [Recognizer("a", [LosesFinal(1)]), Recognizer("b", times="none", endpointing=0.4)]
+    route = [Recognizer("a", [LostFinal(1)]), Recognizer("b", times="none", endpointing=0.4)]
     assert_promises(Simulation(NEAR, route).run())
 
 
-@pytest.mark.parametrize("fault", [DEAF, Refused(), Drops(0.3), LosesFinal(0), Stalls(0.5)])
+@pytest.mark.parametrize("fault", [DEAF, Refuse(), Drop(0.3), LostFinal(0), Stall(0.5)])
 def test_the_first_hedge_fails(fault: Fault) -> None:
     """If the first hedge fails or is deaf, the next provider is asked."""
-    route = [Recognizer("a", [LosesFinal(1)]), Recognizer("b", [fault]), Recognizer("c")]
+    route = [Recognizer("a", [LostFinal(1)]), Recognizer("b", [fault]), Recognizer("c")]
     assert_promises(Simulation(NEAR, route).run())
 
 
@@ -133,7 +133,7 @@ def test_two_skipped_stretches_in_a_row() -> None:
         *sentence("ten eleven twelve", before=0.6),
     )
     slow = Recognizer("b", latency=0.9, endpointing=0.3)
-    sim = Simulation(words, [Recognizer("a", [LosesFinal(2)]), slow], tail=2.0).run()
+    sim = Simulation(words, [Recognizer("a", [LostFinal(2)]), slow], tail=2.0).run()
     assert_promises(sim)
     assert [e.outcome for e in events(sim, HedgeFinished)][-1] == "promoted"
 
@@ -172,7 +172,7 @@ def test_skipped_speech_without_hedging() -> None:
     """A lost final makes the stream leave the provider; the next one is believed."""
     policies = Policies(watchdog=WatchdogPolicy(hedging=False, final_timeout=9.0))
     faults = [("a", 1), ("b", 0)]
-    route = [Recognizer(n, [LosesFinal(k)], final_timeout=9.0, most=4) for n, k in faults]
+    route = [Recognizer(n, [LostFinal(k)], final_timeout=9.0, most=4) for n, k in faults]
     slow = speak(
         *sentence("one two three four", word=0.45),
         *sentence("five six seven eight", word=0.45),
@@ -198,17 +198,17 @@ def test_noise_without_hedging() -> None:
 
 def test_all_hedges_are_deaf() -> None:
     """The FINAL is emitted in the end, and the skipped speech is reported lost."""
-    route = [Recognizer("a", [LosesFinal(1), DEAF]), Recognizer("b", [DEAF] * 9)]
+    route = [Recognizer("a", [LostFinal(1), DEAF]), Recognizer("b", [DEAF] * 9)]
     sim = Simulation(NEAR, route, tail=8.0).run()
     assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
     assert sim.opened_as(Role.HEDGE)
     assert [round(e.seconds, 1) for e in events(sim, AudioLost)] == [1.4]
 
 
-@pytest.mark.parametrize("fault", [Refused(), Refused(ErrorKind.RATE_LIMITED), HANGS])
+@pytest.mark.parametrize("fault", [Refuse(), Refuse(ErrorKind.RATE_LIMITED), HANG])
 def test_a_sole_provider_that_takes_no_second_connection(fault: Fault) -> None:
     """It is not left, because it hears; the skipped speech is reported lost."""
-    sim = Simulation(NEAR, [Recognizer("a", [LosesFinal(1), *[fault] * 99])], tail=8.0).run()
+    sim = Simulation(NEAR, [Recognizer("a", [LostFinal(1), *[fault] * 99])], tail=8.0).run()
     assert [w for w in sim.spoken if w not in sim.text] == ["five", "six", "seven", "eight"]
     assert sim.served == ["a"]
     assert [round(e.seconds, 1) for e in events(sim, AudioLost)] == [1.4]
@@ -217,8 +217,8 @@ def test_a_sole_provider_that_takes_no_second_connection(fault: Fault) -> None:
 @pytest.mark.parametrize("after", [5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0])
 def test_the_active_connection_fails_while_its_final_is_held(after: float) -> None:
     """The words of the FINAL are emitted once, by the connection that takes over."""
-    skipping = Recognizer("a", [LosesFinal(1)], down=[(after, after + 0.3)])
-    sim = Simulation(NEAR, [skipping, Recognizer("b", [Slow(2.0)])], tail=4.0)
+    skipping = Recognizer("a", [LostFinal(1)], down=[(after, after + 0.3)])
+    sim = Simulation(NEAR, [skipping, Recognizer("b", [Latency(2.0)])], tail=4.0)
     assert_promises(sim.run())
 
 
@@ -313,7 +313,7 @@ def test_committed_words_are_not_skipped() -> None:
 def test_a_lost_turn_without_times(end_of_turn_timeout: float, others: int) -> None:
     """Without times, interim text of another turn reveals that a final was lost."""
     skipping = Recognizer(
-        "a", [LosesFinal(1)], times="none", endpointing=0.5, end_of_turn_timeout=end_of_turn_timeout
+        "a", [LostFinal(1)], times="none", endpointing=0.5, end_of_turn_timeout=end_of_turn_timeout
     )
     route = [skipping, Recognizer("b", endpointing=0.5)][: 1 + others]
     sim = Simulation(NEAR, route).run()
