@@ -1,0 +1,1 @@
+"""Everything that touches LiveKit: connections, events, frames, metrics and voice activity."""

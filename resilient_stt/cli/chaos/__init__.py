@@ -1,0 +1,1 @@
+"""`resilient-stt chaos`: every fault at many words, judged by the promises."""

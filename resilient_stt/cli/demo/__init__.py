@@ -1,0 +1,1 @@
+"""`resilient-stt demo`: one fault, shown live or compared side by side."""

@@ -1,0 +1,1 @@
+"""`resilient-stt serve`: the fake servers, for an agent in another process."""

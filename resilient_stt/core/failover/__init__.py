@@ -1,0 +1,1 @@
+"""What happens when providers fail and recover: outages, probes and failback."""

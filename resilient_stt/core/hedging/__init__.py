@@ -1,0 +1,1 @@
+"""Hedges: a second connection that checks whether a silent one has stalled."""

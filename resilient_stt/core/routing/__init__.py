@@ -1,0 +1,1 @@
+"""Which provider may serve: by preference, health and language."""

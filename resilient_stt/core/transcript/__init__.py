@@ -1,0 +1,1 @@
+"""Words: comparing what two providers wrote, and trimming what was committed before."""

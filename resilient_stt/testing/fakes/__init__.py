@@ -1,0 +1,1 @@
+"""Fake Cartesia and Deepgram servers that transcribe exactly the audio that they received."""

@@ -1,0 +1,1 @@
+"""Simulated calls: seeded schedules of faults over scripted providers, in virtual time."""
