@@ -182,7 +182,7 @@ def wheel(session: nox.Session) -> None:
     command = str(commands / "resilient-stt")
     printed = session.run(command, "demo", "--json", external=True, silent=True)
     result = json.loads(str(printed))
-    if result["lost"] or result["twice"]:
+    if result["lost"] or result["repeated"]:
         session.error(f"the demo lost or repeated words: {result}")
     session.log(f"demo from the wheel: {result}")
 

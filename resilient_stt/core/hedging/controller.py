@@ -308,14 +308,11 @@ class HedgeController:
                 return None
             opened_at = active.opened_at
             return StallDeadline(StallReason.MISSING_TAIL, opened_at, opened_at, active.cursor)
-        match self._state:
-            case Hedging(overdue_final=StallDeadline() as overdue) as hedging if (
-                hedging.is_silent_beside_hedge(active)
-                and self._ledger.has_pending_speech_before(overdue.through)
-            ):
+        state = self._state
+        if isinstance(state, Hedging) and (overdue := state.overdue_final):
+            pending = self._ledger.has_pending_speech_before(overdue.through)
+            if pending and state.is_silent_beside_hedge(active):
                 return overdue
-            case _:
-                pass
         return active.stall_detector.next_stall(self._ledger, active.cursor, self._multiplier.value)
 
     def _alive_until(self, active: Connection) -> float:

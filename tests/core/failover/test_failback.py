@@ -338,3 +338,14 @@ def test_a_breaker_that_locks_is_probed_after_its_time() -> None:
     assert sim.served == ["b", "a"] or sim.served == ["a", "b", "a"]
     probed = next(t for t, c in sim.commands if isinstance(c, OpenConnection) and c.connection == 2)
     assert probed - sim.base >= 8.0
+
+
+def test_the_next_provider_is_probed_while_another_process_probes_the_first() -> None:
+    """A lease that is not to be had for one provider keeps no other one from being probed."""
+    down = [(3.0, 4.0)]
+    route = [Recognizer("a", down=down), Recognizer("b", down=down), Recognizer("c")]
+    sim = Simulation(turns(8), route, policies=SOON)
+    sim.health["a"].breaker.probe_lease.shared = True  # and no store ever grants it
+    sim.run(within=2)
+    assert_promises(sim)
+    assert set(sim.opened_as(Role.PROBE)) == {"b"}

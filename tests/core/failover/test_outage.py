@@ -305,3 +305,13 @@ def test_an_engine_shows_its_outage() -> None:
         DeadlineReached(0.3), 1.2
     )
     assert engine.deadline() == 1.7
+
+
+def test_a_known_account_error_is_not_reported_again() -> None:
+    """What one stream has reported of a wrong key is not reported by the next one."""
+    sim = Simulation(TWO, [Recognizer("a", [Refuse(ErrorKind.AUTH)] * 9), Recognizer("b")])
+    sim.health["a"].record_reported(ErrorKind.AUTH)
+    sim.run(within=3)
+    assert_promises(sim)
+    assert sim.opened[0] == "a"
+    assert events(sim, ProviderFailed) == []

@@ -120,3 +120,8 @@ def test_a_refused_breaker_waits() -> None:
     breaker.probe_lease.mark_requested()
     breaker.probe_lease.record_refusal(5.1)
     assert breaker.probe_at(5.2) == pytest.approx(6.1)
+
+
+def test_the_store_holds_a_lease_for_the_wait_and_the_probe() -> None:
+    """A lease that expired earlier in the store would let a second process probe."""
+    assert ProbeLease(POLICY).longest == POLICY.probe_timeout + POLICY.probe_grant_timeout

@@ -7,12 +7,14 @@ import pytest
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.core.events import HedgeFinished, StallReason
+from resilient_stt.core.hedging.evidence import had_time_to_answer
 from resilient_stt.core.hedging.states import CheckingSkippedSpeech
 from resilient_stt.core.messages import Command, Input
 from resilient_stt.core.policy import ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.skipped_speech import SkippedSpeech
 from resilient_stt.core.transcript.overlap import Utterance
 
+from ...support.connections import a_connection, ledger_of
 from ...support.promises import TWO, assert_promises, events
 from ...support.simulator import (
     DEAF,
@@ -134,3 +136,21 @@ def test_transitions(
     assert_promises(sim)
     assert without_repeats(visited) == path
     assert [e.outcome for e in events(sim, HedgeFinished)] == outcomes
+
+
+def test_nothing_is_due_before_a_hedge_is_asked_about_a_held_final() -> None:
+    """`step` comes first, and opens the hedge or ends the check."""
+    sim = Simulation(TWO, [Recognizer("a"), Recognizer("b")]).run(within=2)
+    controller = sim.engine._hedging
+    controller.hold_final(checking(had_interims=False).skipped)
+    ledger = ledger_of(4.0, (0.0, 4.0))
+    assert controller.deadlines(a_connection(ledger)) == []
+
+
+def test_a_hedge_whose_stream_has_ended_had_its_time() -> None:
+    """It transcribes no more, however much audio it has not processed."""
+    ledger = ledger_of(4.0, (0.0, 4.0))
+    hedge = a_connection(ledger)
+    assert not had_time_to_answer(hedge, 400, ledger, 1.5, now=10.0)
+    hedge.mark_finished()
+    assert had_time_to_answer(hedge, 400, ledger, 1.5, now=10.0)
