@@ -201,13 +201,13 @@ def tell_words(
     *,
     times: bool = True,
     adds_offset: bool = True,
-    reported: bool = True,
+    names_offset: bool = True,
 ) -> None:
     """Give a FINAL of the pending words, as `transcribes` does."""
     if not pending:
         return
     shift = stream.start_time_offset if adds_offset else 0.0
-    offset = stream.start_time_offset if reported else NOT_GIVEN
+    offset = stream.start_time_offset if names_offset else NOT_GIVEN
     words = [
         TimedString(w.text, w.start + shift, w.end + shift, start_time_offset=offset)
         for w in pending
@@ -361,10 +361,10 @@ chatter = st.lists(st.builds(Act, moments, noises), min_size=1, max_size=6)
 @given(chatter, st.booleans(), st.booleans(), st.booleans())
 @fuzzed(40)
 def test_sane_words_come_once(
-    acts: list[Act], vad: bool, adds_offset: bool, reported: bool
+    acts: list[Act], vad: bool, adds_offset: bool, names_offset: bool
 ) -> None:
     """Nonsense in between changes no word, no order and no time of the words around it."""
-    odd = recognizes(acts, connections=9, adds_offset=adds_offset, reported=reported)
+    odd = recognizes(acts, connections=9, adds_offset=adds_offset, names_offset=names_offset)
     heard = run(hear(odd, vad=vad))
     assert heard.words == WORDS
     check_times(heard)

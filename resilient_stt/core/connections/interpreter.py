@@ -15,7 +15,7 @@ not active are held and emitted later, but their meaning does not change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..messages import EventKind, TranscriptEvent, Word
@@ -42,6 +42,7 @@ class Interpreted:
     """An event of a connection, and what it means for the session."""
 
     event: TranscriptEvent
+    """Without its words, whose times are seconds of the audio that the connection was sent."""
     utterance: Utterance
     """Its text and words on session time."""
     extent: AudioExtent
@@ -102,7 +103,10 @@ class EventInterpreter:
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
-        return Interpreted(event, utterance, self._extent(event, utterance, cursor))
+        extent = self._extent(event, utterance, cursor)
+        # From here on only the words on session time count. A held event would keep both
+        # (test_objects_do_not_add_up).
+        return Interpreted(replace(event, words=()), utterance, extent)
 
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.
