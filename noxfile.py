@@ -100,11 +100,24 @@ def tests(session: nox.Session) -> None:
     session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(seed))
 
 
+def oldest_livekit() -> list[str]:
+    """The oldest LiveKit that pyproject.toml allows, and what it needs beside it.
+
+    Its sessions have no voice activity detector of their own, and it needs the httpx of openai 2.
+    """
+    bounds = [
+        d for d in PROJECT["project"]["dependencies"] if re.match("livekit-(agents|plugins-)", d)
+    ]
+    pins = [re.sub(">=([^,]+).*", r"==\1", bound) for bound in bounds]
+    (agents,) = (pin for pin in pins if pin.startswith("livekit-agents"))
+    return [*pins, agents.replace("agents", "plugins-silero"), "openai<3"]
+
+
 @nox.session(python=PYTHONS, venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """The tests, with the oldest versions that pyproject.toml allows."""
     oldest = ("--resolution", "lowest-direct", "-e", ".[pytest,redis]")
-    session.install(*oldest, *locked(*TOOLS))
+    session.install(*oldest, *oldest_livekit(), *locked(*TOOLS))
     compiled(session)
     pytest = [
         "-m",
@@ -195,15 +208,8 @@ def livekit(session: nox.Session, livekit: str) -> None:
     nox -s livekit, or nox -s "livekit(livekit='oldest')". About four minutes on two cores, so not
     by default. The newest is what the registry has today; the default sessions use it, too.
     """
-    bounds = [
-        d for d in PROJECT["project"]["dependencies"] if re.match("livekit-(agents|plugins-)", d)
-    ]
-    if livekit == "oldest":
-        bounds = [re.sub(">=([^,]+).*", r"==\1", bound) for bound in bounds]
-        (agents,) = (b for b in bounds if b.startswith("livekit-agents"))
-        # its sessions have no voice activity of their own, and it needs the httpx of openai 2
-        bounds += [agents.replace("agents", "plugins-silero"), "openai<3"]
-    session.install("--upgrade", "-e", ".[pytest,redis]", *locked(*TOOLS), *bounds)
+    pins = oldest_livekit() if livekit == "oldest" else []
+    session.install("--upgrade", "-e", ".[pytest,redis]", *locked(*TOOLS), *pins)
     session.run("python", "-c", "import livekit.agents; print(livekit.agents.__version__)")
     contract = ("livekit_contract", "contract", "agent_session", "stream", "stt")
     tests = [f"tests/test_{name}.py" for name in contract] + ["tests/livekit/test_compat.py"]
