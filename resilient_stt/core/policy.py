@@ -41,7 +41,7 @@ class _Checked:
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            # compared, not converted: an int of 400 digits is no float (found by Hypothesis)
+            # math.isfinite() raises for an int that no float can hold, such as one of 400 digits.
             if not (isinstance(value, int | float) and 0 <= value <= _MAX_VALUE):
                 raise ValueError(
                     f"{type(self).__name__}.{f.name} must be a number of 0 or more, got {value!r}"
