@@ -50,6 +50,8 @@ class SpeechEdge:
 class SpeechDetector(Protocol):
     """Finds speech in the audio of one stream.
 
+    An edge is a `SpeechEdge` or any object with its fields; `known_at` may be missing.
+
     Starts and ends must alternate, beginning with a start. Positions are whole samples counted from
     the stream's first sample, must never go back, and must not lie beyond the pushed audio. An end
     must only be reported once it is certain that the audio after `at` is silence.
@@ -128,17 +130,21 @@ class CheckedDetector:
         Raises:
             SpeechDetectorError: it is not an edge that may follow the one before.
         """
-        if not isinstance(edge, SpeechEdge):
-            raise self._violation(f"yielded a {type(edge).__name__} instead of a SpeechEdge")
+        try:  # any object with an edge's fields will do: a detector need not import ours
+            started, position = bool(edge.started), edge.at
+        except AttributeError:
+            kind = type(edge).__name__
+            raise self._violation(f"yielded a {kind}, which is no SpeechEdge") from None
+        known: int | None = getattr(edge, "known_at", None)
         try:
-            at = index(edge.at)  # takes NumPy's integers, and refuses NaN with all other floats
-            known_at = self._pushed if edge.known_at is None else index(edge.known_at)
+            at = index(position)  # takes NumPy's integers, and refuses NaN with all other floats
+            known_at = self._pushed if known is None else index(known)
         except TypeError:
             raise self._violation(f"gave a position that is not a whole number: {edge}") from None
-        if bool(edge.started) is self._speaking:
+        if started is self._speaking:
             raise self._violation(
                 "reported a second start of speech without an end between them"
-                if edge.started
+                if started
                 else "reported an end of speech that had not started"
             )
         if not self._last <= at <= self._pushed + self._tolerance:
@@ -146,7 +152,7 @@ class CheckedDetector:
                 f"reported speech at sample {at}, which must lie between its last position "
                 f"({self._last}) and the end of the audio pushed so far ({self._pushed})"
             )
-        self._speaking, self._last = bool(edge.started), min(at, self._pushed)
+        self._speaking, self._last = started, min(at, self._pushed)
         # harmless where it is wrong: it only says how much is sent before a flush
         known_at = min(max(known_at, self._last), self._pushed)
         return SpeechEdge(self._speaking, self._last, known_at)

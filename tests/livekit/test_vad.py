@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_edges_in_order_are_passed_on() -> None:
     assert edges == [SpeechEdge(True, 4_000, RATE), SpeechEdge(False, 8_000, 9_000)]
     assert type(edges[0].at) is int
     assert detector.failure is None
+
+
+def test_an_edge_of_another_class() -> None:
+    """A detector need not import our class: an object with `started` and `at` is an edge."""
+    start: Any = SimpleNamespace(started=True, at=10)
+    end: Any = SimpleNamespace(started=False, at=20, known_at=30)
+    detector = CheckedDetector(Scripted(start, end))
+    assert detector.push(second()) == [SpeechEdge(True, 10, RATE), SpeechEdge(False, 20, 30)]
+    nothing: Any = object()
+    assert CheckedDetector(Scripted(nothing)).push(second()) == []
 
 
 def test_an_edge_a_rounding_error_ahead() -> None:
