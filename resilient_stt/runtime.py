@@ -93,7 +93,8 @@ class Runtime:
             for name in self.providers
         }
         self._health_sync = setup.health_store.sync(
-            [(setup.key(name), health) for name, health in self.health.items()]
+            [(setup.key(name), health) for name, health in self.health.items()],
+            setup.policies.breaker.max_store_wait,
         )
         watchdog = setup.policies.watchdog
         self.hedge_budget = HedgeBudget(
@@ -116,6 +117,10 @@ class Runtime:
     def sharing_health(self) -> AbstractAsyncContextManager[None]:
         """Run the health sync while at least one caller is inside."""
         return self._health_sync.running()
+
+    async def first_health_read(self) -> None:
+        """Wait, for a bounded time, until what other processes know of the providers was read."""
+        await self._health_sync.first_read()
 
     def refresh_health(self) -> None:
         """Start asking the health store once, without a stream that keeps the sync running."""

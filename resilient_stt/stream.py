@@ -208,6 +208,8 @@ class ResilientStream(stt.RecognizeStream):
     async def _pump(self) -> None:
         reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
         try:
+            # audio waits in the inbox meanwhile
+            await self._runtime.first_health_read()
             self._handle(StreamOpened())
             while not self._engine.done:
                 self._process(await self._inbox.get())

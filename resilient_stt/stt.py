@@ -225,6 +225,7 @@ class ResilientSTT(STT[EventName]):
     ) -> stt.SpeechEvent:
         timeout = self._attempt_timeout or conn_options.timeout
         async with self._runtime.sharing_health():
+            await self._runtime.first_health_read()
             return await self._batch.recognize(buffer, self._language_of(language), timeout)
 
     def update_options(

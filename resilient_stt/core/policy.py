@@ -154,6 +154,11 @@ class BreakerPolicy(_Checked):
     """Seconds into an utterance at which a probe may still begin. With a longer replay before it,
     nobody could say whether its final comes in time. The voice detector must report speech sooner
     than this, or no probe begins."""
+    max_store_wait: Seconds = 0.05
+    """Seconds that a stream may wait, before its first connection, for what a shared store knows of
+    the providers. Audio is buffered meanwhile. A store that does not answer in this time costs it
+    once in a process, and is not waited for again until it has answered as fast. Over a local
+    network Redis answers within 1 to 5 ms."""
 
     def __post_init__(self) -> None:
         super(BreakerPolicy, self).__post_init__()

@@ -13,7 +13,7 @@ class HealthSync(ABC):
     """Keeps the providers of one `ResilientSTT` in step with those of other processes.
 
     It writes what it learns into their `ProviderHealth`, in the background. Decisions read only
-    that, so no stream ever waits for a store.
+    that, so no decision ever waits for a store.
     """
 
     @abstractmethod
@@ -21,6 +21,14 @@ class HealthSync(ABC):
         """Run the sync while at least one stream is open; stop and clean up after the last.
 
         Every stream enters this context for as long as it is open.
+        """
+
+    @abstractmethod
+    async def first_read(self) -> None:
+        """Wait until what other processes know has been read, for a bounded time.
+
+        Every stream calls this in `running()`, before its first connection. Its audio is buffered
+        meanwhile.
         """
 
     @abstractmethod
@@ -39,8 +47,11 @@ class HealthStore(ABC):
     """Where health is shared. One store may be given to any number of `ResilientSTT`."""
 
     @abstractmethod
-    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
-        """Make a sync for providers, each with its `provider_key`."""
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
+        """Make a sync for providers, each with its `provider_key`.
+
+        `max_wait`: seconds for which `HealthSync.first_read` may wait.
+        """
 
 
 class MemoryHealth(HealthStore):
@@ -49,7 +60,7 @@ class MemoryHealth(HealthStore):
     def __repr__(self) -> str:
         return "MemoryHealth()"
 
-    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
         """Make a sync that does nothing: streams share the `ProviderHealth` objects anyway."""
         return _NoSync()
 
@@ -57,6 +68,9 @@ class MemoryHealth(HealthStore):
 class _NoSync(HealthSync):
     def running(self) -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def first_read(self) -> None:
+        pass
 
     def refresh(self) -> None:
         pass

@@ -98,7 +98,7 @@ async def test_other_objects_are_no_store(wrong: Any) -> None:
 
 async def test_the_sync_of_memory_does_nothing() -> None:
     """The default starts no task."""
-    sync = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    sync = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05)
     async with sync.running():
         sync.refresh()
         assert len(asyncio.all_tasks()) == 1
@@ -108,7 +108,7 @@ async def test_the_sync_of_memory_does_nothing() -> None:
 
 def test_a_refresh_without_a_loop_does_nothing() -> None:
     """`prewarm` may be called before a worker has an event loop."""
-    sync = RedisHealth("redis://localhost").sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    sync = RedisHealth("redis://localhost").sync([("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05)
     sync.refresh()
     assert repr(sync) == "FleetSync('redis://localhost', users=0, lost=False)"
 
