@@ -258,7 +258,9 @@ class ResilientStream(stt.RecognizeStream):
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()
-        for command in self._engine.handle(item, loop.time()):
+        with self._runtime.health_lock:
+            commands = self._engine.handle(item, loop.time())
+        for command in commands:
             self._execute(command)
         self._arm(loop)
 

@@ -56,7 +56,7 @@ class RedisLink:
         return self._clock is not None
 
     async def read(self) -> None:
-        """Read what is known elsewhere, and Redis's clock: the first round trip, and after failures.
+        """Read what is known elsewhere, and Redis's clock: at first, and after failures.
 
         Nothing can be written before: it could not be dated, and it may be outdated.
 
@@ -160,9 +160,7 @@ def _read_outcomes(trip: _RoundTrip, key: _Keys, replica: HealthReplica) -> None
     trip.add_optional(texts_read, "ZRANGE", key.texts, 0, -1, "WITHSCORES")
 
 
-def _write_report(
-    trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample
-) -> None:
+def _write_report(trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample) -> None:
     report = replica.unreported()
     if report is None:
         return

@@ -1,12 +1,17 @@
-"""What a health store is, and the one that keeps health in this process only."""
+"""What a health store is."""
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 
+from ..core.health.breaker import Breaker
+from ..core.health.latency import FinalLatency
 from ..core.health.provider import ProviderHealth
+from ..core.policy import Policies
+from .identity import ProviderIdentity
 
 
 class HealthSync(ABC):
@@ -46,6 +51,15 @@ class HealthSync(ABC):
 class HealthStore(ABC):
     """Where health is shared. One store may be given to any number of `ResilientSTT`."""
 
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """Held during every decision, in case several threads share what `health` returns."""
+        return nullcontext()
+
+    def health(self, identity: ProviderIdentity, policies: Policies) -> ProviderHealth:
+        """Return the health of a provider, by default a new one that only `sync` connects."""
+        return new_health(policies)
+
     @abstractmethod
     def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
         """Make a sync for providers, each with its `provider_key`.
@@ -54,26 +68,10 @@ class HealthStore(ABC):
         """
 
 
-class MemoryHealth(HealthStore):
-    """Shares health among the streams of one `ResilientSTT` only."""
-
-    def __repr__(self) -> str:
-        return "MemoryHealth()"
-
-    def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
-        """Make a sync that does nothing: streams share the `ProviderHealth` objects anyway."""
-        return _NoSync()
-
-
-class _NoSync(HealthSync):
-    def running(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
-
-    async def first_read(self) -> None:
-        pass
-
-    def refresh(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        pass
+def new_health(policies: Policies) -> ProviderHealth:
+    """Make the health of a provider of which nothing is known."""
+    return ProviderHealth(
+        # one draw per provider and process: the processes of a fleet do not probe in step
+        Breaker(policies.breaker, jitter=random.uniform(-1, 1)),
+        FinalLatency(policies.watchdog.min_latency_samples),
+    )

@@ -30,7 +30,7 @@ KEEP = 3600.0
 """Seconds that a key is kept after it has become irrelevant, so that a fleet that is gone leaves
 nothing behind."""
 MAX_STORED_OUTCOMES = 64
-"""Failures, and seconds with text, that the store keeps of a provider. A bound of memory and of what
+"""Failures, and seconds with text, that the store keeps of a provider. It bounds memory and what
 every process reads: in an outage, all fail before the first of them has reported it."""
 LONGEST_BREAK = 86_400.0
 """Seconds that a break in a stored report may last. A report with more was not written by us."""

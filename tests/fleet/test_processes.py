@@ -24,7 +24,8 @@ from ..support.redis_server import Server, redis_server
 __all__ = ["redis_server"]
 
 LONG = {"break_duration": 300, "window": 300}
-SAID = ReferenceSpeech.load().excerpt(2, 2).text
+SPEECH = ReferenceSpeech.load().excerpt(2, 2)
+SAID = SPEECH.text
 
 
 @dataclass
@@ -79,7 +80,9 @@ async def test_three_failures_of_three_processes_are_three(redis_server: Server)
 
 async def test_stalls_of_three_processes_at_once(redis_server: Server) -> None:
     """Each finds out by a hedge, which takes it seconds; the fourth loses no time."""
-    async with fleet(redis_server, Stall(at_word=1, connections=range(3))) as made:
+    async with fleet(
+        redis_server, Stall(at_word=SPEECH.first_word + 1, connections=range(3))
+    ) as made:
         await asyncio.gather(*(made.call() for _ in range(3)))
         assert await made.calls(1) == ["Deepgram"]
         assert made.asked == 3

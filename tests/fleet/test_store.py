@@ -108,7 +108,9 @@ async def test_the_sync_of_memory_does_nothing() -> None:
 
 def test_a_refresh_without_a_loop_does_nothing() -> None:
     """`prewarm` may be called before a worker has an event loop."""
-    sync = RedisHealth("redis://localhost").sync([("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05)
+    sync = RedisHealth("redis://localhost").sync(
+        [("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05
+    )
     sync.refresh()
     assert repr(sync) == "FleetSync('redis://localhost', users=0, lost=False)"
 

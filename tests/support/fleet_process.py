@@ -19,6 +19,7 @@ from livekit.plugins import cartesia, deepgram
 from resilient_stt import BreakerPolicy, Policies, RedisHealth, ResilientSTT
 from resilient_stt.testing import ReferenceSpeech, play
 
+
 def _timed(provider: stt.STT[Any], opened: list[float]) -> stt.STT[Any]:
     """A provider that notes when streams are opened on it."""
     plain = provider.stream

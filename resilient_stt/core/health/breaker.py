@@ -109,6 +109,7 @@ PREFERENCE = {
 }
 """Rank by which providers are preferred, best first; the route's order decides among equals."""
 
+
 class Breaker:
     """One provider's health; see the module for what opens and closes it."""
 
@@ -376,9 +377,7 @@ class Breaker:
         self._passes = 0
         self.release_probe(now)
 
-    def _trip(
-        self, now: float, *, for_slowness: bool = False, since: float | None = None
-    ) -> None:
+    def _trip(self, now: float, *, for_slowness: bool = False, since: float | None = None) -> None:
         """Open for the next break, and double the one after it.
 
         `since`: when the break began; by default now.

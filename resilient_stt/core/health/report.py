@@ -90,9 +90,7 @@ class LocalObservations:
     failure_at: float = -math.inf
     report: HealthReport | None = None
     """The last trip that this process saw, unless health was proved since."""
-    failures: deque[tuple[int, float]] = field(
-        default_factory=lambda: deque(maxlen=MAX_UNREPORTED)
-    )
+    failures: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MAX_UNREPORTED))
     """(number, when) of the failures that the store was not given yet, oldest first."""
     _failures_seen: int = 0
 

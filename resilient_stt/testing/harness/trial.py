@@ -17,6 +17,7 @@ import aiohttp
 
 from ...core.events import Event
 from ...core.policy import Policies
+from ...fleet import MemoryHealth
 from ...stt import ResilientSTT
 from ..fakes.cartesia import FakeCartesia
 from ..fakes.deepgram import FakeDeepgram
@@ -73,7 +74,7 @@ class Chain:
             server.stt(http_session=http, **models.get(name, {}))
             for name, server in servers.items()
         ]
-        return ResilientSTT(made, policies=policies)
+        return ResilientSTT(made, policies=policies, health=MemoryHealth(isolated=True))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from livekit.agents.stt import SpeechEventType
 from ...core.events import AudioLost, Event, HedgeFinished, ProviderFailed
 from ...core.policy import FailbackPolicy, Pace, Policies, ProviderTraits, ReplayPolicy
 from ...core.routing.language import DEFAULT, DETECT
+from ...fleet import MemoryHealth
 from ...livekit.vad import SpeechEdge
 from ...setup import Setup
 from ...stt import ResilientSTT
@@ -179,6 +180,7 @@ def _make_resilient(schedule: Schedule, call: SimulatedCall) -> ResilientSTT:
         routes=_routes(schedule, names) if schedule.routed else {DEFAULT: tuple(names)},
         policies=policies,
         retranscribe=schedule.retranscribe,
+        health_store=MemoryHealth(isolated=True),
     )
     return ResilientSTT(setup, vad=_Voice)
 
