@@ -65,7 +65,8 @@ class ResilientSTT(STT[EventName]):
                 turns local voice activity off, and with it every decision based on silence.
             policies: the constants that steer the decisions.
             health: where the providers' health is kept; `RedisHealth("redis://...")` shares it with
-                a fleet. Without it, this object keeps it for itself.
+                a fleet. Without it, all `ResilientSTT` of this process share that of the same
+                provider: plugin, class, model, address, credential and language.
             attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect, and in
                 `recognize()` to answer; overrides `RetryPolicy.connect_timeout`.
             max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reconnect_budget`.

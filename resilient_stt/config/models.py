@@ -176,7 +176,7 @@ class HealthSection(Strict):
             {"const": "memory"}, {"type": "string", "pattern": r"^(rediss?://[^/]|unix://[^/]*/.)"}
         ),
     ] = "memory"
-    """`memory`: in this process, for all its streams. `redis://HOST:PORT/DB`, `rediss://...` or
+    """`memory`: in this process, for all its calls. `redis://HOST:PORT/DB`, `rediss://...` or
     `unix:///PATH`: in Redis, for all processes that use the same one."""
 
     @property

@@ -17,18 +17,17 @@ from livekit.agents.utils import is_given
 from ..livekit.compat import kept
 from ..providers.defaults import plugin_of
 
-_CREDENTIALS = frozenset(
-    {"auth", "credential", "credentials", "key", "password", "secret", "token"}
+_CREDENTIAL = re.compile(
+    r"(?:.*_)?(?:key|token|(?:auth|credentials?|password|secret)(?:_.*)?)", re.DOTALL
 )
-_ADDRESSES = frozenset(
-    {
-        *("address", "deployment", "domain", "endpoint", "host", "hostname", "location", "port"),
-        *("project", "region", "resource", "server", "uri", "url"),
-    }
+_ADDRESS = re.compile(
+    r"(?:.*_)?(?:address|deployment|domain|endpoint|host|hostname|location|port|project|region"
+    r"|resource|server|uri|url)",
+    re.DOTALL,
 )
-"""Words in the names under which plugins keep credentials, and what says where the server is. For
-example `api_key`, `_auth_token`, `speech_region`, `ws_base_url`. They are words and not names,
-because every plugin has names of its own."""
+"""Names under which plugins keep credentials, and what says where the server is, such as `api_key`,
+`credentials_info`, `speech_region`, `ws_base_url`. They are patterns, because every plugin has
+names of its own. The last word counts: `key_terms` and `server_vad` are neither."""
 _HOLDERS = frozenset({"client", "config", "configuration", "options", "opts", "params", "settings"})
 """Words in the names of the objects that plugins keep options in, beside the plugin itself."""
 
@@ -65,8 +64,8 @@ def identify(provider: stt.STT[Any], options: Mapping[str, Any], variable: str) 
     """
     plugin, model = plugin_of(provider), provider.model
     held = dict(_held(provider))
-    addresses = _values(held, _ADDRESSES) or _values(options, _ADDRESSES)
-    credentials = _values(held, _CREDENTIALS) or _values(options, _CREDENTIALS)
+    addresses = _values(held, _ADDRESS) or _values(options, _ADDRESS)
+    credentials = _values(held, _CREDENTIAL) or _values(options, _CREDENTIAL)
     if not credentials and os.environ.get(variable):
         credentials = [os.environ[variable]]
     parts = [
@@ -93,7 +92,7 @@ def _held(provider: stt.STT[Any]) -> Iterator[tuple[str, Any]]:
     LiveKit's interface has no way to ask for the server and the account.
     """
     for name, value in _attributes(provider):
-        if _words(name) & _HOLDERS:
+        if _HOLDERS.intersection(name.lower().split("_")):
             yield from ((f"{name}.{inner}", of) for inner, of in _attributes(value))
         yield name, value
 
@@ -105,24 +104,21 @@ def _attributes(of: object) -> Iterator[tuple[str, Any]]:
         yield from list(getattr(of, "__dict__", {}).items())
 
 
-def _values(held: Mapping[str, Any], words: frozenset[str]) -> list[str]:
-    """The distinct values whose names contain one of the words, as texts, in a fixed order.
+def _values(held: Mapping[str, Any], names: re.Pattern[str]) -> list[str]:
+    """The distinct values under such names, as texts, in a fixed order.
 
     Only values that are alike in every process: not objects, whose texts contain their addresses.
     """
     found = set()
     for name, value in held.items():
-        if not (_words(name.rpartition(".")[2]) & words and value and is_given(value)):
+        plain = name.rpartition(".")[2].lower().strip("_")
+        if not (names.fullmatch(plain) and value and is_given(value)):
             continue
         if isinstance(value, str | int | os.PathLike) or type(value).__name__ == "URL":
             found.add(str(value))
         elif isinstance(value, Mapping):
             found.add(json.dumps(value, sort_keys=True, default=lambda _: ""))
     return sorted(found)
-
-
-def _words(name: str) -> set[str]:
-    return set(name.lower().split("_"))
 
 
 def _language(provider: stt.STT[Any], options: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A provider's health as all streams of a `ResilientSTT` share it."""
+"""A provider's health as all streams of a `ResilientSTT` share it; others may share parts of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from .latency import FinalLatency
 
 @dataclass(slots=True)
 class ProviderHealth:
-    """One provider's breaker and latency, and its availability as last reported to users."""
+    """One provider's breaker and latency, and its availability as last reported to users.
+
+    The breaker and the latency may be those of several `ResilientSTT`. What was reported is each
+    one's own, because each has its own subscribers.
+    """
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)
