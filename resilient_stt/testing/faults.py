@@ -394,7 +394,7 @@ class FaultScript:
 
 _TEXTS = ("text", "transcript", "utterance", "delta")
 """The keys of texts in transcripts. Gladia's `utterance` is an object, which is no text."""
-_TYPES = ("type", "message_type", "event")
+_TYPES = ("type", "message_type", "event", "message")
 """The keys of a message's type, at the providers of `testing.fakes`."""
 _NOTHING = object()
 _WRONG_TYPES = {**dict.fromkeys(_TEXTS, 7), "words": "none", "is_final": "yes"}

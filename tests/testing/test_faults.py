@@ -205,7 +205,6 @@ def test_an_empty_final_has_no_words() -> None:
     assert results["channel"]["alternatives"] == [
         {"transcript": "", "confidence": 0.0, "words": []}
     ]
-    assert empty.distorted({**TRANSCRIPT, "is_final": False}) is None
     assert empty.distorted({"type": "turn.update", "transcript": "Hi"}) is None
 
 

@@ -138,7 +138,7 @@ class _TurnsDialogue(UtteranceDialogue):
         return parsed(text).get("type") == "Terminate"
 
     def is_transcript(self, message: Mapping[str, Any]) -> bool:
-        return message["type"] == "Turn"
+        return message.get("type") == "Turn"
 
     def is_final(self, message: Mapping[str, Any]) -> bool:
         return bool(message.get("end_of_turn"))

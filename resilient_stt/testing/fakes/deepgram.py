@@ -1,4 +1,4 @@
-"""A fake Deepgram on loopback: `/v1/listen`, streaming and batch, and Flux on `/v2/listen`.
+"""A fake Deepgram on loopback: `/v1/listen`, streaming and batch.
 
 The messages are those of https://developers.deepgram.com/reference/speech-to-text/listen-streaming
 and https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded, and those that
@@ -15,7 +15,7 @@ import wave
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from aiohttp import web
@@ -23,8 +23,7 @@ from aiohttp import web
 from ..faults import InBandError, Latency
 from ..speech.languages import base, written
 from ..speech.recognizer import AudioRecognizer, HeardWord
-from .flux import FLUX_PATH, FluxDialogue
-from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection, url_of
+from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection
 
 if TYPE_CHECKING:
     from livekit.plugins import deepgram
@@ -77,7 +76,6 @@ class FakeDeepgram(FakeServer):
             speech within words.
         handshake: Seconds from the request to the 101.
         finalize_ends_speech: The response to `Finalize` is a `speech_final`, too.
-        turn_end_silence: Seconds without speech after which a turn of Flux ends.
         concurrency: Open websockets at once. A request beyond them is answered with 429.
             Connections whose peer has vanished count. None: no limit.
         idle_timeout: Seconds without audio or text after which the server sends Metadata and closes
@@ -95,15 +93,13 @@ class FakeDeepgram(FakeServer):
     """
 
     path = base_path = "/v1/listen"
-    other_paths = (FLUX_PATH,)
-    post_paths = ("/v1/listen",)
+    post_paths: ClassVar[tuple[str, ...]] = ("/v1/listen",)
     request_id_header = "dg-request-id"
 
     latency: float = 0.15
     endpoint_silence: float = 0.25
     idle_timeout: float | None = 10.0
     finalize_ends_speech: bool = False
-    turn_end_silence: float = 0.5
 
     def stt(self, **options: Any) -> deepgram.STT:
         """The published plugin, with its `base_url` here. `options` are those of `deepgram.STT`."""
@@ -111,18 +107,7 @@ class FakeDeepgram(FakeServer):
 
         return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
 
-    def flux(self, **options: Any) -> deepgram.STTv2:
-        """The published plugin of Flux, with its `base_url` here. `options` are those of
-        `deepgram.STTv2`."""
-        from livekit.plugins import deepgram
-
-        url = url_of(self._host, self.port, FLUX_PATH).replace("http", "ws", 1)
-        return deepgram.STTv2(**{"api_key": "fake-key", "base_url": url, **options})
-
     def languages(self, connection: ServerConnection) -> Sequence[str]:
-        if connection.path == FLUX_PATH:
-            english = connection.query.get("model", "").endswith("-en")
-            return ("en",) if english else _MULTILINGUAL["nova-3"]
         language = connection.query.get("language", _DEFAULT_LANGUAGE)
         return _multilingual(connection.query) if language == _MULTI else (base(language),)
 
@@ -200,8 +185,6 @@ class FakeDeepgram(FakeServer):
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> Dialogue:
-        if connection.path == FLUX_PATH:
-            return FluxDialogue(self, connection, websocket, transport)
         return _ListenDialogue(self, connection, websocket, transport)
 
 

@@ -155,7 +155,12 @@ class _ScribeDialogue(UtteranceDialogue):
         return "transcript" in message["message_type"]
 
     def is_final(self, message: Mapping[str, Any]) -> bool:
-        return str(message.get("message_type", "")).startswith("committed_transcript")
+        # A commit comes twice. This is the copy that the plugin reads: without a language, or if it
+        # asks for times, the one that has them.
+        query = self.connection.query
+        timed = "include_timestamps" in query or "include_language_detection" in query
+        kind = "committed_transcript_with_timestamps" if timed else "committed_transcript"
+        return bool(message.get("message_type") == kind)
 
     def report_start(self, at: float) -> None:
         pass  # there is no message for it

@@ -1,4 +1,4 @@
-"""Deepgram's `/v2/listen`, the protocol of Flux, in which the server finds the turns.
+"""A fake Deepgram Flux on loopback: `/v2/listen`, in which the server finds the turns.
 
 The messages are those of https://developers.deepgram.com/reference/speech-to-text/listen-flux.
 """
@@ -7,21 +7,62 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
-from .dialogue import ServerConnection
+from .deepgram import FakeDeepgram
+from .server import Dialogue, ServerConnection
 from .utterances import UtteranceDialogue, parsed
 
 if TYPE_CHECKING:
-    from .deepgram import FakeDeepgram
+    from livekit.plugins import deepgram
 
-FLUX_PATH = "/v2/listen"
+_MULTILINGUAL = ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl")
 _CERTAINTY = {"EndOfTurn": 0.95, "EagerEndOfTurn": 0.6}
 """The `end_of_turn_confidence` of an event; that of others is low."""
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeFlux(FakeDeepgram):
+    """A Deepgram whose model is Flux.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        turn_end_silence: Seconds without speech after which a turn ends, if the `eot_timeout_ms` of
+            the query is not shorter.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = base_path = "/v2/listen"
+    post_paths = ()
+
+    turn_end_silence: float = 0.5
+
+    def stt(self, **options: Any) -> deepgram.STTv2:  # type: ignore[override]  # STTv2 is no STT
+        """The published plugin, with its `base_url` here. `options` are those of
+        `deepgram.STTv2`."""
+        from livekit.plugins import deepgram
+
+        url = self.url.replace("http", "ws", 1)
+        return deepgram.STTv2(**{"api_key": "fake-key", "base_url": url, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return ("en",) if connection.query.get("model", "").endswith("-en") else _MULTILINGUAL
+
+    def dialogue(
+        self,
+        connection: ServerConnection,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+    ) -> Dialogue:
+        return FluxDialogue(self, connection, websocket, transport)
 
 
 class FluxDialogue(UtteranceDialogue):
@@ -31,7 +72,7 @@ class FluxDialogue(UtteranceDialogue):
 
     def __init__(
         self,
-        server: FakeDeepgram,
+        server: FakeFlux,
         connection: ServerConnection,
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
@@ -73,7 +114,7 @@ class FluxDialogue(UtteranceDialogue):
         return parsed(text).get("type") == "CloseStream"
 
     def is_transcript(self, message: Mapping[str, Any]) -> bool:
-        return message["type"] == "TurnInfo"
+        return message.get("type") == "TurnInfo"
 
     def is_final(self, message: Mapping[str, Any]) -> bool:
         return message.get("event") == "EndOfTurn"

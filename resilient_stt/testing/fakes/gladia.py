@@ -142,10 +142,11 @@ class _LiveDialogue(UtteranceDialogue):
         return parsed(text).get("type") == "stop_recording"
 
     def is_transcript(self, message: Mapping[str, Any]) -> bool:
-        return message["type"] == "transcript"
+        return message.get("type") == "transcript"
 
     def is_final(self, message: Mapping[str, Any]) -> bool:
-        return message.get("type") == "transcript" and bool(message["data"].get("is_final"))
+        transcribes = message.get("type") == "transcript"
+        return transcribes and bool(message["data"].get("is_final"))
 
     def report_start(self, at: float) -> None:
         self._send_typed("speech_start", time=round(at, 3), channel=0)

@@ -1,4 +1,4 @@
-"""A fake LiveKit Inference on loopback: the gateway through which LiveKit Cloud sells speech-to-text.
+"""A fake LiveKit Inference on loopback: the gateway of LiveKit Cloud.
 
 Its protocol is documented nowhere but in LiveKit's client (`livekit.agents.inference.stt`), from
 which the messages are taken. Audio comes as base64 in JSON. The token is not checked.

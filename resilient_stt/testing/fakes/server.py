@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 from aiohttp import web
+from livekit.agents import stt
 from multidict import CIMultiDict, MultiDict
 
 from ..faults import (
@@ -142,8 +143,8 @@ class FakeServer(ABC):
     max_body: ClassVar[int] = 2 * 1024**3
     """Bytes of a batch request; 2 GB is Deepgram's limit."""
 
-    latency: float
-    endpoint_silence: float
+    latency: float = 0.2
+    endpoint_silence: float = 0.5
     handshake: float = 0.15
     concurrency: int | None = None
     idle_timeout: float | None = None
@@ -452,6 +453,11 @@ class FakeServer(ABC):
     def is_awaited(self, connection: ServerConnection) -> bool:
         """Whether a request is expected that goes on with a connection."""
         return False
+
+    @abstractmethod
+    def stt(self, **options: Any) -> stt.STT[Any]:
+        """The published plugin, so configured that it connects here. `options` are those of its
+        constructor."""
 
     @abstractmethod
     def check(self, request: web.Request) -> None:
