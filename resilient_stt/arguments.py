@@ -19,7 +19,7 @@ from .errors import ConfigurationError
 from .fleet import HealthStore
 from .livekit.vad import BundledDetector, SpeechDetectorFactory
 from .phrasing import nearest
-from .providers.models import from_model_string
+from .providers.model_strings import from_model_string
 
 
 def validate_language(language: NotGivenOr[str]) -> str:

@@ -11,7 +11,7 @@ from livekit.agents import stt
 
 from ..errors import ConfigurationError
 from ..observe import logger
-from .models import INFERENCE
+from .model_strings import INFERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import ConfigurationError, NoKey
 from ..phrasing import kind_of, nearest, quoted, quoted_key
-from .models import INFERENCE
+from .model_strings import INFERENCE
 
 GROUP = "resilient_stt.providers"
 """The group of entry points that are callables which return a LiveKit `stt.STT`."""

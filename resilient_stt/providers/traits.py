@@ -19,7 +19,7 @@ from ..core.routing.language import shortened
 from ..livekit.compat import manual_flush, options_of
 from .defaults import plugin_of
 from .keys import key_variable
-from .models import INFERENCE
+from .model_strings import INFERENCE
 
 # Cartesia processes a burst at about 1.5 times real time, Deepgram at about 1.25 times (seen in
 # production): a higher rate would only queue there. The burst determines the delay after a drop:

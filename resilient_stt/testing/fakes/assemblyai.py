@@ -86,10 +86,10 @@ class FakeAssemblyAI(FakeServer):
         websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> Dialogue:
-        return _TurnsDialogue(self, connection, websocket, transport)
+        return _UniversalDialogue(self, connection, websocket, transport)
 
 
-class _TurnsDialogue(UtteranceDialogue):
+class _UniversalDialogue(UtteranceDialogue):
     interim_every = 0.3
 
     def __init__(
