@@ -233,11 +233,17 @@ def test_threads_share_without_harm() -> None:
 def test_decisions_hold_the_lock() -> None:
     """A breaker is never changed by two threads at once."""
     health = MemoryHealth()
+    lock: Any = health.lock
     held: list[bool] = []
+
+    def look() -> None:
+        if is_free := lock.acquire(blocking=False):
+            lock.release()
+        held.append(not is_free)
 
     class Watched(Breaker):
         def record_failure(self, *args: Any) -> None:
-            free = threading.Thread(target=lambda: held.append(not health.lock.acquire(False)))  # type: ignore[attr-defined]
+            free = threading.Thread(target=look)
             free.start()
             free.join()
             super().record_failure(*args)
