@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from livekit.agents.utils import http_context
 from .fakes.cartesia import FakeCartesia
 from .fakes.deepgram import FakeDeepgram
 from .harness.play import OnEvent, Played, play
+from .speech.accent import Accent
 from .speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 
@@ -30,6 +31,7 @@ class PlaySpeech(Protocol):
         frame_duration: float = 0.02,
         patience: float = 30.0,
         on_event: OnEvent | None = None,
+        accents: Sequence[Accent] = (),
     ) -> Played:
         """Play speech to a new stream of `target`, and listen until it ends."""
 

@@ -209,7 +209,7 @@ def _known_forms(spoken: Sequence[SpokenWord], *, accents: bool) -> _Forms:
         if accents:
             texts = [w.text for w in following[: languages[0]]]
             for form in forms(texts, word.language):
-                add(form.text, index, form.count)
+                add(form.text, index, form.length)
     return known
 
 

@@ -157,7 +157,7 @@ class Accent:
             if filler := self._added_filler(words, at):
                 written.append(filler)
             form = self._form(near) if near else None
-            count = form.count if form else 1
+            count = form.length if form else 1
             written += self._as_written(words[at : at + count], form)
             at += count
         return list(self._timed(written))

@@ -79,10 +79,10 @@ difference of spelling."""
 
 
 class Form(NamedTuple):
-    """Another way to write the first `count` of some words; `text` may be several words."""
+    """Another way to write the first `length` of some words; `text` may be several words."""
 
     difference: Difference
-    count: int
+    length: int
     text: str
 
 
