@@ -108,8 +108,12 @@ class Accent:
             share = getattr(self, name)
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} is a share from 0 to 1, not {share!r}")
-        if self.jitter < 0.0 or self.pause <= 0.0 or (self.max_words or 1) < 1:
-            raise ValueError(f"jitter, pause and max_words must be positive: {self!r}")
+        if self.jitter < 0.0:
+            raise ValueError(f"jitter is not negative, but it is {self.jitter!r}")
+        if self.pause <= 0.0:
+            raise ValueError(f"pause is a positive factor, not {self.pause!r}")
+        if self.max_words is not None and self.max_words < 1:
+            raise ValueError(f"max_words is at least 1, not {self.max_words!r}")
 
     @classmethod
     def drawn(cls, seed: int) -> Accent:

@@ -72,7 +72,8 @@ _FILLERS = {"en": ("um", "uh"), "es": ("eh", "em"), "zh": ("嗯", "呃")}
 ALL_FILLERS = frozenset(filler for of_language in _FILLERS.values() for filler in of_language)
 
 _ONSETS, _VOWELS, _ENDS = "bdfgklmnprstvz", "aeiou", "lmnrs"
-_CHARACTERS = "果河流黄色雨伞马路冬蓝书包石头火车鸟米饭"
+_CHARACTERS = (0x4E00, 0x51A6)
+"""The first Chinese character, and how many there are."""
 _MIN_MISSPELLED, _MIN_SPLIT = 6, 8
 """Letters of the words that are misspelled and split. In shorter words, one letter is more than a
 difference of spelling."""
@@ -115,19 +116,29 @@ def forms(words: Sequence[str], language: str) -> Iterator[Form]:
         words: Words as spoken, with case and punctuation. At most `LONGEST` are looked at.
         language: BCP 47 tag of all of them.
     """
-    language = base(language)
     if is_filler(words[0]):
         return
-    first, together = words[0], spaced(language)
+    language = base(language)
     for count in range(1, min(len(words), LONGEST) + 1):
-        spoken = sum((tokens(word) for word in words[:count]), ())
-        for text in _variants(language).get(spoken, ()):
+        for text in _written_otherwise(words[:count], language):
             yield Form("variants", count, text)
-        if digits := _digits(spoken, language):
-            yield Form("variants", count, digits)
+    together = spaced(language)
     if len(words) > 1 and together and not is_filler(words[1]):
         yield Form("joins", 2, plain(words[0]) + plain(words[1]))
-    letters = plain(first)
+    yield from _wrong_forms(plain(words[0]), together=together)
+
+
+def _written_otherwise(words: Sequence[str], language: str) -> Iterator[str]:
+    """Yield the right forms of some words together."""
+    spoken = sum(map(tokens, words), ())
+    as_given = " ".join(words).lower()
+    yield from (text for text in _variants(language).get(spoken, ()) if text.lower() != as_given)
+    if digits := _digits(spoken, language):
+        yield digits
+
+
+def _wrong_forms(letters: str, *, together: bool) -> Iterator[Form]:
+    """Yield what is written for one word by mistake."""
     if together and letters.isalpha():
         if len(letters) >= _MIN_SPLIT:
             half = len(letters) // 2
@@ -135,18 +146,13 @@ def forms(words: Sequence[str], language: str) -> Iterator[Form]:
         if len(letters) >= _MIN_MISSPELLED:
             yield Form("spellings", 1, _misspelled(letters))
     if letters:
-        yield Form("substitutions", 1, _other_word(letters, together))
+        yield Form("substitutions", 1, _other_word(letters, together=together))
 
 
 @cache
 def _variants(language: str) -> dict[tuple[str, ...], list[str]]:
-    """Return the other forms by the words of a form, in small letters without punctuation."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for group in _VARIANTS.get(language, ()):
-        for form in group:
-            others = [text for text in group if tokens(text) != tokens(form)]
-            found.setdefault(tokens(form), []).extend(others)
-    return found
+    """Return all forms by the words of each form, in small letters without punctuation."""
+    return {tokens(form): [*group] for group in _VARIANTS.get(language, ()) for form in group}
 
 
 def _digits(spoken: Sequence[str], language: str) -> str:
@@ -165,10 +171,12 @@ def _misspelled(letters: str) -> str:
     return letters[:middle] + letter + letters[middle + 1 :]
 
 
-def _other_word(letters: str, together: bool) -> str:
+def _other_word(letters: str, *, together: bool) -> str:
     """Return a word that is not similar, and always the same for a word."""
     digest = hashlib.blake2b(letters.encode(), digest_size=16).digest()
     if not together:
-        return "".join(_CHARACTERS[digest[n] % len(_CHARACTERS)] for n in range(len(letters)))
+        first, count = _CHARACTERS
+        places = (int.from_bytes(digest[n : n + 2], "big") for n in range(len(letters)))
+        return "".join(chr(first + place % count) for place in places)
     sounds = (_ONSETS, _VOWELS, _ONSETS, _VOWELS, _ONSETS, _VOWELS, _ENDS)
     return "".join(sound[byte % len(sound)] for sound, byte in zip(sounds, digest, strict=False))
