@@ -371,16 +371,21 @@ def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Sched
 def _add_accents(dice: random.Random, drawn: Schedule) -> Schedule:
     """Let the providers write differently, and speak words that can be written differently.
 
-    Repeated words stay repeated. Where a final is left out, only the times of interims show it, so
-    there they stay right.
+    Repeated words stay repeated: only times tell them apart. Where a final is left out, only the
+    times of interims show it. So there the times stay right, and as without accents also where a
+    provider gives none: wrong times of another one would let its replay begin within a word. Such
+    a provider does not mishear words either, because then nothing shows that it repeats one.
     """
-    exact = _repeats(drawn.pieces) or any(map(_loses_final, drawn.scripts))
+    untimed = any(script.times != "words" for script in drawn.scripts)
+    exact = untimed or _repeats(drawn.pieces) or any(map(_loses_final, drawn.scripts))
     spoken = list(dict.fromkeys(drawn.words))
     plain = dice.sample(_PLAIN_WORDS, len(spoken))
     varied = dice.sample(phrases("en"), len(spoken))
     words = {word: varied[n] if dice.random() < 0.4 else plain[n] for n, word in enumerate(spoken)}
     scripts = [
-        replace(s, accent=_draw_accent(dice, exact=exact)) if dice.random() < 0.8 else s
+        replace(s, accent=_draw_accent(dice, exact=exact, mishears=not untimed))
+        if dice.random() < 0.8
+        else s
         for s in drawn.scripts
     ]
     pieces = tuple(replace(p, text=words[p.text]) if p.text else p for p in drawn.pieces)
@@ -391,10 +396,12 @@ def _add_accents(dice: random.Random, drawn: Schedule) -> Schedule:
     return replace(drawn, pieces=pieces, scripts=tuple(scripts))
 
 
-def _draw_accent(dice: random.Random, *, exact: bool) -> Accent:
+def _draw_accent(dice: random.Random, *, exact: bool, mishears: bool) -> Accent:
     """Draw the accent of a provider. Two pieces of a call are never written as one word: at a
     failover between them, nobody could tell which part of it is new."""
     accent = replace(Accent.drawn(dice.randrange(2**31)), joins=0.0, max_words=None, pause=1.0)
+    if not mishears:
+        accent = replace(accent, substitutions=0.0)
     return replace(accent, shift=0.0, jitter=0.0) if exact else accent
 
 
