@@ -117,7 +117,7 @@ class _EmittedWord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _FormMatch:
     """Entries of the finals that are written for spoken words; indexes, both ends inclusive."""
 
     first_word: int
@@ -251,7 +251,7 @@ def _begins(token: str, word: str) -> bool:
 
 def _aligned(
     spoken: Sequence[SpokenWord], known: _Forms, emitted: Sequence[_EmittedWord]
-) -> list[_Written]:
+) -> list[_FormMatch]:
     """Match spoken words with words of the finals: as many as possible, in order.
 
     Among equal alignments it chooses the one with the nearest times, and then the earliest finals.
@@ -262,7 +262,7 @@ def _aligned(
         for j in range(len(emitted) - 1, -1, -1):
             gains = (_gain_after(best, option, i) for option in options[j])
             best[i][j] = max(best[i + 1][j], best[i][j + 1], *gains)
-    found: list[_Written] = []
+    found: list[_FormMatch] = []
     i = j = 0
     while i < len(spoken) and j < len(emitted):
         chosen = next((o for o in options[j] if best[i][j] == _gain_after(best, o, i)), None)
@@ -276,7 +276,7 @@ def _aligned(
     return found
 
 
-_Option = tuple[_Written, float]
+_Option = tuple[_FormMatch, float]
 """A match, and how many seconds it is from where the words were spoken."""
 
 
@@ -290,7 +290,7 @@ def _options(
         found: list[_Option] = []
         for length in range(1, len(texts) + 1):
             for first, count in known.get(tuple(texts[:length]), ()):
-                written = _Written(first, first + count - 1, j, j + length - 1)
+                written = _FormMatch(first, first + count - 1, j, j + length - 1)
                 found.append((written, _distance(spoken[first], entry)))
         yield found
 
@@ -322,12 +322,12 @@ def _moved(
     spoken: Sequence[SpokenWord],
     known: _Forms,
     emitted: Sequence[_EmittedWord],
-    came: Mapping[int, _Written],
+    came: Mapping[int, _FormMatch],
     used: set[int],
-) -> list[_Written]:
+) -> list[_FormMatch]:
     """Match words that came, but not in their place."""
     surplus = [index for index in range(len(emitted)) if index not in used]
-    moved: list[_Written] = []
+    moved: list[_FormMatch] = []
     for word in range(len(spoken)):
         fitting = [
             index
@@ -337,13 +337,13 @@ def _moved(
         ]
         if word not in came and fitting:
             nearest = min(fitting, key=lambda index: _distance(spoken[word], emitted[index]))
-            moved.append(_Written(word, word, nearest, nearest))
+            moved.append(_FormMatch(word, word, nearest, nearest))
             surplus.remove(nearest)
     return moved
 
 
 def _worst_time(
-    spoken: Sequence[SpokenWord], emitted: Sequence[_EmittedWord], found: Sequence[_Written]
+    spoken: Sequence[SpokenWord], emitted: Sequence[_EmittedWord], found: Sequence[_FormMatch]
 ) -> float | None:
     return max(
         (e for written in found for e in _time_errors(spoken, emitted, written)), default=None
@@ -351,7 +351,7 @@ def _worst_time(
 
 
 def _time_errors(
-    spoken: Sequence[SpokenWord], emitted: Sequence[_EmittedWord], written: _Written
+    spoken: Sequence[SpokenWord], emitted: Sequence[_EmittedWord], written: _FormMatch
 ) -> Iterator[float]:
     """Yield the errors of a form's start and end, as far as it has times."""
     first, last = emitted[written.first_entry].timed, emitted[written.last_entry].timed
