@@ -374,13 +374,13 @@ def _add_accents(dice: random.Random, drawn: Schedule) -> Schedule:
     Repeated words stay repeated: only times tell them apart. Where a final is left out, only the
     times of interims show it. So there the times stay right, and as without accents also where a
     provider gives none: wrong times of another one would let its replay begin within a word. Such
-    a provider does not mishear words either, because then nothing shows that it repeats one.
+    a provider does not mishear or abbreviate words either: nothing would show that it repeats one.
     """
     untimed = any(script.times != "words" for script in drawn.scripts)
     exact = untimed or _repeats(drawn.pieces) or any(map(_loses_final, drawn.scripts))
     spoken = list(dict.fromkeys(drawn.words))
     plain = dice.sample(_PLAIN_WORDS, len(spoken))
-    varied = dice.sample(phrases("en"), len(spoken))
+    varied = dice.sample(phrases("en", abbreviations=not untimed), len(spoken))
     words = {word: varied[n] if dice.random() < 0.4 else plain[n] for n, word in enumerate(spoken)}
     scripts = [
         replace(s, accent=_draw_accent(dice, exact=exact, mishears=not untimed))

@@ -40,10 +40,6 @@ _VARIANTS = {
         ("Q four", "Q4"),
         ("U.K.", "U. K.", "UK"),
         ("A P I", "API", "A.P.I."),
-        ("okay", "OK", "O.K."),
-        ("doctor", "Dr."),
-        ("mister", "Mr."),
-        ("versus", "vs."),
         ("going to", "gonna"),
         ("want to", "wanna"),
         ("kind of", "kinda"),
@@ -53,7 +49,6 @@ _VARIANTS = {
         ("do not", "don't"),
         ("has not", "hasn't"),
         ("cannot", "can't", "can not"),
-        ("because", "'cause"),
         ("long-term", "long term", "longterm"),
         ("follow-up", "follow up", "followup"),
         ("e-mail", "email"),
@@ -67,6 +62,15 @@ _VARIANTS = {
         ("organize", "organise"),
     ),
     "es": (("para el", "pa'l"), ("vale", "bale"), ("está", "esta")),
+}
+_ABBREVIATIONS = {
+    "en": (
+        ("okay", "OK", "O.K."),
+        ("doctor", "Dr."),
+        ("mister", "Mr."),
+        ("versus", "vs."),
+        ("because", "'cause"),
+    ),
 }
 _FILLERS = {"en": ("um", "uh"), "es": ("eh", "em"), "zh": ("嗯", "呃")}
 ALL_FILLERS = frozenset(filler for of_language in _FILLERS.values() for filler in of_language)
@@ -97,9 +101,17 @@ def is_filler(text: str) -> bool:
     return plain(text) in ALL_FILLERS
 
 
-def phrases(language: str) -> tuple[str, ...]:
-    """Return words and phrases that are written in several ways, each in the form spoken."""
-    return tuple(group[0] for group in _VARIANTS.get(base(language), ()))
+def phrases(language: str, *, abbreviations: bool = True) -> tuple[str, ...]:
+    """Return words and phrases that are written in several ways, each in the form spoken.
+
+    Without `abbreviations`, the forms of each are alike, or are numbers or contractions.
+    """
+    groups = _groups(base(language)) if abbreviations else _VARIANTS.get(base(language), ())
+    return tuple(group[0] for group in groups)
+
+
+def _groups(language: str) -> tuple[tuple[str, ...], ...]:
+    return _VARIANTS.get(language, ()) + _ABBREVIATIONS.get(language, ())
 
 
 def tokens(text: str) -> tuple[str, ...]:
@@ -152,7 +164,7 @@ def _wrong_forms(letters: str, *, together: bool) -> Iterator[Form]:
 @cache
 def _variants(language: str) -> dict[tuple[str, ...], list[str]]:
     """Return all forms by the words of each form, in small letters without punctuation."""
-    return {tokens(form): [*group] for group in _VARIANTS.get(language, ()) for form in group}
+    return {tokens(form): [*group] for group in _groups(language) for form in group}
 
 
 def _digits(spoken: Sequence[str], language: str) -> str:
