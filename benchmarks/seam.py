@@ -57,20 +57,20 @@ from resilient_stt.testing.harness.recorded import (
     RecordedVoice,
     numbered_audio,
 )
-from resilient_stt.testing.harness.recordings import (
-    CALL,
-    MIN_WORDS,
-    FolderError,
-    RecordingSet,
-    Timed,
-    read_folder,
-)
 from resilient_stt.testing.harness.score import Final
 from resilient_stt.testing.harness.seam_score import (
     SEAM_BEFORE,
     SeamScore,
     judge_seam,
     tokens,
+)
+from resilient_stt.testing.harness.word_folder import (
+    CALL,
+    MIN_WORDS,
+    FolderError,
+    RecordingSet,
+    Timed,
+    read_folder,
 )
 
 CUT_BETWEEN = (8.0, 30.0)

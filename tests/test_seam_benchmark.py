@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from resilient_stt.testing.harness.recordings import CALL, FolderError, read_folder
 from resilient_stt.testing.harness.score import Final
+from resilient_stt.testing.harness.word_folder import CALL, FolderError, read_folder
 
 from .support.scripts import load
 
