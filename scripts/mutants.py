@@ -375,6 +375,12 @@ MUTANTS = (
         "ProviderConnection._to_connection_time",
         Replace("_time - _offset if _ >= _ else _time", "_time - _offset"),
     ),
+    Mutant(
+        "a word in another form is a new one",
+        "is_similar",
+        Result("args[0] == args[1]"),
+        accents=True,
+    ),
 )
 
 
