@@ -167,6 +167,15 @@ def test_the_table_and_the_worst_cuts(run: Run) -> None:
     assert lines[-1].endswith("cuts are exact: the promise is broken")
 
 
+def test_a_retried_connection_forgets_what_it_heard(run: Run) -> None:
+    """A connection that drops once costs words, also if LiveKit runs the same stream again."""
+    row = ("--only", "talk X > Ypsilon", "--times", "both", "--cuts", "9", "--json")
+    _, printed, _ = run(*row, "--against", "fallback")
+    (found,) = json.loads(printed)["rows"]
+    assert found["lost"] > 0
+    assert found["exact"] < 3  # of the three whose connection drops once, too
+
+
 def test_a_recognizer_without_times(run: Run) -> None:
     """Rows in which one of the two gives no times are told apart from those in which both do."""
     _, printed, _ = run("--only", "talk X > Ypsilon", "--cuts", "1", "--json")

@@ -150,7 +150,12 @@ class RecordedStream(stt.RecognizeStream):
     def __init__(self, of: RecordedSTT, conn_options: APIConnectOptions) -> None:
         super().__init__(stt=of, conn_options=conn_options, sample_rate=RATE)
         self._of = of
-        self._recognizer = RecordedRecognizer(of.words)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Begin with nothing heard. LiveKit retries a stream by running it again, and a new
+        connection does not know what the one before it heard."""
+        self._recognizer = RecordedRecognizer(self._of.words)
         self._pending: list[SpokenWord] = []
         """Words that are not final yet, in seconds of this connection's audio."""
         self._started = False
@@ -159,6 +164,7 @@ class RecordedStream(stt.RecognizeStream):
         self._due: asyncio.Queue[tuple[float, stt.SpeechEvent]] = asyncio.Queue()
 
     async def _run(self) -> None:
+        self._connect()
         if self._of.was_cut and self._of.cut == "drop":
             raise APIConnectionError("the provider is cut")
         writer = asyncio.create_task(self._write())
