@@ -420,6 +420,9 @@ class ScriptedWord:
     start: float
     end: float
     language: str
+    index: int
+    """Its number among the words of the call, from 1."""
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,7 +470,7 @@ class ScriptedRecognizer:
 
     def finalize(self) -> list[ScriptedTranscript]:
         """Make the pending words final."""
-        words, self._pending = tuple(self._pending), []
+        words, self._pending = self._written(), []
         said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
             self._started = False
@@ -495,14 +498,18 @@ class ScriptedRecognizer:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(ScriptedWord(text, start, end, self._call.languages[value]))
+        language = self._call.languages[value]
+        self._pending.append(ScriptedWord(text, start, end, language, value, whole))
         if len(self._pending) >= self._script.max_words:
             return [*said, *self.finalize()]
-        if self._script.interim_results:
-            said.append(
-                ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, tuple(self._pending))
-            )
+        if self._script.interim_results and (written := self._written()):
+            said.append(ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, written))
         return said
+
+    def _written(self) -> tuple[ScriptedWord, ...]:
+        """The pending words as this provider writes them."""
+        accent = self._script.accent
+        return tuple(accent.write(self._pending) if accent else self._pending)
 
 
 def failure(kind: str) -> Exception:

@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import get_args
 from unittest import mock
 
@@ -34,6 +34,8 @@ from ...livekit.vad import SpeechEdge
 from ...setup import Setup
 from ...stt import ResilientSTT
 from ..harness.clock import VirtualTimeLoop
+from ..harness.score import Final, Score, score, written_words
+from ..speech.reference import SpokenWord
 from .schedule import ProviderScript, Schedule, smaller
 from .scripted import NOISE, RATE, ScriptedStream, ScriptedSTT, SimulatedCall, audio, runs, sounds
 
@@ -331,20 +333,65 @@ class _CallObserver:
     def _finals(self) -> list[stt.SpeechData]:
         return [e.alternatives[0] for e in self._events if e.type is _FINAL]
 
+    def _spoken(self) -> list[SpokenWord]:
+        """The words of the call, with their times."""
+        spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
+        return [
+            SpokenWord(text, s.start / RATE, s.end / RATE, self._call.languages[s.value])
+            for text, s in zip(self._schedule.words, spoken, strict=True)
+        ]
+
+    @cached_property
+    def _score(self) -> Score:
+        """The finals against the words of the call, which each provider may write in its way."""
+        finals = [
+            Final.from_event(event, at)
+            for at, event in zip(self._event_times, self._events, strict=True)
+            if event.type is _FINAL
+        ]
+        return score(self._spoken(), finals, accents=True)
+
     def _check_words(self, *, whole: bool) -> Iterator[str]:
-        spoken = self._schedule.words
-        emitted = [w for data in self._finals for w in _words_of(data.text)]
-        if (emitted != spoken) if whole else (emitted != spoken[: len(emitted)]):
-            yield f"emitted {emitted} instead of {spoken}"
+        if self._schedule.accents:
+            yield from self._check_written_words(whole=whole)
+        else:
+            yield from self._check_exact_words(whole=whole)
         if self._seconds_lost:
             yield f"reported {self._seconds_lost:.2f} s lost"
 
+    def _check_written_words(self, *, whole: bool) -> Iterator[str]:
+        """Yield words that are missing, come twice or were never spoken, however they are
+        written."""
+        found = self._score
+        missing = found.lost_words if whole else found.lost_before_last
+        wrong = {
+            "lost": missing,
+            "twice": found.twice_words,
+            "never spoken": found.fragment_words,
+            "out of order": () if found.in_order else ("words",),
+        }
+        if any(wrong.values()):
+            emitted = " | ".join(data.text for data in self._finals)
+            listed = ", ".join(f"{what}: {list(words)}" for what, words in wrong.items() if words)
+            yield f"{listed} in {emitted!r} for {self._schedule.words}"
+
+    def _check_exact_words(self, *, whole: bool) -> Iterator[str]:
+        spoken = [w for text in self._schedule.words for w in _words_of(text)]
+        emitted = [w for data in self._finals for w in _words_of(data.text)]
+        if (emitted != spoken) if whole else (emitted != spoken[: len(emitted)]):
+            yield f"emitted {emitted} instead of {spoken}"
+
     def _check_times(self) -> Iterator[str]:
+        allowed = EXACT + max(s.time_error for s in self._schedule.scripts)
+        if self._schedule.accents:
+            worst = self._score.ts_err_max_s
+            if worst is not None and not worst <= allowed:
+                yield f"a word's time is {worst:.3f} s off"
+            return
         spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
         truth = dict(zip(self._schedule.words, spoken, strict=True))
         if len(truth) < len(self._schedule.words):
             return  # the time may be that of either word
-        allowed = EXACT + max(s.drift for s in self._schedule.scripts)
         for data in self._finals:
             for word in data.words or []:
                 sound = truth.get("".join(_words_of(word)))
@@ -363,6 +410,11 @@ class _CallObserver:
             or schedule.push_gaps
             or any(s.down for s in schedule.scripts)
         ):
+            return
+        if schedule.accents:
+            late = self._score.late_max_s
+            if late is not None and late > LATE:
+                yield f"a word came {late:.1f} s after it was spoken"
             return
         words = (s for s in sounds(schedule) if s.value != NOISE)
         spoken = dict(zip(schedule.words, words, strict=True))
@@ -409,14 +461,17 @@ class _CallObserver:
         spoken = self._schedule.words
         if len(set(spoken)) < len(spoken):
             return
+        told = self._told if self._schedule.accents else lambda text: set(_words_of(text))
         final: set[str] = set()
         for event in self._events:
             if event.type is _FINAL:
-                final |= set(_words_of(event.alternatives[0].text))
-            elif event.type is _INTERIM and (
-                again := final & set(_words_of(event.alternatives[0].text))
-            ):
+                final |= told(event.alternatives[0].text)
+            elif event.type is _INTERIM and (again := final & told(event.alternatives[0].text)):
                 yield f"an interim repeats final words: {sorted(again)}"
+
+    def _told(self, text: str) -> set[str]:
+        """The spoken words that a text holds, however they are written."""
+        return written_words(self._spoken(), text)
 
 
 def _words_of(text: str) -> list[str]:
