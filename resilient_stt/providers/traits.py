@@ -57,6 +57,7 @@ class Model:
     slow_endpointing: bool = False
     final_timeout: float
     end_of_turn_timeout: float = 0.0
+    finalizes_when_dropped: bool = False
 
 
 def _tags(text: str) -> frozenset[str]:
@@ -98,6 +99,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="cartesia",
@@ -105,6 +107,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="deepgram",
@@ -180,6 +183,7 @@ def _known_traits(known: Model) -> dict[str, Any]:
         "slow_endpointing": known.slow_endpointing,
         "final_timeout": known.final_timeout,
         "end_of_turn_timeout": known.end_of_turn_timeout,
+        "finalizes_when_dropped": known.finalizes_when_dropped,
     }
 
 

@@ -46,6 +46,11 @@ class Interpreted:
     utterance: Utterance
     """Its text and words on session time."""
     extent: AudioExtent
+    speech_start: float | None = None
+    """Where the speech began that the event is about, in seconds of the session."""
+    speech_end: float | None = None
+    repeats_interim: bool = False
+    """It is a FINAL with the text of the interim transcript before it."""
     is_duplicate: bool = False
     """It repeats the last FINAL, and must be ignored."""
     clock_restarted: bool = False
@@ -69,6 +74,8 @@ class EventInterpreter:
         self._last_final_text = ""
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
+        self._last_text = ""
+        """The last text since the last FINAL that may still change."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
@@ -106,7 +113,10 @@ class EventInterpreter:
         extent = self._extent(event, utterance, cursor)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
-        return Interpreted(replace(event, words=()), utterance, extent)
+        start, end = self._speech_on_session_time(event, sender)
+        repeats_interim = is_final and bool(event.text.strip()) and event.text == self._last_text
+        self._last_text = "" if is_final else event.text or self._last_text
+        return Interpreted(replace(event, words=()), utterance, extent, start, end, repeats_interim)
 
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.
@@ -138,6 +148,19 @@ class EventInterpreter:
             return Utterance(event.text, language=event.language)
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
         return Utterance(event.text, (), begin, timeline.end_of(end), event.language)
+
+    def _speech_on_session_time(
+        self, event: TranscriptEvent, sender: AudioSender
+    ) -> tuple[float | None, float | None]:
+        """Return where the event's speech began and ended; `None` where that is not known."""
+        timeline, start, end = sender.timeline, event.speech_start, event.speech_end
+        if timeline is None:
+            return None, None
+        latest = sender.seconds_sent + self._policy.max_time_error
+        return (
+            timeline.start_of(start) if start is not None and 0 <= start <= latest else None,
+            timeline.end_of(end) if end is not None and 0 <= end <= latest else None,
+        )
 
     def _extent(self, event: TranscriptEvent, utterance: Utterance, cursor: int) -> AudioExtent:
         text, words_through = event.text.strip(), cursor
