@@ -210,7 +210,7 @@ def open_connection(
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy),
+        interpreter=EventInterpreter(provider, stall_detector, policy, ledger),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
     )

@@ -18,11 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ..audio.ledger import AudioLedger
 from ..messages import EventKind, TranscriptEvent, Word
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance, are_usable
+from .duplicates import DuplicateFinals
 from .sender import AudioSender
 
 
@@ -61,12 +63,17 @@ class EventInterpreter:
     """Interprets the events of one connection in the order in which they come."""
 
     def __init__(
-        self, provider: ProviderTraits, stall_detector: StallDetector, policy: ReplayPolicy
+        self,
+        provider: ProviderTraits,
+        stall_detector: StallDetector,
+        policy: ReplayPolicy,
+        ledger: AudioLedger,
     ) -> None:
         """`policy`: which times can be those of the audio that was sent."""
         self._provider = provider
         self._stall_detector = stall_detector
         self._policy = policy
+        self._duplicates = DuplicateFinals(ledger, policy)
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
         self._last_final_end = 0.0
@@ -107,6 +114,9 @@ class EventInterpreter:
                 return Interpreted(event, utterance, extent, clock_restarted=True)
             if is_final:
                 self._last_final_end, self._last_final_text = words[-1].end, event.text
+        elif self._duplicates.is_duplicate(event, cursor, now):
+            return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
+        self._duplicates.note(event, sender, now)
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)

@@ -12,7 +12,7 @@ Such a FINAL looks like any other. So it is held for a moment (`made_up_final_ho
 
 * the plugin is known to do this, or was seen to (`finalizes_when_dropped`),
 * it has the words of the last interim transcript, and
-* local voice activity hears more speech than these words.
+* local voice activity hears that the speech goes on behind these words without a pause.
 
 If the connection fails meanwhile, the FINAL is left out; if it goes on or the time is over, the
 FINAL is genuine. Should no connection transcribe that audio any more, it is the last resort.
@@ -117,11 +117,12 @@ class DoubtfulFinals:
         return (left_out.connection, left_out.final) if left_out else None
 
     def _may_be_made_up(self, connection: Connection, interpreted: Interpreted) -> bool:
-        ledger = self._ledger
+        ledger, last_word = self._ledger, max(0, interpreted.extent.words - 1)
         if not (interpreted.repeats_interim and ledger.vad_enabled):
             return False
-        if connection.input_ended_at is not None:
+        # A recognizer that ends a turn does so in a pause: it has transcribed all voice before.
+        if connection.input_ended_at is not None or ledger.segment_start(last_word) is None:
             return False
-        # A recognizer that has ended a turn by itself has transcribed all voice before.
-        missing = ledger.voiced_samples(interpreted.extent.words, ledger.end)
-        return ledger.speaking or missing >= ledger.samples(self._min_remainder)
+        (_, segment_end), *others = ledger.voiced_spans(last_word, ledger.end)
+        goes_on = ledger.speaking and not others
+        return goes_on or segment_end - last_word >= ledger.samples(self._min_remainder)
