@@ -207,14 +207,12 @@ class SpeechBalancer:
             return False
         if not ledger.has_pending_speech():
             return True
-        # A cough gets no FINAL. The consumer must not wait for one for ever, unless another
-        # connection has to give it.
-        return (
-            active is not None
-            and self._announced_by is None
-            and not active.is_replaying(now)
-            and ledger.silence_duration >= silence + active.stall_detector.final_timeout
-        )
+        if active is None or self._announced_by is not None:
+            return False  # another connection has to transcribe what the last one left out
+        # A cough gets no FINAL, and the consumer must not wait for one for ever.
+        patience = silence + active.stall_detector.final_timeout
+        is_cough = ledger.silence_duration >= patience and not active.is_replaying(now)
+        return is_cough or not self._has_words_to_come(active, now)
 
     # -- the start of speech
 

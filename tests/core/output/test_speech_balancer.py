@@ -345,9 +345,11 @@ def test_speech_events_follow_the_caller(script: list[tuple[str, object]], vad: 
     for what, value in script:
         before = call.ends_in_speech
         match what, value:
-            case ("says" | "uncommitted"), EventKind():
+            case (("says" | "uncommitted"), EventKind()):
                 quiet_since = call.now
-                call.says(value, "word" if value in (INTERIM, FINAL) else "", commits=what == "says")
+                call.says(
+                    value, "word" if value in (INTERIM, FINAL) else "", commits=what == "says"
+                )
             case "voice", bool() if vad:
                 call.voice(started=value)
             case "passes", float():
@@ -372,5 +374,3 @@ def test_speech_events_follow_the_caller(script: list[tuple[str, object]], vad: 
         call.says(FINAL, "words")
         call.passes(1.0)
         assert not call.speech.speaking
-
-
