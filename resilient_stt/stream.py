@@ -404,6 +404,7 @@ class ResilientStream(stt.RecognizeStream):
         # An empty FINAL that answers a flush need not come from a provider.
         data = originals[0] if originals else stt.SpeechData(LanguageCode(emit.language), "")
         metadata = data.metadata if isinstance(data.metadata, dict) else {}
+        words = _timed(emit.words, data.words, offset)
         best = dataclasses.replace(
             data,
             text=emit.text,
@@ -411,7 +412,8 @@ class ResilientStream(stt.RecognizeStream):
             start_time=offset + emit.start if emit.start is not None else 0.0,
             end_time=offset + emit.end if emit.end is not None else 0.0,
             metadata={**metadata, "provider": emit.provider},
-            words=_timed(emit.words, data.words, offset),
+            words=words,
+            confidence=data.confidence or _mean_confidence(words or data.words),
         )
         # The alternatives of a trimmed text would repeat what was trimmed, so they are dropped.
         # Those of a whole text keep no word times, which are on the connection's clock.
@@ -447,3 +449,13 @@ def _timed(
         )
         for word, original in zip(words, originals, strict=True)
     ]
+
+
+def _mean_confidence(words: list[TimedString] | None) -> float:
+    """What the words say of a transcript that has no confidence of its own; 0 if they say nothing.
+
+    LiveKit averages the confidences of a turn, and takes 0 for "none" nowhere.
+    """
+    given = [getattr(word, "confidence", None) for word in words or []]
+    known = [c for c in given if isinstance(c, float | int) and 0 <= c <= 1]
+    return sum(known) / len(known) if len(known) == len(given) and known else 0.0

@@ -23,7 +23,7 @@ from resilient_stt.testing.faults import Drop, Fault, Hang, Refuse, from_
 from resilient_stt.testing.speech.recognizer import AudioRecognizer
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .support.fakes import FakeSTT, FakeStream, a_vad, stt_error, transcribes
+from .support.fakes import FakeStream, FakeSTT, a_vad, stt_error, transcribes
 from .test_agent_session import Answers, Microphone
 
 pytestmark = pytest.mark.stt_virtual_time
