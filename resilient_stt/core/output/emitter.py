@@ -162,7 +162,7 @@ class TranscriptEmitter:
         if event.text.strip():
             self._provider_works(connection, now)
             is_new = new_words is not None
-            self._speech.text_received(connection, event, is_new=is_new, now=now)
+            self._speech.text_received(connection, interpreted, is_new=is_new, now=now)
         if new_words is not None:
             if is_final and self._hold_for_language(connection, interpreted, new_words, now):
                 return

@@ -33,7 +33,7 @@ from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import Interpreted
 from ..health.provider import ProviderHealth
-from ..messages import Emit, EventKind, TranscriptEvent
+from ..messages import Emit, EventKind
 from ..policy import Policies
 
 
@@ -66,7 +66,8 @@ class SpeechBalancer:
         self._unannounced: int | None = None
         """Where local voice activity began that the consumer was not told of, in samples."""
         self._final_through = 0
-        """How far the connection of the last FINAL with text had been sent audio by then."""
+        """How far the connection of the last FINAL had been sent audio by then, in samples; 0 if
+        that FINAL says itself where it ends."""
 
     def __repr__(self) -> str:
         return f"SpeechBalancer(speaking={self.speaking}, holds_end={self._held_end is not None})"
@@ -97,14 +98,15 @@ class SpeechBalancer:
         return self._start(connection, event)
 
     def text_received(
-        self, connection: Connection, event: TranscriptEvent, *, is_new: bool, now: float
+        self, connection: Connection, interpreted: Interpreted, *, is_new: bool, now: float
     ) -> None:
         """Note a text of the active connection. `is_new`: it does not only repeat others."""
         health = self._health[connection.traits.name]
         if health.reports_turns is None:
             health.reports_turns = False  # a START would have come before its text
-        if event.kind is EventKind.FINAL:
-            self._final_through = connection.cursor
+        if interpreted.event.kind is EventKind.FINAL:
+            has_times = interpreted.utterance.end is not None
+            self._final_through = 0 if has_times else connection.cursor
             if self._held_end is not None:  # some plugins send END before the FINAL
                 self._held_end = replace(self._held_end, since=now)
         elif is_new:

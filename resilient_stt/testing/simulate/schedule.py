@@ -135,6 +135,7 @@ class ProviderScript:
         adds_offset: Whether it adds its stream's `start_time_offset` to times, as LiveKit's plugins
             do.
         language_detection: Whether it detects the language, instead of being given one.
+        reports_turns: Whether it emits the start and the end of speech.
         burst, rate: The pace at which replayed audio is sent to it; see `Pace`.
     """
 
@@ -154,6 +155,7 @@ class ProviderScript:
     capitalizes: bool = False
     adds_offset: bool = True
     language_detection: bool = False
+    reports_turns: bool = True
     burst: float = 5.0
     rate: float = 2.0
 
@@ -289,7 +291,8 @@ def draw(seed: int) -> Schedule:
         dwell=dice.choice([1.0, 5.0, 30.0]),
         seed=seed,
     )
-    return _add_languages(random.Random(f"languages {seed}"), drawn, length)
+    drawn = _add_languages(random.Random(f"languages {seed}"), drawn, length)
+    return _silence_turns(random.Random(f"turns {seed}"), drawn)
 
 
 def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
@@ -331,6 +334,12 @@ def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Sched
         spanish_from=round(dice.uniform(0, length), 2) if dice.random() < 0.7 else None,
         retranscribe=dice.random() < 0.5,
     )
+
+
+def _silence_turns(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let some providers emit text only, with dice of their own."""
+    scripts = [replace(s, reports_turns=dice.random() < 0.75) for s in drawn.scripts]
+    return replace(drawn, scripts=tuple(scripts))
 
 
 def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import time
@@ -31,6 +32,7 @@ from ...core.policy import FailbackPolicy, Pace, Policies, ProviderTraits, Repla
 from ...core.routing.language import DEFAULT, DETECT
 from ...livekit.vad import SpeechEdge
 from ...setup import Setup
+from ...stream import ResilientStream
 from ...stt import ResilientSTT
 from ..harness.clock import VirtualTimeLoop
 from .schedule import ProviderScript, Schedule, smaller
@@ -46,6 +48,8 @@ LATE = 18.0
 """Seconds within which a word must be emitted, whatever one provider does. Several connections may
 fall silent one after the other, and each of them gets its time. The longest delay in 860 calls was
 14 s."""
+STRAGGLER = 1.0
+"""Seconds after the end of speech in which the text of a last short word may still come."""
 EXACT = 0.1
 """Seconds by which a word's time may be wrong, beyond the drift of the provider."""
 _VOICE_DELAY, _SILENCE_DELAY, _PAD = 0.1, 0.35, 0.1
@@ -218,6 +222,8 @@ class _CallObserver:
         self._events: list[stt.SpeechEvent] = []
         self._event_times: list[float] = []
         """When each event came, in seconds of the call."""
+        self._in_speech: list[bool] = []
+        """Whether local voice activity heard the caller when each event came."""
         self._resilient = resilient
         self._last_final_at: dict[str, float] = {}
         """When the last final of each provider came, in seconds of the call."""
@@ -269,11 +275,12 @@ class _CallObserver:
                 stream.flush()
         stream.end_input()
 
-    async def _consume(self, stream: stt.RecognizeStream) -> None:
+    async def _consume(self, stream: ResilientStream) -> None:
         try:
             async for event in stream:
                 self._events.append(event)
                 self._event_times.append(self._call.now)
+                self._in_speech.append(stream._engine._ledger.speaking)
                 if event.type is _FINAL:
                     self._last_final_at[(event.alternatives[0].metadata or {})["provider"]] = (
                         self._call.now
@@ -316,6 +323,7 @@ class _CallObserver:
             *self._check_times(),
             *self._check_delays(),
             *self._check_balance(whole=whole),
+            *self._check_turns(),
             *self._check_repeats(),
             *self._check_memory(whole=whole),
             *self._check_breakers(),
@@ -401,6 +409,35 @@ class _CallObserver:
         turns = [_EDGES[n % 2] for n in range(len(edges))]
         if edges != turns or (whole and len(edges) % 2):
             yield f"START_OF_SPEECH and END_OF_SPEECH do not alternate: {[e.value for e in edges]}"
+
+    def _check_turns(self) -> Iterator[str]:
+        """Yield ends of speech while the caller speaks, and text outside of speech.
+
+        Local voice activity is noise if the serving provider gives no text for so long. Only for
+        calls in which audio is pushed as it is spoken: in others, silence is over too soon.
+        """
+        if self._schedule.push_speed != 1.0 or self._schedule.push_gaps:
+            return
+        hold = self._resilient.policies.watchdog.end_of_speech_hold
+        starts = {
+            at
+            for at, event in zip(self._event_times, self._events, strict=True)
+            if event.type is _EDGES[0]
+        }
+        last_text = last_open = -hold
+        for at, event, in_speech in zip(
+            self._event_times, self._events, self._in_speech, strict=True
+        ):
+            if event.type in _EDGES:
+                last_open = math.inf if event.type is _EDGES[0] else at
+            # The caller may begin again at the very moment of an end.
+            is_stray = event.type is _EDGES[1] and in_speech and at not in starts
+            if is_stray and at - last_text < hold:
+                yield f"END_OF_SPEECH at {at:.2f} s, while the caller speaks"
+            if event.alternatives and event.alternatives[0].text:
+                last_text = at
+                if at - last_open > STRAGGLER:
+                    yield f"{event.type.value} at {at:.2f} s outside of speech"
 
     def _check_repeats(self) -> Iterator[str]:
         """Yield words of interims that were final before."""

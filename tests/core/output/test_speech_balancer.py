@@ -81,7 +81,7 @@ class Call:
             self.take(self.speech.on_event(self.active, interpreted, self.now))
         else:
             is_new = not self.active.trimmer.open
-            self.speech.text_received(self.active, event, is_new=is_new, now=self.now)
+            self.speech.text_received(self.active, interpreted, is_new=is_new, now=self.now)
             if is_new:
                 self.take(self.speech.words_due(self.active))
             if commits and kind is FINAL:
