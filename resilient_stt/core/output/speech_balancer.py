@@ -63,6 +63,8 @@ class SpeechBalancer:
         self._held_for: int | None = None
         """The connection whose START is held back until its first new words."""
         self._held_end: HeldEnd | None = None
+        self._words_of: int | None = None
+        """The connection whose new words were emitted last."""
         self._unannounced: int | None = None
         """Where local voice activity began that the consumer was not told of, in samples."""
         self._final_through = 0
@@ -114,8 +116,14 @@ class SpeechBalancer:
 
     def words_due(self, connection: Connection) -> list[Emit]:
         """Return the START that is due before new words, if there is one."""
+        is_first, self._words_of = connection.id != self._words_of, connection.id
         if self._held_for == connection.id:
             return self._start(connection)
+        pending = self._ledger.first_pending() if self._ledger.vad_enabled else None
+        if is_first and pending is not None and not self.speaking:
+            # The last connection has ended this speech without all of its words
+            # (test_words_that_the_last_connection_left_out).
+            self._unannounced = max(pending.start, self._ledger.watermark)
         return self._start_unannounced()
 
     # -- what local voice activity reports

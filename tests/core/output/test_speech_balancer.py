@@ -296,6 +296,24 @@ def test_words_without_a_start_are_announced() -> None:
     assert call.kinds == [START, END, START, END]
 
 
+def test_words_that_the_last_connection_left_out() -> None:
+    """Words that a hedge finds behind an END are speech of their own, and end in silence."""
+    call = Call()
+    call.says(START)
+    call.voice(started=True)
+    call.passes(1.0)
+    call.says(INTERIM, "one")
+    call.voice(started=False)
+    call.passes(0.1)
+    call.says(END)
+    call.passes(6.0)
+    assert call.kinds == [START, END]
+    call.open("b")
+    call.says(FINAL, "one")
+    assert call.kinds == [START, END, START, END]
+    assert call.emitted[2] == Emit(START, speech_start=0.0)
+
+
 def test_speech_that_began_before_the_end_is_still_announced() -> None:
     """A START that local voice activity owes is not forgotten because an END came in between."""
     call = Call()
