@@ -184,7 +184,8 @@ class TranscriptEmitter:
     def end_speech_in_silence(self, now: float) -> None:
         """Answer a flush, and end speech, once the caller is silent and no words are missing."""
         self._outbox.add(*self._flushes.step(self._pool.active))
-        self._outbox.add(*self._speech.step(self._pool.active, now))
+        if not (self._hedging.holds_final or self.holds_doubtful_final):
+            self._outbox.add(*self._speech.step(self._pool.active, now))
 
     def finish(self) -> None:
         """Emit what is held, and end speech that is still open: no connection will."""

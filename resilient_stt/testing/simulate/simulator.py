@@ -224,6 +224,8 @@ class _CallObserver:
         """When each event came, in seconds of the call."""
         self._in_speech: list[bool] = []
         """Whether local voice activity heard the caller when each event came."""
+        self._pushed_at, self._spoke_before = -1.0, False
+        """When the last frame was pushed, and what local voice activity said before it."""
         self._resilient = resilient
         self._last_final_at: dict[str, float] = {}
         """When the last final of each provider came, in seconds of the call."""
@@ -258,7 +260,7 @@ class _CallObserver:
         caller.cancel()
         await asyncio.wait([caller, consumer])
 
-    async def _speak(self, stream: stt.RecognizeStream) -> None:
+    async def _speak(self, stream: ResilientStream) -> None:
         schedule = self._schedule
         samples, step = audio(schedule), max(1, round(schedule.frame * RATE))
         gaps, flushes = list(schedule.push_gaps), list(schedule.flushes)
@@ -269,6 +271,7 @@ class _CallObserver:
             if gaps and gaps[0][0] <= end:
                 behind = max(behind, end / schedule.push_speed + gaps.pop(0)[1])
             await asyncio.sleep(max(end / schedule.push_speed, behind) - self._call.now)
+            self._pushed_at, self._spoke_before = self._call.now, stream._engine._ledger.speaking
             stream.push_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
             while flushes and flushes[0] <= end:
                 flushes.pop(0)
@@ -280,7 +283,10 @@ class _CallObserver:
             async for event in stream:
                 self._events.append(event)
                 self._event_times.append(self._call.now)
-                self._in_speech.append(stream._engine._ledger.speaking)
+                # What was pushed at this very moment came behind the event.
+                same_moment = self._call.now == self._pushed_at
+                speaking = stream._engine._ledger.speaking
+                self._in_speech.append(speaking and (self._spoke_before or not same_moment))
                 if event.type is _FINAL:
                     self._last_final_at[(event.alternatives[0].metadata or {})["provider"]] = (
                         self._call.now
@@ -414,25 +420,20 @@ class _CallObserver:
         """Yield ends of speech while the caller speaks, and text outside of speech.
 
         Local voice activity is noise if the serving provider gives no text for so long. Only for
-        calls in which audio is pushed as it is spoken: in others, silence is over too soon.
+        calls in which audio is pushed as it is spoken: in others, silence is over too soon. In a
+        long frame, the caller may fall silent and begin again.
         """
-        if self._schedule.push_speed != 1.0 or self._schedule.push_gaps:
+        schedule = self._schedule
+        if schedule.push_speed != 1.0 or schedule.push_gaps or schedule.frame > _SILENCE_DELAY:
             return
         hold = self._resilient.policies.watchdog.end_of_speech_hold
-        starts = {
-            at
-            for at, event in zip(self._event_times, self._events, strict=True)
-            if event.type is _EDGES[0]
-        }
         last_text = last_open = -hold
         for at, event, in_speech in zip(
             self._event_times, self._events, self._in_speech, strict=True
         ):
             if event.type in _EDGES:
                 last_open = math.inf if event.type is _EDGES[0] else at
-            # The caller may begin again at the very moment of an end.
-            is_stray = event.type is _EDGES[1] and in_speech and at not in starts
-            if is_stray and at - last_text < hold:
+            if event.type is _EDGES[1] and in_speech and at - last_text < hold:
                 yield f"END_OF_SPEECH at {at:.2f} s, while the caller speaks"
             if event.alternatives and event.alternatives[0].text:
                 last_text = at
