@@ -260,13 +260,16 @@ class FailoverEngine:
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
+                self._emitter.flush_requested()
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
+                self._emitter.local_speech_started(at)
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
                 self._pool.end_input()
+                self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
                 assert_never(message)
@@ -382,7 +385,7 @@ class FailoverEngine:
             return
         for connection in self._pool:
             self._pool.feed(connection, now)
-        self._emitter.end_orphaned_speech()
+        self._emitter.end_speech_in_silence(now)
         self._outbox.add(ReleaseAudio(self._ledger.start))
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
@@ -393,7 +396,8 @@ class FailoverEngine:
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
             return
-        if active.held_events and not self._hedging.holds_final:
+        holds = self._hedging.holds_final or self._emitter.holds_doubtful_final
+        if active.held_events and not holds:
             self._emit_held(active, now)
             self._check_active(active, now, backoff)  # another FINAL among them may skip speech
             return
@@ -438,6 +442,7 @@ class FailoverEngine:
         """Replace the failed active connection: by its hedge, by another, or by an outage."""
         self.failures_in_a_row += 1
         failed = connection.traits
+        self._emitter.connection_failed(connection, now)
         hedge = self._hedging.take_hedge()
         self._pool.close(connection)
         target: ProviderTraits | None
@@ -612,9 +617,8 @@ class FailoverEngine:
 
     def _finish(self, last: Finish | GiveUp) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
-        self._emitter.emit_pending()
         self._probe.cancel(self._now)
+        self._emitter.finish()
         self._pool.close_all()
-        self._emitter.end_speech()
         self.done = True
         self._outbox.add(last)

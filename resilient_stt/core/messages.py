@@ -42,7 +42,8 @@ class Word:
 class TranscriptEvent:
     """An event of a provider.
 
-    Times are seconds of the audio that its connection was sent; `None` where it gave none.
+    Times are seconds of the audio that its connection was sent; `None` where it gave none. Those of
+    the speech are what LiveKit's `SpeechEvent` has beside the transcript's, for the turn.
     `source` is the provider's own event; the core passes it on to the shell, and never looks at it.
     """
 
@@ -53,6 +54,8 @@ class TranscriptEvent:
     end: float | None = None
     language: str = ""
     source: object = None
+    speech_start: float | None = None
+    speech_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,8 @@ class Emit:
     """Give the consumer an event. Times are seconds of session audio; `None` where unknown.
 
     `source` is the provider's event that it was made of; `None` for an event that the engine adds.
-    `provider` is the name of the provider that a text comes from.
+    `provider` is the name of the provider that a text comes from. `language` is the stream's tag
+    for its language. `speech_start` and `speech_end` are those of LiveKit's `SpeechEvent`.
     """
 
     kind: EventKind
@@ -256,6 +260,9 @@ class Emit:
     end: float | None = None
     source: object = None
     provider: str = ""
+    language: str = ""
+    speech_start: float | None = None
+    speech_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

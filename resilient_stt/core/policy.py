@@ -321,7 +321,16 @@ class WatchdogPolicy(_Checked):
     finished."""
     end_of_speech_silence: Seconds = 0.7
     """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
-    that failed in the middle of an utterance."""
+    that failed in the middle of an utterance, or of a provider that reports no turns."""
+    end_of_speech_hold: Seconds = 5.0
+    """Seconds without text for which END_OF_SPEECH of a provider is held back at most while local
+    voice activity goes on. After that the provider is right, and the voice is noise. Recognizers
+    that give interim transcripts rarely (AssemblyAI's U3) give one every 3 s."""
+    made_up_final_hold: Seconds = 0.2
+    """Seconds for which a FINAL in mid-speech is held back that has the words of the last interim
+    transcript, if the plugin makes such a FINAL up when its connection drops
+    (`finalizes_when_dropped`). The error follows at once, or after the closing handshake with a
+    server that is far away."""
     min_latency_samples: int = 5
     """Finals that must have been timed before a provider's p99 is used."""
     interim_word_jitter: Seconds = 0.1
@@ -472,6 +481,9 @@ class ProviderTraits:
     end_of_turn_timeout: Seconds = 0.0
     """The same, in seconds, if the provider decides itself when a turn is over, and interim
     transcripts have covered the speech. 0: it does not decide."""
+    finalizes_when_dropped: bool = False
+    """Whether its plugin passes the last interim transcript off as a FINAL when its connection
+    drops in the middle of a turn. Such a FINAL has half a sentence."""
     language_detection: bool = False
     """Whether it reports the spoken language. It is then configured without one."""
     key_variable: str = ""

@@ -54,6 +54,8 @@ A_VAD = (
 
 _NAMES = frozenset(field.name for field in dataclasses.fields(stt.STTCapabilities))
 
+_EVENT_FIELDS = frozenset(field.name for field in dataclasses.fields(stt.SpeechEvent))
+
 
 # -- streams
 
@@ -81,6 +83,17 @@ def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
 def pushed_rate(stream: stt.RecognizeStream) -> int:
     """The sample rate of the pushed audio in Hz; 0 before any was pushed."""
     return stream._pushed_sr
+
+
+def start_time(stream: stt.RecognizeStream) -> float:
+    """The wall time from which a plugin's stream counts; 0 before LiveKit had it."""
+    return float(getattr(stream, "start_time", 0.0))
+
+
+def speech_times(start: float | None, end: float | None) -> dict[str, Any]:
+    """The times of speech that LiveKit's `SpeechEvent` takes in this version."""
+    times = {"speech_start_time": start, "speech_end_time": end}
+    return {name: at for name, at in times.items() if name in _EVENT_FIELDS}
 
 
 # -- STTs

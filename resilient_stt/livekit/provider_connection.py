@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,10 @@ from livekit.agents.utils import aio
 from ..core.messages import ConnectionEnded, ConnectionFailed, OpenConnection, ProviderEvent, Role
 from ..errors import classify
 from ..observe import logger
+from .compat import start_time
 from .normalize import normalize
 from .usage import UsageTag, current
+from .wall_clock import WallClock
 
 CLOSE_TIMEOUT = 0.5
 """Seconds that each of three attempts to close a provider's stream may take. aiohttp would wait
@@ -31,6 +34,10 @@ CLOCK_OFFSET_SENTINEL = 1e6
 times they report, and other plugins do not know of it: a time above half of this was offset, any
 other was not. No call lasts the 5.8 days that it
 takes to confuse the two."""
+
+SAME_TIME = 0.15
+"""Seconds by which two times on the wall clock may differ and be the same: a frame of LiveKit's
+rooms, a chunk of a plugin's, and the delays of a busy event loop."""
 
 Inbox = Callable[[ProviderEvent | ConnectionFailed | ConnectionEnded], None]
 
@@ -68,6 +75,9 @@ class ProviderConnection:
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
+        self._first_start_time = 0.0
+        self._sent = WallClock()
+        """When the connection was sent its audio."""
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.connection-{self.id}")
 
     def _open(
@@ -87,6 +97,7 @@ class ProviderConnection:
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
+        self._sent.pushed(frame.duration, time.time())
         self._guarded(lambda: self._stream.push_frame(frame))
 
     def flush(self) -> None:
@@ -118,9 +129,12 @@ class ProviderConnection:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
     async def _read(self) -> None:
+        # LiveKit's base class has set it. A plugin that counts from another moment sets it anew.
+        self._first_start_time = start_time(self._stream)
         try:
             async for event in self._stream:
-                self._inbox(ProviderEvent(self.id, normalize(event, self._to_connection_time)))
+                plain = normalize(event, self._to_connection_time, self._from_wall_clock)
+                self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
             failure = classify(error)
             self._inbox(
@@ -131,10 +145,29 @@ class ProviderConnection:
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
-    def _to_connection_time(self, time: float) -> float:
+    def _to_connection_time(self, at: float) -> float:
         """Convert a provider's time to seconds of the audio that this connection was sent."""
-        time = float(time)  # raises for a JSON integer too large for it, which fails the connection
-        return time - self._stream.start_time_offset if time >= CLOCK_OFFSET_SENTINEL / 2 else time
+        at = float(at)  # raises for a JSON integer too large for it, which fails the connection
+        return at - self._stream.start_time_offset if at >= CLOCK_OFFSET_SENTINEL / 2 else at
+
+    def _from_wall_clock(self, at: float) -> float | None:
+        """Convert a time of the wall clock to seconds of the audio that this connection was sent.
+
+        Plugins make such times in two ways. Some add what their server counts in audio to the time
+        of the first frame, which they set as `start_time` (AssemblyAI's does). That is too late by
+        what was sent faster than it was spoken, and may lie in the future. Others subtract from the
+        time of arrival (LiveKit's `StreamAdapter` does). That is right while audio is sent as it is
+        spoken, and says nothing about a replay.
+
+        Returns:
+            The seconds; `None` if nothing is known.
+        """
+        now, start = time.time(), start_time(self._stream)
+        if start != self._first_start_time or at > now + SAME_TIME:
+            return at - start
+        seconds = self._sent.seconds - (now - at)
+        spoken_at = self._sent.at(seconds)
+        return seconds if spoken_at is not None and abs(spoken_at - at) < SAME_TIME else None
 
 
 async def close_for_good(stream: stt.RecognizeStream) -> None:

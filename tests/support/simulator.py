@@ -242,6 +242,7 @@ class Recognizer:
     slow_endpointing: bool = False
     final_timeout: float = 1.2
     end_of_turn_timeout: float = 0.0
+    finalizes_when_dropped: bool = False
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
@@ -264,6 +265,7 @@ class Recognizer:
             slow_endpointing=self.slow_endpointing,
             final_timeout=self.final_timeout,
             end_of_turn_timeout=self.end_of_turn_timeout,
+            finalizes_when_dropped=self.finalizes_when_dropped,
         )
 
 

@@ -25,6 +25,12 @@ class ProviderHealth:
     """Its availability in the sense of LiveKit's `stt_availability_changed`, as last reported."""
     account_error_reported: bool = False
     """Whether its last reported failure was an account error."""
+    reports_turns: bool | None = None
+    """Whether it has sent a start or end of speech; false if it has only sent text, and `None`
+    before it has sent anything."""
+    finalizes_when_dropped: bool = False
+    """Whether a connection was seen to pass its last interim transcript off as a FINAL, and to fail
+    at once."""
 
     def should_report(self, kind: ErrorKind) -> bool:
         """Whether a failure of this kind is reported.

@@ -151,6 +151,7 @@ class ProviderScript:
         adds_offset: Whether it adds its stream's `start_time_offset` to times, as LiveKit's plugins
             do.
         language_detection: Whether it detects the language, instead of being given one.
+        reports_turns: Whether it emits the start and the end of speech.
         burst, rate: The pace at which replayed audio is sent to it; see `Pace`.
     """
 
@@ -170,6 +171,7 @@ class ProviderScript:
     capitalizes: bool = False
     adds_offset: bool = True
     language_detection: bool = False
+    reports_turns: bool = True
     burst: float = 5.0
     rate: float = 2.0
     accent: Accent | None = None
@@ -324,6 +326,7 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
         seed=seed,
     )
     drawn = _add_languages(random.Random(f"languages {seed}"), drawn, length)
+    drawn = _silence_turns(random.Random(f"turns {seed}"), drawn)
     return _add_accents(random.Random(f"accents {seed}"), drawn) if accents else drawn
 
 
@@ -414,6 +417,12 @@ def _with_fillers(dice: random.Random, pieces: tuple[Piece, ...]) -> tuple[Piece
         if spoken[place].text:
             spoken.insert(place, filler)
     return tuple(spoken)
+
+
+def _silence_turns(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let some providers emit text only, with dice of their own."""
+    scripts = [replace(s, reports_turns=dice.random() < 0.75) for s in drawn.scripts]
+    return replace(drawn, scripts=tuple(scripts))
 
 
 def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:

@@ -474,7 +474,7 @@ class ScriptedRecognizer:
         said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
             self._started = False
-            said.append(ScriptedTranscript(SpeechEventType.END_OF_SPEECH))
+            said += self._turn(SpeechEventType.END_OF_SPEECH)
         return said
 
     @property
@@ -485,7 +485,10 @@ class ScriptedRecognizer:
         if self._started:
             return []
         self._started = True
-        return [ScriptedTranscript(SpeechEventType.START_OF_SPEECH)]
+        return self._turn(SpeechEventType.START_OF_SPEECH)
+
+    def _turn(self, kind: SpeechEventType) -> list[ScriptedTranscript]:
+        return [ScriptedTranscript(kind)] if self._script.reports_turns else []
 
     def _sound_over(self) -> list[ScriptedTranscript]:
         value, length = self._value, self._samples - self._since

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import time
@@ -32,6 +33,7 @@ from ...core.routing.language import DEFAULT, DETECT
 from ...fleet import MemoryHealth
 from ...livekit.vad import SpeechEdge
 from ...setup import Setup
+from ...stream import ResilientStream
 from ...stt import ResilientSTT
 from ..harness.clock import VirtualTimeLoop
 from ..harness.score import Final, Score, score, written_words
@@ -49,6 +51,8 @@ LATE = 18.0
 """Seconds within which a word must be emitted, whatever one provider does. Several connections may
 fall silent one after the other, and each of them gets its time. The longest delay in 860 calls was
 14 s."""
+STRAGGLER = 1.0
+"""Seconds after the end of speech in which the text of a last short word may still come."""
 EXACT = 0.1
 """Seconds by which a word's time may be wrong, beyond the drift of the provider."""
 _VOICE_DELAY, _SILENCE_DELAY, _PAD = 0.1, 0.35, 0.1
@@ -222,6 +226,10 @@ class _CallObserver:
         self._events: list[stt.SpeechEvent] = []
         self._event_times: list[float] = []
         """When each event came, in seconds of the call."""
+        self._in_speech: list[bool] = []
+        """Whether local voice activity heard the caller when each event came."""
+        self._pushed_at, self._spoke_before = -1.0, False
+        """When the last frame was pushed, and what local voice activity said before it."""
         self._resilient = resilient
         self._last_final_at: dict[str, float] = {}
         """When the last final of each provider came, in seconds of the call."""
@@ -256,7 +264,7 @@ class _CallObserver:
         caller.cancel()
         await asyncio.wait([caller, consumer])
 
-    async def _speak(self, stream: stt.RecognizeStream) -> None:
+    async def _speak(self, stream: ResilientStream) -> None:
         schedule = self._schedule
         samples, step = audio(schedule), max(1, round(schedule.frame * RATE))
         gaps, flushes = list(schedule.push_gaps), list(schedule.flushes)
@@ -267,17 +275,22 @@ class _CallObserver:
             if gaps and gaps[0][0] <= end:
                 behind = max(behind, end / schedule.push_speed + gaps.pop(0)[1])
             await asyncio.sleep(max(end / schedule.push_speed, behind) - self._call.now)
+            self._pushed_at, self._spoke_before = self._call.now, stream._engine._ledger.speaking
             stream.push_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
             while flushes and flushes[0] <= end:
                 flushes.pop(0)
                 stream.flush()
         stream.end_input()
 
-    async def _consume(self, stream: stt.RecognizeStream) -> None:
+    async def _consume(self, stream: ResilientStream) -> None:
         try:
             async for event in stream:
                 self._events.append(event)
                 self._event_times.append(self._call.now)
+                # What was pushed at this very moment came behind the event.
+                same_moment = self._call.now == self._pushed_at
+                speaking = stream._engine._ledger.speaking
+                self._in_speech.append(speaking and (self._spoke_before or not same_moment))
                 if event.type is _FINAL:
                     self._last_final_at[(event.alternatives[0].metadata or {})["provider"]] = (
                         self._call.now
@@ -320,6 +333,7 @@ class _CallObserver:
             *self._check_times(),
             *self._check_delays(),
             *self._check_balance(whole=whole),
+            *self._check_turns(),
             *self._check_repeats(),
             *self._check_memory(whole=whole),
             *self._check_breakers(),
@@ -455,6 +469,30 @@ class _CallObserver:
         turns = [_EDGES[n % 2] for n in range(len(edges))]
         if edges != turns or (whole and len(edges) % 2):
             yield f"START_OF_SPEECH and END_OF_SPEECH do not alternate: {[e.value for e in edges]}"
+
+    def _check_turns(self) -> Iterator[str]:
+        """Yield ends of speech while the caller speaks, and text outside of speech.
+
+        Local voice activity is noise if the serving provider gives no text for so long. Only for
+        calls in which audio is pushed as it is spoken: in others, silence is over too soon. In a
+        long frame, the caller may fall silent and begin again.
+        """
+        schedule = self._schedule
+        if schedule.push_speed != 1.0 or schedule.push_gaps or schedule.frame > _SILENCE_DELAY:
+            return
+        hold = self._resilient.policies.watchdog.end_of_speech_hold
+        last_text = last_open = -hold
+        for at, event, in_speech in zip(
+            self._event_times, self._events, self._in_speech, strict=True
+        ):
+            if event.type in _EDGES:
+                last_open = math.inf if event.type is _EDGES[0] else at
+            if event.type is _EDGES[1] and in_speech and at - last_text < hold:
+                yield f"END_OF_SPEECH at {at:.2f} s, while the caller speaks"
+            if event.alternatives and event.alternatives[0].text:
+                last_text = at
+                if at - last_open > STRAGGLER:
+                    yield f"{event.type.value} at {at:.2f} s outside of speech"
 
     def _check_repeats(self) -> Iterator[str]:
         """Yield words of interims that were final before."""
