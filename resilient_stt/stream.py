@@ -117,6 +117,8 @@ class ResilientStream(stt.RecognizeStream):
         self._timer: asyncio.TimerHandle | None = None
         self._without_http_session: set[str] = set()
         """Providers that could not be opened because there is no HTTP session."""
+        self._options_changed: set[str] = set()
+        """Providers with changed options of which the engine does not know yet."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
@@ -178,7 +180,9 @@ class ResilientStream(stt.RecognizeStream):
 
     def options_changed(self, provider: str) -> None:
         """Note that a provider's options changed; a connection to it is opened anew."""
-        self._inbox.put_nowait(OptionsChanged(provider))
+        if provider not in self._options_changed:  # several changes cost one connection
+            self._options_changed.add(provider)
+            self._inbox.put_nowait(OptionsChanged(provider))
 
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
@@ -232,6 +236,8 @@ class ResilientStream(stt.RecognizeStream):
             return
         if isinstance(item, InputEnded) and self._detector is not None:
             self._report_voice(self._detector.finish())
+        if isinstance(item, OptionsChanged):
+            self._options_changed.discard(item.provider)
         self._handle(item)
 
     def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:

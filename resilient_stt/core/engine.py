@@ -76,6 +76,7 @@ from .messages import (
     InputEnded,
     LanguageChanged,
     OptionsChanged,
+    PluginReconnected,
     ProviderEvent,
     ReleaseAudio,
     Role,
@@ -210,7 +211,7 @@ class FailoverEngine:
                 self._reopen_for_options(provider, now)
             case LanguageChanged(language):
                 self._routing.request(language)
-            case ProviderEvent() | ConnectionFailed() | ConnectionEnded():
+            case ProviderEvent() | ConnectionFailed() | ConnectionEnded() | PluginReconnected():
                 self._on_connection_input(message, now)
             case DeadlineReached():
                 backoff = message.backoff
@@ -272,14 +273,48 @@ class FailoverEngine:
                 assert_never(message)
 
     def _reopen_for_options(self, provider: str, now: float) -> None:
-        """Open the active connection anew before its plugin reconnects it for other options.
+        """Open connections anew before their plugin reconnects them for other options.
 
-        That would begin a new clock in the middle, and lose the audio in flight. Hedges and probes
-        are not reopened: another one is opened when it is needed.
+        That would begin a new clock in the middle, and lose the audio in flight, in any role
+        (test_a_change_while_a_hedge_is_under_way).
         """
-        active = self._pool.active
-        if active and active.traits.name == provider:
-            self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
+        for connection in self._pool:
+            if connection.traits.name != provider or self._pool.get(connection.id) is None:
+                continue  # of another provider, or closed with the active connection just now
+            if connection.role is Role.ACTIVE:
+                self._move(connection, connection.traits, SwitchReason.OPTIONS_CHANGED, now)
+            else:
+                self._renew(connection, now)
+
+    def _renew(self, connection: Connection, now: float) -> None:
+        """Open a connection anew that is not active; its provider has not failed."""
+        match connection.role:
+            case Role.HEDGE:
+                self._hedging.renew_hedge(connection, now)
+            case Role.PROBE:
+                self._probe.cancel(now)  # it was to show one utterance from its start to its end
+            case Role.RECONNECT:
+                assert self._outage is not None
+                self._outage.renew(connection, now)
+            case _ as never:
+                raise AssertionError(f"a connection that is {never} cannot be renewed")
+
+    def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
+        """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
+
+        Beside the active connection another one is opened. The reconnect budget bounds that, for a
+        plugin may do it again and again.
+        """
+        name = connection.traits.name
+        if connection.role is Role.PROBE:
+            self._renew(connection, now)
+        elif connection.role is not Role.ACTIVE and self._selector.may_reconnect(name, now):
+            self._selector.spend_reconnect(name)
+            self._renew(connection, now)
+        else:
+            detail = "reconnected by itself"
+            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
 
     def _on_voice_activity_lost(self, now: float) -> None:
         """End open speech here, and decide from here on as a stream that never had any VAD."""
@@ -301,6 +336,8 @@ class FailoverEngine:
                 self._on_failure(connection, message, now)
             case ConnectionEnded(_, backoff):
                 self._on_end(connection, backoff, now)
+            case PluginReconnected(_, backoff):
+                self._on_reconnected(connection, backoff, now)
             case _:
                 assert_never(message)
 
@@ -312,9 +349,7 @@ class FailoverEngine:
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:
-            detail, backoff = "reconnected by itself", self._policies.retry.wait_max
-            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
-            self._on_failure(connection, failure, now)
+            self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
         match connection.role:
             case Role.ACTIVE:

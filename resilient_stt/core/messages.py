@@ -147,6 +147,18 @@ class ConnectionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginReconnected:
+    """The plugin has given the stream of a connection another socket, or is about to.
+
+    Its clock begins anew in the middle, and the audio in flight is lost. `backoff` is as in
+    `ConnectionFailed`.
+    """
+
+    connection: int
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineReached:
     """The time that `FailoverEngine.deadline` named has come.
 
@@ -159,7 +171,7 @@ class DeadlineReached:
 AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
-ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded | PluginReconnected
 """What the stream of one connection does."""
 
 Input = (

@@ -33,6 +33,7 @@ which a fresh installation picks, does not: such an old version needs `openai<3`
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,16 @@ def labels(of: stt.STT[Any]) -> MetricsMetadata:
 
 
 # -- plugins
+
+
+def reconnect_event(stream: stt.RecognizeStream) -> asyncio.Event | None:
+    """What a plugin sets to give its stream another socket, by convention `_reconnect_event`.
+
+    LiveKit's plugins whose options can be changed have it (1.8.9). `None` where it is missing, or
+    set from the beginning.
+    """
+    event = getattr(stream, "_reconnect_event", None)
+    return event if isinstance(event, asyncio.Event) and not event.is_set() else None
 
 
 def options_of(provider: stt.STT[Any]) -> Any:

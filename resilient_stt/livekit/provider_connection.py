@@ -12,9 +12,18 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
-from ..core.messages import ConnectionEnded, ConnectionFailed, OpenConnection, ProviderEvent, Role
+from ..core.messages import (
+    ConnectionEnded,
+    ConnectionFailed,
+    ConnectionInput,
+    OpenConnection,
+    PluginReconnected,
+    ProviderEvent,
+    Role,
+)
 from ..errors import classify
 from ..observe import logger
+from . import compat
 from .normalize import normalize
 from .usage import UsageTag, current
 
@@ -32,7 +41,7 @@ times they report, and other plugins do not know of it: a time above half of thi
 other was not. No call lasts the 5.8 days that it
 takes to confuse the two."""
 
-Inbox = Callable[[ProviderEvent | ConnectionFailed | ConnectionEnded], None]
+Inbox = Callable[[ConnectionInput], None]
 
 
 class ProviderConnection:
@@ -64,11 +73,14 @@ class ProviderConnection:
         self.id = order.connection
         self._inbox = inbox
         self._wait = wait
-        self._usage = UsageTag(order.provider, order.role)
+        self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.connection-{self.id}")
+        self._watcher = asyncio.create_task(
+            self._watch_reconnects(), name=f"resilient_stt.watch-connection-{self.id}"
+        )
 
     def _open(
         self, provider: stt.STT[Any], order: OpenConnection, connect_timeout: float
@@ -103,7 +115,7 @@ class ProviderConnection:
 
     async def aclose(self) -> None:
         """Close the stream in a bounded time, whatever the server does."""
-        await aio.cancel_and_wait(self._reader)
+        await aio.cancel_and_wait(self._reader, self._watcher)
         await close_for_good(self._stream)
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -130,6 +142,19 @@ class ProviderConnection:
             )
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
+
+    async def _watch_reconnects(self) -> None:
+        """Report that the plugin is about to reconnect, as for changed options of its own.
+
+        What it tells us otherwise, the times of its words, comes too late: a clock that begins anew
+        before the first final shows nothing (test_a_plugin_that_reconnects_before_its_first_final).
+        """
+        if (event := compat.reconnect_event(self._stream)) is not None:
+            await event.wait()
+            self._report_reconnected()
+
+    def _report_reconnected(self) -> None:
+        self._inbox(PluginReconnected(self.id, backoff=self._wait()))
 
     def _to_connection_time(self, time: float) -> float:
         """Convert a provider's time to seconds of the audio that this connection was sent."""

@@ -74,6 +74,11 @@ class Outage:
         self._reported.add(what)
         self._schedule(connection.traits.name, now, failure.backoff)
 
+    def renew(self, connection: Connection, now: float) -> None:
+        """Open an attempt anew, on another clock; that is no failure."""
+        self._pool.close(connection)
+        self._pool.open(connection.traits, Role.RECONNECT, now)
+
     def open_due_attempts(self, now: float, backoff: float) -> None:
         """Open the attempts that are due."""
         for provider in self._selector.outage_candidates(now):
