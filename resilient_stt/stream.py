@@ -21,7 +21,6 @@ from .core.messages import (
     AudioPushed,
     CloseConnection,
     Command,
-    ConnectionFailed,
     DeadlineReached,
     Emit,
     EndInput,
@@ -50,13 +49,12 @@ from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
-    classify,
     lacks_http_session,
     no_http_session,
 )
 from .livekit import compat
 from .livekit.frames import FrameStore, check, mono, pieces
-from .livekit.provider_connection import ProviderConnection
+from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
 from .observe import logger
 from .runtime import Runtime
@@ -318,8 +316,11 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.report_availability(provider, available)
             case ReportEvent(event):
                 self._runtime.report(event)
-            case GiveUp(message):
-                raise APIConnectionError(message, retryable=False)
+            case GiveUp(message, reasons):
+                # The providers' own exceptions may carry keys, so the cause is one of ours.
+                cause = APIConnectionError(reasons, retryable=False) if reasons else None
+                why = f"{message}; {reasons}" if reasons else message
+                raise APIConnectionError(why, retryable=False) from cause
             case Finish():
                 pass  # the engine is done, which ends the pump
             case _:
@@ -350,12 +351,7 @@ class ResilientStream(stt.RecognizeStream):
             self._without_http_session.add(provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        failure = classify(error)
-        self._inbox.put_nowait(
-            ConnectionFailed(
-                connection, failure.kind, failure.detail, failure.retry_after, self._draw_wait()
-            )
-        )
+        self._inbox.put_nowait(connection_failed(connection, error, self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]

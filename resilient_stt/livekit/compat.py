@@ -38,6 +38,7 @@ import dataclasses
 from collections.abc import AsyncIterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from livekit import rtc
 from livekit.agents import inference, stt
 from livekit.local_inference import VAD as VAD
 from livekit.local_inference import VAD_WINDOW_SAMPLES as VAD_WINDOW_SAMPLES
@@ -77,6 +78,12 @@ def output_ended(stream: stt.RecognizeStream) -> bool:
 def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
     """Send an event to the consumer of the stream."""
     stream._event_ch.send_nowait(event)
+
+
+def queued_seconds(stream: stt.RecognizeStream) -> float:
+    """Seconds of audio that were pushed and that the stream's task has not taken yet."""
+    waiting = stream._input_ch._queue
+    return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
 
 
 def pushed_rate(stream: stt.RecognizeStream) -> int:

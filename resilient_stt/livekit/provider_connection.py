@@ -13,6 +13,7 @@ from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
 from ..core.messages import (
+    AudioQueued,
     ConnectionEnded,
     ConnectionFailed,
     ConnectionInput,
@@ -73,6 +74,8 @@ class ProviderConnection:
         self.id = order.connection
         self._inbox = inbox
         self._wait = wait
+        self._unreported = 0.0
+        """Seconds of audio that were pushed since the length of the queue was last looked at."""
         self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
@@ -100,6 +103,17 @@ class ProviderConnection:
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
         self._guarded(lambda: self._stream.push_frame(frame))
+        self._report_queue(frame.duration)
+
+    def _report_queue(self, pushed: float) -> None:
+        """Report how much audio the stream's task has not taken, for every second that it grows."""
+        self._unreported += pushed
+        if self._unreported < 1:
+            return
+        self._unreported = 0.0
+        seconds = compat.queued_seconds(self._stream)
+        if seconds > 1:
+            self._inbox(AudioQueued(self.id, seconds, backoff=self._wait()))
 
     def flush(self) -> None:
         """Ask for finals of the audio sent so far."""
@@ -134,12 +148,7 @@ class ProviderConnection:
             async for event in self._stream:
                 self._inbox(ProviderEvent(self.id, normalize(event, self._to_connection_time)))
         except Exception as error:
-            failure = classify(error)
-            self._inbox(
-                ConnectionFailed(
-                    self.id, failure.kind, failure.detail, failure.retry_after, self._wait()
-                )
-            )
+            self._inbox(connection_failed(self.id, error, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
@@ -160,6 +169,20 @@ class ProviderConnection:
         """Convert a provider's time to seconds of the audio that this connection was sent."""
         time = float(time)  # raises for a JSON integer too large for it, which fails the connection
         return time - self._stream.start_time_offset if time >= CLOCK_OFFSET_SENTINEL / 2 else time
+
+
+def connection_failed(connection: int, error: Exception, backoff: float) -> ConnectionFailed:
+    """Make the engine's input of the exception that a connection raised."""
+    failure = classify(error)
+    return ConnectionFailed(
+        connection,
+        failure.kind,
+        failure.detail,
+        failure.retry_after,
+        backoff,
+        closed_normally=failure.closed_normally,
+        status=failure.status,
+    )
 
 
 async def close_for_good(stream: stt.RecognizeStream) -> None:
