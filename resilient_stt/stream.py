@@ -49,6 +49,7 @@ from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
+    classify,
     lacks_http_session,
     no_http_session,
 )
@@ -351,7 +352,7 @@ class ResilientStream(stt.RecognizeStream):
             self._without_http_session.add(provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        self._inbox.put_nowait(connection_failed(connection, error, self._draw_wait()))
+        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]

@@ -165,7 +165,7 @@ class PluginReconnected:
 class AudioQueued:
     """`seconds` of the audio that a connection was sent wait in its plugin, for a slow peer.
 
-    Reported for every second of audio that it is sent while some waits. `backoff` is as in
+    Reported for every second of audio that it is sent while much of it waits. `backoff` is as in
     `ConnectionFailed`.
     """
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from livekit import rtc
@@ -78,6 +78,19 @@ def output_ended(stream: stt.RecognizeStream) -> bool:
 def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
     """Send an event to the consumer of the stream."""
     stream._event_ch.send_nowait(event)
+
+
+def on_exception(stream: stt.RecognizeStream, note: Callable[[BaseException], None]) -> None:
+    """Call `note` with the exception that ends the stream's task, before its reader gets it.
+
+    `RecognizeStream.__anext__` raises it anew, which replaces its `__context__` (1.8.9).
+    """
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            note(error)
+
+    stream._task.add_done_callback(done)
 
 
 def queued_seconds(stream: stt.RecognizeStream) -> float:

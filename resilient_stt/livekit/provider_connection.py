@@ -22,7 +22,7 @@ from ..core.messages import (
     ProviderEvent,
     Role,
 )
-from ..errors import classify
+from ..errors import Failure, classify
 from ..observe import logger
 from . import compat
 from .normalize import normalize
@@ -41,6 +41,10 @@ CLOCK_OFFSET_SENTINEL = 1e6
 times they report, and other plugins do not know of it: a time above half of this was offset, any
 other was not. No call lasts the 5.8 days that it
 takes to confuse the two."""
+
+QUEUE_REPORTED_FROM = 10.0
+"""Seconds of waiting audio that are reported, at least: less is common while a plugin connects, and
+each report costs a decision."""
 
 Inbox = Callable[[ConnectionInput], None]
 
@@ -80,6 +84,9 @@ class ProviderConnection:
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
+        self._failure: Failure | None = None
+        """What the exception of the stream's task means."""
+        compat.on_exception(self._stream, self._note_exception)
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.connection-{self.id}")
         self._watcher = asyncio.create_task(
             self._watch_reconnects(), name=f"resilient_stt.watch-connection-{self.id}"
@@ -112,7 +119,7 @@ class ProviderConnection:
             return
         self._unreported = 0.0
         seconds = compat.queued_seconds(self._stream)
-        if seconds > 1:
+        if seconds > QUEUE_REPORTED_FROM:
             self._inbox(AudioQueued(self.id, seconds, backoff=self._wait()))
 
     def flush(self) -> None:
@@ -148,9 +155,13 @@ class ProviderConnection:
             async for event in self._stream:
                 self._inbox(ProviderEvent(self.id, normalize(event, self._to_connection_time)))
         except Exception as error:
-            self._inbox(connection_failed(self.id, error, self._wait()))
+            failure = self._failure or classify(error)
+            self._inbox(connection_failed(self.id, failure, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
+
+    def _note_exception(self, error: BaseException) -> None:
+        self._failure = classify(error)
 
     async def _watch_reconnects(self) -> None:
         """Report that the plugin is about to reconnect, as for changed options of its own.
@@ -171,9 +182,8 @@ class ProviderConnection:
         return time - self._stream.start_time_offset if time >= CLOCK_OFFSET_SENTINEL / 2 else time
 
 
-def connection_failed(connection: int, error: Exception, backoff: float) -> ConnectionFailed:
-    """Make the engine's input of the exception that a connection raised."""
-    failure = classify(error)
+def connection_failed(connection: int, failure: Failure, backoff: float) -> ConnectionFailed:
+    """Make the engine's input of what an exception of a connection means."""
     return ConnectionFailed(
         connection,
         failure.kind,
