@@ -10,8 +10,9 @@ from time import time
 import aiohttp
 import pytest
 from livekit.agents import APIConnectionError
+from livekit.agents.stt import RecognizeStream
 
-from resilient_stt import Policies, ResilientStream, ResilientSTT, RetryPolicy
+from resilient_stt import Policies, ResilientSTT, RetryPolicy
 from resilient_stt.core.events import OutageStarted, ProviderFailed, Switched
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.faults import Drop, Fault, HalfOpen, Hang, Refuse, Status
@@ -36,7 +37,7 @@ CLOSES: dict[str, tuple[Fault, ...]] = {
 }
 
 
-async def speak(stream: ResilientStream, speech: ReferenceSpeech) -> None:
+async def speak(stream: RecognizeStream, speech: ReferenceSpeech) -> None:
     for frame in speech.frames():
         stream.push_frame(frame)
         await asyncio.sleep(frame.duration)
