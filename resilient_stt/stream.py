@@ -22,7 +22,6 @@ from .core.messages import (
     AudioPushed,
     CloseConnection,
     Command,
-    ConnectionFailed,
     DeadlineReached,
     Emit,
     EndInput,
@@ -57,7 +56,7 @@ from .errors import (
 )
 from .livekit import compat
 from .livekit.frames import FrameStore, check, mono, pieces
-from .livekit.provider_connection import ProviderConnection
+from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
 from .livekit.wall_clock import WallClock
 from .observe import logger
@@ -121,6 +120,8 @@ class ResilientStream(stt.RecognizeStream):
         self._timer: asyncio.TimerHandle | None = None
         self._without_http_session: set[str] = set()
         """Providers that could not be opened because there is no HTTP session."""
+        self._options_changed: set[str] = set()
+        """Providers with changed options of which the engine does not know yet."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
@@ -182,7 +183,9 @@ class ResilientStream(stt.RecognizeStream):
 
     def options_changed(self, provider: str) -> None:
         """Note that a provider's options changed; a connection to it is opened anew."""
-        self._inbox.put_nowait(OptionsChanged(provider))
+        if provider not in self._options_changed:  # several changes cost one connection
+            self._options_changed.add(provider)
+            self._inbox.put_nowait(OptionsChanged(provider))
 
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
@@ -239,6 +242,8 @@ class ResilientStream(stt.RecognizeStream):
             return
         if isinstance(item, InputEnded) and self._detector is not None:
             self._report_voice(self._detector.finish())
+        if isinstance(item, OptionsChanged):
+            self._options_changed.discard(item.provider)
         self._handle(item)
 
     def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:
@@ -321,8 +326,11 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.report_availability(provider, available)
             case ReportEvent(event):
                 self._runtime.report(event)
-            case GiveUp(message):
-                raise APIConnectionError(message, retryable=False)
+            case GiveUp(message, reasons):
+                # The providers' own exceptions may carry keys, so the cause is one of ours.
+                cause = APIConnectionError(reasons, retryable=False) if reasons else None
+                why = f"{message}; {reasons}" if reasons else message
+                raise APIConnectionError(why, retryable=False) from cause
             case Finish():
                 pass  # the engine is done, which ends the pump
             case _:
@@ -353,12 +361,7 @@ class ResilientStream(stt.RecognizeStream):
             self._without_http_session.add(provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        failure = classify(error)
-        self._inbox.put_nowait(
-            ConnectionFailed(
-                connection, failure.kind, failure.detail, failure.retry_after, self._draw_wait()
-            )
-        )
+        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]

@@ -130,7 +130,8 @@ class ConnectionFailed:
     """The stream of a connection raised an exception.
 
     `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
-    engine itself takes an open connection for failed.
+    engine itself takes an open connection for failed. `closed_normally`: the provider closed it
+    without an error, or because it was idle. `status`: the HTTP status, 0 if there was none.
     """
 
     connection: int
@@ -139,6 +140,8 @@ class ConnectionFailed:
     retry_after: float | None = None
     backoff: float = 0.0
     trigger: StallReason | None = None
+    closed_normally: bool = False
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,31 @@ class ConnectionEnded:
     """The stream of a connection ended without an error. `backoff` is as in `ConnectionFailed`."""
 
     connection: int
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReconnected:
+    """The plugin has given the stream of a connection another socket, or is about to.
+
+    Its clock begins anew in the middle, and the audio in flight is lost. `backoff` is as in
+    `ConnectionFailed`.
+    """
+
+    connection: int
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioQueued:
+    """`seconds` of the audio that a connection was sent wait in its plugin, for a slow peer.
+
+    Reported for every second of audio that it is sent while much of it waits. `backoff` is as in
+    `ConnectionFailed`.
+    """
+
+    connection: int
+    seconds: float
     backoff: float = 0.0
 
 
@@ -162,7 +190,9 @@ class DeadlineReached:
 AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
-ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+ConnectionInput = (
+    ProviderEvent | ConnectionFailed | ConnectionEnded | PluginReconnected | AudioQueued
+)
 """What the stream of one connection does."""
 
 Input = (
@@ -295,9 +325,13 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`."""
+    """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`.
+
+    `reasons`: why each provider failed last; empty if none has said.
+    """
 
     message: str
+    reasons: str = ""
 
 
 Command = (

@@ -80,6 +80,24 @@ class RetryPolicy(_Checked):
     recovery_attempts: int = 5
     """Attempts that `recognize()` makes in the background to reach a provider that failed. Each
     sends the same buffer again."""
+    max_queued_audio: Seconds = 20.0
+    """Seconds of audio that may wait in a plugin for a peer that reads none of it. With more, the
+    connection counts as dropped: otherwise 2 MB a minute pile up while the caller is silent. More
+    than a replay's `burst` and what is sent while a plugin connects."""
+    idle_reopen_interval: Seconds = 5.0
+    """Seconds after a connection was opened at which audio without words may open the next, if the
+    provider has closed it normally and it owed no words. Words open it at once. Providers close
+    idle connections after 10 s (Deepgram) to 3 min (Cartesia)."""
+    rejected_interval: Seconds = 15.0
+    """Seconds between two attempts in an outage on a provider that rejected the request itself
+    (`bad_request`). The same request will hardly ever get another answer."""
+    rate_limited_interval: Seconds = 5.0
+    """The same, in seconds, on a provider that is `rate_limited` and does not say for how long. If
+    it does (`Retry-After`), that is obeyed."""
+    server_error_interval: Seconds = 2.0
+    """Seconds between two attempts in an outage on a provider that reported an error of its own
+    (`server`), such as status 500. Not for the statuses of a gateway whose server is away (502 to
+    504): it may be back at any moment, as after a refused connection or a timeout."""
     min_attempt_interval: Seconds = 0.1
     """Seconds between two attempts on one provider in an outage at least, whatever wait is drawn.
     Attempts that fail at once must not follow each other without a pause."""

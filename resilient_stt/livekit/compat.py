@@ -33,10 +33,12 @@ which a fresh installation picks, does not: such an old version needs `openai<3`
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from livekit import rtc
 from livekit.agents import inference, stt
 from livekit.local_inference import VAD as VAD
 from livekit.local_inference import VAD_WINDOW_SAMPLES as VAD_WINDOW_SAMPLES
@@ -78,6 +80,25 @@ def output_ended(stream: stt.RecognizeStream) -> bool:
 def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
     """Send an event to the consumer of the stream."""
     stream._event_ch.send_nowait(event)
+
+
+def on_exception(stream: stt.RecognizeStream, note: Callable[[BaseException], None]) -> None:
+    """Call `note` with the exception that ends the stream's task, before its reader gets it.
+
+    `RecognizeStream.__anext__` raises it anew, which replaces its `__context__` (1.8.9).
+    """
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            note(error)
+
+    stream._task.add_done_callback(done)
+
+
+def queued_seconds(stream: stt.RecognizeStream) -> float:
+    """Seconds of audio that were pushed and that the stream's task has not taken yet."""
+    waiting = stream._input_ch._queue
+    return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
 
 
 def pushed_rate(stream: stt.RecognizeStream) -> int:
@@ -182,6 +203,16 @@ def labels(of: stt.STT[Any]) -> MetricsMetadata:
 
 
 # -- plugins
+
+
+def reconnect_event(stream: stt.RecognizeStream) -> asyncio.Event | None:
+    """What a plugin sets to give its stream another socket, by convention `_reconnect_event`.
+
+    LiveKit's plugins whose options can be changed have it (1.8.9). `None` where it is missing, or
+    set from the beginning.
+    """
+    event = getattr(stream, "_reconnect_event", None)
+    return event if isinstance(event, asyncio.Event) and not event.is_set() else None
 
 
 def options_of(provider: stt.STT[Any]) -> Any:

@@ -13,10 +13,19 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
-from ..core.messages import ConnectionEnded, ConnectionFailed, OpenConnection, ProviderEvent, Role
-from ..errors import classify
+from ..core.messages import (
+    AudioQueued,
+    ConnectionEnded,
+    ConnectionFailed,
+    ConnectionInput,
+    OpenConnection,
+    PluginReconnected,
+    ProviderEvent,
+    Role,
+)
+from ..errors import Failure, classify
 from ..observe import logger
-from .compat import start_time
+from . import compat
 from .normalize import normalize
 from .usage import UsageTag, current
 from .wall_clock import WallClock
@@ -39,7 +48,11 @@ SAME_TIME = 0.15
 """Seconds by which two times on the wall clock may differ and be the same: a frame of LiveKit's
 rooms, a chunk of a plugin's, and the delays of a busy event loop."""
 
-Inbox = Callable[[ProviderEvent | ConnectionFailed | ConnectionEnded], None]
+QUEUE_REPORTED_FROM = 10.0
+"""Seconds of waiting audio that are reported, at least: less is common while a plugin connects, and
+each report costs a decision."""
+
+Inbox = Callable[[ConnectionInput], None]
 
 
 class ProviderConnection:
@@ -71,14 +84,22 @@ class ProviderConnection:
         self.id = order.connection
         self._inbox = inbox
         self._wait = wait
-        self._usage = UsageTag(order.provider, order.role)
+        self._unreported = 0.0
+        """Seconds of audio that were pushed since the length of the queue was last looked at."""
+        self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
         self._first_start_time = 0.0
         self._sent = WallClock()
         """When the connection was sent its audio."""
+        self._failure: Failure | None = None
+        """What the exception of the stream's task means."""
+        compat.on_exception(self._stream, self._note_exception)
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.connection-{self.id}")
+        self._watcher = asyncio.create_task(
+            self._watch_reconnects(), name=f"resilient_stt.watch-connection-{self.id}"
+        )
 
     def _open(
         self, provider: stt.STT[Any], order: OpenConnection, connect_timeout: float
@@ -99,6 +120,17 @@ class ProviderConnection:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
         self._sent.pushed(frame.duration, time.time())
         self._guarded(lambda: self._stream.push_frame(frame))
+        self._report_queue(frame.duration)
+
+    def _report_queue(self, pushed: float) -> None:
+        """Report how much audio the stream's task has not taken, for every second that it grows."""
+        self._unreported += pushed
+        if self._unreported < 1:
+            return
+        self._unreported = 0.0
+        seconds = compat.queued_seconds(self._stream)
+        if seconds > QUEUE_REPORTED_FROM:
+            self._inbox(AudioQueued(self.id, seconds, backoff=self._wait()))
 
     def flush(self) -> None:
         """Ask for finals of the audio sent so far."""
@@ -114,7 +146,7 @@ class ProviderConnection:
 
     async def aclose(self) -> None:
         """Close the stream in a bounded time, whatever the server does."""
-        await aio.cancel_and_wait(self._reader)
+        await aio.cancel_and_wait(self._reader, self._watcher)
         await close_for_good(self._stream)
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -130,20 +162,32 @@ class ProviderConnection:
 
     async def _read(self) -> None:
         # LiveKit's base class has set it. A plugin that counts from another moment sets it anew.
-        self._first_start_time = start_time(self._stream)
+        self._first_start_time = compat.start_time(self._stream)
         try:
             async for event in self._stream:
                 plain = normalize(event, self._to_connection_time, self._from_wall_clock)
                 self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
-            failure = classify(error)
-            self._inbox(
-                ConnectionFailed(
-                    self.id, failure.kind, failure.detail, failure.retry_after, self._wait()
-                )
-            )
+            failure = self._failure or classify(error)
+            self._inbox(connection_failed(self.id, failure, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
+
+    def _note_exception(self, error: BaseException) -> None:
+        self._failure = classify(error)
+
+    async def _watch_reconnects(self) -> None:
+        """Report that the plugin is about to reconnect, as for changed options of its own.
+
+        What it tells us otherwise, the times of its words, comes too late: a clock that begins anew
+        before the first final shows nothing (test_a_plugin_that_reconnects_before_its_first_final).
+        """
+        if (event := compat.reconnect_event(self._stream)) is not None:
+            await event.wait()
+            self._report_reconnected()
+
+    def _report_reconnected(self) -> None:
+        self._inbox(PluginReconnected(self.id, backoff=self._wait()))
 
     def _to_connection_time(self, at: float) -> float:
         """Convert a provider's time to seconds of the audio that this connection was sent."""
@@ -162,12 +206,25 @@ class ProviderConnection:
         Returns:
             The seconds; `None` if nothing is known.
         """
-        now, start = time.time(), start_time(self._stream)
+        now, start = time.time(), compat.start_time(self._stream)
         if start != self._first_start_time or at > now + SAME_TIME:
             return at - start
         seconds = self._sent.seconds - (now - at)
         spoken_at = self._sent.at(seconds)
         return seconds if spoken_at is not None and abs(spoken_at - at) < SAME_TIME else None
+
+
+def connection_failed(connection: int, failure: Failure, backoff: float) -> ConnectionFailed:
+    """Make the engine's input of what an exception of a connection means."""
+    return ConnectionFailed(
+        connection,
+        failure.kind,
+        failure.detail,
+        failure.retry_after,
+        backoff,
+        closed_normally=failure.closed_normally,
+        status=failure.status,
+    )
 
 
 async def close_for_good(stream: stt.RecognizeStream) -> None:
