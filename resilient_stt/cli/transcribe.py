@@ -27,6 +27,7 @@ from .audio_file import AudioFile, open_audio_file
 from .command_error import CommandError
 from .env_files import read_env_files
 from .narrate import EVENT_NAMES, Narrator
+from .standard_streams import stoppable
 from .terminal import log_records_to
 
 
@@ -71,11 +72,13 @@ def transcribe(
         _check_pace(pace, providers)
         printer = TranscriptPrinter(console, audio, as_json=as_json)
         try:
-            asyncio.run(printer.transcribe(ResilientSTT(providers), language=language, pace=pace))
+            work = printer.transcribe(ResilientSTT(providers), language=language, pace=pace)
+            asyncio.run(stoppable(work))
         finally:
             printer.close()
     if audio.damaged:
-        skipped = f"{audio.damaged} damaged packets of {file} were skipped"
+        packets = "1 damaged packet" if audio.damaged == 1 else f"{audio.damaged} damaged packets"
+        skipped = f"{packets} of {file} skipped"
         console.print(skipped, style="yellow")
     if printer.lost:
         raise CommandError("some speech was lost; see above", status=1)

@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 
 from ...testing.harness.clock import run_virtual
 from ..command_error import CommandError
+from ..standard_streams import stoppable
 from ..terminal import log_records_to
 from . import tables
 from .candidates import CANDIDATES, OURS, Candidate, compete
@@ -138,9 +139,9 @@ class _Presenter:
             # The waits between retries are random. With a fixed seed the README's table is the
             # same whenever it is generated.
             random.seed(0)
-            run_virtual(work)
+            run_virtual(stoppable(work))
         else:
-            asyncio.run(work)
+            asyncio.run(stoppable(work))
 
     async def _compete(self, scenario: Scenario, runs: dict[Candidate, DemoRun]) -> None:
         view: RenderableType = (
