@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from itertools import chain, groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import av
 import av.error
@@ -82,7 +82,7 @@ class AudioFile:
                 # Skip a damaged packet, as audio players do. The caller reports how many.
                 self.damaged += 1
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[Any]:
         if not self._container.streams.audio:
             return
         failures = 0

@@ -58,7 +58,11 @@ def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[
             "ResilientSTT([cartesia.STT(model='ink-whisper'), deepgram.STT()])"
         )
     for default in missing:
-        logger.warning("provider left out: no key", provider=default.name, set=default.variable)
+        logger.warning(
+            f"provider left out: {default.name} has no key: set {default.variable}",
+            provider=default.name,
+            set=default.variable,
+        )
     urls = base_urls or {}
     return [d.make(urls.get(d.name)) for d in DEFAULTS if d not in missing]
 
