@@ -25,6 +25,7 @@ from .core.events import (
 )
 from .core.messages import ACCOUNT_ERRORS
 
+
 def _at_caller(logger: object, method: str, event: EventDict) -> EventDict:
     """Have the record name our line of code, not the one in structlog that hands it to `logging`.
 
@@ -70,12 +71,17 @@ def log_event(event: Event) -> None:
     logger.log(level, message, **fields)
 
 
+def _failure(event: ProviderFailed) -> str:
+    if event.advice:
+        return f"{event.provider} ({event.reason}): {event.advice}"
+    why = event.trigger or event.detail
+    return f"{event.provider} ({event.reason}{', ' * bool(why)}{why})"
+
+
 def _summary(event: Event) -> str:
     match event:
-        case ProviderFailed(provider=provider, reason=reason, advice=advice):
-            why = event.trigger or event.detail
-            failed = f"{provider} ({reason}, {why})" if why else f"{provider} ({reason})"
-            return f"{failed}: {advice}" if advice else failed
+        case ProviderFailed():
+            return _failure(event)
         case Switched(from_provider=old, to_provider=new, reason=reason):
             return f"{old} -> {new} ({reason})"
         case Replayed(provider=provider, seconds=seconds):

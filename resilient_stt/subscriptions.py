@@ -101,10 +101,14 @@ class Subscribe(Protocol):
     def __call__(self, event: Literal["language_routed"]) -> Decorator[LanguageRouted]: ...
     @overload
     def __call__(
-        self, event: Literal["stt_availability_changed"], callback: Handler[AvailabilityChangedEvent, _R]
+        self,
+        event: Literal["stt_availability_changed"],
+        callback: Handler[AvailabilityChangedEvent, _R],
     ) -> Handler[AvailabilityChangedEvent, _R]: ...
     @overload
-    def __call__(self, event: Literal["stt_availability_changed"]) -> Decorator[AvailabilityChangedEvent]: ...
+    def __call__(
+        self, event: Literal["stt_availability_changed"]
+    ) -> Decorator[AvailabilityChangedEvent]: ...
     @overload
     def __call__(
         self, event: Literal["metrics_collected"], callback: Handler[STTMetrics, _R]

@@ -9,6 +9,7 @@ from then on, and asks the command to end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
@@ -131,10 +132,8 @@ class StandardStreams:
         """Write what is still buffered, so that a failure is known before the process ends."""
         for stream in (self._out, self._err):
             if stream is not None:
-                try:
+                with contextlib.suppress(SystemExit):  # the command is at its end anyway
                     stream.flush()
-                except SystemExit:
-                    pass  # the command is at its end anyway
 
 
 def _guarded(stream: Any, *, ends_command: bool) -> _GuardedText | None:

@@ -45,7 +45,7 @@ class _Checked:
             # No math.isfinite(): it raises for an int that no float can hold, such as one of 400
             # digits. Nor is such a value repeated: Python refuses to print the longest.
             if isinstance(value, int | float) and value > _MAX_VALUE:
-                raise ValueError(f"{name} must be at most {_MAX_VALUE:g}")
+                raise ValueError(f"{name} must be a number of at most {_MAX_VALUE:g}")
             if not (isinstance(value, int | float) and value >= 0):
                 raise ValueError(f"{name} must be a number of 0 or more, got {value!r}")
 

@@ -37,6 +37,14 @@ DEFAULTS = (
     _Default("deepgram", "DEEPGRAM_API_KEY"),
 )
 
+DEFAULT_CONFIG = {
+    "providers": {
+        "cartesia": {"plugin": "cartesia", "options": {"model": "ink-whisper"}},
+        "deepgram": {"plugin": "deepgram", "options": {"model": "nova-3"}},
+    }
+}
+"""The same providers as a configuration, for what asks about their models."""
+
 
 def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[stt.STT[Any]]:
     """Make Cartesia ink-whisper and Deepgram nova-3, in this order of preference.
