@@ -112,7 +112,7 @@ def _not_installed(plugin: str, available: list[str]) -> str:
     short = _PREFIX.sub("", plugin).replace("-", "_")
     published = _published()
     what = f"no plugin {quoted(plugin)} is installed"
-    if short in published:
+    if short in published and short not in available:
         return f"{what}: pip install {published[short]}; there is {listed(available)}"
     if (meant := similar(short, available)) or not (meant := similar(short, published)):
         return f"{what}{nearest(meant or short, available)}"
