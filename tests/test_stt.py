@@ -587,7 +587,7 @@ async def test_a_stream_is_shown_in_one_short_line() -> None:
 async def test_every_event_names_its_stream() -> None:
     """Two streams of one STT have ids of their own."""
     made = ResilientSTT(
-        [FakeSTT(error=APIConnectionError("down")), FakeSTT(text="hi")],
+        [FakeSTT(fails(stt_error())), FakeSTT(says("hi"))],
         policies=Policies(breaker=BreakerPolicy(consecutive_failures=9)),
     )
     seen: list[Any] = []

@@ -24,7 +24,7 @@ from .command_error import CommandError
 from .env_files import read_env_files
 from .terminal import print_table, table_console
 
-_WIDTH = 100  # columns of the tables where stdout is not a terminal
+_WIDTH = 120  # columns of the tables where stdout is not a terminal
 _MOST_LANGUAGES = 5  # of a model with more, only their number is shown
 _ROUTE_TITLES = {DEFAULT: "default (any other language)", DETECT: "detect (language not known yet)"}
 

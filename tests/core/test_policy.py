@@ -143,7 +143,7 @@ def test_defaults() -> None:
     assert ProviderTraits(name="a").pace == Pace()
 
 
-@pytest.mark.parametrize("wrong", [1.1e15, 1e300, 10**20, 10**5000])
+@pytest.mark.parametrize("wrong", [1.1e15, 1e300, pytest.param(10**5000, id="huge")])
 def test_a_value_that_is_too_large_is_told_its_bound(wrong: float) -> None:
     """Not that it must be 0 or more, which it is."""
     with pytest.raises(ValueError, match=r"RetryPolicy\.outage_limit .* at most 1e\+15$"):
