@@ -17,7 +17,8 @@ from ...phrasing import nearest
 from ...providers.defaults import DEFAULT_CONFIG
 from ...setup import Setup
 from ...stt import ResilientSTT
-from ...testing.harness.trial import FAKES, Fake
+from ...testing.fakes.registry import FAKES
+from ...testing.fakes.server import FakeServer
 from ...testing.speech.reference import ReferenceSpeech
 from ..command_error import CommandError
 
@@ -49,7 +50,7 @@ class ConfiguredChain:
 
     def stt(
         self,
-        servers: Mapping[str, Fake],
+        servers: Mapping[str, FakeServer],
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:
