@@ -47,7 +47,7 @@ async def test_handlers_are_typed_by_the_name_of_their_event() -> None:
     made.on("outage_started", on_any)
     made.on("outage_started", on_nothing)
     made.once("error", on_error)
-    made.on("switched", lambda event: print(event.to_provider))
+    made.on("switched", lambda event: event.to_provider)
     made.on("switched", on_outage)  # type: ignore[call-overload]
     made.on("outage_strated", on_outage)  # type: ignore[call-overload]
     made.once("provider_failed", lambda event: event.nothing)  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .. import testing
+from ..testing import faults
 from ..testing.faults import ConnectFault, Fault, StreamFault
 
 _VARIANTS = ("code", "what")
@@ -31,8 +32,9 @@ def _class_name(fault_type: type[Fault]) -> str:
 
 FAULT_CLASSES: dict[str, type[Fault]] = {
     _class_name(kind): kind
-    for kind in map(vars(testing).__getitem__, testing.__all__)
-    if isinstance(kind, type)
+    for name, kind in vars(faults).items()  # in its order, from connecting to closing
+    if name in testing.__all__
+    and isinstance(kind, type)
     and issubclass(kind, Fault)
     and kind not in (Fault, ConnectFault, StreamFault)
 }

@@ -109,7 +109,7 @@ async def test_a_running_view_is_no_higher_than_the_terminal(height: int) -> Non
     console.print(SingleRunView(SCENARIOS["both"], run))
     lines = console.export_text().splitlines()
     assert len(lines) <= height
-    assert "has caught up: 6.0 s replayed" in "\n".join(lines)
+    assert "has caught up" in " ".join(lines[-12:])
 
 
 @pytest.mark.parametrize(("width", "height", "live"), [(50, 20, 1), (49, 24, 0), (80, 10, 0)])
