@@ -136,7 +136,7 @@ class Batch:
         if tasks:
             _, alive = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
             for task in alive:
-                logger.error("provider cannot be stopped", task=task.get_name())
+                logger.error(f"provider cannot be stopped: {task.get_name()}", task=task.get_name())
 
     # -- rounds
 

@@ -57,7 +57,7 @@ class AudioFormatError(ResilientSTTError, ValueError):
 
 
 class StreamClosedError(ResilientSTTError, RuntimeError):
-    """Audio was pushed after `end_input()` or `aclose()`."""
+    """Audio was pushed after `end_input()` or `aclose()`, or a stream opened after `aclose()`."""
 
 
 class SpeechDetectorError(ResilientSTTError, RuntimeError):

@@ -10,12 +10,12 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import NOT_GIVEN, TimedString
-from livekit.agents.utils import aio
+from livekit.agents.utils import aio, shortuuid
 
 from .core.engine import FailoverEngine
 from .core.messages import (
@@ -90,6 +90,8 @@ class ResilientStream(stt.RecognizeStream):
         """
         # LiveKit's own retry must not compete with ours
         super().__init__(stt=stt, conn_options=dataclasses.replace(conn_options, max_retry=0))
+        self.id = shortuuid("STT_")
+        """Names this stream in its events (`stream_id`) and in the log."""
         self._runtime = runtime
         self._detector = runtime.new_detector()
         routing = LanguageTracker(
@@ -125,7 +127,12 @@ class ResilientStream(stt.RecognizeStream):
         self._mixed_down = False
 
     def __repr__(self) -> str:
-        return f"ResilientStream({self._engine!r})"
+        state = "open" if self.is_open else "ended"
+        seconds = self._frames.end / self._frames.rate if self._frames.rate else 0.0
+        return f"ResilientStream({self.id!r}, {state}, serving={self.serving!r}, {seconds:.1f} s)"
+
+    async def __aenter__(self) -> Self:
+        return self
 
     # -- what callers ask and do
 
@@ -325,7 +332,7 @@ class ResilientStream(stt.RecognizeStream):
             case ReportAvailability(provider, available):
                 self._runtime.report_availability(provider, available)
             case ReportEvent(event):
-                self._runtime.report(event)
+                self._runtime.report(dataclasses.replace(event, stream_id=self.id))
             case GiveUp(message, reasons):
                 # The providers' own exceptions may carry keys, so the cause is one of ours.
                 cause = APIConnectionError(reasons, retryable=False) if reasons else None

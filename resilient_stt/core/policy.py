@@ -41,11 +41,13 @@ class _Checked:
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            # math.isfinite() raises for an int that no float can hold, such as one of 400 digits.
-            if not (isinstance(value, int | float) and 0 <= value <= _MAX_VALUE):
-                raise ValueError(
-                    f"{type(self).__name__}.{f.name} must be a number of 0 or more, got {value!r}"
-                )
+            name = f"{type(self).__name__}.{f.name}"
+            # No math.isfinite(): it raises for an int that no float can hold, such as one of 400
+            # digits. Nor is such a value repeated: Python refuses to print the longest.
+            if isinstance(value, int | float) and value > _MAX_VALUE:
+                raise ValueError(f"{name} must be a number of at most {_MAX_VALUE:g}")
+            if not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f"{name} must be a number of 0 or more, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,7 +443,11 @@ class RoutingPolicy(_Checked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """All policies of one `ResilientSTT`."""
+    """All policies of one `ResilientSTT`.
+
+    Raises:
+        ValueError: a section is not of its policy's class.
+    """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -449,6 +455,27 @@ class Policies:
     watchdog: WatchdogPolicy = field(default_factory=WatchdogPolicy)
     failback: FailbackPolicy = field(default_factory=FailbackPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
+
+    def __post_init__(self) -> None:
+        for name, kind in _SECTIONS.items():
+            value = getattr(self, name)
+            # An object of another class with the same fields serves as well.
+            alike = all(hasattr(value, f.name) for f in fields(kind))  # type: ignore[arg-type]
+            if isinstance(value, type) or not alike:
+                given = value if isinstance(value, type) else type(value)
+                raise ValueError(
+                    f"Policies.{name} must be a {kind.__name__}(...), not {given.__name__}"
+                )
+
+
+_SECTIONS: dict[str, type[_Checked]] = {
+    "retry": RetryPolicy,
+    "breaker": BreakerPolicy,
+    "replay": ReplayPolicy,
+    "watchdog": WatchdogPolicy,
+    "failback": FailbackPolicy,
+    "routing": RoutingPolicy,
+}
 
 
 MIN_CHUNK = 0.05

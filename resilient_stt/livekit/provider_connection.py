@@ -238,4 +238,5 @@ async def close_for_good(stream: stt.RecognizeStream) -> None:
             _ = task.cancelled() or task.exception()
         if not closing:
             return
-    logger.error("provider stream cannot be closed", stream=type(stream).__name__)
+    name = type(stream).__name__
+    logger.error(f"provider stream cannot be closed: {name}", stream=name)

@@ -217,6 +217,11 @@ def _is_of(entry: Model, model: str) -> bool:
     return re.fullmatch(re.escape(entry.family) + entry.variants, model) is not None
 
 
+def families(plugin: str, kind: str) -> list[str]:
+    """Return the names of the model families of a class that are in the table."""
+    return [m.family for m in TABLE if (m.plugin, m.kind) == (plugin, kind) and m.family]
+
+
 def traits_of(
     name: str, provider: stt.STT[Any], given: Mapping[str, Any] | None = None
 ) -> ProviderTraits:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar, get_args
 import aiohttp
 from livekit.agents.utils import http_context
 
-from ...core.events import Event
+from ...core.events import Event, OutageEnded, Switched
 from ...core.policy import Policies
 from ...fleet import MemoryHealth
 from ...stt import ResilientSTT
@@ -108,7 +108,8 @@ class Trial:
 
     Attributes:
         played: The transcripts.
-        served: The provider that served at the end; empty if none did.
+        served: The provider that served at the end, or its name in the chain if the chain has
+            several of that provider; empty if none did.
         events: The events of `ResilientSTT`, each with its time.
         servers: The fake servers, in the chain's order.
         timed: Whether the transcripts have times of words.
@@ -169,7 +170,21 @@ async def run_trial(
         finally:
             await stt.aclose()
         timed = stt.capabilities.aligned_transcript == "word"
-        return Trial(played, stt.provider, events, list(servers.values()), timed)
+        served = stt.provider
+        if [provider.provider for provider in stt.providers].count(served) > 1:
+            served = _last_serving(chain, (event for _, event in events))
+        return Trial(played, served, events, list(servers.values()), timed)
+
+
+def _last_serving(chain: AnyChain, events: Iterable[Event]) -> str:
+    """The name of the provider that served at the end."""
+    name = next(iter(chain.plugins))
+    for event in events:
+        if isinstance(event, Switched):
+            name = event.to_provider
+        elif isinstance(event, OutageEnded):
+            name = event.provider
+    return name
 
 
 async def run_trials(
