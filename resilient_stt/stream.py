@@ -402,7 +402,9 @@ class ResilientStream(stt.RecognizeStream):
             dataclasses.replace(other, words=None, start_time=start, end_time=end)
             for other in others
         ]
-        return dataclasses.replace(source, alternatives=[best, *others])
+        # An interim transcript that no final follows is emitted as one at the end.
+        kind = stt.SpeechEventType(emit.kind.value)
+        return dataclasses.replace(source, type=kind, alternatives=[best, *others])
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
         """Do nothing: providers' own metrics are forwarded, and audio would be counted twice."""
@@ -417,6 +419,11 @@ def _timed(
     if not words:
         return None
     originals = (originals or [])[-len(words) :]
+    # Words of several interim transcripts may be more than those of the last one.
+    originals = [
+        *(TimedString(word.text) for word in words[: len(words) - len(originals)]),
+        *originals,
+    ]
     return [
         TimedString(
             str(original),

@@ -69,6 +69,8 @@ class EventInterpreter:
         self._last_final_text = ""
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
+        self._latest_interim: Interpreted | None = None
+        """The last interim transcript with text since the last FINAL with text."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
@@ -106,7 +108,16 @@ class EventInterpreter:
         extent = self._extent(event, utterance, cursor)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
-        return Interpreted(replace(event, words=()), utterance, extent)
+        interpreted = Interpreted(replace(event, words=()), utterance, extent)
+        if event.text.strip() and event.kind in (EventKind.INTERIM, EventKind.FINAL):
+            self._latest_interim = None if is_final else interpreted
+        return interpreted
+
+    def unfinished_text(self) -> Interpreted | None:
+        """Return its words that no FINAL has followed, as one interim transcript, if any."""
+        latest = self._latest_interim
+        utterance = latest and self._interims.unfinished(latest.utterance)
+        return replace(latest, utterance=utterance) if latest and utterance else None
 
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.

@@ -20,7 +20,7 @@ Starts and ends of speech take a shorter way, through the `SpeechBalancer`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
@@ -37,6 +37,7 @@ from ..routing.selector import ProviderSelector
 from ..transcript.overlap import Utterance
 from .committer import Committer
 from .speech_balancer import SpeechBalancer
+from .unfinished_text import UnfinishedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class TranscriptEmitter:
         self._outbox = outbox
         self._pending: PendingFinal | None = None
         self._speech = SpeechBalancer()
+        self._unfinished = UnfinishedText(pool, ledger)
 
     def __repr__(self) -> str:
         return f"TranscriptEmitter({self._speech!r}, holding={self.has_pending_final})"
@@ -127,6 +129,8 @@ class TranscriptEmitter:
                 return
             self._outbox.add(*self._speech.words_emitted(connection))
             self._outbox.add(_as_emit(connection, interpreted, new_words))
+            if not is_final:
+                self._unfinished.shown(connection)
         if is_final:
             self._committer.commit_final(connection, interpreted, new_words, now)
             if utterance.text.strip():
@@ -141,6 +145,19 @@ class TranscriptEmitter:
             self._outbox.add(*self._speech.words_emitted(active))
         self._committer.commit_held_final(pending.connection, pending.final, pending.new_words)
         self._outbox.add(_as_emit(pending.connection, pending.final, pending.new_words))
+
+    def emit_unfinished(self) -> None:
+        """Emit as FINAL what only interim transcripts had: no provider will make it final."""
+        unfinished = self._unfinished.take()
+        if unfinished is None:
+            return
+        connection, interim, new_words, through = unfinished
+        self._outbox.add(*self._speech.words_emitted(connection))
+        self._outbox.add(
+            replace(_as_emit(connection, interim, new_words), kind=EventKind.FINAL),
+        )
+        self._ledger.commit(through)
+        self._pool.audio_covered(connection)
 
     def end_orphaned_speech(self) -> None:
         """End speech whose connection is gone, once there is silence and no words are missing."""
