@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.transcript.tokens import is_similar, match_repeated, tokenize
+from resilient_stt.core.transcript.tokens import has_word, is_similar, match_repeated, tokenize
 
 
 def norms(text: str, language: str = "") -> list[str]:
@@ -102,3 +102,15 @@ def test_match_repeated_in_pieces(committed: list[str], start: int, cut: int) ->
     assert count == len(first)
     count, _ = match_repeated(committed[used:], second, is_similar)
     assert second[count:] == ["new"]
+
+
+@pytest.mark.parametrize("text", ["a", "7", "½", "你", "ไ", "ع", "क्", "Ⅳ", "- b -", "4\u20e3"])
+def test_a_letter_or_digit_of_any_script_is_a_word(text: str) -> None:
+    """One letter or digit among anything else makes a text."""
+    assert has_word(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", ".", "…", "¿?", "_", "\u266a", "🙂", "\u0301", "。"])
+def test_signs_alone_are_no_word(text: str) -> None:
+    """Punctuation, symbols and accents without a letter are no text."""
+    assert not has_word(text)
