@@ -15,6 +15,8 @@ from difflib import SequenceMatcher
 from itertools import islice
 from typing import TypeVar
 
+from .forms import DIGITS, UNITS, comparison_key
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -34,21 +36,6 @@ _MARKS = (  # accents, points, Indic vowels: parts of a word that `\w` does not 
 _LETTERS = rf"(?:(?![{SPACELESS_CHARACTERS}_])[\w{_MARKS}])+"
 _TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}]|{_LETTERS}(?:['’]{_LETTERS})*")
 _SPACELESS = re.compile(f"[{SPACELESS_CHARACTERS}]")
-
-_NUMBER_WORDS = {
-    "en": "zero one two three four five six seven eight nine ten eleven twelve",
-    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce",
-    "de": "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
-    "fr": "zéro un deux trois quatre cinq six sept huit neuf dix onze douze",
-    "it": "zero uno due tre quattro cinque sei sette otto nove dieci undici dodici",
-    "pt": "zero um dois três quatro cinco seis sete oito nove dez onze doze",
-    "nl": "nul een twee drie vier vijf zes zeven acht negen tien elf twaalf",
-    "zh": "零 一 二 三 四 五 六 七 八 九 十",
-}
-_DIGITS = {
-    language: {word: str(number) for number, word in enumerate(words.split())}
-    for language, words in _NUMBER_WORDS.items()
-}
 
 MIN_SIMILARITY = 0.75
 """The ratio (0 to 1, of `difflib`) from which two tokens count as one word in two spellings.
@@ -77,6 +64,10 @@ class Token:
     Compared too, because the other provider may have written the same word in a language in which
     it is not a number (tests/schedules/number-word-of-another-language.json).
     """
+    key: str
+    """The form in which two providers' words are aligned (`forms.comparison_key`)."""
+    unit: str = ""
+    """What is said for a sign beside it: "dollar" for "$60"."""
 
 
 def tokenize(text: str, language: str = "") -> list[Token]:
@@ -85,12 +76,19 @@ def tokenize(text: str, language: str = "") -> list[Token]:
     `language` is the BCP 47 tag of the text. It selects the number words; if it is empty, they are
     those of English.
     """
-    digits = _DIGITS.get(language.split("-")[0].lower() or "en", {})
+    subtag = language.split("-")[0].lower() or "en"
+    digits, english = DIGITS.get(subtag, {}), subtag == "en"
     found = []
     for match in _TOKEN.finditer(text):
-        written = unicodedata.normalize("NFKC", match.group()).casefold().replace("’", "'")
+        written = match.group()
+        if not written.isascii():
+            written = unicodedata.normalize("NFKC", written).replace("’", "'")
+        written = written.casefold()
         norm = digits.get(written, written)
-        found.append(Token(norm, match.start(), match.end(), written))
+        start, end = match.span()
+        unit = UNITS.get(text[start - 1 : start]) or UNITS.get(text[end : end + 1], "")
+        key = comparison_key(norm, english=english)
+        found.append(Token(norm, start, end, written, key, unit))
     return found
 
 

@@ -1,0 +1,313 @@
+"""Aligns what a connection wrote with the words that were committed before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .forms import FILLERS, number_value, read_number
+from .similarity import Letters
+
+MATCH = 1.0
+SUBSTITUTION = -0.6
+LIKENESS = 0.8
+INSERTION = 0.5
+DELETION = 0.5
+NUMBER_INDEL = 0.2
+FILLER_INDEL = 0.1
+FRAGMENT = 0.2
+EMITTED = 1.0
+TIME_PENALTY = 0.3
+SIDE = 0.6
+FORBIDDEN = -2.0
+MIN_FUZZY = 0.75
+MAX_CELLS = 1600
+CONTEXT = 24
+MAX_JOIN = 5
+
+
+@dataclass(slots=True)
+class TimedToken:
+    """A token, and when it was spoken, in seconds of session audio.
+
+    Without times `start` is `None`. Of a committed token, `end` is then the latest time at which it
+    had ended; of a new one, it is `None` too.
+    """
+
+    key: str
+    written: str
+    start: float | None
+    end: float | None
+    unit: str = ""
+
+
+class Result(NamedTuple):
+    """Where the seam lies: `seam` new tokens repeat committed ones, up to index `used` of those."""
+
+    seam: int
+    used: int
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known about the new tokens besides their text."""
+
+    certain: int
+    """So many leading tokens are repeated for certain."""
+    possible: int
+    """Tokens from this index on are new for certain."""
+    side: Sequence[float]
+    """For each token, how much its times speak for a repetition (1) or against it (-1)."""
+    timed: bool
+    """The times alone tell which tokens are repeated, if texts do not."""
+    tolerance: float
+    insertion: Sequence[float]
+    """For each token, what it costs that no committed one matches it."""
+
+
+def align(committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: Evidence) -> Result:
+    """Find the seam: how many leading tokens of `new` repeat committed ones."""
+    n, m = len(committed), evidence.possible
+    ahead = new[:m]
+    first_c, last_c, first_n, last_n = _window(committed, ahead)
+    piece = _Grid(committed[first_c:last_c], ahead[first_n:last_n], evidence, first_n)
+    rows = piece.fill()
+    reached_c, reached_n = last_c == n, last_n == m
+    side = [0.0]
+    for value in evidence.side[:m]:
+        side.append(side[-1] + SIDE * value)
+    best = Result(evidence.certain, 0, side[evidence.certain])
+    best = best if evidence.timed else Result(0, 0, 0.0)
+    if evidence.timed:
+        for j in range(evidence.certain, m + 1):
+            if side[j] > best.score + 1e-9:
+                best = Result(j, 0, side[j])
+    if reached_c:
+        for j in range(1, last_n - first_n + 1):
+            seam = first_n + j
+            score = rows[j][-1] + side[seam]
+            if seam >= evidence.certain and rows[j][-1] > 0 and score > best.score + 1e-9:
+                best = Result(seam, n, score)
+    if reached_n and m >= evidence.certain and last_n > first_n:
+        row = rows[-1]
+        for i in range(1, len(row) - (1 if reached_c else 0)):
+            score = row[i] + side[m]
+            if row[i] > 0 and (
+                score > best.score + 1e-9
+                or (score > best.score - 1e-9 and best.seam == m and first_c + i < best.used)
+            ):
+                best = Result(m, first_c + i, score)
+    return best
+
+
+def _window(committed: Sequence[TimedToken], new: Sequence[TimedToken]) -> tuple[int, int, int, int]:
+    """Return the part of both texts in which the seam lies: (first, last) of each."""
+    n, m = len(committed), len(new)
+    if n * m <= MAX_CELLS:
+        return 0, n, 0, m
+    at_c, at_n = _coarse_end([c.key for c in committed], [t.key for t in new])
+    last_c, last_n = min(n, at_c + CONTEXT // 2), min(m, at_n + CONTEXT // 2)
+    return max(0, at_c - CONTEXT), last_c, max(0, at_n - CONTEXT), last_n
+
+
+def _coarse_end(committed: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """Return about where the overlap ends: an index of either, one of which is its length.
+
+    By the longest common subsequence of all of `committed` and each beginning of `new`, with the
+    bits of one integer for a row of the table (Crochemore et al. 2001; Hyyrö 2004).
+    """
+    n, m = len(committed), len(new)
+    places: dict[str, int] = {}
+    for i, key in enumerate(committed):
+        places[key] = places.get(key, 0) | 1 << i
+    full = (1 << n) - 1
+    row, best, best_n = full, -1.0, 0
+    for j, key in enumerate(new, 1):
+        if here := places.get(key, 0):
+            common = row & here
+            row = ((row + common) | (row - common)) & full
+        matched = n - row.bit_count()
+        score = matched - 0.35 * (j - matched)
+        if score > best:
+            best, best_n = score, j
+    matched, best, best_c = 0, 0.0, 0
+    for i in range(n):
+        if not row >> i & 1:
+            matched += 1
+            if matched - 0.1 * (i + 1) > best or best_c == 0:
+                best, best_c = matched - 0.1 * (i + 1), i + 1
+    if best_n + CONTEXT // 2 >= m and best_c < n:
+        return best_c, m
+    return n, best_n
+
+
+class _Grid:
+    """The table of one alignment."""
+
+    def __init__(
+        self,
+        committed: Sequence[TimedToken],
+        new: Sequence[TimedToken],
+        evidence: Evidence,
+        offset: int,
+    ) -> None:
+        self._committed = committed
+        self._new = new
+        self._evidence = evidence
+        self._offset = offset
+        self._letters: dict[str, Letters] = {}
+
+    def fill(self) -> list[list[float]]:
+        """Return the best score of every pair of beginnings."""
+        committed, new = self._committed, self._new
+        deletions = [_indel(c, DELETION) for c in committed]
+        joins = self._joins()
+        rows = [[0.0] * (len(committed) + 1)]
+        for j, token in enumerate(new):
+            above, insertion = rows[-1], self._insertion(j, token)
+            pairs = self._pairs(token)
+            left = above[0] - insertion
+            row = [left]
+            extra = joins.get(j + 1)
+            for i, pair in enumerate(pairs):
+                score = above[i] + pair
+                other = above[i + 1] - insertion
+                if other > score:
+                    score = other
+                other = left - deletions[i]
+                if other > score:
+                    score = other
+                if extra and i + 1 in extra:
+                    for size_c, size_n, gain in extra[i + 1]:
+                        score = max(score, rows[j + 1 - size_n][i + 1 - size_c] + gain)
+                left = score
+                row.append(score)
+            rows.append(row)
+        return rows
+
+    def _insertion(self, j: int, token: TimedToken) -> float:
+        return _indel(token, self._evidence.insertion[self._offset + j])
+
+    def _pairs(self, token: TimedToken) -> list[float]:
+        """Return what it counts that `token` is each of the committed ones."""
+        timed = token.start is not None
+        scores: dict[str, float] = {}
+        row = []
+        for c in self._committed:
+            score = scores.get(c.key)
+            if score is None:
+                score = scores[c.key] = self._spelling(c, token)
+            if score < MATCH and c.written == token.written:
+                score = MATCH
+            if timed:
+                score = self._with_times(c, token, score)
+            row.append(score)
+        return row
+
+    def _spelling(self, c: TimedToken, token: TimedToken) -> float:
+        if c.key == token.key:
+            return 3 * FILLER_INDEL if c.key in FILLERS else MATCH
+        likeness = self._of(c.key).likeness(self._of(token.key))
+        if likeness >= MIN_FUZZY and min(len(c.key), len(token.key)) >= 4:
+            return likeness
+        if number_value(c.key) is not None and number_value(token.key) is not None:
+            return -0.1
+        return SUBSTITUTION + LIKENESS * likeness
+
+    def _with_times(self, c: TimedToken, token: TimedToken, score: float) -> float:
+        tolerance = self._evidence.tolerance
+        assert token.start is not None
+        assert token.end is not None
+        assert c.end is not None
+        if c.start is None:
+            return FORBIDDEN if token.start > c.end + tolerance else score
+        apart = abs(c.start + c.end - token.start - token.end) / 2
+        if apart > 2 * tolerance:
+            return FORBIDDEN
+        if score < 0.5:
+            same = 1 - (abs(c.start - token.start) + abs(c.end - token.end)) / (2 * tolerance)
+            return max(score, SUBSTITUTION + LIKENESS * same)
+        return score - TIME_PENALTY * (apart / tolerance) ** 2
+
+    def _of(self, key: str) -> Letters:
+        found = self._letters.get(key)
+        if found is None:
+            found = self._letters[key] = Letters(key)
+        return found
+
+    def _joins(self) -> dict[int, dict[int, list[tuple[int, int, float]]]]:
+        """Return where several tokens of one text are one of the other, by where they end."""
+        found: dict[int, dict[int, list[tuple[int, int, float]]]] = {}
+
+        def add(i: int, size_c: int, j: int, size_n: int, gain: float) -> None:
+            if gain > 0:
+                found.setdefault(j + size_n, {}).setdefault(i + size_c, []).append(
+                    (size_c, size_n, gain)
+                )
+
+        ours, theirs = _spans(self._committed), _spans(self._new)
+        for form, places in theirs.items():
+            for i, size_c in ours.get(form, ()):
+                for j, size_n in places:
+                    if size_c != size_n and self._may_meet(i, size_c, j, size_n):
+                        add(i, size_c, j, size_n, MATCH * min(size_c, size_n))
+        self._fuzzy_joins(add)
+        return found
+
+    def _may_meet(self, i: int, size_c: int, j: int, size_n: int) -> bool:
+        """Return whether the times of two spans allow that they are the same words."""
+        first, last = self._committed[i], self._committed[i + size_c - 1]
+        begin, end = self._new[j].start, self._new[j + size_n - 1].end
+        tolerance = 2 * self._evidence.tolerance
+        if begin is None or end is None or last.end is None:
+            return True
+        if first.start is None:
+            return begin <= last.end + tolerance
+        return begin <= last.end + tolerance and end >= first.start - tolerance
+
+    def _fuzzy_joins(self, add) -> None:  # type: ignore[no-untyped-def]
+        for one, many, swapped in (
+            (self._committed, self._new, False),
+            (self._new, self._committed, True),
+        ):
+            pairs: dict[str, list[tuple[int, str]]] = {}
+            for k in range(len(many) - 1):
+                form = many[k].key + many[k + 1].key
+                pairs.setdefault(form[0], []).append((k, form))
+            for i, token in enumerate(one):
+                if len(token.key) < 3:
+                    continue
+                for k, form in pairs.get(token.key[0], ()):
+                    if form == token.key:
+                        continue
+                    likeness = self._of(form).likeness(self._of(token.key))
+                    if likeness < MIN_FUZZY:
+                        continue
+                    if swapped and self._may_meet(k, 2, i, 1):
+                        add(k, 2, i, 1, likeness)
+                    elif not swapped and self._may_meet(i, 1, k, 2):
+                        add(i, 1, k, 2, likeness)
+
+
+def _indel(token: TimedToken, usual: float) -> float:
+    if token.key in FILLERS:
+        return FILLER_INDEL
+    return min(usual, NUMBER_INDEL) if number_value(token.key) is not None else usual
+
+
+def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[tuple[int, int]]]:
+    """Return all short runs of tokens by the form that they have together: (first, size)."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    numbers = [number_value(t.key) is not None for t in tokens]
+    for first in range(len(tokens)):
+        form = ""
+        for size in range(1, min(MAX_JOIN, len(tokens) - first) + 1):
+            form += tokens[first + size - 1].key
+            found.setdefault(form, []).append((first, size))
+            if all(numbers[first : first + size]):
+                number = read_number([t.key for t in tokens[first : first + size]])
+                if number and number != form:
+                    found.setdefault(number, []).append((first, size))
+    return found
