@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from .forms import FILLERS, number_value, read_number
 from .similarity import Letters
 
-MATCH = 1.0
+MIN_MATCH = 0.29
 SUBSTITUTION = -0.6
 LIKENESS = 0.8
 INSERTION = 0.5
@@ -63,6 +65,9 @@ class Evidence:
     timed: bool
     """The times alone tell which tokens are repeated, if texts do not."""
     tolerance: float
+    late: Sequence[float]
+    """For each token, how far it reaches into audio that is not committed: it speaks against a
+    repetition too, but not of a token that matches a committed one."""
     insertion: Sequence[float]
     """For each token, what it costs that no committed one matches it."""
 
@@ -75,15 +80,8 @@ def align(committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: 
     piece = _Grid(committed[first_c:last_c], ahead[first_n:last_n], evidence, first_n)
     rows = piece.fill()
     reached_c, reached_n = last_c == n, last_n == m
-    side = [0.0]
-    for value in evidence.side[:m]:
-        side.append(side[-1] + SIDE * value)
-    best = Result(evidence.certain, 0, side[evidence.certain])
-    best = best if evidence.timed else Result(0, 0, 0.0)
-    if evidence.timed:
-        for j in range(evidence.certain, m + 1):
-            if side[j] > best.score + 1e-9:
-                best = Result(j, 0, side[j])
+    side = [0.0, *accumulate(SIDE * value for value in evidence.side[:m])]
+    best = _by_time(evidence) if evidence.timed else Result(0, 0, 0.0)
     if reached_c:
         for j in range(1, last_n - first_n + 1):
             seam = first_n + j
@@ -99,6 +97,17 @@ def align(committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: 
                 or (score > best.score - 1e-9 and best.seam == m and first_c + i < best.used)
             ):
                 best = Result(m, first_c + i, score)
+    return best
+
+
+def _by_time(evidence: Evidence) -> Result:
+    """Return the seam where the times of the new tokens alone put it."""
+    score, best = 0.0, Result(evidence.certain, 0, -math.inf)
+    for j in range(evidence.possible + 1):
+        if j >= evidence.certain and score > best.score + 1e-9:
+            best = Result(j, 0, score)
+        if j < evidence.possible:
+            score += SIDE * max(-1.0, evidence.side[j] - evidence.late[j])
     return best
 
 
@@ -166,8 +175,9 @@ class _Grid:
         joins = self._joins()
         rows = [[0.0] * (len(committed) + 1)]
         for j, token in enumerate(new):
-            above, insertion = rows[-1], self._insertion(j, token)
-            pairs = self._pairs(token)
+            late = SIDE * self._evidence.late[self._offset + j]
+            above, insertion = rows[-1], self._insertion(j, token) + late
+            pairs = self._pairs(token, late)
             left = above[0] - insertion
             row = [left]
             extra = joins.get(j + 1)
@@ -190,7 +200,7 @@ class _Grid:
     def _insertion(self, j: int, token: TimedToken) -> float:
         return _indel(token, self._evidence.insertion[self._offset + j])
 
-    def _pairs(self, token: TimedToken) -> list[float]:
+    def _pairs(self, token: TimedToken, late: float) -> list[float]:
         """Return what it counts that `token` is each of the committed ones."""
         timed = token.start is not None
         scores: dict[str, float] = {}
@@ -199,19 +209,21 @@ class _Grid:
             score = scores.get(c.key)
             if score is None:
                 score = scores[c.key] = self._spelling(c, token)
-            if score < MATCH and c.written == token.written:
-                score = MATCH
+            if score < MIN_MATCH and c.written == token.written:
+                score = _weight(c.key)
             if timed:
                 score = self._with_times(c, token, score)
+            if score < MIN_MATCH:
+                score -= late
             row.append(score)
         return row
 
     def _spelling(self, c: TimedToken, token: TimedToken) -> float:
         if c.key == token.key:
-            return 3 * FILLER_INDEL if c.key in FILLERS else MATCH
+            return _weight(c.key)
         likeness = self._of(c.key).likeness(self._of(token.key))
         if likeness >= MIN_FUZZY and min(len(c.key), len(token.key)) >= 4:
-            return likeness
+            return likeness * _weight(c.key)
         if number_value(c.key) is not None and number_value(token.key) is not None:
             return -0.1
         return SUBSTITUTION + LIKENESS * likeness
@@ -226,7 +238,7 @@ class _Grid:
         apart = abs(c.start + c.end - token.start - token.end) / 2
         if apart > 2 * tolerance:
             return FORBIDDEN
-        if score < 0.5:
+        if score < MIN_MATCH:
             same = 1 - (abs(c.start - token.start) + abs(c.end - token.end)) / (2 * tolerance)
             return max(score, SUBSTITUTION + LIKENESS * same)
         return score - TIME_PENALTY * (apart / tolerance) ** 2
@@ -252,7 +264,7 @@ class _Grid:
             for i, size_c in ours.get(form, ()):
                 for j, size_n in places:
                     if size_c != size_n and self._may_meet(i, size_c, j, size_n):
-                        add(i, size_c, j, size_n, MATCH * min(size_c, size_n))
+                        add(i, size_c, j, size_n, _weight(form) * min(size_c, size_n))
         self._fuzzy_joins(add)
         return found
 
@@ -286,9 +298,14 @@ class _Grid:
                     if likeness < MIN_FUZZY:
                         continue
                     if swapped and self._may_meet(k, 2, i, 1):
-                        add(k, 2, i, 1, likeness)
+                        add(k, 2, i, 1, likeness * _weight(form))
                     elif not swapped and self._may_meet(i, 1, k, 2):
-                        add(i, 1, k, 2, likeness)
+                        add(i, 1, k, 2, likeness * _weight(form))
+
+
+def _weight(key: str) -> float:
+    """Return what a match of that form counts: a long word says more than a short one."""
+    return 3 * FILLER_INDEL if key in FILLERS else 0.8 + 0.05 * min(len(key), 8)
 
 
 def _indel(token: TimedToken, usual: float) -> float:

@@ -185,10 +185,12 @@ class OverlapTrimmer:
         if fragment:
             insertion[before] = FRAGMENT
         certain, possible, side = 0, len(tokens), [0.0] * len(tokens)
+        late = side
         if timed:
             certain = text.count_before(self._boundary - self._tolerance)
             possible = text.count_before(self._boundary + self._tolerance)
             side = [self._side(token, k == 0 and fragment) for k, token in enumerate(tokens)]
+            late = [0.0 if k == 0 and fragment else self._late(t) for k, t in enumerate(tokens)]
         elif text.timed:
             possible = text.count_begun_before(self._latest + self._tolerance)
         first = max(0, self._used - CONTEXT)
@@ -201,6 +203,7 @@ class OverlapTrimmer:
                 side=[*[0.0] * before, *side],
                 timed=timed,
                 tolerance=self._tolerance,
+                late=[*[0.0] * before, *late],
                 insertion=insertion,
             ),
         )
@@ -213,15 +216,14 @@ class OverlapTrimmer:
         """Return how much the times of a token speak for a repetition (1) or against it (-1)."""
         assert token.start is not None
         assert token.end is not None
+        if fragment and self._covers_last(token):
+            return 0.3
         middle = (token.start + token.end) / 2
-        if fragment:
-            if self._covers_last(token):
-                return 0.3
-            late = 0.0
-        else:
-            late = max(0.0, token.end - self._boundary - self._min_overhang)
-        value = (self._boundary - middle - late) / self._tolerance
-        return max(-1.0, min(1.0, value))
+        return max(-1.0, min(1.0, (self._boundary - middle) / self._tolerance))
+
+    def _late(self, token: TimedToken) -> float:
+        """Return how far a token reaches beyond the boundary, in tolerances."""
+        return max(0.0, _end(token) - self._boundary - self._min_overhang) / self._tolerance
 
     def _covers_last(self, token: TimedToken) -> bool:
         """Whether a token covers most of the last committed one.
