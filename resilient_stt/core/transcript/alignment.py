@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from .forms import FILLERS, number_value, read_number
@@ -27,6 +27,9 @@ MIN_FUZZY = 0.75
 MAX_CELLS = 1600
 CONTEXT = 24
 MAX_JOIN = 5
+MAX_PLACES = 8
+BUCKET = 8
+TIE = 1e-9
 
 
 @dataclass(slots=True)
@@ -72,31 +75,23 @@ class Evidence:
     """For each token, what it costs that no committed one matches it."""
 
 
-def align(committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: Evidence) -> Result:
+def align(
+    committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: Evidence
+) -> Result:
     """Find the seam: how many leading tokens of `new` repeat committed ones."""
-    n, m = len(committed), evidence.possible
-    ahead = new[:m]
-    first_c, last_c, first_n, last_n = _window(committed, ahead)
-    piece = _Grid(committed[first_c:last_c], ahead[first_n:last_n], evidence, first_n)
-    rows = piece.fill()
-    reached_c, reached_n = last_c == n, last_n == m
-    side = [0.0, *accumulate(SIDE * value for value in evidence.side[:m])]
+    ahead = new[: evidence.possible]
+    side = [0.0, *accumulate(SIDE * value for value in evidence.side[: evidence.possible])]
     best = _by_time(evidence) if evidence.timed else Result(0, 0, 0.0)
-    if reached_c:
-        for j in range(1, last_n - first_n + 1):
-            seam = first_n + j
-            score = rows[j][-1] + side[seam]
-            if seam >= evidence.certain and rows[j][-1] > 0 and score > best.score + 1e-9:
-                best = Result(seam, n, score)
-    if reached_n and m >= evidence.certain and last_n > first_n:
-        row = rows[-1]
-        for i in range(1, len(row) - (1 if reached_c else 0)):
-            score = row[i] + side[m]
-            if row[i] > 0 and (
-                score > best.score + 1e-9
-                or (score > best.score - 1e-9 and best.seam == m and first_c + i < best.used)
-            ):
-                best = Result(m, first_c + i, score)
+    for window in _windows(committed, ahead):
+        grid = _Grid(committed, ahead, window, evidence)
+        for found in grid.results():
+            score = found.score + side[found.seam]
+            # Of equally good places the first committed one: more repetitions may follow.
+            is_better = score > best.score + TIE or (
+                score > best.score - TIE and found.seam == best.seam and found.used < best.used
+            )
+            if is_better and found.score > 0 and found.seam >= evidence.certain:
+                best = Result(found.seam, found.used, score)
     return best
 
 
@@ -111,45 +106,94 @@ def _by_time(evidence: Evidence) -> Result:
     return best
 
 
-def _window(committed: Sequence[TimedToken], new: Sequence[TimedToken]) -> tuple[int, int, int, int]:
-    """Return the part of both texts in which the seam lies: (first, last) of each."""
-    n, m = len(committed), len(new)
-    if n * m <= MAX_CELLS:
-        return 0, n, 0, m
-    at_c, at_n = _coarse_end([c.key for c in committed], [t.key for t in new])
-    last_c, last_n = min(n, at_c + CONTEXT // 2), min(m, at_n + CONTEXT // 2)
-    return max(0, at_c - CONTEXT), last_c, max(0, at_n - CONTEXT), last_n
+class Window(NamedTuple):
+    """A part of both texts: from the first token to before the last, of either."""
+
+    first_committed: int
+    last_committed: int
+    first_new: int
+    last_new: int
 
 
-def _coarse_end(committed: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
-    """Return about where the overlap ends: an index of either, one of which is its length.
+def _windows(committed: Sequence[TimedToken], new: Sequence[TimedToken]) -> list[Window]:
+    """Return the parts of both texts in which the overlap may end.
 
-    By the longest common subsequence of all of `committed` and each beginning of `new`, with the
-    bits of one integer for a row of the table (Crochemore et al. 2001; Hyyrö 2004).
+    All of them if they are short. Otherwise the surroundings of the two places where it can end:
+    where the last committed words are in the new text, and where the last new words are in the
+    committed one.
     """
     n, m = len(committed), len(new)
+    if n * m <= MAX_CELLS:
+        return [Window(0, n, 0, m)]
+    ours, theirs = [c.key for c in committed], [t.key for t in new]
+    found = []
+    at_new = _place_of_end(ours, theirs)
+    if at_new is None:
+        at_new = _common_end(ours, theirs)
+    found.append(_around(n, m, n, at_new))
+    if found[0].last_new < m:
+        at_committed = _place_of_end(theirs, ours)
+        if at_committed is not None:
+            found.append(_around(n, m, at_committed, m))
+    return found
+
+
+def _around(n: int, m: int, at_committed: int, at_new: int) -> Window:
+    behind = CONTEXT // 2
+    return Window(
+        max(0, at_committed - CONTEXT),
+        min(n, at_committed + behind),
+        max(0, at_new - CONTEXT),
+        min(m, at_new + behind),
+    )
+
+
+def _place_of_end(text: Sequence[str], other: Sequence[str]) -> int | None:
+    """Return about where in `other` the place is at which `text` ends; `None` if it is not found.
+
+    Every pair of neighbors that both have votes for the distance between the two texts.
+    """
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, pair in enumerate(pairwise(other)):
+        places.setdefault(pair, []).append(place)
+    votes: dict[int, list[int]] = {}
+    first = max(0, len(text) - CONTEXT)
+    for place, pair in enumerate(pairwise(text[first:]), first):
+        found = places.get(pair, ())
+        if len(found) <= MAX_PLACES:
+            for there in found:
+                distance = there - place
+                # Two rows of buckets, so that no distance is at the edge of both.
+                for bucket in (distance // BUCKET * 2, (distance + BUCKET // 2) // BUCKET * 2 + 1):
+                    votes.setdefault(bucket, []).append(distance)
+    if not votes:
+        return None
+    distances = max(votes.values(), key=len)
+    at = len(text) + sorted(distances)[len(distances) // 2]
+    return max(0, min(len(other), at))
+
+
+def _common_end(committed: Sequence[str], new: Sequence[str]) -> int:
+    """Return about how many leading tokens of `new` repeat committed ones.
+
+    By the longest common subsequence of all of `committed` and each beginning of `new`, with the
+    bits of one integer for a row of the table (Crochemore et al. 2001; Hyyrö 2004). It holds for
+    texts of few different words, too ("five five five").
+    """
     places: dict[str, int] = {}
     for i, key in enumerate(committed):
         places[key] = places.get(key, 0) | 1 << i
-    full = (1 << n) - 1
-    row, best, best_n = full, -1.0, 0
-    for j, key in enumerate(new, 1):
+    full = (1 << len(committed)) - 1
+    row, best, best_count = full, 0.0, 0
+    for count, key in enumerate(new, 1):
         if here := places.get(key, 0):
             common = row & here
             row = ((row + common) | (row - common)) & full
-        matched = n - row.bit_count()
-        score = matched - 0.35 * (j - matched)
+        matched = len(committed) - row.bit_count()
+        score = matched - (count - matched) / 3
         if score > best:
-            best, best_n = score, j
-    matched, best, best_c = 0, 0.0, 0
-    for i in range(n):
-        if not row >> i & 1:
-            matched += 1
-            if matched - 0.1 * (i + 1) > best or best_c == 0:
-                best, best_c = matched - 0.1 * (i + 1), i + 1
-    if best_n + CONTEXT // 2 >= m and best_c < n:
-        return best_c, m
-    return n, best_n
+            best, best_count = score, count
+    return best_count
 
 
 class _Grid:
@@ -159,14 +203,29 @@ class _Grid:
         self,
         committed: Sequence[TimedToken],
         new: Sequence[TimedToken],
+        window: Window,
         evidence: Evidence,
-        offset: int,
     ) -> None:
-        self._committed = committed
-        self._new = new
+        self._committed = committed[window.first_committed : window.last_committed]
+        self._new = new[window.first_new : window.last_new]
+        self._window = window
+        self._ends_committed = window.last_committed == len(committed)
+        self._ends_new = window.last_new == len(new)
         self._evidence = evidence
-        self._offset = offset
+        self._offset = window.first_new
         self._letters: dict[str, Letters] = {}
+
+    def results(self) -> Iterator[Result]:
+        """Yield each place at which the overlap can end, and its score."""
+        if not (self._committed and self._new):
+            return
+        rows, window = self.fill(), self._window
+        if self._ends_committed:
+            for count, row in enumerate(rows[1:], 1):
+                yield Result(window.first_new + count, window.last_committed, row[-1])
+        if self._ends_new:
+            for count, score in enumerate(rows[-1][1:], 1):
+                yield Result(window.last_new, window.first_committed + count, score)
 
     def fill(self) -> list[list[float]]:
         """Return the best score of every pair of beginnings."""

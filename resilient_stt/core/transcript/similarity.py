@@ -32,7 +32,7 @@ class Letters:
         if size > 2 * MAX_LETTERS:
             return float(self.text == other.text)
         shared = (self._alphabet & other._alphabet).bit_count()
-        if 2 * shared < max(self._count, other._count):
+        if 4 * shared < self._count + other._count:
             return 0.0
         row, places = self._bits, self._places
         for letter in other.text[:MAX_LETTERS]:
