@@ -30,6 +30,8 @@ MAX_JOIN = 5
 MAX_PLACES = 8
 BUCKET = 8
 TIE = 1e-9
+UNIT = 0.5
+UNIT_REACH = 3
 
 
 @dataclass(slots=True)
@@ -221,11 +223,20 @@ class _Grid:
             return
         rows, window = self.fill(), self._window
         if self._ends_committed:
-            for count, row in enumerate(rows[1:], 1):
-                yield Result(window.first_new + count, window.last_committed, row[-1])
+            for count, row in enumerate(rows):
+                seam = window.first_new + count
+                if count:
+                    yield Result(seam, window.last_committed, row[-1])
+                if count < len(self._new) and self._is_unit(self._new[count]):
+                    yield Result(seam + 1, window.last_committed, row[-1] + UNIT)
         if self._ends_new:
             for count, score in enumerate(rows[-1][1:], 1):
                 yield Result(window.last_new, window.first_committed + count, score)
+
+    def _is_unit(self, token: TimedToken) -> bool:
+        """Whether a token says what a committed text wrote as a sign: "dollars" behind "$60"."""
+        units = [c.unit for c in self._committed[-UNIT_REACH:] if c.unit]
+        return token.key.removesuffix("s") in units
 
     def fill(self) -> list[list[float]]:
         """Return the best score of every pair of beginnings."""

@@ -34,7 +34,7 @@ _MARKS = (  # accents, points, Indic vowels: parts of a word that `\w` does not 
     "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 )
 _LETTERS = rf"(?:(?![{SPACELESS_CHARACTERS}_])[\w{_MARKS}])+"
-_TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}]|{_LETTERS}(?:['’]{_LETTERS})*")
+_TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}&]|{_LETTERS}(?:['’]{_LETTERS})*")
 _SPACELESS = re.compile(f"[{SPACELESS_CHARACTERS}]")
 
 MIN_SIMILARITY = 0.75
