@@ -82,15 +82,16 @@ def _number_words(language: str) -> dict[str, str]:
 DIGITS = {language: _number_words(language) for language in _UNITS}
 """The number words of each language (its subtag), and the digits of each."""
 
-_SCALE_VALUES = {word.casefold(): value for words in _SCALES.values() for word, value in words.items()}
+_SCALE_VALUES = {
+    word.casefold(): value for words in _SCALES.values() for word, value in words.items()
+}
 _ORDINAL_DIGITS = {
     word: str(place) for words in _ORDINALS.values() for place, word in enumerate(words.split(), 1)
 }
 _ORDINAL_ENDINGS = ("st", "nd", "rd", "th")
 
-FILLERS = frozenset(
-    "um uhm umm uh uhh er erm ah ahh eh hm hmm mm mmm mhm oh äh ähm öh euh heu ehm este".split()
-)
+_FILLERS = "um uhm umm uh uhh er erm ah ahh eh hm hmm mm mmm mhm äh ähm öh euh heu ehm"
+FILLERS = frozenset(_FILLERS.split())
 """Sounds of hesitation, which one provider writes and the other one leaves out."""
 
 _EXPANDED = {
@@ -113,7 +114,13 @@ _EXPANDED = {
     "vs": "versus",
     "&": "and",
 }
+"""English words and abbreviations, and what is said for them in full, joined."""
 _EXPANDED_ENDINGS = {"n't": "not", "'ll": "will", "'ve": "have", "'re": "are", "'m": "am"}
+
+MAX_DIGITS = 18
+"""Digits of a number that is compared by its value: a bound on CPU time only."""
+
+HUNDRED = 100
 
 UNITS = {
     "$": "dollar",
@@ -134,16 +141,19 @@ def comparison_key(norm: str, *, english: bool) -> str:
     Words that are written together or apart have forms that join: "gonna" has that of "going to",
     without the space.
     """
+    if norm.isalpha():
+        return _EXPANDED.get(norm, norm) if english else norm
     if english:
         if (expanded := _EXPANDED.get(norm)) is not None:
             return expanded
-        for ending, full in _EXPANDED_ENDINGS.items():
-            if norm.endswith(ending) and len(norm) > len(ending):
-                return norm.removesuffix(ending).replace("'", "") + full
-    if norm[0].isdigit():
-        number = norm.rstrip("".join(_ORDINAL_ENDINGS))
-        if number.isdecimal():
-            return number.lstrip("0") or "0"
+        stem, apostrophe, _ = norm.rpartition("n't")
+        if not apostrophe:
+            stem, apostrophe, _ = norm.rpartition("'")
+        if stem and (full := _EXPANDED_ENDINGS.get(norm.removeprefix(stem))) is not None:
+            return stem.replace("'", "") + full
+    number = norm.rstrip("".join(_ORDINAL_ENDINGS))
+    if number.isdecimal():
+        return number
     return norm.replace("'", "") or norm
 
 
@@ -156,10 +166,6 @@ def number_value(key: str) -> int | None:
     return _SCALE_VALUES.get(key)
 
 
-MAX_DIGITS = 18
-"""Digits of a number that is compared by its value: a bound on CPU time only."""
-
-
 def read_number(keys: Sequence[str]) -> str:
     """Return the digits of a number that is written in several tokens, all of them numbers.
 
@@ -170,11 +176,10 @@ def read_number(keys: Sequence[str]) -> str:
     total = current = 0
     for key in keys:
         value = number_value(key) or 0
-        if key in _SCALE_VALUES:
-            if value == HUNDRED:
-                current = (current or 1) * HUNDRED
-            else:
-                total, current = total + (current or 1) * value, 0
+        if key in _SCALE_VALUES and value == HUNDRED:
+            current = (current or 1) * HUNDRED
+        elif key in _SCALE_VALUES:
+            total, current = total + (current or 1) * value, 0
         elif _takes_in(total, current, value):
             current += value
         else:
@@ -190,15 +195,12 @@ def read_number(keys: Sequence[str]) -> str:
     return "".join(parts)
 
 
-HUNDRED = 100
-
-
 def _takes_in(total: int, current: int, value: int) -> bool:
     """Return whether the next part of a number adds to what was read before."""
     if not value:
         return False
     if not current:
-        return 0 < total and value < 1000
+        return total > 0 and value < 1000
     if current % HUNDRED == 0:
         return value < HUNDRED
     return current % 10 == 0 and current % HUNDRED >= 20 and value < 10

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ..policy import ReplayPolicy
-from .alignment import TimedToken
 from .overlap import OverlapTrimmer, TokenizedText, Utterance
+from .tokens import TimedToken
 
 MAX_TOKENS = 512
 """Tokens that are kept. A memory bound: fast speech in a replay window of 60 s has fewer."""

@@ -32,8 +32,15 @@ from dataclasses import dataclass, replace
 
 from ..messages import Word
 from ..policy import ReplayPolicy
-from .alignment import CONTEXT, EMITTED, FRAGMENT, INSERTION, Evidence, TimedToken, align
-from .tokens import tokenize
+from .alignment import (
+    EMITTED_INSERTION,
+    FRAGMENT_INSERTION,
+    INSERTION,
+    Evidence,
+    align,
+)
+from .tokens import TimedToken, tokenize
+from .windows import CONTEXT
 
 ROUNDING = 0.001
 """Rounding tolerance in seconds: equal times differ by up to a sample once they have been samples
@@ -154,7 +161,7 @@ class OverlapTrimmer:
             # lose its next word, because that word seems to lie before the boundary.
             self.open = False
         self._before += text.tokens
-        self._insertion += [INSERTION] * seam + [EMITTED] * (len(text.tokens) - seam)
+        self._insertion += [INSERTION] * seam + [EMITTED_INSERTION] * (len(text.tokens) - seam)
         del self._before[:-CONTEXT], self._insertion[:-CONTEXT]
         return bool(repeated) and all(_end(c) <= self._boundary + ROUNDING for c in repeated)
 
@@ -164,7 +171,7 @@ class OverlapTrimmer:
             return False
         if utterance.end is not None and utterance.end > self._latest + self._tolerance:
             return False
-        emitted = self._insertion.count(EMITTED) + len(text.tokens)
+        emitted = self._insertion.count(EMITTED_INSERTION) + len(text.tokens)
         return emitted < len(self._committed) - self._used
 
     def _is_before_boundary(self, utterance: Utterance) -> bool:
@@ -183,7 +190,7 @@ class OverlapTrimmer:
         fragment = self._is_first and self._begins_at_replay(text.start)
         insertion = [*self._insertion, *[INSERTION] * len(tokens)]
         if fragment:
-            insertion[before] = FRAGMENT
+            insertion[before] = FRAGMENT_INSERTION
         certain, possible, side = 0, len(tokens), [0.0] * len(tokens)
         late = side
         if timed:
@@ -264,9 +271,11 @@ class TokenizedText:
         """The tokens of the text, if the words are made of the same ones."""
         self._matches = sum(map(len, self._words)) == len(whole)
         self.timed = bool(utterance.words)
-        self.tokens = self._timed_tokens() if self.timed else [
-            TimedToken(t.key, t.written, None, None, t.unit) for t in whole
-        ]
+        self.tokens = (
+            self._timed_tokens()
+            if self.timed
+            else [TimedToken(t.key, t.written, None, None, t.unit) for t in whole]
+        )
         self.start = self.tokens[0].start if self.timed and self.tokens else utterance.start
 
     def _timed_tokens(self) -> list[TimedToken]:
@@ -308,7 +317,9 @@ class TokenizedText:
 
     def _words_behind(self, seam: int) -> tuple[Word, ...]:
         """The words behind the first `seam` tokens; of a word that is cut, the rest."""
-        for place, (word, tokens) in enumerate(zip(self._utterance.words, self._words, strict=True)):
+        for place, (word, tokens) in enumerate(
+            zip(self._utterance.words, self._words, strict=True)
+        ):
             if seam < len(tokens):
                 rest = self._utterance.words[place + 1 :]
                 if not seam:

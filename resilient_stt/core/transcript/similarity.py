@@ -1,42 +1,53 @@
-"""How alike two spellings are."""
+"""How alike two spellings of a word are."""
 
 from __future__ import annotations
 
-MAX_LETTERS = 64
+MAX_FUZZY_LETTERS = 64
+"""Longer words must be equal. A bound on CPU time: a recognizer that loops writes thousands of
+letters as one word."""
 
 
 class Letters:
-    """A spelling, prepared to be compared with others."""
+    """A word, prepared to be compared with others.
 
-    __slots__ = ("_alphabet", "_bits", "_count", "_places", "text")
+    The letters that two words have in common and in the same order are counted with the bits of one
+    integer for a row of the table of their longest common subsequence (Hyyrö 2004): a step for each
+    letter of the shorter word, instead of one for each pair of letters.
+    """
+
+    __slots__ = ("_alphabet", "_distinct", "_places", "text")
 
     def __init__(self, text: str) -> None:
+        """Prepare `text`. Words that are longer than `MAX_FUZZY_LETTERS` are only like themselves."""
         self.text = text
-        places: dict[str, int] = {}
-        for place, letter in enumerate(text[:MAX_LETTERS]):
-            places[letter] = places.get(letter, 0) | 1 << place
-        self._places = places
-        self._bits = (1 << min(len(text), MAX_LETTERS)) - 1
-        alphabet = 0
-        for letter in places:
-            alphabet |= 1 << (ord(letter) & 63)
-        self._alphabet = alphabet
-        self._count = alphabet.bit_count()
+        self._places: dict[str, int] = {}
+        for place, letter in enumerate(text[:MAX_FUZZY_LETTERS]):
+            self._places[letter] = self._places.get(letter, 0) | 1 << place
+        self._alphabet = 0
+        for letter in self._places:
+            self._alphabet |= 1 << (ord(letter) & 63)
+        self._distinct = self._alphabet.bit_count()
+
+    def __repr__(self) -> str:
+        return f"Letters({len(self.text)})"
 
     def likeness(self, other: Letters) -> float:
-        """Return the share (0 to 1) of letters that both have in the same order.
+        """Return the share (0 to 1) of letters that both have, in the same order.
 
-        0 if they share few letters at all, or are longer than `MAX_LETTERS`.
+        0 if most of their different letters are not the same ones, without looking further: most
+        words that are compared have nothing to do with each other.
         """
-        size = len(self.text) + len(other.text)
-        if size > 2 * MAX_LETTERS:
-            return float(self.text == other.text)
-        shared = (self._alphabet & other._alphabet).bit_count()
-        if 4 * shared < self._count + other._count:
+        ours, theirs = self.text, other.text
+        if ours == theirs:
+            return 1.0
+        if max(len(ours), len(theirs)) > MAX_FUZZY_LETTERS:
             return 0.0
-        row, places = self._bits, self._places
-        for letter in other.text[:MAX_LETTERS]:
-            if here := places.get(letter):
+        if 4 * (self._alphabet & other._alphabet).bit_count() < self._distinct + other._distinct:
+            return 0.0
+        full = (1 << len(ours)) - 1
+        row = full
+        for letter in theirs:
+            if here := self._places.get(letter):
                 common = row & here
-                row = ((row + common) | (row - common)) & self._bits
-        return 2 * (min(len(self.text), MAX_LETTERS) - row.bit_count()) / size
+                row = ((row + common) | (row - common)) & full
+        return 2 * (len(ours) - row.bit_count()) / (len(ours) + len(theirs))
