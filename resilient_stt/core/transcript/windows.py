@@ -38,12 +38,13 @@ def find_windows(committed: Sequence[str], new: Sequence[str]) -> list[Window]:
     n, m = len(committed), len(new)
     if n * m <= MAX_CELLS:
         return [Window(0, n, 0, m)]
-    place = _place_of_end(committed, new)
-    windows = [_around(n, m, n, _common_end(committed, new) if place is None else place)]
-    if windows[0].last_new < m:
-        place = _place_of_end(new, committed)
-        if place is not None:
-            windows.append(_around(n, m, place, m))
+    # Where the last committed tokens are in the new text, and the last new ones in the committed.
+    at_new, at_committed = _place_of_end(committed, new), _place_of_end(new, committed)
+    if at_new is None:
+        at_new = _common_end(committed, new)
+    windows = [_around(n, m, n, at_new)]
+    if at_committed is not None and (at_committed + BEHIND < n or at_new + BEHIND < m):
+        windows.append(_around(n, m, at_committed, m))
     return windows
 
 
