@@ -113,6 +113,12 @@ class OverlapTrimmer:
         )
 
     @property
+    def state(self) -> tuple[float, ...]:
+        """What an unused trimmer depends on, but for the text of the committed words."""
+        ends = (_end(token) for token in self._committed)
+        return (self._boundary, self._replay_from, len(self._committed), *ends)
+
+    @property
     def expects_repeats(self) -> bool:
         """Whether the connection hears committed words that it has not repeated yet.
 

@@ -15,14 +15,11 @@ from resilient_stt.core.transcript.overlap import OverlapTrimmer, Utterance
 
 POLICY = ReplayPolicy()
 
-COMMITTED = (
-    "angle breeze copper domino engine forest guitar humble island jungle kitchen lumber magnet "
-    "nephew oxygen pickle quartz rocket saddle tunnel"
-).split()
+COMMITTED = ["angle", "breeze", "copper", "domino", "engine", "forest", "guitar", "humble", "island", "jungle", "kitchen", "lumber", "magnet", "nephew", "oxygen", "pickle", "quartz", "rocket", "saddle", "tunnel"]
 """Words no two of which are alike."""
-OTHERS = "window zipper yellow velvet unique".split()
+OTHERS = ["window", "zipper", "yellow", "velvet", "unique"]
 """What a recognizer may write in place of a word, or too much."""
-NEW = "breath clinic ferry whisky pudding".split()
+NEW = ["breath", "clinic", "ferry", "whisky", "pudding"]
 """What is spoken behind the committed words."""
 
 REWRITES = ("keep", "capital", "comma", "typo", "other", "drop", "filler", "extra", "split")
