@@ -242,7 +242,7 @@ class _Table:
                 score = spelled[c.key] = self._spelling(c.key, token.key)
             if score < FILLER_MATCH and c.written == token.written:
                 score = _match(c.key)
-            if token.start is not None and token.end is not None:
+            if token.start is not None:
                 score = self._with_times(c, token.start, token.end, score)
             scores.append(score if score >= FILLER_MATCH else score - late)
         return scores
@@ -262,10 +262,9 @@ class _Table:
     def _with_times(self, c: TimedToken, start: float, end: float, score: float) -> float:
         """Return what it counts by their spelling (`score`) and times."""
         tolerance = self._evidence.tolerance
-        assert c.end is not None
         if c.start is None:
             return IMPOSSIBLE if start > c.end + tolerance else score
-        apart = abs(c.start + c.end - start - end) / 2 / tolerance if tolerance else math.inf
+        apart = abs(c.start + c.end - start - end) / 2 / tolerance
         if apart > MAX_APART:
             return IMPOSSIBLE
         if score < FILLER_MATCH:
@@ -295,11 +294,9 @@ class _Table:
         """Whether the times of both runs allow that they are the same words."""
         first = self._committed[join.end_committed - join.committed]
         last = self._committed[join.end_committed - 1]
-        begin = self._new[join.end_new - join.new].start
-        end = self._new[join.end_new - 1].end
+        begin, end = self._new[join.end_new - join.new].start, self._new[join.end_new - 1].end
         tolerance = MAX_APART * self._evidence.tolerance
-        assert last.end is not None
-        if begin is None or end is None:
+        if begin is None:
             return True
         is_behind = first.start is not None and end < first.start - tolerance
         return begin <= last.end + tolerance and not is_behind

@@ -31,7 +31,7 @@ class TranscriptHistory:
         """
         latest = audio_end if utterance.end is None else min(audio_end, utterance.end)
         for token in TokenizedText(utterance).tokens:
-            if token.end is None:
+            if token.start is None:
                 token.end = latest
             self._tokens.append(token)
 

@@ -6,19 +6,25 @@ Theory of operation
 A replay begins before the watermark, at a clean place between two words, because hearing a word
 twice is better than hearing half of it. So the first finals and interims of a new connection may
 repeat words that the consumer has already been given. The seam is the place where the new words
-begin. An `OverlapTrimmer` belongs to one connection and finds that place in each of its texts:
+begin. An `OverlapTrimmer` belongs to one connection and finds that place in each of its texts, by
+an alignment of all that it wrote with the committed words (`alignment` says how). It contributes
+what it knows besides the text:
 
-- By time, where the new text has word times and all committed words near the boundary have times
-  too. Clocks of two providers disagree by up to `ReplayPolicy.word_time_tolerance`, so words within
-  the tolerance are decided by their text, and by the middle of the word only where no text agrees.
-- By text otherwise: the new text loses its longest beginning that repeats the committed words.
+- Times, where the new text has word times and all committed words near the boundary have times
+  too. Clocks of two providers disagree by up to `ReplayPolicy.word_time_tolerance`: words further
+  than that from the boundary are decided, words within the tolerance are decided by text and time.
+- If committed words came without times, they lie on either side of the boundary, and the text
+  decides. But they had ended when they came: what begins later is new.
+- What the connection wrote before. An overlap may be spread over several of its finals.
 
 The first word of a connection may be the rest of a committed word, if its audio begins in the
 middle of one. Such a partial word matches no committed word and must be dropped all the same.
 
 The trimmer stays open until the connection has repeated all committed words that it heard, or has
-given a FINAL with something new in it. From then on every word is new: repetition inside one
-connection's own text is speech ("no no no"), never an overlap.
+given a FINAL with something new behind a repetition. From then on every word is new: repetition
+inside one connection's own text is speech ("no no no"), never an overlap. A first FINAL in which
+nothing is repeated may still be a cough that was taken for a word, with all of the overlap to come;
+so the trimmer stays open behind it, while there are fewer such words than committed ones.
 
 For every FINAL call `trim` first, emit what it returns, then call `observe_final` with both. For an
 interim transcript call `trim` only.
@@ -45,6 +51,10 @@ from .windows import CONTEXT
 ROUNDING = 0.001
 """Rounding tolerance in seconds: equal times differ by up to a sample once they have been samples
 (1 ms holds for rates from 1 kHz on)."""
+
+COVERING_SIDE = 0.3
+"""How much it speaks for a repetition that the first word covers most of the last committed one: a
+bit more than that the word is not like it in its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +102,14 @@ class OverlapTrimmer:
         # Tokens without times may have been spoken on either side of the boundary, so a time cannot
         # tell which words of the new text they are.
         self._needs_text = any(
-            c.start is None and _end(c) > boundary + ROUNDING for c in self._committed
+            c.start is None and c.end > boundary + ROUNDING for c in self._committed
         )
-        self._latest = max(map(_end, self._committed), default=boundary)
+        self._latest = max((c.end for c in self._committed), default=boundary)
         """No committed token ended later."""
-        self._tolerance = policy.word_time_tolerance
+        self._tolerance = max(policy.word_time_tolerance, ROUNDING)  # it is divided by
         self._min_overhang = policy.min_word_overhang
+        self._last: tuple[TokenizedText, int, int] | None = None
+        """The text that was aligned last, and what came out."""
         self._is_first = True
         """No FINAL of the connection with a token in it was observed yet."""
         # Where nothing was committed there is no word to be the rest of
@@ -115,8 +127,7 @@ class OverlapTrimmer:
     @property
     def state(self) -> tuple[float, ...]:
         """What an unused trimmer depends on, but for the text of the committed words."""
-        ends = (_end(token) for token in self._committed)
-        return (self._boundary, self._replay_from, len(self._committed), *ends)
+        return (self._boundary, self._replay_from, *(c.end for c in self._committed))
 
     @property
     def expects_repeats(self) -> bool:
@@ -132,11 +143,11 @@ class OverlapTrimmer:
         if not self.open:
             return utterance if utterance.text.strip() else None
         text = TokenizedText(utterance)
-        if not text.tokens:
+        if not text.tokens or self._is_before_boundary(utterance):
             return None
-        if self._is_before_boundary(utterance):
-            return None
-        return text.without(self._seam(text)[0])
+        seam, used = self._seam(text)
+        self._last = (text, seam, used)
+        return text.without(seam)
 
     def observe_final(self, utterance: Utterance, kept: Utterance | None) -> bool:
         """Note that a FINAL was handled, of which `trim` returned `kept`.
@@ -146,18 +157,23 @@ class OverlapTrimmer:
             times, it then speaks for no audio beyond the voice around the boundary
             (tests/schedules/repeated-final-commits-the-next.json).
         """
-        text = TokenizedText(utterance)
-        if not (self.open and text.tokens):
-            self.open = self.open and kept is None
+        if not self.open:
             return False
-        seam, used = self._seam(text)
+        if self._last is not None and self._last[0].utterance is utterance:
+            text, seam, used = self._last
+        else:
+            text = TokenizedText(utterance)
+            seam, used = self._seam(text) if text.tokens else (0, 0)
+        self._last = None
+        if not text.tokens:
+            return False
         repeated = self._committed[self._used : used]
         for token in repeated:
             # A token without times was dated by when it arrived. The repetition dates it better; a
             # third connection would otherwise look for it in the next sentence
             # (tests/schedules/repeated-words-with-times-in-between.json).
             if token.start is None and utterance.end is not None:
-                token.end = min(_end(token), utterance.end)
+                token.end = min(token.end, utterance.end)
         self._used = max(self._used, used)
         self._is_first = False
         if kept is not None:
@@ -169,10 +185,13 @@ class OverlapTrimmer:
         self._before += text.tokens
         self._insertion += [INSERTION] * seam + [EMITTED_INSERTION] * (len(text.tokens) - seam)
         del self._before[:-CONTEXT], self._insertion[:-CONTEXT]
-        return bool(repeated) and all(_end(c) <= self._boundary + ROUNDING for c in repeated)
+        return bool(repeated) and all(c.end <= self._boundary + ROUNDING for c in repeated)
 
     def _may_still_repeat(self, utterance: Utterance, text: TokenizedText, seam: int) -> bool:
-        """Whether the overlap may still follow, behind a FINAL with new words in it."""
+        """Whether the overlap may still follow, behind a FINAL with new words in it.
+
+        That happens without times only: with them, words behind the boundary end the overlap.
+        """
         if seam or not self._needs_text or self._used == len(self._committed):
             return False
         if utterance.end is not None and utterance.end > self._latest + self._tolerance:
@@ -227,29 +246,26 @@ class OverlapTrimmer:
 
     def _side(self, token: TimedToken, fragment: bool) -> float:
         """Return how much the times of a token speak for a repetition (1) or against it (-1)."""
-        assert token.start is not None
-        assert token.end is not None
-        if fragment and self._covers_last(token):
-            return 0.3
-        middle = (token.start + token.end) / 2
+        start, end = _times(token)
+        if fragment and self._covers_last(start, end):
+            return COVERING_SIDE
+        middle = (start + end) / 2
         return max(-1.0, min(1.0, (self._boundary - middle) / self._tolerance))
 
     def _late(self, token: TimedToken) -> float:
         """Return how far a token reaches beyond the boundary, in tolerances."""
-        return max(0.0, _end(token) - self._boundary - self._min_overhang) / self._tolerance
+        return max(0.0, token.end - self._boundary - self._min_overhang) / self._tolerance
 
-    def _covers_last(self, token: TimedToken) -> bool:
-        """Whether a token covers most of the last committed one.
+    def _covers_last(self, start: float, end: float) -> bool:
+        """Whether a word covers most of the last committed one.
 
         By a clock that is late, the rest of a word seems to lie behind the boundary. It still
         covers most of the word (tests/schedules/torn-word-whose-time-is-late.json).
         """
-        if not self._committed or token.start is None or token.end is None:
+        if not self._committed or self._committed[-1].start is None:
             return False
-        start, end = self._committed[-1].start, self._committed[-1].end
-        if start is None or end is None:
-            return False
-        return min(token.end, end) - max(token.start, start) > (end - start) / 2
+        last_start, last_end = _times(self._committed[-1])
+        return min(end, last_end) - max(start, last_start) > (last_end - last_start) / 2
 
     def _begins_at_replay(self, start: float | None) -> bool:
         """Whether something that starts at `start` may be the first sound of the replay.
@@ -260,61 +276,58 @@ class OverlapTrimmer:
         return start is None or start <= self._replay_from + self._tolerance
 
 
-def _end(token: TimedToken) -> float:
-    assert token.end is not None
-    return token.end
+def _times(token: TimedToken) -> tuple[float, float]:
+    assert token.start is not None
+    return token.start, token.end
 
 
 class TokenizedText:
     """The tokens of an utterance with their times, and how to cut it between two of them."""
 
     def __init__(self, utterance: Utterance) -> None:
-        self._utterance = utterance
+        self.utterance = utterance
         self._words = [tokenize(word.text, utterance.language) for word in utterance.words]
         """The tokens of each word."""
         whole = tokenize(utterance.text, utterance.language)
         self._in_text = whole
         """The tokens of the text, if the words are made of the same ones."""
         self._matches = sum(map(len, self._words)) == len(whole)
-        self.timed = bool(utterance.words)
+        self.timed = any(self._words)
         self.tokens = (
             self._timed_tokens()
             if self.timed
-            else [TimedToken(t.key, t.written, None, None, t.unit) for t in whole]
+            else [TimedToken(t.key, t.written, None, math.inf, t.unit) for t in whole]
         )
         self.start = self.tokens[0].start if self.timed and self.tokens else utterance.start
 
     def _timed_tokens(self) -> list[TimedToken]:
         found = []
-        for word, tokens in zip(self._utterance.words, self._words, strict=True):
-            for t in tokens:
-                found.append(TimedToken(t.key, t.written, word.start, word.end, t.unit))
+        for word, tokens in zip(self.utterance.words, self._words, strict=True):
+            found += [TimedToken(t.key, t.written, word.start, word.end, t.unit) for t in tokens]
         return found
 
     def count_before(self, until: float) -> int:
         """How many leading tokens have their middle at or before `until`."""
         for count, token in enumerate(self.tokens):
-            if ((token.start or 0.0) + _end(token)) / 2 > until:
+            if sum(_times(token)) / 2 > until:
                 return count
         return len(self.tokens)
 
     def count_begun_before(self, until: float) -> int:
         """How many leading tokens begin at or before `until`."""
         for count, token in enumerate(self.tokens):
-            if (token.start or 0.0) > until:
+            if _times(token)[0] > until:
                 return count
         return len(self.tokens)
 
     def without(self, seam: int) -> Utterance | None:
         """The utterance without its first `seam` tokens; `None` if no text is left."""
-        utterance = self._utterance
+        utterance = self.utterance
         if seam == 0:
             return utterance
         if seam >= len(self.tokens):
             return None
-        kept, text = (), utterance.text
-        if self.timed:
-            kept = self._words_behind(seam)
+        kept = self._words_behind(seam)
         if self._matches or not self.timed:
             text = utterance.text[self._in_text[seam].start :]
         else:
@@ -323,11 +336,9 @@ class TokenizedText:
 
     def _words_behind(self, seam: int) -> tuple[Word, ...]:
         """The words behind the first `seam` tokens; of a word that is cut, the rest."""
-        for place, (word, tokens) in enumerate(
-            zip(self._utterance.words, self._words, strict=True)
-        ):
+        for place, (word, tokens) in enumerate(zip(self.utterance.words, self._words, strict=True)):
             if seam < len(tokens):
-                rest = self._utterance.words[place + 1 :]
+                rest = self.utterance.words[place + 1 :]
                 if not seam:
                     return (word, *rest)
                 start = word.start + (word.end - word.start) * seam / len(tokens)

@@ -18,7 +18,7 @@ class Letters:
     __slots__ = ("_alphabet", "_distinct", "_places", "text")
 
     def __init__(self, text: str) -> None:
-        """Prepare `text`. Words that are longer than `MAX_FUZZY_LETTERS` are only like themselves."""
+        """Prepare a word. One of more than `MAX_FUZZY_LETTERS` is only like itself."""
         self.text = text
         self._places: dict[str, int] = {}
         for place, letter in enumerate(text[:MAX_FUZZY_LETTERS]):

@@ -102,11 +102,11 @@ class TimedToken:
     """A token, and when it was spoken, in seconds of session audio.
 
     Without times `start` is `None`. The `end` of a committed token is then the latest time at which
-    it had ended; a new one has none either. All tokens of a word have the times of the word.
+    it had ended, and that of a new one infinite. All tokens of a word have the times of the word.
     """
 
     key: str
     written: str
     start: float | None
-    end: float | None
+    end: float
     unit: str = ""

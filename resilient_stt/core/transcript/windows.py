@@ -79,7 +79,7 @@ def _place_of_end(text: Sequence[str], other: Sequence[str]) -> int | None:
             votes.setdefault((distance + BUCKET // 2) // BUCKET * 2 + 1, []).append(distance)
     if not votes:
         return None
-    distances = sorted(max(votes.values(), key=len))
+    distances = sorted(max(votes.values(), key=lambda bucket: len(bucket)))
     return max(0, min(len(other), len(text) + distances[len(distances) // 2]))
 
 

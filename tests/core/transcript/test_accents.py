@@ -15,7 +15,28 @@ from resilient_stt.core.transcript.overlap import OverlapTrimmer, Utterance
 
 POLICY = ReplayPolicy()
 
-COMMITTED = ["angle", "breeze", "copper", "domino", "engine", "forest", "guitar", "humble", "island", "jungle", "kitchen", "lumber", "magnet", "nephew", "oxygen", "pickle", "quartz", "rocket", "saddle", "tunnel"]
+COMMITTED = [
+    "angle",
+    "breeze",
+    "copper",
+    "domino",
+    "engine",
+    "forest",
+    "guitar",
+    "humble",
+    "island",
+    "jungle",
+    "kitchen",
+    "lumber",
+    "magnet",
+    "nephew",
+    "oxygen",
+    "pickle",
+    "quartz",
+    "rocket",
+    "saddle",
+    "tunnel",
+]
 """Words no two of which are alike."""
 OTHERS = ["window", "zipper", "yellow", "velvet", "unique"]
 """What a recognizer may write in place of a word, or too much."""
@@ -261,7 +282,7 @@ def test_a_word_that_is_cut_at_the_seam_keeps_its_rest() -> None:
 
 
 def test_a_word_behind_all_committed_ones_is_new_although_it_is_the_same() -> None:
-    """Committed words without times had ended when they came; what begins later is no repetition."""
+    """Committed words without times had ended when they came; what begins later is new."""
     history = TranscriptHistory(POLICY)
     history.record(Utterance("please wait", language="en"), 2.0)
     trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
