@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .forms import number_value, read_number
 from .similarity import Letters
-from .tokens import MIN_SIMILARITY, TimedToken
+from .tokens import MIN_SIMILARITY, TimedToken, is_similar
 
 MAX_JOINED = 5
 """Tokens of one text that are compared as one word: a spelled name has about as many letters, and
@@ -85,5 +85,10 @@ def _alike(
         letters = Letters(word.key)
         for pair, joined in pairs.get(word.key[0], ()):
             likeness = joined.likeness(letters)
-            if MIN_SIMILARITY <= likeness < 1:
+            if not MIN_SIMILARITY <= likeness < 1:
+                continue
+            # A word that is like one of the two alone would take the other one in: a short word
+            # behind it would be lost (test_a_word_takes_in_no_neighbor).
+            parts = others[pair].key, others[pair + 1].key
+            if not any(is_similar(word.key, part) for part in parts):
                 yield place, pair, joined.text, likeness

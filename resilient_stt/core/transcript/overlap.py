@@ -253,7 +253,14 @@ class OverlapTrimmer:
         return max(-1.0, min(1.0, (self._boundary - middle) / self._tolerance))
 
     def _late(self, token: TimedToken) -> float:
-        """Return how far a token reaches beyond the boundary, in tolerances."""
+        """Return how far a token reaches beyond the boundary, in tolerances.
+
+        0 if it begins with a committed word: providers disagree more about where a word ends.
+        """
+        start = _times(token)[0]
+        near = self._tolerance / 2
+        if any(c.start is not None and abs(c.start - start) <= near for c in self._committed[-2:]):
+            return 0.0
         return max(0.0, token.end - self._boundary - self._min_overhang) / self._tolerance
 
     def _covers_last(self, start: float, end: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -288,3 +289,47 @@ def test_a_word_behind_all_committed_ones_is_new_although_it_is_the_same() -> No
     trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
     later = Utterance("wait", (Word("wait", 3.0, 3.4),), 3.0, 3.4, "en")
     assert trimmer.trim(later) is later
+
+
+def test_a_word_takes_in_no_neighbor() -> None:
+    """ "brave" is like "brave 8" written as one, but repeats only "brave"."""
+    history = committed_words(["alpha", "brave", "eight"], timed=False)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    finals = [Utterance(text, language="en") for text in ("alpha", "brave", "eight ferry")]
+    assert emitted(trimmer, finals) == ["ferry"]
+
+
+def test_a_word_that_begins_with_a_committed_one_is_that_one() -> None:
+    """Providers disagree more about where a word ends than about where it begins."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("advice", (Word("advice", 1.0, 1.46),), 1.0, 1.46, "en"), 2.0)
+    for start, is_new in ((1.04, False), (1.2, True)):
+        trimmer = history.trimmer(1.46, 0.0, float, starts_mid_word=False)
+        spoken = (Word("results", start, 1.69),)
+        kept = trimmer.trim(Utterance("results", spoken, start, 1.69, "en"))
+        assert (kept is not None) is is_new
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_the_work_grows_no_faster_than_the_texts(alike: bool) -> None:
+    """Twice as many committed words, repeated in one final, are at most about twice the calls."""
+    counts = []
+    for size in (250, 500, 1000):
+        words = ["five" if alike else f"{COMMITTED[k % 20]}{k // 20}x" for k in range(size)]
+        history = TranscriptHistory(POLICY)
+        history.record(Utterance(" ".join(words[-500:]), language="en"), 9.0)
+        trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+        calls = 0
+
+        def count(_frame: object, _event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            trimmer.trim(Utterance(" ".join(words), language="en"))
+        finally:
+            sys.setprofile(None)
+        counts.append(calls)
+    assert counts[1] < 2.3 * counts[0]
+    assert counts[2] < 2.3 * counts[1]
