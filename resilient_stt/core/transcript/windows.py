@@ -79,7 +79,8 @@ def _place_of_end(text: Sequence[str], other: Sequence[str]) -> int | None:
             votes.setdefault((distance + BUCKET // 2) // BUCKET * 2 + 1, []).append(distance)
     if not votes:
         return None
-    distances = sorted(max(votes.values(), key=_size))
+    fullest = max(votes.values(), key=len)
+    distances = sorted(fullest)
     return max(0, min(len(other), len(text) + distances[len(distances) // 2]))
 
 
@@ -105,7 +106,3 @@ def _common_end(committed: Sequence[str], new: Sequence[str]) -> int:
         if score > best:
             best, best_count = score, count
     return best_count
-
-
-def _size(bucket: list[int]) -> int:
-    return len(bucket)

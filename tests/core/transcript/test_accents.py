@@ -333,3 +333,25 @@ def test_the_work_grows_no_faster_than_the_texts(alike: bool) -> None:
         counts.append(calls)
     assert counts[1] < 2.3 * counts[0]
     assert counts[2] < 2.3 * counts[1]
+
+
+def test_a_few_words_of_a_long_text_are_repeated() -> None:
+    """The first finals of a long replay repeat its beginning, and the last one its end."""
+    words = [f"{COMMITTED[k % 20]}{chr(97 + k // 20)}" for k in range(200)]
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance(" ".join(words), language="en"), 9.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    pieces = [words[:90], words[90:110], [*words[110:], "ferry"]]
+    finals = [Utterance(" ".join(piece), language="en") for piece in pieces]
+    assert emitted(trimmer, finals) == ["ferry"]
+
+
+def test_times_tell_two_compounds_apart() -> None:
+    """The same word in two pieces, two seconds later, is another one."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("longterm", (Word("longterm", 1.0, 1.5),), 1.0, 1.5, "en"), 9.0)
+    history.record(Utterance("plan", language="en"), 9.0)
+    trimmer = history.trimmer(0.5, 0.0, float, starts_mid_word=False)
+    later = (Word("long", 4.0, 4.3), Word("term", 4.3, 4.7))
+    utterance = Utterance("long term", later, 4.0, 4.7, "en")
+    assert trimmer.trim(utterance) is utterance
