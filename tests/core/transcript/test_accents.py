@@ -289,6 +289,8 @@ def test_a_word_behind_all_committed_ones_is_new_although_it_is_the_same() -> No
     trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
     later = Utterance("wait", (Word("wait", 3.0, 3.4),), 3.0, 3.4, "en")
     assert trimmer.trim(later) is later
+    trimmer.observe_final(later, later)
+    assert not trimmer.open
 
 
 def test_a_word_takes_in_no_neighbor() -> None:
