@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+    """The version of the distribution, `livekit-resilient-stt`."""
+
     from .core.events import (
         AudioLossReason,
         AudioLost,
@@ -144,6 +147,8 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name of the pa
 
     def __getattr__(name: str) -> Any:
         """Import a public name from its module when it is first used."""
+        if name == "__version__":
+            return import_module("importlib.metadata").version("livekit-resilient-stt")
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -154,4 +159,4 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name of the pa
 
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 from livekit.agents import LanguageCode
 from livekit.agents.stt import STT
@@ -17,6 +17,7 @@ from .core.policy import Policies
 from .core.routing.language import UNDETERMINED
 from .errors import ConfigurationError
 from .fleet import HealthStore
+from .livekit import compat
 from .livekit.vad import BundledDetector, SpeechDetectorFactory
 from .phrasing import nearest
 from .providers.model_strings import from_model_string
@@ -128,6 +129,24 @@ def validate_store(health: object) -> HealthStore | None:
     )
 
 
+def validate_policies(policies: object) -> Policies | None:
+    """Return the policies, or `None` if none are given.
+
+    Raises:
+        ConfigurationError: it is something else; names what to write instead.
+    """
+    if policies is None:
+        return None
+    sections = get_type_hints(Policies)
+    if not isinstance(policies, type) and all(hasattr(policies, name) for name in sections):
+        return cast(Policies, policies)  # also an object of another class with the same fields
+    given = policies if isinstance(policies, type) else type(policies)
+    section = next((name for name, kind in sections.items() if kind is given), "")
+    example = f"Policies({section or 'retry'}={given.__name__ if section else 'RetryPolicy'}(...))"
+    hint = "; from_config() takes a dict" if isinstance(policies, Mapping) else ""
+    raise ConfigurationError(f"policies must be {example}, not {_described(policies)}{hint}")
+
+
 def with_overrides(
     policies: Policies,
     attempt_timeout: float | None,
@@ -170,10 +189,13 @@ def detector_factory(
     if vad is None or callable(vad):
         return vad
     raise ConfigurationError(
-        "vad must be a livekit.agents.vad.VAD, a callable that makes a SpeechDetector (such as its "
-        f"class), or None, not {_described(vad)}"
+        f"vad must be a livekit.agents.vad.VAD such as {compat.A_VAD}, a callable that makes a "
+        f"SpeechDetector (such as its class), or None, not {_described(vad)}"
     )
 
 
 def _described(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"

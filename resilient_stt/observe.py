@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import asdict
 from enum import StrEnum
+from typing import assert_never
 
 import structlog
+from structlog.typing import EventDict
 
-from .core.events import AudioLost, Event, OutageStarted, ProviderFailed
+from .core.events import (
+    AudioLost,
+    Event,
+    HedgeFinished,
+    LanguageRouted,
+    OutageEnded,
+    OutageStarted,
+    ProviderFailed,
+    ProviderRecovered,
+    Replayed,
+    Switched,
+)
 from .core.messages import ACCOUNT_ERRORS
+
+
+def _at_caller(logger: object, method: str, event: EventDict) -> EventDict:
+    """Have the record name our line of code, not the one in structlog that hands it to `logging`.
+
+    `logging` counts `stacklevel` from its caller, here structlog's innermost function.
+    """
+    frame, depth = sys._getframe(1), 0
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("structlog."):
+        frame, depth = frame.f_back, depth + 1
+    event.setdefault("stacklevel", depth)
+    return event
+
 
 logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
     logging.getLogger("livekit.resilient_stt"),
     # fields become `extra` of a standard record, which LiveKit's handlers print, or write as JSON
-    processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+    processors=[
+        structlog.stdlib.filter_by_level,
+        _at_caller,
+        structlog.stdlib.render_to_log_kwargs,
+    ],
     wrapper_class=structlog.stdlib.BoundLogger,
 )
 """A child of LiveKit's logger, so that an agent's log settings apply to it."""
@@ -27,16 +58,47 @@ _LEVELS: dict[type[Event], int] = {
 
 
 def log_event(event: Event) -> None:
-    """Write one event to the log; events never contain API keys or transcripts."""
+    """Write one event to the log; events never contain API keys or transcripts.
+
+    Its fields are those of the record. What matters of them is in the message, too: most formatters
+    other than LiveKit's leave the fields out.
+    """
     fields = {name: _plain(value) for name, value in asdict(event).items()}
-    level, message = _LEVELS.get(type(event), logging.INFO), event.name.replace("_", " ")
-    if isinstance(event, ProviderFailed):
-        if event.reason in ACCOUNT_ERRORS:
-            level = logging.ERROR  # only the owner of the account can fix it
-        if event.advice:
-            # also in the message: most formatters other than LiveKit's leave the fields out
-            message = f"{message}: {event.provider} ({event.reason}): {event.advice}"
+    level = _LEVELS.get(type(event), logging.INFO)
+    if isinstance(event, ProviderFailed) and event.reason in ACCOUNT_ERRORS:
+        level = logging.ERROR  # only the owner of the account can fix it
+    message = f"{event.name.replace('_', ' ')}: {_summary(event)}"
     logger.log(level, message, **fields)
+
+
+def _failure(event: ProviderFailed) -> str:
+    if event.advice:
+        return f"{event.provider} ({event.reason}): {event.advice}"
+    why = event.trigger or event.detail
+    return f"{event.provider} ({event.reason}{', ' * bool(why)}{why})"
+
+
+def _summary(event: Event) -> str:
+    match event:
+        case ProviderFailed():
+            return _failure(event)
+        case Switched(from_provider=old, to_provider=new, reason=reason):
+            return f"{old} -> {new} ({reason})"
+        case Replayed(provider=provider, seconds=seconds):
+            return f"{provider}, {seconds:.1f} s"
+        case AudioLost(seconds=seconds, reason=loss):
+            return f"{seconds:.1f} s ({loss})"
+        case OutageStarted():
+            return "no provider works"
+        case OutageEnded(provider=provider, duration=seconds):
+            return f"{provider} works again after {seconds:.1f} s"
+        case HedgeFinished(provider=provider, hedge_provider=hedge, outcome=outcome):
+            return f"{provider} checked by {hedge} ({outcome})"
+        case ProviderRecovered(provider=provider):
+            return provider
+        case LanguageRouted(language=language, route=route, reason=why):
+            return f"{language or 'unknown'}, route {route} ({why})"
+    assert_never(event)
 
 
 def _plain(value: object) -> object:

@@ -55,11 +55,15 @@ def nearest(name: str, valid: Collection[str]) -> str:
     """Return the end of a sentence: the valid name most like `name`, else all valid ones."""
     if not valid:
         return ""
+    meant = similar(name, valid)
+    return f"; did you mean {meant!r}?" if meant else f"; there is {listed(valid)}"
+
+
+def similar(name: str, valid: Collection[str]) -> str:
+    """Return the valid name most like `name`; empty if none is much like it."""
     folded = {v.lower(): v for v in valid}
     close = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {folded[close[0]]!r}?"
-    return f"; there is {listed(valid)}"
+    return folded[close[0]] if close else ""
 
 
 def listed(names: Collection[str], most: int = 24) -> str:

@@ -14,10 +14,16 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
-from .arguments import validate_language, validate_providers, validate_store, with_overrides
+from .arguments import (
+    validate_language,
+    validate_policies,
+    validate_providers,
+    validate_store,
+    with_overrides,
+)
 from .batch import Batch
 from .core.policy import Policies
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StreamClosedError
 from .fleet import HealthStore
 from .livekit import compat
 from .livekit.options import fan_out
@@ -33,12 +39,24 @@ if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
     from livekit.agents.voice.events import ConversationItemAddedEvent
 
+    from .subscriptions import Subscribe
+
 
 class ResilientSTT(STT[EventName]):
     """Speech-to-text that keeps transcribing while its providers fail.
 
     It takes what `livekit.agents.stt.FallbackAdapter` takes: to migrate, swap the class name.
     """
+
+    if TYPE_CHECKING:  # the inherited methods, with the type of each event
+
+        @property
+        def on(self) -> Subscribe:  # type: ignore[override]
+            """Subscribe to an event by its name; see `resilient_stt.core.events`."""
+
+        @property
+        def once(self) -> Subscribe:  # type: ignore[override]
+            """Subscribe to the next event of a name."""
 
     def __init__(
         self,
@@ -68,7 +86,8 @@ class ResilientSTT(STT[EventName]):
                 turns local voice activity off, and with it every decision based on silence.
             policies: the constants that steer the decisions.
             health: where the providers' health is kept; `RedisHealth("redis://...")` shares it with
-                a fleet. Without it, this object keeps it for itself.
+                a fleet. Without it, all `ResilientSTT` of this process share that of the same
+                provider: plugin, class, model, address, credential and language.
             traits: what is known better of providers than our table says, by their names
                 (`cartesia`; `deepgram-2` for a second one; the model's of LiveKit Inference), such
                 as `{"soniox": {"interim_results": False}}`. The traits are the fields of
@@ -81,7 +100,8 @@ class ResilientSTT(STT[EventName]):
         Raises:
             ConfigurationError: there is no provider, or one is not a LiveKit STT, or is given
                 twice, or cannot stream and there is no `VAD`; or the environment has no API key; or
-                `vad`, `health` or `language` is of a wrong type, or a number is impossible.
+                `vad`, `policies`, `health` or `language` is of a wrong type, or a number is
+                impossible.
         """
         setup = _setup(stt, policies, health, traits)
         policies = with_overrides(
@@ -98,6 +118,7 @@ class ResilientSTT(STT[EventName]):
         self._attempt_timeout = attempt_timeout
         self._batch = Batch(self._runtime)
         self._keyterms: list[str] = []
+        self._closed = False
         self._streams: WeakSet[ResilientStream] = WeakSet()
         compat.forward_usage_only(self)
         for provider in self._runtime.providers.values():
@@ -110,6 +131,8 @@ class ResilientSTT(STT[EventName]):
         *,
         language: NotGivenOr[str] = NOT_GIVEN,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
+        policies: Policies | None = None,
+        health: HealthStore | None = None,
     ) -> Self:
         """Create it from a configuration.
 
@@ -121,13 +144,20 @@ class ResilientSTT(STT[EventName]):
                 environment variable `RESILIENT_STT_CONFIG`.
             language: the BCP 47 tag of streams that are not given one; it chooses their route.
             vad: as for `ResilientSTT`.
+            policies: replace all of the configuration's policies.
+            health: replaces the configuration's health store.
 
         Raises:
             ConfigurationError: names everything that is wrong.
         """
         from .config import load  # importing a YAML reader takes 0.1 s, and most have no file
 
-        return cls(Setup.from_config(load(source)), language=language, vad=vad)
+        given, store = validate_policies(policies), validate_store(health)
+        setup = _with_given(Setup.from_config(load(source)), given, store)
+        return cls(setup, language=language, vad=vad)
+
+    async def __aenter__(self) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return f"ResilientSTT({list(self._runtime.providers)}, serving={self._serving!r})"
@@ -188,7 +218,9 @@ class ResilientSTT(STT[EventName]):
 
         Raises:
             ConfigurationError: `language` is not a string.
+            StreamClosedError: `aclose()` was called.
         """
+        self._check_open()
         stream = ResilientStream(
             stt=self,
             runtime=self._runtime,
@@ -218,7 +250,9 @@ class ResilientSTT(STT[EventName]):
                 `RetryPolicy`.
             AudioFormatError: `buffer` is not audio, or of several formats.
             ConfigurationError: `language` is not a string.
+            StreamClosedError: `aclose()` was called.
         """
+        self._check_open()
         # LiveKit's own retry must not compete with ours
         options = replace(conn_options, max_retry=0)
         return await super().recognize(buffer, language=language, conn_options=options)
@@ -232,6 +266,7 @@ class ResilientSTT(STT[EventName]):
     ) -> stt.SpeechEvent:
         timeout = self._attempt_timeout or conn_options.timeout
         async with self._runtime.sharing_health():
+            await self._runtime.first_health_read()
             return await self._batch.recognize(buffer, self._language_of(language), timeout)
 
     def update_options(
@@ -266,7 +301,11 @@ class ResilientSTT(STT[EventName]):
         self._runtime.providers[self._preferred].prewarm()
 
     async def aclose(self) -> None:
-        """Let go of the providers, which stay the caller's to close, as with `FallbackAdapter`."""
+        """Let go of the providers, which stay the caller's to close, as with `FallbackAdapter`.
+
+        Streams that are open go on; no other can be opened.
+        """
+        self._closed = True
         await self._batch.aclose()
         for provider in self._runtime.providers.values():
             provider.off("metrics_collected", self._forward_metrics)
@@ -280,7 +319,7 @@ class ResilientSTT(STT[EventName]):
         try:
             super().emit(event, *args)
         except Exception:
-            logger.exception("a subscriber failed", subscribed_to=event)
+            logger.exception(f"a subscriber of {event!r} failed", subscribed_to=event)
 
     # -- what an `AgentSession` tells its STT
 
@@ -303,6 +342,10 @@ class ResilientSTT(STT[EventName]):
                 compat.push_conversation_item(provider, ev)
 
     # -- inside
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StreamClosedError("this ResilientSTT was closed by aclose(); make another one")
 
     @property
     def _serving(self) -> str:
@@ -335,16 +378,20 @@ def _setup(
     health: HealthStore | None,
     traits: Mapping[str, Mapping[str, Any]] | None,
 ) -> Setup:
-    store = validate_store(health)
+    policies, store = validate_policies(policies), validate_store(health)
     if not isinstance(providers, Setup):
         stts = from_environment() if providers is None else validate_providers(providers)
         return Setup.from_objects(stts, policies, store, traits)
     if traits:
         raise ConfigurationError("traits of configured providers belong into the configuration")
+    return _with_given(providers, policies, store)
+
+
+def _with_given(setup: Setup, policies: Policies | None, store: HealthStore | None) -> Setup:
     return replace(
-        providers,
-        policies=policies or providers.policies,
-        health_store=store or providers.health_store,
+        setup,
+        policies=policies if policies is not None else setup.policies,
+        health_store=store if store is not None else setup.health_store,
     )
 
 

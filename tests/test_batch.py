@@ -178,7 +178,7 @@ async def test_aclose_does_not_wait_for_a_stubborn_provider(
     await made.aclose()
     assert asyncio.get_running_loop().time() - at < 1.0
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
-        "provider cannot be stopped"
+        "provider cannot be stopped: resilient_stt.recognize"
     ]
     released.set()
     await asyncio.sleep(1.0)

@@ -6,13 +6,16 @@ import ast
 import dataclasses
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+import resilient_stt
 from resilient_stt import Event, Policies
+from resilient_stt.core import events
 from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal, BreakerState
 from resilient_stt.core.policy import ProviderTraits
 
@@ -159,6 +162,17 @@ def test_the_readme_lists_every_event_with_its_fields() -> None:
     }
     del listed["stt_availability_changed"]  # LiveKit's own
     assert listed == {
-        event.name: {f.name for f in dataclasses.fields(event)} - {"at"}
+        event.name: {f.name for f in dataclasses.fields(event)} - {"at", "stream_id"}
         for event in get_args(Event)
     }
+
+
+def test_the_readme_lists_every_reason() -> None:
+    """The enums of the events with all their values; all of them are exported."""
+    listed = {
+        row[0].strip("`"): re.findall(r"`(\w+)`", row[2])
+        for row in rows(ROOT / "README.md", "| Enum | In | Values |")
+    }
+    enums = {k for k in vars(events).values() if isinstance(k, type) and issubclass(k, StrEnum)}
+    assert listed == {kind.__name__: list(map(str, kind)) for kind in enums - {StrEnum}}
+    assert set(listed) <= set(resilient_stt.__all__)

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import traceback
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import aiohttp
@@ -36,7 +37,7 @@ from resilient_stt import (
     StallReason,
     Switched,
 )
-from resilient_stt.observe import log_event
+from resilient_stt.observe import log_event, logger
 from resilient_stt.runtime import EventName
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
@@ -76,14 +77,14 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         ProviderFailed(at=1.0, provider="a", reason=ErrorKind.DROPPED, detail="X"),
         30,
-        "provider failed",
+        "provider failed: a (dropped, X)",
     ),
     (
         ProviderFailed(
             at=1.0, provider="a", reason=ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE
         ),
         30,
-        "provider failed",
+        "provider failed: a (stalled, final_overdue)",
     ),
     (
         ProviderFailed(
@@ -95,23 +96,31 @@ EVENTS: list[tuple[Event, int, str]] = [
     (
         ProviderFailed(at=1.0, provider="a", reason=ErrorKind.QUOTA, detail="X 402"),
         40,
-        "provider failed",
+        "provider failed: a (quota, X 402)",
     ),
     (
         Switched(
             at=1.0, from_provider="a", to_provider="b", reason=ErrorKind.DROPPED, replay_from=0.5
         ),
         20,
-        "switched",
+        "switched: a -> b (dropped)",
     ),
     (
         Replayed(at=1.0, provider="b", seconds=0.5, silence_trimmed=0.0, duration=0.1),
         20,
-        "replayed",
+        "replayed: b, 0.5 s",
     ),
-    (OutageStarted(at=1.0), 40, "outage started"),
-    (OutageEnded(at=1.0, provider="a", duration=2.0), 20, "outage ended"),
-    (AudioLost(at=1.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED), 40, "audio lost"),
+    (OutageStarted(at=1.0), 40, "outage started: no provider works"),
+    (
+        OutageEnded(at=1.0, provider="a", duration=2.0),
+        20,
+        "outage ended: a works again after 2.0 s",
+    ),
+    (
+        AudioLost(at=1.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED),
+        40,
+        "audio lost: 3.0 s (window_exceeded)",
+    ),
     *(
         (
             HedgeFinished(
@@ -123,11 +132,11 @@ EVENTS: list[tuple[Event, int, str]] = [
                 seconds=2.0,
             ),
             20,
-            "hedge finished",
+            f"hedge finished: a checked by b ({v})",
         )
         for v in HedgeOutcome
     ),
-    (ProviderRecovered(at=1.0, provider="a"), 20, "provider recovered"),
+    (ProviderRecovered(at=1.0, provider="a"), 20, "provider recovered: a"),
     (
         LanguageRouted(
             at=1.0,
@@ -138,7 +147,7 @@ EVENTS: list[tuple[Event, int, str]] = [
             reason=LanguageReason.REQUESTED,
         ),
         20,
-        "language routed",
+        "language routed: es, route es (requested)",
     ),
 ]
 
@@ -154,6 +163,18 @@ def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptur
     assert (record.name, record.levelno, record.getMessage()) == (LOGGER, level, message)
     for field in dataclasses.fields(event):
         assert record.__dict__[field.name] == getattr(event, field.name)
+
+
+def test_a_record_names_our_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Not the one in structlog that hands it to `logging`; nor does an exception's record."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    log_event(OutageStarted(at=1.0))
+    logger.info("here")
+    logger.warning("there", exc_info=True)
+    logger.exception("with a traceback")
+    first, *others = [(Path(r.pathname).name, r.funcName) for r in caplog.records]
+    assert first == ("observe.py", "log_event")
+    assert set(others) == {(Path(__file__).name, "test_a_record_names_our_line")}
 
 
 def test_times_are_rounded(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-from typing import Any
+from importlib import metadata
+from typing import Any, get_args
 
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType, STTError
 from livekit.plugins import cartesia, deepgram
 
+import resilient_stt
 from resilient_stt import (
+    AudioFormatError,
+    BreakerPolicy,
     ConfigurationError,
+    Event,
+    MemoryHealth,
     Policies,
     ResilientStream,
     ResilientSTT,
     RetryPolicy,
+    StreamClosedError,
     Switched,
+    WatchdogPolicy,
 )
 from resilient_stt.setup import Setup
 
@@ -502,3 +512,113 @@ async def test_is_a_context_manager() -> None:
         made.on("metrics_collected", metrics.append)
     await fake.recognize(frames())
     assert not metrics
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"policies": RetryPolicy()}, r"policies must be Policies\(retry=RetryPolicy\(...\)\)"),
+        ({"policies": WatchdogPolicy()}, r"must be Policies\(watchdog=WatchdogPolicy\(...\)\)"),
+        ({"policies": {}}, r"not a dict; from_config\(\) takes a dict"),
+        ({"policies": Policies}, "not the class Policies"),
+        ({"policies": 0}, "not an int"),
+        ({"vad": "silero"}, r"vad must be a livekit.agents.vad.VAD such as livekit.*\(\), .*a str"),
+        ({"attempt_timeout": 1e16}, "attempt_timeout cannot be 1e.16: .* at most 1e.15"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_words(arguments: dict[str, Any], says: str) -> None:
+    """The error says what to write instead."""
+    with pytest.raises(ConfigurationError, match=says):
+        ResilientSTT([FakeSTT()], **arguments)
+
+
+async def test_policies_of_another_class_serve() -> None:
+    """An object with the same sections need not be a `Policies`."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Own:
+        retry: RetryPolicy = Policies().retry
+        breaker: Any = Policies().breaker
+        replay: Any = Policies().replay
+        watchdog: Any = Policies().watchdog
+        failback: Any = Policies().failback
+        routing: Any = Policies().routing
+
+    own: Any = Own(retry=RetryPolicy(outage_limit=3))
+    assert ResilientSTT([FakeSTT()], policies=own).policies.retry.outage_limit == 3
+
+
+@pytest.mark.parametrize("frame", [b"\0" * 320, bytearray(320), None, "audio", [1, 2]])
+async def test_what_is_no_frame_is_refused_in_words(frame: Any) -> None:
+    """The stream goes on."""
+    async with ResilientSTT([FakeSTT()]) as made, made.stream() as stream:
+        with pytest.raises(AudioFormatError, match=r"takes a livekit.rtc.AudioFrame, not "):
+            stream.push_frame(frame)
+        for one in frames():
+            stream.push_frame(one)
+
+
+async def test_an_event_around_a_frame_is_named() -> None:
+    """LiveKit's `AudioStream` yields events, which are easily mistaken for frames."""
+    async with ResilientSTT([FakeSTT()]) as made, made.stream() as stream:
+        event: Any = rtc.AudioFrameEvent(frame=next(iter(frames())))
+        with pytest.raises(AudioFormatError, match=r"not AudioFrameEvent; push its \.frame"):
+            stream.push_frame(event)
+
+
+async def test_nothing_is_opened_after_aclose() -> None:
+    """Its providers are let go, so a stream or a buffer would go unobserved."""
+    made = ResilientSTT([FakeSTT()])
+    await made.aclose()
+    with pytest.raises(StreamClosedError, match=r"closed by aclose\(\)"):
+        made.stream()
+    with pytest.raises(StreamClosedError, match=r"closed by aclose\(\)"):
+        await made.recognize(frames())
+
+
+async def test_a_stream_is_shown_in_one_short_line() -> None:
+    """Its id, whether it is open, who serves, and how much audio it was given."""
+    async with ResilientSTT([FakeSTT()]) as made, made.stream() as stream:
+        shown = repr(stream)
+        assert shown == f"ResilientStream({stream.id!r}, open, serving='fake', 0.0 s)"
+    assert "ended" in repr(stream)
+
+
+@pytest.mark.stt_virtual_time
+async def test_every_event_names_its_stream() -> None:
+    """Two streams of one STT have ids of their own."""
+    made = ResilientSTT(
+        [FakeSTT(fails(stt_error())), FakeSTT(says("hi"))],
+        policies=Policies(breaker=BreakerPolicy(consecutive_failures=9)),
+    )
+    seen: list[Any] = []
+    for kind in get_args(Event):
+        made.on(kind.name, seen.append)
+    async with made.stream() as one, made.stream() as other:
+        for stream in (one, other):
+            for frame in frames():
+                stream.push_frame(frame)
+            stream.end_input()
+            async for _ in stream:
+                pass
+    assert one.id != other.id
+    assert {event.stream_id for event in seen} == {one.id, other.id}
+    await made.aclose()
+
+
+def test_policies_and_health_beside_a_configuration() -> None:
+    """They replace those of the file."""
+    store = MemoryHealth()
+    config = {"providers": {"d": {"plugin": "deepgram", "options": {"api_key": "k"}}}}
+    made = ResilientSTT.from_config(
+        config, policies=Policies(retry=RetryPolicy(outage_limit=7)), health=store
+    )
+    assert made.policies.retry.outage_limit == 7
+    assert made._runtime.setup.health_store is store
+    with pytest.raises(ConfigurationError, match="policies must be"):
+        ResilientSTT.from_config(config, policies=RetryPolicy())  # type: ignore[arg-type]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """`resilient_stt.__version__` is what pip shows."""
+    assert resilient_stt.__version__ == metadata.version("livekit-resilient-stt")

@@ -1,5 +1,6 @@
 """`python -m resilient_stt.cli`: the same as `resilient-stt`."""
 
-from .app import main
+from . import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -46,6 +46,7 @@ app = typer.Typer(
     help=_SUMMARY,
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",  # joins the lines of a paragraph in a command's docstring
     pretty_exceptions_enable=False,
 )
@@ -74,12 +75,3 @@ def _options(
     ] = False,
 ) -> None:
     """Take the options that stand before the command."""
-
-
-def main() -> None:
-    """Run the command line.
-
-    Exit status: 0 success; 1 something failed, or a word was lost or repeated; 2 the user made a
-    mistake, such as a wrong option or a broken configuration; 130 interrupted with Ctrl-C.
-    """
-    app(prog_name="resilient-stt")

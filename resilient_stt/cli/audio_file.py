@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import av
 import av.error
@@ -17,6 +17,11 @@ from .command_error import CommandError
 
 SAMPLE_RATE = 16_000
 """Hz; the rate at which the plugins of Cartesia and Deepgram send audio."""
+
+_BROKEN = (av.error.FFmpegError, ValueError, IndexError)
+"""What PyAV raises for damaged data; `IndexError` for a packet of a stream that begins later, as
+where Ogg files were joined."""
+_MOST_FAILURES = 100  # in a row, after which the rest of a file is given up
 
 _FRAME = SAMPLE_RATE // 50  # samples: 20 ms, as in a call
 
@@ -43,27 +48,57 @@ class AudioFile:
         self._frames = chain([first], self._frames)
 
     def frames(self) -> Iterator[rtc.AudioFrame]:
-        """Yield the audio once, as mono frames of 20 ms at `SAMPLE_RATE`; the last is shorter."""
+        """Yield the audio once, as mono frames of 20 ms at `SAMPLE_RATE`.
+
+        The last is shorter, and the last before the file changes its format.
+        """
         return self._frames
 
     def _mono_frames(self) -> Iterator[rtc.AudioFrame]:
-        resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE, frame_size=_FRAME)
-        for decoded in chain(self._decoded(), [None]):  # None flushes the resampler
-            for frame in resampler.resample(decoded):
-                yield rtc.AudioFrame(frame.to_ndarray().tobytes(), SAMPLE_RATE, 1, frame.samples)
+        # Files that were joined, or damaged, change their format on the way; a resampler takes one.
+        for _, alike in groupby(self._decoded(), key=_format):
+            resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE, frame_size=_FRAME)
+            for decoded in chain(alike, [None]):  # None flushes the resampler
+                for frame in self._resampled(resampler, decoded):
+                    pcm = frame.to_ndarray().tobytes()
+                    yield rtc.AudioFrame(pcm, SAMPLE_RATE, 1, frame.samples)
+
+    def _resampled(
+        self, resampler: av.AudioResampler, decoded: av.AudioFrame | None
+    ) -> list[av.AudioFrame]:
+        if decoded is not None:
+            decoded.pts = None  # those of a joined file begin anew
+        try:
+            return resampler.resample(decoded)
+        except _BROKEN:
+            self.damaged += 1
+            return []
 
     def _decoded(self) -> Iterator[av.AudioFrame]:
-        if not self._container.streams.audio:
-            return
-        packets = self._container.demux(self._container.streams.audio[0])
-        while True:
+        for packet in self._packets():
             try:
-                if (packet := next(packets, None)) is None:
-                    return
                 yield from packet.decode()
-            except av.error.FFmpegError:
+            except _BROKEN:
                 # Skip a damaged packet, as audio players do. The caller reports how many.
                 self.damaged += 1
+
+    def _packets(self) -> Iterator[Any]:
+        if not self._container.streams.audio:
+            return
+        failures = 0
+        while failures < _MOST_FAILURES:
+            try:
+                for packet in self._container.demux(self._container.streams.audio[0]):
+                    failures = 0
+                    yield packet
+                return
+            except _BROKEN:  # go on behind it
+                self.damaged += 1
+                failures += 1
+
+
+def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 @contextlib.contextmanager

@@ -109,7 +109,13 @@ class Narrator:
         """Return the lines to print now that `event` has happened; often one, sometimes none."""
         if not self._is_worth_a_line(event):
             return []
-        if isinstance(event, ProviderFailed) and event.reason in FAILURES_BEFORE_OPEN:
+        held = self._held_replay
+        if (
+            held is not None
+            and isinstance(event, ProviderFailed)
+            and event.reason in FAILURES_BEFORE_OPEN
+            and event.provider == held.provider
+        ):
             # The replay was queued on a connection that never opened, so it did not happen.
             self._held_replay = None
         lines = self.held_lines()

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
+_UNLIMITED = 10_000  # columns; with the console's own, a table always seems to fit
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -20,6 +24,26 @@ def table_console(width: int) -> Console:
     """
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=width)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; where it does not fit, each row as a list of `title: cell`.
+
+    Rich would cut cells off that it must not wrap, and wrap others to a few letters a line.
+    """
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    if Measurement.get(console, unlimited, table).minimum <= console.width:
+        console.print(table)
+        return
+    titles = [str(column.header) for column in table.columns]
+    console.print()
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        for title, cell in zip(titles, cells, strict=True):
+            text = cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+            if text.plain:
+                label = f"  {title}: " if title and title != titles[0] else ""
+                console.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+    console.print()
 
 
 class _FormatterWithExtras(logging.Formatter):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,15 +20,18 @@ from livekit.agents.utils import aio, http_context, is_given
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..config import VARIABLE, load
 from ..core.events import AudioLost, Event
 from ..errors import StreamClosedError
-from ..providers.defaults import DEFAULTS, from_environment
+from ..providers.defaults import DEFAULT_CONFIG, DEFAULTS, from_environment, plugin_of
 from ..providers.traits import traits_of
+from ..setup import Setup
 from ..stt import ResilientSTT
 from .audio_file import AudioFile, open_audio_file
 from .command_error import CommandError
 from .env_files import read_env_files
 from .narrate import EVENT_NAMES, Narrator
+from .standard_streams import stoppable
 from .terminal import log_records_to
 
 
@@ -47,42 +52,112 @@ def transcribe(
         bool, typer.Option("--json", help="Print the final transcripts as JSON, with word times.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log records.")] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="A YAML or TOML file with the providers, instead of Cartesia, then Deepgram. By "
+            f"default the one that {VARIABLE} names.",
+            show_default=False,
+        ),
+    ] = None,
     cartesia_url: Annotated[
-        str | None, typer.Option(hidden=True, help="Base URL instead of Cartesia's own.")
+        str | None, typer.Option(metavar="URL", help="Base URL instead of Cartesia's own.")
     ] = None,
     deepgram_url: Annotated[
-        str | None, typer.Option(hidden=True, help="Base URL instead of Deepgram's own.")
+        str | None, typer.Option(metavar="URL", help="Base URL instead of Deepgram's own.")
     ] = None,
 ) -> None:
     """Transcribe an audio file with Cartesia, and with Deepgram when Cartesia fails.
 
     The API keys come from CARTESIA_API_KEY and DEEPGRAM_API_KEY: in the environment, or in
-    .env.local or .env in the working directory. With one key, one provider is used.
+    .env.local or .env in the working directory. With one key, one provider is used. With a
+    configuration, its providers, routes and policies are used; `resilient-stt check` explains it.
 
     The exit status is 1 if speech was lost or an outage of all providers lasted too long.
     """
     read_env_files()
     console = Console(stderr=True, highlight=False)
+    urls = {"cartesia": cartesia_url, "deepgram": deepgram_url}
+    source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
     with log_records_to(console, verbose=verbose), open_audio_file(file) as audio:
-        providers = from_environment({"cartesia": cartesia_url, "deepgram": deepgram_url})
-        for default in DEFAULTS:
-            if not os.environ.get(default.variable):
-                console.print(f"{default.name} is not used: {default.variable} is not set")
-        _check_pace(pace, providers)
         printer = TranscriptPrinter(console, audio, as_json=as_json)
-        try:
-            asyncio.run(printer.transcribe(ResilientSTT(providers), language=language, pace=pace))
-        finally:
-            printer.close()
+        if source:
+            make = functools.partial(_configured, source, language, urls)
+        else:
+            make = functools.partial(_by_default, language, urls, console)
+        asyncio.run(stoppable(_transcribe(make, printer, language=language, pace=pace)))
     if audio.damaged:
-        skipped = f"{audio.damaged} damaged packets of {file} were skipped"
-        console.print(skipped, style="yellow")
+        packets = "1 damaged packet" if audio.damaged == 1 else f"{audio.damaged} damaged packets"
+        console.print(f"{packets} of {file} skipped", style="yellow")
     if printer.lost:
         raise CommandError("some speech was lost; see above", status=1)
 
 
-def _check_pace(pace: float, providers: list[stt.STT[Any]]) -> None:
-    limit = min(traits_of("", provider).pace.rate for provider in providers)
+async def _transcribe(
+    make: Callable[[], ResilientSTT],
+    printer: TranscriptPrinter,
+    *,
+    language: str | None,
+    pace: float,
+) -> None:
+    target = make()  # here, because the plugins of some providers need a running event loop
+    _check_pace(pace, target)
+    try:
+        await printer.transcribe(target, language=language, pace=pace)
+    finally:
+        printer.close()
+
+
+def _configured(source: str, language: str | None, urls: Mapping[str, str | None]) -> ResilientSTT:
+    """Make what a configuration describes, with other addresses for the providers of a plugin.
+
+    Raises:
+        ConfigurationError: It has mistakes, or keys are missing, or `language` is not a language
+            tag or one that a model of its route does not support.
+    """
+    config = load(source)
+    addresses = {
+        name: {"base_url": url}
+        for name, spec in config.providers.items()
+        if (url := urls.get(spec.factory.plugin))
+    }
+    if language is not None and (issues := config.language_issues(language)):
+        raise config.document.configuration_error(issues)
+    return ResilientSTT(Setup.from_config(config.with_options(addresses)))
+
+
+def _by_default(
+    language: str | None, urls: Mapping[str, str | None], console: Console
+) -> ResilientSTT:
+    """Make Cartesia, then Deepgram: those that have a key and whose model supports the language.
+
+    Raises:
+        ConfigurationError: There is no key at all.
+        CommandError: `language` is not a language tag, or no model is known to support it.
+    """
+    providers = from_environment(urls)
+    for default in DEFAULTS:
+        if not os.environ.get(default.variable):
+            console.print(f"{default.name} is not used: {default.variable} is not set")
+    if language is None:
+        return ResilientSTT(providers)
+    unfit: dict[str, str] = {}
+    for issue in load(DEFAULT_CONFIG).language_issues(language):
+        if not issue.place:
+            raise CommandError(f"--language: {issue.message}")
+        unfit[str(issue.place[-1])] = issue.message.partition(";")[0]
+    fit = [p for p in providers if plugin_of(p) not in unfit]
+    unused = [unfit[name] for p in providers if (name := plugin_of(p)) in unfit]
+    if not fit:
+        raise CommandError(f"--language: {'; '.join(unused)}")
+    for why in unused:
+        console.print(f"not used: {why}", soft_wrap=True)
+    return ResilientSTT(fit)
+
+
+def _check_pace(pace: float, target: ResilientSTT) -> None:
+    limit = min(traits_of("", provider).pace.rate for provider in target.providers)
     if pace > limit:
         raise CommandError(f"--pace {pace:g} is faster than the providers take; at most {limit:g}")
 

@@ -12,19 +12,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from livekit.agents import stt
+from livekit.agents import LanguageCode, stt
 
 from ..core.policy import Policies, ProviderTraits
 from ..core.routing.language import DEFAULT, Router
 from ..errors import ConfigurationError
-from ..fleet import HealthStore, MemoryHealth, store_by_name
+from ..fleet import DefaultHealth, HealthStore, store_by_name
+from ..phrasing import quoted
 from ..providers import plugins
 from ..providers.traits import traits_of
 from .diagnosis import validated
 from .issues import ConfigIssue, Document
 from .routes import RouteChecks
 from .source import VARIABLE, read
-from .specs import ProviderChecks, ProviderSpec
+from .specs import ProviderChecks, ProviderSpec, language_issue
+from .tags import tag_issue
 
 __all__ = ["VARIABLE", "Config", "ProviderSpec", "load"]
 
@@ -42,7 +44,7 @@ class Config:
     always there, `detect` only if it was configured."""
     policies: Policies = field(repr=False)
     retranscribe: bool = False
-    store: HealthStore = field(default_factory=MemoryHealth)
+    store: HealthStore = field(default_factory=DefaultHealth)
 
     @property
     def name(self) -> str:
@@ -67,6 +69,22 @@ class Config:
             {key: [ProviderTraits(name=n) for n in c] for key, c in self.routes.items()}
         )
         return tuple(p.name for p in router.lookup(language).providers)
+
+    def language_issues(self, language: str) -> list[ConfigIssue]:
+        """What is wrong with a language that is asked for, by the rules of a route of its own.
+
+        A provider of its route whose model does not support it is an issue. `language` is a BCP 47
+        tag; other text is an issue, too.
+        """
+        if issue := tag_issue(language, quoted(language)):
+            return [ConfigIssue((), issue)]
+        tag = str(LanguageCode(language))
+        specs = [self.providers[name] for name in self.chain(tag)]
+        return [
+            ConfigIssue(("providers", spec.name), language_issue(spec, tag, quoted(tag)))
+            for spec in specs
+            if not (spec.skip_language_check or spec.languages.supports(tag))
+        ]
 
     @property
     def used(self) -> list[str]:
@@ -138,5 +156,5 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         routes=chains or {DEFAULT: tuple(specs)},
         policies=model.policies(),
         retranscribe=model.retranscribe,
-        store=store_by_name(model.health.store),
+        store=store_by_name(model.health.given_store),
     )

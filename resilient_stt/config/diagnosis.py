@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..phrasing import kind_of, nearest, quoted, quoted_key
+from ..phrasing import kind_of, nearest, quoted, quoted_key, similar
 from .issues import ConfigIssue, Document, Place
-from .models import Configuration, Top
+from .models import POLICIES, Configuration, Top
 
 _MAPPINGS = ("dict_type", "model_type")
 _WANTED = {
@@ -79,7 +80,7 @@ def _issue(document: Document, error: ErrorDetails) -> ConfigIssue:
         case "extra_forbidden":
             # The message quotes the key, so the place is that of the mapping around it.
             key = str(place[-1])
-            hint = nearest(key, _keys(place[:-1]))
+            hint = _hint(key, place[:-1])
             return ConfigIssue(
                 place[:-1], f"unknown key {quoted_key(key)}{hint}", document.line_of(place)
             )
@@ -111,6 +112,22 @@ def _policy_issue(place: Place, message: str) -> ConfigIssue:
     match = _POLICY_ERROR.fullmatch(message)
     assert match, message
     return ConfigIssue((*place, match["field"]), match["rest"])
+
+
+def _hint(key: str, place: Place) -> str:
+    """What was probably meant by an unknown key: a key here, or a field of some policy."""
+    keys = _keys(place)
+    is_policy = place == () or place[0] in POLICIES
+    elsewhere = {
+        field.name: f"{section}.{field.name}"
+        for section, policy in POLICIES.items()
+        for field in fields(policy)
+    }
+    if is_policy and key in elsewhere:
+        return f"; did you mean {elsewhere[key]!r}?"
+    if is_policy and not similar(key, keys) and (meant := similar(key, elsewhere)):
+        return f"; did you mean {elsewhere[meant]!r}?"
+    return nearest(key, keys)
 
 
 def _keys(place: Place) -> list[str]:

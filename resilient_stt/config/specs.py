@@ -18,6 +18,7 @@ from ..providers.traits import (
     MULTI,
     LanguageSupport,
     batch_only,
+    families,
     language_support,
     models_supporting,
 )
@@ -51,6 +52,17 @@ class ProviderSpec:
     unknown."""
     hidden: frozenset[str] = field(repr=False)
     """Texts that no message may repeat."""
+
+    @property
+    def model(self) -> str:
+        """The model, as configured or as the plugin picks it; empty if unknown."""
+        return self.languages.model
+
+    @property
+    def known_models(self) -> list[str]:
+        """The models of its class that our table or the plugin names; there may be others."""
+        named = plugins.choices(self.factory, "model")
+        return [*families(self.factory.plugin, self.factory.kind), *named]
 
     @property
     def title(self) -> str:

@@ -2,13 +2,14 @@
 
 Subscribe by name, as with LiveKit's own events: `stt.on("switched", handler)`. No event carries an
 API key or transcript text. `at` and every other position is seconds of session audio (0 = first
-frame of the stream); durations are seconds. The enums are string enums: their members compare
+frame of the stream); durations are seconds. `stream_id` tells the streams of a process apart. The
+enums are string enums: their members compare
 equal to their values and serialize to JSON as them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -98,7 +99,18 @@ class LanguageReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Switched:
+class OfStream:
+    """What every event has: where in which stream it happened."""
+
+    at: float
+    """Seconds of the stream's audio."""
+    stream_id: str = field(default="", compare=False)
+    """`ResilientStream.id`; empty for `recognize()`. The decision core leaves it to the shell, and
+    two events that say the same of two streams are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched(OfStream):
     """Another connection serves the stream from now on.
 
     `to_provider` equals `from_provider` where the same provider was reopened. `reason` is the kind
@@ -107,7 +119,6 @@ class Switched:
     """
 
     name: ClassVar[Literal["switched"]] = "switched"
-    at: float
     from_provider: str
     to_provider: str
     reason: ErrorKind | SwitchReason
@@ -115,7 +126,7 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
+class Replayed(OfStream):
     """A new connection has caught up with the live audio and given text.
 
     It was sent `seconds` of buffered audio in its first `duration` seconds; `silence_trimmed`
@@ -123,7 +134,6 @@ class Replayed:
     """
 
     name: ClassVar[Literal["replayed"]] = "replayed"
-    at: float
     provider: str
     seconds: float
     silence_trimmed: float
@@ -131,17 +141,16 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AudioLost:
+class AudioLost(OfStream):
     """`seconds` of speech have no transcript and will not get one; `reason` says why."""
 
     name: ClassVar[Literal["audio_lost"]] = "audio_lost"
-    at: float
     seconds: float
     reason: AudioLossReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderFailed:
+class ProviderFailed(OfStream):
     """A connection to `provider` failed, in whatever role.
 
     `detail` names the kind of exception or is a short text; it never quotes the exception.
@@ -150,7 +159,6 @@ class ProviderFailed:
     """
 
     name: ClassVar[Literal["provider_failed"]] = "provider_failed"
-    at: float
     provider: str
     reason: ErrorKind
     detail: str = ""
@@ -159,25 +167,23 @@ class ProviderFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutageStarted:
+class OutageStarted(OfStream):
     """No provider works. Audio is buffered, and every provider that is not locked is tried."""
 
     name: ClassVar[Literal["outage_started"]] = "outage_started"
-    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutageEnded:
+class OutageEnded(OfStream):
     """`provider` works again; the outage lasted `duration` seconds."""
 
     name: ClassVar[Literal["outage_ended"]] = "outage_ended"
-    at: float
     provider: str
     duration: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeFinished:
+class HedgeFinished(OfStream):
     """A connection to `provider` was suspect, and `hedge_provider` was sent the same audio.
 
     `trigger` is what made it suspect; `None` if it answered after all. `hedge_provider` was sent
@@ -185,7 +191,6 @@ class HedgeFinished:
     """
 
     name: ClassVar[Literal["hedge_finished"]] = "hedge_finished"
-    at: float
     provider: str
     hedge_provider: str
     trigger: StallReason | None
@@ -194,16 +199,15 @@ class HedgeFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderRecovered:
+class ProviderRecovered(OfStream):
     """Background probes have shown that a provider that had failed transcribes again."""
 
     name: ClassVar[Literal["provider_recovered"]] = "provider_recovered"
-    at: float
     provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageRouted:
+class LanguageRouted(OfStream):
     """Another language is spoken from now on.
 
     `route` is the key of its route; `providers` serve it, in order of preference. Languages are
@@ -211,7 +215,6 @@ class LanguageRouted:
     """
 
     name: ClassVar[Literal["language_routed"]] = "language_routed"
-    at: float
     from_language: str
     language: str
     route: str

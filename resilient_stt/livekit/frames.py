@@ -61,12 +61,21 @@ class FrameStore:
         return bisect_right(self._starts, position) - 1
 
 
+_FIELDS = ("data", "sample_rate", "num_channels", "samples_per_channel")
+
+
 def check(frame: rtc.AudioFrame) -> None:
-    """Refuse a frame that cannot hold audio.
+    """Refuse what is no frame, and a frame that cannot hold audio.
 
     Raises:
-        AudioFormatError: it has no channels, or no sample rate.
+        AudioFormatError: it has no channels, or no sample rate, or is another object.
     """
+    if not all(hasattr(frame, name) for name in _FIELDS):
+        wrapped = "its .frame" if hasattr(frame, "frame") else "rtc.AudioFrame(data, 16000, 1, n)"
+        raise AudioFormatError(
+            f"push_frame() takes a livekit.rtc.AudioFrame, not {type(frame).__name__}; push "
+            f"{wrapped}"
+        )
     if frame.num_channels < 1 or frame.sample_rate < 1:
         raise AudioFormatError(
             f"a frame of {frame.num_channels} channels at {frame.sample_rate} Hz holds no audio"

@@ -38,6 +38,14 @@ DEFAULTS = (
     _Default("deepgram", "DEEPGRAM_API_KEY"),
 )
 
+DEFAULT_CONFIG = {
+    "providers": {
+        "cartesia": {"plugin": "cartesia", "options": {"model": "ink-whisper"}},
+        "deepgram": {"plugin": "deepgram", "options": {"model": "nova-3"}},
+    }
+}
+"""The same providers as a configuration, for what asks about their models."""
+
 
 def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[stt.STT[Any]]:
     """Make Cartesia ink-whisper and Deepgram nova-3, in this order of preference.
@@ -59,7 +67,11 @@ def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[
             "ResilientSTT([cartesia.STT(model='ink-whisper'), deepgram.STT()])"
         )
     for default in missing:
-        logger.warning("provider left out: no key", provider=default.name, set=default.variable)
+        logger.warning(
+            f"provider left out: {default.name} has no key: set {default.variable}",
+            provider=default.name,
+            set=default.variable,
+        )
     urls = base_urls or {}
     return [d.make(urls.get(d.name)) for d in DEFAULTS if d not in missing]
 

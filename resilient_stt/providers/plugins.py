@@ -15,7 +15,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import metadata
@@ -28,7 +28,7 @@ from livekit.agents.types import NotGiven
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import ConfigurationError, NoKey
-from ..phrasing import kind_of, nearest, quoted, quoted_key
+from ..phrasing import kind_of, listed, nearest, quoted, quoted_key, similar
 from .model_strings import INFERENCE
 
 GROUP = "resilient_stt.providers"
@@ -37,6 +37,7 @@ GROUP = "resilient_stt.providers"
 _PACKAGE = "livekit.plugins"
 _PREFIX = re.compile(r"livekit[._-]plugins[._-]")
 """What precedes a plugin's name in the name of its module or package."""
+_PLUGIN_PACKAGE = re.compile(r"livekit-plugins-[a-z0-9-]+")
 _CLASS = "STT"
 _LONGEST_TEXT = 300  # characters of a message that is not ours
 _WANTED = re.compile(r"Input should be (.*?)(?:, (?:unable to|got a number) .*)?")
@@ -111,12 +112,26 @@ def find(plugin: str, kind: str | None = None) -> ProviderFactory:
 
 
 def _not_installed(plugin: str, available: list[str]) -> str:
-    short = _PREFIX.sub("", plugin)
-    hint = nearest(short, available)
-    if "did you mean" not in hint and re.fullmatch(r"[a-z][a-z0-9_-]*", short):
-        package = f"livekit-plugins-{short.replace('_', '-')}"
-        return f"no plugin {quoted(plugin)} is installed: pip install {package}{hint}"
-    return f"no plugin {quoted(plugin)} is installed{hint}"
+    """Say what to install, or which name was meant; only packages that exist are named."""
+    short = _PREFIX.sub("", plugin).replace("-", "_")
+    published = _published()
+    what = f"no plugin {quoted(plugin)} is installed"
+    if short in published and short not in available:
+        return f"{what}: pip install {published[short]}; there is {listed(available)}"
+    if (meant := similar(short, available)) or not (meant := similar(short, published)):
+        return f"{what}{nearest(meant or short, available)}"
+    return f"{what}; did you mean {meant!r}? pip install {published[meant]}"
+
+
+@cache
+def _published() -> dict[str, str]:
+    """The packages of LiveKit's plugins by the plugin's name: `livekit-agents` lists its extras."""
+    try:
+        required = metadata.requires("livekit-agents") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    packages = {found[0] for line in required if (found := _PLUGIN_PACKAGE.match(line))}
+    return {_PREFIX.sub("", name).replace("-", "_"): name for name in sorted(packages)}
 
 
 def _of_plugin(plugin: str, kind: str) -> ProviderFactory:
@@ -191,6 +206,20 @@ def checked_options(
         if name not in options:
             wrong[name] = f"{maker.title} needs the option {quoted(name)}"
     return fitting, wrong
+
+
+def choices(maker: ProviderFactory, option: str) -> list[str]:
+    """Return the texts that the annotation of an option names (`Literal`), also beside a `str`."""
+    parameters = _parameters(maker.make)
+    return list(_literals(parameters.types.get(option))) if parameters else []
+
+
+def _literals(kind: Any) -> Iterator[str]:
+    for inner in get_args(kind):
+        if isinstance(inner, str):
+            yield inner
+        else:
+            yield from _literals(inner)
 
 
 _UNFIT = object()  # the type of a parameter whose values cannot be written in a file

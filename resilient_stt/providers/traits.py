@@ -69,6 +69,7 @@ class Model:
     slow_endpointing: bool = False
     final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+    finalizes_when_dropped: bool = False
 
 
 def _other(**fields: Any) -> Model:
@@ -115,6 +116,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="cartesia",
@@ -122,6 +124,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="deepgram",
@@ -214,6 +217,11 @@ def _is_of(entry: Model, model: str) -> bool:
     return re.fullmatch(re.escape(entry.family) + entry.variants, model) is not None
 
 
+def families(plugin: str, kind: str) -> list[str]:
+    """Return the names of the model families of a class that are in the table."""
+    return [m.family for m in TABLE if (m.plugin, m.kind) == (plugin, kind) and m.family]
+
+
 def traits_of(
     name: str, provider: stt.STT[Any], given: Mapping[str, Any] | None = None
 ) -> ProviderTraits:
@@ -262,6 +270,7 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "slow_endpointing": needs_flush or model.slow_endpointing,
         "final_timeout": model.final_timeout,
         "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
+        "finalizes_when_dropped": model.finalizes_when_dropped,
     }
 
 

@@ -79,7 +79,7 @@ def record(tmp_path: Path) -> Callable[..., Path]:
 def fakes() -> Iterator[dict[str, str]]:
     """Base URLs of fake providers in their own process; Cartesia drops the first connection."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "resilient_stt.cli", "serve-fakes", "drop-once"],
+        [sys.executable, "-m", "resilient_stt.cli", "serve-fakes", "drop"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

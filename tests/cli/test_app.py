@@ -30,6 +30,22 @@ def test_version(cli: Callable[..., Any]) -> None:
     assert result.stdout.startswith("resilient-stt 0.")
 
 
+@pytest.mark.parametrize("command", ["", "demo", "transcribe", "chaos", "serve", "check", "schema"])
+def test_h_is_help(cli: Callable[..., Any], command: str) -> None:
+    """`-h` works everywhere."""
+    short, long = (cli(*command.split(), flag) for flag in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.stdout == long.stdout
+
+
+def test_the_package_runs_as_a_module() -> None:
+    """`python -m resilient_stt` is `resilient-stt`."""
+    command = [sys.executable, "-m", "resilient_stt", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("resilient-stt 0.")
+
+
 def test_unknown_option_is_a_usage_error(cli: Callable[..., Any]) -> None:
     """Mistakes that typer finds have status 2, as those that we find."""
     assert cli("demo", "--speed", "2").exit_code == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,37 @@ def test_files_without_audio_are_refused(tmp_path: Path, record: Callable[..., P
         with pytest.raises(CommandError, match=says) as caught, open_audio_file(path):
             pass
         assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(("first", "second"), [("stereo", "mono"), ("mono", "stereo")])
+def test_joined_files_are_read_to_the_end(
+    record: Callable[..., Path], tmp_path: Path, first: str, second: str
+) -> None:
+    """Each part may have another sample rate and number of channels."""
+    one = record("one.mp3", "mp3", rate=44_100, layout=first)
+    two = record("two.mp3", "mp3", rate=22_050, layout=second)
+    both = tmp_path / "both.mp3"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    with open_audio_file(both) as audio:
+        frames = list(audio.frames())
+    speech = ReferenceSpeech.load("english").excerpt(0, 0).padded(1.0)
+    assert {(frame.sample_rate, frame.num_channels) for frame in frames} == {(16_000, 1)}
+    assert sum(f.duration for f in frames) == pytest.approx(2 * speech.duration, abs=0.3)
+
+
+@pytest.mark.parametrize("codec", ["mp3", "flac", "pcm_s16le"])
+def test_damage_anywhere_is_never_a_bug(record: Callable[..., Path], codec: str) -> None:
+    """A damaged file is read as far as possible, or refused in words."""
+    name = {"mp3": "speech.mp3", "flac": "speech.flac", "pcm_s16le": "speech.wav"}[codec]
+    path = record(name, codec, rate=22_050, layout="mono")
+    whole = path.read_bytes()
+    for seed in range(60):
+        draw = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(draw.choice([1, 3, 20])):
+            begin = draw.randrange(len(data))
+            size = min(draw.choice([1, 4, 50, 400, 3000]), len(data) - begin)
+            data[begin : begin + size] = draw.choice([draw.randbytes(size), bytes(size), b""])
+        path.write_bytes(data)
+        with contextlib.suppress(CommandError), open_audio_file(path) as audio:
+            assert sum(frame.duration for frame in audio.frames()) < 60

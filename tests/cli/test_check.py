@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from resilient_stt.cli.terminal import print_table
 from resilient_stt.config import VARIABLE
 from resilient_stt.config.schema import json_schema
 from resilient_stt.providers.plugins import GROUP
@@ -173,3 +179,75 @@ def test_as_a_process(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "stt.toml: no mistakes" in done.stdout
+
+
+def test_the_settings_are_shown(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """The policies that were changed, the health store without its password, resolved models."""
+    (tmp_path / "stt.yaml").write_text(
+        "providers:\n"
+        "  c: {plugin: cartesia}\n"
+        "  d: {plugin: deepgram, options: {model: '${DEEPGRAM_MODEL:-nova-3}'}}\n"
+        "  e: {plugin: deepgram, options: {model: '${ODD:-s3cr3t}'}}\n"
+        "replay: {window: 30s}\n"
+        "watchdog: {hedging: false}\n"
+        "health: {store: 'redis://user:s3cr3t@host:6379/0'}\n"
+    )
+    shown = cli("check", "stt.yaml").stdout
+    assert "policy: replay.window = 30.0 (default 60.0)\n" in shown
+    assert "policy: watchdog.hedging = False (default True)\n" in shown
+    assert "health store: RedisHealth('redis://host:6379/0')\n" in shown
+    assert "ink-2" in shown
+    assert "nova-3 (${DEEPGRAM_MODEL})" in shown
+    assert "s3cr3t" not in shown
+    (tmp_path / "stt.yaml").write_text(RIGHT)
+    shown = cli("check", "stt.yaml").stdout
+    assert "policies: all have their default values\n" in shown
+    assert "health store: memory, within the process\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("plugin", "model", "meant"),
+    [
+        ("cartesia", "ink-wisper", "ink-whisper"),
+        ("deepgram", "nova3", "nova-3"),
+        ("deepgram", "nova-3-medcal", "nova-3-medical"),
+        ("cartesia", "sonata", ""),
+        ("cartesia", "ink-whisper-2025-06-04", ""),
+        ("deepgram", "nova-3-general", ""),
+    ],
+)
+@pytest.mark.usefixtures("keys")
+def test_a_misspelled_model_is_told_with_the_nearest(
+    cli: Callable[..., Any], tmp_path: Path, plugin: str, model: str, meant: str
+) -> None:
+    """It may be a new model, so only `--strict` fails."""
+    text = f"providers: {{x: {{plugin: {plugin}, options: {{model: {model}}}}}}}\n"
+    (tmp_path / "stt.yaml").write_text(text)
+    result, strict = cli("check", "stt.yaml"), cli("check", "stt.yaml", "--strict")
+    assert result.exit_code == 0
+    assert ("did you mean" in result.stdout) == bool(meant)
+    assert strict.exit_code == (2 if meant else 0)
+    assert not meant or f"x: unknown model; did you mean '{meant}'?" in strict.stderr
+
+
+def test_strict_fails_on_missing_keys(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """Of providers that a route names; all of them are listed."""
+    (tmp_path / "stt.yaml").write_text(RIGHT)
+    result = cli("check", "--strict", "stt.yaml")
+    assert result.exit_code == 2
+    assert result.stderr == "resilient-stt: stt.yaml: --strict: d: no key: set DEEPGRAM_API_KEY\n"
+
+
+@pytest.mark.parametrize("width", [20, 50, 60, 80])
+def test_narrow_terminals_lose_nothing(width: int) -> None:
+    """Where the table does not fit, each provider is a list."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("provider", no_wrap=True)
+    table.add_column("notes", overflow="fold")
+    table.add_column("count", justify="right")
+    name, note = "a-provider-with-a-long-name", "no key: set A_VARIABLE_WITH_A_LONG_NAME"
+    table.add_row(name, Text(note), "12")
+    console = Console(width=width, file=io.StringIO(), record=True)
+    print_table(console, table)
+    words = console.export_text().split()
+    assert {name, *note.split(), "12"} <= set(words)

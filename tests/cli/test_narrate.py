@@ -166,3 +166,17 @@ def test_a_change_of_language_is_a_line() -> None:
         reason=LanguageReason.REQUESTED,
     )
     assert sentences([event]) == ["language is now es: route default"]
+
+
+def test_a_replay_is_told_though_a_probe_of_another_provider_fails() -> None:
+    """Only a failure of the provider itself means that its replay did not happen."""
+    events: list[Event] = [
+        failed(6.0, "cartesia"),
+        switched(6.0, "cartesia", "deepgram", 4.0),
+        replayed(6.0, "deepgram", 1.5),
+        failed(11.0, "cartesia", ErrorKind.CONNECT),
+    ]
+    lines = [line.plain for line in narrate(events, "cartesia")]
+    assert any("deepgram has caught up: 1.5 s replayed" in line for line in lines)
+    events[-1] = failed(6.5, "deepgram", ErrorKind.CONNECT)
+    assert not any("has caught up" in line.plain for line in narrate(events, "cartesia"))

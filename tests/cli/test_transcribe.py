@@ -13,6 +13,7 @@ from rich.console import Console
 from resilient_stt import ResilientSTT
 from resilient_stt.cli.audio_file import open_audio_file
 from resilient_stt.cli.transcribe import TranscriptPrinter
+from resilient_stt.config import VARIABLE
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Refuse
@@ -129,3 +130,83 @@ def test_the_real_environment_wins(
     monkeypatch.setattr("resilient_stt.cli.transcribe.from_environment", spy)
     cli("transcribe", str(record("speech.wav", "pcm_s16le")))
     assert seen == ["real", "local"]
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("by", ["option", "environment", "env-file"])
+def test_the_providers_of_a_configuration(
+    cli: Cli,
+    record: Record,
+    fakes: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    """`--config`, or RESILIENT_STT_CONFIG, names it; addresses are options of its providers."""
+    (tmp_path / "stt.yaml").write_text(
+        f"providers:\n  mine: {{plugin: deepgram, options: {{base_url: '{fakes['deepgram']}'}}}}\n"
+    )
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.delenv(VARIABLE)
+    more = ["--config", "stt.yaml"] if by == "option" else []
+    if by == "environment":
+        monkeypatch.setenv(VARIABLE, "stt.yaml")
+    elif by == "env-file":
+        (tmp_path / ".env").write_text(f"{VARIABLE}=stt.yaml\n")
+    path = str(record("speech.wav", "pcm_s16le"))
+    result = cli("transcribe", path, "--pace", "2", *more)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{SENTENCE}\n", "")
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_address_of_one_s_own(cli: Cli, record: Record, tmp_path: Path) -> None:
+    """`--deepgram-url` is in the help, and is that of a configuration's Deepgram, too."""
+    assert "--deepgram-url" in cli("transcribe", "--help").stdout
+    (tmp_path / "stt.yaml").write_text(
+        "providers: {mine: {plugin: deepgram}}\nretry: {outage_limit: 0.5}\n"
+    )
+    path = str(record("speech.wav", "pcm_s16le"))
+    result = cli("transcribe", path, "--config", "stt.yaml", *NOWHERE)
+    assert result.exit_code == 1
+    assert "mine cannot be reached" in result.stderr
+
+
+def test_a_broken_configuration_is_told(cli: Cli, record: Record, tmp_path: Path) -> None:
+    """As `check` tells it; nothing is printed on stdout."""
+    (tmp_path / "stt.yaml").write_text("providers: {d: {plugin: deepgrm}}\n")
+    path = str(record("speech.wav", "pcm_s16le"))
+    result = cli("transcribe", path, "--config", "stt.yaml", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean 'deepgram'" in result.stderr
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("config", [False, True])
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [
+        ("xx", "does not support 'xx', only"),
+        ("english", "'english' is not a language tag (BCP 47); did you mean 'en'?"),
+        ("e n", "is not a language tag"),
+    ],
+)
+def test_the_language_is_checked_as_check_does(
+    cli: Cli, record: Record, tmp_path: Path, language: str, says: str, config: bool
+) -> None:
+    """Before anything is sent, and with the same words."""
+    (tmp_path / "stt.yaml").write_text("providers: {d: {plugin: deepgram}}\n")
+    more = ["--config", "stt.yaml"] if config else NOWHERE
+    path = str(record("speech.wav", "pcm_s16le"))
+    result = cli("transcribe", path, "--language", language, *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+@pytest.mark.usefixtures("keys", "virtual")
+def test_a_default_provider_without_the_language_is_left_out(cli: Cli, record: Record) -> None:
+    """Cartesia alone transcribes Welsh, and a line says so."""
+    path = str(record("speech.wav", "pcm_s16le"))
+    result = cli("transcribe", path, "--language", "cy", *NOWHERE)
+    assert "not used: deepgram (nova-3) does not support 'cy'" in result.stderr
+    assert "cartesia cannot be reached" in result.stderr
+    assert "deepgram takes over" not in result.stderr

@@ -141,3 +141,17 @@ def test_defaults() -> None:
         failback=FailbackPolicy(),
     )
     assert ProviderTraits(name="a").pace == Pace()
+
+
+@pytest.mark.parametrize("wrong", [1.1e15, 1e300, pytest.param(10**5000, id="huge")])
+def test_a_value_that_is_too_large_is_told_its_bound(wrong: float) -> None:
+    """Not that it must be 0 or more, which it is."""
+    with pytest.raises(ValueError, match=r"RetryPolicy\.outage_limit .* at most 1e\+15$"):
+        RetryPolicy(outage_limit=wrong)
+
+
+@pytest.mark.parametrize("wrong", [{}, BreakerPolicy(), RetryPolicy, None])
+def test_a_section_of_another_class_is_refused(wrong: Any) -> None:
+    """A dict in the place of a policy would fail far away, in the middle of a call."""
+    with pytest.raises(ValueError, match=r"Policies\.retry must be a RetryPolicy\(\.\.\.\)"):
+        Policies(retry=wrong)

@@ -284,7 +284,15 @@ BROKEN: dict[str, Broken] = {
     ),
     "plugin-missing": _yaml(
         _of_provider("{plugin: some_vendor}"),
-        "no plugin 'some_vendor' is installed: pip install livekit-plugins-some-vendor",
+        "no plugin 'some_vendor' is installed; there is ",
+    ),
+    "plugin-not-installed": _yaml(
+        _of_provider("{plugin: fishaudio}"),
+        "no plugin 'fishaudio' is installed: pip install livekit-plugins-fishaudio; there is",
+    ),
+    "plugin-not-installed-misspelled": _yaml(
+        _of_provider("{plugin: fishadio}"),
+        "is installed; did you mean 'fishaudio'? pip install livekit-plugins-fishaudio",
     ),
     "plugin-path": _yaml(
         _of_provider("{plugin: ../os}"), "providers.d.plugin: no plugin '../os' is installed"
@@ -296,8 +304,8 @@ BROKEN: dict[str, Broken] = {
         _of_provider("{plugin: livekit-plugins-cartesia}"), "did you mean 'cartesia'?"
     ),
     "plugin-package-missing": _yaml(
-        _of_provider("{plugin: livekit.plugins.some_vendor}"),
-        "is installed: pip install livekit-plugins-some-vendor; there is",
+        _of_provider("{plugin: livekit.plugins.fishaudio}"),
+        "is installed: pip install livekit-plugins-fishaudio; there is",
     ),
     "plugin-number": _yaml(
         _of_provider("{plugin: 3}"), "providers.d.plugin: must be a text, not 3"
@@ -478,9 +486,16 @@ BROKEN: dict[str, Broken] = {
         _of_provider("{plugin: '${ITSELF}'}"),
         "providers.d.plugin: ${ITSELF} does not hold the name of a usable plugin",
     ),
+    "key-of-a-policy": _yaml(P + "hedge: false\n", "did you mean 'watchdog.hedging'?"),
+    "key-of-another-policy": _yaml(
+        P + "watchdog: {outage_limit: 3s}\n", "did you mean 'retry.outage_limit'?"
+    ),
+    "policy-too-large": _yaml(
+        P + "retry: {outage_limit: 1e16}\n", "retry.outage_limit: must be a number of at most 1e+15"
+    ),
     "variable-as-plugin": _yaml(
         _of_provider("{plugin: '${SECRET_VALUE}'}"),
-        "${SECRET_VALUE} does not hold the name of a usable plugin; there is",
+        "${SECRET_VALUE} does not hold the name of a usable plugin; there is ",
     ),
     "variable-as-class": _yaml(
         _of_provider("{plugin: deepgram, class: '${SECRET_VALUE}'}"),

@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...testing.harness.trial import WHISPER
+from ...config import VARIABLE
+from ...testing.harness.trial import WHISPER, accents_of
 from ..env_files import read_env_files
-from ..terminal import table_console
+from ..terminal import print_table, table_console
 from . import results
 from .configured_chain import configured_chain, recording_in
 from .fault_kinds import FAULT_KINDS, fault_kinds_named
@@ -31,14 +32,23 @@ def chaos(
         str | None,
         typer.Argument(
             metavar="CONFIG",
-            help="A YAML or TOML file; the chain of its route is tried. By default Cartesia, then "
-            "Deepgram.",
+            help="A YAML or TOML file; the chain of its route is tried. By default the one that "
+            f"{VARIABLE} names, or else Cartesia, then Deepgram.",
             show_default=False,
         ),
     ] = None,
     language: Annotated[
         str, typer.Option(help="The language spoken, and the route that is tried: en, es or zh.")
     ] = "en",
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="NAME",
+            help="Leave this provider of the configuration out, such as one that has no fake; may "
+            "be repeated.",
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,6 +69,15 @@ def chaos(
             "--jobs", "-j", min=1, help="Number of processes; by default one for each CPU core."
         ),
     ] = None,
+    accents: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            min=0,
+            help="Let each provider write words in its own way, drawn from this seed; by default "
+            "all write what was spoken.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as one JSON object, nothing else.")
     ] = False,
@@ -77,10 +96,12 @@ def chaos(
     begun = time.monotonic()
     read_env_files()
     recording = recording_in(language)
-    default = config is None and language == "en"
-    chain = WHISPER if default else configured_chain(config, language)
+    source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
+    default = source is None and language == "en" and not without
+    chain = WHISPER if default else configured_chain(source, language, without or ())
     rows = make_rows(fault_kinds_named(only or []), moments, recording)
-    run = functools.partial(run_row, chain=chain, recording=recording)
+    drawn = () if accents is None else accents_of(chain, accents)
+    run = functools.partial(run_row, chain=chain, recording=recording, accents=drawn)
     outcomes = _run_with_progress(rows, jobs or os.cpu_count() or 1, run)
     found = results.judge(rows, outcomes)
     if as_json:
@@ -93,7 +114,7 @@ def chaos(
 
 def _print(found: Sequence[RowResult], seconds: float) -> None:
     console = table_console(_WIDTH)
-    console.print(results.result_table(found, console.width))
+    print_table(console, results.result_table(found, console.width))
     runs = sum(len(result.outcomes) for result in found)
     broken = sum(len(result.broken) for result in found)
     for result in found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -13,6 +13,8 @@ from ...config import Config, load
 from ...core.policy import Policies
 from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
+from ...phrasing import nearest
+from ...providers.defaults import DEFAULT_CONFIG
 from ...setup import Setup
 from ...stt import ResilientSTT
 from ...testing.fakes.registry import FAKES
@@ -21,12 +23,6 @@ from ...testing.speech.reference import ReferenceSpeech
 from ..command_error import CommandError
 
 _RECORDINGS = {ReferenceSpeech.load(name).language: name for name in ReferenceSpeech.names()}
-_DEFAULT_CONFIG = {
-    "providers": {
-        "cartesia": {"plugin": "cartesia", "options": {"model": "ink-whisper"}},
-        "deepgram": {"plugin": "deepgram", "options": {"model": "nova-3"}},
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -68,29 +64,42 @@ class ConfiguredChain:
         config = _loaded(self.source).with_routes({DEFAULT: self.names})
         # A fleet's shared health must not learn of the failures of fake providers.
         setup = replace(
-            Setup.from_config(config.with_options(options)), health_store=MemoryHealth()
+            Setup.from_config(config.with_options(options)),
+            health_store=MemoryHealth(isolated=True),
         )
         if policies:
             setup = replace(setup, policies=policies)
         return ResilientSTT(setup, language=self.language)
 
 
-def configured_chain(source: str | None, language: str) -> ConfiguredChain:
-    """Return the chain of a language's route.
+def configured_chain(
+    source: str | None, language: str, without: Collection[str] = ()
+) -> ConfiguredChain:
+    """Return the chain of a language's route, but for the providers named in `without`.
 
     Raises:
         ConfigurationError: The configuration has mistakes.
-        CommandError: There is no fake of one of its providers, or the chain has no fallback.
+        CommandError: There is no fake of one of its providers, or the chain has no fallback, or
+            `without` names a provider that is not in it.
     """
     config = _loaded(source)
-    names = config.chain(language)
+    route = config.chain(language)
+    for name in without:
+        if name not in route:
+            hint = nearest(name, route)
+            raise CommandError(
+                f"--without {name}: the route of {language!r} has no such provider{hint}"
+            )
+    names = tuple(name for name in route if name not in without)
+    if not names:
+        raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
         factory = config.providers[name].factory
         if factory.plugin not in FAKES or factory.kind != "STT":
             fakes = " and ".join(f"{plugin}.STT" for plugin in FAKES)
             raise CommandError(
                 f"{name} is {factory.title}, but there are fake providers of {fakes} only; "
-                "try a configuration without it"
+                f"leave it out with --without {name}"
             )
     if len(names) < 2:
         raise CommandError(
@@ -116,4 +125,4 @@ def recording_in(language: str) -> str:
 
 @functools.cache
 def _loaded(source: str | None) -> Config:
-    return load(_DEFAULT_CONFIG if source is None else source)
+    return load(DEFAULT_CONFIG if source is None else source)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import get_args, get_type_hints
 
 from ...testing.faults import (
+    NO_CLOSE_FRAME,
     Drop,
     DropAfterClose,
     EmptyFinals,
@@ -25,10 +27,14 @@ from ...testing.faults import (
     from_,
 )
 from ..command_error import CommandError
+from ..fault_names import fault_name
 
 _EARLY = 0.1
 """Seconds by which refusals begin before an outage. The timer of a drop may fire early by the
 clock's resolution, and the client reconnects at once: it must be refused then."""
+
+_UNDERSTOOD = ("no_text", "wrong_types", "list")
+"""Garbage that the plugins read, or that ends the connection: it is noticed as such."""
 
 _Faults = tuple[Fault, ...]
 _Make = Callable[..., Fault]
@@ -54,6 +60,7 @@ class FaultKind:
     """How to make faults of one kind.
 
     Attributes:
+        faulty: A fault of this kind, at no certain time.
         make: Returns the faults of one provider that fails from a moment on.
         outage: Returns the faults of each provider when both fail, given the begin and the end in
             seconds.
@@ -63,6 +70,7 @@ class FaultKind:
         silent: The transcripts are missing without an error, and the connection stays open.
     """
 
+    faulty: Fault
     make: Callable[[Moment], _Faults]
     outage: Callable[[float, float], _Faults]
     from_start: _Faults = ()
@@ -73,6 +81,7 @@ class FaultKind:
 def _unreachable(make: _Make) -> FaultKind:
     """Connections are dropped, and new ones fail as `make` says."""
     return FaultKind(
+        make(),
         lambda moment: (_at(Drop, moment, connections={0}), make(connections=from_(1))),
         lambda begin, end: (Drop(at_time=begin), make(at_time=_before(begin), until=end)),
         from_start=(make(),),
@@ -82,6 +91,7 @@ def _unreachable(make: _Make) -> FaultKind:
 def _once(make: _Make, away: _Make = Refuse) -> FaultKind:
     """The first connection fails; in an outage new connections fail as `away` says."""
     return FaultKind(
+        make(),
         lambda moment: (_at(make, moment, connections={0}),),
         lambda begin, end: (make(at_time=begin), away(at_time=_before(begin), until=end)),
     )
@@ -90,6 +100,7 @@ def _once(make: _Make, away: _Make = Refuse) -> FaultKind:
 def _lasting(make: _Make, *, silent: bool = True) -> FaultKind:
     """Every connection that gets the audio of the moment fails."""
     return FaultKind(
+        make(),
         lambda moment: (_at(make, moment),),
         lambda begin, end: (make(at_time=begin, until=end),),
         silent=silent,
@@ -97,6 +108,7 @@ def _lasting(make: _Make, *, silent: bool = True) -> FaultKind:
 
 
 _DROP_AFTER_CLOSE = FaultKind(
+    DropAfterClose(),
     lambda _: (DropAfterClose(connections={0}),),
     lambda begin, end: (
         DropAfterClose(connections={0}),
@@ -105,41 +117,39 @@ _DROP_AFTER_CLOSE = FaultKind(
     at_end=True,
 )
 _LOST_FINAL = FaultKind(
+    LostFinal(),
     lambda moment: (_at(LostFinal, moment, connections={0}),),
     lambda begin, _: (LostFinal(at_time=begin),),
     silent=True,
 )
 _IGNORE_CLOSE = FaultKind(
-    lambda _: (IgnoreClose(),), lambda _, end: (IgnoreClose(until=end),), at_end=True
+    IgnoreClose(), lambda _: (IgnoreClose(),), lambda _, end: (IgnoreClose(until=end),), at_end=True
 )
 
 FAULT_KINDS: dict[str, FaultKind] = {
-    "refuse": _unreachable(Refuse),
-    "hang": _unreachable(Hang),
-    "status-401": _unreachable(functools.partial(Status, 401)),
-    "status-429": _unreachable(functools.partial(Status, 429)),
-    "status-503": _unreachable(functools.partial(Status, 503)),
-    "drop": _once(Drop),
-    "drop-fin": _once(functools.partial(Drop, 1006)),
-    "drop-1011": _once(functools.partial(Drop, 1011)),
-    "end-cleanly": _once(EndCleanly),
-    "drop-after-close": _DROP_AFTER_CLOSE,
-    "half-open": _once(HalfOpen, away=Hang),
-    "in-band-402": _once(functools.partial(InBandError, 402)),
-    "in-band-500": _once(functools.partial(InBandError, 500, then="close")),
-    "stall": _lasting(Stall),
-    "latency": _lasting(functools.partial(Latency, 3.0), silent=False),
-    "garbage-unparsable": _lasting(functools.partial(Garbage, "unparsable")),
-    "garbage-no-text": _lasting(functools.partial(Garbage, "no_text"), silent=False),
-    "garbage-types": _lasting(functools.partial(Garbage, "wrong_types"), silent=False),
-    "garbage-list": _lasting(functools.partial(Garbage, "list"), silent=False),
-    "garbage-binary": _lasting(functools.partial(Garbage, "binary")),
-    "garbage-type": _lasting(functools.partial(Garbage, "unknown_type")),
-    "garbage-no-languages": _lasting(functools.partial(Garbage, "no_languages")),
-    "empty-finals": _lasting(EmptyFinals),
-    "lost-final": _LOST_FINAL,
-    "ignore-close": _IGNORE_CLOSE,
+    fault_name(kind.faulty): kind
+    for kind in (
+        _unreachable(Refuse),
+        _unreachable(Hang),
+        *(_unreachable(functools.partial(Status, code)) for code in (401, 429, 503)),
+        *(_once(functools.partial(Drop, code)) for code in (None, NO_CLOSE_FRAME, 1011)),
+        _once(EndCleanly),
+        _DROP_AFTER_CLOSE,
+        _once(HalfOpen, away=Hang),
+        _once(functools.partial(InBandError, 402)),
+        _once(functools.partial(InBandError, 500, then="close")),
+        _lasting(Stall),
+        _lasting(functools.partial(Latency, 3.0), silent=False),
+        *(
+            _lasting(functools.partial(Garbage, what), silent=what not in _UNDERSTOOD)
+            for what in get_args(get_type_hints(Garbage)["what"])
+        ),
+        _lasting(EmptyFinals),
+        _LOST_FINAL,
+        _IGNORE_CLOSE,
+    )
 }
+"""By the names of the faults that the providers have, beside refusals before or after them."""
 
 
 def fault_kinds_named(names: Iterable[str]) -> dict[str, FaultKind]:

@@ -15,11 +15,12 @@ from rich.console import Console, RenderableType
 
 from ...testing.harness.clock import run_virtual
 from ..command_error import CommandError
-from ..terminal import log_records_to
+from ..standard_streams import stoppable
+from ..terminal import log_records_to, print_table
 from . import tables
 from .candidates import CANDIDATES, OURS, Candidate, compete
 from .demo_run import DemoRun
-from .live_view import ComparisonView, PlainLines, SingleRunView, live
+from .live_view import MIN_HEIGHT, MIN_WIDTH, ComparisonView, PlainLines, SingleRunView, live
 from .scenarios import SCENARIOS, Scenario, scenario_named
 
 _ALL = "all"
@@ -76,8 +77,9 @@ def demo(
     The exit status is 1 if ResilientSTT lost or repeated a word.
     """
     if list_faults:
+        width = max(map(len, SCENARIOS))
         for scenario in SCENARIOS.values():
-            typer.echo(f"{scenario.name:<13} {scenario.summary}")
+            typer.echo(f"{scenario.name:<{width}} {scenario.summary}")
         return
     markdown = markdown or update is not None
     _check_options(fault, compare=compare, as_json=as_json, markdown=markdown)
@@ -113,8 +115,9 @@ class _Presenter:
         self._quiet = quiet
         self._fast = fast
         self._verbose = verbose
-        # The charts need characters that ASCII terminals do not have.
-        self._live = console.is_terminal and not console.options.ascii_only
+        # The charts need room, and characters that ASCII terminals do not have.
+        fits = console.width >= MIN_WIDTH and console.height >= MIN_HEIGHT
+        self._live = console.is_terminal and fits and not console.options.ascii_only
 
     def run(self, scenario: Scenario, candidates: Iterable[Candidate]) -> dict[Candidate, DemoRun]:
         """Let candidates transcribe under a scenario; returns what each of them did."""
@@ -129,7 +132,7 @@ class _Presenter:
         with log_records_to(self._console, verbose=self._verbose):
             self._run_on_its_clock(self._compete(scenario, runs))
         if not self._quiet:
-            self._console.print(tables.result_table(runs))
+            print_table(self._console, tables.result_table(runs))
             self._console.print(tables.summary(runs[OURS]))
         return runs
 
@@ -138,9 +141,9 @@ class _Presenter:
             # The waits between retries are random. With a fixed seed the README's table is the
             # same whenever it is generated.
             random.seed(0)
-            run_virtual(work)
+            run_virtual(stoppable(work))
         else:
-            asyncio.run(work)
+            asyncio.run(stoppable(work))
 
     async def _compete(self, scenario: Scenario, runs: dict[Candidate, DemoRun]) -> None:
         view: RenderableType = (

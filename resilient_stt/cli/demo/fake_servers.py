@@ -18,6 +18,7 @@ from livekit.plugins import cartesia, deepgram
 from ...testing.fakes.cartesia import FakeCartesia
 from ...testing.fakes.deepgram import FakeDeepgram
 from ..command_error import CommandError
+from ..standard_streams import stoppable
 from .scenarios import Scenario, scenario_named
 
 _EXIT_TIMEOUT = 3.0  # seconds for the servers' process to end after its stdin was closed
@@ -107,7 +108,7 @@ def serve_fakes(
 
     Prints their base URLs as one line of JSON.
     """
-    asyncio.run(_serve_until_stdin_closes(scenario_named(fault), pairs))
+    asyncio.run(stoppable(_serve_until_stdin_closes(scenario_named(fault), pairs)))
 
 
 async def _serve_until_stdin_closes(scenario: Scenario, pairs: int) -> None:

@@ -21,7 +21,10 @@ from .scenarios import Scenario
 from .service_history import ServiceHistory
 
 _REFRESH = 0.1  # seconds
-_LOG_LINES = 9
+_LOG_LINES = 6  # of the latest that a low terminal shows while the run goes on
+_CHARTS_HEIGHT = 5  # lines of the charts and the frame beside those that are counted
+MIN_WIDTH, MIN_HEIGHT = 50, 20
+"""Columns and lines of a terminal below which plain lines say more than the live view."""
 _MAX_WIDTH = 110  # columns; wider charts are harder to read
 _FRAME = 4  # columns of the panel's border and padding
 _TRANSCRIBED = "bright_green"
@@ -37,7 +40,17 @@ class SingleRunView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, _MAX_WIDTH)
         inner = width - _FRAME
-        body = Group(self._charts(inner), Text(), _transcript(self._run), Text(), self._log(inner))
+        above = [self._charts(inner), *Text(SYMBOLS, style="dim").wrap(console, inner), Text()]
+        below = [Text(), *_summary(self._scenario).wrap(console, inner)]
+        transcript = list(_transcript(self._run).wrap(console, inner))
+        log = [part for line in self._log() for part in line.wrap(console, inner)]
+        if self._run.played is None:
+            # Rich cuts off the end of what is higher than the terminal, and that is the latest. The
+            # last state stays on the screen, so it is whole.
+            room = console.height - _CHARTS_HEIGHT - len(above) - len(below) - 1
+            log = log[-max(_LOG_LINES, room // 2) :][-max(room - 1, 1) :]
+            transcript = transcript[-max(room - len(log), 1) :]
+        body = Group(*above, *transcript, Text(), *log, *below)
         yield _framed(body, self._scenario, self._run, width)
 
     def _charts(self, width: int) -> RenderableType:
@@ -51,14 +64,11 @@ class SingleRunView:
             chart = provider_chart(history, name, run, chart_width, style)
             table.add_row(Text(name, style=style), chart)
         table.add_row("", axis(run.speech.duration, chart_width))
-        table.add_row("", Text(SYMBOLS, style="dim"))
         return table
 
-    def _log(self, width: int) -> RenderableType:
-        lines = narrate(self._run.events, self._run.first_provider)[-_LOG_LINES:]
-        for line in lines:
-            line.truncate(width, overflow="ellipsis")
-        return Group(*lines) if lines else Text("nothing has failed yet", style="dim")
+    def _log(self) -> list[Text]:
+        lines = narrate(self._run.events, self._run.first_provider)
+        return lines or [Text("nothing has failed yet", style="dim")]
 
 
 class ComparisonView:
@@ -79,7 +89,8 @@ class ComparisonView:
             table.add_row()
         run = next(iter(self._runs.values()))
         table.add_row("", axis(run.speech.duration, chart_width))
-        yield _framed(Group(table, Text(), _legend()), self._scenario, run, width)
+        body = Group(table, Text(), _legend(), _summary(self._scenario))
+        yield _framed(body, self._scenario, run, width)
 
     def _latest_words(self, run: DemoRun, width: int) -> Text:
         text = " ".join(final.text.strip() for final in run.finals)
@@ -122,6 +133,10 @@ def _transcript(run: DemoRun) -> Text:
     return text if text.plain.strip() else Text("listening", style="dim italic")
 
 
+def _summary(scenario: Scenario) -> Text:
+    return Text(scenario.summary, style="dim")
+
+
 def _legend() -> Text:
     return Text.assemble(
         ("▄", _TRANSCRIBED), " transcribed  ", ("▄", PENDING), " not yet  ", ("▄", LOST), " lost"
@@ -140,9 +155,7 @@ def _framed(body: RenderableType, scenario: Scenario, run: DemoRun, width: int) 
     return Panel(
         body,
         title=f"[bold]fault: {scenario.name}[/]  {clock}",
-        subtitle=f"[dim]{scenario.summary}[/]",
         title_align="left",
-        subtitle_align="left",
         width=width,
         border_style="dim",
     )

@@ -1,5 +1,7 @@
 """The scenarios of the demo: which faults the fake providers have, by name.
 
+A scenario with a single fault has the name that `chaos`, `serve` and the kit give the fault.
+
 Positions of words refer to the English reference speech. Times are seconds since the fake servers
 started; the speech starts at that moment, too.
 """
@@ -73,17 +75,17 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(name="none", summary="both providers work"),
         Scenario(name="refuse", summary="Cartesia refuses every connection", cartesia=(Refuse(),)),
         Scenario(
-            name="unauthorized",
+            name="status-401",
             summary="Cartesia answers HTTP 401 (wrong API key)",
             cartesia=(Status(401),),
         ),
         Scenario(
-            name="rate-limited",
+            name="status-429",
             summary="Cartesia answers HTTP 429 (too many requests)",
             cartesia=(Status(429),),
         ),
         Scenario(
-            name="unavailable",
+            name="status-503",
             summary="Cartesia answers HTTP 503 (unavailable)",
             cartesia=(Status(503),),
         ),
@@ -93,12 +95,12 @@ SCENARIOS: dict[str, Scenario] = {
             cartesia=(Hang(),),
         ),
         Scenario(
-            name="drop-once",
+            name="drop",
             summary="Cartesia drops the connection in mid-word, then accepts new ones",
             cartesia=(_drop_in(_THURSDAY),),
         ),
         Scenario(
-            name="drop",
+            name="down",
             summary="Cartesia drops the connection in mid-word and stays down",
             cartesia=(
                 _drop_in(_THURSDAY),
@@ -118,7 +120,7 @@ SCENARIOS: dict[str, Scenario] = {
             ),
         ),
         Scenario(
-            name="tail",
+            name="drop-after-close",
             summary="the caller hangs up; Cartesia drops the connection before its last text",
             cartesia=(DropAfterClose(connections={0}),),
             pause=None,
@@ -134,12 +136,12 @@ SCENARIOS: dict[str, Scenario] = {
             cartesia=(HalfOpen(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
-            name="in-band",
+            name="in-band-error-402",
             summary="Cartesia sends error 402 (out of credits) in a message, then nothing more",
             cartesia=(InBandError(402, at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
-            name="garbage",
+            name="garbage-unparsable",
             summary="Cartesia sends only half of each message, from mid-word on",
             cartesia=(Garbage(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
@@ -149,7 +151,7 @@ SCENARIOS: dict[str, Scenario] = {
             cartesia=(LostFinal(at_word=_THURSDAY, part=0.5, connections={0}),),
         ),
         Scenario(
-            name="slow",
+            name="latency",
             summary="Cartesia answers 3 s late, from 6 s on",
             cartesia=(Latency(3.0, at_time=6.0),),
         ),

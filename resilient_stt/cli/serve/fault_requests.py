@@ -1,14 +1,12 @@
 """Turns the JSON of a request into a fault of a fake provider.
 
-The names of the faults are those of the classes in `resilient_stt.testing.faults`, in lower case
-with hyphens: `in-band-error` is `InBandError`. The parameters are the fields of the class, except
-for time: a client does not know the server's clock, so `after` (seconds from now) and `lasts`
-(seconds) replace `at_time` and `until`.
+The names of the faults are those of `fault_names`. The parameters are the fields of the class,
+except for time: a client does not know the server's clock, so `after` (seconds from now) and
+`lasts` (seconds) replace `at_time` and `until`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
@@ -16,49 +14,8 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, create_model
 from pydantic import ValidationError as PydanticError
 
-from ...testing.faults import (
-    Drop,
-    DropAfterClose,
-    EmptyFinals,
-    EndCleanly,
-    Fault,
-    Garbage,
-    HalfOpen,
-    Hang,
-    IgnoreClose,
-    InBandError,
-    Latency,
-    LostFinal,
-    Refuse,
-    Stall,
-    Status,
-)
-
-
-def _name_of(fault_type: type[Fault]) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", fault_type.__name__).lower()
-
-
-FAULTS: dict[str, type[Fault]] = {
-    _name_of(fault_type): fault_type
-    for fault_type in (
-        Refuse,
-        Hang,
-        Status,
-        Drop,
-        EndCleanly,
-        DropAfterClose,
-        HalfOpen,
-        InBandError,
-        Stall,
-        Latency,
-        Garbage,
-        EmptyFinals,
-        LostFinal,
-        IgnoreClose,
-    )
-}
-"""The classes of faults by name."""
+from ...testing.faults import DropAfterClose, Fault
+from ..fault_names import FAULT_CLASSES, parse_fault_name
 
 _ABSOLUTE_TIMES = ("at_time", "until")
 _TRIGGERS = ("after", "at_word", "at_audio")
@@ -68,17 +25,21 @@ def fault_from(name: object, parameters: Mapping[str, Any], *, now: float) -> Fa
     """Return the fault that a request asks for; without a trigger it begins at once.
 
     Args:
-        name: A key of `FAULTS`.
+        name: The name of a fault, such as `stall` or `status-401`.
         parameters: Fields of the fault, and `after` and `lasts`, in seconds.
         now: Seconds since the server started.
 
     Raises:
         ValueError: The name or a parameter is wrong; the message says which.
     """
-    if not isinstance(name, str) or name not in FAULTS:
-        raise ValueError(f"fault must be one of {', '.join(FAULTS)}, not {name!r}")
-    fault_type = FAULTS[name]
-    values = _validated(name, fault_type, parameters)
+    parsed = parse_fault_name(name) if isinstance(name, str) else None
+    if parsed is None:
+        raise ValueError(f"fault must be one of {', '.join(FAULT_CLASSES)}, not {name!r}")
+    fault_type, own = parsed
+    for parameter in own:
+        if parameter in parameters:
+            raise ValueError(f"{name} has the parameter {parameter!r} in its name; give one")
+    values = _validated(str(name), fault_type, {**own, **parameters})
     triggers = [trigger for trigger in _TRIGGERS if values.get(trigger) is not None]
     if len(triggers) > 1:
         raise ValueError(f"give only one of {' and '.join(triggers)}")

@@ -19,6 +19,7 @@ from ...testing.fakes.cartesia import FakeCartesia
 from ...testing.fakes.deepgram import FakeDeepgram
 from ...testing.fakes.server import LOOPBACK, FakeServer, url_of
 from ..command_error import CommandError
+from ..standard_streams import stoppable
 from .control import PATH, control_app
 
 _PORT_HELP = "0: any free port."
@@ -48,7 +49,7 @@ def serve(
                 err=True,
             )
     ports = (cartesia_port, deepgram_port)
-    asyncio.run(_serve_until_signal(host, ports, (control_host, control_port)))
+    asyncio.run(stoppable(_serve_until_signal(host, ports, (control_host, control_port))))
 
 
 async def _serve_until_signal(

@@ -18,11 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ..audio.ledger import AudioLedger
 from ..messages import EventKind, TranscriptEvent, Word
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance, are_usable
+from .duplicates import DuplicateFinals
 from .sender import AudioSender
 
 
@@ -46,6 +48,11 @@ class Interpreted:
     utterance: Utterance
     """Its text and words on session time."""
     extent: AudioExtent
+    speech_start: float | None = None
+    """Where the speech began that the event is about, in seconds of the session."""
+    speech_end: float | None = None
+    repeats_interim: bool = False
+    """It is a FINAL with the text of the interim transcript before it."""
     is_duplicate: bool = False
     """It repeats the last FINAL, and must be ignored."""
     clock_restarted: bool = False
@@ -56,12 +63,17 @@ class EventInterpreter:
     """Interprets the events of one connection in the order in which they come."""
 
     def __init__(
-        self, provider: ProviderTraits, stall_detector: StallDetector, policy: ReplayPolicy
+        self,
+        provider: ProviderTraits,
+        stall_detector: StallDetector,
+        policy: ReplayPolicy,
+        ledger: AudioLedger,
     ) -> None:
         """`policy`: which times can be those of the audio that was sent."""
         self._provider = provider
         self._stall_detector = stall_detector
         self._policy = policy
+        self._duplicates = DuplicateFinals(ledger, policy)
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
         self._last_final_end = 0.0
@@ -69,6 +81,8 @@ class EventInterpreter:
         self._last_final_text = ""
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
+        self._last_text = ""
+        """The last text since the last FINAL that may still change."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
@@ -100,13 +114,19 @@ class EventInterpreter:
                 return Interpreted(event, utterance, extent, clock_restarted=True)
             if is_final:
                 self._last_final_end, self._last_final_text = words[-1].end, event.text
+        elif self._duplicates.is_duplicate(event, cursor, now):
+            return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
+        self._duplicates.note(event, sender, now)
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
         extent = self._extent(event, utterance, cursor)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
-        return Interpreted(replace(event, words=()), utterance, extent)
+        start, end = self._speech_on_session_time(event, sender)
+        repeats_interim = is_final and bool(event.text.strip()) and event.text == self._last_text
+        self._last_text = "" if is_final else event.text or self._last_text
+        return Interpreted(replace(event, words=()), utterance, extent, start, end, repeats_interim)
 
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.
@@ -138,6 +158,19 @@ class EventInterpreter:
             return Utterance(event.text, language=event.language)
         begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
         return Utterance(event.text, (), begin, timeline.end_of(end), event.language)
+
+    def _speech_on_session_time(
+        self, event: TranscriptEvent, sender: AudioSender
+    ) -> tuple[float | None, float | None]:
+        """Return where the event's speech began and ended; `None` where that is not known."""
+        timeline, start, end = sender.timeline, event.speech_start, event.speech_end
+        if timeline is None:
+            return None, None
+        latest = sender.seconds_sent + self._policy.max_time_error
+        return (
+            timeline.start_of(start) if start is not None and 0 <= start <= latest else None,
+            timeline.end_of(end) if end is not None and 0 <= end <= latest else None,
+        )
 
     def _extent(self, event: TranscriptEvent, utterance: Utterance, cursor: int) -> AudioExtent:
         text, words_through = event.text.strip(), cursor

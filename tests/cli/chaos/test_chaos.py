@@ -9,18 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from resilient_stt.cli.chaos import row_runner
+from resilient_stt.cli.chaos import chaos_command, row_runner
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
 from resilient_stt.cli.chaos.matrix import NONE, Case, Row
 from resilient_stt.cli.chaos.results import CaseOutcome
+from resilient_stt.config import VARIABLE
 from resilient_stt.testing.harness.trial import FALLBACK_ONLY, HEALTHY, Trial
+from resilient_stt.testing.speech.accent import Accent
 
 Cli = Callable[..., Any]
 
@@ -52,7 +54,7 @@ ROW_KEYS = {
 def test_a_run_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only a stream may hang, but closing it, too."""
 
-    async def endless(*_: object) -> Trial:
+    async def endless(*_: object, **__: object) -> Trial:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
@@ -88,6 +90,22 @@ def test_json(cli: Cli) -> None:
     assert all(set(row) == ROW_KEYS and row["kept"] for row in figures["rows"])
     assert figures["rows"][0]["served"] == {"Cartesia": 1, "Deepgram": 1}
     assert figures["rows"][3]["extra_delay_s"] > 3.0
+
+
+def test_providers_with_accents(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--accents SEED` each provider writes in its own way; every promise is kept."""
+    drawn = []
+
+    def run_row(row: Row, *, accents: Sequence[Accent], **options: Any) -> list[CaseOutcome]:
+        drawn.append(accents)
+        return row_runner.run_row(row, accents=accents, **options)
+
+    monkeypatch.setattr(chaos_command, "run_row", run_row)
+    arguments = ("chaos", "--only", "drop", "--moments", "1", "--json", "--jobs", "1")
+    result = cli(*arguments, "--accents", "3")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["kept"]
+    assert drawn == [[Accent.drawn(3), Accent.drawn(4)]] * 4
 
 
 def test_a_broken_promise_is_printed_and_is_the_exit_status(
@@ -174,12 +192,14 @@ def stt_yaml(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("language", "served"), [("en", {"Cartesia": 1, "Deepgram": 1}), ("es", {"Deepgram": 2})]
+    ("language", "served"),
+    [("en", {"Cartesia": 1, "Deepgram": 1}), ("es", {"deepgram": 1, "multi": 1})],
 )
 def test_the_configured_chain_is_tried(
     cli: Cli, stt_yaml: str, language: str, served: dict[str, int]
 ) -> None:
-    """The route of the language is tried in that language, without API keys."""
+    """The route of the language is tried in that language, without API keys. Two providers of one
+    plugin are told apart by their names."""
     result = cli(
         *("chaos", stt_yaml, "--language", language, "--only", "drop", "--moments", "1"),
         *("--jobs", "1", "--json"),
@@ -187,6 +207,34 @@ def test_the_configured_chain_is_tried(
     figures = json.loads(result.stdout)
     assert (result.exit_code, figures["kept"]) == (0, True), result.stdout
     assert figures["rows"][0]["served"] == served
+
+
+def test_a_provider_is_left_out(cli: Cli, stt_yaml: str) -> None:
+    """`--without` makes a chain of the others, for example without one that has no fake."""
+    text = Path(stt_yaml).read_text()
+    own = text.replace("routes:", "  flux: {plugin: deepgram, class: STTv2}\nroutes:")
+    Path(stt_yaml).write_text(own.replace("[cartesia, deepgram]", "[cartesia, flux, multi]"))
+    refused = cli("chaos", stt_yaml)
+    assert refused.exit_code == 2
+    assert "leave it out with --without flux" in refused.stderr.replace("\n", " ")
+    result = cli(
+        *("chaos", stt_yaml, "--without", "flux", "--only", "refuse", "--moments", "1"),
+        *("--jobs", "1", "--json"),
+    )
+    rows = json.loads(result.stdout)["rows"]
+    assert result.exit_code == 0
+    assert rows[0]["served"] == {"Cartesia": 1, "Deepgram": 1}
+    wrong = cli("chaos", stt_yaml, "--without", "fluxx")
+    assert "did you mean 'flux'?" in wrong.stderr.replace("\n", " ")
+
+
+def test_the_environment_names_the_configuration(
+    cli: Cli, stt_yaml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RESILIENT_STT_CONFIG is the configuration of `chaos`, too."""
+    monkeypatch.setenv(VARIABLE, stt_yaml)
+    result = cli("chaos", "--language", "zh")
+    assert "the route of 'zh' has one provider, cartesia" in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,13 @@ def test_a_stall_is_printed(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "lost"),
-    [("stall", 57), ("half-open", 57), ("in-band", 57), ("garbage", 57), ("lost-final", 17)],
+    [
+        ("stall", 57),
+        ("half-open", 57),
+        ("in-band-error-402", 57),
+        ("garbage-unparsable", 57),
+        ("lost-final", 17),
+    ],
 )
 def test_only_we_notice_a_silent_provider(cli: Cli, fault: str, lost: int) -> None:
     """Neither the plugin nor FallbackAdapter notices a provider that only stops sending text."""

@@ -17,7 +17,7 @@ async def status_of(url: str) -> int:
 
 
 async def start_servers_and_fail(started: list[Endpoints]) -> None:
-    async with in_own_process(SCENARIOS["unavailable"], 2) as pairs:
+    async with in_own_process(SCENARIOS["status-503"], 2) as pairs:
         started += pairs
         assert len({urlsplit(pair.cartesia).port for pair in pairs}) == 2
         assert await status_of(f"{pairs[1].cartesia}/stt/websocket") == 503

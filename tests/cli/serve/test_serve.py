@@ -17,14 +17,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
 from resilient_stt.cli.chaos.matrix import make_rows
+from resilient_stt.cli.fault_names import FAULT_CLASSES, fault_name
 from resilient_stt.cli.serve.control import PATH, control_app
-from resilient_stt.cli.serve.fault_requests import FAULTS, fault_from
+from resilient_stt.cli.serve.fault_requests import fault_from
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import (
     Drop,
     DropAfterClose,
     Fault,
+    Garbage,
     InBandError,
     Refuse,
     Stall,
@@ -48,9 +50,12 @@ HEARING = {"model": "ink-whisper", "encoding": "pcm_s16le", "sample_rate": "1600
 
 
 def test_every_fault_of_the_matrix_can_be_injected() -> None:
-    """`serve` and `chaos` know the same classes of faults."""
+    """`serve` and `chaos` know the same classes of faults, by the same names."""
     tried = {type(f) for row in make_rows(FAULT_KINDS, 1) for c in row.cases for f in c.plan.first}
-    assert set(FAULTS.values()) == tried
+    assert set(FAULT_CLASSES.values()) == tried
+    for name in FAULT_KINDS:
+        needed = {"seconds": 3.0} if name == "latency" else {}
+        assert fault_name(fault_from(name, needed, now=0.0)) == name
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,8 @@ def test_every_fault_of_the_matrix_can_be_injected() -> None:
         ("stall", {"after": 3, "lasts": 6.0}, Stall(at_time=53.0, until=59.0)),
         ("refuse", {"lasts": 2}, Refuse(at_time=50.0, until=52.0)),
         ("status", {"code": 401}, Status(401, at_time=50.0)),
+        ("status-401", {}, Status(401, at_time=50.0)),
+        ("garbage-no-text", {"at_word": 3}, Garbage("no_text", at_word=3)),
         ("drop", {"at_word": 12, "part": 0.5}, Drop(at_word=12, part=0.5)),
         ("drop", {"code": 1011, "connections": [0, 2]}, Drop(1011, connections={0, 2}, at_time=50)),
         ("in-band-error", {"code": None, "at_audio": 1}, InBandError(None, at_audio=1.0)),
@@ -88,6 +95,10 @@ def test_a_fault_from_json(name: str, parameters: dict[str, Any], fault: Fault) 
         ("drop", {"connections": 3}, "drop, parameter 'connections': Input should be a valid list"),
         ("drop", {"code": 99}, "99 is not a websocket close code"),
         ("status", {}, "status, parameter 'code': Field required"),
+        ("status-9", {}, "code must be a status from 300"),
+        ("status-401", {"code": 402}, "status-401 has the parameter 'code' in its name"),
+        ("garbage-noise", {}, "fault must be one of"),
+        ("stall-3", {}, "fault must be one of"),
         ("garbage", {"what": "noise"}, "'unparsable', 'no_text'"),
         ("drop-after-close", {"after": 3}, "closing message alone"),
     ],
