@@ -29,11 +29,11 @@ from dataclasses import dataclass, field
 
 from ..audio.ledger import AudioLedger, Spans
 from ..events import Replayed
-from ..messages import Role, TranscriptEvent
+from ..messages import EventKind, Role, TranscriptEvent
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..transcript.history import TranscriptHistory
-from ..transcript.overlap import OverlapTrimmer
+from ..transcript.overlap import OverlapTrimmer, Utterance
 from .interpreter import EventInterpreter, Interpreted
 from .sender import AudioSender
 
@@ -65,6 +65,10 @@ class Connection:
     trimmer: OverlapTrimmer
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
     """Events that it sent before it became active, or behind its held FINAL."""
+    held_count: int = 0
+    """Events that were ever held."""
+    new_transcripts: tuple[object, tuple[tuple[EventKind, Utterance], ...]] | None = None
+    """What `hedging.evidence.new_transcripts` found last, and in which state of the stream."""
     untimed_finals: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_UNTIMED_FINALS))
     """How far finals without times reach whose audio is not committed yet."""
     missed_speech: Spans = ()
@@ -135,11 +139,13 @@ class Connection:
     def hold(self, interpreted: Interpreted) -> None:
         """Keep an event for later."""
         self.held_events.append(interpreted)
+        self.held_count += 1
 
     def take_held_events(self) -> list[Interpreted]:
         """Remove and return the events that were held."""
         held = list(self.held_events)
         self.held_events.clear()
+        self.new_transcripts = None
         return held
 
     def take_replay_report(self) -> Replayed | None:

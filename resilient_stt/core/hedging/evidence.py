@@ -5,7 +5,7 @@ Plain functions, and queries only: `HedgeController` decides what follows from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection, trimmer_at
@@ -14,21 +14,32 @@ from ..messages import EventKind
 from ..policy import WatchdogPolicy
 from ..stalls.skipped_speech import SkippedSpeech
 from ..transcript.history import TranscriptHistory
-from ..transcript.overlap import Utterance
+from ..transcript.overlap import OverlapTrimmer, Utterance
 
 # --- what the hedge has transcribed
 
 
 def new_transcripts(
     hedge: Connection, ledger: AudioLedger, history: TranscriptHistory
-) -> Iterator[tuple[EventKind, Utterance]]:
-    """Yield each revision of the first utterance that holds uncommitted words, its FINAL last.
+) -> Sequence[tuple[EventKind, Utterance]]:
+    """Return each revision of the first utterance that holds uncommitted words, its FINAL last.
 
     The hedge replays from before the watermark, so its first transcripts may repeat what the
     stream has committed already. Those are passed over.
     """
     # A trimmer of its own: that of the hedge must still be unused when the hedge is promoted.
     trimmer = trimmer_at(hedge.start, ledger, history, starts_mid_word=hedge.starts_mid_word)
+    # This is asked with every frame, and an alignment takes far longer than the other answers
+    # (test_the_words_of_a_hedge_are_aligned_once).
+    known = (trimmer.state, hedge.held_count)
+    if hedge.new_transcripts is None or hedge.new_transcripts[0] != known:
+        hedge.new_transcripts = (known, tuple(_new_transcripts(hedge, trimmer)))
+    return hedge.new_transcripts[1]
+
+
+def _new_transcripts(
+    hedge: Connection, trimmer: OverlapTrimmer
+) -> Iterator[tuple[EventKind, Utterance]]:
     for held in hedge.held_events:
         event, utterance = held.event, held.utterance
         if not event.text.strip():
@@ -49,7 +60,7 @@ def first_new_word_at(
 
     0 if the word has no time; `None` if the hedge has transcribed no such word.
     """
-    first = next(new_transcripts(hedge, ledger, history), None)
+    first = next(iter(new_transcripts(hedge, ledger, history)), None)
     return None if first is None else first[1].start or 0.0
 
 
@@ -126,7 +137,7 @@ def skipped_speech_answer(
     The first is `None` while its transcript is too short to decide. "Yes" is certain once the
     transcript is final: a recognizer may take noise for a word until it has processed more.
     """
-    transcripts = list(new_transcripts(hedge, ledger, history))
+    transcripts = new_transcripts(hedge, ledger, history)
     if not transcripts:
         return None, False
     kind, latest = transcripts[-1]

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from ..policy import ReplayPolicy
-from .overlap import CommittedToken, OverlapTrimmer, Utterance
-from .tokens import tokenize
+from .overlap import OverlapTrimmer, TokenizedText, Utterance
+from .tokens import TimedToken
 
 MAX_TOKENS = 512
 """Tokens that are kept. A memory bound: fast speech in a replay window of 60 s has fewer."""
@@ -18,7 +18,7 @@ class TranscriptHistory:
 
     def __init__(self, policy: ReplayPolicy) -> None:
         self._policy = policy
-        self._tokens: deque[CommittedToken] = deque(maxlen=MAX_TOKENS)
+        self._tokens: deque[TimedToken] = deque(maxlen=MAX_TOKENS)
 
     def __repr__(self) -> str:
         return f"TranscriptHistory(committed={len(self._tokens)})"
@@ -29,16 +29,11 @@ class TranscriptHistory:
         `audio_end` is how far the connection can have heard the session when it gave them, in
         seconds. It dates words that came without times.
         """
-        language = utterance.language
-        if utterance.words:
-            for word in utterance.words:
-                for token in tokenize(word.text, language):
-                    norm, written = token.norm, token.written
-                    self._tokens.append(CommittedToken(norm, written, word.start, word.end))
-        else:
-            end = audio_end if utterance.end is None else min(audio_end, utterance.end)
-            for token in tokenize(utterance.text, language):
-                self._tokens.append(CommittedToken(token.norm, token.written, None, end))
+        latest = audio_end if utterance.end is None else min(audio_end, utterance.end)
+        for token in TokenizedText(utterance).tokens:
+            if token.start is None:
+                token.end = latest
+            self._tokens.append(token)
 
     def replay_start(self, watermark: float, oldest: float) -> float | None:
         """The best place to begin a replay between committed words, in seconds of session audio.

@@ -6,19 +6,25 @@ Theory of operation
 A replay begins before the watermark, at a clean place between two words, because hearing a word
 twice is better than hearing half of it. So the first finals and interims of a new connection may
 repeat words that the consumer has already been given. The seam is the place where the new words
-begin. An `OverlapTrimmer` belongs to one connection and finds that place in each of its texts:
+begin. An `OverlapTrimmer` belongs to one connection and finds that place in each of its texts, by
+an alignment of all that it wrote with the committed words (`alignment` says how). It contributes
+what it knows besides the text:
 
-- By time, where the new text has word times and all committed words near the boundary have times
-  too. Clocks of two providers disagree by up to `ReplayPolicy.word_time_tolerance`, so words within
-  the tolerance are decided by their text, and by the middle of the word only where no text agrees.
-- By text otherwise: the new text loses its longest beginning that repeats the committed words.
+- Times, where the new text has word times and all committed words near the boundary have times
+  too. Clocks of two providers disagree by up to `ReplayPolicy.word_time_tolerance`: words further
+  than that from the boundary are decided, words within the tolerance are decided by text and time.
+- If committed words came without times, they lie on either side of the boundary, and the text
+  decides. But they had ended when they came: what begins later is new.
+- What the connection wrote before. An overlap may be spread over several of its finals.
 
 The first word of a connection may be the rest of a committed word, if its audio begins in the
 middle of one. Such a partial word matches no committed word and must be dropped all the same.
 
 The trimmer stays open until the connection has repeated all committed words that it heard, or has
-given a FINAL with something new in it. From then on every word is new: repetition inside one
-connection's own text is speech ("no no no"), never an overlap.
+given a FINAL with something new behind a repetition. From then on every word is new: repetition
+inside one connection's own text is speech ("no no no"), never an overlap. A first FINAL in which
+nothing is repeated may still be a cough that was taken for a word, with all of the overlap to come;
+so the trimmer stays open behind it, while there are fewer such words than committed ones.
 
 For every FINAL call `trim` first, emit what it returns, then call `observe_final` with both. For an
 interim transcript call `trim` only.
@@ -32,11 +38,23 @@ from dataclasses import dataclass, replace
 
 from ..messages import Word
 from ..policy import ReplayPolicy
-from .tokens import Token, is_similar, match_repeated, tokenize
+from .alignment import (
+    EMITTED_INSERTION,
+    FRAGMENT_INSERTION,
+    INSERTION,
+    Evidence,
+    align,
+)
+from .tokens import TimedToken, tokenize
+from .windows import CONTEXT
 
 ROUNDING = 0.001
 """Rounding tolerance in seconds: equal times differ by up to a sample once they have been samples
 (1 ms holds for rates from 1 kHz on)."""
+
+COVERING_SIDE = 0.3
+"""How much it speaks for a repetition that the first word covers most of the last committed one: a
+bit more than that the word is not like it in its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +68,6 @@ class Utterance:
     language: str = ""
 
 
-@dataclass(slots=True)
-class CommittedToken:
-    """A token that the consumer was given in a FINAL, and its times in seconds of session audio.
-
-    A token without a `start` came without times; all that is known is that it ended by `end`.
-    """
-
-    norm: str
-    written: str
-    start: float | None
-    end: float
-
-
 class OverlapTrimmer:
     """Finds the new words in one connection's text; see the module for how."""
 
@@ -70,7 +75,7 @@ class OverlapTrimmer:
         self,
         boundary: float,
         replay_from: float,
-        committed: Sequence[CommittedToken],
+        committed: Sequence[TimedToken],
         policy: ReplayPolicy,
         *,
         starts_mid_word: bool,
@@ -87,28 +92,42 @@ class OverlapTrimmer:
         """
         self._boundary = boundary
         self._replay_from = replay_from
-        self._repeats = list(committed)
-        """The committed tokens that the connection has still to repeat."""
+        self._committed = list(committed)
+        self._used = 0
+        """So many of the committed tokens the connection has repeated."""
+        self._before: list[TimedToken] = []
+        """The last tokens of the connection's earlier FINALs."""
+        self._insertion: list[float] = []
+        """What it costs that one of those matches nothing."""
         # Tokens without times may have been spoken on either side of the boundary, so a time cannot
         # tell which words of the new text they are.
         self._needs_text = any(
-            c.start is None and c.end > boundary + ROUNDING for c in self._repeats
+            c.start is None and c.end > boundary + ROUNDING for c in self._committed
         )
-        self._tolerance = policy.word_time_tolerance
+        self._latest = max((c.end for c in self._committed), default=boundary)
+        """No committed token ended later."""
+        self._tolerance = max(policy.word_time_tolerance, ROUNDING)  # it is divided by
         self._min_overhang = policy.min_word_overhang
+        self._last: tuple[TokenizedText, int, int] | None = None
+        """The text that was aligned last, and what came out."""
         self._is_first = True
         """No FINAL of the connection with a token in it was observed yet."""
         # Where nothing was committed there is no word to be the rest of
         # (tests/schedules/no-torn-word-where-nothing-was-emitted.json).
-        self._starts_mid_word = starts_mid_word and bool(self._repeats)
-        self.open = bool(self._repeats) or replay_from < boundary
+        self._starts_mid_word = starts_mid_word and bool(self._committed)
+        self.open = bool(self._committed) or replay_from < boundary
         """Whether the connection's text may still begin with committed words."""
 
     def __repr__(self) -> str:
         return (
-            f"OverlapTrimmer(boundary={self._boundary:.3f}, repeats={len(self._repeats)}, "
-            f"open={self.open})"
+            f"OverlapTrimmer(boundary={self._boundary:.3f}, "
+            f"repeats={len(self._committed) - self._used}, open={self.open})"
         )
+
+    @property
+    def state(self) -> tuple[float, ...]:
+        """What an unused trimmer depends on, but for the text of the committed words."""
+        return (self._boundary, self._replay_from, *(c.end for c in self._committed))
 
     @property
     def expects_repeats(self) -> bool:
@@ -117,21 +136,18 @@ class OverlapTrimmer:
         False for audio that begins in the middle of a word: what is left of the word may come back
         as anything, or as nothing.
         """
-        return bool(self._repeats) and not self._starts_mid_word
+        return len(self._committed) > self._used and not self._starts_mid_word
 
     def trim(self, utterance: Utterance) -> Utterance | None:
         """Return the part of a text that is new, or `None` if nothing is."""
-        tokens = tokenize(utterance.text, utterance.language)
         if not self.open:
             return utterance if utterance.text.strip() else None
-        if not tokens:
+        text = TokenizedText(utterance)
+        if not text.tokens or self._is_before_boundary(utterance):
             return None
-        if utterance.end is not None and not self._needs_text:
-            if utterance.words:
-                return _without_words(utterance, self._repeated_by_time(utterance), tokens)
-            if utterance.end <= self._boundary:
-                return None
-        return _without_tokens(utterance, self._repeated_by_text(utterance, tokens)[0], tokens)
+        seam, used = self._seam(text)
+        self._last = (text, seam, used)
+        return text.without(seam)
 
     def observe_final(self, utterance: Utterance, kept: Utterance | None) -> bool:
         """Note that a FINAL was handled, of which `trim` returned `kept`.
@@ -141,47 +157,122 @@ class OverlapTrimmer:
             times, it then speaks for no audio beyond the voice around the boundary
             (tests/schedules/repeated-final-commits-the-next.json).
         """
-        tokens = tokenize(utterance.text, utterance.language)
-        if not (self.open and tokens):
-            self.open = self.open and kept is None
+        if not self.open:
             return False
-        used = self._repeated_by_text(utterance, tokens)[1]
-        repeated = self._repeats[:used]
+        if self._last is not None and self._last[0].utterance is utterance:
+            text, seam, used = self._last
+        else:
+            text = TokenizedText(utterance)
+            seam, used = self._seam(text) if text.tokens else (0, 0)
+        self._last = None
+        if not text.tokens:
+            return False
+        repeated = self._committed[self._used : used]
         for token in repeated:
             # A token without times was dated by when it arrived. The repetition dates it better; a
             # third connection would otherwise look for it in the next sentence
             # (tests/schedules/repeated-words-with-times-in-between.json).
             if token.start is None and utterance.end is not None:
                 token.end = min(token.end, utterance.end)
-        if kept is not None:
-            self.open = False
-            return self._lie_before_boundary(repeated)
-        del self._repeats[:used]
+        self._used = max(self._used, used)
         self._is_first = False
-        if used and not self._repeats:
+        if kept is not None:
+            self.open = self._may_still_repeat(utterance, text, seam)
+        elif used and self._used == len(self._committed):
             # All was repeated. If the trimmer stayed open, a provider whose clock is early would
             # lose its next word, because that word seems to lie before the boundary.
             self.open = False
-        return self._lie_before_boundary(repeated)
+        self._before += text.tokens
+        self._insertion += [INSERTION] * seam + [EMITTED_INSERTION] * (len(text.tokens) - seam)
+        del self._before[:-CONTEXT], self._insertion[:-CONTEXT]
+        return bool(repeated) and all(c.end <= self._boundary + ROUNDING for c in repeated)
 
-    def _lie_before_boundary(self, tokens: list[CommittedToken]) -> bool:
-        """Whether there are tokens, and all of them end at or before the boundary."""
-        return bool(tokens) and all(c.end <= self._boundary + ROUNDING for c in tokens)
+    def _may_still_repeat(self, utterance: Utterance, text: TokenizedText, seam: int) -> bool:
+        """Whether the overlap may still follow, behind a FINAL with new words in it.
 
-    # -- by text
-
-    def _repeated_by_text(self, utterance: Utterance, tokens: list[Token]) -> tuple[int, int]:
-        """How many leading tokens are repeated, and how many committed tokens that accounts for.
-
-        Where no token matches, the first one may be the rest of a word in whose middle the audio
-        begins. It counts as repeated if committed tokens follow it, or if the audio is known to
-        begin in the middle of speech.
+        That happens without times only: with them, words behind the boundary end the overlap.
         """
-        count, used = match_repeated(self._repeats, tokens, _is_same_word)
-        if count or not (self._is_first and self._begins_at_replay(utterance.start)):
-            return count, used
-        count, used = match_repeated(self._repeats, tokens[1:], _is_same_word)
-        return (count + 1, used) if count or self._starts_mid_word else (0, 0)
+        if seam or not self._needs_text or self._used == len(self._committed):
+            return False
+        if utterance.end is not None and utterance.end > self._latest + self._tolerance:
+            return False
+        emitted = self._insertion.count(EMITTED_INSERTION) + len(text.tokens)
+        return emitted < len(self._committed) - self._used
+
+    def _is_before_boundary(self, utterance: Utterance) -> bool:
+        """Whether a text without word times ends before the boundary."""
+        return (
+            utterance.end is not None
+            and not utterance.words
+            and not self._needs_text
+            and utterance.end <= self._boundary
+        )
+
+    def _seam(self, text: TokenizedText) -> tuple[int, int]:
+        """Return how many leading tokens are repeated, and how many committed ones by then."""
+        tokens, before = text.tokens, len(self._before)
+        timed = text.timed and not self._needs_text
+        fragment = self._is_first and self._begins_at_replay(text.start)
+        insertion = [*self._insertion, *[INSERTION] * len(tokens)]
+        if fragment:
+            insertion[before] = FRAGMENT_INSERTION
+        certain, possible, side = 0, len(tokens), [0.0] * len(tokens)
+        late = side
+        if timed:
+            certain = text.count_before(self._boundary - self._tolerance)
+            possible = text.count_before(self._boundary + self._tolerance)
+            side = [self._side(token, k == 0 and fragment) for k, token in enumerate(tokens)]
+            late = [0.0 if k == 0 and fragment else self._late(t) for k, t in enumerate(tokens)]
+        elif text.timed:
+            possible = text.count_begun_before(self._latest + self._tolerance)
+        first = max(0, self._used - CONTEXT)
+        found = align(
+            self._committed[first:],
+            [*self._before, *tokens],
+            Evidence(
+                certain=before + certain if timed else 0,
+                possible=before + possible,
+                side=[*[0.0] * before, *side],
+                timed=timed,
+                tolerance=self._tolerance,
+                late=[*[0.0] * before, *late],
+                insertion=insertion,
+            ),
+        )
+        seam, used = max(0, found.seam - before), found.used + first if found.used else 0
+        if not found.seam and fragment and self._starts_mid_word and possible:
+            return 1, 0
+        return seam, used
+
+    def _side(self, token: TimedToken, fragment: bool) -> float:
+        """Return how much the times of a token speak for a repetition (1) or against it (-1)."""
+        start, end = _times(token)
+        if fragment and self._covers_last(start, end):
+            return COVERING_SIDE
+        middle = (start + end) / 2
+        return max(-1.0, min(1.0, (self._boundary - middle) / self._tolerance))
+
+    def _late(self, token: TimedToken) -> float:
+        """Return how far a token reaches beyond the boundary, in tolerances.
+
+        0 if it begins with a committed word: providers disagree more about where a word ends.
+        """
+        start = _times(token)[0]
+        near = self._tolerance / 2
+        if any(c.start is not None and abs(c.start - start) <= near for c in self._committed[-2:]):
+            return 0.0
+        return max(0.0, token.end - self._boundary - self._min_overhang) / self._tolerance
+
+    def _covers_last(self, start: float, end: float) -> bool:
+        """Whether a word covers most of the last committed one.
+
+        By a clock that is late, the rest of a word seems to lie behind the boundary. It still
+        covers most of the word (tests/schedules/torn-word-whose-time-is-late.json).
+        """
+        if not self._committed or self._committed[-1].start is None:
+            return False
+        last_start, last_end = _times(self._committed[-1])
+        return min(end, last_end) - max(start, last_start) > (last_end - last_start) / 2
 
     def _begins_at_replay(self, start: float | None) -> bool:
         """Whether something that starts at `start` may be the first sound of the replay.
@@ -191,70 +282,76 @@ class OverlapTrimmer:
         """
         return start is None or start <= self._replay_from + self._tolerance
 
-    # -- by time
 
-    def _repeated_by_time(self, utterance: Utterance) -> int:
-        """How many leading words are repeated.
+def _times(token: TimedToken) -> tuple[float, float]:
+    assert token.start is not None
+    return token.start, token.end
 
-        A word counts by its middle: surely repeated if that is more than the tolerance before the
-        boundary, surely new if it is more than the tolerance behind. In between, the seam is put
-        where the most words agree with the last committed ones; of equally good places, where the
-        middles say.
-        """
-        words = utterance.words
-        certain = _count_before(words, self._boundary - self._tolerance)
-        possible = _count_before(words, self._boundary + self._tolerance)
-        by_middle = _count_before(words, self._boundary)
-        tokens = [tokenize(w.text, utterance.language) for w in words[:possible]]
-        agreement, _, count = max(
-            (self._agreement(tokens[:k]), -abs(k - by_middle), k)
-            for k in range(certain, possible + 1)
+
+class TokenizedText:
+    """The tokens of an utterance with their times, and how to cut it between two of them."""
+
+    def __init__(self, utterance: Utterance) -> None:
+        self.utterance = utterance
+        self._words = [tokenize(word.text, utterance.language) for word in utterance.words]
+        """The tokens of each word."""
+        whole = tokenize(utterance.text, utterance.language)
+        self._in_text = whole
+        """The tokens of the text, if the words are made of the same ones."""
+        self._matches = sum(map(len, self._words)) == len(whole)
+        self.timed = any(self._words)
+        self.tokens = (
+            self._timed_tokens()
+            if self.timed
+            else [TimedToken(t.key, t.written, None, math.inf, t.unit) for t in whole]
         )
-        if agreement:
-            return count
-        if not by_middle and self._is_first and self._is_partial_word(words[0]):
-            return 1
-        if by_middle and self._repeats and self._may_be_new(words[by_middle - 1]):
-            return by_middle - 1
-        return by_middle
+        self.start = self.tokens[0].start if self.timed and self.tokens else utterance.start
 
-    def _may_be_new(self, word: Word) -> bool:
-        """Whether a word whose middle lies before the boundary may be new after all.
+    def _timed_tokens(self) -> list[TimedToken]:
+        found = []
+        for word, tokens in zip(self.utterance.words, self._words, strict=True):
+            found += [TimedToken(t.key, t.written, word.start, word.end, t.unit) for t in tokens]
+        return found
 
-        It may if it reaches beyond the boundary, unless the connection's audio begins with it: then
-        it is the rest of a committed word.
-        """
-        reaches_beyond = word.end > self._boundary + self._min_overhang
-        return reaches_beyond and not self._begins_at_replay(word.start)
+    def count_before(self, until: float) -> int:
+        """How many leading tokens have their middle at or before `until`."""
+        for count, token in enumerate(self.tokens):
+            if sum(_times(token)) / 2 > until:
+                return count
+        return len(self.tokens)
 
-    def _is_partial_word(self, word: Word) -> bool:
-        """Whether a word whose middle lies behind the boundary is the rest of a committed one.
+    def count_begun_before(self, until: float) -> int:
+        """How many leading tokens begin at or before `until`."""
+        for count, token in enumerate(self.tokens):
+            if _times(token)[0] > until:
+                return count
+        return len(self.tokens)
 
-        By a clock that is late, such a rest seems to lie behind the boundary. It still covers most
-        of the last committed word (tests/schedules/torn-word-whose-time-is-late.json).
-        """
-        if not self._repeats or not self._begins_at_replay(word.start):
-            return False
-        start, end = self._repeats[-1].start, self._repeats[-1].end
-        return start is not None and min(word.end, end) - max(word.start, start) > (end - start) / 2
+    def without(self, seam: int) -> Utterance | None:
+        """The utterance without its first `seam` tokens; `None` if no text is left."""
+        utterance = self.utterance
+        if seam == 0:
+            return utterance
+        if seam >= len(self.tokens):
+            return None
+        kept = self._words_behind(seam)
+        if self._matches or not self.timed:
+            text = utterance.text[self._in_text[seam].start :]
+        else:
+            text = " ".join(w.text.strip() for w in kept)
+        return replace(utterance, text=text, words=kept, start=kept[0].start if kept else None)
 
-    def _agreement(self, words: list[list[Token]]) -> int:
-        """How many words at the end of `words` are the last committed ones, counted backwards."""
-        count = 0
-        left = list(self._repeats)
-        for tokens in reversed(words):
-            if not tokens or len(left) < len(tokens):
-                break
-            if not all(map(_is_same_word, left[-len(tokens) :], tokens)):
-                break
-            del left[-len(tokens) :]
-            count += 1
-        return count
-
-
-def _is_same_word(committed: CommittedToken, new: Token) -> bool:
-    """Whether two tokens are one word, spelling differences allowed."""
-    return committed.written == new.written or is_similar(committed.norm, new.norm)
+    def _words_behind(self, seam: int) -> tuple[Word, ...]:
+        """The words behind the first `seam` tokens; of a word that is cut, the rest."""
+        for place, (word, tokens) in enumerate(zip(self.utterance.words, self._words, strict=True)):
+            if seam < len(tokens):
+                rest = self.utterance.words[place + 1 :]
+                if not seam:
+                    return (word, *rest)
+                start = word.start + (word.end - word.start) * seam / len(tokens)
+                return (Word(word.text[tokens[seam].start :], start, word.end), *rest)
+            seam -= len(tokens)
+        return ()
 
 
 def are_usable(words: tuple[Word, ...], seconds_sent: float, policy: ReplayPolicy) -> bool:
@@ -276,49 +373,3 @@ def are_usable(words: tuple[Word, ...], seconds_sent: float, policy: ReplayPolic
             return False
         last = word.start
     return bool(words) and words[-1].end > 0
-
-
-def _count_before(words: tuple[Word, ...], until: float) -> int:
-    """How many leading words have their middle at or before `until`."""
-    count = 0
-    for word in words:
-        if (word.start + word.end) / 2 > until:
-            break
-        count += 1
-    return count
-
-
-def _without_words(utterance: Utterance, count: int, tokens: list[Token]) -> Utterance | None:
-    """The utterance without its first `count` words; `None` if no text is left."""
-    if count == 0:
-        return utterance
-    kept = utterance.words[count:]
-    if not kept:
-        return None
-    sizes = [len(tokenize(w.text, utterance.language)) for w in utterance.words]
-    if sum(sizes) == len(tokens):
-        # The text is made of the words: cut it, so that its own punctuation is kept.
-        text = utterance.text[tokens[sum(sizes[:count])].start :] if sum(sizes[count:]) else ""
-    else:
-        text = " ".join(w.text.strip() for w in kept)
-    return replace(utterance, text=text, words=kept, start=kept[0].start) if text else None
-
-
-def _without_tokens(utterance: Utterance, count: int, tokens: list[Token]) -> Utterance | None:
-    """The utterance without its first `count` tokens; `None` if no text is left."""
-    if count == 0:
-        return utterance
-    if count >= len(tokens):
-        return None
-    text = utterance.text[tokens[count].start :]
-    words = _last_words(utterance, len(tokens) - count)
-    return replace(utterance, text=text, words=words, start=words[0].start if words else None)
-
-
-def _last_words(utterance: Utterance, wanted: int) -> tuple[Word, ...]:
-    """The trailing words that hold at least `wanted` tokens."""
-    first = len(utterance.words)
-    while first and wanted > 0:
-        first -= 1
-        wanted -= len(tokenize(utterance.words[first].text, utterance.language))
-    return utterance.words[first:]

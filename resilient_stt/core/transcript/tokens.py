@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple
 
-T = TypeVar("T")
-U = TypeVar("U")
+from .forms import DIGITS, UNITS, comparison_key
+from .similarity import Letters
 
 SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my"})
 """Language subtags of the languages that are written without spaces between words."""
@@ -32,39 +29,20 @@ _MARKS = (  # accents, points, Indic vowels: parts of a word that `\w` does not 
     "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 )
 _LETTERS = rf"(?:(?![{SPACELESS_CHARACTERS}_])[\w{_MARKS}])+"
-_TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}]|{_LETTERS}(?:['’]{_LETTERS})*")
+_TOKEN = re.compile(rf"[{SPACELESS_CHARACTERS}&]|{_LETTERS}(?:['’]{_LETTERS})*")
 _SPACELESS = re.compile(f"[{SPACELESS_CHARACTERS}]")
 
-_NUMBER_WORDS = {
-    "en": "zero one two three four five six seven eight nine ten eleven twelve",
-    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce",
-    "de": "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
-    "fr": "zéro un deux trois quatre cinq six sept huit neuf dix onze douze",
-    "it": "zero uno due tre quattro cinque sei sette otto nove dieci undici dodici",
-    "pt": "zero um dois três quatro cinco seis sete oito nove dez onze doze",
-    "nl": "nul een twee drie vier vijf zes zeven acht negen tien elf twaalf",
-    "zh": "零 一 二 三 四 五 六 七 八 九 十",
-}
-_DIGITS = {
-    language: {word: str(number) for number, word in enumerate(words.split())}
-    for language, words in _NUMBER_WORDS.items()
-}
-
 MIN_SIMILARITY = 0.75
-"""The ratio (0 to 1, of `difflib`) from which two tokens count as one word in two spellings.
+"""The likeness (0 to 1, see `similarity`) from which two tokens count as one word in two spellings.
 
 "reserv" and "reserve" reach it. This and `MIN_FUZZY_LETTERS` define "the same word" for everything
 that compares texts; like the number words they belong to the comparison, not to a policy.
 """
 MIN_FUZZY_LETTERS = 4
 """Shorter tokens must be equal: "for" and "four" are 0.86 similar, and different words."""
-MAX_FUZZY_LETTERS = 64
-"""Longer tokens must be equal. A bound on CPU time, which grows with the square of the letters: a
-recognizer that loops writes thousands of letters as one word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A comparable piece of a text; `text[start:end]` is where it stands."""
 
     norm: str
@@ -77,6 +55,10 @@ class Token:
     Compared too, because the other provider may have written the same word in a language in which
     it is not a number (tests/schedules/number-word-of-another-language.json).
     """
+    key: str
+    """The form in which two providers' words are aligned (`forms.comparison_key`)."""
+    unit: str = ""
+    """What is said for a sign beside it: "dollar" for "$60"."""
 
 
 def tokenize(text: str, language: str = "") -> list[Token]:
@@ -85,12 +67,19 @@ def tokenize(text: str, language: str = "") -> list[Token]:
     `language` is the BCP 47 tag of the text. It selects the number words; if it is empty, they are
     those of English.
     """
-    digits = _DIGITS.get(language.split("-")[0].lower() or "en", {})
+    subtag = language.split("-")[0].lower() or "en"
+    digits, english = DIGITS.get(subtag, {}), subtag == "en"
     found = []
     for match in _TOKEN.finditer(text):
-        written = unicodedata.normalize("NFKC", match.group()).casefold().replace("’", "'")
+        written = match.group()
+        if not written.isascii():
+            written = unicodedata.normalize("NFKC", written).replace("’", "'")
+        written = written.casefold()
         norm = digits.get(written, written)
-        found.append(Token(norm, match.start(), match.end(), written))
+        start, end = match.span()
+        unit = UNITS.get(text[start - 1 : start]) or UNITS.get(text[end : end + 1], "")
+        key = comparison_key(norm, english=english)
+        found.append(Token(norm, start, end, written, key, unit))
     return found
 
 
@@ -113,39 +102,21 @@ def is_similar(a: str, b: str) -> bool:
     """Whether two normalized tokens are the same word, spelling differences allowed."""
     if a == b:
         return True
-    if min(len(a), len(b)) < MIN_FUZZY_LETTERS or max(len(a), len(b)) > MAX_FUZZY_LETTERS:
+    if min(len(a), len(b)) < MIN_FUZZY_LETTERS:
         return False
-    return SequenceMatcher(None, a, b, autojunk=False).ratio() >= MIN_SIMILARITY
+    return Letters(a).likeness(Letters(b)) >= MIN_SIMILARITY
 
 
-def match_repeated(
-    committed: Sequence[T], new: Sequence[U], same: Callable[[T, U], bool]
-) -> tuple[int, int]:
-    """Find the beginning of `new` in `committed`.
+@dataclass(slots=True)
+class TimedToken:
+    """A token, and when it was spoken, in seconds of session audio.
 
-    The match is the longest run of `committed` that `new` begins with. It must reach the end of
-    `committed` (then new words follow) or the end of `new` (then more repeated words may follow in
-    the next final). Of equally long runs the first one wins.
-
-    Returns:
-        How many leading tokens of `new` are repeated, and up to which index of `committed`.
+    Without times `start` is `None`. The `end` of a committed token is then the latest time at which
+    it had ended, and that of a new one infinite. All tokens of a word have the times of the word.
     """
-    best = (0, 0)
-    for at in range(len(committed)):
-        length = _run_length(committed, at, new, same)
-        reaches_an_end = at + length == len(committed) or length == len(new)
-        if length > best[0] and reaches_an_end:
-            best = (length, at + length)
-    return best
 
-
-def _run_length(
-    committed: Sequence[T], at: int, new: Sequence[U], same: Callable[[T, U], bool]
-) -> int:
-    """How many tokens of `committed` from index `at` on are those that `new` begins with."""
-    length = 0
-    for ours, theirs in zip(islice(committed, at, None), new, strict=False):
-        if not same(ours, theirs):
-            break
-        length += 1
-    return length
+    key: str
+    written: str
+    start: float | None
+    end: float
+    unit: str = ""

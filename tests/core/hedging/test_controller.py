@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,12 +22,15 @@ from resilient_stt.core.messages import (
     OptionsChanged,
     ProviderEvent,
     Role,
+    SendAudio,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    Word,
 )
 from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Pace, Policies, WatchdogPolicy
+from resilient_stt.core.transcript.alignment import Overlap, align
 
 from ...support.promises import (
     TWO,
@@ -580,3 +584,30 @@ def test_events_of_a_hedge_are_bounded() -> None:
     hedge = engine._pool.get(1)
     assert hedge is not None
     assert len(hedge.held_events) == MAX_HELD_EVENTS
+
+
+def test_the_words_of_a_hedge_are_aligned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a hedge has transcribed is compared with the committed words once for each of its
+    events, although the engine asks for it with every frame."""
+    aligned = 0
+
+    def counted(*arguments: Any) -> Overlap:
+        nonlocal aligned
+        aligned += 1
+        return align(*arguments)
+
+    monkeypatch.setattr("resilient_stt.core.transcript.overlap.align", counted)
+    engine = engine_after_speech()
+    words = (Word("one", 0.1, 0.3), Word("two", 0.4, 0.7))
+    first = TranscriptEvent(EventKind.FINAL, "one two", words, 0.1, 0.7, "en")
+    engine.handle(ProviderEvent(0, first), 2.1)
+    engine.handle(AudioPushed(RATE, RATE), 4.0)
+    held = TranscriptEvent(EventKind.INTERIM, "two")
+    frames = 0
+    for number in range(100):
+        if not number % 50:
+            engine.handle(ProviderEvent(1, held), 4.0)
+        out = engine.handle(AudioPushed(RATE // 100, RATE), 4.0 + number / 100)
+        frames += any(isinstance(c, SendAudio) and c.connection == 1 for c in out)
+    assert frames > 50, "there was no hedge"
+    assert 0 < aligned <= 4

@@ -347,12 +347,16 @@ def test_a_final_that_ends_before_the_boundary_is_repeated() -> None:
 
 
 def test_a_word_on_the_boundary_is_compared_by_text() -> None:
-    """It is new unless it is the last committed word."""
+    """It is new unless it is the last committed word, or begins when that does."""
     trimmer = trimmer_after("alpha", "brave", "chair", since=0.5)
     spoken = Word("brave", 0.5, 1.0)
-    for text, count in (("chair", 0), ("other", 1)):
-        last = Word(text, 1.0, 1.9)
-        kept = trimmer.trim(Utterance(f"brave {text}", (spoken, last), 0.5, 1.9))
+    for text, start, end, count in (
+        ("chair", 1.0, 1.9, 0),
+        ("other", 1.2, 1.75, 1),
+        ("other", 1.0, 1.9, 0),
+    ):
+        last = Word(text, start, end)
+        kept = trimmer.trim(Utterance(f"brave {text}", (spoken, last), 0.5, end))
         assert len(kept.words if kept else ()) == count
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.transcript.tokens import has_word, is_similar, match_repeated, tokenize
+from resilient_stt.core.transcript.tokens import has_word, is_similar, tokenize
 
 
 def norms(text: str, language: str = "") -> list[str]:
@@ -24,6 +24,7 @@ def norms(text: str, language: str = "") -> list[str]:
         ("cuatro 4", "es", ["4", "4"]),
         ("four", "es", ["four"]),
         ("four", "fi", ["four"]),
+        ("Q&A", "en", ["q", "&", "a"]),
         ("你好，world", "zh", ["你", "好", "world"]),
         ("三点", "zh-Hant", ["3", "点"]),
         ("こんにちは", "ja", list("こんにちは")),
@@ -69,39 +70,17 @@ def test_similar(a: str, b: str, same: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("committed", "new", "expected"),
+    ("text", "units"),
     [
-        ("a b c", "b c d", (2, 3)),
-        ("a b c", "a b c", (3, 3)),
-        ("a b c", "a b", (2, 2)),
-        ("a b c", "b", (1, 2)),
-        ("a b c", "d", (0, 0)),
-        ("a b c", "", (0, 0)),
-        ("", "a", (0, 0)),
-        ("a b a", "a b", (2, 2)),
-        ("a b a", "a c", (1, 3)),
-        ("no no", "no no no", (2, 2)),
-        ("no no", "no", (1, 1)),
-        ("a b c", "b x", (0, 0)),
+        ("$60 million", ["dollar", ""]),
+        ("60% of", ["percent", ""]),
+        ("€5 5€", ["euro", "euro"]),
+        ("5 ° 5 $ 5", ["", "", ""]),
     ],
 )
-def test_match_repeated(committed: str, new: str, expected: tuple[int, int]) -> None:
-    """The longest repetition that reaches the end of either text is found."""
-    assert match_repeated(committed.split(), new.split(), is_similar) == expected
-
-
-words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
-
-
-@given(words, st.integers(0, 8), st.integers(0, 8))
-def test_match_repeated_in_pieces(committed: list[str], start: int, cut: int) -> None:
-    """A repetition in two pieces uses up the committed tokens once, and leaves new words."""
-    again = committed[start:]
-    first, second = again[:cut], [*again[cut:], "new"]
-    count, used = match_repeated(committed, first, is_similar)
-    assert count == len(first)
-    count, _ = match_repeated(committed[used:], second, is_similar)
-    assert second[count:] == ["new"]
+def test_units(text: str, units: list[str]) -> None:
+    """A token knows what is said for a sign right beside it."""
+    assert [token.unit for token in tokenize(text)] == units
 
 
 @pytest.mark.parametrize("text", ["a", "7", "½", "你", "ไ", "ع", "क्", "Ⅳ", "- b -", "4\u20e3"])

@@ -1,0 +1,316 @@
+"""Aligns what a connection wrote with the words that were committed before.
+
+Theory of operation
+===================
+
+A replay begins before the committed audio ends, so that a new connection writes committed words
+again: in its own spelling, with other fillers, with a word more or less. The question is where the
+repetition ends, the *seam*. Comparing word for word from the beginning does not answer it, because
+two recognizers disagree about one word in ten. So both texts are aligned as a whole, as scoring a
+speech recognizer does it, but with open ends ("semi-global"):
+
+    committed   ... the fourth quarter of 2023
+    new                 fourth quarter of twenty twenty three  this is consistent
+                                                             ^ the seam
+
+- The committed text may go on before the repetition begins: its first tokens cost nothing.
+- The new text may go on behind it: the tokens behind the seam cost nothing.
+- In between, every token either matches one of the other text, or stands against another one
+  (substitution), or against none (insertion, deletion). A match counts for the repetition; each of
+  the others counts against it.
+
+The table of scores has a cell for each pair of beginnings: the best score of a repetition that ends
+there. The overlap ends in the last column (all committed tokens are repeated, and the new ones
+behind are new) or in the last row (all new tokens are repetitions, and more may follow in the next
+final). The best of those cells is the seam. If none counts for a repetition, nothing is repeated.
+
+So a word that both wrote differently is passed over, if matched words lie behind it. And words that
+one connection really repeats are kept: "no no no" behind a committed "no no" matches two of the
+committed words, and a third token that counts as a repetition would only cost.
+
+What is known besides the text
+------------------------------
+
+- *Numbers, compounds, contractions* of several tokens that match one token: `joins`.
+- *Fillers* say little. They cost little, and count little.
+- *Long words* say more than short ones: "the" is found anywhere.
+- *Times*. A new token more than `tolerance` before or behind the end of the committed audio is
+  decided (`Evidence.certain`, `Evidence.possible`). In between, the closer one is to the committed
+  audio, the more it counts for a repetition. Two tokens that both have times are the same word only
+  if their times agree about; then they may be the same word even if their texts do not.
+- *What was emitted*. Tokens of earlier finals are aligned too, for their context. That one of them
+  repeats nothing is likely if it was emitted as new.
+
+Cost: one step for each pair of tokens, in texts of two or three sentences. In longer ones only the
+surroundings of the two possible places are aligned (`windows`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+from .forms import FILLERS, number_value
+from .joins import Join, find_joins
+from .similarity import Letters
+from .tokens import MIN_FUZZY_LETTERS, MIN_SIMILARITY, TimedToken
+from .windows import Window, find_windows
+
+# The scores count in matches of a word of four letters. They define what a repetition is, like
+# `tokens.MIN_SIMILARITY`. They were set by what is right for single words: a substitution and a
+# match together are a repetition, two substitutions and a match are not.
+INSERTION = 0.5
+"""What it costs that a new token matches no committed one."""
+EMITTED_INSERTION = 1.0
+"""The same of a token that was emitted as a new one. Without it a last "no" that comes behind other
+new words would be lost for a committed "no"."""
+FRAGMENT_INSERTION = 0.2
+"""The same of the first token of a connection, which may be the rest of a word."""
+DELETION = 0.5
+"""What it costs that a committed token inside the repetition is not repeated."""
+FILLER_INDEL = 0.1
+"""What an inserted or deleted filler costs."""
+NUMBER_INDEL = 0.2
+"""What an inserted or deleted number costs: providers cut numbers into pieces of their own."""
+NUMBER_SUBSTITUTION = -0.1
+"""What another number in place of a number counts."""
+SUBSTITUTION = -0.6
+"""What another word in place of a word counts. It costs less than an insertion and a deletion."""
+LIKENESS = 0.8
+"""What the likeness (0 to 1) of both words adds to that: "will" for "we'll" is not as far off."""
+FILLER_MATCH = 0.3
+"""What a match of a filler counts. It is the least that a match counts."""
+SHORT_MATCH = 0.8
+LETTER_MATCH = 0.05
+MAX_MATCH_LETTERS = 8
+"""What a match counts: `SHORT_MATCH`, and `LETTER_MATCH` for each letter, up to so many."""
+UNIT_MATCH = 0.5
+"""What "dollars" counts behind a committed "$60"."""
+UNIT_REACH = 3
+"""Tokens after a sign behind which the word for it may follow: "$481 million dollars"."""
+TIME_SHARE = 0.6
+"""What the side of the boundary on which a token lies counts, if it is a tolerance away."""
+APART_PENALTY = 0.3
+"""What it costs that two matched tokens are a tolerance apart. It grows with the square."""
+MAX_APART = 2.0
+"""Tolerances by which the middles of the same word may be apart. Each word begins and ends by its
+own provider's measure."""
+IMPOSSIBLE = -2.0
+"""What it counts to pair tokens that cannot be the same word: more than an insertion and a deletion
+cost together."""
+TIE = 1e-9
+"""Scores that differ by less are equal."""
+
+
+class Overlap(NamedTuple):
+    """Where the seam lies."""
+
+    seam: int
+    """So many leading new tokens are repetitions."""
+    used: int
+    """They repeat committed ones up to this index; 0 if no text shows which."""
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known about the new tokens besides their text."""
+
+    certain: int
+    """So many leading tokens are repetitions for certain."""
+    possible: int
+    """Tokens from this index on are new for certain."""
+    side: Sequence[float]
+    """For each token, how much its middle speaks for a repetition (1) or against it (-1)."""
+    late: Sequence[float]
+    """For each token, how far it reaches into audio that is not committed, in tolerances. It speaks
+    against a repetition, too, but not of a token that matches a committed one."""
+    insertion: Sequence[float]
+    """For each token, what it costs that it matches no committed one."""
+    timed: bool
+    """The times alone tell what is repeated, if texts do not."""
+    tolerance: float
+    """Seconds by which two providers may disagree about when a word was spoken."""
+
+
+def align(
+    committed: Sequence[TimedToken], new: Sequence[TimedToken], evidence: Evidence
+) -> Overlap:
+    """Find the seam: how many leading tokens of `new` repeat committed ones."""
+    ahead = new[: evidence.possible]
+    side = [0.0, *accumulate(TIME_SHARE * value for value in evidence.side[: evidence.possible])]
+    best = _by_time(evidence) if evidence.timed else Overlap(0, 0, 0.0)
+    for window in find_windows([c.key for c in committed], [t.key for t in ahead]):
+        for found in _Table(committed, ahead, window, evidence).overlaps():
+            if found.score <= 0 or found.seam < evidence.certain:
+                continue
+            score = found.score + side[found.seam]
+            # Of two committed words that fit the first is repeated: the other one may follow.
+            is_earlier = found.seam == best.seam and found.used < best.used
+            if score > best.score + (-TIE if is_earlier else TIE):
+                best = found._replace(score=score)
+    return best
+
+
+def _by_time(evidence: Evidence) -> Overlap:
+    """Return the seam where the times of the new tokens alone put it."""
+    score, best = 0.0, Overlap(0, 0, -math.inf)
+    for seam in range(evidence.possible + 1):
+        if seam >= evidence.certain and score > best.score + TIE:
+            best = Overlap(seam, 0, score)
+        if seam < evidence.possible:
+            score += TIME_SHARE * max(-1.0, evidence.side[seam] - evidence.late[seam])
+    return best
+
+
+class _Table:
+    """The scores of one alignment."""
+
+    def __init__(
+        self,
+        committed: Sequence[TimedToken],
+        new: Sequence[TimedToken],
+        window: Window,
+        evidence: Evidence,
+    ) -> None:
+        self._committed = committed[window.first_committed : window.last_committed]
+        self._new = new[window.first_new : window.last_new]
+        self._window = window
+        self._ends_committed = window.last_committed == len(committed)
+        self._ends_new = window.last_new == len(new)
+        self._evidence = evidence
+        self._letters: dict[str, Letters] = {}
+
+    def overlaps(self) -> Iterator[Overlap]:
+        """Yield each place at which the overlap can end."""
+        if not (self._committed and self._new):
+            return
+        rows, window = self._fill(), self._window
+        if self._ends_committed:
+            for count, row in enumerate(rows):
+                seam, score = window.first_new + count, row[-1]
+                yield Overlap(seam, window.last_committed, score)
+                if count < len(self._new) and self._is_unit(self._new[count]):
+                    yield Overlap(seam + 1, window.last_committed, score + UNIT_MATCH)
+        if self._ends_new:
+            for count, score in enumerate(rows[-1][1:], 1):
+                yield Overlap(window.last_new, window.first_committed + count, score)
+
+    def _is_unit(self, token: TimedToken) -> bool:
+        """Whether a token says what the committed text wrote as a sign: "dollars" behind "$60"."""
+        units = [c.unit for c in self._committed[-UNIT_REACH:] if c.unit]
+        return token.key.removesuffix("s") in units
+
+    def _fill(self) -> list[list[float]]:
+        """Return the rows of the table: one for each beginning of the new text, the empty one
+        first, and in it a cell for each beginning of the committed text."""
+        deletions = [_indel(c, DELETION) for c in self._committed]
+        joins = self._joins()
+        rows = [[0.0] * (len(self._committed) + 1)]
+        for count, token in enumerate(self._new, 1):
+            place = self._window.first_new + count - 1
+            late = TIME_SHARE * self._evidence.late[place]
+            insertion = _indel(token, self._evidence.insertion[place]) + late
+            above, joined = rows[-1], joins.get(count, {})
+            left = above[0] - insertion
+            row = [left]
+            for i, pair in enumerate(self._pairs(token, late)):
+                score = above[i] + pair
+                # No `max`: this is the innermost loop.
+                if above[i + 1] - insertion > score:
+                    score = above[i + 1] - insertion
+                if left - deletions[i] > score:
+                    score = left - deletions[i]
+                for join, gain in joined.get(i + 1, ()):
+                    before = rows[count - join.new][i + 1 - join.committed]
+                    score = max(score, before + gain)
+                row.append(score)
+                left = score
+            rows.append(row)
+        return rows
+
+    def _pairs(self, token: TimedToken, late: float) -> list[float]:
+        """Return what it counts that a new token is each of the committed ones."""
+        spelled: dict[str, float] = {}
+        scores = []
+        for c in self._committed:
+            score = spelled.get(c.key)
+            if score is None:
+                score = spelled[c.key] = self._spelling(c.key, token.key)
+            if score < FILLER_MATCH and c.written == token.written:
+                score = _match(c.key)
+            if token.start is not None:
+                score = self._with_times(c, token.start, token.end, score)
+            scores.append(score if score >= FILLER_MATCH else score - late)
+        return scores
+
+    def _spelling(self, committed: str, new: str) -> float:
+        """Return what it counts by their spelling that two tokens are the same word."""
+        if committed == new:
+            return _match(committed)
+        likeness = self._of(committed).likeness(self._of(new))
+        shorter = min(len(committed), len(new))
+        if likeness >= MIN_SIMILARITY and shorter >= MIN_FUZZY_LETTERS:
+            return likeness * _match(committed)
+        if number_value(committed) is not None and number_value(new) is not None:
+            return NUMBER_SUBSTITUTION
+        return min(0.0, SUBSTITUTION + LIKENESS * likeness)
+
+    def _with_times(self, c: TimedToken, start: float, end: float, score: float) -> float:
+        """Return what it counts by their spelling (`score`) and times."""
+        tolerance = self._evidence.tolerance
+        if c.start is None:
+            return IMPOSSIBLE if start > c.end + tolerance else score
+        apart = abs(c.start + c.end - start - end) / 2 / tolerance
+        if apart > MAX_APART:
+            return IMPOSSIBLE
+        if score < FILLER_MATCH:
+            same = 1 - (abs(c.start - start) + abs(c.end - end)) / (2 * tolerance)
+            return max(score, SUBSTITUTION + LIKENESS * same)
+        return score - APART_PENALTY * apart**2
+
+    def _of(self, key: str) -> Letters:
+        found = self._letters.get(key)
+        if found is None:
+            found = self._letters[key] = Letters(key)
+        return found
+
+    def _joins(self) -> dict[int, dict[int, list[tuple[Join, float]]]]:
+        """Return the joins and what each counts, by where they end in the new text, and then by
+        where they end in the committed one."""
+        found: dict[int, dict[int, list[tuple[Join, float]]]] = {}
+        for join in find_joins(self._committed, self._new):
+            if self._may_meet(join):
+                # All tokens of the text that has fewer of them are matched.
+                gain = join.likeness * _match(join.form) * min(join.committed, join.new)
+                ends = found.setdefault(join.end_new, {})
+                ends.setdefault(join.end_committed, []).append((join, gain))
+        return found
+
+    def _may_meet(self, join: Join) -> bool:
+        """Whether the times of both runs allow that they are the same words."""
+        first = self._committed[join.end_committed - join.committed]
+        last = self._committed[join.end_committed - 1]
+        begin, end = self._new[join.end_new - join.new].start, self._new[join.end_new - 1].end
+        tolerance = MAX_APART * self._evidence.tolerance
+        if begin is None:
+            return True
+        is_behind = first.start is not None and end < first.start - tolerance
+        return begin <= last.end + tolerance and not is_behind
+
+
+def _match(form: str) -> float:
+    """Return what a match of a form counts."""
+    if form in FILLERS:
+        return FILLER_MATCH
+    return SHORT_MATCH + LETTER_MATCH * min(len(form), MAX_MATCH_LETTERS)
+
+
+def _indel(token: TimedToken, usual: float) -> float:
+    """Return what it costs that a token has no counterpart; `usual` if it is a word."""
+    if token.key in FILLERS:
+        return FILLER_INDEL
+    return min(usual, NUMBER_INDEL) if number_value(token.key) is not None else usual
