@@ -308,7 +308,7 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
-        interpreted = connection.interpret(event, now)
+        interpreted = connection.interpret(event, self._ledger, now)
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:

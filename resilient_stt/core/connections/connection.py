@@ -116,9 +116,9 @@ class Connection:
         """When its last transcript came, with text or without; `None` if none has."""
         return self.interpreter.last_transcript_at
 
-    def interpret(self, event: TranscriptEvent, now: float) -> Interpreted:
+    def interpret(self, event: TranscriptEvent, ledger: AudioLedger, now: float) -> Interpreted:
         """Interpret the next event of its stream. Every event must be passed once, in order."""
-        return self.interpreter.interpret(event, self.sender, now)
+        return self.interpreter.interpret(event, self.sender, ledger, now)
 
     def hold(self, interpreted: Interpreted) -> None:
         """Keep an event for later."""
@@ -199,7 +199,7 @@ def open_connection(
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy),
+        interpreter=EventInterpreter(provider, stall_detector, policy, start),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
     )
@@ -230,4 +230,6 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     place = history.replay_start(ledger.seconds(watermark), ledger.seconds(oldest))
     if place is not None:
         return max(oldest, min(watermark, ledger.samples(place)))
-    return watermark if segment_start is None else max(oldest, segment_start)
+    if segment_start is None:
+        return oldest if history.has_words else watermark
+    return max(oldest, segment_start)

@@ -18,12 +18,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ..audio.ledger import AudioLedger
 from ..messages import EventKind, TranscriptEvent, Word
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance, are_usable
+from ..transcript.tokens import tokenize
 from .sender import AudioSender
+from .speech_bounds import SpeechBounds
 
 
 class AudioExtent(NamedTuple):
@@ -35,6 +38,8 @@ class AudioExtent(NamedTuple):
     """Its words were spoken before here: before they first came in an interim transcript."""
     skipped: tuple[Word, ...] = ()
     """Words of its interim transcripts that come before this FINAL, and are missing in it."""
+    covered: int = 0
+    """A FINAL without times covers all words before here, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,22 @@ class EventInterpreter:
     """Interprets the events of one connection in the order in which they come."""
 
     def __init__(
-        self, provider: ProviderTraits, stall_detector: StallDetector, policy: ReplayPolicy
+        self,
+        provider: ProviderTraits,
+        stall_detector: StallDetector,
+        policy: ReplayPolicy,
+        start: int,
     ) -> None:
-        """`policy`: which times can be those of the audio that was sent."""
+        """`policy`: which times can be those of the audio that was sent, and how far finals reach.
+
+        `start`: the first session sample that is sent.
+        """
         self._provider = provider
         self._stall_detector = stall_detector
         self._policy = policy
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
+        self._bounds = SpeechBounds(start, policy)
         self._last_final_end = 0.0
         """Where the last timed FINAL ends, in seconds of the connection's own audio."""
         self._last_final_text = ""
@@ -78,7 +91,9 @@ class EventInterpreter:
     def __repr__(self) -> str:
         return f"EventInterpreter(last_final_end={self._last_final_end})"
 
-    def interpret(self, event: TranscriptEvent, sender: AudioSender, now: float) -> Interpreted:
+    def interpret(
+        self, event: TranscriptEvent, sender: AudioSender, ledger: AudioLedger, now: float
+    ) -> Interpreted:
         """Interpret the next event, which came at `now`.
 
         A duplicate, and the first event of a clock that has begun anew, leave no trace.
@@ -104,9 +119,31 @@ class EventInterpreter:
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
         extent = self._extent(event, utterance, cursor)
+        covered = self._covered(event, utterance, extent, sender.processed_through(ledger, now), ledger)
+        extent = extent._replace(covered=covered)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
         return Interpreted(replace(event, words=()), utterance, extent)
+
+    def _covered(
+        self,
+        event: TranscriptEvent,
+        utterance: Utterance,
+        extent: AudioExtent,
+        processed_through: int,
+        ledger: AudioLedger,
+    ) -> int:
+        """Return how far a FINAL without times covers the audio, at least; 0 for other events."""
+        tokens = tokenize(utterance.text, utterance.language)
+        if event.kind is EventKind.INTERIM:
+            self._bounds.add_interim(tokens, processed_through)
+        elif event.kind is EventKind.FINAL and tokens:
+            if utterance.end is None:
+                return self._bounds.add_untimed_final(
+                    tokens, ledger, min(processed_through, extent.audio), extent.audio
+                )
+            self._bounds.add_timed_final(min(ledger.samples(utterance.end), extent.audio))
+        return 0
 
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.

@@ -23,6 +23,11 @@ class TranscriptHistory:
     def __repr__(self) -> str:
         return f"TranscriptHistory(committed={len(self._tokens)})"
 
+    @property
+    def has_words(self) -> bool:
+        """Whether anything was committed."""
+        return bool(self._tokens)
+
     def record(self, utterance: Utterance, audio_end: float) -> None:
         """Add the words of an emitted FINAL.
 
