@@ -205,10 +205,10 @@ class ReplayPolicy(_Checked):
     """Speech that ended more than this many seconds before a final without times is covered by that
     final for certain. A provider may cover several stretches of speech in one final, and none of
     them has to wait that long for it."""
-    untimed_interim_reach: Seconds = 2.5
-    """The same, in seconds, for interim transcripts of the words of such a final. Interim
-    transcripts come within a second; one that comes later than `watchdog.no_interim_timeout` makes
-    its connection suspect."""
+    untimed_interim_reach: Seconds = 3.5
+    """The same, in seconds, for an interim transcript of the words of such a final. Interim
+    transcripts come within a second; one that takes `watchdog.no_interim_timeout` (2.5 s) makes its
+    connection suspect."""
     max_speech_rate: float = 25.0
     """Letters per second of voice that nobody exceeds over a sentence. In 70,000 words of earnings
     calls, 1 in 1000 stretches of 20 words was faster than 23, and the median was 14."""

@@ -119,7 +119,9 @@ class EventInterpreter:
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
         extent = self._extent(event, utterance, cursor)
-        covered = self._covered(event, utterance, extent, sender.processed_through(ledger, now), ledger)
+        covered = self._covered(
+            event, utterance, extent, sender.processed_through(ledger, now), ledger
+        )
         extent = extent._replace(covered=covered)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).

@@ -9,9 +9,8 @@ because all that is heard twice must be found and trimmed. So a *lower bound* is
 the last word ends, and it must hold for any provider. Three facts give one:
 
 1. **Delay.** A recognizer transcribes in order. So a final covers all words that were processed
-   `ReplayPolicy.untimed_final_reach` (6 s) before it came. Interim transcripts come much earlier
-   than finals: what an interim transcript of the same words had before it for
-   `untimed_interim_reach` (2.5 s), is in the final as well.
+   `ReplayPolicy.untimed_final_reach` (6 s) before it came. Interim transcripts come earlier: the
+   final covers what was processed `untimed_interim_reach` (3.5 s) before one with its words.
 2. **Length.** The words follow those of the final before, and take time to be spoken
    (`spoken_length`), however late they come.
 3. **No more than that**: so few words do not cover so much voice. A recognizer that has fallen
@@ -100,17 +99,27 @@ class SpeechBounds:
         is_repeated, self._last_text = text == self._last_text, text
         shortest = 0.0 if is_repeated else length.shortest
         at_most = self._end_at_most(ledger, length.longest, through)
-        # If there is not that much voice, the detector has missed words, and it is not known where.
-        by_length = ledger.voice_end(self._at_least, ledger.samples(shortest)) or self._at_least
-        by_delay = processed_through - ledger.samples(self._policy.untimed_final_reach)
+        by_length = ledger.voice_end(self._at_least, ledger.samples(shortest))
+        if by_length is None:  # the detector has missed words, and it is not known where
+            by_length = self._at_least
+        by_delay = self._end_at_least(ledger, processed_through, self._policy.untimed_final_reach)
         if (interim := self._last_interim_of(tokens)) is not None:
-            reach = ledger.samples(self._policy.untimed_interim_reach)
-            by_delay = max(by_delay, interim.processed_through - reach)
+            reach = self._policy.untimed_interim_reach
+            by_delay = max(by_delay, self._end_at_least(ledger, interim.processed_through, reach))
         end = min(through, max(by_length, min(by_delay, at_most)))
         self._at_least = max(self._at_least, end)
         self._at_most = max(at_most, self._at_least)
         self._interims.clear()
         return end
+
+    def _end_at_least(self, ledger: AudioLedger, processed_through: int, reach: float) -> int:
+        """Return what is covered by words that came when so much had been processed."""
+        # A replay of speech begins `lookback` earlier, but one that begins in silence does not.
+        shorter = max(0.0, reach - self._policy.lookback)
+        place = processed_through - ledger.samples(shorter)
+        if ledger.vad_enabled and ledger.segment_start(place) is None:
+            return processed_through - ledger.samples(reach)
+        return place
 
     def _end_at_most(self, ledger: AudioLedger, longest: float, through: int) -> int:
         if not ledger.vad_enabled:
