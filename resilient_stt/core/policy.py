@@ -239,6 +239,10 @@ class ReplayPolicy(_Checked):
     """Seconds before the end of the last final. Words that begin earlier than that show that the
     times of the connection have begun anew: its plugin has reconnected by itself. Far more than
     word times of one connection ever overlap."""
+    max_utterance_lead: Seconds = 1.0
+    """Seconds into an utterance at which its first word begins at most, where a provider counts
+    the times of each utterance from its own start. Batch providers are sent 0.5 s of the silence
+    before (the `prefix_padding_duration` of LiveKit's VAD)."""
     loss_report_step: Seconds = 1.0
     """Seconds of lost speech after which a loss that still goes on is reported (`AudioLost`). It
     bounds only the number of events: every lost second is reported in the end."""

@@ -1,8 +1,8 @@
 """How long it takes to say a text.
 
 A final without times still says how much was spoken: nobody says 200 letters in two seconds, or
-five letters in a minute. Both bounds are needed where audio is committed (`SpeechBounds`), and where
-times that a provider reports are too short for its words.
+five letters in a minute. `SpeechBounds` commits audio on that evidence, and `ProviderClock` finds
+times that are too short for their words.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ LETTERS_PER_DIGIT = 5
 """Letters that a digit may stand for if it is read out: "7" is "seven"."""
 
 
+HASTE = 4
+"""How many times faster than `ReplayPolicy.max_speech_rate` a single word may be by a provider's
+times: some give short words hardly any length."""
+
+
 class SpokenLength(NamedTuple):
     """Seconds of voice that a text takes."""
 
+    least: float
+    """By a provider's own times it takes more, however inexact they are."""
     shortest: float
     longest: float
 
@@ -41,7 +48,9 @@ def spoken_length(tokens: Sequence[Token], policy: ReplayPolicy) -> SpokenLength
         fewest += letters
         most += letters + (LETTERS_PER_DIGIT - 1) * digits
     slack = policy.speech_rate_slack
+    shortest = max(0.0, fewest / policy.max_speech_rate - slack)
     return SpokenLength(
-        max(0.0, fewest / policy.max_speech_rate - slack),
+        max(shortest, fewest / policy.max_speech_rate / HASTE),
+        shortest,
         most / policy.min_speech_rate + slack if tokens else 0.0,
     )

@@ -1,0 +1,202 @@
+"""Providers whose times are of the wrong kind, or missing: nothing is lost, nothing comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+from livekit.agents.stt import SpeechEventType
+from livekit.agents.types import TimedString
+
+from resilient_stt import ResilientSTT
+from resilient_stt.core.events import Event, ProviderFailed
+from resilient_stt.testing.harness.play import Played, play
+from resilient_stt.testing.speech.recognizer import AudioRecognizer
+from resilient_stt.testing.speech.reference import ReferenceSpeech
+
+from .support.fakes import Behavior, FakeStream, FakeSTT, listen, stt_error
+
+pytestmark = pytest.mark.stt_virtual_time
+
+SPEECH = ReferenceSpeech.load("english").padded(1.0)
+LEAD = SPEECH.words[0].start
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A word as it is told: any text, and times in seconds of the connection's audio."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Now:
+    """What a wrong clock may be derived from, in seconds."""
+
+    utterance: float
+    """Where the utterance began, in the connection's audio."""
+    sent: float
+    """How much audio the connection was sent."""
+    earlier: float
+    """How much audio the connections before it were sent."""
+
+
+Clock = Callable[[Sequence[Heard], Now], Sequence[Heard] | None]
+
+
+def shifted(by: Callable[[Now], float], factor: float = 1.0) -> Clock:
+    """Return a clock that begins elsewhere, or has other units."""
+    return lambda words, now: [
+        Heard(w.text, (w.start + by(now)) * factor, (w.end + by(now)) * factor) for w in words
+    ]
+
+
+def one_segment(words: Sequence[Heard], _: Now) -> Sequence[Heard]:
+    return [Heard(" ".join(w.text for w in words), words[0].start, words[-1].end)]
+
+
+def all_at(second: float) -> Clock:
+    return lambda words, _: [Heard(w.text, second, second) for w in words]
+
+
+CLOCKS: dict[str, Clock] = {
+    "none": lambda words, now: None,
+    "utterance": shifted(lambda now: -max(0.0, now.utterance - 0.2)),
+    "utterance, exactly": shifted(lambda now: -now.utterance),
+    "segments": one_segment,
+    "segments of utterances": lambda words, now: one_segment(
+        CLOCKS["utterance"](words, now) or (), now
+    ),
+    "milliseconds": shifted(lambda _: 0.0, 1e3),
+    "ticks": shifted(lambda _: 0.0, 1e7),
+    "minutes": shifted(lambda _: 0.0, 1 / 60),
+    "kiloseconds": shifted(lambda _: 0.0, 1e-3),
+    "wall clock": shifted(lambda _: 1.76e9),
+    "wall clock in ms": shifted(lambda _: 1.76e9, 1e3),
+    "all the connections": shifted(lambda now: now.earlier),
+    "zero": all_at(0.0),
+    "constant": all_at(1.0),
+    "what was sent": lambda words, now: [Heard(w.text, now.sent, now.sent) for w in words],
+    "the future": shifted(lambda _: 3.0),
+    "negative": shifted(lambda _: -100.0),
+}
+
+
+def hears(
+    clock: Clock, *, interims: bool, late: float = 0.0, drops: float = 0.0, times: str = "words"
+) -> Behavior:
+    """Recognize the reference speech with a FINAL per pause of 0.3 s.
+
+    `times`: `words`, or `end` for the times of the whole transcript only. `late`: seconds of audio
+    after which a final comes. `drops`: seconds of audio of its first connection after which it
+    drops, and every later one refuses.
+    """
+    earlier: list[FakeStream] = []
+
+    async def behave(stream: FakeStream) -> None:
+        recognizer, pending = AudioRecognizer(), list[Heard]()
+        due: list[tuple[float, list[Heard], Now]] = []
+        before = sum(other.audio for other in earlier)
+        earlier.append(stream)
+        if drops and len(earlier) > 1:
+            raise stt_error()
+
+        def tell(kind: SpeechEventType, words: list[Heard], now: Now) -> None:
+            told = clock(words, now)
+            text = " ".join(w.text for w in words)
+            if told is None:
+                stream.say(kind, text)
+                return
+            offset = stream.start_time_offset
+            timed = [
+                TimedString(w.text, w.start + offset, w.end + offset, start_time_offset=offset)
+                for w in told
+            ]
+            stream.say(
+                kind,
+                text,
+                words=timed if times == "words" else None,
+                start_time=told[0].start + offset,
+                end_time=told[-1].end + offset,
+            )
+
+        def end_utterance() -> None:
+            if pending:
+                now = Now(pending[0].start, stream.audio, before)
+                due.append((stream.audio + late, [*pending], now))
+                pending.clear()
+
+        def tell_due(through: float) -> None:
+            while due and due[0][0] <= through:
+                _, words, now = due.pop(0)
+                tell(SpeechEventType.FINAL_TRANSCRIPT, words, now)
+
+        async for frame in stream.received():
+            if frame is None:
+                continue
+            new = [
+                Heard(w.text, w.start, w.end) for w in recognizer.feed(bytes(frame.data.cast("B")))
+            ]
+            pending.extend(new)
+            if new and interims:
+                now = Now(pending[0].start, stream.audio, before)
+                tell(SpeechEventType.INTERIM_TRANSCRIPT, pending, now)
+            if recognizer.silence >= 0.3:
+                end_utterance()
+            tell_due(stream.audio)
+            if drops and stream.audio >= drops:
+                raise stt_error()
+        pending.extend(Heard(w.text, w.start, w.end) for w in recognizer.finish())
+        end_utterance()
+        tell_due(float("inf"))
+
+    return behave
+
+
+def honest(**options: float) -> Behavior:
+    return hears(shifted(lambda _: 0.0), interims=True, **options)
+
+
+async def heard(*behaviors: tuple[Behavior, bool]) -> tuple[Played, list[Event]]:
+    """Play the reference speech to providers, each with or without interim transcripts."""
+    route = [
+        FakeSTT(behavior, provider=f"P{number}", interim_results=interims)
+        for number, (behavior, interims) in enumerate(behaviors)
+    ]
+    events: list[Event] = []
+    resilient = ResilientSTT(route)
+    listen(resilient, events.append)
+    played = await play(resilient, SPEECH)
+    await resilient.aclose()
+    return played, events
+
+
+def check(played: Played) -> None:
+    score = played.score
+    assert (score.lost, score.twice, score.fragments) == (0, 0, 0), [f.text for f in played.finals]
+
+
+@pytest.mark.parametrize("interims", [True, False])
+@pytest.mark.parametrize("times", ["words", "end"])
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_wrong_times_are_no_failure(clock: str, times: str, interims: bool) -> None:
+    """A provider that works is not left because of its times, and tells each word once."""
+    behavior = hears(CLOCKS[clock], interims=interims, times=times)
+    played, events = await heard((behavior, interims), (honest(), True))
+    check(played)
+    assert not [e for e in events if isinstance(e, ProviderFailed)]
+
+
+@pytest.mark.parametrize("interims", [True, False])
+@pytest.mark.parametrize("drops", [2.6, 5.6, 9.1, 13.2, 18.5, 23.9])
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_wrong_times_commit_no_word_that_did_not_come(
+    clock: str, drops: float, interims: bool
+) -> None:
+    """A provider with wrong times drops at any moment: what it had not told comes from the next."""
+    behavior = hears(CLOCKS[clock], interims=interims, drops=drops, late=0.4)
+    played, _ = await heard((behavior, interims), (honest(), True))
+    check(played)
