@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from livekit.agents.stt import SpeechEventType
-from livekit.agents.types import TimedString
+from livekit import rtc
+from livekit.agents import APIConnectOptions, LanguageCode
+from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType, StreamAdapter
+from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
+from livekit.agents.utils import AudioBuffer
 
 from resilient_stt import ResilientSTT
 from resilient_stt.core.events import Event, ProviderFailed
@@ -15,7 +19,7 @@ from resilient_stt.testing.harness.play import Played, play
 from resilient_stt.testing.speech.recognizer import AudioRecognizer
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .support.fakes import Behavior, FakeStream, FakeSTT, listen, stt_error
+from .support.fakes import Behavior, FakeStream, FakeSTT, a_vad, listen, stt_error
 
 pytestmark = pytest.mark.stt_virtual_time
 
@@ -172,6 +176,46 @@ async def heard(*behaviors: tuple[Behavior, bool]) -> tuple[Played, list[Event]]
     played = await play(resilient, SPEECH)
     await resilient.aclose()
     return played, events
+
+
+class Batch(FakeSTT):
+    """Recognizes buffers only, with the times of each buffer."""
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> SpeechEvent:
+        if self.error:
+            raise self.error
+        recognizer = AudioRecognizer()
+        words = recognizer.feed(bytes(rtc.combine_audio_frames(buffer).data.cast("B")))
+        words += recognizer.finish()
+        text = " ".join(w.text for w in words)
+        timed = [TimedString(w.text, w.start, w.end) for w in words]
+        end = words[-1].end if words else 0.0
+        data = SpeechData(LanguageCode("en"), text, words=timed, end_time=end)
+        return SpeechEvent(SpeechEventType.FINAL_TRANSCRIPT, alternatives=[data])
+
+
+@pytest.mark.parametrize(("drops", "local"), [(0.0, {}), (11.5, {}), (0.0, {"vad": None})])
+async def test_times_behind_a_stream_adapter(drops: float, local: dict[str, None]) -> None:
+    """LiveKit's StreamAdapter passes on the times of each utterance's buffer."""
+    batch = Batch(streaming=False)
+    second = FakeSTT(honest(), provider="P1", interim_results=True)
+    first = StreamAdapter(stt=batch, vad=a_vad())
+    if drops:
+        asyncio.get_running_loop().call_later(drops, setattr, batch, "error", stt_error())
+    events: list[Event] = []
+    resilient = ResilientSTT([first, second], **local)
+    listen(resilient, events.append)
+    played = await play(resilient, SPEECH)
+    await resilient.aclose()
+    # The adapter itself may clip a word.
+    assert (played.score.lost, played.score.twice) == (0, 0), [f.text for f in played.finals]
+    assert bool([e for e in events if isinstance(e, ProviderFailed)]) is (drops > 0)
 
 
 def check(played: Played) -> None:

@@ -12,7 +12,7 @@ from ..core.messages import EventKind, TranscriptEvent, Word
 
 
 def normalize(
-    event: stt.SpeechEvent, to_connection_time: Callable[[float], float] = float
+    event: stt.SpeechEvent, to_connection_time: Callable[[float], float] | None = float
 ) -> TranscriptEvent:
     """Return the event with plain values, and times in seconds of the audio that was sent.
 
@@ -21,7 +21,8 @@ def normalize(
 
     Args:
         event: as the plugin made it from what its server sent.
-        to_connection_time: converts one of the event's times.
+        to_connection_time: converts one of the event's times. `None` if its times are not those of
+            the audio that was sent, and have to be left out.
 
     Raises:
         Exception: of any type; the event is not what LiveKit's types promise.
@@ -32,6 +33,9 @@ def normalize(
     data = event.alternatives[0]
     if not isinstance(data.text or "", str):  # ink-2's plugin passes on whatever the server sent
         raise TypeError(f"the text of a transcript is of type {type(data.text).__name__}")
+    if to_connection_time is None:
+        language = str(data.language or "")
+        return TranscriptEvent(kind, data.text or "", language=language, source=event)
     words = [_timed_word(word, to_connection_time) for word in data.words or []]
     timed = tuple(word for word in words if word is not None)
     end = to_connection_time(data.end_time)

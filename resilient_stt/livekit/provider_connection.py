@@ -118,9 +118,13 @@ class ProviderConnection:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
     async def _read(self) -> None:
+        # LiveKit's adapter passes on the times of each utterance's own buffer (1.8.9), and does not
+        # say where in the stream that was.
+        by_utterance = isinstance(self._stream, stt.StreamAdapterWrapper)
         try:
             async for event in self._stream:
-                self._inbox(ProviderEvent(self.id, normalize(event, self._to_connection_time)))
+                transcript = normalize(event, None if by_utterance else self._to_connection_time)
+                self._inbox(ProviderEvent(self.id, transcript))
         except Exception as error:
             failure = classify(error)
             self._inbox(
