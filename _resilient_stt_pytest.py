@@ -20,11 +20,27 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from resilient_stt.testing import FakeCartesia, FakeDeepgram, PlaySpeech, ReferenceSpeech
+    from resilient_stt.testing import (
+        FakeAssemblyAI,
+        FakeCartesia,
+        FakeDeepgram,
+        FakeElevenLabs,
+        FakeFlux,
+        FakeGladia,
+        FakeInference,
+        FakeOpenAI,
+        FakeSarvam,
+        FakeSoniox,
+        FakeSpeechmatics,
+        FakeXAI,
+        PlaySpeech,
+        ReferenceSpeech,
+    )
     from resilient_stt.testing.plugin import Bench
 
 _MARK = "stt_virtual_time"
 _HOOK = "pytest_asyncio_loop_factories"
+_FAKE = "fake_"
 _ON_ANYIO = "_resilient_stt_bench_on_anyio"
 _ON_ASYNCIO = "_resilient_stt_bench_on_asyncio"
 _Scope = Literal["function", "class", "module", "package", "session"]
@@ -104,13 +120,15 @@ def _virtual_time_loop() -> Callable[[], asyncio.BaseEventLoop]:
 # --- what the fixtures share; it lives on the loop of the test ---
 
 
-def _bench() -> Callable[[], AsyncIterator[Bench]]:
+def _bench() -> Callable[[pytest.FixtureRequest], AsyncIterator[Bench]]:
     """Return a new function each time, because pytest-asyncio stores the loop's scope on it."""
 
-    async def bench() -> AsyncIterator[Bench]:
+    async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+        from resilient_stt.testing.fakes.registry import FAKES
         from resilient_stt.testing.plugin import Bench
 
-        async with Bench.open() as opened:
+        wanted = [name for name in FAKES if f"{_FAKE}{name}" in request.fixturenames]
+        async with Bench.open(wanted) as opened:
             yield opened
 
     return bench
@@ -151,24 +169,104 @@ def _bench_for(request: pytest.FixtureRequest) -> str:
 # --- the fixtures ---
 
 
+def _server(bench: Bench, name: str) -> Any:
+    """The running server of a fixture."""
+    if name not in bench.servers:
+        pytest.fail(
+            f"a test must name the fixture {_FAKE}{name} among its arguments or in "
+            "`pytest.mark.usefixtures`: its server starts before the test",
+            pytrace=False,
+        )
+    return bench.servers[name]
+
+
 @pytest.fixture
 def fake_cartesia(_resilient_stt_bench: Bench) -> FakeCartesia:
     """A fake Cartesia on the test's event loop, without faults at first.
 
     Point a plugin at it with `base_url=fake_cartesia.url` and any `api_key`, or take
-    `fake_cartesia.stt()`, which does that. Its clock starts with the test.
+    `fake_cartesia.stt()`, which does that. Its clock starts with the test. The other fakes are used
+    in the same way.
     """
-    return _resilient_stt_bench.cartesia
+    server: FakeCartesia = _server(_resilient_stt_bench, "cartesia")
+    return server
 
 
 @pytest.fixture
 def fake_deepgram(_resilient_stt_bench: Bench) -> FakeDeepgram:
-    """A fake Deepgram on the test's event loop, without faults at first.
+    """A fake Deepgram on the test's event loop, without faults at first."""
+    server: FakeDeepgram = _server(_resilient_stt_bench, "deepgram")
+    return server
 
-    Point a plugin at it with `base_url=fake_deepgram.url` and any `api_key`, or take
-    `fake_deepgram.stt()`, which does that. Its clock starts with the test.
-    """
-    return _resilient_stt_bench.deepgram
+
+@pytest.fixture
+def fake_assemblyai(_resilient_stt_bench: Bench) -> FakeAssemblyAI:
+    """A fake AssemblyAI on the test's event loop, without faults at first."""
+    server: FakeAssemblyAI = _server(_resilient_stt_bench, "assemblyai")
+    return server
+
+
+@pytest.fixture
+def fake_elevenlabs(_resilient_stt_bench: Bench) -> FakeElevenLabs:
+    """A fake ElevenLabs on the test's event loop, without faults at first."""
+    server: FakeElevenLabs = _server(_resilient_stt_bench, "elevenlabs")
+    return server
+
+
+@pytest.fixture
+def fake_flux(_resilient_stt_bench: Bench) -> FakeFlux:
+    """A fake Deepgram Flux on the test's event loop, without faults at first."""
+    server: FakeFlux = _server(_resilient_stt_bench, "flux")
+    return server
+
+
+@pytest.fixture
+def fake_gladia(_resilient_stt_bench: Bench) -> FakeGladia:
+    """A fake Gladia on the test's event loop, without faults at first."""
+    server: FakeGladia = _server(_resilient_stt_bench, "gladia")
+    return server
+
+
+@pytest.fixture
+def fake_inference(_resilient_stt_bench: Bench) -> FakeInference:
+    """A fake LiveKit Inference on the test's event loop, without faults at first."""
+    server: FakeInference = _server(_resilient_stt_bench, "inference")
+    return server
+
+
+@pytest.fixture
+def fake_openai(_resilient_stt_bench: Bench) -> FakeOpenAI:
+    """A fake OpenAI on the test's event loop, without faults at first."""
+    server: FakeOpenAI = _server(_resilient_stt_bench, "openai")
+    return server
+
+
+@pytest.fixture
+def fake_sarvam(_resilient_stt_bench: Bench) -> FakeSarvam:
+    """A fake Sarvam on the test's event loop, without faults at first."""
+    server: FakeSarvam = _server(_resilient_stt_bench, "sarvam")
+    return server
+
+
+@pytest.fixture
+def fake_soniox(_resilient_stt_bench: Bench) -> FakeSoniox:
+    """A fake Soniox on the test's event loop, without faults at first."""
+    server: FakeSoniox = _server(_resilient_stt_bench, "soniox")
+    return server
+
+
+@pytest.fixture
+def fake_speechmatics(_resilient_stt_bench: Bench) -> FakeSpeechmatics:
+    """A fake Speechmatics on the test's event loop, without faults at first."""
+    server: FakeSpeechmatics = _server(_resilient_stt_bench, "speechmatics")
+    return server
+
+
+@pytest.fixture
+def fake_xai(_resilient_stt_bench: Bench) -> FakeXAI:
+    """A fake xAI on the test's event loop, without faults at first."""
+    server: FakeXAI = _server(_resilient_stt_bench, "xai")
+    return server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,15 @@ from livekit.agents.stt import STT
 from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import is_given
 from livekit.agents.vad import VAD
+from pydantic import ValidationError
 
 from .core.policy import Policies
 from .core.routing.language import UNDETERMINED
 from .errors import ConfigurationError
 from .fleet import HealthStore
 from .livekit.vad import BundledDetector, SpeechDetectorFactory
+from .phrasing import nearest
+from .providers.model_strings import from_model_string
 
 
 def validate_language(language: NotGivenOr[str]) -> str:
@@ -38,22 +41,24 @@ def validate_language(language: NotGivenOr[str]) -> str:
 
 
 def validate_providers(providers: object) -> list[STT[Any]]:
-    """Return the providers.
+    """Return the providers; a model string becomes LiveKit Inference's STT.
 
     Raises:
-        ConfigurationError: it is not a list, or empty, or an item is not a LiveKit STT or is in it
-            twice.
+        ConfigurationError: it is not a list, or empty, or an item is neither a LiveKit STT nor a
+            model string, or is in it twice.
     """
     if isinstance(providers, STT | str | Mapping) or not isinstance(providers, Sequence):
         raise ConfigurationError(
             "providers must be a list of LiveKit STTs in order of preference, such as "
-            f"[cartesia.STT(model='ink-whisper'), deepgram.STT()]; got {type(providers).__name__}"
+            "[cartesia.STT(model='ink-whisper'), deepgram.STT()] or "
+            f"['cartesia/ink-whisper:en', 'deepgram/nova-3']; got {type(providers).__name__}"
         )
     if not providers:
         raise ConfigurationError(
             "the list of providers is empty: give at least one LiveKit STT, or none at all "
             "(ResilientSTT()) to use Cartesia and Deepgram with keys from the environment"
         )
+    providers = [from_model_string(p) if isinstance(p, str) else p for p in providers]
     for index, provider in enumerate(providers):
         if not isinstance(provider, STT):
             hint = "; call the class" if isinstance(provider, type) else ""
@@ -66,6 +71,47 @@ def validate_providers(providers: object) -> list[STT[Any]]:
                 "is reconnected anyway, and a fallback must be another object"
             )
     return list(providers)
+
+
+def validate_traits(traits: object, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the traits that a user knows better, by provider name.
+
+    They are checked like those of a configuration, and may be written in the same way (`"1.5s"`).
+
+    Raises:
+        ConfigurationError: it is not a mapping of mappings, or there is no such provider or trait,
+            or a value is of another type or impossible.
+    """
+    if traits is None:
+        return {}
+    if not isinstance(traits, Mapping):
+        raise ConfigurationError(
+            'traits must be a mapping such as {"soniox": {"interim_results": False}}, not '
+            f"{_described(traits)}"
+        )
+    for name in traits:
+        if name not in names:
+            raise ConfigurationError(
+                f"traits: no provider is named {name!r}{nearest(str(name), names)}"
+            )
+    return {name: _validated_traits(name, given) for name, given in traits.items()}
+
+
+def _validated_traits(name: str, given: object) -> dict[str, Any]:
+    from .config.models import Traits  # imports a YAML reader, which takes 0.1 s
+
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"traits of {name} must be a mapping, not {_described(given)}")
+    try:
+        model = Traits.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        trait = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            hint = nearest(trait, Traits.model_fields)
+            raise ConfigurationError(f"traits of {name}: no trait {trait!r}{hint}") from None
+        raise ConfigurationError(f"traits of {name}: {trait}: {first['msg']}") from None
+    return model.model_dump(exclude_unset=True, exclude_none=True, exclude={"languages"})
 
 
 def validate_store(health: object) -> HealthStore | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import stt
 
+from .arguments import validate_traits
 from .core.policy import Policies, ProviderTraits
 from .core.routing.language import DEFAULT, Router
 from .fleet import HealthStore, MemoryHealth
@@ -38,12 +39,20 @@ class Setup:
         providers: Sequence[stt.STT[Any]],
         policies: Policies | None,
         store: HealthStore | None = None,
+        traits: object = None,
     ) -> Setup:
-        """Make one route for all languages, with the providers in the order given."""
+        """Make one route for all languages, with the providers in the order given.
+
+        Raises:
+            ConfigurationError: `traits`, by provider name, are impossible.
+        """
         named = name_providers(providers)
+        given = validate_traits(traits, named)
         return cls(
             providers=named,
-            traits={name: traits_of(name, provider) for name, provider in named.items()},
+            traits={
+                name: traits_of(name, provider, given.get(name)) for name, provider in named.items()
+            },
             routes={DEFAULT: tuple(named)},
             policies=policies or Policies(),
             health_store=store or MemoryHealth(),

@@ -17,6 +17,7 @@ from livekit.agents.vad import VAD
 from .arguments import validate_language, validate_providers, validate_store, with_overrides
 from .batch import Batch
 from .core.policy import Policies
+from .errors import ConfigurationError
 from .fleet import HealthStore
 from .livekit import compat
 from .livekit.options import fan_out
@@ -41,12 +42,13 @@ class ResilientSTT(STT[EventName]):
 
     def __init__(
         self,
-        stt: Sequence[STT[Any]] | Setup | None = None,
+        stt: Sequence[STT[Any] | str] | Setup | None = None,
         *,
         language: NotGivenOr[str] = NOT_GIVEN,
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
         policies: Policies | None = None,
         health: HealthStore | None = None,
+        traits: Mapping[str, Mapping[str, Any]] | None = None,
         attempt_timeout: float | None = None,
         max_retry_per_stt: int | None = None,
         retry_interval: float | None = None,
@@ -54,7 +56,8 @@ class ResilientSTT(STT[EventName]):
         """Wrap providers, in order of preference.
 
         Args:
-            stt: any LiveKit STTs. Without it: Cartesia ink-whisper, then Deepgram nova-3, with API
+            stt: any LiveKit STTs, and model strings such as `deepgram/nova-3:en` for those of
+                LiveKit Inference. Without it: Cartesia ink-whisper, then Deepgram nova-3, with API
                 keys from `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY`. A `Setup` is what
                 `from_config` makes of a configuration.
             language: the BCP 47 tag of streams that are not given one. Without it, each provider
@@ -66,6 +69,10 @@ class ResilientSTT(STT[EventName]):
             policies: the constants that steer the decisions.
             health: where the providers' health is kept; `RedisHealth("redis://...")` shares it with
                 a fleet. Without it, this object keeps it for itself.
+            traits: what is known better of providers than our table says, by their names
+                (`cartesia`; `deepgram-2` for a second one; the model's of LiveKit Inference), such
+                as `{"soniox": {"interim_results": False}}`. The traits are the fields of
+                `ProviderTraits`.
             attempt_timeout: as in `FallbackAdapter`: seconds a provider may take to connect, and in
                 `recognize()` to answer; overrides `RetryPolicy.connect_timeout`.
             max_retry_per_stt: as in `FallbackAdapter`; overrides `RetryPolicy.reconnect_budget`.
@@ -76,7 +83,7 @@ class ResilientSTT(STT[EventName]):
                 twice, or cannot stream and there is no `VAD`; or the environment has no API key; or
                 `vad`, `health` or `language` is of a wrong type, or a number is impossible.
         """
-        setup = _setup(stt, policies, health)
+        setup = _setup(stt, policies, health, traits)
         policies = with_overrides(
             setup.policies, attempt_timeout, max_retry_per_stt, retry_interval
         )
@@ -323,14 +330,17 @@ class ResilientSTT(STT[EventName]):
 
 
 def _setup(
-    providers: Sequence[STT[Any]] | Setup | None,
+    providers: Sequence[STT[Any] | str] | Setup | None,
     policies: Policies | None,
     health: HealthStore | None,
+    traits: Mapping[str, Mapping[str, Any]] | None,
 ) -> Setup:
     store = validate_store(health)
     if not isinstance(providers, Setup):
         stts = from_environment() if providers is None else validate_providers(providers)
-        return Setup.from_objects(stts, policies, store)
+        return Setup.from_objects(stts, policies, store, traits)
+    if traits:
+        raise ConfigurationError("traits of configured providers belong into the configuration")
     return replace(
         providers,
         policies=policies or providers.policies,

@@ -70,6 +70,7 @@ def test_constructor() -> None:
         "vad",
         "policies",
         "health",
+        "traits",
         "attempt_timeout",
         "max_retry_per_stt",
         "retry_interval",

@@ -12,12 +12,12 @@ from livekit.agents import LanguageCode
 
 from ..phrasing import listed, nearest
 from ..providers import plugins
+from ..providers.keys import needed_variable
 from ..providers.plugins import NoProvider, ProviderFactory
 from ..providers.traits import (
     MULTI,
     LanguageSupport,
     batch_only,
-    key_variable,
     language_support,
     models_supporting,
 )
@@ -95,7 +95,7 @@ class ProviderChecks:
             shown_model=self._document.shown_option(place, "model", support.model),
             skip_language_check=entry.skip_language_check,
             given=given,
-            variable=given.get("key_variable", key_variable(factory.plugin)),
+            variable=given.get("key_variable", needed_variable(factory.plugin)),
             hidden=frozenset(self._hidden((*place, "options"), options)),
         )
         self._own_language((*place, "options", "language"), spec)

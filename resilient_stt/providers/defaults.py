@@ -11,6 +11,7 @@ from livekit.agents import stt
 
 from ..errors import ConfigurationError
 from ..observe import logger
+from .model_strings import INFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,15 @@ def from_environment(base_urls: Mapping[str, str | None] | None = None) -> list[
 
 
 def name_providers(providers: Iterable[stt.STT[Any]]) -> dict[str, stt.STT[Any]]:
-    """Give providers short unique names, in order: `cartesia`, `deepgram`, `deepgram-2`."""
+    """Give providers short unique names, in order: `cartesia`, `deepgram`, `deepgram-2`.
+
+    An STT of LiveKit Inference is named after its model, `deepgram/nova-3`.
+    """
     named: dict[str, stt.STT[Any]] = {}
     for provider in providers:
         base = name = plugin_of(provider)
+        if base == INFERENCE and provider.model != "unknown":
+            base = name = provider.model
         count = 1
         while name in named:
             count += 1
@@ -84,6 +90,8 @@ def plugin_of(provider: stt.STT[Any]) -> str:
     parts = type(provider).__module__.split(".")
     if parts[:2] == ["livekit", "plugins"] and len(parts) > 2:
         return parts[2]
+    if parts[:3] == ["livekit", "agents", "inference"]:
+        return INFERENCE
     if provider.provider != "unknown":
         return provider.provider.lower().replace(" ", "-")
     return type(provider).__name__.lower()

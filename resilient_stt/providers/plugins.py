@@ -29,6 +29,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import ConfigurationError, NoKey
 from ..phrasing import kind_of, nearest, quoted, quoted_key
+from .model_strings import INFERENCE
 
 GROUP = "resilient_stt.providers"
 """The group of entry points that are callables which return a LiveKit `stt.STT`."""
@@ -91,6 +92,9 @@ def find(plugin: str, kind: str | None = None) -> ProviderFactory:
     """
     own = {point.name: point for point in metadata.entry_points(group=GROUP)}
     plugins = installed()
+    if plugin == INFERENCE:
+        module = _loaded(plugin, lambda: importlib.import_module("livekit.agents.inference"))
+        return ProviderFactory(plugin, _CLASS, module.STT)
     if plugin in plugins:
         if plugin in own:
             raise NoProvider(
@@ -102,7 +106,7 @@ def find(plugin: str, kind: str | None = None) -> ProviderFactory:
         if kind:
             raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
         return ProviderFactory(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
-    available = [*plugins, *own]
+    available = [*plugins, *own, INFERENCE]
     raise NoProvider(_not_installed(plugin, available), available=available)
 
 

@@ -17,7 +17,9 @@ from livekit.agents import LanguageCode, stt
 from ..core.policy import Pace, ProviderTraits
 from ..core.routing.language import shortened
 from ..livekit.compat import manual_flush, options_of
-from .defaults import DEFAULTS, plugin_of
+from .defaults import plugin_of
+from .keys import key_variable
+from .model_strings import INFERENCE
 
 # Cartesia processes a burst at about 1.5 times real time, Deepgram at about 1.25 times (seen in
 # production): a higher rate would only queue there. The burst determines the delay after a drop:
@@ -30,6 +32,10 @@ _DEEPGRAM_PACE = Pace(burst=8.0, rate=2.0)
 _END_OF_TURN_TIMEOUT = 6.0
 """Seconds for which a recognizer that detects ends of turns may keep a turn open after its words
 were transcribed: ink-2's `turn_end_timeout_ms` is 5600 by default. Unknown ones get the same."""
+
+_UNKNOWN_PACE = Pace()
+_UNKNOWN_FINAL_TIMEOUT = 2.5
+"""Seconds, for a class of which nothing is known."""
 
 _BATCH_ONLY = {("deepgram", "STT"): ("detect_language",)}
 """Options, by class of a plugin, with which its `stream()` raises (1.8.9)."""
@@ -50,13 +56,24 @@ class Model:
     kind: str = "STT"
     languages: frozenset[str] | None = None
     """The languages that may be requested; `None` if unknown."""
-    multi: frozenset[str] = frozenset()
-    """The languages that it detects with `language: multi`."""
-    pace: Pace
-    manual_flush: bool
+    multi: frozenset[str] | None = frozenset()
+    """The languages that it detects with `language: multi`; `None` if it is not known how it can be
+    told to detect them."""
+    pace: Pace = _UNKNOWN_PACE
+    interim_results: bool = True
+    """Whether it gives interim transcripts while somebody speaks, if LiveKit's capabilities say
+    so."""
+    manual_flush: bool | None = None
+    """Whether it answers a flush with a final; `None`: LiveKit's capabilities say, and if they do,
+    it gives a final only when it is flushed."""
     slow_endpointing: bool = False
-    final_timeout: float
+    final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+
+
+def _other(**fields: Any) -> Model:
+    """An entry for a class of whose languages nothing is known."""
+    return Model(multi=None, **fields)
 
 
 def _tags(text: str) -> frozenset[str]:
@@ -125,6 +142,50 @@ TABLE = (
         final_timeout=1.2,
     ),
     Model(plugin="deepgram", pace=_DEEPGRAM_PACE, manual_flush=True, final_timeout=1.2),
+    # Flux ends a turn after `eot_timeout_ms` at last, 5000 by default; the plugin's flush sends
+    # nothing but audio.
+    _other(
+        plugin="deepgram",
+        kind="STTv2",
+        pace=_DEEPGRAM_PACE,
+        manual_flush=False,
+        final_timeout=1.6,
+        end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+    ),
+    # The models of Universal-3 give an interim at 0.75 s, and then about every 3 s
+    # (assemblyai.com/docs/streaming, the plugin's `continuous_partials`).
+    *(
+        _other(
+            plugin="assemblyai",
+            family=family,
+            variants=".*",
+            interim_results=False,
+            end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        )
+        for family in ("universal-3", "u3")
+    ),
+    _other(plugin="assemblyai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    # The text of a turn comes in deltas after it has ended (measured with the plugin 1.8.9).
+    _other(plugin="openai", interim_results=False),
+    # It says that it gives interim transcripts, and its stream has no code for them.
+    _other(plugin="sarvam", interim_results=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="sarvam", kind="STTRealtime", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    # The plugin drops interim transcripts below a confidence of 0.65, and Google gives interims
+    # none. Faster than real time it answers OUT_OF_RANGE.
+    _other(plugin="google", pace=Pace(burst=2.0, rate=1.5), interim_results=False),
+    # The SDK sends 5 s at once, and then twice real time.
+    _other(
+        plugin="azure", pace=Pace(burst=5.0, rate=2.0), end_of_turn_timeout=_END_OF_TURN_TIMEOUT
+    ),
+    # Amazon asks for audio at the pace of speech (docs.aws.amazon.com/transcribe, streaming).
+    _other(plugin="aws", pace=Pace(burst=2.0, rate=1.1)),
+    # The plugin sends audio at the pace of speech, whatever it is given.
+    _other(plugin="meta", pace=Pace(burst=1.0, rate=1.0), end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="simplismart", interim_results=False),
+    _other(plugin="soniox", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="gladia", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="xai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="speechmatics", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
 )
 """Of several entries that match a model, the first one counts."""
 
@@ -133,6 +194,20 @@ def model_of(plugin: str, kind: str, model: str) -> Model | None:
     """Return the entry of `TABLE` for a model; `None` if nothing is known about its class."""
     fit = (m for m in TABLE if (m.plugin, m.kind) == (plugin, kind))
     return next((m for m in fit if not m.family or _is_of(m, model)), None)
+
+
+def _known(plugin: str, kind: str, model: str) -> Model | None:
+    """Return the entry for a model, for one of LiveKit Inference that of the vendor's.
+
+    The gateway passes no flush on (`inference/stt.py`, 1.8.9), and finds the ends of speech itself.
+    """
+    if plugin != INFERENCE:
+        return model_of(plugin, kind, model)
+    vendor, _, name = model.partition("/")
+    behind = "STTv2" if name.startswith("flux") else "STT"
+    if (entry := model_of(vendor, behind, name)) is None:
+        return None
+    return replace(entry, manual_flush=False, slow_endpointing=False)
 
 
 def _is_of(entry: Model, model: str) -> bool:
@@ -150,14 +225,17 @@ def traits_of(
         given: traits that the user knows better; of `pace`, one field alone may be given.
     """
     plugin = plugin_of(provider)
-    known = model_of(plugin, type(provider).__name__, provider.model)
-    interims = provider.capabilities.interim_results
+    # What cannot stream is cut into utterances, which are transcribed as a whole. Some plugins
+    # (elevenlabs scribe_v1, clova, fal) say that their batch models give interim transcripts.
+    interims = provider.capabilities.streaming and provider.capabilities.interim_results
+    unknown = Model(plugin=plugin, end_of_turn_timeout=_END_OF_TURN_TIMEOUT if interims else 0.0)
+    model = _known(plugin, type(provider).__name__, provider.model) or unknown
     traits = ProviderTraits(
         name=name,
-        interim_results=interims,
+        interim_results=interims and model.interim_results,
         language_detection=_detects_language(provider),
         key_variable=key_variable(plugin),
-        **(_known_traits(known) if known else _default_traits(provider)),
+        **_model_traits(model, provider),
     )
     own = dict(given or {})
     if "pace" in own:
@@ -173,29 +251,18 @@ def _detects_language(provider: stt.STT[Any]) -> bool:
     return str(getattr(options_of(provider), "language", None) or "").lower() == MULTI
 
 
-def _known_traits(known: Model) -> dict[str, Any]:
+def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
+    """The traits that a model's entry gives, completed by the provider's capabilities."""
+    needs_flush = model.manual_flush is None and manual_flush(provider)
+    streams = provider.capabilities.streaming
     return {
-        "pace": known.pace,
-        "manual_flush": known.manual_flush,
-        "slow_endpointing": known.slow_endpointing,
-        "final_timeout": known.final_timeout,
-        "end_of_turn_timeout": known.end_of_turn_timeout,
+        "pace": model.pace,
+        "manual_flush": needs_flush or bool(model.manual_flush),
+        # Who says that he can be flushed gives no final before (elevenlabs with manual commits).
+        "slow_endpointing": needs_flush or model.slow_endpointing,
+        "final_timeout": model.final_timeout,
+        "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
     }
-
-
-def _default_traits(provider: stt.STT[Any]) -> dict[str, Any]:
-    """Traits of an unknown class: it is flushed only if it says that it can be, and given time."""
-    interims = provider.capabilities.interim_results
-    return {
-        "manual_flush": manual_flush(provider),
-        "final_timeout": 2.5,
-        "end_of_turn_timeout": _END_OF_TURN_TIMEOUT if interims else 0.0,
-    }
-
-
-def key_variable(plugin: str) -> str:
-    """Return the environment variable of a plugin's API key by convention; empty if unknown."""
-    return next((d.variable for d in DEFAULTS if d.name == plugin), "")
 
 
 # -- languages
@@ -234,6 +301,8 @@ def language_support(
     if known is None:
         return LanguageSupport(model, None, None)
     is_multi = language.lower() == MULTI
+    if known.multi is None:
+        return LanguageSupport(model, known.languages, None)
     if known.languages is None:
         return LanguageSupport(model, None, is_multi)
     detects = is_multi and bool(known.multi)

@@ -2,8 +2,9 @@
 
 It works with any LiveKit STT, and has four parts:
 
-* Servers, `FakeCartesia` and `FakeDeepgram`. They speak the providers' protocols on loopback, and
-  transcribe exactly the audio that reaches them. A word that arrives in part is transcribed as a
+* Servers, such as `FakeCartesia` and `FakeDeepgram`. They speak the providers' protocols on
+  loopback, so the published plugins connect to them (`stt()` makes one), and transcribe exactly the
+  audio that reaches them. A word that arrives in part is transcribed as a
   fragment, a word that does not arrive is missing, and a word in a language that the connection
   does not know becomes a wrong word of one that it knows. `connections` logs what happened on each
   connection, `triggered` which faults happened.
@@ -34,8 +35,18 @@ For pytest there are fixtures for all of them (`pytest --fixtures`), and the mar
     run_virtual(main())
 """
 
+from .fakes.assemblyai import FakeAssemblyAI
 from .fakes.cartesia import FakeCartesia
 from .fakes.deepgram import FakeDeepgram
+from .fakes.elevenlabs import FakeElevenLabs
+from .fakes.flux import FakeFlux
+from .fakes.gladia import FakeGladia
+from .fakes.inference import FakeInference
+from .fakes.openai import FakeOpenAI
+from .fakes.sarvam import FakeSarvam
+from .fakes.soniox import FakeSoniox
+from .fakes.speechmatics import FakeSpeechmatics
+from .fakes.xai import FakeXAI
 from .faults import (
     Drop,
     DropAfterClose,
@@ -67,8 +78,18 @@ __all__ = [
     "DropAfterClose",
     "EmptyFinals",
     "EndCleanly",
+    "FakeAssemblyAI",
     "FakeCartesia",
     "FakeDeepgram",
+    "FakeElevenLabs",
+    "FakeFlux",
+    "FakeGladia",
+    "FakeInference",
+    "FakeOpenAI",
+    "FakeSarvam",
+    "FakeSoniox",
+    "FakeSpeechmatics",
+    "FakeXAI",
     "Fault",
     "FaultScript",
     "Final",

@@ -324,7 +324,8 @@ class Garbage(StreamFault):
             case "binary":
                 return good.encode()
             case "unknown_type":
-                return json.dumps({**transcript, "type": "Gibberish"})
+                kind = next((name for name in _TYPES if name in transcript), "type")
+                return json.dumps({**transcript, kind: "Gibberish"})
             case "no_languages":
                 return json.dumps(_changed_deeply(transcript, {"languages": []}))
 
@@ -335,10 +336,8 @@ class EmptyFinals(StreamFault):
 
     lasting: ClassVar[bool] = True
 
-    def distorted(self, transcript: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The message sent instead of a transcript; None if it is left out."""
-        if not is_final(transcript):
-            return None
+    def distorted(self, transcript: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message sent instead of a final."""
         emptied = _changed_deeply(transcript, {**dict.fromkeys(_TEXTS, ""), **_NO_WORDS})
         assert isinstance(emptied, dict)
         return emptied
@@ -393,27 +392,34 @@ class FaultScript:
         return (f for f in self._faults if isinstance(f, kind) and f.applies_to(connection))
 
 
-_TEXTS = ("text", "transcript")
+_TEXTS = ("text", "transcript", "utterance", "delta")
+"""The keys of texts in transcripts. Gladia's `utterance` is an object, which is no text."""
+_TYPES = ("type", "message_type", "event", "message")
+"""The keys of a message's type, at the providers of `testing.fakes`."""
 _NOTHING = object()
-_WRONG_TYPES = {"text": 7, "transcript": 7, "words": "none", "is_final": "yes"}
+_WRONG_TYPES = {**dict.fromkeys(_TEXTS, 7), "words": "none", "is_final": "yes"}
 # `languages` is left out, because an empty list of them is another fault (`no_languages`).
-_NO_WORDS = {"words": [], "confidence": 0.0, "languages": _NOTHING}
+_NO_WORDS = {"words": [], "tokens": [], "confidence": 0.0, "languages": _NOTHING}
 
 
 def is_transcript(message: Mapping[str, Any]) -> bool:
-    """Whether a message of Cartesia or Deepgram is a transcript."""
-    return message["type"] == "Results" or any(name in message for name in _TEXTS)
+    """Whether a message is a transcript, in the form of Cartesia's and Deepgram's; those of other
+    providers are told by their `Dialogue`."""
+    return message.get("type") == "Results" or any(name in message for name in _TEXTS)
 
 
 def is_final(message: Mapping[str, Any]) -> bool:
     """Whether a message of Cartesia or Deepgram is a transcript that will not change any more."""
-    return bool(message.get("is_final")) or message["type"] == "turn.end"
+    return bool(message.get("is_final")) or message.get("type") == "turn.end"
 
 
 def has_words(message: object) -> bool:
     """Whether any text in a message is not empty."""
     if isinstance(message, Mapping):
-        return any((k in _TEXTS and bool(v)) or has_words(v) for k, v in message.items())
+        return any(
+            (k in _TEXTS and isinstance(v, str) and bool(v)) or has_words(v)
+            for k, v in message.items()
+        )
     return isinstance(message, list) and any(map(has_words, message))
 
 
@@ -421,13 +427,18 @@ def _changed_deeply(value: object, changes: Mapping[str, object]) -> object:
     """A JSON value with some keys' values replaced, at any depth. `_NOTHING` leaves a key out."""
     if isinstance(value, Mapping):
         return {
-            key: changes[key] if key in changes else _changed_deeply(item, changes)
+            key: changes[key] if _is_changed(key, item, changes) else _changed_deeply(item, changes)
             for key, item in value.items()
             if changes.get(key) is not _NOTHING
         }
     if isinstance(value, list):
         return [_changed_deeply(item, changes) for item in value]
     return value
+
+
+def _is_changed(key: str, item: object, changes: Mapping[str, object]) -> bool:
+    """Whether a key's value is replaced as a whole; an object may have a text's name."""
+    return key in changes and not (key in _TEXTS and isinstance(item, Mapping))
 
 
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

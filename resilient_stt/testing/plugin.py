@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,8 +11,8 @@ import aiohttp
 from livekit.agents import stt
 from livekit.agents.utils import http_context
 
-from .fakes.cartesia import FakeCartesia
-from .fakes.deepgram import FakeDeepgram
+from .fakes.registry import FAKES
+from .fakes.server import FakeServer
 from .harness.play import OnEvent, Played, play
 from .speech.reference import SAMPLE_RATE, ReferenceSpeech
 
@@ -40,28 +40,23 @@ class Bench:
 
     Attributes:
         http: The HTTP session that LiveKit's plugins use while the bench is open.
-        cartesia: A running server without faults.
-        deepgram: A running server without faults.
+        servers: The running servers without faults that the test asked for, by name.
         closing: What to close at the end of the test.
     """
 
     http: aiohttp.ClientSession
-    cartesia: FakeCartesia
-    deepgram: FakeDeepgram
+    servers: Mapping[str, FakeServer]
     closing: AsyncExitStack
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Bench]:
-        """Run the servers. After the block, close the STTs that were played to, and stop the
-        servers."""
-        async with (
-            http_context.open() as http,
-            FakeCartesia() as cartesia,
-            FakeDeepgram() as deepgram,
-            AsyncExitStack() as closing,
-        ):
-            yield cls(http, cartesia, deepgram, closing)
+    async def open(cls, names: Collection[str]) -> AsyncIterator[Bench]:
+        """Run the servers with these names of `FAKES`. After the block, close the STTs that were
+        played to, and stop the servers."""
+        async with http_context.open() as http, AsyncExitStack() as running:
+            servers = {name: await running.enter_async_context(FAKES[name]()) for name in names}
+            async with AsyncExitStack() as closing:
+                yield cls(http, servers, closing)
 
     async def play(self, target: stt.STT[Any], speech: ReferenceSpeech, **options: Any) -> Played:
         """Play speech to an STT, as `play` does, and close the STT at the end of the test."""

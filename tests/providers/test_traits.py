@@ -13,6 +13,7 @@ from resilient_stt import Pace, ResilientSTT
 from resilient_stt.config.tags import is_tag
 from resilient_stt.core.policy import ProviderTraits
 from resilient_stt.providers.defaults import plugin_of
+from resilient_stt.providers.model_strings import from_model_string
 from resilient_stt.providers.traits import (
     TABLE,
     batch_only,
@@ -94,7 +95,7 @@ def test_flux_is_not_nova() -> None:
         False,
     )
     assert traits.end_of_turn_timeout > 5.0  # its eot_timeout_ms
-    assert traits.pace == Pace()
+    assert traits.final_timeout > 1.0
 
 
 def test_an_unknown_plugin_is_taken_at_its_word() -> None:
@@ -178,7 +179,7 @@ def test_the_table() -> None:
     """
     for model in TABLE:
         assert all(is_tag(tag) for tag in model.languages or ())
-        assert model.multi <= (model.languages or frozenset())
+        assert (model.multi or frozenset()) <= (model.languages or frozenset())
     for plugin in ("cartesia", "deepgram"):
         rest = model_of(plugin, "STT", "of tomorrow")
         assert rest is not None
@@ -231,3 +232,34 @@ def test_given_traits_override_the_table() -> None:
     assert reported == replace(
         traits_of("d", provider), pace=Pace(burst=8.0, rate=3.0), final_timeout=9.0
     )
+
+
+# -- other plugins
+
+
+@pytest.mark.parametrize("model", ["cartesia/ink-whisper:en", "deepgram/nova-3", "deepgram/flux"])
+def test_inference_has_the_traits_of_the_model_behind(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway passes no flush on; the pace and the timeouts are the vendor's."""
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "secret" * 6)
+    traits = traits_of("i", from_model_string(model))
+    assert traits.pace.burst == 8.0
+    assert not traits.manual_flush
+    assert not traits.slow_endpointing
+    assert traits.key_variable == "LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+    assert bool(traits.end_of_turn_timeout) is ("flux" in model)
+
+
+def test_who_must_be_flushed_is_flushed() -> None:
+    """A provider that says that it can be flushed gives no final before it is."""
+    traits = traits_of("v", Plugged(interim_results=True, manual_flush=True))
+    assert (traits.manual_flush, traits.slow_endpointing) == (True, True)
+
+
+def test_what_cannot_stream_gives_no_interim_transcripts() -> None:
+    """Some batch models say that they do; they are cut into utterances, which come as a whole."""
+    traits = traits_of("v", Plugged(streaming=False, interim_results=True))
+    assert not traits.interim_results
+    assert traits.end_of_turn_timeout == 0.0

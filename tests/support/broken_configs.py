@@ -480,7 +480,7 @@ BROKEN: dict[str, Broken] = {
     ),
     "variable-as-plugin": _yaml(
         _of_provider("{plugin: '${SECRET_VALUE}'}"),
-        "${SECRET_VALUE} does not hold the name of a usable plugin; there is cartesia, deepgram",
+        "${SECRET_VALUE} does not hold the name of a usable plugin; there is",
     ),
     "variable-as-class": _yaml(
         _of_provider("{plugin: deepgram, class: '${SECRET_VALUE}'}"),

@@ -15,7 +15,8 @@ from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
 from ...setup import Setup
 from ...stt import ResilientSTT
-from ...testing.harness.trial import FAKES, Fake
+from ...testing.fakes.registry import FAKES
+from ...testing.fakes.server import FakeServer
 from ...testing.speech.reference import ReferenceSpeech
 from ..command_error import CommandError
 
@@ -53,7 +54,7 @@ class ConfiguredChain:
 
     def stt(
         self,
-        servers: Mapping[str, Fake],
+        servers: Mapping[str, FakeServer],
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:

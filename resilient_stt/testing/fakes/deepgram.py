@@ -15,7 +15,7 @@ import wave
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from aiohttp import web
@@ -93,7 +93,7 @@ class FakeDeepgram(FakeServer):
     """
 
     path = base_path = "/v1/listen"
-    batch_paths = ("/v1/listen",)
+    post_paths: ClassVar[tuple[str, ...]] = ("/v1/listen",)
     request_id_header = "dg-request-id"
 
     latency: float = 0.15
@@ -134,9 +134,7 @@ class FakeDeepgram(FakeServer):
         headers = {self.request_id_header: request_id, "dg-error": err_msg}
         return web.json_response(body, status=status, headers=headers)
 
-    async def transcribe_batch(
-        self, request: web.Request, connection: ServerConnection
-    ) -> web.Response:
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
         pcm, sample_rate = _audio_of(await request.read(), request.query)
         connection.audio = len(pcm) / 2 / sample_rate
         detect = _asked(connection.query, "detect_language")

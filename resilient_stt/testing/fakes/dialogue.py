@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Fault)
 
-_SAMPLE_WIDTH = 2  # bytes: both providers receive 16-bit mono audio
+_SAMPLE_WIDTH = 2  # bytes: all providers receive 16-bit mono audio
 _STEP = 0.02  # seconds recognized at once: the precision with which pauses are measured
 _FINE_STEP = 0.001  # the same while a fault waits for a place in the audio
 _MOMENT = 1e-6  # seconds: a timer may fire earlier by less than this
@@ -139,11 +139,8 @@ class Dialogue(ABC):
         transport: asyncio.Transport,
     ) -> None:
         self.connection = connection
-        self.sample_rate = server.sample_rate(connection)
-        self.recognizer = AudioRecognizer(
-            server.corpus, sample_rate=self.sample_rate, languages=server.languages(connection)
-        )
         self._server = server
+        self.configure(server.sample_rate(connection), server.languages(connection))
         self._websocket = websocket
         self._transport = transport
         self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
@@ -177,6 +174,33 @@ class Dialogue(ABC):
     def is_closing_message(self, text: str) -> bool:
         """Whether a text message says that the client sends no more audio."""
 
+    def audio_in(self, text: str) -> bytes | None:
+        """The samples in a text message, for protocols that send audio as text; None if it has
+        none."""
+        return None
+
+    def refusal(self, data: str | bytes) -> tuple[int, str] | None:
+        """The close code and the reason for a message that the provider does not accept; None if it
+        does."""
+        return None
+
+    def is_transcript(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message of the server is a transcript, which `Garbage` and `EmptyFinals`
+        change."""
+        return is_transcript(message)
+
+    def is_final(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message of the server is a transcript that will not change any more."""
+        return is_final(message)
+
+    def configure(self, sample_rate: int, languages: Sequence[str]) -> None:
+        """Begin to listen at another rate, in Hz, or to other languages, as a first message of the
+        client asks. Audio that was received before is forgotten."""
+        self.sample_rate = sample_rate
+        self.recognizer = AudioRecognizer(
+            self._server.corpus, sample_rate=sample_rate, languages=languages
+        )
+
     def restart(self) -> None:
         """Discard everything that was recognized but not sent, as a restarted recognizer does."""
         self.recognizer.finish()
@@ -189,16 +213,17 @@ class Dialogue(ABC):
         if self._stalled:
             return
         garbage = None
-        if is_final(message) and has_words(message) and self._is_lost():
+        final = self.is_final(message)
+        if final and has_words(message) and self._is_lost():
             return
-        if is_transcript(message):
+        if self.is_transcript(message):
             for empty in self._in_force(EmptyFinals)[:1]:
-                if (emptied := empty.distorted(message)) is None:
+                if not final:
                     return
-                message = emptied
+                message = empty.distorted(message)
             garbage = next((fault.distorted(message) for fault in self._in_force(Garbage)), None)
         delay = self._server.latency if after is None else after
-        due = asyncio.get_running_loop().time() + delay + self._extra_latency(message)
+        due = asyncio.get_running_loop().time() + delay + self._extra_latency(final)
         self._outbox.put_nowait(_Outgoing(due, message, garbage))
 
     def _is_lost(self) -> bool:
@@ -306,21 +331,25 @@ class Dialogue(ABC):
         self._active = asyncio.get_running_loop().time()
         if self._stalled:
             self._deaf_until = self._active
+        size = len(data.encode() if isinstance(data, str) else data)
+        if isinstance(data, str) and (audio := self.audio_in(data)) is not None:
+            data = audio
         if isinstance(data, str):
             self.connection.texts.append(data)
         else:
-            self._received += self._seconds(data)
-        if (refusal := self._refusal(data)) is not None:
+            self._received += self.seconds(data)
+        if (refusal := self._exceeded(size) or self.refusal(data)) is not None:
             self._close(*refusal)
         elif self._speed is None:
             self._process(data, self._active)
         else:
             self._inbox.put_nowait((self._active, data))
 
-    def _refusal(self, data: str | bytes) -> tuple[int, str] | None:
-        """The close code and the reason for a message that exceeds a limit; None if it does not."""
+    def _exceeded(self, size: int) -> tuple[int, str] | None:
+        """The close code and the reason for a message of `size` bytes that exceeds a limit; None if
+        it does not."""
         limit, burst = self._server.max_message, self._server.max_burst
-        if limit is not None and len(data if isinstance(data, bytes) else data.encode()) > limit:
+        if limit is not None and size > limit:
             return 1009, "The message is too big."
         if burst is not None and self._received - (self._active - self._opened) > burst:
             return 1008, "The audio comes too fast."
@@ -334,7 +363,7 @@ class Dialogue(ABC):
             came, data = await self._inbox.get()
             if isinstance(data, bytes):
                 await asyncio.sleep(free - loop.time())
-                free = max(free, loop.time()) + self._seconds(data) / speed
+                free = max(free, loop.time()) + self.seconds(data) / speed
             self._process(data, came)
 
     def _process(self, data: str | bytes, came: float) -> None:
@@ -345,7 +374,8 @@ class Dialogue(ABC):
         else:
             self._process_audio(data, came)
 
-    def _seconds(self, pcm: bytes) -> float:
+    def seconds(self, pcm: bytes) -> float:
+        """Seconds of audio in 16-bit samples."""
         return len(pcm) / _SAMPLE_WIDTH / self.sample_rate
 
     def _watch_idleness(self) -> None:
@@ -389,7 +419,7 @@ class Dialogue(ABC):
 
     def _process_audio(self, pcm: bytes, came: float) -> None:
         for piece in self._pieces(pcm):
-            self.connection.audio += self._seconds(piece)
+            self.connection.audio += self.seconds(piece)
             accepted = self._accepts(came)
             words = self.recognizer.feed(piece)
             if accepted:
@@ -430,8 +460,8 @@ class Dialogue(ABC):
         faults = self._server.faults.of(kind, self.connection.index)
         return [fault for fault in faults if fault in self._triggered and not fault.is_over(now)]
 
-    def _extra_latency(self, message: Mapping[str, Any]) -> float:
-        faults, final = self._in_force(Latency), is_final(message)
+    def _extra_latency(self, final: bool) -> float:
+        faults = self._in_force(Latency)
         return sum(fault.seconds for fault in faults if final or not fault.finals_only)
 
     @property

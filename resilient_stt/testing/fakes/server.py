@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 from aiohttp import web
+from livekit.agents import stt
 from multidict import CIMultiDict, MultiDict
 
 from ..faults import (
@@ -50,7 +51,14 @@ __all__ = [
 LOOPBACK = "127.0.0.1"
 REDACTED = "<redacted>"
 
-_SECRET_HEADERS = ("X-API-Key", "Authorization", "Cookie")
+_SECRET_HEADERS = (
+    "X-API-Key",
+    "Authorization",
+    "Cookie",
+    "xi-api-key",
+    "X-Gladia-Key",
+    "api-subscription-key",
+)
 _SECRET_QUERY = ("api_key", "access_token", "token")
 
 
@@ -129,14 +137,14 @@ class FakeServer(ABC):
     """The part of `path` that belongs to the plugin's `base_url`."""
     other_paths: ClassVar[tuple[str, ...]] = ()
     """Further paths of websockets."""
-    batch_paths: ClassVar[tuple[str, ...]] = ()
-    """Paths to which whole recordings are posted."""
+    post_paths: ClassVar[tuple[str, ...]] = ()
+    """Paths to which whole recordings are posted, or requests for a session."""
     request_id_header: ClassVar[str]
     max_body: ClassVar[int] = 2 * 1024**3
     """Bytes of a batch request; 2 GB is Deepgram's limit."""
 
-    latency: float
-    endpoint_silence: float
+    latency: float = 0.2
+    endpoint_silence: float = 0.5
     handshake: float = 0.15
     concurrency: int | None = None
     idle_timeout: float | None = None
@@ -195,7 +203,7 @@ class FakeServer(ABC):
         app = web.Application(client_max_size=self.max_body)
         for path in (self.path, *self.other_paths):
             app.router.add_get(path, self._answer)
-        for path in self.batch_paths:
+        for path in self.post_paths:
             app.router.add_post(path, self._answer)
         # A request that hangs must end when its client disconnects, not only when the server stops.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
@@ -334,17 +342,23 @@ class FakeServer(ABC):
             # attempt.
             reset(request.transport)
             return web.Response()
-        connection = self._log_connection(request)
+        connection = self.resumed(request)
+        is_new = connection is None
+        if connection is None:
+            connection = self._log_connection(request)
         self._transports.add(request.transport)
         try:
-            return await self._respond(request, connection)
+            if is_new:
+                return await self._respond(request, connection)
+            return await self._serve(request, connection)
         except Rejection as rejection:
             connection.end(f"rejected with {rejection.status}")
             return self.rejection(rejection.status, connection.request_id, rejection.message)
         finally:
             self._transports.discard(request.transport)
-            connection.end("client vanished")
-            connection.closed = self.now
+            if not self.is_awaited(connection):
+                connection.end("client vanished")
+                connection.closed = self.now
 
     def _log_connection(self, request: web.Request) -> ServerConnection:
         index = len(self.connections)
@@ -395,7 +409,7 @@ class FakeServer(ABC):
     ) -> web.StreamResponse:
         self.check(request)
         if request.method == "POST":
-            return await self.transcribe_batch(request, connection)
+            return await self.answer_post(request, connection)
         if self.concurrency is not None and self._open_websockets >= self.concurrency:
             raise Rejection(429)
         self._open_websockets += 1
@@ -422,15 +436,28 @@ class FakeServer(ABC):
             self._dialogues.remove(dialogue)
         return websocket
 
-    async def transcribe_batch(
-        self, request: web.Request, connection: ServerConnection
-    ) -> web.Response:
-        """The provider's response to a batch request.
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
+        """The provider's response to a recording that is to be transcribed, or to a request for a
+        session.
 
         Raises:
-            Rejection: The provider does not accept the audio.
+            Rejection: The provider does not accept the request.
         """
-        raise AssertionError(f"{type(self).__name__} has no batch endpoint")
+        raise AssertionError(f"{type(self).__name__} has no endpoint for POST")
+
+    def resumed(self, request: web.Request) -> ServerConnection | None:
+        """The connection that a request goes on with, where a provider needs two requests for one:
+        a POST that asks for a session, and its websocket. None: a new connection."""
+        return None
+
+    def is_awaited(self, connection: ServerConnection) -> bool:
+        """Whether a request is expected that goes on with a connection."""
+        return False
+
+    @abstractmethod
+    def stt(self, **options: Any) -> stt.STT[Any]:
+        """The published plugin, so configured that it connects here. `options` are those of its
+        constructor."""
 
     @abstractmethod
     def check(self, request: web.Request) -> None:
@@ -441,7 +468,8 @@ class FakeServer(ABC):
         """
 
     def sample_rate(self, connection: ServerConnection) -> int:
-        """Hz of the audio on a connection. Cartesia and Deepgram both name it in the query."""
+        """Hz of the audio on a connection, as far as its request says; by default the query's
+        `sample_rate`. A `Dialogue` that learns it later calls its `configure`."""
         return int(connection.query["sample_rate"])
 
     @abstractmethod

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, get_args
 
 import aiohttp
+from livekit.agents.utils import http_context
 
 from ...core.events import Event
 from ...core.policy import Policies
 from ...stt import ResilientSTT
-from ..fakes.cartesia import FakeCartesia
-from ..fakes.deepgram import FakeDeepgram
+from ..fakes.registry import FAKES
 from ..fakes.server import FakeServer
 from ..faults import Fault, Refuse
 from ..speech.reference import ReferenceSpeech
@@ -30,13 +30,6 @@ T = TypeVar("T")
 
 Corpus = Sequence[ReferenceSpeech] | None
 """The recordings that the servers recognize; None: all that are shipped."""
-Fake = FakeCartesia | FakeDeepgram
-FAKES: dict[str, type[FakeCartesia] | type[FakeDeepgram]] = {
-    "cartesia": FakeCartesia,
-    "deepgram": FakeDeepgram,
-}
-"""The fake server for each plugin."""
-
 CONCURRENT = 12
 """Trials that run at the same time in one event loop."""
 ACCURACY = 0.1
@@ -54,7 +47,7 @@ class Chain:
     def title(self) -> str:
         """A title for people, such as `ink-whisper, Deepgram`."""
         names = {"cartesia": self.model, "deepgram": "Deepgram"}
-        return ", ".join(names[name] for name in self.order)
+        return ", ".join(names.get(name, name) for name in self.order)
 
     @property
     def plugins(self) -> dict[str, str]:
@@ -63,16 +56,13 @@ class Chain:
 
     def stt(
         self,
-        servers: Mapping[str, Fake],
+        servers: Mapping[str, FakeServer],
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:
         """Make the STT of the chain over running servers."""
         models = {"cartesia": {"model": self.model}}
-        made = [
-            server.stt(http_session=http, **models.get(name, {}))
-            for name, server in servers.items()
-        ]
+        made = [server.stt(**models.get(name, {})) for name, server in servers.items()]
         return ResilientSTT(made, policies=policies)
 
 
@@ -93,7 +83,7 @@ class AnyChain(Protocol):
 
     def stt(
         self,
-        servers: Mapping[str, Fake],
+        servers: Mapping[str, FakeServer],
         http: aiohttp.ClientSession,
         policies: Policies | None,
     ) -> ResilientSTT:
@@ -152,7 +142,7 @@ async def run_trial(
     async with AsyncExitStack() as stack:
         for server in servers.values():
             await stack.enter_async_context(server)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        http = await stack.enter_async_context(http_context.open())
         stt = chain.stt(servers, http, policies)
         loop = asyncio.get_running_loop()
         begun, events = loop.time(), list[tuple[float, Event]]()

@@ -1,0 +1,95 @@
+"""Recordings that are posted to a fake provider: the form they come in, and their words."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from aiohttp import BodyPartReader, web
+
+from ..faults import Latency
+from ..speech.recognizer import AudioRecognizer, HeardWord
+from .server import Rejection
+
+if TYPE_CHECKING:
+    from .dialogue import ServerConnection
+    from .server import FakeServer
+
+
+@dataclass(frozen=True)
+class PostedForm:
+    """A multipart form with one recording.
+
+    Attributes:
+        audio: The file, as it was posted.
+        fields: The other fields.
+    """
+
+    audio: bytes
+    fields: Mapping[str, str]
+
+
+async def posted_form(request: web.Request) -> PostedForm:
+    """Read a multipart form whose file is the recording.
+
+    Raises:
+        Rejection: It is no multipart form, or has no file.
+    """
+    audio, fields = b"", {}
+    if request.content_type != "multipart/form-data":
+        raise Rejection(400, "The body is not a multipart form.")
+    reader = await request.multipart()
+    while (part := await reader.next()) is not None:
+        assert isinstance(part, BodyPartReader)
+        content = bytes(await part.read(decode=True))
+        if part.filename:
+            audio = content
+        else:
+            fields[part.name or ""] = content.decode()
+    if not audio:
+        raise Rejection(400, "The form has no file.")
+    return PostedForm(audio, fields)
+
+
+def samples_of(recording: bytes) -> tuple[bytes, int]:
+    """The first channel of a WAV file of 16-bit samples, and its rate in Hz.
+
+    Raises:
+        Rejection: It is no such file.
+    """
+    try:
+        with wave.open(io.BytesIO(recording)) as file:
+            if file.getsampwidth() != 2:
+                raise Rejection(400, "The file has no 16-bit samples.")
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            return samples.reshape(-1, file.getnchannels())[:, 0].tobytes(), file.getframerate()
+    except (wave.Error, EOFError, ValueError):
+        raise Rejection(400, "The file could not be decoded.") from None
+
+
+async def recognized(
+    server: FakeServer,
+    connection: ServerConnection,
+    form: PostedForm,
+    languages: Sequence[str] | None,
+) -> list[HeardWord]:
+    """The words of a posted WAV file, after the server's latency and that of its faults."""
+    pcm, sample_rate = samples_of(form.audio)
+    connection.audio = len(pcm) / 2 / sample_rate
+    recognizer = AudioRecognizer(server.corpus, sample_rate=sample_rate, languages=languages)
+    words = recognizer.feed(pcm) + recognizer.finish()
+    late = [
+        fault
+        for fault in server.faults.of(Latency, connection.index)
+        if fault.in_period(server.now) and not fault.by_audio
+    ]
+    for fault in late:
+        server.note_triggered(fault, connection)
+    await asyncio.sleep(server.latency + sum(fault.seconds for fault in late))
+    connection.end("answered with 200")
+    return words
