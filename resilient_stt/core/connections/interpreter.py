@@ -80,7 +80,6 @@ class EventInterpreter:
         """Interim transcripts since the last FINAL with text."""
         self._bounds = SpeechBounds(start, policy)
         self._clock = ProviderClock(start, policy)
-        self._last_final_text = ""
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
         self._speech_announced = False
@@ -99,20 +98,18 @@ class EventInterpreter:
 
         A duplicate, and the first event of a clock that has begun anew, leave no trace.
         """
-        cursor, last_end = sender.cursor, self._clock.last_final_end
-        if self._is_duplicate(event, last_end):
-            utterance = Utterance(event.text, language=event.language)
-            return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
+        cursor = sender.cursor
         tokens = tokenize(event.text, event.language)
         times = self._clock.read(event, tokens, sender, ledger)
         utterance = _on_session_time(event, times, sender)
-        if times.clock_restarted:
-            # LiveKit's plugins reconnect behind our back when their own options are changed. The
-            # audio that was in flight is gone, and the times begin at 0.
-            extent = AudioExtent(cursor, cursor)
-            return Interpreted(event, utterance, extent, clock_restarted=True)
-        if times.words and event.kind is EventKind.FINAL:
-            self._last_final_text = event.text
+        if times.is_duplicate or times.clock_restarted:
+            return Interpreted(
+                event,
+                utterance,
+                AudioExtent(cursor, cursor),
+                times.is_duplicate,
+                times.clock_restarted,
+            )
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
@@ -123,17 +120,6 @@ class EventInterpreter:
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
         return Interpreted(replace(event, words=()), utterance, extent)
-
-    def _is_duplicate(self, event: TranscriptEvent, last_end: float) -> bool:
-        """Return whether a FINAL with word times repeats the last one."""
-        # No connection is sent the same audio twice
-        # (test_a_repeated_final_with_the_same_times_is_ignored).
-        return (
-            event.kind is EventKind.FINAL
-            and bool(event.words)
-            and 0 < event.words[-1].end <= last_end
-            and event.text == self._last_final_text
-        )
 
     def _covered(
         self,

@@ -47,10 +47,14 @@ class Times(NamedTuple):
     start: float | None = None
     end: float | None = None
     clock_restarted: bool = False
+    """The times begin anew: the plugin has reconnected by itself."""
+    is_duplicate: bool = False
+    """The event repeats the last final."""
 
 
 UNTIMED = Times()
 RESTARTED = Times(clock_restarted=True)
+DUPLICATE = Times(is_duplicate=True)
 
 
 class ProviderClock:
@@ -61,6 +65,7 @@ class ProviderClock:
         self._policy = policy
         self.last_final_end = 0.0
         """Where the last final with times ends, in seconds of the connection's own audio."""
+        self._last_text = ""
         self._covered = start
         """The session sample where the last final ends."""
         self._usual_delay = 0.0
@@ -84,6 +89,13 @@ class ProviderClock:
         if times.end is None or self._is_too_short(times, tokens):
             return UNTIMED
         is_final = event.kind is EventKind.FINAL
+        # No connection is sent the same audio twice
+        # (test_a_repeated_final_with_the_same_times_is_ignored).
+        is_repeated = is_final and event.text == self._last_text and bool(event.words)
+        if is_repeated and times.end <= self.last_final_end:
+            if self._counts_by_utterance(times, sender, ledger, is_final=True):
+                return UNTIMED  # "yes" to the next question
+            return DUPLICATE
         if self._goes_back(times):
             if self._counts_by_utterance(times, sender, ledger, is_final=is_final):
                 return UNTIMED
@@ -91,7 +103,7 @@ class ProviderClock:
         if self._is_elsewhere(times, timeline, sender, ledger):
             return UNTIMED
         if is_final:
-            self.last_final_end = times.end
+            self.last_final_end, self._last_text = times.end, event.text
             self._covered = max(self._covered, ledger.samples(timeline.end_of(times.end)))
             self._usual_delay = max(self._usual_delay, sender.seconds_sent - times.end)
         return times
