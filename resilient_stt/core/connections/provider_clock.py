@@ -103,18 +103,22 @@ class ProviderClock:
         if self._is_elsewhere(times, timeline, sender, ledger):
             return UNTIMED
         if is_final:
-            self.last_final_end, self._last_text = times.end, event.text
-            self._covered = max(self._covered, ledger.samples(timeline.end_of(times.end)))
-            self._usual_delay = max(self._usual_delay, sender.seconds_sent - times.end)
+            self._last_text = event.text
+            self._final_believed(times.end, timeline, sender, ledger)
         return times
+
+    def _final_believed(
+        self, end: float, timeline: Timeline, sender: AudioSender, ledger: AudioLedger
+    ) -> None:
+        self.last_final_end = end
+        self._covered = max(self._covered, ledger.samples(timeline.end_of(end)))
+        self._usual_delay = max(self._usual_delay, sender.seconds_sent - end)
 
     def _reported(self, event: TranscriptEvent, seconds_sent: float) -> Times:
         """Return the times that can be those of the audio that was sent."""
         if are_usable(event.words, seconds_sent, self._policy):
-            start, end = event.words[0].start, event.words[-1].end
-            if any(map(_is_segment, event.words)):
-                return Times((), start, end)
-            return Times(event.words, start, end)
+            words = () if any(map(_is_segment, event.words)) else event.words
+            return Times(words, event.words[0].start, event.words[-1].end)
         start, end = event.start, event.end
         if end is None or not 0 < end <= seconds_sent + self._policy.max_time_error:
             return UNTIMED

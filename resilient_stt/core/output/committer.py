@@ -10,9 +10,10 @@ a repetition, which the trimmer removes; committing too much loses words.
 The evidence for a commit, best first:
 
 1. A FINAL with times commits up to its end, but no further than its connection was sent audio.
-2. A FINAL without times commits the speech that had ended when it came. Whether it covers all of
-   that shows only later, so that it is kept as a claim (`Connection.untimed_finals`) until the
-   connection has been sent enough audio behind it (`commit_silence`).
+2. A FINAL without times commits what it covers at least (`SpeechBounds`). It may cover all speech
+   that had ended when it came. That shows only later, so that it is kept as a claim
+   (`Connection.untimed_finals`) until the connection has been sent enough audio behind it
+   (`commit_silence`).
 3. Silence by local voice activity, which the active connection has processed.
 
 The fourth is a hedge that has no words either; `HedgeController` commits that itself.
