@@ -116,7 +116,7 @@ class EventInterpreter:
         extent = self._extent(event, utterance, cursor)
         processed_through = sender.processed_through(ledger, now)
         covered = self._covered(event.kind, tokens, utterance, extent, processed_through, ledger)
-        extent = extent._replace(covered=covered)
+        extent = AudioExtent(extent.audio, extent.words, extent.skipped, covered)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
         return Interpreted(replace(event, words=()), utterance, extent)
