@@ -9,6 +9,7 @@ pay for it, and pytest-cov, which starts after plugins are loaded, measures the 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +66,17 @@ def _has_pytest_asyncio(config: pytest.Config) -> bool:
     """Whether pytest-asyncio is active, in a version that lets other plugins choose the loop."""
     hook = getattr(config.hook, _HOOK, None)
     return hook is not None and bool(hook.has_spec())
+
+
+# --- isolation ---
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let no test begin with the health that an earlier one left in the process."""
+    memory = sys.modules.get("resilient_stt.fleet.memory")
+    if memory is not None:
+        memory.forget_health()
 
 
 # --- virtual time ---

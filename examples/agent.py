@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 
 from dotenv import load_dotenv
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess, cli
 
 from resilient_stt import OutageEnded, OutageStarted, ResilientSTT, Switched
 
@@ -36,13 +36,24 @@ def log_events(stt: ResilientSTT) -> None:
     stt.on("outage_ended", on_outage_ended)
 
 
+def set_up(process: JobProcess) -> None:
+    """Make what all calls of a process can share, before the first one comes.
+
+    With `health=RedisHealth("redis://...")`, the processes also share which providers work.
+    """
+    stt = ResilientSTT()
+    log_events(stt)
+    process.userdata["stt"] = stt
+
+
+server.setup_fnc = set_up
+
+
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
     """Join the room and talk with the caller."""
-    stt = ResilientSTT()
-    log_events(stt)
     session: AgentSession[None] = AgentSession(
-        stt=stt,
+        stt=ctx.proc.userdata["stt"],
         llm="google/gemma-4-31b-it",
         tts="cartesia/sonic-3",
     )

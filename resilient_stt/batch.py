@@ -227,7 +227,9 @@ class Batch:
         finally:
             current.reset(tag)
         missing = await self._missing_speech(finals, request)
-        self._report_availability(request.selector.mark_working(name, _now()))
+        with self._runtime.health_lock:
+            changes = request.selector.mark_working(name, _now())
+        self._report_availability(changes)
         return _Answer(name, event, missing)
 
     async def _missing_speech(self, finals: list[stt.SpeechEvent], request: _Request) -> float:
@@ -271,7 +273,8 @@ class Batch:
 
     def _record_failure(self, name: str, failure: Failure, request: _Request) -> None:
         selector = request.selector
-        unreported = selector.record_failure(name, failure.kind, failure.retry_after, _now())
+        with self._runtime.health_lock:
+            unreported = selector.record_failure(name, failure.kind, failure.retry_after, _now())
         if not selector.is_rejected(name):
             request.pauses.append(failure.retry_after or 0.0)
         alike = (name, failure.kind, failure.detail)
@@ -308,7 +311,8 @@ class Batch:
             except Exception as error:
                 # not reported, so the selector must not note it as reported either
                 failure = classify(error)
-                breaker.record_failure(failure.kind, _now(), failure.retry_after)
+                with self._runtime.health_lock:
+                    breaker.record_failure(failure.kind, _now(), failure.retry_after)
             else:
                 return
 

@@ -14,11 +14,12 @@ type.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
+from .causes import chain, is_impossible_key, is_normal_close, reason_of, retry_after_of
 from .core.events import ErrorKind
 
 __all__ = [
@@ -72,13 +73,17 @@ class SpeechDetectorError(ResilientSTTError, RuntimeError):
 class Failure:
     """What an exception of a provider means for the decisions.
 
-    `detail` names the exception's type and never repeats its text: a provider may have put an API
-    key or a transcript into it. `retry_after` is in seconds.
+    `detail` names the exception's type, and what is known of its cause (`causes.reason_of`). It
+    never repeats a text: a provider may have put an API key or a transcript into it. `retry_after`
+    is in seconds. `closed_normally`: the provider closed the connection without an error, or
+    because it was idle. `status`: the HTTP status, 0 if there was none.
     """
 
     kind: ErrorKind
     detail: str
     retry_after: float | None = None
+    closed_normally: bool = False
+    status: int = 0
 
 
 _BY_STATUS = {
@@ -106,36 +111,39 @@ def classify(error: BaseException) -> Failure:
     name = type(error).__name__
     if lacks_http_session(error):
         return Failure(ErrorKind.BAD_REQUEST, "no HTTP session")
+    if is_impossible_key(error):
+        reason = "the API key has a line break, or a character that no HTTP header may have"
+        return Failure(ErrorKind.AUTH, f"{name}: {reason}")
     if isinstance(error, APIStatusError):
         status = error.status_code if isinstance(error.status_code, int) else -1
-        return _of_status(status, name, retry_after(error))
+        failure = _of_status(status, name, retry_after(error))
+    else:
+        reason = reason_of(error)
+        kind = _kind_of(error)
+        failure = Failure(kind, f"{name}: {reason}" if reason else name)
+    return replace(failure, closed_normally=is_normal_close(error))
+
+
+def _kind_of(error: BaseException) -> ErrorKind:
     if isinstance(error, APITimeoutError | asyncio.TimeoutError):
-        return Failure(ErrorKind.CONNECT, name)
+        return ErrorKind.CONNECT
     if isinstance(error, APIConnectionError):
         connecting = str(error.message).lower().startswith("failed to connect")
-        return Failure(ErrorKind.CONNECT if connecting else ErrorKind.DROPPED, name)
+        return ErrorKind.CONNECT if connecting else ErrorKind.DROPPED
     if isinstance(error, APIError):
-        return Failure(ErrorKind.SERVER, name)
+        return ErrorKind.SERVER
     if isinstance(error, aiohttp.ClientError | OSError):
-        return Failure(ErrorKind.DROPPED, name)
-    return Failure(ErrorKind.PROTOCOL, name)
+        return ErrorKind.DROPPED
+    return ErrorKind.PROTOCOL
 
 
 def retry_after(error: APIStatusError) -> float | None:
     """Return the seconds a server asked to wait; `None` if it did not ask for a sensible time.
 
-    LiveKit's `APIStatusError` has no headers, so this finds `Retry-After` only where a plugin
-    copied it into the body.
+    LiveKit's `APIStatusError` has no headers. They are those of the exception that it was raised
+    for; some plugins copy `Retry-After` into the body.
     """
-    body = error.body
-    if not isinstance(body, dict):
-        return None
-    value = {str(k).lower().replace("-", "_"): v for k, v in body.items()}.get("retry_after")
-    try:
-        seconds = float(value) if value is not None else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if seconds is not None and 0 < seconds < float("inf") else None
+    return retry_after_of(error)
 
 
 def lacks_http_session(error: BaseException) -> bool:
@@ -144,14 +152,7 @@ def lacks_http_session(error: BaseException) -> bool:
     LiveKit's `http_context` raises a `RuntimeError`; plugins let it through or raise an error of
     their own from it, so the chain of causes is searched.
     """
-    cause: BaseException | None = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # `raise e from e` makes a cycle
-        if isinstance(cause, RuntimeError) and "http session" in str(cause):
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__
-    return False
+    return any(isinstance(e, RuntimeError) and "http session" in str(e) for e in chain(error))
 
 
 def no_http_session() -> APIConnectionError:
@@ -165,11 +166,13 @@ def no_http_session() -> APIConnectionError:
 
 
 def _of_status(status: int, name: str, wait: float | None) -> Failure:
-    detail = f"{name} {status}"
+    is_http = 100 <= status < 600
     if status in _BY_STATUS:
-        return Failure(_BY_STATUS[status], detail, wait)
-    if 400 <= status < 500:
-        return Failure(ErrorKind.BAD_REQUEST, detail, wait)
-    if 500 <= status < 600:
-        return Failure(ErrorKind.SERVER, detail, wait)
-    return Failure(ErrorKind.DROPPED, detail, wait)
+        kind = _BY_STATUS[status]
+    elif 400 <= status < 500:
+        kind = ErrorKind.BAD_REQUEST
+    elif 500 <= status < 600:
+        kind = ErrorKind.SERVER
+    else:
+        kind = ErrorKind.DROPPED
+    return Failure(kind, f"{name} {status}", wait, status=status if is_http else 0)

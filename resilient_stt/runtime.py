@@ -19,9 +19,7 @@ from livekit.agents.vad import VAD
 
 from .arguments import detector_factory
 from .core.events import Event, ProviderFailed
-from .core.health.breaker import Breaker
-from .core.health.latency import FinalLatency
-from .core.health.provider import ProviderHealth, advice
+from .core.health.provider import advice
 from .core.hedging.budget import HedgeBudget
 from .errors import ConfigurationError, Failure, SpeechDetectorError
 from .livekit import compat
@@ -84,16 +82,16 @@ class Runtime:
         }
         self.providers: Mapping[str, STT[Any]] = {**setup.providers, **self._adapters}
         """By name; those that cannot stream by themselves are wrapped in a `StreamAdapter`."""
+        identities = setup.identities()
         self.health = {
-            # one draw per provider and process: the processes of a fleet do not probe in step
-            name: ProviderHealth(
-                Breaker(setup.policies.breaker, jitter=random.uniform(-1, 1)),
-                FinalLatency(setup.policies.watchdog.min_latency_samples),
-            )
+            name: setup.health_store.health(identities[name], setup.policies)
             for name in self.providers
         }
+        self.health_lock = setup.health_store.lock
+        """Held while a decision reads and writes health, which other threads may share."""
         self._health_sync = setup.health_store.sync(
-            [(setup.key(name), health) for name, health in self.health.items()]
+            [(identities[name].key, health) for name, health in self.health.items()],
+            setup.policies.breaker.max_store_wait,
         )
         watchdog = setup.policies.watchdog
         self.hedge_budget = HedgeBudget(
@@ -116,6 +114,10 @@ class Runtime:
     def sharing_health(self) -> AbstractAsyncContextManager[None]:
         """Run the health sync while at least one caller is inside."""
         return self._health_sync.running()
+
+    async def first_health_read(self) -> None:
+        """Wait, for a bounded time, until what other processes know of the providers was read."""
+        await self._health_sync.first_read()
 
     def refresh_health(self) -> None:
         """Start asking the health store once, without a stream that keeps the sync running."""

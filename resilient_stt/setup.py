@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from livekit.agents import stt
 from .arguments import validate_traits
 from .core.policy import Policies, ProviderTraits
 from .core.routing.language import DEFAULT, Router
-from .fleet import HealthStore, MemoryHealth
-from .fleet.identity import provider_key
+from .fleet import DefaultHealth, HealthStore
+from .fleet.identity import ProviderIdentity, identify
 from .providers.defaults import name_providers
 from .providers.traits import traits_of
 
@@ -29,7 +30,7 @@ class Setup:
     routes: dict[str, tuple[str, ...]]
     policies: Policies = field(default_factory=Policies)
     retranscribe: bool = False
-    health_store: HealthStore = field(default_factory=MemoryHealth)
+    health_store: HealthStore = field(default_factory=DefaultHealth)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """The options that providers were configured with; empty where they were given as objects."""
 
@@ -55,7 +56,7 @@ class Setup:
             },
             routes={DEFAULT: tuple(named)},
             policies=policies or Policies(),
-            health_store=store or MemoryHealth(),
+            health_store=store or DefaultHealth(),
         )
 
     @classmethod
@@ -76,10 +77,20 @@ class Setup:
             options={name: config.providers[name].options for name in providers},
         )
 
+    def identities(self) -> dict[str, ProviderIdentity]:
+        """Return who each provider is by its name, the same in every process."""
+        found: dict[str, ProviderIdentity] = {}
+        alike: Counter[str] = Counter()
+        for name, provider in self.providers.items():
+            variable = self.traits[name].key_variable
+            identity = identify(provider, self.options.get(name, {}), variable)
+            alike[identity.key] += 1
+            found[name] = identity.numbered(alike[identity.key])
+        return found
+
     def key(self, name: str) -> str:
-        """Return the key of a provider in a health store, the same in every process."""
-        variable = self.traits[name].key_variable
-        return provider_key(self.providers[name], self.options.get(name, {}), variable)
+        """Return the key of a provider in a health store."""
+        return self.identities()[name].key
 
     @property
     def router(self) -> Router:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio
 
@@ -21,7 +22,6 @@ from .core.messages import (
     AudioPushed,
     CloseConnection,
     Command,
-    ConnectionFailed,
     DeadlineReached,
     Emit,
     EndInput,
@@ -56,8 +56,9 @@ from .errors import (
 )
 from .livekit import compat
 from .livekit.frames import FrameStore, check, mono, pieces
-from .livekit.provider_connection import ProviderConnection
+from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
+from .livekit.wall_clock import WallClock
 from .observe import logger
 from .runtime import Runtime
 
@@ -109,6 +110,8 @@ class ResilientStream(stt.RecognizeStream):
         self.last_activity = runtime.next_activity()
         """A number that grows with every opened stream and every transcript of any stream."""
         self._frames = FrameStore()
+        self._wall_clock = WallClock()
+        """When the caller pushed each second of audio."""
         self._pushed = 0
         """Samples of `_frames` that the engine knows of."""
         self._connections: dict[int, ProviderConnection] = {}
@@ -117,6 +120,8 @@ class ResilientStream(stt.RecognizeStream):
         self._timer: asyncio.TimerHandle | None = None
         self._without_http_session: set[str] = set()
         """Providers that could not be opened because there is no HTTP session."""
+        self._options_changed: set[str] = set()
+        """Providers with changed options of which the engine does not know yet."""
         self._mixed_down = False
 
     def __repr__(self) -> str:
@@ -178,7 +183,9 @@ class ResilientStream(stt.RecognizeStream):
 
     def options_changed(self, provider: str) -> None:
         """Note that a provider's options changed; a connection to it is opened anew."""
-        self._inbox.put_nowait(OptionsChanged(provider))
+        if provider not in self._options_changed:  # several changes cost one connection
+            self._options_changed.add(provider)
+            self._inbox.put_nowait(OptionsChanged(provider))
 
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
@@ -208,6 +215,8 @@ class ResilientStream(stt.RecognizeStream):
     async def _pump(self) -> None:
         reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
         try:
+            # audio waits in the inbox meanwhile
+            await self._runtime.first_health_read()
             self._handle(StreamOpened())
             while not self._engine.done:
                 self._process(await self._inbox.get())
@@ -224,6 +233,7 @@ class ResilientStream(stt.RecognizeStream):
 
     def _process(self, item: Input | rtc.AudioFrame) -> None:
         if isinstance(item, rtc.AudioFrame):
+            self._wall_clock.pushed(item.duration, time.time())
             for piece in pieces(item):
                 self._frames.append(piece)
                 if self._detector is not None:
@@ -232,6 +242,8 @@ class ResilientStream(stt.RecognizeStream):
             return
         if isinstance(item, InputEnded) and self._detector is not None:
             self._report_voice(self._detector.finish())
+        if isinstance(item, OptionsChanged):
+            self._options_changed.discard(item.provider)
         self._handle(item)
 
     def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:
@@ -256,7 +268,9 @@ class ResilientStream(stt.RecognizeStream):
 
     def _handle(self, item: Input) -> None:
         loop = asyncio.get_running_loop()
-        for command in self._engine.handle(item, loop.time()):
+        with self._runtime.health_lock:
+            commands = self._engine.handle(item, loop.time())
+        for command in commands:
             self._execute(command)
         self._arm(loop)
 
@@ -312,8 +326,11 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.report_availability(provider, available)
             case ReportEvent(event):
                 self._runtime.report(event)
-            case GiveUp(message):
-                raise APIConnectionError(message, retryable=False)
+            case GiveUp(message, reasons):
+                # The providers' own exceptions may carry keys, so the cause is one of ours.
+                cause = APIConnectionError(reasons, retryable=False) if reasons else None
+                why = f"{message}; {reasons}" if reasons else message
+                raise APIConnectionError(why, retryable=False) from cause
             case Finish():
                 pass  # the engine is done, which ends the pump
             case _:
@@ -344,12 +361,7 @@ class ResilientStream(stt.RecognizeStream):
             self._without_http_session.add(provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        failure = classify(error)
-        self._inbox.put_nowait(
-            ConnectionFailed(
-                connection, failure.kind, failure.detail, failure.retry_after, self._draw_wait()
-            )
-        )
+        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]
@@ -380,29 +392,45 @@ class ResilientStream(stt.RecognizeStream):
         """The provider's event with our text and times, or an event that the engine adds."""
         source = emit.source
         if not isinstance(source, stt.SpeechEvent):
-            return stt.SpeechEvent(type=stt.SpeechEventType(emit.kind.value))
-        if emit.kind in (EventKind.START, EventKind.END, EventKind.USAGE):
+            source = stt.SpeechEvent(type=stt.SpeechEventType(emit.kind.value))
+        if emit.kind is EventKind.USAGE:
             return source
+        times = compat.speech_times(
+            self._pushed_at(emit.speech_start), self._pushed_at(emit.speech_end)
+        )
+        if emit.kind in (EventKind.START, EventKind.END):
+            return dataclasses.replace(source, **times)
+        alternatives = self._alternatives(emit, source.alternatives)
+        return dataclasses.replace(source, alternatives=alternatives, **times)
+
+    def _pushed_at(self, seconds: float | None) -> float | None:
+        return None if seconds is None else self._wall_clock.at(seconds)
+
+    def _alternatives(self, emit: Emit, originals: list[stt.SpeechData]) -> list[stt.SpeechData]:
         offset = self.start_time_offset
-        data = source.alternatives[0]
+        # An empty FINAL that answers a flush need not come from a provider.
+        data = originals[0] if originals else stt.SpeechData(LanguageCode(emit.language), "")
         metadata = data.metadata if isinstance(data.metadata, dict) else {}
+        words = _timed(emit.words, data.words, offset)
         best = dataclasses.replace(
             data,
             text=emit.text,
+            language=LanguageCode(emit.language) if emit.language else data.language,
             start_time=offset + emit.start if emit.start is not None else 0.0,
             end_time=offset + emit.end if emit.end is not None else 0.0,
             metadata={**metadata, "provider": emit.provider},
-            words=_timed(emit.words, data.words, offset),
+            words=words,
+            confidence=data.confidence or _mean_confidence(words or data.words),
         )
         # The alternatives of a trimmed text would repeat what was trimmed, so they are dropped.
         # Those of a whole text keep no word times, which are on the connection's clock.
-        others = source.alternatives[1:] if emit.text == data.text else []
+        others = originals[1:] if emit.text == data.text else []
         start, end = best.start_time, best.end_time
         others = [
             dataclasses.replace(other, words=None, start_time=start, end_time=end)
             for other in others
         ]
-        return dataclasses.replace(source, alternatives=[best, *others])
+        return [best, *others]
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
         """Do nothing: providers' own metrics are forwarded, and audio would be counted twice."""
@@ -428,3 +456,13 @@ def _timed(
         )
         for word, original in zip(words, originals, strict=True)
     ]
+
+
+def _mean_confidence(words: list[TimedString] | None) -> float:
+    """What the words say of a transcript that has no confidence of its own; 0 if they say nothing.
+
+    LiveKit averages the confidences of a turn, and takes 0 for "none" nowhere.
+    """
+    given = [getattr(word, "confidence", None) for word in words or []]
+    known = [c for c in given if isinstance(c, float | int) and 0 <= c <= 1]
+    return sum(known) / len(known) if len(known) == len(given) and known else 0.0

@@ -68,7 +68,8 @@ class ResilientSTT(STT[EventName]):
                 turns local voice activity off, and with it every decision based on silence.
             policies: the constants that steer the decisions.
             health: where the providers' health is kept; `RedisHealth("redis://...")` shares it with
-                a fleet. Without it, this object keeps it for itself.
+                a fleet. Without it, all `ResilientSTT` of this process share that of the same
+                provider: plugin, class, model, address, credential and language.
             traits: what is known better of providers than our table says, by their names
                 (`cartesia`; `deepgram-2` for a second one; the model's of LiveKit Inference), such
                 as `{"soniox": {"interim_results": False}}`. The traits are the fields of
@@ -232,6 +233,7 @@ class ResilientSTT(STT[EventName]):
     ) -> stt.SpeechEvent:
         timeout = self._attempt_timeout or conn_options.timeout
         async with self._runtime.sharing_health():
+            await self._runtime.first_health_read()
             return await self._batch.recognize(buffer, self._language_of(language), timeout)
 
     def update_options(

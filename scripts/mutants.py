@@ -240,11 +240,13 @@ class Mutant:
         target: `Class.method`, `Class` or `function`, somewhere in the package; `*` stands for any
             part of a name.
         change: what to change in it.
+        accents: whether the calls that must notice it are those whose providers write differently.
     """
 
     name: str
     target: str
     change: Change
+    accents: bool = False
 
 
 MUTANTS = (
@@ -373,6 +375,12 @@ MUTANTS = (
         "ProviderConnection._to_connection_time",
         Replace("_time - _offset if _ >= _ else _time", "_time - _offset"),
     ),
+    Mutant(
+        "a word in another form is a new one",
+        "is_similar",
+        Result("args[0] == args[1]"),
+        accents=True,
+    ),
 )
 
 
@@ -441,6 +449,7 @@ def hunt(mutant: Mutant, schedules: int) -> Fate:
         path.write_text(source)
         begun = time.monotonic()
         command = [sys.executable, *SIMULATE, "--schedules", str(schedules), "--no-shrink"]
+        command += ["--accents"] * mutant.accents
         # `-m` looks for the package in the current folder first, and so finds the copy
         try:
             done = subprocess.run(

@@ -47,15 +47,19 @@ class Answer(llm.LLMStream):
 class Microphone(io.AudioInput):
     """Plays a recording in real time, then nothing more."""
 
-    def __init__(self, speech: ReferenceSpeech) -> None:
+    def __init__(self, speech: ReferenceSpeech, sample_rate: int = 24_000) -> None:
         super().__init__(label="recording")
         self.finished = asyncio.Event()
-        self._frames = self._heard(speech)
+        self.began = 0.0
+        """When the first frame began, on the loop's clock."""
+        self._frames = self._heard(speech, sample_rate)
 
-    async def _heard(self, speech: ReferenceSpeech) -> AsyncIterator[rtc.AudioFrame]:
+    async def _heard(
+        self, speech: ReferenceSpeech, sample_rate: int
+    ) -> AsyncIterator[rtc.AudioFrame]:
         loop = asyncio.get_running_loop()
-        due = loop.time()
-        for frame in speech.frames(sample_rate=24_000, frame_duration=0.05):
+        due = self.began = loop.time()
+        for frame in speech.frames(sample_rate=sample_rate, frame_duration=0.05):
             due += frame.duration
             await asyncio.sleep(due - loop.time())
             yield frame

@@ -17,7 +17,7 @@ from livekit.agents.stt import (
     SpeechEvent,
     SpeechEventType,
 )
-from livekit.agents.types import NOT_GIVEN
+from livekit.agents.types import NOT_GIVEN, TimedString
 
 from resilient_stt import ResilientSTT
 from resilient_stt.testing.harness.play import play
@@ -312,3 +312,49 @@ async def test_an_unknown_language_is_not_passed_on(language: Any) -> None:
     await resilient.recognize(frames(), language=language)
     assert [s.language for s in fake.streams] == [NOT_GIVEN]
     assert fake.languages == [""]
+
+
+async def test_one_language_has_one_tag() -> None:
+    """A provider that calls it `en-US` after another one called it `en` changes no language."""
+
+    async def american(stream: FakeStream) -> None:
+        data = [
+            SpeechData(LanguageCode(tag), text)
+            for tag, text in [("en-US", "good morning"), ("es", "buenos dias")]
+        ]
+        for each in data:
+            stream.send(SpeechEvent(SpeechEventType.FINAL_TRANSCRIPT, alternatives=[each]))
+        await stream.listen()
+
+    async def british(stream: FakeStream) -> None:
+        stream.final("hello there my friend")
+        raise stt_error()
+
+    made = made_of(FakeSTT(british), FakeSTT(american))
+    async with made.stream() as stream:
+        stream.end_input()
+        events = await collect(stream)
+    finals = [e.alternatives[0] for e in events if e.type is SpeechEventType.FINAL_TRANSCRIPT]
+    assert {f.text: f.language for f in finals}["good morning"] == "en"
+    assert finals[-1].language == "es"
+
+
+@pytest.mark.parametrize(
+    ("own", "words", "expected"),
+    [
+        (0.9, [0.5, 0.5], 0.9),
+        (0.0, [0.5, 0.7], 0.6),
+        (0.0, [0.5, NOT_GIVEN], 0.0),
+        (0.0, ["high", "low"], 0.0),
+        (0.0, [], 0.0),
+    ],
+)
+async def test_confidence(own: float, words: list[Any], expected: float) -> None:
+    """A transcript without a confidence has that of its words, if all have one; else 0."""
+    timed = [TimedString("so", 0.0, 0.1, confidence=c) for c in words]
+    fake = FakeSTT(says("so so", confidence=own, words=timed or None))
+    async with made_of(fake).stream() as stream:
+        stream.end_input()
+        events = await collect(stream)
+    final = next(e for e in events if e.type is SpeechEventType.FINAL_TRANSCRIPT)
+    assert final.alternatives[0].confidence == pytest.approx(expected)

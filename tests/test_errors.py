@@ -40,7 +40,8 @@ SECRET = "sk-secret and what the caller said"
 def test_status(status: int, kind: ErrorKind) -> None:
     """HTTP statuses have their kinds; a websocket close code means a dropped connection."""
     error = APIStatusError(SECRET, status_code=status, body={"error": SECRET})
-    assert classify(error) == Failure(kind, f"APIStatusError {status}")
+    http = status if 100 <= status < 600 else 0
+    assert classify(error) == Failure(kind, f"APIStatusError {status}", status=http)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ import pytest
 from resilient_stt.testing.faults import Drop, Hang, Refuse, Status, from_
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
-from .support.trials import FaultPlan, check, check_delay, run_trials, slowest_healthy
+from .support.trials import (
+    WHISPER,
+    FaultPlan,
+    accents_of,
+    check,
+    check_delay,
+    run_trials,
+    slowest_healthy,
+)
 
 pytestmark = [pytest.mark.stt_virtual_time, pytest.mark.sweep]
 
@@ -78,6 +86,19 @@ async def test_drop_at_every_word(fault: Callable[[int, float], FaultPlan], sent
         where = f"{fault.__name__} at {part} of word {word} ({SPEECH.words[word].text})"
         check(done.played, where)
         check_delay(done.played, slowest, DROP_DELAY, where)
+
+
+@pytest.mark.parametrize("sentence", range(len(SPEECH.sentences)))
+async def test_drop_between_two_accents(sentence: int) -> None:
+    """A provider that writes and times words in another way continues where the first one ended."""
+    speech = SPEECH.excerpt(sentence, min(sentence + 1, len(SPEECH.sentences) - 1)).padded(1.0)
+    words = SPEECH.sentences[sentence][:: 1 if WHOLE else 4]
+    fault = (drop_for_good, drop_both_in_turn)[sentence % 2]
+    plans = [fault(word, 0.5 * (word % 2)) for word in words]
+    runs = await run_trials(plans, speech, accents=accents_of(WHISPER, sentence))
+    for word, done in zip(words, runs, strict=True):
+        where = f"{fault.__name__} in word {word} ({SPEECH.words[word].text}), accents {sentence}"
+        check(done.played, where)
 
 
 @pytest.mark.parametrize("connections", [None, {0}], ids=["always", "first"])

@@ -17,7 +17,7 @@ from livekit.agents import stt
 from ..core.policy import Policies, ProviderTraits
 from ..core.routing.language import DEFAULT, Router
 from ..errors import ConfigurationError
-from ..fleet import HealthStore, MemoryHealth, store_by_name
+from ..fleet import DefaultHealth, HealthStore, store_by_name
 from ..providers import plugins
 from ..providers.traits import traits_of
 from .diagnosis import validated
@@ -42,7 +42,7 @@ class Config:
     always there, `detect` only if it was configured."""
     policies: Policies = field(repr=False)
     retranscribe: bool = False
-    store: HealthStore = field(default_factory=MemoryHealth)
+    store: HealthStore = field(default_factory=DefaultHealth)
 
     @property
     def name(self) -> str:
@@ -138,5 +138,5 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         routes=chains or {DEFAULT: tuple(specs)},
         policies=model.policies(),
         retranscribe=model.retranscribe,
-        store=store_by_name(model.health.store),
+        store=store_by_name(model.health.given_store),
     )

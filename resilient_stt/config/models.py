@@ -176,8 +176,13 @@ class HealthSection(Strict):
             {"const": "memory"}, {"type": "string", "pattern": r"^(rediss?://[^/]|unix://[^/]*/.)"}
         ),
     ] = "memory"
-    """`memory`: in this process, for all its streams. `redis://HOST:PORT/DB`, `rediss://...` or
+    """`memory`: in this process, for all its calls. `redis://HOST:PORT/DB`, `rediss://...` or
     `unix:///PATH`: in Redis, for all processes that use the same one."""
+
+    @property
+    def given_store(self) -> str | None:
+        """The store that was named, if one was."""
+        return self.store if "store" in self.model_fields_set else None
 
 
 class Top(Strict):

@@ -7,9 +7,10 @@ The engine is a pure object: it has no clock, no socket and no task. The shell f
 in order, executes the commands that come back, and wakes it at `deadline()`. So a failing call is a
 list of inputs that anyone can replay.
 
-A stream is in one of three states:
+A stream is in one of four states:
 
 * Served: one connection is active. A hedge and a probe may run beside it.
+* Rest: the provider closed an idle connection, and none is needed before there is audio (`Rest`).
 * Outage: no connection is active, and reconnects are tried (`Outage`).
 * Done: `Finish` or `GiveUp` was returned.
 
@@ -19,6 +20,9 @@ A stream is in one of three states:
             reopened, or the next provider of the route is opened ──▶ Served
   Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
   Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
+  Served ── the active connection is closed normally, and owed nothing ──▶ Rest
+  Rest ── there is audio again ──▶ Served
+  Rest ── the input has ended, and no words are pending ──▶ Done (Finish)
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
   Outage ── a reconnect works ──▶ Served
   Outage ── the input has ended, and no words are missing ──▶ Done (Finish)
@@ -56,12 +60,14 @@ from .events import (
 from .failover.failback import Failback
 from .failover.outage import Outage
 from .failover.probe import Probe
+from .failover.rest import Rest
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
 from .messages import (
     AudioInput,
     AudioPushed,
+    AudioQueued,
     Command,
     ConnectionEnded,
     ConnectionFailed,
@@ -76,6 +82,7 @@ from .messages import (
     InputEnded,
     LanguageChanged,
     OptionsChanged,
+    PluginReconnected,
     ProviderEvent,
     ReleaseAudio,
     Role,
@@ -166,6 +173,7 @@ class FailoverEngine:
             outbox=outbox,
         )
         self._outage: Outage | None = None
+        self._rest: Rest | None = None
         self._missing_tails = ProgressTracker(ledger)
         """Active connections that ended without the words of the last speech."""
         self._failures = ProgressTracker(ledger)
@@ -210,7 +218,13 @@ class FailoverEngine:
                 self._reopen_for_options(provider, now)
             case LanguageChanged(language):
                 self._routing.request(language)
-            case ProviderEvent() | ConnectionFailed() | ConnectionEnded():
+            case (
+                ProviderEvent()
+                | ConnectionFailed()
+                | ConnectionEnded()
+                | PluginReconnected()
+                | AudioQueued()
+            ):
                 self._on_connection_input(message, now)
             case DeadlineReached():
                 backoff = message.backoff
@@ -230,6 +244,8 @@ class FailoverEngine:
         due = [*self._probe.deadlines, *self._emitter.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
+        if self._rest:
+            due += self._rest.deadlines(self._ledger)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
             if (drained_at := self._pool.drained_at(active)) is not None:
@@ -260,26 +276,72 @@ class FailoverEngine:
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
+                self._emitter.flush_requested()
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
+                self._emitter.local_speech_started(at)
             case SpeechEnded(at):
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
                 self._pool.end_input()
+                self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
                 assert_never(message)
 
     def _reopen_for_options(self, provider: str, now: float) -> None:
-        """Open the active connection anew before its plugin reconnects it for other options.
+        """Open connections anew before their plugin reconnects them for other options.
 
-        That would begin a new clock in the middle, and lose the audio in flight. Hedges and probes
-        are not reopened: another one is opened when it is needed.
+        That would begin a new clock in the middle, and lose the audio in flight, in any role
+        (test_a_change_while_a_hedge_is_under_way).
         """
-        active = self._pool.active
-        if active and active.traits.name == provider:
-            self._move(active, active.traits, SwitchReason.OPTIONS_CHANGED, now)
+        for connection in self._pool:
+            if connection.traits.name != provider or self._pool.get(connection.id) is None:
+                continue  # of another provider, or closed with the active connection just now
+            if connection.role is Role.ACTIVE:
+                self._move(connection, connection.traits, SwitchReason.OPTIONS_CHANGED, now)
+            else:
+                self._renew(connection, now)
+
+    def _renew(self, connection: Connection, now: float) -> None:
+        """Open a connection anew that is not active; its provider has not failed."""
+        match connection.role:
+            case Role.HEDGE:
+                self._hedging.renew_hedge(connection, now)
+            case Role.PROBE:
+                self._probe.cancel(now)  # it was to show one utterance from its start to its end
+            case Role.RECONNECT:
+                assert self._outage is not None
+                self._outage.renew(connection, now)
+            case _ as never:
+                raise AssertionError(f"a connection that is {never} cannot be renewed")
+
+    def _on_audio_queued(
+        self, connection: Connection, seconds: float, backoff: float, now: float
+    ) -> None:
+        """Leave a connection whose peer has stopped reading: in silence nothing else shows that."""
+        if seconds > self._policies.retry.max_queued_audio:
+            detail = "takes no more audio"
+            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
+
+    def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
+        """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
+
+        Beside the active connection another one is opened. The reconnect budget bounds that, for a
+        plugin may do it again and again.
+        """
+        name = connection.traits.name
+        if connection.role is Role.PROBE:
+            self._renew(connection, now)
+        elif connection.role is not Role.ACTIVE and self._selector.may_reconnect(name, now):
+            self._selector.spend_reconnect(name)
+            self._renew(connection, now)
+        else:
+            detail = "reconnected by itself"
+            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
 
     def _on_voice_activity_lost(self, now: float) -> None:
         """End open speech here, and decide from here on as a stream that never had any VAD."""
@@ -297,10 +359,20 @@ class FailoverEngine:
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
+            case ConnectionFailed(closed_normally=True, backoff=backoff) if self._owes_nothing(
+                connection
+            ):
+                self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
                 self._on_failure(connection, message, now)
+            case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
+                self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
                 self._on_end(connection, backoff, now)
+            case PluginReconnected(_, backoff):
+                self._on_reconnected(connection, backoff, now)
+            case AudioQueued(_, seconds, backoff):
+                self._on_audio_queued(connection, seconds, backoff, now)
             case _:
                 assert_never(message)
 
@@ -308,13 +380,11 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
-        interpreted = connection.interpret(event, self._ledger, now)
+        interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:
-            detail, backoff = "reconnected by itself", self._policies.retry.wait_max
-            failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
-            self._on_failure(connection, failure, now)
+            self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
         match connection.role:
             case Role.ACTIVE:
@@ -357,6 +427,58 @@ class FailoverEngine:
             case _:
                 assert_never(connection.role)
 
+    def _owes_nothing(self, connection: Connection) -> bool:
+        """Return whether a connection leaves no words untold if it closes now.
+
+        Then a normal close is no failure: providers close idle connections, as those of a muted
+        caller (test_idle_connections_are_no_failures).
+        """
+        if self._pool.input_ended:
+            return False
+        if not connection.seconds_sent:
+            return True
+        if not self._ledger.vad_enabled or self._hedging.is_hedging or connection.held_events:
+            return False
+        if connection.interpreter.unfinished_text_through(connection.cursor) is not None:
+            return False
+        if not self._pool.has_pending_words():
+            return True
+        # A final without times is committed only once there is audio behind it, of which a muted
+        # caller sends none.
+        told_through = max(connection.untimed_finals, default=0)
+        return told_through >= self._ledger.last_voice_end(self._ledger.end)
+
+    def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
+        """Take the normal close of a connection that owed nothing: report and count nothing."""
+        match connection.role:
+            case Role.ACTIVE:
+                self._pool.close(connection)
+                reopen_at = connection.opened_at + self._policies.retry.idle_reopen_interval
+                self._rest = Rest(connection.traits, self._ledger.end, reopen_at)
+            case Role.HEDGE:
+                self._hedging.hedge_closed(connection, now)
+            case Role.PROBE:
+                self._probe.cancel(now)
+            case Role.RECONNECT:
+                assert self._outage is not None
+                self._outage.closed(connection, now, backoff)
+            case _:
+                assert_never(connection.role)
+
+    def _step_rest(self, rest: Rest, now: float) -> None:
+        """Open a connection for audio, or finish if the input has ended without more words."""
+        ledger, pool = self._ledger, self._pool
+        words_pending = pool.has_pending_words()
+        if pool.input_ended:
+            if not words_pending and (ledger.vad_enabled or ledger.end == rest.since):
+                self._rest = None
+                self._finish(Finish())
+                return
+        elif not rest.is_over(ledger, now, words_pending=words_pending):
+            return
+        self._rest = None
+        pool.open(rest.provider, Role.ACTIVE, now)
+
     def _on_end(self, connection: Connection, backoff: float, now: float) -> None:
         """Take a clean end of a connection's stream: a failure as long as it is fed."""
         if connection.input_ended_at is None:
@@ -374,6 +496,8 @@ class FailoverEngine:
         self._emitter.step(now)
         self._committer.commit_silence(self._pool.active, now)
         self._apply_language(now)
+        if self._rest:
+            self._step_rest(self._rest, now)
         if self._outage:
             self._step_outage(self._outage, now, backoff)
         if active := self._pool.active:
@@ -382,7 +506,7 @@ class FailoverEngine:
             return
         for connection in self._pool:
             self._pool.feed(connection, now)
-        self._emitter.end_orphaned_speech()
+        self._emitter.end_speech_in_silence(now)
         self._outbox.add(ReleaseAudio(self._ledger.start))
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
@@ -393,7 +517,8 @@ class FailoverEngine:
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
             return
-        if active.held_events and not self._hedging.holds_final:
+        holds = self._hedging.holds_final or self._emitter.holds_doubtful_final
+        if active.held_events and not holds:
             self._emit_held(active, now)
             self._check_active(active, now, backoff)  # another FINAL among them may skip speech
             return
@@ -438,14 +563,13 @@ class FailoverEngine:
         """Replace the failed active connection: by its hedge, by another, or by an outage."""
         self.failures_in_a_row += 1
         failed = connection.traits
+        self._emitter.connection_failed(connection, now)
         hedge = self._hedging.take_hedge()
         self._pool.close(connection)
         target: ProviderTraits | None
         if hedge is not None:
             target = hedge.traits
-            is_news = self._selector.record_failure(
-                failed.name, failure.kind, failure.retry_after, now
-            )
+            is_news = self._selector.record_connection_failure(failed.name, failure, now)
         else:
             worked = self._seconds_worked(connection, now)
             target, is_news = self._selector.on_failure(failed, failure, worked, now)
@@ -545,6 +669,8 @@ class FailoverEngine:
         )
         if self._outage:
             self._outage.route_changed()
+        elif self._rest:
+            self._rest.provider = self._selector.initial(now)
         elif active := self._pool.active:
             self._move_to_route(active, now)
 
@@ -585,7 +711,8 @@ class FailoverEngine:
             return
         if now >= outage.limit_at:
             names, seconds = ", ".join(self._selector.names), now - outage.since
-            self._finish(GiveUp(f"all STTs failed ({names}): none answered for {seconds:.0f} s"))
+            message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
+            self._finish(GiveUp(message, self._selector.why_failed()))
             return
         outage.open_due_attempts(now, backoff)
         if winner := outage.working_reconnect(now):
@@ -612,9 +739,8 @@ class FailoverEngine:
 
     def _finish(self, last: Finish | GiveUp) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
-        self._emitter.emit_pending()
         self._probe.cancel(self._now)
+        self._emitter.finish()
         self._pool.close_all()
-        self._emitter.end_speech()
         self.done = True
         self._outbox.add(last)

@@ -42,7 +42,8 @@ class Word:
 class TranscriptEvent:
     """An event of a provider.
 
-    Times are seconds of the audio that its connection was sent; `None` where it gave none.
+    Times are seconds of the audio that its connection was sent; `None` where it gave none. Those of
+    the speech are what LiveKit's `SpeechEvent` has beside the transcript's, for the turn.
     `source` is the provider's own event; the core passes it on to the shell, and never looks at it.
     """
 
@@ -53,6 +54,8 @@ class TranscriptEvent:
     end: float | None = None
     language: str = ""
     source: object = None
+    speech_start: float | None = None
+    speech_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ class ConnectionFailed:
     """The stream of a connection raised an exception.
 
     `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
-    engine itself takes an open connection for failed.
+    engine itself takes an open connection for failed. `closed_normally`: the provider closed it
+    without an error, or because it was idle. `status`: the HTTP status, 0 if there was none.
     """
 
     connection: int
@@ -136,6 +140,8 @@ class ConnectionFailed:
     retry_after: float | None = None
     backoff: float = 0.0
     trigger: StallReason | None = None
+    closed_normally: bool = False
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,31 @@ class ConnectionEnded:
     """The stream of a connection ended without an error. `backoff` is as in `ConnectionFailed`."""
 
     connection: int
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReconnected:
+    """The plugin has given the stream of a connection another socket, or is about to.
+
+    Its clock begins anew in the middle, and the audio in flight is lost. `backoff` is as in
+    `ConnectionFailed`.
+    """
+
+    connection: int
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioQueued:
+    """`seconds` of the audio that a connection was sent wait in its plugin, for a slow peer.
+
+    Reported for every second of audio that it is sent while much of it waits. `backoff` is as in
+    `ConnectionFailed`.
+    """
+
+    connection: int
+    seconds: float
     backoff: float = 0.0
 
 
@@ -159,7 +190,9 @@ class DeadlineReached:
 AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechEnded
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
-ConnectionInput = ProviderEvent | ConnectionFailed | ConnectionEnded
+ConnectionInput = (
+    ProviderEvent | ConnectionFailed | ConnectionEnded | PluginReconnected | AudioQueued
+)
 """What the stream of one connection does."""
 
 Input = (
@@ -246,7 +279,8 @@ class Emit:
     """Give the consumer an event. Times are seconds of session audio; `None` where unknown.
 
     `source` is the provider's event that it was made of; `None` for an event that the engine adds.
-    `provider` is the name of the provider that a text comes from.
+    `provider` is the name of the provider that a text comes from. `language` is the stream's tag
+    for its language. `speech_start` and `speech_end` are those of LiveKit's `SpeechEvent`.
     """
 
     kind: EventKind
@@ -256,6 +290,9 @@ class Emit:
     end: float | None = None
     source: object = None
     provider: str = ""
+    language: str = ""
+    speech_start: float | None = None
+    speech_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +325,13 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`."""
+    """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`.
+
+    `reasons`: why each provider failed last; empty if none has said.
+    """
 
     message: str
+    reasons: str = ""
 
 
 Command = (

@@ -80,6 +80,24 @@ class RetryPolicy(_Checked):
     recovery_attempts: int = 5
     """Attempts that `recognize()` makes in the background to reach a provider that failed. Each
     sends the same buffer again."""
+    max_queued_audio: Seconds = 20.0
+    """Seconds of audio that may wait in a plugin for a peer that reads none of it. With more, the
+    connection counts as dropped: otherwise 2 MB a minute pile up while the caller is silent. More
+    than a replay's `burst` and what is sent while a plugin connects."""
+    idle_reopen_interval: Seconds = 5.0
+    """Seconds after a connection was opened at which audio without words may open the next, if the
+    provider has closed it normally and it owed no words. Words open it at once. Providers close
+    idle connections after 10 s (Deepgram) to 3 min (Cartesia)."""
+    rejected_interval: Seconds = 15.0
+    """Seconds between two attempts in an outage on a provider that rejected the request itself
+    (`bad_request`). The same request will hardly ever get another answer."""
+    rate_limited_interval: Seconds = 5.0
+    """The same, in seconds, on a provider that is `rate_limited` and does not say for how long. If
+    it does (`Retry-After`), that is obeyed."""
+    server_error_interval: Seconds = 2.0
+    """Seconds between two attempts in an outage on a provider that reported an error of its own
+    (`server`), such as status 500. Not for the statuses of a gateway whose server is away (502 to
+    504): it may be back at any moment, as after a refused connection or a timeout."""
     min_attempt_interval: Seconds = 0.1
     """Seconds between two attempts on one provider in an outage at least, whatever wait is drawn.
     Attempts that fail at once must not follow each other without a pause."""
@@ -154,6 +172,11 @@ class BreakerPolicy(_Checked):
     """Seconds into an utterance at which a probe may still begin. With a longer replay before it,
     nobody could say whether its final comes in time. The voice detector must report speech sooner
     than this, or no probe begins."""
+    max_store_wait: Seconds = 0.05
+    """Seconds that a stream may wait, before its first connection, for what a shared store knows of
+    the providers. Audio is buffered meanwhile. A store that does not answer in this time costs it
+    once in a process, and is not waited for again until it has answered as fast. Over a local
+    network Redis answers within 1 to 5 ms."""
 
     def __post_init__(self) -> None:
         super(BreakerPolicy, self).__post_init__()
@@ -337,7 +360,16 @@ class WatchdogPolicy(_Checked):
     finished."""
     end_of_speech_silence: Seconds = 0.7
     """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
-    that failed in the middle of an utterance."""
+    that failed in the middle of an utterance, or of a provider that reports no turns."""
+    end_of_speech_hold: Seconds = 5.0
+    """Seconds without text for which END_OF_SPEECH of a provider is held back at most while local
+    voice activity goes on. After that the provider is right, and the voice is noise. Recognizers
+    that give interim transcripts rarely (AssemblyAI's U3) give one every 3 s."""
+    made_up_final_hold: Seconds = 0.2
+    """Seconds for which a FINAL in mid-speech is held back that has the words of the last interim
+    transcript, if the plugin makes such a FINAL up when its connection drops
+    (`finalizes_when_dropped`). The error follows at once, or after the closing handshake with a
+    server that is far away."""
     min_latency_samples: int = 5
     """Finals that must have been timed before a provider's p99 is used."""
     interim_word_jitter: Seconds = 0.1
@@ -488,6 +520,9 @@ class ProviderTraits:
     end_of_turn_timeout: Seconds = 0.0
     """The same, in seconds, if the provider decides itself when a turn is over, and interim
     transcripts have covered the speech. 0: it does not decide."""
+    finalizes_when_dropped: bool = False
+    """Whether its plugin passes the last interim transcript off as a FINAL when its connection
+    drops in the middle of a turn. Such a FINAL has half a sentence."""
     language_detection: bool = False
     """Whether it reports the spoken language. It is then configured without one."""
     key_variable: str = ""

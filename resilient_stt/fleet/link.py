@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.health.latency import MAX_SAMPLES
 from ..core.health.probe_lease import ProbeLease
@@ -14,11 +14,16 @@ from ..core.health.report import ClockSample
 from .wire import (
     APPEND_SAMPLES,
     KEEP,
+    MAX_STORED_OUTCOMES,
     PREFIX,
+    RECORD_FAILURES,
+    RECORD_TEXTS,
     RETURN_LEASE,
     STORE_NEWEST,
     decode,
+    decode_failures,
     decode_samples,
+    decode_texts,
     encode,
     time_to_live,
 )
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 
 TIMEOUT = 1.0
 """Seconds that Redis has to accept a connection, and to answer."""
+SAMPLES_EVERY = 10
+"""Round trips from one exchange of samples of final delays to the next. They matter only by the
+dozen, and they are all that a healthy call writes and most of what it reads."""
 
 
 class RedisLink:
@@ -39,44 +47,120 @@ class RedisLink:
         self._replicas = replicas
         self._clock: ClockSample | None = None
         """Redis's clock as of the last round trip; `None` if that failed."""
+        self._trips = 0
+        """Round trips since the first read."""
 
-    async def exchange(self) -> None:
-        """Write and read in one round trip.
+    @property
+    def is_synced(self) -> bool:
+        """Whether the last round trip succeeded, so that what is known here can be dated."""
+        return self._clock is not None
 
-        The first time, and after a failure, it takes two: the first one only reads, because nothing
-        can be dated before Redis's clock is known, and what is known here may be outdated.
+    async def read(self) -> None:
+        """Read what is known elsewhere, and Redis's clock: at first, and after failures.
+
+        Nothing can be written before: it could not be dated, and it may be outdated.
+
+        Raises:
+            Exception: Redis cannot be reached.
+        """
+        self._trips = 0
+        async with asyncio.timeout(TIMEOUT):
+            self._clock = await self._round_trip(None, samples=True)
+
+    async def exchange(self, *, last: bool = False) -> None:
+        """Write and read in one round trip, after a `read` if that has not been done.
+
+        `last`: nothing is sent after this, so the samples are written, too.
 
         Raises:
             Exception: Redis cannot be reached, or it refuses a write. What it let us read has been
                 taken over even then.
         """
+        if self._clock is None:
+            await self.read()
         clock, self._clock = self._clock, None
-        async with asyncio.timeout(2 * TIMEOUT):
-            if clock is None:
-                clock = await self._round_trip(None)
-            self._clock = await self._round_trip(clock)
+        self._trips += 1
+        async with asyncio.timeout(TIMEOUT):
+            samples = last or self._trips % SAMPLES_EVERY == 0
+            self._clock = await self._round_trip(clock, samples=samples)
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
         await self._client.aclose()
 
-    async def _round_trip(self, clock: ClockSample | None) -> ClockSample:
-        """Read, and with a `clock` write; returns a new sample of Redis's clock."""
+    async def _round_trip(self, clock: ClockSample | None, *, samples: bool) -> ClockSample:
+        """Read, and with a `clock` write; returns a new sample of Redis's clock.
+
+        `samples`: exchange those of final delays, too.
+        """
         trip = _RoundTrip(asyncio.get_running_loop())
-        for key, replica in self._replicas:
-            report, samples, lease = (
-                f"{PREFIX}{key}:{what}" for what in ("report", "samples", "lease")
-            )
+        for provider, replica in self._replicas:
+            key = _Keys.of(provider)
             if clock is not None:
-                _write_report(trip, report, replica, clock)
-                _write_samples(trip, samples, replica)
-                _sync_lease(trip, lease, replica)
-            trip.add_optional(partial(_report_read, trip, replica), "GET", report)
-            trip.add_optional(partial(_samples_read, replica), "LRANGE", samples, -MAX_SAMPLES, -1)
+                _write_outcomes(trip, key, replica, clock)
+                _write_report(trip, key, replica, clock)
+                _sync_lease(trip, key.lease, replica)
+            trip.add_optional(partial(_report_read, trip, replica), "GET", key.report)
+            _read_outcomes(trip, key, replica)
+            if samples:
+                if clock is not None:
+                    _write_samples(trip, key.samples, replica)
+                trip.add_optional(
+                    partial(_samples_read, replica), "LRANGE", key.samples, -MAX_SAMPLES, -1
+                )
         return await trip.run(self._client)
 
 
-def _write_report(trip: _RoundTrip, key: str, replica: HealthReplica, clock: ClockSample) -> None:
+class _Keys(NamedTuple):
+    """The keys of one provider."""
+
+    report: str
+    failures: str
+    texts: str
+    samples: str
+    lease: str
+
+    @classmethod
+    def of(cls, provider: str) -> _Keys:
+        return cls(*(f"{PREFIX}{provider}:{what}" for what in cls._fields))
+
+
+def _write_outcomes(
+    trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample
+) -> None:
+    """Write failures, and text that speaks against them. Both before a report that counts them."""
+    expires = _ms(replica.health.breaker.window)
+    failures, texts = replica.unreported_failures(trip.sent), replica.unreported_texts(trip.sent)
+    if failures:
+        entries = [part for name, at in failures for part in (clock.to_store(at), name)]
+        trip.add_required(
+            lambda _: replica.mark_failures_reported(failures[-1][0]),
+            *("EVAL", RECORD_FAILURES, 1, key.failures, MAX_STORED_OUTCOMES, expires, *entries),
+        )
+    if texts:
+        stamps = [clock.to_store(at) for at in texts]
+        trip.add_required(
+            lambda _: replica.mark_texts_reported(texts[-1]),
+            *("EVAL", RECORD_TEXTS, 2, key.failures, key.texts, MAX_STORED_OUTCOMES, expires),
+            *stamps,
+        )
+
+
+def _read_outcomes(trip: _RoundTrip, key: _Keys, replica: HealthReplica) -> None:
+    """Read failures and texts together, after the report: they may make a newer one."""
+    found: list[tuple[str, float]] = []
+
+    def failures_read(reply: Any) -> None:
+        found.extend(decode_failures(reply, trip.clock))
+
+    def texts_read(reply: Any) -> None:
+        replica.apply_outcomes(found, decode_texts(reply, trip.clock), trip.clock.received)
+
+    trip.add_optional(failures_read, "ZRANGE", key.failures, 0, -1, "WITHSCORES")
+    trip.add_optional(texts_read, "ZRANGE", key.texts, 0, -1, "WITHSCORES")
+
+
+def _write_report(trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample) -> None:
     report = replica.unreported()
     if report is None:
         return
@@ -87,7 +171,8 @@ def _write_report(trip: _RoundTrip, key: str, replica: HealthReplica, clock: Clo
     text = encode(report, replica.origin, clock.uncertainty)
     stamp = clock.to_store(report.at)
     expires = _ms(time_to_live(report))
-    trip.add_required(written, "EVAL", STORE_NEWEST, 1, key, stamp, text, expires)
+    keys = (key.report, key.failures, key.texts)
+    trip.add_required(written, "EVAL", STORE_NEWEST, len(keys), *keys, stamp, text, expires)
 
 
 def _write_samples(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:

@@ -29,7 +29,8 @@ class RedisHealth(HealthStore):
     """Shares health in Redis, among all processes that use the same one.
 
     Providers with the same plugin, model, address, key and language share their health. While Redis
-    is away, each process decides by its own observations. No stream ever waits for Redis.
+    is away, each process decides by its own observations. A stream reads what is known before its
+    first connection, and waits `BreakerPolicy.max_store_wait` for that at most; nothing else waits.
     """
 
     def __init__(self, url: str) -> None:
@@ -53,7 +54,7 @@ class RedisHealth(HealthStore):
     def __repr__(self) -> str:
         return f"RedisHealth({self._address!r})"
 
-    def sync(self, health: Sequence[tuple[str, ProviderHealth]]) -> HealthSync:
+    def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
         """Make a sync of providers with all processes that use this Redis."""
         process = secrets.token_hex(8)
         replicas = [
@@ -64,6 +65,7 @@ class RedisHealth(HealthStore):
             lambda: RedisLink(_client(self._url), replicas),
             [replica for _, replica in replicas],
             self._address,
+            max_wait,
         )
 
 

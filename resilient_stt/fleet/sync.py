@@ -20,6 +20,9 @@ LEAVE_TIMEOUT = 0.3
 """Seconds that the last round trip of a process may take."""
 REFRESH_TIMEOUT = 2.0
 """Seconds that a refresh may take."""
+TURNS = 10
+"""Parts in which a stream waits for the first answer. A loop that is blocked meanwhile, by a plugin
+that is imported or a model that is loaded, loses one of them instead of the whole wait."""
 _RECONNECT_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10.0, min=0.1)
 """Between two attempts to reach Redis."""
 
@@ -33,11 +36,19 @@ _ADVICE = {
 _DEFAULT_ADVICE = "check that it runs, and that this machine can reach it within 1 s"
 
 
+_slow: set[str] = set()
+"""Addresses that have let a stream of this process wait in vain, and were not in time since."""
+
+
 class FleetSync(HealthSync):
     """One task and one connection for all streams; both exist only while a stream is open."""
 
     def __init__(
-        self, connect: Callable[[], RedisLink], replicas: Iterable[HealthReplica], address: str
+        self,
+        connect: Callable[[], RedisLink],
+        replicas: Iterable[HealthReplica],
+        address: str,
+        max_wait: float,
     ) -> None:
         """Start nothing yet.
 
@@ -45,15 +56,18 @@ class FleetSync(HealthSync):
             connect: makes a link that is not connected.
             replicas: those of the link.
             address: of Redis, without user and password, for logs.
+            max_wait: seconds for which a stream may wait for the first answer.
         """
         self._connect = connect
         self._replicas = tuple(replicas)
         self._address = address
+        self._max_wait = max_wait
         self._users = 0
         self._task: asyncio.Task[None] | None = None
         self._refresh: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._answered = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Whether Redis has answered or failed since the task began."""
         self._lost = False
 
     def __repr__(self) -> str:
@@ -64,7 +78,7 @@ class FleetSync(HealthSync):
         """Run the sync while at least one stream is open; stop and clean up after the last."""
         self._users += 1
         if self._task is None:
-            self._wake, self._answered = asyncio.Event(), asyncio.Event()
+            self._wake, self._settled = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._run(), name="resilient_stt.health")
         try:
             yield
@@ -73,6 +87,22 @@ class FleetSync(HealthSync):
             if not self._users:
                 task, self._task = self._task, None
                 await aio.cancel_and_wait(task)
+
+    async def first_read(self) -> None:
+        """Wait until it is known what Redis has, for `max_wait` seconds at most.
+
+        A Redis that was waited for in vain is not waited for again, by no stream of this process,
+        until it has once answered in time.
+        """
+        if self._address in _slow:
+            return
+        for _ in range(TURNS):
+            if self._settled.is_set():
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), self._max_wait / TURNS)
+        if not self._settled.is_set():
+            _slow.add(self._address)
 
     def refresh(self) -> None:
         """Read once, in the background, what other processes know."""
@@ -90,7 +120,7 @@ class FleetSync(HealthSync):
         try:
             async with self.running():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._answered.wait(), REFRESH_TIMEOUT)
+                    await asyncio.wait_for(self._settled.wait(), REFRESH_TIMEOUT)
         finally:
             self._refresh = None
 
@@ -119,14 +149,29 @@ class FleetSync(HealthSync):
         for replica in self._replicas:
             replica.health.breaker.notify = self._wake.set
         try:
+            if not link.is_synced:
+                await self._read(link)
             await link.exchange()
         finally:
             task = asyncio.current_task()
             if task and task.cancelling():  # redis-py swallows a cancellation while it connects
                 raise asyncio.CancelledError
 
+    async def _read(self, link: RedisLink) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await link.read()
+        except Exception:
+            _slow.add(self._address)
+            raise
+        else:
+            if loop.time() - began <= self._max_wait:
+                _slow.discard(self._address)
+        finally:
+            self._settled.set()
+
     def _redis_answered(self) -> None:
-        self._answered.set()
         for replica in self._replicas:
             replica.store_connected()
         if self._lost:
@@ -159,7 +204,7 @@ class FleetSync(HealthSync):
                     replica.leave()
                 now = asyncio.get_running_loop().time()
                 if any(replica.has_updates(now) for replica in self._replicas):
-                    await asyncio.wait_for(link.exchange(), LEAVE_TIMEOUT)
+                    await asyncio.wait_for(link.exchange(last=True), LEAVE_TIMEOUT)
         # A stream that opened meanwhile has started a new task, which uses the same replicas.
         if not self._users:
             for replica in self._replicas:

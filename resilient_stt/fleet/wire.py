@@ -1,8 +1,13 @@
-"""What stands in Redis: `resilient_stt:PROVIDER_KEY:report`, `:samples` and `:lease`.
+"""What stands in Redis: `resilient_stt:PROVIDER_KEY:report`, `:failures`, `:texts`, `:samples` and
+`:lease`.
 
 - `report` is a string: the time at which the newest report was found (microseconds on Redis's
   clock), a space, and the report as JSON. Durations are relative to that time, because the clocks
   of two machines do not agree.
+- `failures` is a sorted set of the failures of all processes since the last report, by time
+  (microseconds on Redis's clock); a member is the name of the replica and a number.
+- `texts` is a sorted set of the seconds in which any process had text, by the time of the last text
+  in it. It is written only while there are failures, so a healthy fleet writes neither.
 - `samples` is a list of final delays in seconds.
 - `lease` is a string: the replica that may probe now.
 
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +29,9 @@ PREFIX = "resilient_stt:"
 KEEP = 3600.0
 """Seconds that a key is kept after it has become irrelevant, so that a fleet that is gone leaves
 nothing behind."""
+MAX_STORED_OUTCOMES = 64
+"""Failures, and seconds with text, that the store keeps of a provider. It bounds memory and what
+every process reads: in an outage, all fail before the first of them has reported it."""
 LONGEST_BREAK = 86_400.0
 """Seconds that a break in a stored report may last. A report with more was not written by us."""
 
@@ -34,12 +43,53 @@ local newest = type(stored) == 'string' and tonumber(string.match(stored, '^%d+ 
 local at = math.min(now, tonumber(ARGV[1]))
 if newest >= at and newest <= now then return 0 end
 redis.call('SET', KEYS[1], string.format('%.0f ', at) .. ARGV[2], 'PX', ARGV[3])
+for i = 2, #KEYS do redis.pcall('ZREMRANGEBYSCORE', KEYS[i], '-inf', string.format('%.0f', at)) end
 return 1
 """
 """Stores a report unless there is a newer one; returns 1 if it was stored, else 0.
 
 Arguments: when it was found on Redis's clock, its JSON, milliseconds to keep it. A stored time in
-the future does not count as newer: the clock was set back since.
+the future does not count as newer: the clock was set back since. The other keys are those of
+outcomes: what was known when the report was found must not count for the next one.
+"""
+
+RECORD_FAILURES = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then redis.call('DEL', KEYS[1]) end
+for i = 3, #ARGV, 2 do
+  redis.call('ZADD', KEYS[1], string.format('%.0f', math.min(now, tonumber(ARGV[i]))), ARGV[i + 1])
+end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[1]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+"""Adds failures. One that is sent twice counts once, because it has the same name.
+
+Arguments: how many to keep, milliseconds to keep them, and of each when it was and its name.
+"""
+
+RECORD_TEXTS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if redis.call('TYPE', KEYS[2]).ok ~= 'zset' then redis.call('DEL', KEYS[2]) end
+for i = 3, #ARGV do
+  local at = math.min(now, tonumber(ARGV[i]))
+  local second = string.format('%.0f', math.floor(at / 1000000))
+  local last = redis.call('ZSCORE', KEYS[2], second)
+  if not last or tonumber(last) < at then
+    redis.call('ZADD', KEYS[2], string.format('%.0f', at), second)
+  end
+end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[1]))
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+"""Notes text: one entry per second, however many processes had some; nothing without failures.
+
+Keys: those of failures and of texts. Arguments: how many seconds to keep, milliseconds to keep
+them, and when each text was.
 """
 
 APPEND_SAMPLES = """
@@ -129,6 +179,32 @@ def decode_samples(values: Any) -> list[float]:
         except (TypeError, ValueError):
             continue
     return samples
+
+
+def decode_failures(values: Any, clock: ClockSample) -> list[tuple[str, float]]:
+    """Read the value of a `failures` key: (name, when) of each."""
+    return [(name.decode(errors="replace"), at) for name, at in _scored(values, clock)]
+
+
+def decode_texts(values: Any, clock: ClockSample) -> list[float]:
+    """Read the value of a `texts` key: when each was."""
+    return [at for _, at in _scored(values, clock)]
+
+
+def _scored(values: Any, clock: ClockSample) -> Iterator[tuple[bytes, float]]:
+    """The members of a sorted set with their times on this process's clock.
+
+    Entries from the store's future are left out: its clock was set back since, and they would look
+    as if they had just happened, again with each answer. So is what is not of our form.
+    """
+    flat = values if isinstance(values, list) else []
+    for name, score in zip(flat[::2], flat[1::2], strict=False):
+        try:
+            stamp = int(float(score))
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if isinstance(name, bytes) and stamp <= clock.stamp:
+            yield name, clock.to_local(stamp)
 
 
 def _open_for(report: HealthReport) -> float:

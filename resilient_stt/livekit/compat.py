@@ -33,10 +33,12 @@ which a fresh installation picks, does not: such an old version needs `openai<3`
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from livekit import rtc
 from livekit.agents import inference, stt
 from livekit.local_inference import VAD as VAD
 from livekit.local_inference import VAD_WINDOW_SAMPLES as VAD_WINDOW_SAMPLES
@@ -53,6 +55,8 @@ A_VAD = (
 """How to make a `livekit.agents.vad.VAD`, for error messages; `inference` has one since 1.6.1."""
 
 _NAMES = frozenset(field.name for field in dataclasses.fields(stt.STTCapabilities))
+
+_EVENT_FIELDS = frozenset(field.name for field in dataclasses.fields(stt.SpeechEvent))
 
 
 # -- streams
@@ -78,9 +82,39 @@ def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
     stream._event_ch.send_nowait(event)
 
 
+def on_exception(stream: stt.RecognizeStream, note: Callable[[BaseException], None]) -> None:
+    """Call `note` with the exception that ends the stream's task, before its reader gets it.
+
+    `RecognizeStream.__anext__` raises it anew, which replaces its `__context__` (1.8.9).
+    """
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            note(error)
+
+    stream._task.add_done_callback(done)
+
+
+def queued_seconds(stream: stt.RecognizeStream) -> float:
+    """Seconds of audio that were pushed and that the stream's task has not taken yet."""
+    waiting = stream._input_ch._queue
+    return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
+
+
 def pushed_rate(stream: stt.RecognizeStream) -> int:
     """The sample rate of the pushed audio in Hz; 0 before any was pushed."""
     return stream._pushed_sr
+
+
+def start_time(stream: stt.RecognizeStream) -> float:
+    """The wall time from which a plugin's stream counts; 0 before LiveKit had it."""
+    return float(getattr(stream, "start_time", 0.0))
+
+
+def speech_times(start: float | None, end: float | None) -> dict[str, Any]:
+    """The times of speech that LiveKit's `SpeechEvent` takes in this version."""
+    times = {"speech_start_time": start, "speech_end_time": end}
+    return {name: at for name, at in times.items() if name in _EVENT_FIELDS}
 
 
 # -- STTs
@@ -169,6 +203,16 @@ def labels(of: stt.STT[Any]) -> MetricsMetadata:
 
 
 # -- plugins
+
+
+def reconnect_event(stream: stt.RecognizeStream) -> asyncio.Event | None:
+    """What a plugin sets to give its stream another socket, by convention `_reconnect_event`.
+
+    LiveKit's plugins whose options can be changed have it (1.8.9). `None` where it is missing, or
+    set from the beginning.
+    """
+    event = getattr(stream, "_reconnect_event", None)
+    return event if isinstance(event, asyncio.Event) and not event.is_set() else None
 
 
 def options_of(provider: stt.STT[Any]) -> Any:

@@ -10,9 +10,14 @@ from livekit.agents.utils import is_given
 
 from ..core.messages import EventKind, TranscriptEvent, Word
 
+MAX_TIME = 1e12
+"""Seconds since 1970 that no clock shows for the next 30,000 years."""
+
 
 def normalize(
-    event: stt.SpeechEvent, to_connection_time: Callable[[float], float] | None = float
+    event: stt.SpeechEvent,
+    to_connection_time: Callable[[float], float] = float,
+    from_wall_clock: Callable[[float], float | None] = lambda _: None,
 ) -> TranscriptEvent:
     """Return the event with plain values, and times in seconds of the audio that was sent.
 
@@ -21,21 +26,22 @@ def normalize(
 
     Args:
         event: as the plugin made it from what its server sent.
-        to_connection_time: converts one of the event's times. `None` if its times are not those of
-            the audio that was sent, and have to be left out.
+        to_connection_time: converts one of the event's times.
+        from_wall_clock: converts one that is on the wall clock, if it can be converted.
 
     Raises:
         Exception: of any type; the event is not what LiveKit's types promise.
     """
     kind = EventKind(event.type.value)
+    speech_start, speech_end = (
+        _converted(getattr(event, name, None), from_wall_clock)  # missing in older LiveKits
+        for name in ("speech_start_time", "speech_end_time")
+    )
     if not event.alternatives:
-        return TranscriptEvent(kind, source=event)
+        return TranscriptEvent(kind, source=event, speech_start=speech_start, speech_end=speech_end)
     data = event.alternatives[0]
     if not isinstance(data.text or "", str):  # ink-2's plugin passes on whatever the server sent
         raise TypeError(f"the text of a transcript is of type {type(data.text).__name__}")
-    if to_connection_time is None:
-        language = str(data.language or "")
-        return TranscriptEvent(kind, data.text or "", language=language, source=event)
     words = [_timed_word(word, to_connection_time) for word in data.words or []]
     timed = tuple(word for word in words if word is not None)
     end = to_connection_time(data.end_time)
@@ -47,7 +53,19 @@ def normalize(
         end or None,
         str(data.language or ""),
         event,
+        speech_start,
+        speech_end,
     )
+
+
+def _converted(at: object, from_wall_clock: Callable[[float], float | None]) -> float | None:
+    """Convert a time of the wall clock; what is none is no reason to fail, for only metrics use it.
+
+    The limit keeps infinity, NaN and integers too large for a float out.
+    """
+    if isinstance(at, float | int) and 0 <= at < MAX_TIME:
+        return from_wall_clock(float(at))
+    return None
 
 
 def _timed_word(word: TimedString, to_connection_time: Callable[[float], float]) -> Word | None:

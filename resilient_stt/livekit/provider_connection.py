@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from livekit import rtc
@@ -12,11 +14,22 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
-from ..core.messages import ConnectionEnded, ConnectionFailed, OpenConnection, ProviderEvent, Role
-from ..errors import classify
+from ..core.messages import (
+    AudioQueued,
+    ConnectionEnded,
+    ConnectionFailed,
+    ConnectionInput,
+    OpenConnection,
+    PluginReconnected,
+    ProviderEvent,
+    Role,
+)
+from ..errors import Failure, classify
 from ..observe import logger
+from . import compat
 from .normalize import normalize
 from .usage import UsageTag, current
+from .wall_clock import WallClock
 
 CLOSE_TIMEOUT = 0.5
 """Seconds that each of three attempts to close a provider's stream may take. aiohttp would wait
@@ -32,7 +45,15 @@ times they report, and other plugins do not know of it: a time above half of thi
 other was not. No call lasts the 5.8 days that it
 takes to confuse the two."""
 
-Inbox = Callable[[ProviderEvent | ConnectionFailed | ConnectionEnded], None]
+SAME_TIME = 0.15
+"""Seconds by which two times on the wall clock may differ and be the same: a frame of LiveKit's
+rooms, a chunk of a plugin's, and the delays of a busy event loop."""
+
+QUEUE_REPORTED_FROM = 10.0
+"""Seconds of waiting audio that are reported, at least: less is common while a plugin connects, and
+each report costs a decision."""
+
+Inbox = Callable[[ConnectionInput], None]
 
 
 class ProviderConnection:
@@ -64,11 +85,22 @@ class ProviderConnection:
         self.id = order.connection
         self._inbox = inbox
         self._wait = wait
-        self._usage = UsageTag(order.provider, order.role)
+        self._unreported = 0.0
+        """Seconds of audio that were pushed since the length of the queue was last looked at."""
+        self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
+        self._first_start_time = 0.0
+        self._sent = WallClock()
+        """When the connection was sent its audio."""
+        self._failure: Failure | None = None
+        """What the exception of the stream's task means."""
+        compat.on_exception(self._stream, self._note_exception)
         self._reader = asyncio.create_task(self._read(), name=f"resilient_stt.connection-{self.id}")
+        self._watcher = asyncio.create_task(
+            self._watch_reconnects(), name=f"resilient_stt.watch-connection-{self.id}"
+        )
 
     def _open(
         self, provider: stt.STT[Any], order: OpenConnection, connect_timeout: float
@@ -87,7 +119,19 @@ class ProviderConnection:
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
+        self._sent.pushed(frame.duration, time.time())
         self._guarded(lambda: self._stream.push_frame(frame))
+        self._report_queue(frame.duration)
+
+    def _report_queue(self, pushed: float) -> None:
+        """Report how much audio the stream's task has not taken, for every second that it grows."""
+        self._unreported += pushed
+        if self._unreported < 1:
+            return
+        self._unreported = 0.0
+        seconds = compat.queued_seconds(self._stream)
+        if seconds > QUEUE_REPORTED_FROM:
+            self._inbox(AudioQueued(self.id, seconds, backoff=self._wait()))
 
     def flush(self) -> None:
         """Ask for finals of the audio sent so far."""
@@ -103,7 +147,7 @@ class ProviderConnection:
 
     async def aclose(self) -> None:
         """Close the stream in a bounded time, whatever the server does."""
-        await aio.cancel_and_wait(self._reader)
+        await aio.cancel_and_wait(self._reader, self._watcher)
         await close_for_good(self._stream)
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -121,24 +165,72 @@ class ProviderConnection:
         # LiveKit's adapter passes on the times of each utterance's own buffer (1.8.9), and does not
         # say where in the stream that was.
         by_utterance = isinstance(self._stream, stt.StreamAdapterWrapper)
+        # LiveKit's base class has set it. A plugin that counts from another moment sets it anew.
+        self._first_start_time = compat.start_time(self._stream)
         try:
             async for event in self._stream:
-                transcript = normalize(event, None if by_utterance else self._to_connection_time)
-                self._inbox(ProviderEvent(self.id, transcript))
+                plain = normalize(event, self._to_connection_time, self._from_wall_clock)
+                if by_utterance:
+                    plain = replace(plain, words=(), start=None, end=None)
+                self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
-            failure = classify(error)
-            self._inbox(
-                ConnectionFailed(
-                    self.id, failure.kind, failure.detail, failure.retry_after, self._wait()
-                )
-            )
+            failure = self._failure or classify(error)
+            self._inbox(connection_failed(self.id, failure, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
-    def _to_connection_time(self, time: float) -> float:
+    def _note_exception(self, error: BaseException) -> None:
+        self._failure = classify(error)
+
+    async def _watch_reconnects(self) -> None:
+        """Report that the plugin is about to reconnect, as for changed options of its own.
+
+        What it tells us otherwise, the times of its words, comes too late: a clock that begins anew
+        before the first final shows nothing (test_a_plugin_that_reconnects_before_its_first_final).
+        """
+        if (event := compat.reconnect_event(self._stream)) is not None:
+            await event.wait()
+            self._report_reconnected()
+
+    def _report_reconnected(self) -> None:
+        self._inbox(PluginReconnected(self.id, backoff=self._wait()))
+
+    def _to_connection_time(self, at: float) -> float:
         """Convert a provider's time to seconds of the audio that this connection was sent."""
-        time = float(time)  # raises for a JSON integer too large for it, which fails the connection
-        return time - self._stream.start_time_offset if time >= CLOCK_OFFSET_SENTINEL / 2 else time
+        at = float(at)  # raises for a JSON integer too large for it, which fails the connection
+        return at - self._stream.start_time_offset if at >= CLOCK_OFFSET_SENTINEL / 2 else at
+
+    def _from_wall_clock(self, at: float) -> float | None:
+        """Convert a time of the wall clock to seconds of the audio that this connection was sent.
+
+        Plugins make such times in two ways. Some add what their server counts in audio to the time
+        of the first frame, which they set as `start_time` (AssemblyAI's does). That is too late by
+        what was sent faster than it was spoken, and may lie in the future. Others subtract from the
+        time of arrival (LiveKit's `StreamAdapter` does). That is right while audio is sent as it is
+        spoken, and says nothing about a replay.
+
+        Returns:
+            The seconds; `None` if nothing is known.
+        """
+        now, start = time.time(), compat.start_time(self._stream)
+        if start != self._first_start_time or at > now + SAME_TIME:
+            return at - start
+        seconds = self._sent.seconds - (now - at)
+        spoken_at = self._sent.at(seconds)
+        return seconds if spoken_at is not None and abs(spoken_at - at) < SAME_TIME else None
+
+
+def connection_failed(connection: int, failure: Failure, backoff: float) -> ConnectionFailed:
+    """Make the engine's input of what an exception of a connection means."""
+    return ConnectionFailed(
+        connection,
+        failure.kind,
+        failure.detail,
+        failure.retry_after,
+        backoff,
+        closed_normally=failure.closed_normally,
+        status=failure.status,
+    )
 
 
 async def close_for_good(stream: stt.RecognizeStream) -> None:

@@ -7,6 +7,7 @@ connection emits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,23 @@ from ..core.messages import Role
 
 @dataclass(slots=True)
 class UsageTag:
-    """The name of a connection's provider, and the connection's present role."""
+    """The name of a connection's provider, and the connection's present role.
+
+    `reconnected` is called when the plugin has opened another socket for the same stream.
+    """
 
     provider: str
     role: Role
+    reconnected: Callable[[], None] = lambda: None
+    _has_socket: bool = False
+
+    def note(self, metrics: STTMetrics) -> None:
+        """Note that plugins report each socket that they have opened, with no audio yet."""
+        if metrics.audio_duration or not getattr(metrics, "acquire_time", 0.0):
+            return
+        if self._has_socket:
+            self.reconnected()
+        self._has_socket = True
 
 
 current: ContextVar[UsageTag] = ContextVar("resilient_stt.connection")
@@ -46,6 +60,7 @@ def with_role(metrics: Any) -> Any:
     tag = current.get(None)
     if tag is None or not isinstance(metrics, STTMetrics):
         return metrics
+    tag.note(metrics)
     labels = metrics.metadata or Metadata()
     metadata = UsageMetadata(
         model_name=labels.model_name,

@@ -69,6 +69,7 @@ class Model:
     slow_endpointing: bool = False
     final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+    finalizes_when_dropped: bool = False
 
 
 def _other(**fields: Any) -> Model:
@@ -115,6 +116,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="cartesia",
@@ -122,6 +124,7 @@ TABLE = (
         manual_flush=False,
         final_timeout=1.6,
         end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+        finalizes_when_dropped=True,  # the plugin of 1.8.9 does; its error follows
     ),
     Model(
         plugin="deepgram",
@@ -262,6 +265,7 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "slow_endpointing": needs_flush or model.slow_endpointing,
         "final_timeout": model.final_timeout,
         "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
+        "finalizes_when_dropped": model.finalizes_when_dropped,
     }
 
 

@@ -1,6 +1,6 @@
 """The chaos kit: tests what an STT does while its providers fail, word by word.
 
-It works with any LiveKit STT, and has four parts:
+It works with any LiveKit STT, and has five parts:
 
 * Servers, such as `FakeCartesia` and `FakeDeepgram`. They speak the providers' protocols on
   loopback, so the published plugins connect to them (`stt()` makes one), and transcribe exactly the
@@ -17,6 +17,9 @@ It works with any LiveKit STT, and has four parts:
 * `ReferenceSpeech`: recordings in three languages, with the time of every word. `silence`,
   `babble`, `coughs`, `music` and `reversed_speech` make noise, and `join` puts recordings and noise
   together. Joined recordings may change their language in the middle of a call.
+* `Accent`: how a server writes and times what it recognized. `Accent.drawn(seed)` draws one; two
+  servers with different seeds disagree as real recognizers do. `score` knows every form of a word
+  that an accent writes.
 * `play`, which pushes speech to an STT at the pace of speech, and `score`, which compares the final
   transcripts with the words spoken.
 
@@ -70,10 +73,12 @@ from .harness.clock import VirtualTimeLoop, run_virtual
 from .harness.play import Played, play
 from .harness.score import Final, Score, score
 from .plugin import PlaySpeech
+from .speech.accent import Accent
 from .speech.noise import babble, coughs, join, music, reversed_speech, silence
 from .speech.reference import ReferenceSpeech, SpokenWord
 
 __all__ = [
+    "Accent",
     "Drop",
     "DropAfterClose",
     "EmptyFinals",

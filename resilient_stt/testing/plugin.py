@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from livekit.agents.utils import http_context
 from .fakes.registry import FAKES
 from .fakes.server import FakeServer
 from .harness.play import OnEvent, Played, play
+from .speech.accent import Accent
 from .speech.reference import SAMPLE_RATE, ReferenceSpeech
 
 
@@ -30,6 +31,7 @@ class PlaySpeech(Protocol):
         frame_duration: float = 0.02,
         patience: float = 30.0,
         on_event: OnEvent | None = None,
+        accents: Sequence[Accent] = (),
     ) -> Played:
         """Play speech to a new stream of `target`, and listen until it ends."""
 

@@ -16,7 +16,13 @@ from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.fleet import redis
 from resilient_stt.fleet import sync as fleet
-from resilient_stt.fleet.wire import KEEP, PREFIX, STORE_NEWEST
+from resilient_stt.fleet.wire import (
+    KEEP,
+    PREFIX,
+    RECORD_FAILURES,
+    RECORD_TEXTS,
+    STORE_NEWEST,
+)
 
 from ..support.fakes import Behavior, FakeStream, FakeSTT, collect, fails, frames, says, texts
 from ..support.redis_server import Server, redis_server
@@ -102,14 +108,96 @@ async def test_a_new_stream_begins_with_a_healthy_provider(redis_server: Server)
     await until(lambda: a.second.streams)
     stream.push_frame(frames(0.02)[0])
     await until(lambda: redis_server.ask("KEYS", "*first*report"))
-    b.stt.prewarm()  # as AgentSession does before it opens its stream
-    await until(lambda: b.state is BreakerState.LOCKED)
     other = b.stt.stream()
     other.push_frame(frames(0.02)[0])
     await until(lambda: b.second.streams)
     assert not b.first.streams
     await stream.aclose()
     await other.aclose()
+
+
+async def test_audio_waits_for_the_first_read(redis_server: Server) -> None:
+    """What is pushed meanwhile is transcribed, and the wait is not repeated while it is known."""
+    a = Host(redis_server.url, says("word"))
+    async with sharing(a):
+        stream = a.stt.stream()
+        for frame in frames(0.2):
+            stream.push_frame(frame)
+        stream.end_input()
+        assert texts(await collect(stream)) == ["word"]
+        assert a.first.streams[0].audio == pytest.approx(0.2)
+
+
+async def test_a_slow_redis_is_waited_for_once(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis whose answer comes too late is waited for again when it has been in time once."""
+    waits: list[float] = []
+    plain = asyncio.wait_for
+
+    async def counted(awaited: Any, timeout: float) -> Any:
+        waits.append(timeout)
+        return await plain(awaited, timeout)
+
+    async def call(max_wait: float) -> int:
+        """Open a stream until Redis has answered; returns how many parts it waited."""
+        policies = Policies(breaker=BreakerPolicy(max_store_wait=max_wait))
+        host = Host(redis_server.url, policies=policies)
+        waits.clear()
+        async with host.stt._runtime.sharing_health():
+            await host.stt._runtime.first_health_read()
+            parts = waits.count(max_wait / fleet.TURNS)
+            await until(lambda: host.breaker.probe_lease.shared)
+        return parts
+
+    monkeypatch.setattr(asyncio, "wait_for", counted)
+    redis_server.ask("CLIENT", "PAUSE", 500)
+    assert await call(0.05) == fleet.TURNS
+    assert await call(9.0) == 0  # not waited for, and in time
+    assert await call(9.0) > 0
+
+
+async def test_failures_of_hosts_add_up(redis_server: Server) -> None:
+    """One failure each of three hosts opens the breaker of all, also of one that comes later."""
+    hosts = [Host(redis_server.url) for _ in range(4)]
+    async with sharing(*hosts[:3]):
+        for host in hosts[:3]:
+            host.breaker.record_failure(SERVER, now())
+        await until(lambda: all(host.state is BreakerState.OPEN for host in hosts[:3]))
+        async with sharing(hosts[3]):
+            assert hosts[3].state is BreakerState.OPEN
+
+
+async def test_text_on_a_host_ends_the_row(redis_server: Server) -> None:
+    """Text is written while there are failures, and only then."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    async with sharing(a, b):
+        b.breaker.record_text(now())
+        for _ in range(2):
+            a.breaker.record_failure(SERVER, now())
+        await until(lambda: key(a, "failures") in redis_server.everything())
+        b.breaker.record_text(now())
+        await until(lambda: key(a, "texts") in redis_server.everything())
+        rounds = calls(redis_server, "time")
+        await until(lambda: calls(redis_server, "time") > rounds + 6)
+        b.breaker.record_failure(SERVER, now())
+        rounds = calls(redis_server, "time")
+        await until(lambda: calls(redis_server, "time") > rounds + 6)
+        assert a.state is b.state is BreakerState.CLOSED
+
+
+async def test_a_failure_while_redis_is_away_is_written_later(redis_server: Server) -> None:
+    """It counts from when it happened."""
+    a, b = Host(redis_server.url), Host(redis_server.url)
+    async with sharing(a):
+        redis_server.kill()
+        for _ in range(2):
+            a.breaker.record_failure(SERVER, now())
+        redis_server.start()
+        await until(lambda: key(a, "failures") in redis_server.everything())
+    async with sharing(b):
+        b.breaker.record_failure(SERVER, now())
+        await until(lambda: b.state is BreakerState.OPEN)
 
 
 async def test_text_anywhere_closes_it_everywhere(redis_server: Server) -> None:
@@ -119,6 +207,7 @@ async def test_text_anywhere_closes_it_everywhere(redis_server: Server) -> None:
     async with sharing(a, b):
         stream.push_frame(frames(0.02)[0])
         await until(lambda: b.breaker.observations.health_proved_at > 0)
+        await asyncio.sleep(0.2)  # times of two hosts are as exact as a round trip is short
         a.trip()
         await until(lambda: b.state is BreakerState.OPEN)
         assert a.state is BreakerState.OPEN
@@ -143,7 +232,7 @@ async def test_a_report_is_sent_by_its_finder_only(redis_server: Server) -> None
         rounds = calls(redis_server, "time")
         await until(lambda: calls(redis_server, "time") > rounds + 6)
         assert redis_server.everything()[key(a, "report")][0] == stored
-        assert calls(redis_server, "eval") == 1
+        assert calls(redis_server, "eval") == 1  # the report; not one of those that adopted it
 
 
 async def echoes(stream: FakeStream) -> None:
@@ -299,6 +388,11 @@ async def test_redis_hangs(
     stream = a.stt.stream()
     await until(warnings)
     await stream.aclose()
+    patient = Policies(breaker=BreakerPolicy(max_store_wait=60))
+    later = Host(redis_server.url, says("word"), patient)  # another object of the process
+    stream = later.stt.stream()
+    await until(lambda: later.first.streams)  # it does not wait again
+    await stream.aclose()
     (warning,) = warnings()
     assert "(TimeoutError): check that it runs, and that this machine can reach it" in warning
 
@@ -334,9 +428,16 @@ async def test_foreign_values_under_our_keys(
     redis_server.ask("RPUSH", key(a, "report"), "x")
     redis_server.ask("SET", key(a, "samples"), "x")
     redis_server.ask("RPUSH", key(a, "lease"), "x")
+    redis_server.ask("SET", key(a, "failures"), "x")
+    redis_server.ask("SET", key(a, "texts"), "x")
     async with sharing(a, b):
         assert a.breaker.is_proven()
         a.stt._runtime.health["first"].latency.add(0.5)
+        a.breaker.record_text(now())
+        a.breaker.record_failure(SERVER, now())
+        a.breaker.record_text(now())
+        await until(lambda: redis_server.ask("TYPE", key(a, "texts")) == b"zset")
+        assert redis_server.ask("ZCARD", key(a, "failures")) == 1
         a.trip()
         await until(lambda: b.state is BreakerState.HALF_OPEN)
         await until(lambda: not b.breaker.acquire_probe(now()) and b.breaker.probe_lease.until > 0)
@@ -368,6 +469,8 @@ async def test_garbage_in_our_keys(redis_server: Server, warnings: Callable[[], 
         for garbage in GARBAGE:
             redis_server.ask("SET", key(a, "report"), garbage)  # type: ignore[arg-type]
             redis_server.ask("RPUSH", key(a, "samples"), "x", "nan", "-1", "1e999")
+            # of a clock that was set back, and no times at all
+            redis_server.ask("ZADD", key(a, "failures"), "9e15", "f1", "inf", "f2", "-inf", "f3")
             rounds = calls(redis_server, "time")
             await until(lambda: calls(redis_server, "time") > rounds + 3)  # noqa: B023
             assert a.breaker.is_proven()
@@ -400,6 +503,30 @@ async def test_the_newest_report_is_kept(redis_server: Server) -> None:
     assert 0 < redis_server.ask("PTTL", "k") <= 60_000
 
 
+async def test_stored_outcomes_are_bounded(redis_server: Server) -> None:
+    """The newest are kept, each once, and no text is written without a failure."""
+    seconds, _ = redis_server.ask("TIME")
+    present = seconds * 1_000_000
+
+    def text(*stamps: int) -> int:
+        return int(redis_server.ask("EVAL", RECORD_TEXTS, 2, "f", "t", 5, 9_000, *stamps))
+
+    def fail(*entries: int | str) -> None:
+        redis_server.ask("EVAL", RECORD_FAILURES, 1, "f", 5, 9_000, *entries)
+
+    assert text(present) == 0
+    fail(*(part for n in range(9) for part in (present - 9 + n, f"p.{n}")))
+    fail(present - 9, "p.8")  # sent again
+    assert redis_server.ask("ZCARD", "f") == 5
+    fail(present + 10**12, "late")
+    assert int(redis_server.ask("ZSCORE", "f", "late")) < present + 60_000_000
+    assert text(*(present - n * 500_000 for n in range(20))) == 1
+    stored = redis_server.ask("ZRANGE", "t", 0, -1, "WITHSCORES")
+    assert len(stored) == 10
+    assert [int(score) for score in stored[1::2]][-1] == present
+    assert all(0 < redis_server.ask("PTTL", name) <= 9_000 for name in "ft")
+
+
 # -- cleaning up
 
 
@@ -412,8 +539,9 @@ async def test_every_key_expires(redis_server: Server) -> None:
         await until(lambda: a.state is BreakerState.HALF_OPEN)
         await until(lambda: a.breaker.acquire_probe(now()))
         await until(lambda: len(redis_server.everything()) == 3)
-        a.stt._runtime.health["second"].breaker.record_failure(AUTH, now())
-        await until(lambda: len(redis_server.everything()) == 4)
+        a.stt._runtime.health["second"].breaker.record_failure(SERVER, now())
+        a.stt._runtime.health["second"].breaker.record_text(now())
+        await until(lambda: len(redis_server.everything()) == 5)
         found = redis_server.everything()
     assert all(name.startswith(PREFIX) for name in found)
     assert all(0 < left <= (KEEP + 400) * 1000 for _, left in found.values())

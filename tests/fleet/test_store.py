@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import traceback
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from resilient_stt import ConfigurationError, MemoryHealth, RedisHealth, Resilie
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.policy import BreakerPolicy
-from resilient_stt.fleet.identity import provider_key
+from resilient_stt.fleet.identity import identify, provider_key
 
 from ..support.fakes import FakeSTT
 
@@ -98,8 +99,9 @@ async def test_other_objects_are_no_store(wrong: Any) -> None:
 
 async def test_the_sync_of_memory_does_nothing() -> None:
     """The default starts no task."""
-    sync = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    sync = MemoryHealth().sync([("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05)
     async with sync.running():
+        await sync.first_read()
         sync.refresh()
         assert len(asyncio.all_tasks()) == 1
     await sync.aclose()
@@ -108,7 +110,9 @@ async def test_the_sync_of_memory_does_nothing() -> None:
 
 def test_a_refresh_without_a_loop_does_nothing() -> None:
     """`prewarm` may be called before a worker has an event loop."""
-    sync = RedisHealth("redis://localhost").sync([("k", ProviderHealth(Breaker(BreakerPolicy())))])
+    sync = RedisHealth("redis://localhost").sync(
+        [("k", ProviderHealth(Breaker(BreakerPolicy())))], 0.05
+    )
     sync.refresh()
     assert repr(sync) == "FleetSync('redis://localhost', users=0, lost=False)"
 
@@ -153,6 +157,69 @@ def test_a_credential_from_the_environment_counts(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FAKE_KEY", "two")
     assert key(fake, "FAKE_KEY") != first
     assert key(fake, "FAKE_KEY", api_key="x") == key(fake, api_key="x")
+
+
+@dataclass
+class _Options:
+    region: str = "east"
+    speech_key: str = "k"
+    key_terms: str = "x"
+    max_tokens: int = 5
+    client: object = None
+
+
+class _Client:
+    def __init__(self, base_url: str = "https://one", api_key: str = "k") -> None:
+        self._base_url = base_url
+        self.api_key = api_key
+
+
+class _Odd(FakeSTT):
+    """A plugin that keeps its server and its account in its own way."""
+
+    def __init__(self, **kept: Any) -> None:
+        super().__init__()
+        vars(self).update(kept)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"_config": _Options()}, {"_config": _Options(region="west")}),
+        ({"_config": _Options()}, {"_config": _Options(speech_key="other")}),
+        ({"_client": _Client()}, {"_client": _Client("https://two")}),
+        ({"_client": _Client()}, {"_client": _Client(api_key="other")}),
+        ({"_model_endpoint": "a"}, {"_model_endpoint": "b"}),
+        ({"_credentials_info": {"id": 1}}, {"_credentials_info": {"id": 2}}),
+        ({"server": "a"}, {"server": "b"}),
+    ],
+)
+def test_plugins_keep_servers_and_accounts_in_their_own_ways(
+    one: dict[str, Any], two: dict[str, Any]
+) -> None:
+    """A difference is found wherever it is kept; what is alike is found to be alike."""
+    assert key(_Odd(**one)) == key(_Odd(**one))
+    assert key(_Odd(**one)) != key(_Odd(**two))
+    assert identify(_Odd(**one), {}, "").certain
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"_session_token": object()},
+        {"_config": _Options(key_terms="other", max_tokens=7, client=object())},
+    ],
+)
+def test_objects_and_tuning_make_no_difference(kept: dict[str, Any]) -> None:
+    """A key is the same in every process, where objects have other addresses."""
+    plain = {"_config": _Options()} if "_config" in kept else {}
+    assert key(_Odd(**kept)) == key(_Odd(**plain))
+
+
+def test_a_provider_that_says_nothing_is_uncertain() -> None:
+    """It may be on any server."""
+    assert not identify(FakeSTT(), {}, "").certain
+    assert identify(FakeSTT(), {"api_key": "k"}, "").certain
 
 
 def test_a_key_is_safe_to_print() -> None:

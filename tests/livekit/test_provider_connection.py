@@ -87,7 +87,9 @@ async def test_events_carry_the_connections_id() -> None:
 async def test_translates_an_exception() -> None:
     """An exception is reported as its kind and never its text, with a drawn backoff."""
     [failed] = await reported(fails(APIStatusError("key abc is wrong", status_code=401)))
-    assert failed == ConnectionFailed(7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25)
+    assert failed == ConnectionFailed(
+        7, ErrorKind.AUTH, "APIStatusError 401", None, 0.25, status=401
+    )
 
 
 @pytest.mark.parametrize("error", [KeyError("text"), TypeError(), AttributeError(), ValueError()])

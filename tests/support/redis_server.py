@@ -88,7 +88,8 @@ class Server:
         with self._client(password) as client:
             for key in client.keys("*"):
                 kind = client.type(key)
-                value = client.lrange(key, 0, -1) if kind == b"list" else client.get(key)
+                read = {b"list": client.lrange, b"zset": client.zrange}.get(kind)
+                value = read(key, 0, -1) if read else client.get(key)
                 found[key.decode()] = (value, client.pttl(key))
         return found
 

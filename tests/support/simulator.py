@@ -52,6 +52,7 @@ from resilient_stt.core.messages import (
 )
 from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPolicy
 from resilient_stt.core.routing.language import LanguageTracker, Router
+from resilient_stt.testing.speech.accent import Accent
 
 RATE = 16_000
 START_DELAY = 0.1
@@ -241,11 +242,14 @@ class Recognizer:
     slow_endpointing: bool = False
     final_timeout: float = 1.2
     end_of_turn_timeout: float = 0.0
+    finalizes_when_dropped: bool = False
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
     """Error in seconds of the n-th start or end of a word."""
     spell: Callable[[str], str] = str
+    accent: Accent | None = None
+    """How it writes and times words that it was sent whole."""
     pace: Pace = field(default_factory=lambda: Pace(burst=5.0, rate=2.0))
 
     def is_down(self, at: float) -> bool:
@@ -261,7 +265,20 @@ class Recognizer:
             slow_endpointing=self.slow_endpointing,
             final_timeout=self.final_timeout,
             end_of_turn_timeout=self.end_of_turn_timeout,
+            finalizes_when_dropped=self.finalizes_when_dropped,
         )
+
+
+@dataclass(frozen=True)
+class TranscribedWord:
+    """A word or a fragment, in seconds of the connection's own audio, as an `Accent` takes it."""
+
+    index: int
+    text: str
+    start: float
+    end: float
+    whole: bool
+    language: str = "en"
 
 
 @dataclass
@@ -299,7 +316,7 @@ class SimulatedConnection:
         self._words = iter([w for w in sim.words if w.text])
         self._word = next(self._words, None)
         self._part: PartialWord | None = None
-        self._pending: list[Word] = []
+        self._pending: list[TranscribedWord] = []
         self._started = False
         self._edges = itertools.count()
         self._finals = 0
@@ -380,7 +397,9 @@ class SimulatedConnection:
         text = self.of.spell(word.text) if whole else f"fragment{word.start:.0f}"
         jitter = [self.of.jitter(next(self._edges)) for _ in range(2)]
         start = max(0.0, part.start + jitter[0])
-        self._pending.append(Word(text, start, max(start + 0.02, part.end + jitter[1])))
+        end = max(start + 0.02, part.end + jitter[1])
+        index = self.sim.words.index(word)
+        self._pending.append(TranscribedWord(index, text, start, end, whole))
         if len(self._pending) >= self.of.most:
             self._finalize(self.of.most)
         elif self.of.interims:
@@ -402,8 +421,12 @@ class SimulatedConnection:
             self._started = False
             self._send(TranscriptEvent(EventKind.END))
 
-    def _transcript(self, kind: EventKind, words: Sequence[Word]) -> TranscriptEvent:
+    def _transcript(self, kind: EventKind, heard: Sequence[TranscribedWord]) -> TranscriptEvent:
+        written = self.of.accent.write(heard) if self.of.accent else heard
+        words = [Word(w.text, w.start, w.end) for w in written]
         text = " ".join(w.text for w in words)
+        if not words:  # all of it is fillers that are left out
+            return TranscriptEvent(kind)
         if self.of.times == "words":
             return TranscriptEvent(kind, text, tuple(words), words[0].start, words[-1].end)
         if self.of.times == "end":

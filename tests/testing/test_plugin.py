@@ -441,6 +441,12 @@ def test_the_readmes_test_with_faults(pytester: pytest.Pytester) -> None:
     )
 
 
+def test_the_readmes_test_with_accents(pytester: pytest.Pytester) -> None:
+    """The README's test with two providers that write differently passes."""
+    module = readme_blocks("python", "def test_", "Accent")[0]
+    run_module(pytester, module).assert_outcomes(passed=1)
+
+
 def test_the_script_of_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
     """The script in the kit's docstring works as it is."""
     documentation = resilient_stt.testing.__doc__

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...testing.harness.trial import WHISPER
+from ...testing.harness.trial import WHISPER, accents_of
 from ..env_files import read_env_files
 from ..terminal import table_console
 from . import results
@@ -59,6 +59,15 @@ def chaos(
             "--jobs", "-j", min=1, help="Number of processes; by default one for each CPU core."
         ),
     ] = None,
+    accents: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            min=0,
+            help="Let each provider write words in its own way, drawn from this seed; by default "
+            "all write what was spoken.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as one JSON object, nothing else.")
     ] = False,
@@ -80,7 +89,8 @@ def chaos(
     default = config is None and language == "en"
     chain = WHISPER if default else configured_chain(config, language)
     rows = make_rows(fault_kinds_named(only or []), moments, recording)
-    run = functools.partial(run_row, chain=chain, recording=recording)
+    drawn = () if accents is None else accents_of(chain, accents)
+    run = functools.partial(run_row, chain=chain, recording=recording, accents=drawn)
     outcomes = _run_with_progress(rows, jobs or os.cpu_count() or 1, run)
     found = results.judge(rows, outcomes)
     if as_json:

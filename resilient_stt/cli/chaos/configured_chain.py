@@ -68,7 +68,8 @@ class ConfiguredChain:
         config = _loaded(self.source).with_routes({DEFAULT: self.names})
         # A fleet's shared health must not learn of the failures of fake providers.
         setup = replace(
-            Setup.from_config(config.with_options(options)), health_store=MemoryHealth()
+            Setup.from_config(config.with_options(options)),
+            health_store=MemoryHealth(isolated=True),
         )
         if policies:
             setup = replace(setup, policies=policies)

@@ -21,7 +21,14 @@ from concurrent.futures.process import BrokenProcessPool
 from rich.console import Console
 
 from ...testing.harness.clock import run_virtual
-from ...testing.harness.trial import WHISPER, AnyChain, run_trial, side_by_side, violations
+from ...testing.harness.trial import (
+    WHISPER,
+    Accents,
+    AnyChain,
+    run_trial,
+    side_by_side,
+    violations,
+)
 from ..command_error import CommandError
 from ..terminal import log_records_to
 from .matrix import Case, Row, speech_of
@@ -101,7 +108,12 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait_and_exit, daemon=True).start()
 
 
-def run_row(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> list[CaseOutcome]:
+def run_row(
+    row: Row,
+    chain: AnyChain = WHISPER,
+    recording: str = "english",
+    accents: Accents = (),
+) -> list[CaseOutcome]:
     """Run the cases of a row side by side in one event loop, in virtual time.
 
     The random waits are seeded for each row, so a row has the same outcomes alone, in the whole
@@ -109,15 +121,15 @@ def run_row(row: Row, chain: AnyChain = WHISPER, recording: str = "english") -> 
     """
     random.seed(0)
     with log_records_to(Console(stderr=True), verbose=False):
-        cases = (functools.partial(_run_case, case, chain, recording) for case in row.cases)
-        return run_virtual(side_by_side(cases))
+        run = functools.partial(_run_case, chain=chain, recording=recording, accents=accents)
+        return run_virtual(side_by_side(functools.partial(run, case) for case in row.cases))
 
 
-async def _run_case(case: Case, chain: AnyChain, recording: str) -> CaseOutcome:
+async def _run_case(case: Case, chain: AnyChain, recording: str, accents: Accents) -> CaseOutcome:
     speech = speech_of(case.hang_up, recording)
     try:
         async with asyncio.timeout(speech.duration + _TIMEOUT):
-            trial = await run_trial(case.plan, speech, chain)
+            trial = await run_trial(case.plan, speech, chain, accents=accents)
     except TimeoutError:
         return CaseOutcome({"unended": 1}, (), "")
     found = violations(trial.played, accurate=trial.timed)

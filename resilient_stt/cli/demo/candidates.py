@@ -15,6 +15,7 @@ import aiohttp
 from livekit.agents import stt
 from livekit.agents.utils import aio
 
+from ...fleet import MemoryHealth
 from ...stt import ResilientSTT
 from ...testing.harness.play import play
 from ..narrate import EVENT_NAMES
@@ -45,7 +46,11 @@ class Candidate:
 
 PLUGIN = Candidate("plugin", "Cartesia plugin", lambda providers: providers[0])
 ADAPTER = Candidate("fallback_adapter", "FallbackAdapter", lambda p: stt.FallbackAdapter(p))
-OURS = Candidate("resilient", "ResilientSTT", lambda providers: ResilientSTT(providers))
+OURS = Candidate(
+    "resilient",
+    "ResilientSTT",
+    lambda providers: ResilientSTT(providers, health=MemoryHealth(isolated=True)),
+)
 CANDIDATES = (PLUGIN, ADAPTER, OURS)
 
 

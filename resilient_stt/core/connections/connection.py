@@ -22,6 +22,7 @@ pool until the engine has checked that it left no words out.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class Connection:
     """Its stream has ended after its input, so that no more events come."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
+    _replayed_by: float = -math.inf
+    """When the provider can have processed its replay."""
     _replay_report: Replayed | None = None
 
     # -- what it was sent
@@ -101,6 +104,13 @@ class Connection:
         """When it was sent the end of input; `None` before."""
         return self.sender.input_ended_at
 
+    def is_replaying(self, now: float) -> bool:
+        """Return whether its next events may be about replayed audio.
+
+        They come up to a final's delay after the provider has processed the audio.
+        """
+        return not self.caught_up or now < self._replayed_by + self.stall_detector.final_timeout
+
     def backlog(self, now: float) -> float:
         """Return the seconds that the provider may need for what it was sent already."""
         return self.sender.backlog(now)
@@ -116,9 +126,9 @@ class Connection:
         """When its last transcript came, with text or without; `None` if none has."""
         return self.interpreter.last_transcript_at
 
-    def interpret(self, event: TranscriptEvent, ledger: AudioLedger, now: float) -> Interpreted:
+    def interpret(self, event: TranscriptEvent, now: float) -> Interpreted:
         """Interpret the next event of its stream. Every event must be passed once, in order."""
-        return self.interpreter.interpret(event, self.sender, ledger, now)
+        return self.interpreter.interpret(event, self.sender, now)
 
     def hold(self, interpreted: Interpreted) -> None:
         """Keep an event for later."""
@@ -143,6 +153,7 @@ class Connection:
     def mark_caught_up(self, at: float, now: float) -> None:
         """Note that it has reached the live edge, session second `at`."""
         self.sender.caught_up = True
+        self._replayed_by = self.sender.processed_by
         self._replay_report = Replayed(
             at=at,
             provider=self.traits.name,
@@ -199,7 +210,7 @@ def open_connection(
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy, start),
+        interpreter=EventInterpreter(provider, stall_detector, policy, ledger, start),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
     )

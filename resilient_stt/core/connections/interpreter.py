@@ -26,6 +26,7 @@ from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
 from ..transcript.overlap import Utterance
 from ..transcript.tokens import Token, tokenize
+from .duplicates import DuplicateFinals
 from .provider_clock import ProviderClock, Times
 from .sender import AudioSender
 from .speech_bounds import SpeechBounds
@@ -53,6 +54,11 @@ class Interpreted:
     utterance: Utterance
     """Its text and words on session time."""
     extent: AudioExtent
+    speech_start: float | None = None
+    """Where the speech began that the event is about, in seconds of the session."""
+    speech_end: float | None = None
+    repeats_interim: bool = False
+    """It is a FINAL with the text of the interim transcript before it."""
     is_duplicate: bool = False
     """It repeats the last FINAL, and must be ignored."""
     clock_restarted: bool = False
@@ -67,6 +73,7 @@ class EventInterpreter:
         provider: ProviderTraits,
         stall_detector: StallDetector,
         policy: ReplayPolicy,
+        ledger: AudioLedger,
         start: int,
     ) -> None:
         """`policy`: which times can be those of the audio that was sent, and how far finals reach.
@@ -76,12 +83,16 @@ class EventInterpreter:
         self._provider = provider
         self._stall_detector = stall_detector
         self._policy = policy
+        self._duplicates = DuplicateFinals(ledger, policy)
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
+        self._ledger = ledger
         self._bounds = SpeechBounds(start, policy)
         self._clock = ProviderClock(start, policy)
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
+        self._last_text = ""
+        """The last text since the last FINAL that may still change."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
@@ -91,25 +102,30 @@ class EventInterpreter:
     def __repr__(self) -> str:
         return f"EventInterpreter({self._clock!r}, {self._bounds!r})"
 
-    def interpret(
-        self, event: TranscriptEvent, sender: AudioSender, ledger: AudioLedger, now: float
-    ) -> Interpreted:
+    def interpret(self, event: TranscriptEvent, sender: AudioSender, now: float) -> Interpreted:
         """Interpret the next event, which came at `now`.
 
         A duplicate, and the first event of a clock that has begun anew, leave no trace.
         """
-        cursor = sender.cursor
+        ledger = self._ledger
+        cursor, is_final = sender.cursor, event.kind is EventKind.FINAL
         tokens = tokenize(event.text, event.language)
         times = self._clock.read(event, tokens, sender, ledger)
         utterance = _on_session_time(event, times, sender)
-        if times.is_duplicate or times.clock_restarted:
+        is_duplicate = times.is_duplicate or (
+            not times.words
+            and not times.clock_restarted
+            and self._duplicates.is_duplicate(event, cursor, now)
+        )
+        if is_duplicate or times.clock_restarted:
             return Interpreted(
                 event,
                 utterance,
                 AudioExtent(cursor, cursor),
-                times.is_duplicate,
-                times.clock_restarted,
+                is_duplicate=is_duplicate,
+                clock_restarted=times.clock_restarted,
             )
+        self._duplicates.note(event, sender, now)
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
@@ -119,7 +135,10 @@ class EventInterpreter:
         extent = AudioExtent(extent.audio, extent.words, extent.skipped, covered)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
-        return Interpreted(replace(event, words=()), utterance, extent)
+        start, end = self._speech_on_session_time(event, sender)
+        repeats_interim = is_final and bool(event.text.strip()) and event.text == self._last_text
+        self._last_text = "" if is_final else event.text or self._last_text
+        return Interpreted(replace(event, words=()), utterance, extent, start, end, repeats_interim)
 
     def _covered(
         self,
@@ -151,6 +170,19 @@ class EventInterpreter:
         if text:
             return position
         return cursor if self._speech_announced else None
+
+    def _speech_on_session_time(
+        self, event: TranscriptEvent, sender: AudioSender
+    ) -> tuple[float | None, float | None]:
+        """Return where the event's speech began and ended; `None` where that is not known."""
+        timeline, start, end = sender.timeline, event.speech_start, event.speech_end
+        if timeline is None:
+            return None, None
+        latest = sender.seconds_sent + self._policy.max_time_error
+        return (
+            timeline.start_of(start) if start is not None and 0 <= start <= latest else None,
+            timeline.end_of(end) if end is not None and 0 <= end <= latest else None,
+        )
 
     def _extent(self, event: TranscriptEvent, utterance: Utterance, cursor: int) -> AudioExtent:
         text, words_through = event.text.strip(), cursor

@@ -171,9 +171,7 @@ class ConnectionPool:
         `known`: the same failure was reported already.
         """
         self.close(connection)
-        is_news = self._selector.record_failure(
-            connection.traits.name, failure.kind, failure.retry_after, now
-        )
+        is_news = self._selector.record_connection_failure(connection.traits.name, failure, now)
         if is_news and not known:
             self.report_failure(connection.traits, failure)
 

@@ -84,6 +84,11 @@ class AudioSender:
         return self.timeline.seconds if self.timeline else 0.0
 
     @property
+    def flushed_through(self) -> int:
+        """The session sample of the last flush of the user that it was sent or may leave out."""
+        return self._last_flush
+
+    @property
     def silence_trimmed(self) -> float:
         """Seconds of silence that were left out."""
         return self.timeline.seconds_trimmed if self.timeline else 0.0

@@ -74,6 +74,16 @@ class Outage:
         self._reported.add(what)
         self._schedule(connection.traits.name, now, failure.backoff)
 
+    def closed(self, connection: Connection, now: float, backoff: float) -> None:
+        """Close an attempt that its provider closed although it owed nothing; plan the next."""
+        self._pool.close(connection)
+        self._schedule(connection.traits.name, now, backoff)
+
+    def renew(self, connection: Connection, now: float) -> None:
+        """Open an attempt anew, on another clock; that is no failure."""
+        self._pool.close(connection)
+        self._pool.open(connection.traits, Role.RECONNECT, now)
+
     def open_due_attempts(self, now: float, backoff: float) -> None:
         """Open the attempts that are due."""
         for provider in self._selector.outage_candidates(now):
@@ -113,7 +123,8 @@ class Outage:
         # credentials, so frequent attempts do not help.
         if self._selector.is_locked(name, now):
             backoff = max(backoff, self._break_duration)
-        self._next_attempt_at[name] = now + max(backoff, self._retry.min_attempt_interval)
+        earliest = now + max(backoff, self._retry.min_attempt_interval)
+        self._next_attempt_at[name] = max(earliest, self._selector.retry_at(name))
 
     def _may_attempt(self, provider: ProviderTraits, now: float) -> bool:
         """Return whether another attempt makes sense: not beside one that is connected."""

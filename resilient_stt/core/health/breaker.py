@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 
-A breaker belongs to `ResilientSTT`, not to a stream: LiveKit opens a new stream for every cleared
-turn, so health that lived in a stream would be forgotten. All streams of a `ResilientSTT` share it,
-and with `RedisHealth` those of a whole fleet do.
+A breaker belongs to no stream: LiveKit opens a new stream for every cleared turn, so health that
+lived in a stream would be forgotten. All streams of a process that use the same provider share it,
+and with `RedisHealth` the processes of a fleet tell each other what their breakers saw.
 
 States:
 
@@ -22,6 +22,9 @@ What opens a breaker:
 - `rate_limited`, at once: for as long as the server asks, else for `break_duration`.
 - `auth` or `quota`, at once: it locks for `auth_cooldown`.
 - Any failure while it is half-open.
+
+The failures and texts of other processes count like those of this one (`share_outcomes`), because
+where each call is a process, no process sees three failures.
 
 A break that failures or slowness cause lasts `break_duration`, and twice as long after every
 further trip, up to `max_break_duration`. Each `backoff_reset_after` of health takes one doubling
@@ -46,13 +49,13 @@ but no stream fails back to it before a probe has passed.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
 from ..events import ErrorKind
 from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy
+from .outcomes import NO_OUTCOMES, FleetOutcomes, OutcomeWindow
 from .probe_lease import ProbeLease
 from .report import HealthReport, LocalObservations
 
@@ -105,52 +108,6 @@ PREFERENCE = {
     BreakerState.LOCKED: 3,
 }
 """Rank by which providers are preferred, best first; the route's order decides among equals."""
-
-MAX_OUTCOMES = 256
-"""Outcomes that are remembered. A memory bound: the default policy needs 61."""
-
-
-class OutcomeWindow:
-    """What traffic showed within `BreakerPolicy.window` while the breaker was closed.
-
-    Every stream gives text several times a second. If each text counted as a success, no number of
-    failures could reach a share of one half. So text counts as one success per `success_interval`
-    (1 s), however many streams give it; the share then compares failures with seconds of text.
-    """
-
-    def __init__(self, policy: BreakerPolicy) -> None:
-        self._policy = policy
-        self._outcomes: deque[tuple[float, bool]] = deque(maxlen=MAX_OUTCOMES)
-        """(when, whether it was a failure), oldest first."""
-        self._failures_in_a_row: list[float] = []
-        """When each failure since the last text was."""
-        self._success_at = -math.inf
-
-    def record_success(self, now: float) -> None:
-        """Note text. It always ends a row of failures, whether it counts as an outcome or not."""
-        self._failures_in_a_row.clear()
-        if now >= self._success_at + self._policy.success_interval:
-            self._success_at = now
-            self._outcomes.append((now, False))
-
-    def record_failure(self, now: float) -> None:
-        """Note a failure."""
-        horizon = now - self._policy.window
-        self._failures_in_a_row = [at for at in self._failures_in_a_row if at > horizon] + [now]
-        while self._outcomes and self._outcomes[0][0] <= horizon:
-            self._outcomes.popleft()
-        self._outcomes.append((now, True))
-
-    @property
-    def has_too_many_failures(self) -> bool:
-        """Whether the breaker must open, as of the last failure."""
-        if len(self._failures_in_a_row) >= self._policy.consecutive_failures:
-            return True
-        failures = sum(failed for _, failed in self._outcomes)
-        return (
-            len(self._outcomes) >= self._policy.minimum_calls
-            and failures / len(self._outcomes) >= self._policy.failure_rate_threshold
-        )
 
 
 class Breaker:
@@ -245,18 +202,20 @@ class Breaker:
         if kind in ACCOUNT_ERRORS:
             # Jitter only adds: the event's advice promises no retry before `auth_cooldown`.
             cooldown = self._policy.auth_cooldown * (1 + abs(self._jitter))
-            self._open(BreakerSignal.LOCK, now + cooldown)
+            self._open(BreakerSignal.LOCK, now + cooldown, now)
             self._publish(now)
         elif kind is ErrorKind.RATE_LIMITED:
             # The server says how long, so no doubling is counted.
-            self._open(BreakerSignal.TRIP, now + self._rate_limit_wait(retry_after))
+            self._open(BreakerSignal.TRIP, now + self._rate_limit_wait(retry_after), now)
             self._publish(now)
         elif self._state is BreakerState.HALF_OPEN:
             self._trip(now)
         elif self._state is BreakerState.CLOSED:
             self._outcomes.record_failure(now)
-            if self._outcomes.has_too_many_failures:
+            self.observations.record_outcome(now)
+            if self._outcomes.too_many_failures_at is not None:
                 self._trip(now)
+            self.notify()  # the next process must know of it, even if this one ends now
         # A failure while open changes nothing: all streams of a process lose their connections at
         # the same time, and if all providers are open they are tried all the same. Neither may
         # prolong the break.
@@ -336,16 +295,46 @@ class Breaker:
             is_slow = self._state is BreakerState.OPEN and self._opened_for_slowness
             if report.slow or not is_slow:
                 self.observations.report = None
+                self._outcomes = OutcomeWindow(self._policy, since=now)  # as the store does
                 self._close(now)
             return True
         self.observations.report = None
         self._failed_at = report.at
         self._healthy_since = None
         self._trips = max(self._trips, report.trips)
-        self._open(BreakerSignal.LOCK if report.locked else BreakerSignal.TRIP, report.until)
+        signal = BreakerSignal.LOCK if report.locked else BreakerSignal.TRIP
+        self._open(signal, report.until, now)
         self._passes = report.passes
         self._opened_for_slowness = report.slow
         return True
+
+    def share_outcomes(self, others: FleetOutcomes, now: float) -> None:
+        """Count what other processes saw lately, which replaces what they had seen before.
+
+        It opens the breaker as if all had happened here, from the last failure on.
+        """
+        self._outcomes.share(others)
+        self._cool_down(now)
+        at = self._outcomes.too_many_failures_at
+        if at is None or self._state is not BreakerState.CLOSED:
+            return
+        self._failed_at = at
+        self._healthy_since = None
+        self._passes = 0
+        self._trip(now, since=at)
+
+    def forget_others(self) -> None:
+        """Count only what happens here, because other processes cannot be heard any more."""
+        self._outcomes.share(NO_OUTCOMES)
+
+    def texts_after(self, at: float) -> list[float]:
+        """When text came here after `at`, as far as it counts for other processes."""
+        return self._outcomes.texts_after(at)
+
+    @property
+    def window(self) -> float:
+        """Seconds that an outcome counts."""
+        return self._policy.window
 
     # -- inside
 
@@ -354,6 +343,10 @@ class Breaker:
 
     def _prove_healthy(self, now: float) -> None:
         before = self._state
+        if before is not BreakerState.CLOSED:
+            # Processes that had not learned of the break yet have failed meanwhile, too.
+            self._outcomes = OutcomeWindow(self._policy, since=now)
+        self._outcomes.record_success(now)
         self._close(now)
         self.observations.record_health(now)
         if before is not BreakerState.CLOSED:
@@ -361,14 +354,13 @@ class Breaker:
 
     def _close(self, now: float) -> None:
         self._apply(BreakerSignal.SUCCESS)
-        self._outcomes.record_success(now)
         self._failed_at = None
         self._reset_backoff(now)
 
-    def _publish(self, now: float) -> None:
+    def _publish(self, at: float) -> None:
         """Publish the failure to other processes."""
         self.observations.report = HealthReport(
-            at=now,
+            at=at,
             healthy=False,
             until=self._open_until,
             locked=self._state is BreakerState.LOCKED,
@@ -385,23 +377,28 @@ class Breaker:
         self._passes = 0
         self.release_probe(now)
 
-    def _trip(self, now: float, *, for_slowness: bool = False) -> None:
-        """Open for the next break, and double the one after it."""
+    def _trip(self, now: float, *, for_slowness: bool = False, since: float | None = None) -> None:
+        """Open for the next break, and double the one after it.
+
+        `since`: when the break began; by default now.
+        """
+        since = now if since is None else since
         duration = math.ldexp(self._policy.break_duration, self._trips)
         if duration < self._policy.max_break_duration:
             self._trips += 1
         duration = min(duration, self._policy.max_break_duration)
-        self._open(BreakerSignal.TRIP, now + self._jittered(duration))
+        self._open(BreakerSignal.TRIP, since + self._jittered(duration), now)
         self._opened_for_slowness = for_slowness
-        self._publish(now)
+        self._publish(since)
 
-    def _open(self, signal: BreakerSignal, until: float) -> None:
+    def _open(self, signal: BreakerSignal, until: float, now: float) -> None:
         """Open or lock, and start counting anew. A break that lasts longer is not shortened."""
         if self._state in (BreakerState.OPEN, BreakerState.LOCKED):
             until = max(until, self._open_until)
         self._apply(signal)
         self._open_until = until
-        self._outcomes = OutcomeWindow(self._policy)
+        self._outcomes = OutcomeWindow(self._policy, since=now)
+        self.observations.failures.clear()  # the report of the break says more
         self._slow_finals = 0
         self._opened_for_slowness = False
 

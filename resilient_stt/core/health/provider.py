@@ -1,4 +1,4 @@
-"""A provider's health as all streams of a `ResilientSTT` share it."""
+"""A provider's health as all streams of a `ResilientSTT` share it; others may share parts of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from .latency import FinalLatency
 
 @dataclass(slots=True)
 class ProviderHealth:
-    """One provider's breaker and latency, and its availability as last reported to users."""
+    """One provider's breaker and latency, and its availability as last reported to users.
+
+    The breaker and the latency may be those of several `ResilientSTT`. What was reported is each
+    one's own, because each has its own subscribers.
+    """
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)
@@ -21,6 +25,12 @@ class ProviderHealth:
     """Its availability in the sense of LiveKit's `stt_availability_changed`, as last reported."""
     account_error_reported: bool = False
     """Whether its last reported failure was an account error."""
+    reports_turns: bool | None = None
+    """Whether it has sent a start or end of speech; false if it has only sent text, and `None`
+    before it has sent anything."""
+    finalizes_when_dropped: bool = False
+    """Whether a connection was seen to pass its last interim transcript off as a FINAL, and to fail
+    at once."""
 
     def should_report(self, kind: ErrorKind) -> bool:
         """Whether a failure of this kind is reported.

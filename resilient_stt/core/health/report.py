@@ -12,9 +12,12 @@ Two rules keep a report from doing harm:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 _MICROSECOND = 1e-6
+MAX_UNREPORTED = 64
+"""Failures that are kept for a store that cannot be reached. A memory bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,15 @@ class LocalObservations:
     timely_final_at: float = -math.inf
     failure_at: float = -math.inf
     report: HealthReport | None = None
-    """The last failure that this process saw, unless health was proved since."""
+    """The last trip that this process saw, unless health was proved since."""
+    failures: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MAX_UNREPORTED))
+    """(number, when) of the failures that the store was not given yet, oldest first."""
+    _failures_seen: int = 0
+
+    def record_outcome(self, now: float) -> None:
+        """Note a failure that counts, to be told to the fleet."""
+        self._failures_seen += 1
+        self.failures.append((self._failures_seen, now))
 
     def record_health(self, now: float) -> None:
         """Note that health was proved here."""

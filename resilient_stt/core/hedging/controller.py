@@ -65,7 +65,7 @@ from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
 from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
-from ..messages import ConnectionFailed
+from ..messages import ConnectionFailed, Role
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
@@ -227,6 +227,29 @@ class HedgeController:
             active.stall_detector.clear(active.cursor)
             self._multiplier.double()
             self._state = Watching()
+
+    def hedge_closed(self, hedge: Connection, now: float) -> None:
+        """Close a hedge that its provider closed because it was sent nothing; it has not failed.
+
+        The next `step` may ask another provider.
+        """
+        suspicion = self._state
+        assert not isinstance(suspicion, Watching)
+        suspicion.hedge = None
+        self._opener.charge(hedge, now)
+        self._pool.close(hedge)
+
+    def renew_hedge(self, hedge: Connection, now: float) -> None:
+        """Open the hedge anew: its audio begins again, and what it has transcribed is forgotten.
+
+        For another clock than that of the audio it was sent. It is neither an answer nor a failure,
+        and the provider still counts as asked (test_a_change_while_a_hedge_is_under_way).
+        """
+        suspicion = self._state
+        assert not isinstance(suspicion, Watching)
+        self._opener.charge(hedge, now)
+        self._pool.close(hedge)
+        suspicion.hedge = self._pool.open(hedge.traits, Role.HEDGE, now)
 
     # -- the state machine
 

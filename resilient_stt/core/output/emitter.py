@@ -6,13 +6,16 @@ Theory of operation
 Every transcript of the active connection passes through the same steps:
 
 1. The connection's trimmer removes the words that were committed already.
-2. A FINAL that skips speech is held until a hedge has transcribed that speech
+2. A FINAL that its dying plugin may have made up is held for a moment (`DoubtfulFinals`), and so is
+   everything behind it.
+3. A FINAL that skips speech is held until a hedge has transcribed that speech
    (`HedgeController`); all later events of the connection are held behind it.
-3. A FINAL that reveals another language may be held, too: for up to `RoutingPolicy.max_hold`, so
+4. A FINAL that reveals another language may be held, too: for up to `RoutingPolicy.max_hold`, so
    that a provider of that language can transcribe the sentence again. If that provider repeats the
    sentence, the held FINAL is dropped; otherwise it is emitted after all.
-4. What is left is emitted, with the start of speech before it where one is due.
-5. A FINAL is committed (`Committer`), and its delay is measured.
+5. What is left is emitted, with the start of speech before it where one is due.
+6. A FINAL is committed (`Committer`), and its delay is measured. One without new words may answer a
+   flush of the consumer (`FlushAnswers`).
 
 Starts and ends of speech take a shorter way, through the `SpeechBalancer`.
 """
@@ -36,6 +39,9 @@ from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
 from ..transcript.overlap import Utterance
 from .committer import Committer
+from .doubtful_final import DoubtfulFinals
+from .flush_answers import FlushAnswers
+from .language_tags import LanguageTags
 from .speech_balancer import SpeechBalancer
 
 
@@ -86,10 +92,16 @@ class TranscriptEmitter:
         self._policies = policies
         self._outbox = outbox
         self._pending: PendingFinal | None = None
-        self._speech = SpeechBalancer()
+        self._speech = SpeechBalancer(ledger, health, policies)
+        self._doubtful = DoubtfulFinals(ledger, health, policies)
+        self._flushes = FlushAnswers(ledger)
+        self._tags = LanguageTags()
 
     def __repr__(self) -> str:
-        return f"TranscriptEmitter({self._speech!r}, holding={self.has_pending_final})"
+        return (
+            f"TranscriptEmitter({self._speech!r}, {self._doubtful!r}, {self._flushes!r}, "
+            f"holding={self.has_pending_final})"
+        )
 
     @property
     def has_pending_final(self) -> bool:
@@ -97,24 +109,51 @@ class TranscriptEmitter:
         return self._pending is not None
 
     @property
+    def holds_doubtful_final(self) -> bool:
+        """Whether a FINAL is held that its plugin may have made up."""
+        return self._doubtful.holds
+
+    @property
     def deadlines(self) -> list[float]:
-        """When `step` may have something to do without any input."""
-        return [self._pending.until] if self._pending else []
+        """When `step` or `end_speech_in_silence` may have something to do without any input."""
+        due = [*self._doubtful.deadlines, *self._speech.deadlines]
+        return [*due, self._pending.until] if self._pending else due
 
     def step(self, now: float) -> None:
         """Emit the held FINAL if no connection has repeated it in time."""
+        self._doubtful.step(now)
         if self._pending and now >= self._pending.until:
             self.emit_pending()
 
+    def flush_requested(self) -> None:
+        """Note that the consumer flushes at the live edge."""
+        self._flushes.flush_requested(self._pool.active)
+
+    def input_ended(self) -> None:
+        """Note that the caller pushes no more audio."""
+        self._flushes.input_ended()
+
+    def local_speech_started(self, at: int) -> None:
+        """Note that local voice activity began at sample `at`."""
+        self._outbox.add(*self._speech.local_speech_started(self._pool.active, at))
+
+    def connection_failed(self, connection: Connection, now: float) -> None:
+        """Note that the active connection failed, before it is closed."""
+        self._doubtful.connection_failed(connection, now)
+
     def on_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
         """Take the next event of the active connection, or one that was held until now."""
-        event, utterance = interpreted.event, interpreted.utterance
-        if self._hedging.holds_final:
+        event = interpreted.event
+        if self._hedging.holds_final or self._doubtful.on_event(connection, interpreted, now):
             connection.hold(interpreted)
             return
         if event.kind in (EventKind.START, EventKind.END):
-            self._outbox.add(*self._speech.on_event(connection, event))
+            self._outbox.add(*self._speech.on_event(connection, interpreted, now))
             return
+        self._on_text(connection, interpreted, now)
+
+    def _on_text(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        event, utterance = interpreted.event, interpreted.utterance
         is_final = event.kind is EventKind.FINAL
         new_words = connection.trimmer.trim(utterance)
         if is_final and self._skips_speech(new_words, interpreted, now):
@@ -122,43 +161,69 @@ class TranscriptEmitter:
             return
         if event.text.strip():
             self._provider_works(connection, now)
+            is_new = new_words is not None
+            self._speech.text_received(connection, interpreted, is_new=is_new, now=now)
         if new_words is not None:
             if is_final and self._hold_for_language(connection, interpreted, new_words, now):
                 return
-            self._outbox.add(*self._speech.words_emitted(connection))
-            self._outbox.add(_as_emit(connection, interpreted, new_words))
+            self._outbox.add(*self._speech.words_due(connection))
+            self._emit(connection, interpreted, new_words)
         if is_final:
             self._committer.commit_final(connection, interpreted, new_words, now)
+            if new_words is None:
+                self._flushes.wordless_final(connection, event.source)
             if utterance.text.strip():
                 self._final_committed(connection, interpreted, now)
 
     def emit_pending(self) -> None:
         """Emit the FINAL that is held for another language, if there is one."""
         pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        if active := self._pool.active:
-            self._outbox.add(*self._speech.words_emitted(active))
-        self._committer.commit_held_final(pending.connection, pending.final, pending.new_words)
-        self._outbox.add(_as_emit(pending.connection, pending.final, pending.new_words))
+        if pending is not None:
+            self._emit_held(pending.connection, pending.final, pending.new_words)
 
-    def end_orphaned_speech(self) -> None:
-        """End speech whose connection is gone, once there is silence and no words are missing."""
-        ledger = self._ledger
-        least = self._policies.watchdog.end_of_speech_silence
-        if (
-            self._speech.is_orphaned(self._pool.active)
-            and ledger.vad_enabled
-            and ledger.silence_duration >= least
-            and not ledger.has_pending_speech()
-        ):
-            self.end_speech()
+    def end_speech_in_silence(self, now: float) -> None:
+        """Answer a flush, and end speech, once the caller is silent and no words are missing."""
+        self._outbox.add(*self._flushes.step(self._pool.active))
+        if not (self._hedging.holds_final or self.holds_doubtful_final):
+            self._outbox.add(*self._speech.step(self._pool.active, now))
 
-    def end_speech(self) -> None:
-        """End speech that is still open, because no connection will."""
+    def finish(self) -> None:
+        """Emit what is held, and end speech that is still open: no connection will."""
+        self.emit_pending()
+        if left_out := self._doubtful.take_left_out():
+            connection, final = left_out
+            if new_words := connection.trimmer.trim(final.utterance):
+                self._emit_held(connection, final, new_words)
         self._outbox.add(*self._speech.end())
 
     # -- inside
+
+    def _emit_held(self, connection: Connection, final: Interpreted, new_words: Utterance) -> None:
+        """Emit a FINAL that was held, whose connection may be closed by now."""
+        if active := self._pool.active:
+            self._outbox.add(*self._speech.words_due(active))
+        self._committer.commit_held_final(connection, final, new_words)
+        self._emit(connection, final, new_words)
+
+    def _emit(self, connection: Connection, interpreted: Interpreted, new_words: Utterance) -> None:
+        event = interpreted.event
+        if event.kind is EventKind.FINAL:
+            self._doubtful.final_emitted()
+            self._flushes.final_emitted()
+        self._outbox.add(
+            Emit(
+                event.kind,
+                new_words.text,
+                new_words.words,
+                new_words.start,
+                new_words.end,
+                event.source,
+                connection.traits.name,
+                self._tags.spelled(event.language, self._routing.language),
+                interpreted.speech_start,
+                interpreted.speech_end,
+            )
+        )
 
     def _skips_speech(self, new_words: Utterance | None, final: Interpreted, now: float) -> bool:
         """Hold a FINAL that skips speech. Returns whether it is held."""
@@ -228,16 +293,3 @@ class TranscriptEmitter:
         self._outbox.add(*self._selector.mark_working(connection.traits.name, now))
         if report := connection.take_replay_report():
             self._outbox.report(report)
-
-
-def _as_emit(connection: Connection, interpreted: Interpreted, new_words: Utterance) -> Emit:
-    event = interpreted.event
-    return Emit(
-        event.kind,
-        new_words.text,
-        new_words.words,
-        new_words.start,
-        new_words.end,
-        event.source,
-        connection.traits.name,
-    )

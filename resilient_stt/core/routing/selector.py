@@ -7,6 +7,7 @@ purpose: their choice starts from what they record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..events import ErrorKind
@@ -15,6 +16,9 @@ from ..health.provider import ProviderHealth
 from ..messages import ConnectionFailed, ReportAvailability
 from ..policy import ProviderTraits, RetryPolicy
 from .retry_budget import RetryBudget
+
+GATEWAY_STATUSES = (502, 503, 504)
+"""HTTP statuses of a gateway whose server is away (RFC 9110, 15.6)."""
 
 
 class ProviderSelector:
@@ -49,6 +53,10 @@ class ProviderSelector:
         """Providers that failed since one last worked."""
         self._rejected: set[str] = set()
         """Providers that rejected the request itself, which says nothing about their health."""
+        self._retry_at: dict[str, float] = {}
+        """When a provider may be tried again in an outage, after the kind of its last failure."""
+        self._reasons: dict[str, str] = {}
+        """Why each provider failed last, for error messages."""
 
     # -- what happened
 
@@ -59,6 +67,7 @@ class ProviderSelector:
             self._budgets.setdefault(provider.name, RetryBudget(self._policy))
         self._failed.clear()
         self._rejected.clear()
+        self._retry_at.clear()
 
     def mark_working(self, name: str, now: float) -> list[ReportAvailability]:
         """Record that a provider gave text to a caller; return what to report."""
@@ -76,7 +85,14 @@ class ProviderSelector:
         return self._set_available(name, False)
 
     def record_failure(
-        self, name: str, kind: ErrorKind, retry_after: float | None, now: float
+        self,
+        name: str,
+        kind: ErrorKind,
+        retry_after: float | None,
+        now: float,
+        *,
+        detail: str = "",
+        status: int = 0,
     ) -> bool:
         """Record a failure of a provider, in whatever role; return whether it is to be reported.
 
@@ -84,6 +100,8 @@ class ProviderSelector:
         `retry_after`: the seconds that the provider asked to be left alone, if it did.
         """
         health = self._health[name]
+        self._retry_at[name] = now + self._wait_after(kind, retry_after, status)
+        self._reasons[name] = f"{kind} ({detail})" if detail else kind.value
         if kind in self._rejecting:
             self._rejected.add(name)
         health.breaker.record_failure(kind, now, retry_after)
@@ -91,6 +109,17 @@ class ProviderSelector:
         unreported = health.should_report(kind)
         health.record_reported(kind)
         return unreported
+
+    def record_connection_failure(self, name: str, failure: ConnectionFailed, now: float) -> bool:
+        """Record the failure of a connection, as `record_failure` does."""
+        return self.record_failure(
+            name,
+            failure.kind,
+            failure.retry_after,
+            now,
+            detail=failure.trigger or failure.detail,
+            status=failure.status,
+        )
 
     def spend_reconnect(self, name: str) -> None:
         """Take a reconnect off a provider's budget; `may_reconnect` must have allowed it."""
@@ -133,7 +162,7 @@ class ProviderSelector:
         if worked is not None:
             self._failed.clear()
             self._budgets[failed.name].earn(worked)
-        unreported = self.record_failure(failed.name, failure.kind, failure.retry_after, now)
+        unreported = self.record_connection_failure(failed.name, failure, now)
         # only a drop after work is likely to be a hiccup: any other failure would happen again
         dropped = worked is not None and failure.kind is ErrorKind.DROPPED
         if dropped and self.may_reconnect(failed.name, now):
@@ -207,6 +236,15 @@ class ProviderSelector:
             if not self._health[p.name].available and self._health[p.name].breaker.admits(now)
         ]
 
+    def retry_at(self, name: str) -> float:
+        """When a provider may be tried again in an outage; in the past if it may be at once."""
+        return self._retry_at.get(name, -math.inf)
+
+    def why_failed(self) -> str:
+        """Say why each provider of the route failed last, for error messages."""
+        reasons = self._reasons
+        return "; ".join(f"{name}: {reasons[name]}" for name in self.names if name in reasons)
+
     def is_rejected(self, name: str) -> bool:
         """Whether the provider rejected this request, so that asking again is useless."""
         return name in self._rejected
@@ -216,6 +254,22 @@ class ProviderSelector:
         return self._health[name].breaker.state(now) is BreakerState.LOCKED
 
     # -- inside
+
+    def _wait_after(self, kind: ErrorKind, retry_after: float | None, status: int) -> float:
+        """Return the seconds before another attempt in an outage makes sense, by kind of failure.
+
+        None for what may pass at any moment: a refused connection, a timeout, a drop.
+        """
+        match kind:
+            case ErrorKind.BAD_REQUEST:
+                return self._policy.rejected_interval
+            case ErrorKind.RATE_LIMITED:
+                return retry_after or self._policy.rate_limited_interval
+            case ErrorKind.SERVER:
+                wait = 0.0 if status in GATEWAY_STATUSES else self._policy.server_error_interval
+                return max(wait, retry_after or 0.0)
+            case _:
+                return retry_after or 0.0
 
     def _set_available(self, name: str, available: bool) -> list[ReportAvailability]:
         health = self._health[name]

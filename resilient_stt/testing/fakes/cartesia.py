@@ -72,6 +72,8 @@ class FakeCartesia(FakeServer):
         max_message: Bytes of a message beyond which the server closes with 1009. 32 KB was measured
             in production. None: no limit.
         corpus: The recordings that it recognizes. None: all that are shipped.
+        accent: How it writes and times what it recognizes. Can be assigned while the server runs.
+            None: as it was spoken.
 
     Raises:
         ValueError: A fault waits for a word that is not in the corpus.
@@ -171,7 +173,10 @@ class _WhisperDialogue(Dialogue):
 
     def on_words(self, words: list[HeardWord]) -> None:
         self._pending += words
-        if self._pending and self.recognizer.silence >= self._settings.endpoint_silence:
+        silence = self._settings.pause(self._settings.endpoint_silence)
+        if self._pending and (
+            self.recognizer.silence >= silence or self._settings.is_long(self._pending)
+        ):
             self._transcribe()
         elif (
             self._settings.interims
@@ -221,7 +226,8 @@ class _WhisperDialogue(Dialogue):
         self._until = self.recognizer.position
 
     def _transcript(self, *, is_final: bool) -> None:
-        text = written(self._pending)
+        words = self._settings.written(self._pending)
+        text = written(words)
         self._last_sent_at = self.recognizer.position
         self._send_message(
             "transcript",
@@ -234,7 +240,7 @@ class _WhisperDialogue(Dialogue):
             language=self.connection.query.get("language", _DEFAULT_LANGUAGE),
             words=[
                 {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
-                for word in self._pending
+                for word in words
             ],
         )
 

@@ -87,6 +87,8 @@ class FakeDeepgram(FakeServer):
             the audio before them. 1.25 was measured in production. None: no limit.
         max_message: Bytes of a message beyond which the server closes with 1009. None: no limit.
         corpus: The recordings that it recognizes. None: all that are shipped.
+        accent: How it writes and times what it recognizes. Can be assigned while the server runs.
+            None: as it was spoken.
 
     Raises:
         ValueError: A fault waits for a word that is not in the corpus.
@@ -143,7 +145,8 @@ class FakeDeepgram(FakeServer):
         if detect:
             words = self._recognize(pcm, sample_rate, detected)
         await asyncio.sleep(self.latency + self._batch_latency(connection))
-        channel: dict[str, Any] = {"alternatives": [_alternative(words, connection.query)]}
+        written = _alternative(self.written(words), connection.query)
+        channel: dict[str, Any] = {"alternatives": [written]}
         if detect:
             channel |= {"detected_language": detected[0], "language_confidence": _SURE}
         metadata = _metadata(connection, connection.audio)
@@ -210,10 +213,14 @@ class _ListenDialogue(Dialogue):
         self._pending += words
         self._notice_speech(words)
         position = self.recognizer.position
-        if self._speaking and self.recognizer.silence >= self._settings.endpoint_silence:
+        silence = self._settings.pause(self._settings.endpoint_silence)
+        if self._speaking and self.recognizer.silence >= silence:
             self._report(final=True, ends_speech=self._asked("endpointing"))
             self._speaking = False
-        elif words and position - self._pending[0].start >= _LONGEST_SEGMENT:
+        elif words and (
+            position - self._pending[0].start >= _LONGEST_SEGMENT
+            or self._settings.is_long(self._pending)
+        ):
             self._report(final=True)
         elif position - self._reported >= _RESULTS_EVERY:
             self._report_progress()
@@ -285,6 +292,7 @@ class _ListenDialogue(Dialogue):
     ) -> None:
         """Send the pending words as one Results message."""
         position = self.recognizer.position
+        words = self._settings.written(self._pending)
         message = {
             "type": "Results",
             "channel_index": [0, 1],
@@ -293,7 +301,7 @@ class _ListenDialogue(Dialogue):
             "is_final": final,
             "speech_final": ends_speech,
             "from_finalize": from_finalize,
-            "channel": {"alternatives": [_alternative(self._pending, self.connection.query)]},
+            "channel": {"alternatives": [_alternative(words, self.connection.query)]},
             "metadata": {
                 "request_id": self.connection.request_id,
                 "model_info": _model_info(self.connection),

@@ -96,12 +96,12 @@ class FluxDialogue(UtteranceDialogue):
     def on_words(self, words: list[HeardWord]) -> None:
         if self._ended_eagerly and (words or self.recognizer.partial is not None):
             self._ended_eagerly = False
-            self._send_turn("TurnResumed", [*self.words, *words])
+            self._send_turn("TurnResumed", self._server.written([*self.words, *words]))
         super().on_words(words)
         eager = "eager_eot_threshold" in self.connection.query and not self._ended_eagerly
         if eager and self.words and self.recognizer.silence >= self.end_silence / 2:
             self._ended_eagerly = True
-            self._send_turn("EagerEndOfTurn", self.words)
+            self._send_turn("EagerEndOfTurn", self._server.written(self.words))
 
     def on_text(self, text: str) -> None:
         if self.is_closing_message(text):

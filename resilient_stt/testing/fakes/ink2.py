@@ -132,7 +132,8 @@ class TurnsDialogue(Dialogue):
     def _silence_needed(self) -> float:
         """Seconds of silence that end a turn."""
         timeout = self.connection.query.get("turn_end_timeout_ms", "inf")
-        return min(self._settings.turn_end_silence, float(timeout) / 1000)
+        usual = self._settings.pause(self._settings.turn_end_silence)
+        return min(usual, float(timeout) / 1000)
 
     def _update(self) -> None:
         due = self._last_sent_at + self._settings.update_interval
@@ -148,7 +149,7 @@ class TurnsDialogue(Dialogue):
         self.finish()
 
     def _end_turn(self) -> None:
-        self._send_turn_event("turn.end")
+        self._send_turn_event("turn.end", complete=True)
         self._has_sent_words |= bool(self._words)
         self._begin_anew()
 
@@ -156,9 +157,12 @@ class TurnsDialogue(Dialogue):
         self._words, self._words_sent = [], 0
         self._in_turn = self._ended_eagerly = False
 
-    def _send_turn_event(self, kind: str) -> None:
-        """Send an event with the transcript of the turn."""
-        text = written(self._words)
+    def _send_turn_event(self, kind: str, *, complete: bool = False) -> None:
+        """Send an event with the transcript of the turn.
+
+        Unless it is `complete`, a word is left out that may be written as one with the next.
+        """
+        text = written(self._settings.written(self._words, complete=complete))
         self._send_message(kind, transcript=f" {text}" if text and self._has_sent_words else text)
         self._words_sent, self._last_sent_at = len(self._words), self.recognizer.position
 

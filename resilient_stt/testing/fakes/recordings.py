@@ -92,4 +92,4 @@ async def recognized(
         server.note_triggered(fault, connection)
     await asyncio.sleep(server.latency + sum(fault.seconds for fault in late))
     connection.end("answered with 200")
-    return words
+    return server.written(words)

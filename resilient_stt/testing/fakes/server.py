@@ -28,7 +28,8 @@ from ..faults import (
     Status,
     StreamFault,
 )
-from ..speech.recognizer import AudioRecognizer
+from ..speech.accent import Accent
+from ..speech.recognizer import AudioRecognizer, HeardWord
 from ..speech.reference import ReferenceSpeech
 from .dialogue import Dialogue, Sent, ServerConnection, reset
 
@@ -123,6 +124,8 @@ class FakeServer(ABC):
             limit.
         corpus: The recordings that it recognizes. None: all that are shipped. A fault's word is the
             word with this index in any of them.
+        accent: How it writes and times what it recognizes. Can be assigned while the server runs.
+            None: as it was spoken.
 
     Attributes:
         connections: The log of all connections, in the order of their requests.
@@ -152,6 +155,7 @@ class FakeServer(ABC):
     speed: float | None = None
     max_message: int | None = None
     corpus: Sequence[ReferenceSpeech] | None = None
+    accent: Accent | None = None
     connections: list[ServerConnection] = field(init=False, default_factory=list)
     triggered: list[TriggeredFault] = field(init=False, default_factory=list)
     _dialogues: list[Dialogue] = field(init=False, default_factory=list)
@@ -256,6 +260,20 @@ class FakeServer(ABC):
             RuntimeError: The server is not running.
         """
         return url_of(self._host, self.port, self.base_path)
+
+    def written(self, words: Sequence[HeardWord], *, complete: bool = True) -> list[HeardWord]:
+        """The words as this provider writes them; see `Accent.write`."""
+        return self.accent.write(words, complete=complete) if self.accent else [*words]
+
+    def pause(self, seconds: float) -> float:
+        """The silence after which it makes a transcript final, if that is usually so many
+        seconds."""
+        return seconds * (self.accent.pause if self.accent else 1.0)
+
+    def is_long(self, words: Sequence[HeardWord]) -> bool:
+        """Whether it makes these words final without a pause, because of its accent."""
+        most = self.accent.max_words if self.accent else None
+        return most is not None and len(words) >= most
 
     def inject(self, fault: Fault) -> None:
         """Add a fault to the script.

@@ -86,6 +86,7 @@ class FakeSoniox(FakeServer):
 
 
 class _TokensDialogue(UtteranceDialogue):
+    revises = False
     interim_every = 0.3
 
     def __init__(

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 class UtteranceDialogue(Dialogue):
     """A dialogue whose transcripts are utterances: words between two pauses.
 
+    Transcripts are written with the server's accent.
+
     Attributes:
+        revises: Whether words of an interim transcript may be written otherwise in the next.
         interim_every: Seconds of audio between two interim transcripts of an utterance.
         longest: Seconds of audio after which an utterance becomes final without a pause.
         words: The words of the utterance so far.
     """
 
+    revises: bool = True
     interim_every: float = 0.5
     longest: float = float("inf")
 
@@ -75,14 +79,16 @@ class UtteranceDialogue(Dialogue):
             return
         position = self.recognizer.position
         lasts = bool(self.words) and position - self.words[0].start >= self.longest
-        if self.recognizer.silence >= self.end_silence or lasts:
+        lasts = lasts or self._server.is_long(self.words)
+        if self.recognizer.silence >= self._server.pause(self.end_silence) or lasts:
             self.end_utterance()
         elif (
             len(self.words) > self._reported_words
             and position - self._reported_at >= self.interim_every
         ):
             self._reported_at, self._reported_words = position, len(self.words)
-            self.report_interim(self.words)
+            if written := self._server.written(self.words, complete=self.revises):
+                self.report_interim(written)
 
     def flush(self) -> None:
         """End the utterance here, also in the middle of a word, because the client asks for it."""
@@ -97,7 +103,7 @@ class UtteranceDialogue(Dialogue):
 
     def end_utterance(self, *, flushed: bool = False) -> None:
         """Report the utterance as final, and begin the next."""
-        words, self.words = self.words, []
+        words, self.words = self._server.written(self.words), []
         self._is_speaking, self._reported_words = False, 0
         if words or flushed:
             self.report_final(words, flushed=flushed)

@@ -102,6 +102,7 @@ class _Redirected:
 
 
 class _TranscriptDialogue(UtteranceDialogue):
+    revises = False
     interim_every = 0.3
 
     def __init__(
@@ -127,7 +128,7 @@ class _TranscriptDialogue(UtteranceDialogue):
     def on_text(self, text: str) -> None:
         if self.is_closing_message(text):
             self.words += self.recognizer.finish()
-            rest, self.words = self.words[self._chunked :], []
+            rest, self.words = self._settings.written(self.words)[self._chunked :], []
             self.finish(self._transcript("transcript.done", rest))
 
     def is_closing_message(self, text: str) -> bool:

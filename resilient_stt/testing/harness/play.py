@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 
+from ..speech.accent import Accent
 from ..speech.reference import SAMPLE_RATE, ReferenceSpeech
 from .score import Final, Score, score
 
@@ -25,12 +26,15 @@ class Played:
         events: The events, each with its time in seconds since the first frame was pushed.
         error: What the stream raised, if it did; `TimeoutError` if it did not end in time.
         finished: Whether the stream ended in time.
+        accents: The accents of the providers. With any, a word counts in every form that an accent
+            writes.
     """
 
     speech: ReferenceSpeech
     events: list[tuple[float, stt.SpeechEvent]] = field(default_factory=list)
     error: Exception | None = None
     finished: bool = False
+    accents: Sequence[Accent] = ()
 
     @property
     def finals(self) -> list[Final]:
@@ -44,7 +48,7 @@ class Played:
     @property
     def score(self) -> Score:
         """How the finals differ from the words spoken."""
-        return score(self.speech.words, self.finals)
+        return score(self.speech.words, self.finals, accents=bool(self.accents))
 
     @property
     def balanced(self) -> bool:
@@ -67,6 +71,7 @@ async def play(
     frame_duration: float = 0.02,
     patience: float = 30.0,
     on_event: OnEvent | None = None,
+    accents: Sequence[Accent] = (),
 ) -> Played:
     """Play speech to a new stream of `target`, and listen until it ends.
 
@@ -84,6 +89,7 @@ async def play(
         patience: Seconds after the end of the speech after which a stream that has not ended is
             closed.
         on_event: Called with the time and each event. Its exceptions are raised.
+        accents: The accents of the fake servers behind `target`, for the score.
 
     Raises:
         TypeError: `speech` is not a `ReferenceSpeech`.
@@ -93,7 +99,7 @@ async def play(
         raise TypeError(
             f"speech must be a ReferenceSpeech, such as ReferenceSpeech.load(), not {speech!r}"
         )
-    played = Played(speech)
+    played = Played(speech, accents=accents)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     frames = speech.frames(

@@ -11,6 +11,8 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import chain as chain_of
+from itertools import repeat
 from typing import Protocol, TypeVar, get_args
 
 import aiohttp
@@ -18,10 +20,12 @@ from livekit.agents.utils import http_context
 
 from ...core.events import Event
 from ...core.policy import Policies
+from ...fleet import MemoryHealth
 from ...stt import ResilientSTT
 from ..fakes.registry import FAKES
 from ..fakes.server import FakeServer
 from ..faults import Fault, Refuse
+from ..speech.accent import Accent
 from ..speech.reference import ReferenceSpeech
 from .play import Played, play
 
@@ -30,6 +34,9 @@ T = TypeVar("T")
 
 Corpus = Sequence[ReferenceSpeech] | None
 """The recordings that the servers recognize; None: all that are shipped."""
+Accents = Sequence[Accent | None]
+"""How providers write, in the chain's order; None: as it was spoken."""
+
 CONCURRENT = 12
 """Trials that run at the same time in one event loop."""
 ACCURACY = 0.1
@@ -63,7 +70,7 @@ class Chain:
         """Make the STT of the chain over running servers."""
         models = {"cartesia": {"model": self.model}}
         made = [server.stt(**models.get(name, {})) for name, server in servers.items()]
-        return ResilientSTT(made, policies=policies)
+        return ResilientSTT(made, policies=policies, health=MemoryHealth(isolated=True))
 
 
 @dataclass(frozen=True)
@@ -123,21 +130,30 @@ class Trial:
         return [len(server.connections) for server in self.servers]
 
 
+def accents_of(chain: AnyChain, seed: int) -> list[Accent]:
+    """Draw an accent for each provider of a chain."""
+    return [Accent.drawn(seed + number) for number in range(len(chain.plugins))]
+
+
 async def run_trial(
     plan: FaultPlan,
     speech: ReferenceSpeech,
     chain: AnyChain = WHISPER,
     policies: Policies | None = None,
     corpus: Corpus = None,
+    accents: Accents = (),
 ) -> Trial:
     """Play speech to a chain whose first two providers have these faults.
 
-    With fewer recordings in the `corpus`, servers tell noise from speech sooner.
+    With fewer recordings in the `corpus`, servers tell noise from speech sooner. The `accents` are
+    those of the chain's first providers; the others write what was spoken.
     """
     faults = [plan.first, plan.second, *[()] * len(chain.plugins)]
     servers = {
-        name: FAKES[plugin](faults=own_faults, corpus=corpus)
-        for (name, plugin), own_faults in zip(chain.plugins.items(), faults, strict=False)
+        name: FAKES[plugin](faults=own_faults, corpus=corpus, accent=accent)
+        for (name, plugin), own_faults, accent in zip(
+            chain.plugins.items(), faults, chain_of(accents, repeat(None)), strict=False
+        )
     }
     async with AsyncExitStack() as stack:
         for server in servers.values():
@@ -149,7 +165,7 @@ async def run_trial(
         for kind in get_args(Event):
             stt.on(kind.name, lambda event: events.append((loop.time() - begun, event)))
         try:
-            played = await play(stt, speech)
+            played = await play(stt, speech, accents=[a for a in accents if a])
         finally:
             await stt.aclose()
         timed = stt.capabilities.aligned_transcript == "word"
@@ -161,11 +177,13 @@ async def run_trials(
     speech: ReferenceSpeech,
     chain: Chain = WHISPER,
     policies: Policies | None = None,
+    accents: Accents = (),
 ) -> list[Trial]:
     """Run trials at the same time, at most `CONCURRENT` of them."""
-    return await side_by_side(
-        functools.partial(run_trial, plan, speech, chain, policies) for plan in plans
+    run = functools.partial(
+        run_trial, speech=speech, chain=chain, policies=policies, accents=accents
     )
+    return await side_by_side(functools.partial(run, plan) for plan in plans)
 
 
 async def side_by_side(jobs: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -183,10 +201,11 @@ def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
     """Count how often a run broke each promise; promises that it kept are left out.
 
     `lost`, `twice` and `torn` (never spoken) count words. With `accurate`, the words that came must
-    have times, and these must be right.
+    have times, and these must be right, but for the errors of the providers' accents.
     """
     result = played.score
     unknown = math.inf if result.lost < result.words else 0.0
+    allowed = ACCURACY + max((accent.time_error for accent in played.accents), default=0.0)
     worst = unknown if result.ts_err_max_s is None else result.ts_err_max_s
     found = {
         "lost": result.lost,
@@ -195,7 +214,7 @@ def violations(played: Played, *, accurate: bool = True) -> dict[str, int]:
         "disordered": not result.in_order,
         "unbalanced": not played.balanced,
         "unended": not played.finished or played.error is not None,
-        "mistimed": accurate and worst > ACCURACY,
+        "mistimed": accurate and worst > allowed,
     }
     return {promise: int(times) for promise, times in found.items() if times}
 

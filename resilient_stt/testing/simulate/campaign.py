@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,22 +29,26 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default one
 Replay = Annotated[Path | None, typer.Option(help="Run the schedule in this JSON file alone.")]
 Save = Annotated[Path | None, typer.Option(help="Write a broken call's schedule to this file.")]
 Shrink = Annotated[bool, typer.Option(help="Make a broken call as simple as it can be.")]
+Accents = Annotated[bool, typer.Option(help="Let each provider write words in its own way.")]
 Log = Annotated[bool, typer.Option(help="Print what happened in a replayed call.")]
 
 
-def violations_of(seed: int) -> tuple[int, list[str]]:
+def violations_of(seed: int, *, accents: bool = False) -> tuple[int, list[str]]:
     """Simulate the call of a seed. Return the seed and the promises that it breaks."""
-    return seed, simulate(draw(seed)).violations
+    return seed, simulate(draw(seed, accents=accents)).violations
 
 
-def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[tuple[int, list[str]]]:
+def run_seeds(
+    seeds: Iterable[int], jobs: int, *, accents: bool = False
+) -> Iterator[tuple[int, list[str]]]:
     """Simulate the calls of many seeds, in `jobs` processes, and yield them as they are done."""
+    run = partial(violations_of, accents=accents)
     if jobs == 1:
-        yield from map(violations_of, seeds)
+        yield from map(run, seeds)
         return
     # Forked processes would inherit threads of LiveKit's and the locks that they hold.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(violations_of, seeds, chunksize=10)
+        yield from pool.imap_unordered(run, seeds, chunksize=10)
 
 
 def main(
@@ -54,6 +59,7 @@ def main(
     save: Save = None,
     log: Log = False,
     shrink: Shrink = True,
+    accents: Accents = False,
 ) -> None:
     """Simulate calls over failing providers, and check that every promise holds."""
     console = Console(highlight=False, soft_wrap=True)
@@ -63,12 +69,12 @@ def main(
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("simulating", total=schedules)
         for number, promises in run_seeds(
-            range(seed, seed + schedules), jobs or os.cpu_count() or 1
+            range(seed, seed + schedules), jobs or os.cpu_count() or 1, accents=accents
         ):
             progress.advance(task)
             if promises:
                 progress.stop()
-                _print_broken_call(console, number, save, shrink=shrink)
+                _print_broken_call(console, number, save, shrink=shrink, accents=accents)
                 raise typer.Exit(1)
     rate = schedules / (time.perf_counter() - begun)
     last = seed + schedules - 1
@@ -89,11 +95,12 @@ def _replay(console: Console, path: Path, *, log: bool) -> int:
     return 1 if result.violations else 0
 
 
-def _print_broken_call(console: Console, seed: int, save: Path | None, *, shrink: bool) -> None:
-    result = simulate(draw(seed))
-    console.print(
-        f"seed {seed} breaks a promise; again with: {COMMAND} --schedules 1 --seed {seed}"
-    )
+def _print_broken_call(
+    console: Console, seed: int, save: Path | None, *, shrink: bool, accents: bool
+) -> None:
+    result = simulate(draw(seed, accents=accents))
+    again = f"{COMMAND} --schedules 1 --seed {seed}{' --accents' if accents else ''}"
+    console.print(f"seed {seed} breaks a promise; again with: {again}")
     _print_violations(console, result)
     simple = shrunk(result) if shrink else result
     console.print("the simplest call that was found to break one:" if shrink else "the call:")

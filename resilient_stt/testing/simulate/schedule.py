@@ -14,6 +14,8 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from ...core.policy import ReplayPolicy
+from ..speech.accent import Accent
+from ..speech.written_forms import fillers, is_filler, phrases
 
 Point = Literal[
     "stream",
@@ -77,6 +79,15 @@ _FOR_GOOD = ("401", "402", "400")
 drawn only in calls in which no provider loses words silently: the provider that must make up for
 that one has to stay available."""
 
+_PLAIN_WORDS = (
+    *("table", "window", "garden", "bridge", "letter", "mirror", "pocket", "rabbit", "silver"),
+    *("candle", "morning", "holiday", "factory", "chicken", "village", "blanket", "surgeon"),
+    *("promise", "whisper", "kitchen", "mountain", "elephant", "umbrella", "distance", "language"),
+    *("treasure", "hospital", "universe", "dialogue", "yesterday", "sun", "fox", "map", "ink"),
+    *("jug", "web", "yes", "bus", "lid", "hat"),
+)
+"""Words that are written in one way, no two of which are similar."""
+
 MIN_SPEECH = ReplayPolicy().min_pending_speech
 MIN_PAUSE_AROUND_NOISE = 0.6
 """Seconds of silence that make noise and a word beside it two stretches of voice."""
@@ -87,7 +98,11 @@ _VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfg
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A word of `length` seconds after `before` seconds of silence; noise if `text` is empty."""
+    """A word of `length` seconds after `before` seconds of silence; noise if `text` is empty.
+
+    A phrase that is written in several ways, such as "twenty twenty", is one word here: it arrives
+    whole, or as a fragment.
+    """
 
     text: str
     before: float
@@ -132,9 +147,11 @@ class ProviderScript:
         speed: Multiple of real time at which it processes audio.
         drift: Seconds by which a word's start and end may be wrong, either way.
         capitalizes: Whether it writes a capital letter at the start and a full stop at the end.
+        accent: How it writes words, and how its times differ; None: as they are spoken.
         adds_offset: Whether it adds its stream's `start_time_offset` to times, as LiveKit's plugins
             do.
         language_detection: Whether it detects the language, instead of being given one.
+        reports_turns: Whether it emits the start and the end of speech.
         burst, rate: The pace at which replayed audio is sent to it; see `Pace`.
     """
 
@@ -154,8 +171,15 @@ class ProviderScript:
     capitalizes: bool = False
     adds_offset: bool = True
     language_detection: bool = False
+    reports_turns: bool = True
     burst: float = 5.0
     rate: float = 2.0
+    accent: Accent | None = None
+
+    @property
+    def time_error(self) -> float:
+        """Seconds by which a word's start and end may be wrong."""
+        return self.drift + (self.accent.time_error if self.accent else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +249,12 @@ class Schedule:
         return [p.text for p in self.pieces if p.text]
 
     @property
+    def accents(self) -> bool:
+        """Whether words may be written in another form than they are spoken: providers have
+        accents, or words are phrases."""
+        return any(s.accent for s in self.scripts) or not all(w.isalpha() for w in self.words)
+
+    @property
     def lies(self) -> bool:
         """Whether a provider loses words without an error."""
         return any(_is_lie(m) for s in self.scripts for m in s.faults)
@@ -243,14 +273,20 @@ class Schedule:
 def _script(data: dict[str, Any]) -> ProviderScript:
     faults = tuple(FaultSpec(**m) if m else None for m in data.pop("faults"))
     down = tuple((a, b) for a, b in data.pop("down"))
-    return ProviderScript(faults=faults, down=down, **data)
+    accent = data.pop("accent", None)  # calls that were saved before there were any have none
+    return ProviderScript(
+        faults=faults, down=down, accent=Accent(**accent) if accent else None, **data
+    )
 
 
 # -- drawing
 
 
-def draw(seed: int) -> Schedule:
+def draw(seed: int, *, accents: bool = False) -> Schedule:
     """Draw the schedule of a seed: any speech, pace and faults under which the promises hold.
+
+    With `accents`, the same call is spoken in other words, and each provider writes them, and times
+    them, in its own way.
 
     The promises hold if one provider loses words or falls silent without an error, as long as the
     others fail with errors only. A provider that is alone may do so once. Nothing is promised where
@@ -289,7 +325,9 @@ def draw(seed: int) -> Schedule:
         dwell=dice.choice([1.0, 5.0, 30.0]),
         seed=seed,
     )
-    return _add_languages(random.Random(f"languages {seed}"), drawn, length)
+    drawn = _add_languages(random.Random(f"languages {seed}"), drawn, length)
+    drawn = _silence_turns(random.Random(f"turns {seed}"), drawn)
+    return _add_accents(random.Random(f"accents {seed}"), drawn) if accents else drawn
 
 
 def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
@@ -310,7 +348,7 @@ def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
 
 def _lengthen_last_word(pieces: tuple[Piece, ...], seconds: float) -> tuple[Piece, ...]:
     """Make the last word at least `seconds` long."""
-    last = max(n for n, piece in enumerate(pieces) if piece.text)
+    last = max(n for n, piece in enumerate(pieces) if not _is_noise(piece))
     longer = replace(pieces[last], length=max(pieces[last].length, seconds))
     return (*pieces[:last], longer, *pieces[last + 1 :])
 
@@ -333,11 +371,65 @@ def _add_languages(dice: random.Random, drawn: Schedule, length: float) -> Sched
     )
 
 
+def _add_accents(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let the providers write differently, and speak words that can be written differently.
+
+    Repeated words stay repeated: only times tell them apart. Where a final is left out, only the
+    times of interims show it. So there the times stay right, and as without accents also where a
+    provider gives none: wrong times of another one would let its replay begin within a word. Such
+    a provider does not mishear or abbreviate words either: nothing would show that it repeats one.
+    """
+    untimed = any(script.times != "words" for script in drawn.scripts)
+    exact = untimed or _repeats(drawn.pieces) or any(map(_loses_final, drawn.scripts))
+    spoken = list(dict.fromkeys(drawn.words))
+    plain = dice.sample(_PLAIN_WORDS, len(spoken))
+    varied = dice.sample(phrases("en", abbreviations=not untimed), len(spoken))
+    words = {word: varied[n] if dice.random() < 0.4 else plain[n] for n, word in enumerate(spoken)}
+    scripts = [
+        replace(s, accent=_draw_accent(dice, exact=exact, mishears=not untimed))
+        if dice.random() < 0.8
+        else s
+        for s in drawn.scripts
+    ]
+    pieces = tuple(replace(p, text=words[p.text]) if p.text else p for p in drawn.pieces)
+    pieces = _with_fillers(dice, pieces)
+    if any(s.times == "none" for s in scripts):
+        pieces = _separate_noise(pieces)
+    pieces = _lengthen_last_word(pieces, _min_last_word(scripts))
+    return replace(drawn, pieces=pieces, scripts=tuple(scripts))
+
+
+def _draw_accent(dice: random.Random, *, exact: bool, mishears: bool) -> Accent:
+    """Draw the accent of a provider. Two pieces of a call are never written as one word: at a
+    failover between them, nobody could tell which part of it is new."""
+    accent = replace(Accent.drawn(dice.randrange(2**31)), joins=0.0, max_words=None, pause=1.0)
+    if not mishears:
+        accent = replace(accent, substitutions=0.0)
+    return replace(accent, shift=0.0, jitter=0.0) if exact else accent
+
+
+def _with_fillers(dice: random.Random, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Put fillers between words in some calls; providers write them or leave them out."""
+    spoken = [*pieces]
+    for _ in range(dice.choice([0, 0, 1, 2])):
+        filler = Piece(dice.choice(fillers("en")), dice.choice([0.0, 0.1, 0.4, 1.0]), 0.25)
+        place = dice.randrange(len(spoken))
+        if spoken[place].text:
+            spoken.insert(place, filler)
+    return tuple(spoken)
+
+
+def _silence_turns(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let some providers emit text only, with dice of their own."""
+    scripts = [replace(s, reports_turns=dice.random() < 0.75) for s in drawn.scripts]
+    return replace(drawn, scripts=tuple(scripts))
+
+
 def _separate_noise(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """Put pauses between noise and words, so that a stretch of voice holds only one of both."""
     apart = [*pieces[:1]]
     for piece in pieces[1:]:
-        beside = "" in (piece.text, apart[-1].text)
+        beside = _is_noise(piece) or _is_noise(apart[-1])
         apart.append(
             replace(piece, before=max(piece.before, MIN_PAUSE_AROUND_NOISE)) if beside else piece
         )
@@ -458,12 +550,12 @@ def promised(schedule: Schedule) -> bool:
     lies = [sum(map(_is_lie, s.faults)) for s in schedule.scripts]
     if not any(lies):
         return True
-    losing = [s for s in schedule.scripts if any(m and m.effect == "lost_final" for m in s.faults)]
+    losing = [s for s in schedule.scripts if _loses_final(s)]
     if losing and (_repeats(schedule.pieces) or not all(map(_has_interims_of_all, losing))):
         # An interim of a word that is spoken twice may be taken for the other one, so that the
         # final that was left out is not missed.
         return False
-    last = next((p for p in reversed(schedule.pieces) if p.text), None)
+    last = next((p for p in reversed(schedule.pieces) if not _is_noise(p)), None)
     if last and last.length < _min_last_word(schedule.scripts):
         return False
     alone = len(lies) == 1
@@ -478,19 +570,24 @@ def _min_last_word(scripts: Sequence[ProviderScript]) -> float:
     A shorter rest of voice behind a final counts as the edge of its last word, and more so if the
     provider's times are late.
     """
-    return round(MIN_SPEECH + max(s.drift for s in scripts), 3)
+    return round(MIN_SPEECH + max(s.time_error for s in scripts), 3)
 
 
 def _repeats(pieces: Sequence[Piece]) -> bool:
     """Whether a word is spoken twice."""
-    words = [p.text for p in pieces if p.text]
+    words = [p.text for p in pieces if p.text and not is_filler(p.text)]
     return len(set(words)) < len(words)
 
 
 def _has_interims_of_all(script: ProviderScript) -> bool:
     """Whether a provider has emitted the words of each final before, with exact times."""
-    timed = script.times == "words" and script.drift == 0.0
+    timed = script.times == "words" and script.time_error == 0.0
     return timed and script.interim_results and script.max_words == 99
+
+
+def _loses_final(script: ProviderScript) -> bool:
+    """Whether a connection of a provider leaves out a final."""
+    return any(fault and fault.effect == "lost_final" for fault in script.faults)
 
 
 def _splits_speech(script: ProviderScript) -> bool:
@@ -501,11 +598,14 @@ def _splits_speech(script: ProviderScript) -> bool:
 def _noise_beside_words(pieces: Sequence[Piece]) -> bool:
     """Whether noise and a word are one stretch of voice, of which a final may cover a part."""
     return any(
-        first.text != second.text
-        and "" in (first.text, second.text)
-        and second.before < MIN_PAUSE_AROUND_NOISE
+        _is_noise(first) is not _is_noise(second) and second.before < MIN_PAUSE_AROUND_NOISE
         for first, second in pairwise(pieces)
     )
+
+
+def _is_noise(piece: Piece) -> bool:
+    """Whether no provider need write anything for a piece."""
+    return not piece.text or is_filler(piece.text)
 
 
 def _is_lie(fault: FaultSpec | None) -> bool:
@@ -553,6 +653,8 @@ def _simpler(script: ProviderScript) -> Iterator[ProviderScript]:
     for name in ProviderScript.__dataclass_fields__:
         if name != "faults" and getattr(script, name) != getattr(plain, name):
             yield _changed(script, **{name: getattr(plain, name)})
+    for accent in _simpler_accents(script.accent) if script.accent else ():
+        yield replace(script, accent=accent)
     for number, fault in enumerate(script.faults):
         rest = script.faults[:number], script.faults[number + 1 :]
         yield replace(script, faults=(*rest[0], *rest[1]))
@@ -564,6 +666,13 @@ def _simpler(script: ProviderScript) -> Iterator[ProviderScript]:
                 after = round(fault.after / 2, 1) if fault.at == "audio" else fault.after - 1
                 if after < fault.after:
                     yield replace(script, faults=(*rest[0], replace(fault, after=after), *rest[1]))
+
+
+def _simpler_accents(accent: Accent) -> Iterator[Accent]:
+    plain = Accent()
+    for name in Accent.__dataclass_fields__:
+        if name != "seed" and getattr(accent, name) != getattr(plain, name):
+            yield _changed(accent, **{name: getattr(plain, name)})
 
 
 def _without(schedule: Schedule, name: str, *, least: int) -> Iterator[Schedule]:

@@ -420,6 +420,9 @@ class ScriptedWord:
     start: float
     end: float
     language: str
+    index: int
+    """Its number among the words of the call, from 1."""
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,11 +470,11 @@ class ScriptedRecognizer:
 
     def finalize(self) -> list[ScriptedTranscript]:
         """Make the pending words final."""
-        words, self._pending = tuple(self._pending), []
+        words, self._pending = self._written(), []
         said = [ScriptedTranscript(SpeechEventType.FINAL_TRANSCRIPT, words)] if words else []
         if self._started and self._value <= 0:
             self._started = False
-            said.append(ScriptedTranscript(SpeechEventType.END_OF_SPEECH))
+            said += self._turn(SpeechEventType.END_OF_SPEECH)
         return said
 
     @property
@@ -482,7 +485,10 @@ class ScriptedRecognizer:
         if self._started:
             return []
         self._started = True
-        return [ScriptedTranscript(SpeechEventType.START_OF_SPEECH)]
+        return self._turn(SpeechEventType.START_OF_SPEECH)
+
+    def _turn(self, kind: SpeechEventType) -> list[ScriptedTranscript]:
+        return [ScriptedTranscript(kind)] if self._script.reports_turns else []
 
     def _sound_over(self) -> list[ScriptedTranscript]:
         value, length = self._value, self._samples - self._since
@@ -495,14 +501,18 @@ class ScriptedRecognizer:
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
         said = self._start()
-        self._pending.append(ScriptedWord(text, start, end, self._call.languages[value]))
+        language = self._call.languages[value]
+        self._pending.append(ScriptedWord(text, start, end, language, value, whole))
         if len(self._pending) >= self._script.max_words:
             return [*said, *self.finalize()]
-        if self._script.interim_results:
-            said.append(
-                ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, tuple(self._pending))
-            )
+        if self._script.interim_results and (written := self._written()):
+            said.append(ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, written))
         return said
+
+    def _written(self) -> tuple[ScriptedWord, ...]:
+        """The pending words as this provider writes them."""
+        accent = self._script.accent
+        return tuple(accent.write(self._pending) if accent else self._pending)
 
 
 def failure(kind: str) -> Exception:

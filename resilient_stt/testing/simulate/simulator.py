@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import get_args
 from unittest import mock
 
@@ -29,10 +30,14 @@ from livekit.agents.stt import SpeechEventType
 from ...core.events import AudioLost, Event, HedgeFinished, ProviderFailed
 from ...core.policy import FailbackPolicy, Pace, Policies, ProviderTraits, ReplayPolicy
 from ...core.routing.language import DEFAULT, DETECT
+from ...fleet import MemoryHealth
 from ...livekit.vad import SpeechEdge
 from ...setup import Setup
+from ...stream import ResilientStream
 from ...stt import ResilientSTT
 from ..harness.clock import VirtualTimeLoop
+from ..harness.score import Final, Score, score, written_words
+from ..speech.reference import SpokenWord
 from .schedule import ProviderScript, Schedule, smaller
 from .scripted import NOISE, RATE, ScriptedStream, ScriptedSTT, SimulatedCall, audio, runs, sounds
 
@@ -46,6 +51,8 @@ LATE = 18.0
 """Seconds within which a word must be emitted, whatever one provider does. Several connections may
 fall silent one after the other, and each of them gets its time. The longest delay in 860 calls was
 14 s."""
+STRAGGLER = 1.0
+"""Seconds after the end of speech in which the text of a last short word may still come."""
 EXACT = 0.1
 """Seconds by which a word's time may be wrong, beyond the drift of the provider."""
 _VOICE_DELAY, _SILENCE_DELAY, _PAD = 0.1, 0.35, 0.1
@@ -179,6 +186,7 @@ def _make_resilient(schedule: Schedule, call: SimulatedCall) -> ResilientSTT:
         routes=_routes(schedule, names) if schedule.routed else {DEFAULT: tuple(names)},
         policies=policies,
         retranscribe=schedule.retranscribe,
+        health_store=MemoryHealth(isolated=True),
     )
     return ResilientSTT(setup, vad=_Voice)
 
@@ -218,6 +226,10 @@ class _CallObserver:
         self._events: list[stt.SpeechEvent] = []
         self._event_times: list[float] = []
         """When each event came, in seconds of the call."""
+        self._in_speech: list[bool] = []
+        """Whether local voice activity heard the caller when each event came."""
+        self._pushed_at, self._spoke_before = -1.0, False
+        """When the last frame was pushed, and what local voice activity said before it."""
         self._resilient = resilient
         self._last_final_at: dict[str, float] = {}
         """When the last final of each provider came, in seconds of the call."""
@@ -252,7 +264,7 @@ class _CallObserver:
         caller.cancel()
         await asyncio.wait([caller, consumer])
 
-    async def _speak(self, stream: stt.RecognizeStream) -> None:
+    async def _speak(self, stream: ResilientStream) -> None:
         schedule = self._schedule
         samples, step = audio(schedule), max(1, round(schedule.frame * RATE))
         gaps, flushes = list(schedule.push_gaps), list(schedule.flushes)
@@ -263,17 +275,22 @@ class _CallObserver:
             if gaps and gaps[0][0] <= end:
                 behind = max(behind, end / schedule.push_speed + gaps.pop(0)[1])
             await asyncio.sleep(max(end / schedule.push_speed, behind) - self._call.now)
+            self._pushed_at, self._spoke_before = self._call.now, stream._engine._ledger.speaking
             stream.push_frame(rtc.AudioFrame(piece.tobytes(), RATE, 1, len(piece)))
             while flushes and flushes[0] <= end:
                 flushes.pop(0)
                 stream.flush()
         stream.end_input()
 
-    async def _consume(self, stream: stt.RecognizeStream) -> None:
+    async def _consume(self, stream: ResilientStream) -> None:
         try:
             async for event in stream:
                 self._events.append(event)
                 self._event_times.append(self._call.now)
+                # What was pushed at this very moment came behind the event.
+                same_moment = self._call.now == self._pushed_at
+                speaking = stream._engine._ledger.speaking
+                self._in_speech.append(speaking and (self._spoke_before or not same_moment))
                 if event.type is _FINAL:
                     self._last_final_at[(event.alternatives[0].metadata or {})["provider"]] = (
                         self._call.now
@@ -316,6 +333,7 @@ class _CallObserver:
             *self._check_times(),
             *self._check_delays(),
             *self._check_balance(whole=whole),
+            *self._check_turns(),
             *self._check_repeats(),
             *self._check_memory(whole=whole),
             *self._check_breakers(),
@@ -329,20 +347,65 @@ class _CallObserver:
     def _finals(self) -> list[stt.SpeechData]:
         return [e.alternatives[0] for e in self._events if e.type is _FINAL]
 
+    def _spoken(self) -> list[SpokenWord]:
+        """The words of the call, with their times."""
+        spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
+        return [
+            SpokenWord(text, s.start / RATE, s.end / RATE, self._call.languages[s.value])
+            for text, s in zip(self._schedule.words, spoken, strict=True)
+        ]
+
+    @cached_property
+    def _score(self) -> Score:
+        """The finals against the words of the call, which each provider may write in its way."""
+        finals = [
+            Final.from_event(event, at)
+            for at, event in zip(self._event_times, self._events, strict=True)
+            if event.type is _FINAL
+        ]
+        return score(self._spoken(), finals, accents=True)
+
     def _check_words(self, *, whole: bool) -> Iterator[str]:
-        spoken = self._schedule.words
-        emitted = [w for data in self._finals for w in _words_of(data.text)]
-        if (emitted != spoken) if whole else (emitted != spoken[: len(emitted)]):
-            yield f"emitted {emitted} instead of {spoken}"
+        if self._schedule.accents:
+            yield from self._check_written_words(whole=whole)
+        else:
+            yield from self._check_exact_words(whole=whole)
         if self._seconds_lost:
             yield f"reported {self._seconds_lost:.2f} s lost"
 
+    def _check_written_words(self, *, whole: bool) -> Iterator[str]:
+        """Yield words that are missing, come twice or were never spoken, however they are
+        written."""
+        found = self._score
+        missing = found.lost_words if whole else found.lost_before_last
+        wrong = {
+            "lost": missing,
+            "twice": found.twice_words,
+            "never spoken": found.fragment_words,
+            "out of order": () if found.in_order else ("words",),
+        }
+        if any(wrong.values()):
+            emitted = " | ".join(data.text for data in self._finals)
+            listed = ", ".join(f"{what}: {list(words)}" for what, words in wrong.items() if words)
+            yield f"{listed} in {emitted!r} for {self._schedule.words}"
+
+    def _check_exact_words(self, *, whole: bool) -> Iterator[str]:
+        spoken = [w for text in self._schedule.words for w in _words_of(text)]
+        emitted = [w for data in self._finals for w in _words_of(data.text)]
+        if (emitted != spoken) if whole else (emitted != spoken[: len(emitted)]):
+            yield f"emitted {emitted} instead of {spoken}"
+
     def _check_times(self) -> Iterator[str]:
+        allowed = EXACT + max(s.time_error for s in self._schedule.scripts)
+        if self._schedule.accents:
+            worst = self._score.ts_err_max_s
+            if worst is not None and not worst <= allowed:
+                yield f"a word's time is {worst:.3f} s off"
+            return
         spoken = (s for s in sounds(self._schedule) if s.value != NOISE)
         truth = dict(zip(self._schedule.words, spoken, strict=True))
         if len(truth) < len(self._schedule.words):
             return  # the time may be that of either word
-        allowed = EXACT + max(s.drift for s in self._schedule.scripts)
         for data in self._finals:
             for word in data.words or []:
                 sound = truth.get("".join(_words_of(word)))
@@ -361,6 +424,11 @@ class _CallObserver:
             or schedule.push_gaps
             or any(s.down for s in schedule.scripts)
         ):
+            return
+        if schedule.accents:
+            late = self._score.late_max_s
+            if late is not None and late > LATE:
+                yield f"a word came {late:.1f} s after it was spoken"
             return
         words = (s for s in sounds(schedule) if s.value != NOISE)
         spoken = dict(zip(schedule.words, words, strict=True))
@@ -402,19 +470,46 @@ class _CallObserver:
         if edges != turns or (whole and len(edges) % 2):
             yield f"START_OF_SPEECH and END_OF_SPEECH do not alternate: {[e.value for e in edges]}"
 
+    def _check_turns(self) -> Iterator[str]:
+        """Yield ends of speech while the caller speaks, and text outside of speech.
+
+        Local voice activity is noise if the serving provider gives no text for so long. Only for
+        calls in which audio is pushed as it is spoken: in others, silence is over too soon. In a
+        long frame, the caller may fall silent and begin again.
+        """
+        schedule = self._schedule
+        if schedule.push_speed != 1.0 or schedule.push_gaps or schedule.frame > _SILENCE_DELAY:
+            return
+        hold = self._resilient.policies.watchdog.end_of_speech_hold
+        last_text = last_open = -hold
+        for at, event, in_speech in zip(
+            self._event_times, self._events, self._in_speech, strict=True
+        ):
+            if event.type in _EDGES:
+                last_open = math.inf if event.type is _EDGES[0] else at
+            if event.type is _EDGES[1] and in_speech and at - last_text < hold:
+                yield f"END_OF_SPEECH at {at:.2f} s, while the caller speaks"
+            if event.alternatives and event.alternatives[0].text:
+                last_text = at
+                if at - last_open > STRAGGLER:
+                    yield f"{event.type.value} at {at:.2f} s outside of speech"
+
     def _check_repeats(self) -> Iterator[str]:
         """Yield words of interims that were final before."""
         spoken = self._schedule.words
         if len(set(spoken)) < len(spoken):
             return
+        told = self._told if self._schedule.accents else lambda text: set(_words_of(text))
         final: set[str] = set()
         for event in self._events:
             if event.type is _FINAL:
-                final |= set(_words_of(event.alternatives[0].text))
-            elif event.type is _INTERIM and (
-                again := final & set(_words_of(event.alternatives[0].text))
-            ):
+                final |= told(event.alternatives[0].text)
+            elif event.type is _INTERIM and (again := final & told(event.alternatives[0].text)):
                 yield f"an interim repeats final words: {sorted(again)}"
+
+    def _told(self, text: str) -> set[str]:
+        """The spoken words that a text holds, however they are written."""
+        return written_words(self._spoken(), text)
 
 
 def _words_of(text: str) -> list[str]:

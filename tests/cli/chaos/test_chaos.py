@@ -9,18 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from resilient_stt.cli.chaos import row_runner
+from resilient_stt.cli.chaos import chaos_command, row_runner
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
 from resilient_stt.cli.chaos.matrix import NONE, Case, Row
 from resilient_stt.cli.chaos.results import CaseOutcome
 from resilient_stt.testing.harness.trial import FALLBACK_ONLY, HEALTHY, Trial
+from resilient_stt.testing.speech.accent import Accent
 
 Cli = Callable[..., Any]
 
@@ -52,7 +53,7 @@ ROW_KEYS = {
 def test_a_run_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only a stream may hang, but closing it, too."""
 
-    async def endless(*_: object) -> Trial:
+    async def endless(*_: object, **__: object) -> Trial:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
@@ -88,6 +89,22 @@ def test_json(cli: Cli) -> None:
     assert all(set(row) == ROW_KEYS and row["kept"] for row in figures["rows"])
     assert figures["rows"][0]["served"] == {"Cartesia": 1, "Deepgram": 1}
     assert figures["rows"][3]["extra_delay_s"] > 3.0
+
+
+def test_providers_with_accents(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--accents SEED` each provider writes in its own way; every promise is kept."""
+    drawn = []
+
+    def run_row(row: Row, *, accents: Sequence[Accent], **options: Any) -> list[CaseOutcome]:
+        drawn.append(accents)
+        return row_runner.run_row(row, accents=accents, **options)
+
+    monkeypatch.setattr(chaos_command, "run_row", run_row)
+    arguments = ("chaos", "--only", "drop", "--moments", "1", "--json", "--jobs", "1")
+    result = cli(*arguments, "--accents", "3")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["kept"]
+    assert drawn == [[Accent.drawn(3), Accent.drawn(4)]] * 4
 
 
 def test_a_broken_promise_is_printed_and_is_the_exit_status(

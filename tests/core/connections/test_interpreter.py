@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
 from resilient_stt.core.connections.interpreter import AudioExtent
 from resilient_stt.core.messages import EventKind, TranscriptEvent, Word
@@ -16,14 +15,12 @@ from ...support.connections import a_connection, ledger_of, opened
 FINAL = EventKind.FINAL
 
 
-def utterance(
-    connection: Connection, event: TranscriptEvent, ledger: AudioLedger | None = None
-) -> Utterance:
-    return connection.interpret(event, ledger or ledger_of(6.0), 11.0).utterance
+def utterance(connection: Connection, event: TranscriptEvent) -> Utterance:
+    return connection.interpret(event, 11.0).utterance
 
 
 def extent(connection: Connection, event: TranscriptEvent) -> AudioExtent:
-    return connection.interpret(event, ledger_of(6.0), 11.0).extent
+    return connection.interpret(event, 11.0).extent
 
 
 def test_times_become_session_times() -> None:

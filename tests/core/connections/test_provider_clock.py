@@ -43,7 +43,7 @@ def told(
         Word(piece, start + n * step, start + (n + 1) * step) for n, piece in enumerate(pieces)
     )
     event = TranscriptEvent(kind, text, timed if words else (), start, end)
-    return connection.interpret(event, ledger, 100.0)
+    return connection.interpret(event, 100.0)
 
 
 @pytest.mark.parametrize("words", [True, False])
@@ -132,7 +132,7 @@ def test_a_sentence_as_a_word(text: str) -> None:
     """A "word" that is a whole sentence has the times of that sentence only."""
     ledger = ledger_of(8.0, (1.0, 4.0))
     event = TranscriptEvent(FINAL, text, (Word(text, 1.0, 3.8),), 0.0, 5.0)
-    utterance = connected(ledger, 5.0).interpret(event, ledger, 100.0).utterance
+    utterance = connected(ledger, 5.0).interpret(event, 100.0).utterance
     assert (utterance.words, utterance.start) == ((), 1.0)
     assert utterance.end == pytest.approx(3.8)
 

@@ -208,7 +208,8 @@ def test_an_endless_outage() -> None:
     assert sim.gave_up
     assert sim.now - sim.base - 1.5 == pytest.approx(60, abs=0.2)
     (_, gave_up) = sim.commands[-1]
-    assert gave_up == GiveUp("all STTs failed (a, b): none answered for 60 s")
+    reasons = "a: connect (refused); b: connect (refused)"
+    assert gave_up == GiveUp("all STTs failed (a, b): none answered for 60 s", reasons)
     assert_balance(sim)
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import (
-    MAX_OUTCOMES,
     PREFERENCE,
     TRANSITIONS,
     Breaker,
     BreakerSignal,
     BreakerState,
 )
+from resilient_stt.core.health.outcomes import MAX_OUTCOMES
 from resilient_stt.core.messages import ACCOUNT_ERRORS
 from resilient_stt.core.policy import BreakerPolicy
 

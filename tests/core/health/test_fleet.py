@@ -27,6 +27,8 @@ class Store:
     now: float = 0.0
     value: bytes | None = None
     kept: list[tuple[int, bytes]] = field(default_factory=list)
+    failures: dict[str, int] = field(default_factory=dict)
+    texts: dict[int, int] = field(default_factory=dict)
 
     @property
     def stamp(self) -> int:
@@ -39,7 +41,18 @@ class Store:
             return False
         self.value = f"{at} {text}".encode()
         self.kept.append((at, self.value))
+        self.failures = {name: s for name, s in self.failures.items() if s > at}
+        self.texts = {second: s for second, s in self.texts.items() if s > at}
         return True
+
+    def add(self, failures: dict[str, int], texts: list[int]) -> None:
+        self.failures |= {name: min(stamp, self.stamp) for name, stamp in failures.items()}
+        for stamp in texts if self.failures else ():
+            at = min(stamp, self.stamp)
+            self.texts[at // 10**6] = max(at, self.texts.get(at // 10**6, 0))
+
+    def forget(self) -> None:
+        self.value, self.failures, self.texts = None, {}, {}
 
 
 @dataclass
@@ -50,6 +63,10 @@ class Round:
     report: HealthReport | None
     text: str = ""
     stamp: int = 0
+    failures: list[tuple[str, float]] = field(default_factory=list)
+    texts: list[float] = field(default_factory=list)
+    read_failures: dict[str, int] = field(default_factory=dict)
+    read_texts: list[int] = field(default_factory=list)
     kept: bool = False
     read_stamp: int | None = None
     value: bytes | None = None
@@ -64,6 +81,7 @@ class Process:
         self.store = store
         self.clock: ClockSample | None = None
         self.round: Round | None = None
+        self.fleet: list[Process] = [self]
         self.good: list[float] = []
         self.bad: list[float] = []
 
@@ -100,14 +118,23 @@ class Process:
         if report and self.clock:
             self.round.text = encode(report, self.replica.origin, self.clock.uncertainty)
             self.round.stamp = self.clock.to_store(report.at)
+        if self.clock:
+            self.round.failures = self.replica.unreported_failures(self.now())
+            self.round.texts = self.replica.unreported_texts(self.now())
 
     def arrive(self, trip: Round) -> None:
         trip.read_stamp = self.store.stamp
+        if self.clock:
+            stamp = self.clock.to_store
+            self.store.add(
+                {name: stamp(at) for name, at in trip.failures}, [stamp(at) for at in trip.texts]
+            )
         if trip.report:
             trip.kept = self.store.take(trip.stamp, trip.text)
             if trip.kept:
                 self.is_own(trip.report)
         trip.value = self.store.value
+        trip.read_failures, trip.read_texts = self.store.failures, [*self.store.texts.values()]
 
     def receive(self, trip: Round) -> None:
         assert trip.read_stamp is not None
@@ -120,6 +147,15 @@ class Process:
         after = self.breaker.admits(self.now())
         if before != after and trip.value is not None:
             self.is_newer(trip.value, closed=after)
+        if trip.failures:
+            self.replica.mark_failures_reported(trip.failures[-1][0])
+        if trip.texts:
+            self.replica.mark_texts_reported(trip.texts[-1])
+        local = self.clock.to_local
+        failures = [(name, local(stamp)) for name, stamp in trip.read_failures.items()]
+        self.replica.apply_outcomes(failures, [local(s) for s in trip.read_texts], self.now())
+        if after and not self.breaker.admits(self.now()):  # nobody has had text since
+            assert not self.good or self.good[-1] < max(at for p in self.fleet for at in p.bad)
 
     def lose(self) -> None:
         """Lose the connection, and the round trip that is under way."""
@@ -138,9 +174,14 @@ class Process:
     # -- what must hold
 
     def is_own(self, report: HealthReport) -> None:
-        """Check that this process observed what it stored, at that time."""
-        seen = self.good if report.healthy or report.passes else self.bad
-        assert any(abs(at + self.offset - report.at) < TICK / 2 for at in seen)
+        """Check that this process observed what it stored, at that time.
+
+        A trip by the failures of all is dated by the last one, and too early rather than too late.
+        """
+        if report.healthy or report.passes:
+            assert any(abs(at + self.offset - report.at) < TICK / 2 for at in self.good)
+        else:
+            assert any(at + self.offset > report.at - TICK / 2 for p in self.fleet for at in p.bad)
 
     def is_newer(self, value: bytes, *, closed: bool) -> None:
         """Check that a report which changed this process is newer than its own observations."""
@@ -159,6 +200,8 @@ class Fleet:
         TRUE_TIMES.clear()
         self.store = Store()
         self.processes = [Process(n, self.store) for n in range(PROCESSES)]
+        for process in self.processes:
+            process.fleet = self.processes
 
     def do(self, number: int, what: str, seconds: float) -> None:
         process = self.processes[number]
@@ -178,7 +221,7 @@ class Fleet:
             case "lose":
                 process.lose()
             case "forget":
-                self.store.value = None
+                self.store.forget()
             case _:
                 self.step(process)
 
@@ -230,11 +273,13 @@ def test_a_fleet_agrees_and_falls_silent(script: list[tuple[int, str, float]]) -
     fleet = Fleet()
     for step in script:
         fleet.do(*step)
-    assert len(fleet.store.kept) <= sum(len(p.good) + len(p.bad) for p in fleet.processes)
+    seen = sum(len(p.good) + len(p.bad) for p in fleet.processes)
+    assert len(fleet.store.kept) <= seen * PROCESSES
     fleet.settle()
-    written = len(fleet.store.kept)
+    written, outcomes = len(fleet.store.kept), (fleet.store.failures, fleet.store.texts)
     fleet.settle()
     assert len(fleet.store.kept) == written
+    assert (fleet.store.failures, fleet.store.texts) == outcomes
     agree(fleet)
 
 
@@ -279,3 +324,42 @@ def test_an_old_report_opens_nothing() -> None:
             fleet.do(number, "step", 0.0)
     fleet.settle()
     assert all(p.breaker.is_proven() for p in fleet.processes)
+
+
+def test_failures_of_several_processes_add_up() -> None:
+    """One each of three is as bad as three of one, and a fourth process opens too."""
+    fleet = Fleet()
+    fleet.settle()
+    for number in range(3):
+        assert all(p.breaker.admits(p.now()) for p in fleet.processes)
+        fleet.do(number, "fail", 0.1)
+        fleet.settle()
+    states = [p.breaker.state(p.now()) for p in fleet.processes]
+    assert states == [BreakerState.OPEN] * PROCESSES
+    assert fleet.store.failures == {}  # the report stands for them
+
+
+def test_text_anywhere_ends_a_row_of_the_fleet() -> None:
+    """Two failures, text in a third process, and a failure are no row."""
+    fleet = Fleet()
+    fleet.settle()
+    for number, what in ((0, "fail"), (1, "fail"), (2, "text"), (0, "fail")):
+        fleet.do(number, what, 0.1)
+        fleet.settle()
+    assert all(p.breaker.admits(p.now()) for p in fleet.processes)
+    assert len(fleet.store.failures) == 3
+
+
+def test_a_healthy_fleet_writes_no_outcomes() -> None:
+    """Text is written only while there are failures that it speaks against, one per second."""
+    fleet = Fleet()
+    fleet.settle()
+    for _ in range(20):
+        fleet.do(0, "text", 0.3)
+        fleet.do(1, "text", 0.0)
+        fleet.settle()
+    assert (fleet.store.failures, fleet.store.texts) == ({}, {})
+    fleet.do(2, "fail", 0.3)
+    fleet.settle()
+    assert len(fleet.store.failures) == 1
+    assert 6 <= len(fleet.store.texts) <= 9

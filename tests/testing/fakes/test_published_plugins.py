@@ -28,6 +28,7 @@ from resilient_stt.testing import (
 )
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
+from resilient_stt.testing.speech.accent import Accent
 
 PLUGINS = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.inference"}
 """Where a plugin is, if it has not the fake's name."""
@@ -148,3 +149,14 @@ async def test_the_fixtures_run_their_servers(
             async with session.get(url) as response:
                 assert response.status == 401
     await asyncio.sleep(0)
+
+
+async def test_an_accent(fake: FakeServer) -> None:
+    """Every provider writes with its accent; the score knows every word, told of the accent."""
+    fake.accent = Accent(casing="lower", variants=1.0, splits=1.0, max_words=5)
+    found = await played(fake)
+    found.accents = [fake.accent]
+    assert found.score.ok, str(found.score)
+    text = " ".join(final.text for final in found.finals).lower()
+    assert "thur sday" in text
+    assert "it's" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from livekit.agents import LanguageCode, stt
 from livekit.agents.types import TimedString
 
-from resilient_stt.testing.harness.score import Final, score
+from resilient_stt.testing.harness.score import Final, Score, score, written_words
 from resilient_stt.testing.speech.languages import written
 from resilient_stt.testing.speech.noise import join
 from resilient_stt.testing.speech.reference import ReferenceSpeech, SpokenWord
@@ -252,3 +253,84 @@ def test_where_finals_are_divided_does_not_matter(sentence: list[str], data: st.
     at = data.draw(st.integers(0, len(spoken)))
     parts = [part for part in (spoken[:at], spoken[at:]) if part]
     assert score(spoken, [final(part) for part in parts]).ok
+
+
+# --- accents
+
+
+def english(text: str) -> list[SpokenWord]:
+    return [replace(word, language="en") for word in words(text)]
+
+
+def accented(spoken: str, *finals: str) -> Score:
+    return score(english(spoken), [untimed(text) for text in finals], accents=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "in 2020 it's a long term planet",
+        "in 20-20 it is uh a longterm planet",
+        "In 20 20, its a long-term planet um.",
+        "in twenty twenty it is a long-term plapet",
+    ],
+)
+def test_a_word_counts_in_each_of_its_forms(text: str) -> None:
+    """With accents, numbers, contractions, compounds, spellings and fillers do not matter."""
+    spoken = "in twenty twenty it is a long-term planet"
+    assert accented(spoken, text).ok
+    assert not score(english(spoken), [untimed(text)]).ok
+
+
+def test_a_lost_word_is_lost_whatever_the_others_look_like() -> None:
+    """A form of one word does not make up for another."""
+    result = accented("in twenty twenty it is long-term", "in 2020 long term")
+    assert result.lost_words == ("it", "is")
+    assert (result.twice, result.fragments) == (0, 0)
+
+
+def test_a_word_in_another_form_is_twice() -> None:
+    """The same word again is a repetition, however it is written the second time."""
+    result = accented("see U.K. and it is done", "see U.K. and", "u k and it's done")
+    assert (result.lost, result.twice) == (0, 2)
+    assert accented("we did not reorganize", "we reorganize", "reorga nize").lost == 2
+
+
+def test_all_of_a_form_counts() -> None:
+    """Of a form that is longer than another, no word is left over."""
+    assert accented("sixty billion dollars now", "60 billion dollars now").ok
+
+
+def test_words_that_are_written_as_one_may_repeat_the_first() -> None:
+    """A word that joins a new one with the last one before is all that a provider wrote for it."""
+    assert accented("the blue heron flies", "the blue", "blueheron flies").ok
+    assert accented("the blue heron flies", "the blue", "heron flies").ok
+    assert accented("the blue heron flies", "the blueheron", "heron flies").twice == 1
+    assert accented("the blue heron flies", "the blue", "flies").lost == 1
+
+
+def test_fillers_are_neither_lost_nor_twice() -> None:
+    """A provider writes fillers or leaves them out."""
+    assert accented("um well uh yes", "well yes").ok
+    assert accented("um well uh yes", "um um well uh um yes").ok
+    assert not score(english("um well"), [untimed("well")]).ok
+
+
+def test_the_spoken_repetitions_of_varied_words_count() -> None:
+    """Of "nine nine", each may be written in its own way, and each must come."""
+    assert accented("nine nine four", "9 nine four").ok
+    assert accented("nine nine four", "9 four").lost == 1
+    assert accented("nine nine four", "9 nine 9 four").twice == 1
+
+
+def test_lost_words_at_the_end() -> None:
+    """Words after the last one that came are lost, but not before the last."""
+    result = accented("one two three four", "one three")
+    assert result.lost_words == ("two", "four")
+    assert result.lost_before_last == ("two",)
+
+
+def test_written_words() -> None:
+    """The words of a text are found in any form, without fillers and unknown words."""
+    spoken = english("um nine hundred table")
+    assert written_words(spoken, "um 9 lamp Table") == {"nine", "table"}

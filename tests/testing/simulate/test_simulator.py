@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from resilient_stt import testing
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
+from resilient_stt.testing.harness.score import written_words
 from resilient_stt.testing.simulate import campaign
 from resilient_stt.testing.simulate.schedule import (
     Effect,
@@ -21,6 +24,9 @@ from resilient_stt.testing.simulate.schedule import (
     smaller,
 )
 from resilient_stt.testing.simulate.simulator import shrunk, simulate
+from resilient_stt.testing.speech.accent import Accent
+from resilient_stt.testing.speech.reference import SpokenWord
+from resilient_stt.testing.speech.written_forms import is_filler, phrases
 
 CORPUS = sorted(Path(__file__).parents[2].glob("schedules/*.json"))
 """Every call that has ever broken a promise, simplified as far as possible."""
@@ -155,3 +161,115 @@ def test_shrinking_ends() -> None:
     """A call that cannot be simplified within the allowed tries is returned as it is."""
     outcome = simulate(HELLO)
     assert shrunk(outcome, tries=0) is outcome
+
+
+# --- accents
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("seed", range(60, 80))
+def test_drawn_calls_with_accents(seed: int) -> None:
+    """A call whose providers write differently keeps the promises, survives JSON, and has the same
+    log twice."""
+    schedule = draw(seed, accents=True)
+    assert promised(schedule)
+    assert Schedule.from_json(schedule.to_json()) == schedule
+    first, second = simulate(schedule), simulate(schedule)
+    assert first.violations == []
+    assert first.log == second.log
+
+
+def test_accents_change_nothing_else() -> None:
+    """With accents, the same seed has the same faults, pace and providers in other words."""
+    for seed in range(100):
+        plain, accented = draw(seed), draw(seed, accents=True)
+        assert all(script.accent is None for script in plain.scripts)
+        assert plain.scripts == tuple(replace(s, accent=None) for s in accented.scripts)
+        for name in Schedule.__dataclass_fields__:
+            if name not in ("pieces", "scripts"):
+                assert getattr(plain, name) == getattr(accented, name), name
+        repeated = len(set(plain.words)) < len(plain.words)
+        spoken = [word for word in accented.words if not is_filler(word)]
+        assert (len(set(spoken)) < len(spoken)) is repeated
+
+
+def test_many_kinds_of_accents_are_drawn() -> None:
+    """Draws contain every difference, providers with and without an accent, fillers and phrases."""
+    drawn = [draw(seed, accents=True) for seed in range(300)]
+    accents = [script.accent for schedule in drawn for script in schedule.scripts]
+    assert None in accents
+    for name in ("casing", "punctuates", "variants", "spellings", "splits", "substitutions"):
+        assert len({getattr(accent, name) for accent in accents if accent}) >= 2, name
+    words = {word for schedule in drawn for word in schedule.words}
+    assert {"um", "uh"} <= words
+    assert {*phrases("en")} <= words
+
+
+def test_a_schedule_without_accents_can_be_read() -> None:
+    """Schedules that were saved before there were accents have providers without one."""
+    data = json.loads(HELLO.to_json())
+    for script in data["scripts"]:
+        del script["accent"]
+    assert Schedule.from_json(json.dumps(data)) == HELLO
+
+
+def call(*texts: str, scripts: tuple[ProviderScript, ...]) -> Schedule:
+    """Return a call of words with pauses between them."""
+    return Schedule(pieces=tuple(Piece(text, 0.8, 0.5) for text in texts), scripts=scripts)
+
+
+OTHER_FORMS = Accent(variants=1.0, casing="lower", dropped_fillers=1.0)
+
+
+def test_words_count_in_every_form() -> None:
+    """A call is judged by the words that were spoken, however they are written."""
+    spoken = ("twenty twenty", "um", "long-term", "it is", "table")
+    result = simulate(call(*spoken, scripts=(ProviderScript(accent=OTHER_FORMS),)))
+    assert result.violations == []
+    assert not any("twenty twenty" in line or "um" in line.split("'") for line in result.log)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "lost: ['twenty twenty']"),
+        ("2020 20-20", "twice: ['2020']"),
+        ("2020 lamp", "never spoken: ['lamp']"),
+    ],
+)
+def test_a_wrong_form_breaks_a_promise(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    """A word that is missing, comes again in another form, or was never spoken is reported."""
+    write = Accent.write
+
+    def wrong(accent: Accent, words: Any, **options: Any) -> Any:
+        written = write(accent, words, **options)
+        first = [replace(word, text=part) for word in written[:1] for part in text.split()]
+        return first if words and words[0].index == 1 else written
+
+    monkeypatch.setattr(Accent, "write", wrong)
+    schedule = call("twenty twenty", "table", scripts=(ProviderScript(accent=OTHER_FORMS),))
+    assert any(expected in promise for promise in simulate(schedule).violations)
+
+
+def test_a_repeated_interim_is_noticed_in_every_form() -> None:
+    """Interims do not repeat words that are final, in whatever form."""
+    spoken = [SpokenWord("it is", 0.0, 1.0, "en"), SpokenWord("table", 1.0, 2.0, "en")]
+    assert written_words(spoken, "It's um") == {"it is"}
+    assert written_words(spoken, "it is table") == {"it is", "table"}
+
+
+def test_simpler_accents() -> None:
+    """A schedule is simplified by taking away an accent, or one of its differences."""
+    schedule = call("table", scripts=(ProviderScript(accent=Accent.drawn(5)),))
+    accents = [step.scripts[0].accent for step in smaller(schedule)]
+    assert None in accents
+    assert len({accent for accent in accents if accent}) >= 4
+
+
+def test_a_run_with_accents() -> None:
+    """`--accents` lets providers write differently, and the printed command has it, too."""
+    status, said = run("--schedules", "2", "--seed", "7", "--jobs", "1", "--accents")
+    assert status == 0
+    assert "2 calls (seeds 7 to 8), 0 broken promises" in said

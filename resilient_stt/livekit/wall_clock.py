@@ -1,0 +1,47 @@
+"""When each second of audio was pushed, on the wall clock.
+
+LiveKit's `SpeechEvent` has two times of the wall clock, `speech_start_time` and `speech_end_time`,
+from which a session computes the metrics of a turn. A provider counts in audio, so that such a time
+is found by asking when that audio was pushed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+
+JITTER = 0.02
+"""Seconds by which a frame may come earlier or later than its predecessors say, before that is
+recorded: the length of LiveKit's frames."""
+
+MAX_CHANGES = 4096
+"""Changes of pace that are remembered: a bound of memory only. Older audio has no time then."""
+
+
+class WallClock:
+    """Maps seconds of audio to the wall clock, in a few numbers however long the audio is."""
+
+    def __init__(self) -> None:
+        self._since: deque[float] = deque(maxlen=MAX_CHANGES)
+        """Seconds of audio from which on it was pushed at another pace."""
+        self._times: deque[float] = deque(maxlen=MAX_CHANGES)
+        """When that audio was spoken, if it was pushed at once."""
+        self.seconds = 0.0
+        """Seconds of audio that were pushed."""
+
+    def __repr__(self) -> str:
+        return f"WallClock(seconds={self.seconds:.2f}, changes={len(self._since)})"
+
+    def pushed(self, seconds: float, now: float) -> None:
+        """Note that the next `seconds` of audio were pushed at wall time `now`."""
+        start, spoken = self.seconds, now - seconds
+        self.seconds += seconds
+        expected = self.at(start)
+        if expected is None or abs(expected - spoken) > JITTER:
+            self._since.append(start)
+            self._times.append(spoken)
+
+    def at(self, seconds: float) -> float | None:
+        """Return the wall time at which that second of audio was spoken; `None` if not known."""
+        index = bisect_right(self._since, seconds) - 1
+        return None if index < 0 else self._times[index] + seconds - self._since[index]
