@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from livekit import rtc
@@ -161,11 +162,16 @@ class ProviderConnection:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
     async def _read(self) -> None:
+        # LiveKit's adapter passes on the times of each utterance's own buffer (1.8.9), and does not
+        # say where in the stream that was.
+        by_utterance = isinstance(self._stream, stt.StreamAdapterWrapper)
         # LiveKit's base class has set it. A plugin that counts from another moment sets it anew.
         self._first_start_time = compat.start_time(self._stream)
         try:
             async for event in self._stream:
                 plain = normalize(event, self._to_connection_time, self._from_wall_clock)
+                if by_utterance:
+                    plain = replace(plain, words=(), start=None, end=None)
                 self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
             failure = self._failure or classify(error)

@@ -58,6 +58,8 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
         (RetryPolicy, {"min_attempt_interval": 0}),
         (BreakerPolicy, {"max_probe_start_delay": 0}),
         (ReplayPolicy, {"clock_restart_gap": 0}),
+        (ReplayPolicy, {"min_speech_rate": 0}),
+        (ReplayPolicy, {"min_speech_rate": 9, "max_speech_rate": 8}),
     ],
 )
 def test_a_limit_of_0_that_breaks_its_rule_is_refused(

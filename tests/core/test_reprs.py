@@ -19,7 +19,7 @@ def test_parts_of_the_engine_show_their_state_and_no_text() -> None:
         "Committer(watermark=": repr(engine._committer),
         "HedgeOpener(last_chances=": repr(engine._hedging._opener),
         "AudioSender(cursor=": repr(connection.sender),
-        "EventInterpreter(last_final_end=": repr(connection.interpreter),
+        "EventInterpreter(ProviderClock(last_final_end=": repr(connection.interpreter),
         "FailoverEngine(": repr(engine),
     }
     for start, text in shown.items():

@@ -268,6 +268,19 @@ class AudioLedger:
         """How many samples between `start` and `end` are voice; all without voice activity."""
         return sum(until - since for since, until in self.voiced_spans(start, end))
 
+    def voice_end(self, start: int, samples: int) -> int | None:
+        """The position at which so many samples of voice have passed since `start`.
+
+        `None` if there has not been so much voice yet.
+        """
+        if samples <= 0:
+            return start
+        for since, until in self.voiced_spans(start, self.end):
+            if samples <= until - since:
+                return since + samples
+            samples -= until - since
+        return None
+
     def voiced_spans(self, start: int, end: int) -> Spans:
         """The voice between `start` and `end`; all of it without voice activity."""
         if not self.vad_enabled:

@@ -222,7 +222,7 @@ def open_connection(
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy, ledger),
+        interpreter=EventInterpreter(provider, stall_detector, policy, ledger, start),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
     )
@@ -253,4 +253,6 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     place = history.replay_start(ledger.seconds(watermark), ledger.seconds(oldest))
     if place is not None:
         return max(oldest, min(watermark, ledger.samples(place)))
-    return watermark if segment_start is None else max(oldest, segment_start)
+    if segment_start is None:
+        return oldest if history.has_words else watermark
+    return max(oldest, segment_start)

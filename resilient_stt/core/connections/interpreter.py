@@ -5,8 +5,8 @@ Theory of operation
 
 Providers give times in seconds of the audio that their connection was sent. That audio begins in
 the middle of the session, and silence is missing in it; the `Timeline` of the sender undoes both.
-Times that cannot be true (behind the audio that was sent, not finite, going back) are left out, and
-the transcript counts as one without times.
+Times that cannot be true (`ProviderClock`) are left out, and the transcript counts as one without
+times. For a FINAL without times, `SpeechBounds` says how much audio it covers at least.
 
 Each event is interpreted once, when it comes, because two answers depend on that moment: which
 times can be true, and how much audio the connection had been sent. Events of a connection that is
@@ -15,6 +15,7 @@ not active are held and emitted later, but their meaning does not change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -23,9 +24,12 @@ from ..messages import EventKind, TranscriptEvent, Word
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..stalls.interims import InterimTracker
-from ..transcript.overlap import Utterance, are_usable
+from ..transcript.overlap import Utterance
+from ..transcript.tokens import Token, tokenize
 from .duplicates import DuplicateFinals
+from .provider_clock import ProviderClock, Times
 from .sender import AudioSender
+from .speech_bounds import SpeechBounds
 
 
 class AudioExtent(NamedTuple):
@@ -37,6 +41,8 @@ class AudioExtent(NamedTuple):
     """Its words were spoken before here: before they first came in an interim transcript."""
     skipped: tuple[Word, ...] = ()
     """Words of its interim transcripts that come before this FINAL, and are missing in it."""
+    covered: int = 0
+    """A FINAL without times covers all words before here, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +74,21 @@ class EventInterpreter:
         stall_detector: StallDetector,
         policy: ReplayPolicy,
         ledger: AudioLedger,
+        start: int,
     ) -> None:
-        """`policy`: which times can be those of the audio that was sent."""
+        """`policy`: which times can be those of the audio that was sent, and how far finals reach.
+
+        `start`: the first session sample that is sent.
+        """
         self._provider = provider
         self._stall_detector = stall_detector
         self._policy = policy
         self._duplicates = DuplicateFinals(ledger, policy)
         self._interims = InterimTracker(stall_detector.policy)
         """Interim transcripts since the last FINAL with text."""
-        self._last_final_end = 0.0
-        """Where the last timed FINAL ends, in seconds of the connection's own audio."""
-        self._last_final_text = ""
+        self._ledger = ledger
+        self._bounds = SpeechBounds(start, policy)
+        self._clock = ProviderClock(start, policy)
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
         self._last_text = ""
@@ -92,37 +102,39 @@ class EventInterpreter:
         speech do not count: they are no sign that the recognizer works."""
 
     def __repr__(self) -> str:
-        return f"EventInterpreter(last_final_end={self._last_final_end})"
+        return f"EventInterpreter({self._clock!r}, {self._bounds!r})"
 
     def interpret(self, event: TranscriptEvent, sender: AudioSender, now: float) -> Interpreted:
         """Interpret the next event, which came at `now`.
 
         A duplicate, and the first event of a clock that has begun anew, leave no trace.
         """
-        seconds_sent, cursor = sender.seconds_sent, sender.cursor
-        timed = are_usable(event.words, seconds_sent, self._policy)
-        utterance = self._on_session_time(event, sender, timed=timed)
-        is_final = event.kind is EventKind.FINAL
-        if timed:
-            words, last_end = event.words, self._last_final_end
-            # No connection is sent the same audio twice
-            # (test_a_repeated_final_with_the_same_times_is_ignored).
-            if is_final and words[-1].end <= last_end and event.text == self._last_final_text:
-                return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
-            # LiveKit's plugins reconnect behind our back when their own options are changed. The
-            # audio that was in flight is gone, and the times begin at 0.
-            if words[0].start < last_end - self._policy.clock_restart_gap:
-                extent = AudioExtent(cursor, cursor)
-                return Interpreted(event, utterance, extent, clock_restarted=True)
-            if is_final:
-                self._last_final_end, self._last_final_text = words[-1].end, event.text
-        elif self._duplicates.is_duplicate(event, cursor, now):
-            return Interpreted(event, utterance, AudioExtent(cursor, cursor), is_duplicate=True)
+        ledger = self._ledger
+        cursor, is_final = sender.cursor, event.kind is EventKind.FINAL
+        tokens = tokenize(event.text, event.language)
+        times = self._clock.read(event, tokens, sender, ledger)
+        utterance = _on_session_time(event, times, sender)
+        is_duplicate = times.is_duplicate or (
+            not times.words
+            and not times.clock_restarted
+            and self._duplicates.is_duplicate(event, cursor, now)
+        )
+        if is_duplicate or times.clock_restarted:
+            return Interpreted(
+                event,
+                utterance,
+                AudioExtent(cursor, cursor),
+                is_duplicate=is_duplicate,
+                clock_restarted=times.clock_restarted,
+            )
         self._duplicates.note(event, sender, now)
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
         self._stall_detector.transcript_received(event, cursor, now)
         extent = self._extent(event, utterance, cursor)
+        processed_through = sender.processed_through(ledger, now)
+        covered = self._covered(event.kind, tokens, utterance, extent, processed_through, ledger)
+        extent = AudioExtent(extent.audio, extent.words, extent.skipped, covered)
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
         start, end = self._speech_on_session_time(event, sender)
@@ -140,6 +152,26 @@ class EventInterpreter:
         utterance = latest and self._interims.unfinished(latest.utterance)
         return replace(latest, utterance=utterance) if latest and utterance else None
 
+    def _covered(
+        self,
+        kind: EventKind,
+        tokens: Sequence[Token],
+        utterance: Utterance,
+        extent: AudioExtent,
+        processed_through: int,
+        ledger: AudioLedger,
+    ) -> int:
+        """Return how far a FINAL without times covers the audio, at least; 0 for other events."""
+        if kind is EventKind.INTERIM:
+            self._bounds.add_interim(tokens, processed_through)
+        elif kind is EventKind.FINAL and tokens:
+            if utterance.end is None:
+                return self._bounds.add_untimed_final(
+                    tokens, ledger, min(processed_through, extent.audio), extent.audio
+                )
+            self._bounds.add_timed_final(min(ledger.samples(utterance.end), extent.audio))
+        return 0
+
     def unfinished_text_through(self, cursor: int) -> int | None:
         """Return how far audio had been sent when the last text came that is not final yet.
 
@@ -150,26 +182,6 @@ class EventInterpreter:
         if text:
             return position
         return cursor if self._speech_announced else None
-
-    def _on_session_time(
-        self, event: TranscriptEvent, sender: AudioSender, *, timed: bool
-    ) -> Utterance:
-        """Return the text on session time; times that cannot be true are left out."""
-        timeline = sender.timeline
-        if timeline is None:
-            return Utterance(event.text, language=event.language)
-        if timed:
-            words = tuple(
-                Word(word.text, timeline.start_of(word.start), timeline.end_of(word.end))
-                for word in event.words
-            )
-            return Utterance(event.text, words, words[0].start, words[-1].end, event.language)
-        start, end = event.start, event.end
-        latest_end = sender.seconds_sent + self._policy.max_time_error
-        if end is None or not 0 < end <= latest_end:
-            return Utterance(event.text, language=event.language)
-        begin = timeline.start_of(start) if start is not None and 0 <= start <= end else None
-        return Utterance(event.text, (), begin, timeline.end_of(end), event.language)
 
     def _speech_on_session_time(
         self, event: TranscriptEvent, sender: AudioSender
@@ -208,3 +220,16 @@ class EventInterpreter:
         # (test_a_final_with_the_words_of_an_interim).
         audio_through = words_through if self._provider.end_of_turn_timeout else cursor
         return AudioExtent(audio_through, words_through, skipped)
+
+
+def _on_session_time(event: TranscriptEvent, times: Times, sender: AudioSender) -> Utterance:
+    """Return the text with those of its times that are believed, on session time."""
+    timeline = sender.timeline
+    if timeline is None or times.end is None:
+        return Utterance(event.text, language=event.language)
+    words = tuple(
+        Word(word.text, timeline.start_of(word.start), timeline.end_of(word.end))
+        for word in times.words
+    )
+    start = None if times.start is None else timeline.start_of(times.start)
+    return Utterance(event.text, words, start, timeline.end_of(times.end), event.language)

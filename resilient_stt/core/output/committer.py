@@ -10,9 +10,10 @@ a repetition, which the trimmer removes; committing too much loses words.
 The evidence for a commit, best first:
 
 1. A FINAL with times commits up to its end, but no further than its connection was sent audio.
-2. A FINAL without times commits the speech that had ended when it came. Whether it covers all of
-   that shows only later, so that it is kept as a claim (`Connection.untimed_finals`) until the
-   connection has been sent enough audio behind it (`commit_silence`).
+2. A FINAL without times commits what it covers at least (`SpeechBounds`). It may cover all speech
+   that had ended when it came. That shows only later, so that it is kept as a claim
+   (`Connection.untimed_finals`) until the connection has been sent enough audio behind it
+   (`commit_silence`).
 3. Silence by local voice activity, which the active connection has processed.
 
 The fourth is a hedge that has no words either; `HedgeController` commits that itself.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
-from ..connections.interpreter import Interpreted
+from ..connections.interpreter import AudioExtent, Interpreted
 from ..connections.pool import ConnectionPool
 from ..policy import ReplayPolicy
 from ..transcript.history import TranscriptHistory
@@ -61,7 +62,7 @@ class Committer:
         if final.utterance.end is None:
             self._claim(
                 connection,
-                final.extent.audio,
+                final.extent,
                 now,
                 repeats_committed=repeats_committed,
                 has_new_words=new_words is not None,
@@ -116,7 +117,7 @@ class Committer:
     def _claim(
         self,
         connection: Connection,
-        through: int,
+        extent: AudioExtent,
         now: float,
         *,
         repeats_committed: bool,
@@ -125,7 +126,7 @@ class Committer:
         """Note how far a FINAL without times reaches, and commit what it covers for certain."""
         ledger = self._ledger
         ends_turn = connection.traits.end_of_turn_timeout > 0
-        first_pending = ledger.first_pending()
+        through, first_pending = extent.audio, ledger.first_pending()
         # A FINAL that answers a flush ends there: what follows in one breath is not in it
         # (schedule flushed-final-commits-what-follows).
         if (flushed := connection.stall_detector.flushed_through) is not None:
@@ -133,7 +134,12 @@ class Committer:
         processed_through = min(through, connection.processed_through(ledger, now))
         # A FINAL may cover several segments, but none comes this late.
         reach = ledger.samples(self._policy.untimed_final_reach)
-        ledger.commit(ledger.last_speech_end(processed_through - reach))
+        ledger.commit(
+            max(
+                ledger.last_speech_end(processed_through - reach),
+                min(extent.covered, processed_through),
+            )
+        )
         # A FINAL that begins with committed words is about the voice around the watermark, and
         # covers the rest of it at most (schedules repeated-final-commits-the-next,
         # repeated-final-beside-noise). If there is no rest, its new words may be of the next
@@ -142,8 +148,11 @@ class Committer:
         reaches_on = has_new_words and (ends_turn or remainder_end == ledger.watermark)
         if repeats_committed and not reaches_on:
             through = min(through, remainder_end)
-        # What the commit above has used up needs no claim; a turn may cover more segments.
-        if ends_turn or ledger.first_pending() is first_pending:
+        # What the commit above has used up needs no claim, unless the FINAL reaches into the next
+        # segment; a turn may cover more segments.
+        pending = ledger.first_pending()
+        is_covered = pending is not None and pending.start < extent.covered
+        if ends_turn or pending is first_pending or is_covered:
             connection.untimed_finals.append(through)
 
     def commit_untimed_finals(self, connection: Connection, past: int) -> None:

@@ -23,6 +23,11 @@ class TranscriptHistory:
     def __repr__(self) -> str:
         return f"TranscriptHistory(committed={len(self._tokens)})"
 
+    @property
+    def has_words(self) -> bool:
+        """Whether anything was committed."""
+        return bool(self._tokens)
+
     def record(self, utterance: Utterance, audio_end: float) -> None:
         """Add the words of an emitted FINAL.
 
@@ -46,8 +51,10 @@ class TranscriptHistory:
             oldest: the place must not lie before it, because older audio is gone.
 
         Returns:
-            The place, or `None` if no committed word with times is young enough.
+            The place, or `None` if the last committed word has no times, or is too old.
         """
+        if self._tokens and self._tokens[-1].start is None:
+            return None  # the watermark is behind the last words with times, at no known word
         timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
         spans = list(timed)[-3:]
         best: tuple[float, float] | None = None

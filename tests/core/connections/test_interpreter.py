@@ -32,6 +32,8 @@ def test_times_become_session_times() -> None:
     assert utterance(connection, TranscriptEvent(FINAL, "a b", words, language="en")) == Utterance(
         "a b", (Word("a", 1.0, 2.0), Word("b", 4.0, 5.0)), 1.0, 5.0, "en"
     )
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
     assert utterance(connection, TranscriptEvent(FINAL, "a b", (), 0.15, 2.45)) == Utterance(
         "a b", (), 1.0, 5.0
     )
