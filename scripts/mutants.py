@@ -327,7 +327,7 @@ MUTANTS = (
     Mutant(
         "an outage is given up at once",
         "Outage.limit_at",
-        Replace("_since + _", "_since"),
+        Replace("self.since + self._retry.outage_limit", "self.since"),
     ),
     Mutant(
         "an outage is never tried again",
@@ -367,7 +367,7 @@ MUTANTS = (
     ),
     Mutant(
         "a connection is left open",
-        "Hedge*",
+        "HedgeOpener",
         Replace("self._pool.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
     ),
     Mutant(

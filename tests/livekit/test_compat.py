@@ -39,8 +39,13 @@ FOREIGN = {
 """Others that are neither LiveKit's nor ours."""
 
 
+PUBLIC = {"_replace", "_getframe"}
+"""Names with an underscore that the standard library documents."""
+
+
 def private(name: object) -> bool:
-    return isinstance(name, str) and name.startswith("_") and not name.startswith("__")
+    is_private = isinstance(name, str) and name.startswith("_") and not name.startswith("__")
+    return is_private and name not in PUBLIC
 
 
 def members(source: str) -> Iterator[str]:

@@ -111,7 +111,7 @@ class RecordedSTT(stt.STT[str]):
                 aligned_transcript="word" if style.timed else False,
             )
         )
-        self._label = name
+        self._vendor = name
         self.words = words
         self.style = style
         self.cut = cut
@@ -120,11 +120,11 @@ class RecordedSTT(stt.STT[str]):
 
     @property
     def model(self) -> str:
-        return self._label
+        return self._vendor
 
     @property
     def provider(self) -> str:
-        return self._label
+        return self._vendor
 
     def stream(
         self,
