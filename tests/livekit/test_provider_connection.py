@@ -23,6 +23,7 @@ from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.messages import (
     ConnectionEnded,
     ConnectionFailed,
+    ConnectionInput,
     EventKind,
     OpenConnection,
     ProviderEvent,
@@ -43,7 +44,7 @@ from ..support.fakes import (
 
 pytestmark = pytest.mark.stt_virtual_time
 
-Report = ProviderEvent | ConnectionFailed | ConnectionEnded
+Report = ConnectionInput
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
