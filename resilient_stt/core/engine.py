@@ -42,7 +42,6 @@ reconnect's is held until it becomes active.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from .audio.ledger import AudioLedger
@@ -50,9 +49,7 @@ from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .events import (
-    AudioLossReason,
     ErrorKind,
-    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
@@ -104,7 +101,6 @@ from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
 from .transcript.history import TranscriptHistory
-from .transcript.tokens import has_word
 
 
 class FailoverEngine:
@@ -184,8 +180,6 @@ class FailoverEngine:
         """Active connections that failed, unless a hedge took over in good order."""
         self._outages = ProgressTracker(ledger)
         """Outages since the input ended."""
-        self._tail = ProgressTracker(ledger)
-        """Since when, after the end of the input, nothing has come of what is still missing."""
         self._now = 0.0
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
@@ -252,8 +246,6 @@ class FailoverEngine:
             due += self._outage.deadlines(self._now)
         if self._rest:
             due += self._rest.deadlines(self._ledger)
-        if (tail_limit := self._tail_limit_at(self._now)) is not None:
-            due.append(tail_limit)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
             if (drained_at := self._pool.drained_at(active)) is not None:
@@ -292,7 +284,7 @@ class FailoverEngine:
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
-                self._pool.end_input(now)
+                self._pool.end_input()
                 self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
@@ -388,12 +380,9 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
-        event = _without_signs(event)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
-        if connection.role is not Role.PROBE and connection.stall_detector.last_text_at == now:
-            self._tail.reset()
         if interpreted.clock_restarted:
             self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
@@ -496,7 +485,7 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
             self._on_failure(connection, failure, now)
             return
-        connection.mark_ended()
+        connection.mark_finished()
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -522,9 +511,6 @@ class FailoverEngine:
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
-        if (tail_limit := self._tail_limit_at(now)) is not None and now >= tail_limit:
-            self._finish_unanswered(Finish())
-            return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             active.mark_finished()
         stall = self._hedging.step(active, now)
@@ -559,11 +545,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    # A stream that is silent to its end says nothing about the words.
-                    if active.ended and not hedged:
-                        self._finish(Finish())
-                    else:
-                        self._finish_unanswered(Finish())
+                    self._finish(Finish())
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -727,11 +709,10 @@ class FailoverEngine:
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
             self._finish(Finish())  # no provider has to come back for silence
             return
-        tail_limit = self._tail_limit_at(now)
-        if now >= outage.limit_at or (tail_limit is not None and now >= tail_limit):
+        if now >= outage.limit_at:
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
-            self._finish_unanswered(GiveUp(message, self._selector.why_failed()))
+            self._finish(GiveUp(message, self._selector.why_failed()))
             return
         outage.open_due_attempts(now, backoff)
         if winner := outage.working_reconnect(now):
@@ -756,35 +737,6 @@ class FailoverEngine:
 
     # -- the end
 
-    def _tail_limit_at(self, now: float) -> float | None:
-        """Return when the stream ends without the words that are still missing.
-
-        `None` while the input lasts, and if no words are missing. Without this limit, providers
-        that accept connections and stay silent would be asked one after the other.
-        """
-        ledger, policies = self._ledger, self._policies
-        if not (self._pool.input_ended and self._pool.has_pending_words()):
-            return None
-        self._tail.record(now)
-        missing = ledger.seconds(ledger.end - ledger.watermark)
-        processing = missing / policies.watchdog.min_processing_rate
-        return self._tail.first_at + policies.retry.end_input_limit + processing
-
-    def _finish_unanswered(self, last: Finish | GiveUp) -> None:
-        """End the stream although words are missing, because no provider answers.
-
-        What interim transcripts have shown is emitted, and the rest is reported as lost.
-        """
-        self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
-        if active := self._pool.active:
-            self._emit_held(active, self._now)
-        self._emitter.emit_pending()
-        self._emitter.emit_unfinished()
-        if not self._pool.report_pending_loss(AudioLossReason.STREAM_ENDED):
-            # The words have all come, so it is no error for a caller who has hung up.
-            last = Finish() if self._pool.input_ended else last
-        self._finish(last)
-
     def _finish(self, last: Finish | GiveUp) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
         self._probe.cancel(self._now)
@@ -792,12 +744,3 @@ class FailoverEngine:
         self._pool.close_all()
         self.done = True
         self._outbox.add(last)
-
-
-def _without_signs(event: TranscriptEvent) -> TranscriptEvent:
-    """Return the event without a text that has no letter and no digit.
-
-    "." would otherwise be believed to be the transcript of a whole sentence
-    (test_finals_without_letters).
-    """
-    return event if has_word(event.text) else replace(event, text="", words=())

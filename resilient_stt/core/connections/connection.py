@@ -74,9 +74,7 @@ class Connection:
     missed_speech: Spans = ()
     """Speech that left the window before it could be sent to it (see `LossTracker`)."""
     finished: bool = False
-    """No more events come after the end of its input: its stream has ended, or is silent."""
-    ended: bool = False
-    """Its stream has ended by itself after its input, so that it has answered all of it."""
+    """Its stream has ended after its input, so that no more events come."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replayed_by: float = -math.inf
@@ -173,10 +171,6 @@ class Connection:
     def mark_finished(self) -> None:
         """Note that no more events come from it."""
         self.finished = True
-
-    def mark_ended(self) -> None:
-        """Note that its stream has ended by itself after its input."""
-        self.finished = self.ended = True
 
     def mark_too_slow(self) -> None:
         """Note that its finals come too late."""

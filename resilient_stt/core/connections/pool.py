@@ -61,8 +61,8 @@ class ConnectionPool:
         self._health = health
         self._policies = policies
         self._outbox = outbox
-        self.input_ended_at: float | None = None
-        """Since when no more audio comes; `None` while it may."""
+        self.input_ended = False
+        """Whether no more audio comes."""
         self._connections: dict[int, Connection] = {}
         self._next_id = 0
         self._loss = LossTracker()
@@ -190,14 +190,9 @@ class ConnectionPool:
 
     # -- feeding
 
-    def end_input(self, now: float) -> None:
+    def end_input(self) -> None:
         """Note that no more audio comes; `feed` passes that on after the last audio."""
-        self.input_ended_at = now
-
-    @property
-    def input_ended(self) -> bool:
-        """Whether no more audio comes."""
-        return self.input_ended_at is not None
+        self.input_ended = True
 
     def feed(self, connection: Connection, now: float) -> None:
         """Send a connection what its pace allows, and after the last of it the end of input."""
@@ -245,17 +240,6 @@ class ConnectionPool:
                     reason=AudioLossReason.WINDOW_EXCEEDED,
                 )
             )
-
-    def report_pending_loss(self, reason: AudioLossReason) -> bool:
-        """Report the speech that is still pending as lost. Returns whether there was any."""
-        ledger = self._ledger
-        if ledger.vad_enabled and not self.has_pending_words():
-            return False
-        samples = ledger.voiced_samples(ledger.watermark, ledger.end)
-        if samples:
-            seconds = ledger.seconds(samples)
-            self._outbox.report(AudioLost(at=self.at, seconds=seconds, reason=reason))
-        return samples > 0
 
     # -- questions that several ask
 

@@ -23,7 +23,7 @@ Starts and ends of speech take a shorter way, through the `SpeechBalancer`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
@@ -43,7 +43,6 @@ from .doubtful_final import DoubtfulFinals
 from .flush_answers import FlushAnswers
 from .language_tags import LanguageTags
 from .speech_balancer import SpeechBalancer
-from .unfinished_text import UnfinishedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,6 @@ class TranscriptEmitter:
         self._doubtful = DoubtfulFinals(ledger, health, policies)
         self._flushes = FlushAnswers(ledger)
         self._tags = LanguageTags()
-        self._unfinished = UnfinishedText(pool, ledger)
 
     def __repr__(self) -> str:
         return (
@@ -170,8 +168,6 @@ class TranscriptEmitter:
                 return
             self._outbox.add(*self._speech.words_due(connection))
             self._emit(connection, interpreted, new_words)
-            if not is_final:
-                self._unfinished.shown(connection)
         if is_final:
             self._committer.commit_final(connection, interpreted, new_words, now)
             if new_words is None:
@@ -190,18 +186,6 @@ class TranscriptEmitter:
         self._outbox.add(*self._flushes.step(self._pool.active))
         if not (self._hedging.holds_final or self.holds_doubtful_final):
             self._outbox.add(*self._speech.step(self._pool.active, now))
-
-    def emit_unfinished(self) -> None:
-        """Emit as FINAL what only interim transcripts had: no provider will make it final."""
-        unfinished = self._unfinished.take()
-        if unfinished is None:
-            return
-        connection, interim, new_words, through = unfinished
-        self._outbox.add(*self._speech.words_due(connection))
-        final = replace(interim, event=replace(interim.event, kind=EventKind.FINAL))
-        self._emit(connection, final, new_words)
-        self._ledger.commit(through)
-        self._pool.audio_covered(connection)
 
     def finish(self) -> None:
         """Emit what is held, and end speech that is still open: no connection will."""
