@@ -42,6 +42,7 @@ reconnect's is held until it becomes active.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from .audio.ledger import AudioLedger
@@ -101,6 +102,7 @@ from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
 from .transcript.history import TranscriptHistory
+from .transcript.tokens import has_word
 
 
 class FailoverEngine:
@@ -380,6 +382,10 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
+        if not has_word(event.text):
+            # "." would otherwise be believed to be the transcript of a whole sentence
+            # (test_finals_without_letters).
+            event = replace(event, text="", words=())
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return

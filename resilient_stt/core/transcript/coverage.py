@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from ..messages import TranscriptEvent
 from ..policy import ReplayPolicy
 from .overlap import are_usable
+from .tokens import has_word
 
 Stretch = tuple[float, float]
 """(start, end) in seconds of the buffer."""
@@ -30,7 +31,7 @@ def missing_speech(
     """
     covered: list[Stretch] = []
     for event in finals:
-        if not event.text.strip():
+        if not has_word(event.text):
             continue
         if are_usable(event.words, seconds, policy):
             covered += [(word.start, word.end) for word in event.words]

@@ -83,6 +83,16 @@ def tokenize(text: str, language: str = "") -> list[Token]:
     return found
 
 
+def has_word(text: str) -> bool:
+    """Whether a text holds a letter or a digit of any script.
+
+    Without one it is no transcript: a recognizer that hears nothing may still write "." or "...".
+    Accents and vowel signs stand on letters, so that they need no rule of their own. Symbols are
+    none: several recognizers write "\u266a" for music, and none writes an emoji for a word.
+    """
+    return any(map(str.isalnum, text))
+
+
 def is_spaced(token: str) -> bool:
     """Whether a token is a word, not a single character of a script without spaces."""
     return not _SPACELESS.fullmatch(token)

@@ -191,6 +191,17 @@ def test_empty_finals_from_any_word(word: int, late: bool) -> None:
     assert_promises(Simulation(LONG, route, tail=4.0).run(within=6))
 
 
+@pytest.mark.parametrize("interims", [True, False])
+@pytest.mark.parametrize("times", ["words", "end", "none"])
+@pytest.mark.parametrize("dots", [".", "...", "\u266a", "¿?"])
+def test_finals_without_letters(dots: str, times: str, interims: bool) -> None:
+    """A provider whose every text is punctuation is deaf: another one transcribes every word."""
+    deaf = Recognizer("a", spell=lambda _: dots, times=times, interims=interims)
+    sim = Simulation(LONG, [deaf, Recognizer("b")], tail=4.0).run(within=6)
+    assert_promises(sim)
+    assert sim.served == ["a", "b"]
+
+
 def test_the_hedge_is_opened_before_the_deadline() -> None:
     """The hedge has half of the deadline, and is not promoted before it is over."""
     words = speak(*sentence("one two three"))

@@ -113,3 +113,9 @@ def test_an_empty_final_covers_nothing() -> None:
 def test_best_answer(answers: list[float], best: int | None) -> None:
     """A complete answer is used, or the better of two; of equal ones the first."""
     assert best_answer(answers) == best
+
+
+@pytest.mark.parametrize("text", ["", ".", "..."])
+def test_a_final_without_letters_covers_nothing(text: str) -> None:
+    """Otherwise "." would be believed to be the transcript of a whole buffer."""
+    assert missing_speech([(0.0, 2.0)], [TranscriptEvent(EventKind.FINAL, text)], 3.0, POLICY) > 1

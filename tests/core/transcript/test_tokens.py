@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.transcript.tokens import is_similar, tokenize
+from resilient_stt.core.transcript.tokens import has_word, is_similar, tokenize
 
 
 def norms(text: str, language: str = "") -> list[str]:
@@ -78,7 +78,6 @@ def test_similar(a: str, b: str, same: bool) -> None:
         ("5 ° 5 $ 5", ["", "", ""]),
     ],
 )
-<<<<<<< HEAD
 def test_units(text: str, units: list[str]) -> None:
     """A token knows what is said for a sign right beside it."""
     assert [token.unit for token in tokenize(text)] == units
@@ -94,22 +93,3 @@ def test_a_letter_or_digit_of_any_script_is_a_word(text: str) -> None:
 def test_signs_alone_are_no_word(text: str) -> None:
     """Punctuation, symbols and accents without a letter are no text."""
     assert not has_word(text)
-=======
-def test_match_repeated(committed: str, new: str, expected: tuple[int, int]) -> None:
-    """The longest repetition that reaches the end of either text is found."""
-    assert match_repeated(committed.split(), new.split(), is_similar) == expected
-
-
-words = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
-
-
-@given(words, st.integers(0, 8), st.integers(0, 8))
-def test_match_repeated_in_pieces(committed: list[str], start: int, cut: int) -> None:
-    """A repetition in two pieces uses up the committed tokens once, and leaves new words."""
-    again = committed[start:]
-    first, second = again[:cut], [*again[cut:], "new"]
-    count, used = match_repeated(committed, first, is_similar)
-    assert count == len(first)
-    count, _ = match_repeated(committed[used:], second, is_similar)
-    assert second[count:] == ["new"]
->>>>>>> parent of a1a802e (Merge the end of input and text without letters)
