@@ -313,11 +313,9 @@ class FailoverEngine:
                 self._hedging.renew_hedge(connection, now)
             case Role.PROBE:
                 self._probe.cancel(now)  # it was to show one utterance from its start to its end
-            case Role.RECONNECT:
-                assert self._outage is not None
+            case _:
+                assert self._outage is not None, connection
                 self._outage.renew(connection, now)
-            case _ as never:
-                raise AssertionError(f"a connection that is {never} cannot be renewed")
 
     def _on_audio_queued(
         self, connection: Connection, seconds: float, backoff: float, now: float
@@ -439,7 +437,8 @@ class FailoverEngine:
         Then a normal close is no failure: providers close idle connections, as those of a muted
         caller (test_idle_connections_are_no_failures).
         """
-        if self._pool.input_ended:
+        # A hedge is opened for speech, and sent it at once.
+        if self._pool.input_ended or connection.role is Role.HEDGE:
             return False
         if not connection.seconds_sent:
             return True
@@ -461,15 +460,11 @@ class FailoverEngine:
                 self._pool.close(connection)
                 reopen_at = connection.opened_at + self._policies.retry.idle_reopen_interval
                 self._rest = Rest(connection.traits, self._ledger.end, reopen_at)
-            case Role.HEDGE:
-                self._hedging.hedge_closed(connection, now)
             case Role.PROBE:
                 self._probe.cancel(now)
-            case Role.RECONNECT:
-                assert self._outage is not None
-                self._outage.closed(connection, now, backoff)
             case _:
-                assert_never(connection.role)
+                assert self._outage is not None, connection
+                self._outage.closed(connection, now, backoff)
 
     def _step_rest(self, rest: Rest, now: float) -> None:
         """Open a connection for audio, or finish if the input has ended without more words."""

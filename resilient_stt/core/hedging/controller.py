@@ -228,17 +228,6 @@ class HedgeController:
             self._multiplier.double()
             self._state = Watching()
 
-    def hedge_closed(self, hedge: Connection, now: float) -> None:
-        """Close a hedge that its provider closed because it was sent nothing; it has not failed.
-
-        The next `step` may ask another provider.
-        """
-        suspicion = self._state
-        assert not isinstance(suspicion, Watching)
-        suspicion.hedge = None
-        self._opener.charge(hedge, now)
-        self._pool.close(hedge)
-
     def renew_hedge(self, hedge: Connection, now: float) -> None:
         """Open the hedge anew: its audio begins again, and what it has transcribed is forgotten.
 

@@ -190,10 +190,9 @@ class TranscriptEmitter:
     def finish(self) -> None:
         """Emit what is held, and end speech that is still open: no connection will."""
         self.emit_pending()
-        if left_out := self._doubtful.take_left_out():
-            connection, final = left_out
-            if new_words := connection.trimmer.trim(final.utterance):
-                self._emit_held(connection, final, new_words)
+        left_out = self._doubtful.take_left_out()
+        if left_out and (new_words := left_out[0].trimmer.trim(left_out[1].utterance)):
+            self._emit_held(*left_out, new_words)
         self._outbox.add(*self._speech.end())
 
     # -- inside

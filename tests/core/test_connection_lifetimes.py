@@ -1,0 +1,229 @@
+"""Connections that are closed or opened anew although nothing has failed, in every role."""
+
+from __future__ import annotations
+
+import pytest
+
+from resilient_stt.core.events import ErrorKind, ProviderFailed
+from resilient_stt.core.messages import (
+    AudioPushed,
+    AudioQueued,
+    CloseConnection,
+    Command,
+    ConnectionEnded,
+    ConnectionFailed,
+    DeadlineReached,
+    EventKind,
+    Finish,
+    Input,
+    InputEnded,
+    LanguageChanged,
+    OpenConnection,
+    OptionsChanged,
+    PluginReconnected,
+    ProviderEvent,
+    ReportEvent,
+    Role,
+    SpeechEnded,
+    SpeechStarted,
+    StreamOpened,
+    TranscriptEvent,
+    Word,
+)
+from resilient_stt.core.policy import RetryPolicy
+
+from ..support.promises import alone
+from ..support.simulator import RATE
+
+
+class Call:
+    """An engine with its clock, and the connections that it has open."""
+
+    def __init__(self, providers: int = 2, *, vad_enabled: bool = True) -> None:
+        self.engine = alone(providers, vad_enabled=vad_enabled)
+        self.now = 0.0
+        self.open: dict[int, OpenConnection] = {}
+        self.commands: list[Command] = []
+        self.send(StreamOpened())
+
+    def send(self, message: Input) -> list[Command]:
+        commands = self.engine.handle(message, self.now)
+        for command in commands:
+            if isinstance(command, OpenConnection):
+                self.open[command.connection] = command
+            elif isinstance(command, CloseConnection):
+                del self.open[command.connection]
+        self.commands += commands
+        return commands
+
+    def go_on(self, seconds: float) -> None:
+        """Push silence, in real time."""
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            self.send(AudioPushed(RATE // 10, RATE))
+
+    def speak(self, seconds: float) -> None:
+        self.send(SpeechStarted(round(self.now * RATE)))
+        self.go_on(seconds)
+        self.send(SpeechEnded(round(self.now * RATE)))
+
+    def connection(self, role: Role) -> int:
+        (found,) = [c for c, order in self.open.items() if order.role is role]
+        return found
+
+    @property
+    def failures(self) -> list[ProviderFailed]:
+        reports = [c.event for c in self.commands if isinstance(c, ReportEvent)]
+        return [event for event in reports if isinstance(event, ProviderFailed)]
+
+
+def with_hedge() -> Call:
+    """A call whose provider has not answered speech, so that another one is asked."""
+    call = Call()
+    call.speak(1.0)
+    while not any(order.role is Role.HEDGE for order in call.open.values()):
+        call.go_on(0.1)
+    return call
+
+
+def with_probe() -> Call:
+    """A call whose preferred provider was limited, and is probed with the next utterance."""
+    call = Call()
+    call.send(ConnectionFailed(0, ErrorKind.RATE_LIMITED, retry_after=1.0))
+    call.go_on(3.0)
+    call.speak(0.5)
+    return call
+
+
+def with_reconnect() -> Call:
+    """A call in an outage, whose only provider is tried again."""
+    call = Call(1)
+    call.speak(0.5)
+    call.send(ConnectionFailed(0, ErrorKind.SERVER, backoff=0.1))
+    while not any(order.role is Role.RECONNECT for order in call.open.values()):
+        call.go_on(0.1)
+    return call
+
+
+CALLS = {Role.HEDGE: with_hedge, Role.RECONNECT: with_reconnect}
+
+
+@pytest.mark.parametrize("role", CALLS)
+@pytest.mark.parametrize("ours", [True, False])
+def test_opened_anew(role: Role, ours: bool) -> None:
+    """Options change, or the plugin reconnects: another connection in the same role, no failure."""
+    call = CALLS[role]()
+    before, failed = call.connection(role), len(call.failures)
+    provider = call.open[before].provider
+    call.send(OptionsChanged(provider) if ours else PluginReconnected(before))
+    assert call.connection(role) != before
+    assert len(call.failures) == failed
+
+
+def test_reconnects_spend_the_budget() -> None:
+    """A plugin that reconnects again and again has failed in the end."""
+    call = with_hedge()
+    for _ in range(RetryPolicy().reconnect_budget):
+        call.send(PluginReconnected(call.connection(Role.HEDGE)))
+    assert not call.failures
+    call.send(PluginReconnected(call.connection(Role.HEDGE)))
+    assert [event.detail for event in call.failures] == ["reconnected by itself"]
+
+
+@pytest.mark.parametrize("message", [PluginReconnected, OptionsChanged])
+def test_a_probe_ends_without_a_result(message: type) -> None:
+    """It was to show one utterance from its start to its end."""
+    call = with_probe()
+    probe, failed = call.connection(Role.PROBE), len(call.failures)
+    call.send(message(probe if message is PluginReconnected else call.open[probe].provider))
+    assert probe not in call.open
+    assert len(call.failures) == failed
+
+
+def test_a_peer_that_stops_reading_is_left() -> None:
+    """More than `max_queued_audio` waits for it; up to that it may only be slow."""
+    call = Call()
+    call.go_on(1.0)
+    call.send(AudioQueued(0, RetryPolicy().max_queued_audio))
+    assert 0 in call.open
+    call.send(AudioQueued(0, RetryPolicy().max_queued_audio + 1))
+    assert 0 not in call.open
+    assert [event.detail for event in call.failures] == ["takes no more audio"]
+
+
+CLOSES = (
+    ConnectionEnded(0),
+    ConnectionFailed(0, ErrorKind.DROPPED, "1000", closed_normally=True),
+)
+
+
+@pytest.mark.parametrize("closed", CLOSES)
+def test_an_idle_connection_is_opened_again_for_audio(closed: Input) -> None:
+    """Not before there is audio, and not more often than the interval says."""
+    call = Call()
+    call.go_on(1.0)
+    call.send(closed)
+    assert not call.open
+    call.go_on(RetryPolicy().idle_reopen_interval - 1.5)
+    assert not call.open
+    call.go_on(1.0)
+    assert [order.provider for order in call.open.values()] == ["a"]
+    assert not call.failures
+
+
+def test_words_open_an_idle_connection_at_once() -> None:
+    """Speech does not wait for the interval."""
+    call = Call()
+    call.send(ConnectionEnded(0))
+    call.send(LanguageChanged("es"))
+    call.speak(0.5)
+    assert [order.provider for order in call.open.values()] == ["a"]
+    assert not call.failures
+
+
+def test_a_stream_without_a_connection_ends() -> None:
+    """After an idle close nothing is opened for a caller who hangs up."""
+    call = Call()
+    call.go_on(1.0)
+    call.send(ConnectionEnded(0))
+    assert Finish() in call.send(InputEnded())
+    assert not call.open
+
+
+def test_what_was_pushed_before_the_end_is_sent() -> None:
+    """Without local voice activity all audio may be words, so a connection is opened for it."""
+    call = Call(1, vad_enabled=False)
+    call.send(ConnectionEnded(0))
+    call.go_on(1.0)
+    assert not call.open
+    call.send(InputEnded())
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+def test_an_idle_probe_has_not_failed() -> None:
+    """A probe that is closed when all words have come shows nothing."""
+    call = with_probe()
+    probe, failed = call.connection(Role.PROBE), len(call.failures)
+    active = call.connection(Role.ACTIVE)
+    end = call.now - call.open[active].start / RATE
+    final = TranscriptEvent(EventKind.FINAL, "one", (Word("one", end - 0.5, end),), end - 0.5, end)
+    call.send(ProviderEvent(active, final))
+    call.go_on(0.3)
+    assert probe in call.open
+    call.send(ConnectionFailed(probe, ErrorKind.DROPPED, "1000", closed_normally=True))
+    assert probe not in call.open
+    assert len(call.failures) == failed
+
+
+def test_an_attempt_that_is_closed_at_once() -> None:
+    """In an outage without speech it is planned again, and not reported."""
+    call = Call(1)
+    while not any(order.role is Role.RECONNECT for order in call.open.values()):
+        for connection in [*call.open]:
+            call.send(ConnectionFailed(connection, ErrorKind.SERVER, backoff=0.1))
+        call.now += 0.2
+        call.send(DeadlineReached())
+    reconnect, failed = call.connection(Role.RECONNECT), len(call.failures)
+    call.send(ConnectionFailed(reconnect, ErrorKind.DROPPED, "1000", closed_normally=True))
+    assert reconnect not in call.open
+    assert len(call.failures) == failed
