@@ -44,6 +44,16 @@ def test_status(status: int, kind: ErrorKind) -> None:
     assert classify(error) == Failure(kind, f"APIStatusError {status}", status=http)
 
 
+def test_a_header_that_cannot_be_encoded() -> None:
+    """httpx and websockets encode headers; aiohttp sends any letter, and the server refuses it."""
+    error = APIConnectionError(SECRET)
+    error.__context__ = UnicodeEncodeError("ascii", SECRET, 0, 1, SECRET)
+    failure = classify(error)
+    assert failure.kind is ErrorKind.AUTH
+    assert "no HTTP header may have" in failure.detail
+    assert SECRET not in failure.detail
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
