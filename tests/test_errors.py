@@ -63,8 +63,7 @@ def test_a_header_that_cannot_be_encoded() -> None:
         (APIConnectionError(f"Failed to connect to deepgram {SECRET}"), ErrorKind.CONNECT),
         (APIConnectionError(f"connection closed unexpectedly {SECRET}"), ErrorKind.DROPPED),
         (APIError(SECRET), ErrorKind.SERVER),
-        (aiohttp.ClientConnectionResetError(SECRET), ErrorKind.DROPPED),
-        (ConnectionResetError(SECRET), ErrorKind.DROPPED),
+        (aiohttp.ClientOSError(SECRET), ErrorKind.DROPPED),
         (OSError(SECRET), ErrorKind.DROPPED),
         (KeyError(SECRET), ErrorKind.PROTOCOL),
         (json.JSONDecodeError(SECRET, SECRET, 0), ErrorKind.PROTOCOL),
@@ -75,6 +74,14 @@ def test_a_header_that_cannot_be_encoded() -> None:
 def test_kind(error: Exception, kind: ErrorKind) -> None:
     """Every exception has a kind, and its detail is the name of its class."""
     assert classify(error) == Failure(kind, type(error).__name__)
+
+
+@pytest.mark.parametrize("kind", [aiohttp.ClientConnectionResetError, ConnectionResetError])
+def test_a_reset(kind: type[Exception]) -> None:
+    """The reason of a lost connection is told beside the name of the exception."""
+    assert classify(kind(SECRET)) == Failure(
+        ErrorKind.DROPPED, f"{kind.__name__}: connection reset"
+    )
 
 
 @pytest.mark.parametrize(
