@@ -71,6 +71,8 @@ def _reason(error: BaseException) -> str:
             return "timeout"
         case ConnectionRefusedError():
             return "connection refused"
+        case ConnectionResetError():  # while the request is sent, aiohttp names no host
+            return "connection reset"
     return ""
 
 

@@ -44,6 +44,16 @@ def test_status(status: int, kind: ErrorKind) -> None:
     assert classify(error) == Failure(kind, f"APIStatusError {status}", status=http)
 
 
+def test_a_header_that_cannot_be_encoded() -> None:
+    """httpx and websockets encode headers; aiohttp sends any letter, and the server refuses it."""
+    error = APIConnectionError(SECRET)
+    error.__context__ = UnicodeEncodeError("ascii", SECRET, 0, 1, SECRET)
+    failure = classify(error)
+    assert failure.kind is ErrorKind.AUTH
+    assert "no HTTP header may have" in failure.detail
+    assert SECRET not in failure.detail
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -53,8 +63,7 @@ def test_status(status: int, kind: ErrorKind) -> None:
         (APIConnectionError(f"Failed to connect to deepgram {SECRET}"), ErrorKind.CONNECT),
         (APIConnectionError(f"connection closed unexpectedly {SECRET}"), ErrorKind.DROPPED),
         (APIError(SECRET), ErrorKind.SERVER),
-        (aiohttp.ClientConnectionResetError(SECRET), ErrorKind.DROPPED),
-        (ConnectionResetError(SECRET), ErrorKind.DROPPED),
+        (aiohttp.ClientOSError(SECRET), ErrorKind.DROPPED),
         (OSError(SECRET), ErrorKind.DROPPED),
         (KeyError(SECRET), ErrorKind.PROTOCOL),
         (json.JSONDecodeError(SECRET, SECRET, 0), ErrorKind.PROTOCOL),
@@ -65,6 +74,14 @@ def test_status(status: int, kind: ErrorKind) -> None:
 def test_kind(error: Exception, kind: ErrorKind) -> None:
     """Every exception has a kind, and its detail is the name of its class."""
     assert classify(error) == Failure(kind, type(error).__name__)
+
+
+@pytest.mark.parametrize("kind", [aiohttp.ClientConnectionResetError, ConnectionResetError])
+def test_a_reset(kind: type[Exception]) -> None:
+    """The reason of a lost connection is told beside the name of the exception."""
+    assert classify(kind(SECRET)) == Failure(
+        ErrorKind.DROPPED, f"{kind.__name__}: connection reset"
+    )
 
 
 @pytest.mark.parametrize(

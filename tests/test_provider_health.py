@@ -137,7 +137,7 @@ async def test_recovery_is_noticed_within_a_second(fault: Fault) -> None:
     assert any(20 <= c.opened <= 21 for c in a.deepgram.connections)
 
 
-@pytest.mark.parametrize("key", ["sk-one\n", "sk-\r\none", "schlüssel-\u2603"])
+@pytest.mark.parametrize("key", ["sk-one\n", "sk-\r\none"])
 async def test_a_key_that_no_header_can_hold(key: str) -> None:
     """It is told as a matter of credentials, and the key is in no message."""
     events: list[object] = []

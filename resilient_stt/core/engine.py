@@ -448,15 +448,34 @@ class FailoverEngine:
             return False
         if not self._pool.has_pending_words():
             return True
-        # A final without times is committed only once there is audio behind it, of which a muted
-        # caller sends none.
+        return self._has_told_all(connection)
+
+    def _has_told_all(self, connection: Connection) -> bool:
+        """Return whether finals without times came after the last voice.
+
+        Such a final is committed only once there is audio behind it, of which a muted caller sends
+        none.
+        """
         told_through = max(connection.untimed_finals, default=0)
         return told_through >= self._ledger.last_voice_end(self._ledger.end)
+
+    def _commit_what_was_told(self, connection: Connection, now: float) -> None:
+        """Commit the voice before a connection's last final, which has no times.
+
+        Its successor would be sent the voice again, and may have no words left to tell for it
+        (test_idle_connections_are_no_failures). Another final of the same voice may be under way
+        for the grace that silence has, here in time: a muted caller sends no audio.
+        """
+        quiet_since = max(connection.processed_by, connection.last_transcript_at or now)
+        is_over = now >= quiet_since + self._policies.replay.commit_grace
+        if is_over and self._has_told_all(connection):
+            self._ledger.commit(self._ledger.last_voice_end(self._ledger.end))
 
     def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
         """Take the normal close of a connection that owed nothing: report and count nothing."""
         match connection.role:
             case Role.ACTIVE:
+                self._commit_what_was_told(connection, now)
                 self._pool.close(connection)
                 reopen_at = connection.opened_at + self._policies.retry.idle_reopen_interval
                 self._rest = Rest(connection.traits, self._ledger.end, reopen_at)
