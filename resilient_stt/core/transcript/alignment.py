@@ -180,7 +180,10 @@ class _Table:
         self._new = new[window.first_new : window.last_new]
         self._window = window
         self._ends_committed = window.last_committed == len(committed)
-        self._ends_new = window.last_new == len(new)
+        # Behind tokens that are followed by new words the overlap is over, so that all committed
+        # tokens must be repeated by then (test_new_words_in_the_middle_of_the_committed_ones).
+        is_open = evidence.timed or evidence.possible >= len(evidence.insertion)
+        self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
         self._letters: dict[str, Letters] = {}
 
