@@ -357,3 +357,16 @@ def test_times_tell_two_compounds_apart() -> None:
     later = (Word("long", 4.0, 4.3), Word("term", 4.3, 4.7))
     utterance = Utterance("long term", later, 4.0, 4.7, "en")
     assert trimmer.trim(utterance) is utterance
+
+
+def test_new_words_in_the_middle_of_the_committed_ones() -> None:
+    """Words that new ones follow repeat committed ones up to the last, or none of them."""
+    history = TranscriptHistory(POLICY)
+    history.record(
+        Utterance("hello this is Miguel I have a table at the Heron", language="en"), 5.5
+    )
+    trimmer = history.trimmer(5.0, 5.0, float, starts_mid_word=False)
+    texts, starts = ["It", "is", "for", "Thursday", "evening"], [5.36, 5.5, 5.65, 6.1, 6.4]
+    words = tuple(Word(t, s, s + 0.1) for t, s in zip(texts, starts, strict=True))
+    utterance = Utterance(" ".join(texts), words, 5.36, 6.5, "en")
+    assert trimmer.trim(utterance) is utterance
