@@ -227,3 +227,12 @@ def test_an_attempt_that_is_closed_at_once() -> None:
     call.send(ConnectionFailed(reconnect, ErrorKind.DROPPED, "1000", closed_normally=True))
     assert reconnect not in call.open
     assert len(call.failures) == failed
+
+
+def test_a_close_in_the_middle_of_words_is_a_failure() -> None:
+    """An interim transcript that no final follows says that more was to come."""
+    call = Call()
+    call.speak(0.5)
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.INTERIM, "good")))
+    call.send(ConnectionFailed(0, ErrorKind.DROPPED, "1000", closed_normally=True))
+    assert [event.reason for event in call.failures] == [ErrorKind.DROPPED]
