@@ -236,3 +236,11 @@ def test_a_close_in_the_middle_of_words_is_a_failure() -> None:
     call.send(ProviderEvent(0, TranscriptEvent(EventKind.INTERIM, "good")))
     call.send(ConnectionFailed(0, ErrorKind.DROPPED, "1000", closed_normally=True))
     assert [event.reason for event in call.failures] == [ErrorKind.DROPPED]
+
+
+def test_a_close_while_another_provider_is_asked_is_a_failure() -> None:
+    """Whether words are missing is just what is being asked."""
+    call = with_hedge()
+    active = call.connection(Role.ACTIVE)
+    call.send(ConnectionFailed(active, ErrorKind.DROPPED, "1000", closed_normally=True))
+    assert [event.provider for event in call.failures] == ["a"]
