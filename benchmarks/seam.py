@@ -160,7 +160,6 @@ def sets_of(folder: Path) -> dict[str, RecordingSet]:
 
 def run_job(job: Job) -> CutResult | None:
     """Play the call of a job. None if the two have no such call in common."""
-    logging.disable()
     dice = random.Random(f"{job.seed} {job.row} {job.number}")
     random.seed(dice.random())  # the waits of outages draw from it
     source = sets_of(job.folder)[job.set]
@@ -171,7 +170,12 @@ def run_job(job: Job) -> CutResult | None:
     cut, at = CUTS[job.number // len(STYLES[job.times]) % len(CUTS)], dice.uniform(*CUT_BETWEEN)
     first = RecordedSTT("first", drawn[0], styles[0], cut, at)
     second = RecordedSTT("second", drawn[1], styles[1])
-    played = run_virtual(play_call(first, second, job.against))
+    before = logging.root.manager.disable
+    logging.disable()  # connections fail on purpose
+    try:
+        played = run_virtual(play_call(first, second, job.against))
+    finally:
+        logging.disable(before)
     # A recognizer whose connection drops once may go on itself: then all words are its own.
     others = drawn if cut == "drop-once" else drawn[1:]
     scores = (judge_seam(played.words, drawn[0], other, at) for other in others)
