@@ -30,7 +30,7 @@ def test_no_word_is_lost_or_repeated(cli: Cli, fault: str) -> None:
 
 def test_compare_shows_what_the_others_lose(cli: Cli) -> None:
     """The exit status depends on ResilientSTT alone."""
-    result = cli("demo", "--fast", "--json", "--compare", "--fault", "drop")
+    result = cli("demo", "--fast", "--json", "--compare", "--fault", "down")
     figures = json.loads(result.stdout)
     assert result.exit_code == 0
     assert list(figures) == ["plugin", "fallback_adapter", "resilient"]
