@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..policy import ReplayPolicy
+from .alignment import MAX_APART
 from .overlap import OverlapTrimmer, TokenizedText, Utterance
 from .tokens import TimedToken
 
@@ -87,11 +88,25 @@ class TranscriptHistory:
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
         """
+        tokens = list(self._tokens)
         repeated = [
             c
-            for c in self._tokens
+            for c in tokens
             if (last_voice_end(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
         ]
+        # Where the clock of the committed words was off, the replay begins before them, by that
+        # much (test_wrong_times_commit_no_word_that_did_not_come).
+        reach = replay_from - MAX_APART * self._policy.word_time_tolerance
+        context = [
+            c
+            for c in tokens
+            if c.start is not None and reach < (c.start + c.end) / 2 <= replay_from
+        ]
         return OverlapTrimmer(
-            boundary, replay_from, repeated, self._policy, starts_mid_word=starts_mid_word
+            boundary,
+            replay_from,
+            repeated,
+            self._policy,
+            starts_mid_word=starts_mid_word,
+            context=context if repeated else (),
         )

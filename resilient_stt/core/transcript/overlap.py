@@ -79,6 +79,7 @@ class OverlapTrimmer:
         policy: ReplayPolicy,
         *,
         starts_mid_word: bool,
+        context: Sequence[TimedToken] = (),
     ) -> None:
         """Start a trimmer for a connection. Times are seconds of session audio.
 
@@ -89,7 +90,10 @@ class OverlapTrimmer:
                 the history: the trimmer corrects the times of tokens that had none.
             policy: how far clocks disagree.
             starts_mid_word: the connection's audio begins in the middle of speech.
+            context: the committed tokens right before these, with times. The connection should not
+                hear them; where a clock is off, it does, and its words align with theirs.
         """
+        self._context = list(context)
         self._boundary = boundary
         self._replay_from = replay_from
         self._committed = list(committed)
@@ -226,8 +230,10 @@ class OverlapTrimmer:
         elif text.timed:
             possible = text.count_begun_before(self._latest + self._tolerance)
         first = max(0, self._used - CONTEXT)
+        # Only times tell a word that is repeated by the caller from one before the replay.
+        context = self._context if timed and not first else []
         found = align(
-            self._committed[first:],
+            [*context, *self._committed[first:]],
             [*self._before, *tokens],
             Evidence(
                 certain=before + certain if timed else 0,
@@ -239,7 +245,8 @@ class OverlapTrimmer:
                 insertion=insertion,
             ),
         )
-        seam, used = max(0, found.seam - before), found.used + first if found.used else 0
+        seam = max(0, found.seam - before)
+        used = max(0, found.used + first - len(context)) if found.used else 0
         if not found.seam and fragment and self._starts_mid_word and possible:
             return 1, 0
         return seam, used
