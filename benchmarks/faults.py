@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import math
 import multiprocessing
 import random
@@ -40,6 +39,7 @@ from resilient_stt.testing import (
     run_virtual,
     silence,
 )
+from resilient_stt.testing.harness.logs import no_logging
 from resilient_stt.testing.harness.trial import (
     WHISPER,
     Chain,
@@ -133,9 +133,9 @@ def noise_begin() -> float:
 
 def run_job(job: Job) -> Figures:
     """Run a job in virtual time."""
-    logging.disable()
     random.seed(0)
-    return run_virtual(run_job_async(job))
+    with no_logging():
+        return run_virtual(run_job_async(job))
 
 
 async def run_job_async(job: Job) -> Figures:

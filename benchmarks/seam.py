@@ -28,7 +28,6 @@ import argparse
 import asyncio
 import functools
 import json
-import logging
 import os
 import random
 import statistics
@@ -46,6 +45,7 @@ from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import Replayed, ResilientSTT
 from resilient_stt.testing.harness.clock import run_virtual
+from resilient_stt.testing.harness.logs import no_logging
 from resilient_stt.testing.harness.recorded import (
     NOVA,
     RATE,
@@ -170,12 +170,8 @@ def run_job(job: Job) -> CutResult | None:
     cut, at = CUTS[job.number // len(STYLES[job.times]) % len(CUTS)], dice.uniform(*CUT_BETWEEN)
     first = RecordedSTT("first", drawn[0], styles[0], cut, at)
     second = RecordedSTT("second", drawn[1], styles[1])
-    before = logging.root.manager.disable
-    logging.disable()  # connections fail on purpose
-    try:
+    with no_logging():
         played = run_virtual(play_call(first, second, job.against))
-    finally:
-        logging.disable(before)
     # A recognizer whose connection drops once may go on itself: then all words are its own.
     others = drawn if cut == "drop-once" else drawn[1:]
     scores = (judge_seam(played.words, drawn[0], other, at) for other in others)

@@ -20,7 +20,6 @@ import argparse
 import asyncio
 import gc
 import itertools
-import logging
 import math
 import os
 import random
@@ -41,7 +40,8 @@ from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 
 from resilient_stt import Event, ResilientSTT
-from resilient_stt.testing.harness.clock import VirtualTimeLoop
+from resilient_stt.testing.harness.clock import VirtualTimeLoop, wall_clock_follows
+from resilient_stt.testing.harness.logs import no_logging
 from resilient_stt.testing.simulate.schedule import (
     Effect,
     FaultSpec,
@@ -187,16 +187,14 @@ class Soak:
 def soak(plan: Plan, on_sample: Callable[[Sample], None] = lambda _: None) -> Soak:
     """Run a plan to its end; `on_sample` is called with each sample as it is taken."""
     random.seed(plan.seed)  # for the random waits of retries and breakers
-    logging.disable(logging.CRITICAL)  # tens of thousands of connections fail on purpose
-    try:
-        with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0)) as runner:
-            return runner.run(_run(plan, on_sample))
-    finally:
-        logging.disable(logging.NOTSET)
+    runner = asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(settle=0.0))
+    with no_logging(), runner:
+        return runner.run(_run(plan, on_sample))
 
 
 async def _run(plan: Plan, on_sample: Callable[[Sample], None]) -> Soak:
-    return await _SoakRun(plan, on_sample).run()
+    with wall_clock_follows(asyncio.get_running_loop()):
+        return await _SoakRun(plan, on_sample).run()
 
 
 # -- the speech

@@ -112,7 +112,7 @@ class ResilientStream(stt.RecognizeStream):
         self.last_activity = runtime.next_activity()
         """A number that grows with every opened stream and every transcript of any stream."""
         self._frames = FrameStore()
-        self._wall_clock = WallClock()
+        self._wall_clock = WallClock(runtime.policies.replay.window)
         """When the caller pushed each second of audio."""
         self._pushed = 0
         """Samples of `_frames` that the engine knows of."""

@@ -7,12 +7,16 @@ is found by asking when that audio was pushed.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections import deque
 
 JITTER = 0.02
 """Seconds by which a frame may come earlier or later than its predecessors say, before that is
 recorded: the length of LiveKit's frames."""
+
+KEPT = 60.0
+"""Seconds of audio that have a time beside the replay window. It only bounds memory: nothing is
+said about audio that is that old."""
 
 MAX_CHANGES = 4096
 """Changes of pace that are remembered: a bound of memory only. Older audio has no time then."""
@@ -21,10 +25,13 @@ MAX_CHANGES = 4096
 class WallClock:
     """Maps seconds of audio to the wall clock, in a few numbers however long the audio is."""
 
-    def __init__(self) -> None:
-        self._since: deque[float] = deque(maxlen=MAX_CHANGES)
+    def __init__(self, window: float = 0.0) -> None:
+        """`window`: the seconds of audio that may be replayed."""
+        self._kept = window + KEPT
+        # Arrays, because a number in them takes 8 bytes, and a Python float 32.
+        self._since = array("d")
         """Seconds of audio from which on it was pushed at another pace."""
-        self._times: deque[float] = deque(maxlen=MAX_CHANGES)
+        self._times = array("d")
         """When that audio was spoken, if it was pushed at once."""
         self.seconds = 0.0
         """Seconds of audio that were pushed."""
@@ -40,8 +47,14 @@ class WallClock:
         if expected is None or abs(expected - spoken) > JITTER:
             self._since.append(start)
             self._times.append(spoken)
+            self._forget_old()
 
     def at(self, seconds: float) -> float | None:
         """Return the wall time at which that second of audio was spoken; `None` if not known."""
         index = bisect_right(self._since, seconds) - 1
         return None if index < 0 else self._times[index] + seconds - self._since[index]
+
+    def _forget_old(self) -> None:
+        old = bisect_right(self._since, self.seconds - self._kept) - 1
+        old = max(old, len(self._since) - MAX_CHANGES, 0)
+        del self._since[:old], self._times[:old]

@@ -45,3 +45,15 @@ def test_changes_are_bounded() -> None:
         clock.pushed(0.1, 100.0 * number)
     assert clock.at(0.5) is None
     assert clock.at(clock.seconds) == pytest.approx(100.0 * (MAX_CHANGES + 9))
+
+
+def test_old_audio_is_forgotten() -> None:
+    """However unsteady the pace of a long call is, only the last minutes are kept."""
+    clock, now = WallClock(60.0), 1_000.0
+    for step in range(2_000):
+        now += 1.0 if step % 2 else 0.5
+        clock.pushed(0.5, now)
+    assert len(clock._since) < 500
+    assert clock.at(1_000.0 - 10.0) is not None
+    assert clock.at(1_000.0 - 115.0) is not None
+    assert clock.at(10.0) is None

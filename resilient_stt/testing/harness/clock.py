@@ -19,10 +19,13 @@ The mark `stt_virtual_time` of the pytest plugin runs a test on this loop. Witho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import selectors
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from unittest import mock
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -142,3 +145,11 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def close(self) -> None:
         self._real.close()
+
+
+@contextlib.contextmanager
+def wall_clock_follows(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let `time.time()` follow the loop's clock: LiveKit's offsets come from it, and must be the
+    same in each run."""
+    with mock.patch.object(time, "time", loop.time):
+        yield

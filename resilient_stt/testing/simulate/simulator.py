@@ -11,17 +11,13 @@ The same seed gives the same call, to the byte of its log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import math
 import random
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import get_args
-from unittest import mock
 
 from livekit import rtc
 from livekit.agents import APIConnectionError, stt
@@ -35,7 +31,8 @@ from ...livekit.vad import SpeechEdge
 from ...setup import Setup
 from ...stream import ResilientStream
 from ...stt import ResilientSTT
-from ..harness.clock import VirtualTimeLoop
+from ..harness.clock import VirtualTimeLoop, wall_clock_follows
+from ..harness.logs import no_logging
 from ..harness.score import Final, Score, score, written_words
 from ..speech.reference import SpokenWord
 from .schedule import ProviderScript, Schedule, smaller
@@ -158,7 +155,7 @@ async def _call(schedule: Schedule, result: SimulationResult) -> None:
     crashes: list[str] = []
     loop.set_exception_handler(lambda _, context: crashes.append(str(context.get("message"))))
     call = SimulatedCall(schedule)
-    with _wall_clock_follows(loop), _no_logging():
+    with wall_clock_follows(loop), no_logging():
         resilient = _make_resilient(schedule, call)
         observer = _CallObserver(result, call, resilient)
         try:
@@ -523,22 +520,3 @@ def _describe(event: stt.SpeechEvent) -> str:
     words = [f"{w}@{w.start_time:.3f}-{w.end_time:.3f}" for w in data.words or []]
     span = f"{data.start_time:.3f}-{data.end_time:.3f}"
     return f"{event.type.value} {data.text!r} {span} {words}"
-
-
-@contextlib.contextmanager
-def _wall_clock_follows(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let `time.time()` follow the loop's clock: LiveKit's offsets come from it, and must be the
-    same in each run."""
-    with mock.patch.object(time, "time", loop.time):
-        yield
-
-
-@contextlib.contextmanager
-def _no_logging() -> Iterator[None]:
-    """Switch logging off: thousands of calls fail on purpose."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
