@@ -15,7 +15,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection
+from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -25,68 +25,6 @@ _LONGEST_CHUNK = 1.0
 """Seconds of audio in a message; a longer one is closed with 3007."""
 _INPUT_DURATION = 3007
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeAssemblyAI(FakeServer):
-    """An AssemblyAI that transcribes the audio it receives in turns.
-
-    Each `Turn` has all words of its turn, with times in milliseconds.
-
-    Args:
-        min_chunk: Seconds of audio below which a message is closed with 3007, as AssemblyAI's
-            documents say: 0.05. None: any length, because the plugin sends shorter ones at the
-            end of a stream and at a flush, and no close is reported for that.
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end a turn; the `max_turn_silence` of the
-            query, if it is longer, takes its place.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/v3/ws"
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.4
-    min_chunk: float | None = None
-
-    def stt(self, **options: Any) -> assemblyai.STT:
-        """The published plugin, with its `base_url` here. `options` are those of
-        `assemblyai.STT`."""
-        from livekit.plugins import assemblyai
-
-        url = self.url.replace("http", "ws", 1)
-        return assemblyai.STT(**{"api_key": "fake-key", "base_url": url, **options})
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        model = connection.query.get("speech_model", "")
-        return ("en",) if model == "universal-streaming-english" else _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization"):
-            raise Rejection(401, "Unauthorized Connection: Missing Authorization header")
-        if not request.query.get("sample_rate", "").isdecimal():
-            raise Rejection(400, "Invalid sample_rate")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"error": message or "Unauthorized Connection", "error_code": status}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """AssemblyAI's error message, which comes before it closes the connection."""
-        number = {} if fault.code is None else {"error_code": fault.code}
-        return {"type": "Error", **number, "error": fault.message or "An error occurred"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _UniversalDialogue(self, connection, websocket, transport)
 
 
 class _UniversalDialogue(UtteranceDialogue):
@@ -177,3 +115,56 @@ class _UniversalDialogue(UtteranceDialogue):
                 ],
             }
         )
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeAssemblyAI(FakeServer):
+    """An AssemblyAI that transcribes the audio it receives in turns.
+
+    Each `Turn` has all words of its turn, with times in milliseconds.
+
+    Args:
+        min_chunk: Seconds of audio below which a message is closed with 3007, as AssemblyAI's
+            documents say: 0.05. None: any length, because the plugin sends shorter ones at the
+            end of a stream and at a flush, and no close is reported for that.
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end a turn; the `max_turn_silence` of the
+            query, if it is longer, takes its place.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/v3/ws"
+    dialogue_class = _UniversalDialogue
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.4
+    min_chunk: float | None = None
+
+    def stt(self, **options: Any) -> assemblyai.STT:
+        """The published plugin, with its `base_url` here. `options` are those of
+        `assemblyai.STT`."""
+        from livekit.plugins import assemblyai
+
+        url = self.url.replace("http", "ws", 1)
+        return assemblyai.STT(**{"api_key": "fake-key", "base_url": url, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        model = connection.query.get("speech_model", "")
+        return ("en",) if model == "universal-streaming-english" else _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization"):
+            raise Rejection(401, "Unauthorized Connection: Missing Authorization header")
+        if not request.query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, "Invalid sample_rate")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"error": message or "Unauthorized Connection", "error_code": status}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        """AssemblyAI's error message, which comes before it closes the connection."""
+        number = {} if fault.code is None else {"error_code": fault.code}
+        return {"type": "Error", **number, "error": fault.message or "An error occurred"}

@@ -122,16 +122,14 @@ class FakeCartesia(FakeServer):
             return self.turn_languages
         return (base(connection.query.get("language", _DEFAULT_LANGUAGE)),)
 
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
         error_code, title = _error_of(status)
-        body = {
+        return {
             "error_code": error_code,
             "title": title,
             "message": message or f"{title}.",
             "request_id": request_id,
         }
-        headers = {self.request_id_header: request_id}
-        return web.json_response(body, status=status, headers=headers)
 
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """Cartesia's error message, in the older shape or in that of its HTTP errors."""

@@ -8,21 +8,19 @@ and https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import string
-import wave
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from aiohttp import web
 
-from ..faults import InBandError, Latency
+from ..faults import InBandError
 from ..speech.languages import base, written
-from ..speech.recognizer import AudioRecognizer, HeardWord
+from ..speech.recognizer import HeardWord
+from .recordings import samples_of, take_time, words_in
 from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection
 
 if TYPE_CHECKING:
@@ -55,140 +53,6 @@ _SURE, _UNSURE = 0.99, 0.62  # confidence in right words, and in fragments and w
 _IDLE = "NET-0001: Deepgram did not receive audio data or a text message within the timeout window."
 _CORRUPT = "Bad Request: failed to process audio: corrupt or unsupported data"
 _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeDeepgram(FakeServer):
-    """A Deepgram that transcribes the audio it receives.
-
-    The server knows the `language` of the query, by default English. With `multi` it knows the
-    languages that the model has in it (Chinese is not among them), and adds each word's language.
-
-    A POST to the same path is the batch endpoint. It has `ConnectFault`s, and a `Latency` that does
-    not wait for a place in the audio. With `detect_language` it knows only the language of most of
-    the words.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio to the transcript of it.
-        endpoint_silence: Seconds without speech after which speech ends (`speech_final`). The
-            `endpointing` of the query only decides whether it does: its usual 25 ms would end
-            speech within words.
-        handshake: Seconds from the request to the 101.
-        finalize_ends_speech: The response to `Finalize` is a `speech_final`, too.
-        concurrency: Open websockets at once. A request beyond them is answered with 429.
-            Connections whose peer has vanished count. None: no limit.
-        idle_timeout: Seconds without audio or text after which the server sends Metadata and closes
-            with 1011, NET-0001. Pings do not count. None: never. Up to 12 s were measured in
-            production.
-        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
-            them the server closes with 1008. None: no limit.
-        speed: The multiple of real time at which audio is processed at most. Text messages wait for
-            the audio before them. 1.25 was measured in production. None: no limit.
-        max_message: Bytes of a message beyond which the server closes with 1009. None: no limit.
-        corpus: The recordings that it recognizes. None: all that are shipped.
-        accent: How it writes and times what it recognizes. Can be assigned while the server runs.
-            None: as it was spoken.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = base_path = "/v1/listen"
-    post_paths: ClassVar[tuple[str, ...]] = ("/v1/listen",)
-    request_id_header = "dg-request-id"
-
-    latency: float = 0.15
-    endpoint_silence: float = 0.25
-    idle_timeout: float | None = 10.0
-    finalize_ends_speech: bool = False
-
-    def stt(self, **options: Any) -> deepgram.STT:
-        """The published plugin, with its `base_url` here. `options` are those of `deepgram.STT`."""
-        from livekit.plugins import deepgram
-
-        return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        language = connection.query.get("language", _DEFAULT_LANGUAGE)
-        return _multilingual(connection.query) if language == _MULTI else (base(language),)
-
-    def check(self, request: web.Request) -> None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() not in ("token", "bearer") or not key:
-            raise Rejection(401, "Invalid credentials.")
-        if request.query.get("language") == _MULTI and not _multilingual(request.query):
-            raise Rejection(400, "Bad Request: this model has no language=multi.")
-        if request.method == "POST":
-            return  # the format is known once the body has been read
-        # Raw samples of an unknown format cannot be decoded. The plugin always names the encoding.
-        if request.query.get("encoding") != "linear16":
-            raise Rejection(400, "Bad Request: the encoding must be linear16.")
-        if not request.query.get("sample_rate", "").isdecimal():
-            raise Rejection(400, "Bad Request: the sample_rate must be a number.")
-        if not request.query.get("utterance_end_ms", "0").isdecimal():
-            raise Rejection(400, "Bad Request: the utterance_end_ms must be a number.")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        err_code, err_msg = _error_of(status)
-        err_msg = message or err_msg
-        body = {"err_code": err_code, "err_msg": err_msg, "request_id": request_id}
-        headers = {self.request_id_header: request_id, "dg-error": err_msg}
-        return web.json_response(body, status=status, headers=headers)
-
-    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        pcm, sample_rate = _audio_of(await request.read(), request.query)
-        connection.audio = len(pcm) / 2 / sample_rate
-        detect = _asked(connection.query, "detect_language")
-        words = self._recognize(pcm, sample_rate, None if detect else self.languages(connection))
-        detected = _languages_of(words)[:1] or [_DEFAULT_LANGUAGE]
-        if detect:
-            words = self._recognize(pcm, sample_rate, detected)
-        await asyncio.sleep(self.latency + self._batch_latency(connection))
-        written = _alternative(self.written(words), connection.query)
-        channel: dict[str, Any] = {"alternatives": [written]}
-        if detect:
-            channel |= {"detected_language": detected[0], "language_confidence": _SURE}
-        metadata = _metadata(connection, connection.audio)
-        body = {"metadata": metadata, "results": {"channels": [channel]}}
-        connection.sent.append(Sent(self.now, body))
-        connection.end("answered with 200")
-        return web.json_response(body, headers={self.request_id_header: connection.request_id})
-
-    def _recognize(
-        self, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
-    ) -> list[HeardWord]:
-        recognizer = AudioRecognizer(self.corpus, sample_rate=sample_rate, languages=languages)
-        return recognizer.feed(pcm) + recognizer.finish()
-
-    def _batch_latency(self, connection: ServerConnection) -> float:
-        faults = self.faults.of(Latency, connection.index)
-        latencies = [f for f in faults if f.in_period(self.now) and not f.by_audio]
-        for fault in latencies:
-            self.note_triggered(fault, connection)
-        return sum(fault.seconds for fault in latencies)
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """Deepgram's error message. Its SDKs read `description`, `message` and `variant`, and no
-        number."""
-        err_code, err_msg = _error_of(fault.code)
-        number = {} if fault.code is None else {"err_code": err_code}
-        return {
-            "type": "Error",
-            **number,
-            "description": fault.message or err_msg,
-            "message": fault.message or err_msg,
-            "variant": err_code,
-            "request_id": connection.request_id,
-        }
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _ListenDialogue(self, connection, websocket, transport)
 
 
 class _ListenDialogue(Dialogue):
@@ -317,6 +181,122 @@ class _ListenDialogue(Dialogue):
         return {"type": "Metadata", **_metadata(self.connection, self.recognizer.position)}
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeDeepgram(FakeServer):
+    """A Deepgram that transcribes the audio it receives.
+
+    The server knows the `language` of the query, by default English. With `multi` it knows the
+    languages that the model has in it (Chinese is not among them), and adds each word's language.
+
+    A POST to the same path is the batch endpoint. It has `ConnectFault`s, and a `Latency` that does
+    not wait for a place in the audio. With `detect_language` it knows only the language of most of
+    the words.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio to the transcript of it.
+        endpoint_silence: Seconds without speech after which speech ends (`speech_final`). The
+            `endpointing` of the query only decides whether it does: its usual 25 ms would end
+            speech within words.
+        handshake: Seconds from the request to the 101.
+        finalize_ends_speech: The response to `Finalize` is a `speech_final`, too.
+        concurrency: Open websockets at once. A request beyond them is answered with 429.
+            Connections whose peer has vanished count. None: no limit.
+        idle_timeout: Seconds without audio or text after which the server sends Metadata and closes
+            with 1011, NET-0001. Pings do not count. None: never. Up to 12 s were measured in
+            production.
+        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
+            them the server closes with 1008. None: no limit.
+        speed: The multiple of real time at which audio is processed at most. Text messages wait for
+            the audio before them. 1.25 was measured in production. None: no limit.
+        max_message: Bytes of a message beyond which the server closes with 1009. None: no limit.
+        corpus: The recordings that it recognizes. None: all that are shipped.
+        accent: How it writes and times what it recognizes. Can be assigned while the server runs.
+            None: as it was spoken.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = base_path = "/v1/listen"
+    dialogue_class: ClassVar[Callable[..., Dialogue]] = _ListenDialogue
+    post_paths: ClassVar[tuple[str, ...]] = ("/v1/listen",)
+    request_id_header = "dg-request-id"
+
+    latency: float = 0.15
+    endpoint_silence: float = 0.25
+    idle_timeout: float | None = 10.0
+    finalize_ends_speech: bool = False
+
+    def stt(self, **options: Any) -> deepgram.STT:
+        """The published plugin, with its `base_url` here. `options` are those of `deepgram.STT`."""
+        from livekit.plugins import deepgram
+
+        return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        language = connection.query.get("language", _DEFAULT_LANGUAGE)
+        return _multilingual(connection.query) if language == _MULTI else (base(language),)
+
+    def check(self, request: web.Request) -> None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() not in ("token", "bearer") or not key:
+            raise Rejection(401, "Invalid credentials.")
+        if request.query.get("language") == _MULTI and not _multilingual(request.query):
+            raise Rejection(400, "Bad Request: this model has no language=multi.")
+        if request.method == "POST":
+            return  # the format is known once the body has been read
+        # Raw samples of an unknown format cannot be decoded. The plugin always names the encoding.
+        if request.query.get("encoding") != "linear16":
+            raise Rejection(400, "Bad Request: the encoding must be linear16.")
+        if not request.query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, "Bad Request: the sample_rate must be a number.")
+        if not request.query.get("utterance_end_ms", "0").isdecimal():
+            raise Rejection(400, "Bad Request: the utterance_end_ms must be a number.")
+
+    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
+        response = super().rejection(status, request_id, message)
+        response.headers["dg-error"] = message or _error_of(status)[1]
+        return response
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        err_code, err_msg = _error_of(status)
+        return {"err_code": err_code, "err_msg": message or err_msg, "request_id": request_id}
+
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
+        pcm, sample_rate = _audio_of(await request.read(), request.query)
+        connection.audio = len(pcm) / 2 / sample_rate
+        detect = _asked(connection.query, "detect_language")
+        words = words_in(self, pcm, sample_rate, None if detect else self.languages(connection))
+        detected = _languages_of(words)[:1] or [_DEFAULT_LANGUAGE]
+        if detect:
+            words = words_in(self, pcm, sample_rate, detected)
+        await take_time(self, connection)
+        written = _alternative(self.written(words), connection.query)
+        channel: dict[str, Any] = {"alternatives": [written]}
+        if detect:
+            channel |= {"detected_language": detected[0], "language_confidence": _SURE}
+        metadata = _metadata(connection, connection.audio)
+        body = {"metadata": metadata, "results": {"channels": [channel]}}
+        connection.sent.append(Sent(self.now, body))
+        connection.end("answered with 200")
+        return web.json_response(body, headers={self.request_id_header: connection.request_id})
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        """Deepgram's error message. Its SDKs read `description`, `message` and `variant`, and no
+        number."""
+        err_code, err_msg = _error_of(fault.code)
+        number = {} if fault.code is None else {"err_code": err_code}
+        return {
+            "type": "Error",
+            **number,
+            "description": fault.message or err_msg,
+            "message": fault.message or err_msg,
+            "variant": err_code,
+            "request_id": connection.request_id,
+        }
+
+
 def _asked(query: Mapping[str, str], option: str) -> bool:
     """Whether the query switches an option on."""
     return query.get(option, "false") != "false"
@@ -394,15 +374,7 @@ def _audio_of(body: bytes, query: Mapping[str, str]) -> tuple[bytes, int]:
         if query.get("encoding") != "linear16" or not query.get("sample_rate", "").isdecimal():
             raise Rejection(400, _CORRUPT)
         return body, int(query["sample_rate"])
-    try:
-        with wave.open(io.BytesIO(body)) as file:
-            if file.getsampwidth() != 2:
-                raise Rejection(400, _CORRUPT)
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-            first = samples.reshape(-1, file.getnchannels())[:, 0]
-            return first.tobytes(), file.getframerate()
-    except (wave.Error, EOFError, ValueError):
-        raise Rejection(400, _CORRUPT) from None
+    return samples_of(body, _CORRUPT)
 
 
 def _error_of(status: int | str | None) -> tuple[str, str]:

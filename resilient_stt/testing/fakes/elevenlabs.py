@@ -18,7 +18,7 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
-from .server import Dialogue, FakeServer, Rejection, ServerConnection
+from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -30,84 +30,6 @@ _SHORTEST_COMMIT = 0.3
 notes."""
 _KINDS = {401: "auth_error", 402: "quota_exceeded", 403: "auth_error", 429: "rate_limited"}
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeElevenLabs(FakeServer):
-    """An ElevenLabs that transcribes the audio it receives.
-
-    With `commit_strategy=manual`, which is the plugin's default, a final comes only when the client
-    commits, and `longest_segment` of audio forces one. With `vad` a pause ends a segment. Each
-    final comes twice, the second time with words and their times.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end a segment (`vad`), unless the query says
-            it.
-        longest_segment: Seconds of audio after which an uncommitted segment is committed by itself.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/v1/speech-to-text/realtime"
-    base_path = "/v1"
-    post_paths = (_BATCH_PATH,)
-    request_id_header = "x-trace-id"
-
-    latency: float = 0.15
-    endpoint_silence: float = 0.7
-    longest_segment: float = 90.0
-
-    def stt(self, **options: Any) -> elevenlabs.STT:
-        """The published plugin, with its `base_url` here. `options` are those of
-        `elevenlabs.STT`."""
-        from livekit.plugins import elevenlabs
-
-        defaults = {"api_key": "fake-key", "base_url": self.url, "model_id": "scribe_v2_realtime"}
-        return elevenlabs.STT(**{**defaults, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return int(connection.query.get("audio_format", "pcm_16000").removeprefix("pcm_"))
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        language = connection.query.get("language_code")
-        return (base(language),) if language else _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("xi-api-key"):
-            raise Rejection(401, "Invalid API key")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        kind = _KINDS.get(status, "server_error")
-        body = {"detail": {"status": kind, "message": message or kind}}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        form = await posted_form(request)
-        language = form.fields.get("language_code")
-        languages = (base(language),) if language else _LANGUAGES
-        words = await recognized(self, connection, form, languages)
-        body = {
-            "language_code": language_of(words, "en"),
-            "language_probability": 0.98,
-            "text": written(words),
-            "words": _words(words),
-        }
-        return web.json_response(body, headers={self.request_id_header: connection.request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        kind = _KINDS.get(fault.code, "transcriber_error") if isinstance(fault.code, int) else None
-        return {"message_type": kind or fault.code or "error", "error": fault.message or "Error"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _ScribeDialogue(self, connection, websocket, transport)
 
 
 class _ScribeDialogue(UtteranceDialogue):
@@ -180,6 +102,76 @@ class _ScribeDialogue(UtteranceDialogue):
 
     def _send_typed(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
         self.send({"message_type": kind, **fields}, after=after)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeElevenLabs(FakeServer):
+    """An ElevenLabs that transcribes the audio it receives.
+
+    With `commit_strategy=manual`, which is the plugin's default, a final comes only when the client
+    commits, and `longest_segment` of audio forces one. With `vad` a pause ends a segment. Each
+    final comes twice, the second time with words and their times.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end a segment (`vad`), unless the query says
+            it.
+        longest_segment: Seconds of audio after which an uncommitted segment is committed by itself.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/v1/speech-to-text/realtime"
+    dialogue_class = _ScribeDialogue
+    base_path = "/v1"
+    post_paths = (_BATCH_PATH,)
+    request_id_header = "x-trace-id"
+
+    latency: float = 0.15
+    endpoint_silence: float = 0.7
+    longest_segment: float = 90.0
+
+    def stt(self, **options: Any) -> elevenlabs.STT:
+        """The published plugin, with its `base_url` here. `options` are those of
+        `elevenlabs.STT`."""
+        from livekit.plugins import elevenlabs
+
+        defaults = {"api_key": "fake-key", "base_url": self.url, "model_id": "scribe_v2_realtime"}
+        return elevenlabs.STT(**{**defaults, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return int(connection.query.get("audio_format", "pcm_16000").removeprefix("pcm_"))
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        language = connection.query.get("language_code")
+        return (base(language),) if language else _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("xi-api-key"):
+            raise Rejection(401, "Invalid API key")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        kind = _KINDS.get(status, "server_error")
+        return {"detail": {"status": kind, "message": message or kind}}
+
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
+        form = await posted_form(request)
+        language = form.fields.get("language_code")
+        languages = (base(language),) if language else _LANGUAGES
+        words = await recognized(self, connection, form, languages)
+        body = {
+            "language_code": language_of(words, "en"),
+            "language_probability": 0.98,
+            "text": written(words),
+            "words": _words(words),
+        }
+        return web.json_response(body, headers={self.request_id_header: connection.request_id})
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        kind = _KINDS.get(fault.code, "transcriber_error") if isinstance(fault.code, int) else None
+        return {"message_type": kind or fault.code or "error", "error": fault.message or "Error"}
 
 
 def _words(words: Sequence[HeardWord]) -> list[dict[str, Any]]:

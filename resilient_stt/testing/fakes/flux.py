@@ -15,7 +15,7 @@ from aiohttp import web
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
 from .deepgram import FakeDeepgram
-from .server import Dialogue, ServerConnection
+from .server import ServerConnection
 from .utterances import UtteranceDialogue, parsed
 
 if TYPE_CHECKING:
@@ -24,45 +24,6 @@ if TYPE_CHECKING:
 _MULTILINGUAL = ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl")
 _CERTAINTY = {"EndOfTurn": 0.95, "EagerEndOfTurn": 0.6}
 """The `end_of_turn_confidence` of an event; that of others is low."""
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeFlux(FakeDeepgram):
-    """A Deepgram whose model is Flux.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        turn_end_silence: Seconds without speech after which a turn ends, if the `eot_timeout_ms` of
-            the query is not shorter.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = base_path = "/v2/listen"
-    post_paths = ()
-
-    turn_end_silence: float = 0.5
-
-    def stt(self, **options: Any) -> deepgram.STTv2:  # type: ignore[override]  # STTv2 is no STT
-        """The published plugin, with its `base_url` here. `options` are those of
-        `deepgram.STTv2`."""
-        from livekit.plugins import deepgram
-
-        url = self.url.replace("http", "ws", 1)
-        return deepgram.STTv2(**{"api_key": "fake-key", "base_url": url, **options})
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return ("en",) if connection.query.get("model", "").endswith("-en") else _MULTILINGUAL
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return FluxDialogue(self, connection, websocket, transport)
 
 
 class FluxDialogue(UtteranceDialogue):
@@ -154,3 +115,35 @@ class FluxDialogue(UtteranceDialogue):
         message = {"type": kind, "request_id": self.connection.request_id, **fields}
         self.send({**message, "sequence_id": self._sequence}, after=after)
         self._sequence += 1
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeFlux(FakeDeepgram):
+    """A Deepgram whose model is Flux.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        turn_end_silence: Seconds without speech after which a turn ends, if the `eot_timeout_ms` of
+            the query is not shorter.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = base_path = "/v2/listen"
+    dialogue_class = FluxDialogue
+    post_paths = ()
+
+    turn_end_silence: float = 0.5
+
+    def stt(self, **options: Any) -> deepgram.STTv2:  # type: ignore[override]  # STTv2 is no STT
+        """The published plugin, with its `base_url` here. `options` are those of
+        `deepgram.STTv2`."""
+        from livekit.plugins import deepgram
+
+        url = self.url.replace("http", "ws", 1)
+        return deepgram.STTv2(**{"api_key": "fake-key", "base_url": url, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return ("en",) if connection.query.get("model", "").endswith("-en") else _MULTILINGUAL

@@ -17,94 +17,13 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
     from livekit.plugins import gladia
 
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeGladia(FakeServer):
-    """A Gladia that transcribes the audio it receives.
-
-    A session and its websocket are one connection: faults that answer a request answer the POST,
-    and those of an open connection happen on the websocket. `stop_recording` ends the session.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end an utterance, if they are longer than the
-            `endpointing` that the client asks for.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = base_path = "/v2/live"
-    post_paths = ("/v2/live",)
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.25
-    sessions: dict[str, Mapping[str, Any]] = field(init=False, default_factory=dict)
-    """What was asked for, by the session's id, which is the connection's `request_id`."""
-    _awaited: dict[str, ServerConnection] = field(init=False, default_factory=dict)
-
-    def stt(self, **options: Any) -> gladia.STT:
-        """The published plugin, with its `base_url` here. `options` are those of `gladia.STT`."""
-        from livekit.plugins import gladia
-
-        return gladia.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return int(self.sessions[connection.request_id].get("sample_rate", 16_000))
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        asked = self.sessions[connection.request_id].get("language_config") or {}
-        return tuple(map(base, asked.get("languages") or _LANGUAGES))
-
-    def check(self, request: web.Request) -> None:
-        if request.method == "POST" and not request.headers.get("X-Gladia-Key"):
-            raise Rejection(401, "Missing X-Gladia-Key")
-        if request.method == "GET" and "token" not in request.query:
-            raise Rejection(403, "Missing token")
-
-    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        asked = await request.json()
-        if not isinstance(asked, dict):
-            raise Rejection(400, "The body is no object.")
-        session = connection.request_id
-        self.sessions[session], self._awaited[session] = asked, connection
-        url = url_of(self._host, self.port, f"{self.path}?token={session}")
-        body = {"id": session, "url": url.replace("http", "ws", 1)}
-        return web.json_response(body, status=201)
-
-    def resumed(self, request: web.Request) -> ServerConnection | None:
-        if request.method == "POST":
-            return None
-        return self._awaited.pop(request.query.get("token", ""), None)
-
-    def is_awaited(self, connection: ServerConnection) -> bool:
-        return connection.request_id in self._awaited
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"statusCode": status, "message": message or "Error", "request_id": request_id}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        number = {} if fault.code is None else {"code": fault.code}
-        return {"type": "error", "data": {**number, "message": fault.message or "Error"}}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _LiveDialogue(self, connection, websocket, transport)
 
 
 class _LiveDialogue(UtteranceDialogue):
@@ -186,3 +105,75 @@ class _LiveDialogue(UtteranceDialogue):
 
     def _send_typed(self, kind: str, **data: Any) -> None:
         self.send({"type": kind, "session_id": self.connection.request_id, "data": data})
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeGladia(FakeServer):
+    """A Gladia that transcribes the audio it receives.
+
+    A session and its websocket are one connection: faults that answer a request answer the POST,
+    and those of an open connection happen on the websocket. `stop_recording` ends the session.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end an utterance, if they are longer than the
+            `endpointing` that the client asks for.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = base_path = "/v2/live"
+    dialogue_class = _LiveDialogue
+    post_paths = ("/v2/live",)
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.25
+    sessions: dict[str, Mapping[str, Any]] = field(init=False, default_factory=dict)
+    """What was asked for, by the session's id, which is the connection's `request_id`."""
+    _awaited: dict[str, ServerConnection] = field(init=False, default_factory=dict)
+
+    def stt(self, **options: Any) -> gladia.STT:
+        """The published plugin, with its `base_url` here. `options` are those of `gladia.STT`."""
+        from livekit.plugins import gladia
+
+        return gladia.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return int(self.sessions[connection.request_id].get("sample_rate", 16_000))
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        asked = self.sessions[connection.request_id].get("language_config") or {}
+        return tuple(map(base, asked.get("languages") or _LANGUAGES))
+
+    def check(self, request: web.Request) -> None:
+        if request.method == "POST" and not request.headers.get("X-Gladia-Key"):
+            raise Rejection(401, "Missing X-Gladia-Key")
+        if request.method == "GET" and "token" not in request.query:
+            raise Rejection(403, "Missing token")
+
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
+        asked = await request.json()
+        if not isinstance(asked, dict):
+            raise Rejection(400, "The body is no object.")
+        session = connection.request_id
+        self.sessions[session], self._awaited[session] = asked, connection
+        url = url_of(self._host, self.port, f"{self.path}?token={session}")
+        body = {"id": session, "url": url.replace("http", "ws", 1)}
+        return web.json_response(body, status=201)
+
+    def resumed(self, request: web.Request) -> ServerConnection | None:
+        if request.method == "POST":
+            return None
+        return self._awaited.pop(request.query.get("token", ""), None)
+
+    def is_awaited(self, connection: ServerConnection) -> bool:
+        return connection.request_id in self._awaited
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"statusCode": status, "message": message or "Error", "request_id": request_id}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        number = {} if fault.code is None else {"code": fault.code}
+        return {"type": "error", "data": {**number, "message": fault.message or "Error"}}

@@ -6,7 +6,6 @@ which the messages are taken. Audio comes as base64 in JSON. The token is not ch
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection
+from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -25,62 +24,6 @@ if TYPE_CHECKING:
 
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 _DEFAULT_RATE = 16_000
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeInference(FakeServer):
-    """A LiveKit Inference that transcribes the audio it receives.
-
-    Errors come as messages; the HTTP statuses are those of its load balancer.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech before a final.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/stt"
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.4
-
-    def stt(self, **options: Any) -> inference.STT:
-        """LiveKit's client, with its `base_url` here. `options` are those of `inference.STT`."""
-        from livekit.agents import inference
-
-        defaults = {"model": "deepgram/nova-3", "language": "en", "base_url": self.url}
-        keys = {"api_key": "fake-key", "api_secret": "fake-secret-of-thirty-two-letters"}
-        return inference.STT(**{**defaults, **keys, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return _DEFAULT_RATE  # until `session.create` comes
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
-            raise Rejection(401, "Unauthorized")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"type": "error", "code": status, "message": message or "Error"}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        number = {} if fault.code is None else {"code": fault.code}
-        return {"type": "error", **number, "message": fault.message or "Error"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _SessionDialogue(self, connection, websocket, transport)
 
 
 class _SessionDialogue(UtteranceDialogue):
@@ -152,3 +95,50 @@ class _SessionDialogue(UtteranceDialogue):
     def _send_typed(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
         message = {"type": kind, "request_id": self.connection.request_id, **fields}
         self.send(message, after=after)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeInference(FakeServer):
+    """A LiveKit Inference that transcribes the audio it receives.
+
+    Errors come as messages; the HTTP statuses are those of its load balancer.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech before a final.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/stt"
+    dialogue_class = _SessionDialogue
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.4
+
+    def stt(self, **options: Any) -> inference.STT:
+        """LiveKit's client, with its `base_url` here. `options` are those of `inference.STT`."""
+        from livekit.agents import inference
+
+        defaults = {"model": "deepgram/nova-3", "language": "en", "base_url": self.url}
+        keys = {"api_key": "fake-key", "api_secret": "fake-secret-of-thirty-two-letters"}
+        return inference.STT(**{**defaults, **keys, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return _DEFAULT_RATE  # until `session.create` comes
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
+            raise Rejection(401, "Unauthorized")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"type": "error", "code": status, "message": message or "Error"}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        number = {} if fault.code is None else {"code": fault.code}
+        return {"type": "error", **number, "message": fault.message or "Error"}

@@ -19,7 +19,7 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
-from .server import Dialogue, FakeServer, Rejection, ServerConnection
+from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -35,74 +35,6 @@ _CODES = {
     402: "insufficient_quota",
 }
 _DELTA = 4  # words in a delta
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeOpenAI(FakeServer):
-    """An OpenAI that transcribes the audio it receives, without any times.
-
-    The server finds the turns, unless the session has no `turn_detection`; then the client commits
-    each. The text of a turn comes in deltas after the turn has ended.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the end of a turn to its first delta, and of a batch request.
-        endpoint_silence: Seconds without speech that end a turn, unless the session says it.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/v1/realtime"
-    base_path = "/v1"
-    post_paths = (_BATCH_PATH,)
-    request_id_header = "x-request-id"
-
-    latency: float = 0.3
-    endpoint_silence: float = 0.5
-
-    def stt(self, **options: Any) -> openai.STT:
-        """The published plugin in its realtime mode, with its `base_url` here. `options` are those
-        of `openai.STT`; `use_realtime=False` makes it a batch provider."""
-        from livekit.plugins import openai
-
-        defaults = {"api_key": "fake-key", "base_url": self.url, "use_realtime": True}
-        return openai.STT(**{**defaults, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return _RATE
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
-            raise Rejection(401, "You didn't provide an API key.")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"error": _error(status, message)}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        form = await posted_form(request)
-        language = form.fields.get("language")
-        languages = (base(language),) if language else _LANGUAGES
-        words = await recognized(self, connection, form, languages)
-        body: dict[str, Any] = {"text": written(words)}
-        if form.fields.get("response_format") == "verbose_json":
-            body |= {"language": language_of(words, "en"), "duration": connection.audio}
-        return web.json_response(body, headers={self.request_id_header: connection.request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        return {"type": "error", "error": _error(fault.code, fault.message or None)}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _RealtimeDialogue(self, connection, websocket, transport)
 
 
 class _RealtimeDialogue(UtteranceDialogue):
@@ -185,6 +117,65 @@ class _RealtimeDialogue(UtteranceDialogue):
 
     def _send_typed(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
         self.send({"type": kind, "event_id": self.connection.request_id, **fields}, after=after)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeOpenAI(FakeServer):
+    """An OpenAI that transcribes the audio it receives, without any times.
+
+    The server finds the turns, unless the session has no `turn_detection`; then the client commits
+    each. The text of a turn comes in deltas after the turn has ended.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the end of a turn to its first delta, and of a batch request.
+        endpoint_silence: Seconds without speech that end a turn, unless the session says it.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/v1/realtime"
+    dialogue_class = _RealtimeDialogue
+    base_path = "/v1"
+    post_paths = (_BATCH_PATH,)
+
+    latency: float = 0.3
+    endpoint_silence: float = 0.5
+
+    def stt(self, **options: Any) -> openai.STT:
+        """The published plugin in its realtime mode, with its `base_url` here. `options` are those
+        of `openai.STT`; `use_realtime=False` makes it a batch provider."""
+        from livekit.plugins import openai
+
+        defaults = {"api_key": "fake-key", "base_url": self.url, "use_realtime": True}
+        return openai.STT(**{**defaults, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return _RATE
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
+            raise Rejection(401, "You didn't provide an API key.")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"error": _error(status, message)}
+
+    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
+        form = await posted_form(request)
+        language = form.fields.get("language")
+        languages = (base(language),) if language else _LANGUAGES
+        words = await recognized(self, connection, form, languages)
+        body: dict[str, Any] = {"text": written(words)}
+        if form.fields.get("response_format") == "verbose_json":
+            body |= {"language": language_of(words, "en"), "duration": connection.audio}
+        return web.json_response(body, headers={self.request_id_header: connection.request_id})
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        return {"type": "error", "error": _error(fault.code, fault.message or None)}
 
 
 def _error(code: int | str | None, message: str | None) -> dict[str, Any]:

@@ -56,33 +56,34 @@ async def posted_form(request: web.Request) -> PostedForm:
     return PostedForm(audio, fields)
 
 
-def samples_of(recording: bytes) -> tuple[bytes, int]:
+def samples_of(
+    recording: bytes, refusal: str = "The file could not be decoded."
+) -> tuple[bytes, int]:
     """The first channel of a WAV file of 16-bit samples, and its rate in Hz.
 
     Raises:
-        Rejection: It is no such file.
+        Rejection: It is another kind of file, with `refusal` as its message.
     """
     try:
         with wave.open(io.BytesIO(recording)) as file:
             if file.getsampwidth() != 2:
-                raise Rejection(400, "The file has no 16-bit samples.")
+                raise Rejection(400, refusal)
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
             return samples.reshape(-1, file.getnchannels())[:, 0].tobytes(), file.getframerate()
     except (wave.Error, EOFError, ValueError):
-        raise Rejection(400, "The file could not be decoded.") from None
+        raise Rejection(400, refusal) from None
 
 
-async def recognized(
-    server: FakeServer,
-    connection: ServerConnection,
-    form: PostedForm,
-    languages: Sequence[str] | None,
+def words_in(
+    server: FakeServer, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
 ) -> list[HeardWord]:
-    """The words of a posted WAV file, after the server's latency and that of its faults."""
-    pcm, sample_rate = samples_of(form.audio)
-    connection.audio = len(pcm) / 2 / sample_rate
+    """The words of 16-bit mono samples. Languages None: all that the server has recordings of."""
     recognizer = AudioRecognizer(server.corpus, sample_rate=sample_rate, languages=languages)
-    words = recognizer.feed(pcm) + recognizer.finish()
+    return recognizer.feed(pcm) + recognizer.finish()
+
+
+async def take_time(server: FakeServer, connection: ServerConnection) -> None:
+    """Wait as long as the server and its faults take for a recording."""
     late = [
         fault
         for fault in server.faults.of(Latency, connection.index)
@@ -91,5 +92,18 @@ async def recognized(
     for fault in late:
         server.note_triggered(fault, connection)
     await asyncio.sleep(server.latency + sum(fault.seconds for fault in late))
+
+
+async def recognized(
+    server: FakeServer,
+    connection: ServerConnection,
+    form: PostedForm,
+    languages: Sequence[str] | None,
+) -> list[HeardWord]:
+    """The words of a posted WAV file, after the time that the server takes for it."""
+    pcm, sample_rate = samples_of(form.audio)
+    connection.audio = len(pcm) / 2 / sample_rate
+    words = words_in(server, pcm, sample_rate, languages)
+    await take_time(server, connection)
     connection.end("answered with 200")
     return server.written(words)

@@ -16,7 +16,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -25,67 +25,6 @@ if TYPE_CHECKING:
 _PATH = "/v1/stt/ws"
 _LANGUAGES = ("en", "hi", "bn", "ta", "te", "es")
 _CODES = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeSarvam(FakeServer):
-    """A Sarvam that transcribes the audio it receives, without times of words.
-
-    The plugin gives a final no start, and for its end the audio that it had sent when the end of
-    speech came, unless it is made with `return_timestamps=True`.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end an utterance, unless the query says it.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = _PATH
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.4
-
-    def stt(self, **options: Any) -> sarvam.STTRealtime:
-        """The published plugin, with its `base_url` here. `options` are those of
-        `sarvam.STTRealtime`."""
-        from livekit.plugins import sarvam
-
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        return sarvam.STTRealtime(**{"api_key": "fake-key", "base_url": url, **options})
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        language = connection.query.get("language_code", "auto")
-        return _LANGUAGES if language in ("auto", "unknown") else (base(language),)
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("api-subscription-key"):
-            raise Rejection(403, "Invalid API key")
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return int(connection.query.get("sample_rate", "16000"))
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"error": {"code": _CODES.get(status, "error"), "message": message or "Error"}}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        number = {"status_code": fault.code} if isinstance(fault.code, int) else {}
-        code = _CODES.get(fault.code, "error") if isinstance(fault.code, int) else fault.code
-        fatal = fault.then != "go_on"
-        about = {"code": code or "error", "message": fault.message or "Error", "is_fatal": fatal}
-        return {"event": "error", **number, **about}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _UtterancesDialogue(self, connection, websocket, transport)
 
 
 class _UtterancesDialogue(UtteranceDialogue):
@@ -162,3 +101,55 @@ class _UtterancesDialogue(UtteranceDialogue):
     def _send_event(self, event: str, *, after: float | None = None, **fields: Any) -> None:
         message = {"event": event, "request_id": self.connection.request_id, **fields}
         self.send(message, after=after)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeSarvam(FakeServer):
+    """A Sarvam that transcribes the audio it receives, without times of words.
+
+    The plugin gives a final no start, and for its end the audio that it had sent when the end of
+    speech came, unless it is made with `return_timestamps=True`.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end an utterance, unless the query says it.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = _PATH
+    dialogue_class = _UtterancesDialogue
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.4
+
+    def stt(self, **options: Any) -> sarvam.STTRealtime:
+        """The published plugin, with its `base_url` here. `options` are those of
+        `sarvam.STTRealtime`."""
+        from livekit.plugins import sarvam
+
+        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
+        return sarvam.STTRealtime(**{"api_key": "fake-key", "base_url": url, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        language = connection.query.get("language_code", "auto")
+        return _LANGUAGES if language in ("auto", "unknown") else (base(language),)
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("api-subscription-key"):
+            raise Rejection(403, "Invalid API key")
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return int(connection.query.get("sample_rate", "16000"))
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"error": {"code": _CODES.get(status, "error"), "message": message or "Error"}}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        number = {"status_code": fault.code} if isinstance(fault.code, int) else {}
+        code = _CODES.get(fault.code, "error") if isinstance(fault.code, int) else fault.code
+        fatal = fault.then != "go_on"
+        about = {"code": code or "error", "message": fault.message or "Error", "is_fatal": fatal}
+        return {"event": "error", **number, **about}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
@@ -142,7 +142,9 @@ class FakeServer(ABC):
     """Further paths of websockets."""
     post_paths: ClassVar[tuple[str, ...]] = ()
     """Paths to which whole recordings are posted, or requests for a session."""
-    request_id_header: ClassVar[str]
+    request_id_header: ClassVar[str] = "x-request-id"
+    dialogue_class: ClassVar[Callable[..., Dialogue]]
+    """Makes the `Dialogue` of an accepted connection, unless `dialogue` is overridden."""
     max_body: ClassVar[int] = 2 * 1024**3
     """Bytes of a batch request; 2 GB is Deepgram's limit."""
 
@@ -497,15 +499,19 @@ class FakeServer(ABC):
         Words of any other language are recognized as wrong words of the first.
         """
 
-    @abstractmethod
     def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
         """The provider's response to a request that it does not accept."""
+        body = self.error_body(status, request_id, message)
+        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
+
+    @abstractmethod
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        """The JSON of a response with an error status; `message` says more than the status."""
 
     @abstractmethod
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """The provider's in-band error message on a connection."""
 
-    @abstractmethod
     def dialogue(
         self,
         connection: ServerConnection,
@@ -513,6 +519,7 @@ class FakeServer(ABC):
         transport: asyncio.Transport,
     ) -> Dialogue:
         """The dialogue for an accepted connection."""
+        return type(self).dialogue_class(self, connection, websocket, transport)
 
 
 def url_of(host: str, port: int, path: str = "") -> str:

@@ -17,7 +17,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, spaced
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, parsed
 
 if TYPE_CHECKING:
@@ -27,62 +27,6 @@ _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi", "ko", "ru", 
 _SETTLES_AFTER = 1.2
 """Seconds of audio behind a word after which its tokens are final, also in mid-utterance."""
 _DEFAULT_RATE = 16_000
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeSoniox(FakeServer):
-    """A Soniox that transcribes the audio it receives in tokens.
-
-    Tokens become final one after another; an endpoint is the token `<end>`. The times of tokens are
-    milliseconds of the connection's audio.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech before the `<end>`.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/transcribe-websocket"
-    request_id_header = "x-request-id"
-
-    latency: float = 0.15
-    endpoint_silence: float = 0.6
-
-    def stt(self, **options: Any) -> soniox.STT:
-        """The published plugin, with its `base_url` here. `options` are those of `soniox.STT`."""
-        from livekit.plugins import soniox
-
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        return soniox.STT(**{"api_key": "fake-key", "base_url": url, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return _DEFAULT_RATE  # until the configuration comes
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
-            raise Rejection(401, "Missing API key")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"error_code": status, "error_message": message or "Error"}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        number = {} if fault.code is None else {"error_code": fault.code}
-        return {"tokens": [], **number, "error_message": fault.message or "Cannot continue request"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _TokensDialogue(self, connection, websocket, transport)
 
 
 class _TokensDialogue(UtteranceDialogue):
@@ -156,6 +100,53 @@ class _TokensDialogue(UtteranceDialogue):
         position = round(self.recognizer.position * 1000)
         processed = {"final_audio_proc_ms": position, "total_audio_proc_ms": position}
         return {"tokens": tokens, **processed, **fields}
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeSoniox(FakeServer):
+    """A Soniox that transcribes the audio it receives in tokens.
+
+    Tokens become final one after another; an endpoint is the token `<end>`. The times of tokens are
+    milliseconds of the connection's audio.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech before the `<end>`.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/transcribe-websocket"
+    dialogue_class = _TokensDialogue
+
+    latency: float = 0.15
+    endpoint_silence: float = 0.6
+
+    def stt(self, **options: Any) -> soniox.STT:
+        """The published plugin, with its `base_url` here. `options` are those of `soniox.STT`."""
+        from livekit.plugins import soniox
+
+        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
+        return soniox.STT(**{"api_key": "fake-key", "base_url": url, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return _DEFAULT_RATE  # until the configuration comes
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
+            raise Rejection(401, "Missing API key")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"error_code": status, "error_message": message or "Error"}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        number = {} if fault.code is None else {"error_code": fault.code}
+        return {"tokens": [], **number, "error_message": fault.message or "Cannot continue request"}
 
 
 def _tokens(words: Sequence[HeardWord], *, is_final: bool) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, parsed
 
 if TYPE_CHECKING:
@@ -24,64 +24,6 @@ if TYPE_CHECKING:
 _RATE = 16_000
 _LANGUAGES = ("en",)
 _TYPES = {401: "not_authorised", 403: "not_allowed", 429: "quota_exceeded", 400: "invalid_message"}
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeSpeechmatics(FakeServer):
-    """A Speechmatics that transcribes the audio it receives in segments, without times of words.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end a turn, where the server finds the turns.
-            With the plugin's default (`EXTERNAL`) only the client ends them.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/v2/agent"
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.5
-
-    def stt(self, **options: Any) -> speechmatics.STT:
-        """The published plugin, with its `base_url` here; the server finds the turns. `options` are
-        those of `speechmatics.STT`."""
-        from livekit.plugins import speechmatics
-
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        mode = speechmatics.TurnDetectionMode.VAD
-        defaults = {"api_key": "fake-key", "base_url": url, "turn_detection_mode": mode}
-        return speechmatics.STT(**{**defaults, **options})
-
-    def sample_rate(self, connection: ServerConnection) -> int:
-        return _RATE
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES  # until `StartRecognition` comes
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
-            raise Rejection(401, "Missing token")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"code": status, "error": message or "Error"}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        known = _TYPES.get(fault.code, "internal_error") if isinstance(fault.code, int) else None
-        kind = known or fault.code or "internal_error"
-        return {"message": "Error", "type": kind, "reason": fault.message or "Error"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _AgentDialogue(self, connection, websocket, transport)
 
 
 class _AgentDialogue(UtteranceDialogue):
@@ -156,3 +98,52 @@ class _AgentDialogue(UtteranceDialogue):
     def _send_timed(self, kind: str, start: float, end: float, **fields: Any) -> None:
         times = {"start_time": round(start, 3), "end_time": round(end, 3)}
         self.send({"message": kind, "metadata": times, **fields})
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeSpeechmatics(FakeServer):
+    """A Speechmatics that transcribes the audio it receives in segments, without times of words.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end a turn, where the server finds the turns.
+            With the plugin's default (`EXTERNAL`) only the client ends them.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/v2/agent"
+    dialogue_class = _AgentDialogue
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.5
+
+    def stt(self, **options: Any) -> speechmatics.STT:
+        """The published plugin, with its `base_url` here; the server finds the turns. `options` are
+        those of `speechmatics.STT`."""
+        from livekit.plugins import speechmatics
+
+        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
+        mode = speechmatics.TurnDetectionMode.VAD
+        defaults = {"api_key": "fake-key", "base_url": url, "turn_detection_mode": mode}
+        return speechmatics.STT(**{**defaults, **options})
+
+    def sample_rate(self, connection: ServerConnection) -> int:
+        return _RATE
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        return _LANGUAGES  # until `StartRecognition` comes
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
+            raise Rejection(401, "Missing token")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"code": status, "error": message or "Error"}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        known = _TYPES.get(fault.code, "internal_error") if isinstance(fault.code, int) else None
+        kind = known or fault.code or "internal_error"
+        return {"message": "Error", "type": kind, "reason": fault.message or "Error"}

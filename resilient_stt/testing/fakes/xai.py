@@ -17,88 +17,13 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Dialogue, FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
     from livekit.plugins import xai
 
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class FakeXAI(FakeServer):
-    """An xAI that transcribes the audio it receives.
-
-    An utterance's last final (`speech_final`) says all of it again.
-
-    Args:
-        faults: What goes wrong. Can be assigned while the server runs.
-        latency: Seconds from the audio that completes a message to the message.
-        endpoint_silence: Seconds without speech that end an utterance, if they are longer than the
-            `endpointing` of the query (in milliseconds).
-        chunk: Seconds of audio after which the words of an utterance that goes on become final.
-
-    Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
-    """
-
-    path = "/v1/stt"
-    request_id_header = "x-request-id"
-
-    latency: float = 0.2
-    endpoint_silence: float = 0.3
-    chunk: float = 3.0
-
-    def stt(self, **options: Any) -> xai.STT:
-        """The published plugin, with an HTTP session that goes here. `options` are those of
-        `xai.STT`."""
-        from livekit.agents.utils import http_context
-        from livekit.plugins import xai
-
-        target = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        session: Any = _Redirected(http_context.http_session(), target)
-        return xai.STT(**{"api_key": "fake-key", "http_session": session, **options})
-
-    def languages(self, connection: ServerConnection) -> Sequence[str]:
-        language = connection.query.get("language", "")
-        return (base(language),) if language not in ("", "auto", "multi") else _LANGUAGES
-
-    def check(self, request: web.Request) -> None:
-        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
-            raise Rejection(401, "Missing API key")
-        if not request.query.get("sample_rate", "").isdecimal():
-            raise Rejection(400, "Invalid sample_rate")
-
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        body = {"code": str(status), "error": message or "Error"}
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        number = {} if fault.code is None else {"code": fault.code}
-        return {"type": "error", **number, "message": fault.message or "Error"}
-
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return _TranscriptDialogue(self, connection, websocket, transport)
-
-
-class _Redirected:
-    """An HTTP session whose websockets go to another address."""
-
-    def __init__(self, session: aiohttp.ClientSession, target: str) -> None:
-        self._session = session
-        self._target = target
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def ws_connect(self, url: str, **options: Any) -> Any:
-        return self._session.ws_connect(self._target, **options)
 
 
 class _TranscriptDialogue(UtteranceDialogue):
@@ -174,3 +99,69 @@ class _TranscriptDialogue(UtteranceDialogue):
                 for word in words
             ],
         }
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class FakeXAI(FakeServer):
+    """An xAI that transcribes the audio it receives.
+
+    An utterance's last final (`speech_final`) says all of it again.
+
+    Args:
+        faults: What goes wrong. Can be assigned while the server runs.
+        latency: Seconds from the audio that completes a message to the message.
+        endpoint_silence: Seconds without speech that end an utterance, if they are longer than the
+            `endpointing` of the query (in milliseconds).
+        chunk: Seconds of audio after which the words of an utterance that goes on become final.
+
+    Raises:
+        ValueError: A fault waits for a word that is not in the corpus.
+    """
+
+    path = "/v1/stt"
+    dialogue_class = _TranscriptDialogue
+
+    latency: float = 0.2
+    endpoint_silence: float = 0.3
+    chunk: float = 3.0
+
+    def stt(self, **options: Any) -> xai.STT:
+        """The published plugin, with an HTTP session that goes here. `options` are those of
+        `xai.STT`."""
+        from livekit.agents.utils import http_context
+        from livekit.plugins import xai
+
+        target = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
+        session: Any = _Redirected(http_context.http_session(), target)
+        return xai.STT(**{"api_key": "fake-key", "http_session": session, **options})
+
+    def languages(self, connection: ServerConnection) -> Sequence[str]:
+        language = connection.query.get("language", "")
+        return (base(language),) if language not in ("", "auto", "multi") else _LANGUAGES
+
+    def check(self, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").removeprefix("Bearer "):
+            raise Rejection(401, "Missing API key")
+        if not request.query.get("sample_rate", "").isdecimal():
+            raise Rejection(400, "Invalid sample_rate")
+
+    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
+        return {"code": str(status), "error": message or "Error"}
+
+    def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
+        number = {} if fault.code is None else {"code": fault.code}
+        return {"type": "error", **number, "message": fault.message or "Error"}
+
+
+class _Redirected:
+    """An HTTP session whose websockets go to another address."""
+
+    def __init__(self, session: aiohttp.ClientSession, target: str) -> None:
+        self._session = session
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def ws_connect(self, url: str, **options: Any) -> Any:
+        return self._session.ws_connect(self._target, **options)
