@@ -28,6 +28,7 @@ from resilient_stt.testing import (
 )
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
+from resilient_stt.testing.fakes.web import FakeWebServer
 from resilient_stt.testing.speech.accent import Accent
 
 PLUGINS = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.inference"}
@@ -145,7 +146,8 @@ async def test_the_fixtures_run_their_servers(
 ) -> None:
     async with aiohttp.ClientSession() as session:
         for server in (fake_assemblyai, fake_soniox):
-            url = server.url + type(server).path.removeprefix(type(server).base_path)
+            assert isinstance(server, FakeWebServer)
+            url = server.url + server.path.removeprefix(server.base_path)
             async with session.get(url) as response:
                 assert response.status == 401
     await asyncio.sleep(0)
