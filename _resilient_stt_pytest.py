@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         FakeElevenLabs,
         FakeFlux,
         FakeGladia,
+        FakeGoogle,
         FakeInference,
         FakeOpenAI,
         FakeSarvam,
@@ -236,6 +237,16 @@ def fake_flux(_resilient_stt_bench: Bench) -> FakeFlux:
 def fake_gladia(_resilient_stt_bench: Bench) -> FakeGladia:
     """A fake Gladia on the test's event loop, without faults at first."""
     server: FakeGladia = _server(_resilient_stt_bench, "gladia")
+    return server
+
+
+@pytest.fixture
+def fake_google(_resilient_stt_bench: Bench) -> FakeGoogle:
+    """A fake Google Cloud Speech-to-Text on the test's event loop, without faults at first.
+
+    It needs `livekit-plugins-google`, which has no option for an address: take `fake_google.stt()`.
+    """
+    server: FakeGoogle = _server(_resilient_stt_bench, "google")
     return server
 
 

@@ -44,6 +44,7 @@ from .fakes.deepgram import FakeDeepgram
 from .fakes.elevenlabs import FakeElevenLabs
 from .fakes.flux import FakeFlux
 from .fakes.gladia import FakeGladia
+from .fakes.google import FakeGoogle
 from .fakes.inference import FakeInference
 from .fakes.openai import FakeOpenAI
 from .fakes.sarvam import FakeSarvam
@@ -89,6 +90,7 @@ __all__ = [
     "FakeElevenLabs",
     "FakeFlux",
     "FakeGladia",
+    "FakeGoogle",
     "FakeInference",
     "FakeOpenAI",
     "FakeSarvam",

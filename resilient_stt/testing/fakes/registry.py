@@ -8,6 +8,7 @@ from .deepgram import FakeDeepgram
 from .elevenlabs import FakeElevenLabs
 from .flux import FakeFlux
 from .gladia import FakeGladia
+from .google import FakeGoogle
 from .inference import FakeInference
 from .openai import FakeOpenAI
 from .sarvam import FakeSarvam
@@ -23,6 +24,7 @@ FAKES: dict[str, type[FakeServer]] = {
     "elevenlabs": FakeElevenLabs,
     "flux": FakeFlux,
     "gladia": FakeGladia,
+    "google": FakeGoogle,
     "inference": FakeInference,
     "openai": FakeOpenAI,
     "sarvam": FakeSarvam,

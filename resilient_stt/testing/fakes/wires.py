@@ -97,7 +97,7 @@ class WebSocketWire(Wire):
         self._transport.pause_reading()
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """End a TCP connection with a reset (RST) instead of a FIN. Unsent data is discarded."""
     if (raw := transport.get_extra_info("socket")) is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
