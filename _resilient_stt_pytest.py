@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from resilient_stt.testing import (
         FakeAssemblyAI,
+        FakeAzure,
         FakeCartesia,
         FakeDeepgram,
         FakeElevenLabs,
@@ -216,6 +217,17 @@ def fake_deepgram(_resilient_stt_bench: Bench) -> FakeDeepgram:
 def fake_assemblyai(_resilient_stt_bench: Bench) -> FakeAssemblyAI:
     """A fake AssemblyAI on the test's event loop, without faults at first."""
     server: FakeAssemblyAI = _server(_resilient_stt_bench, "assemblyai")
+    return server
+
+
+@pytest.fixture
+def fake_azure(_resilient_stt_bench: Bench) -> FakeAzure:
+    """A fake Azure Speech on the test's event loop, without faults at first.
+
+    It needs `livekit-plugins-azure`, whose native SDK keeps real time: a test in virtual time takes
+    as long as its speech.
+    """
+    server: FakeAzure = _server(_resilient_stt_bench, "azure")
     return server
 
 

@@ -39,6 +39,7 @@ For pytest there are fixtures for all of them (`pytest --fixtures`), and the mar
 """
 
 from .fakes.assemblyai import FakeAssemblyAI
+from .fakes.azure import FakeAzure
 from .fakes.cartesia import FakeCartesia
 from .fakes.deepgram import FakeDeepgram
 from .fakes.elevenlabs import FakeElevenLabs
@@ -85,6 +86,7 @@ __all__ = [
     "EmptyFinals",
     "EndCleanly",
     "FakeAssemblyAI",
+    "FakeAzure",
     "FakeCartesia",
     "FakeDeepgram",
     "FakeElevenLabs",

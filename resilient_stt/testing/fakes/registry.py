@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .assemblyai import FakeAssemblyAI
+from .azure import FakeAzure
 from .cartesia import FakeCartesia
 from .deepgram import FakeDeepgram
 from .elevenlabs import FakeElevenLabs
@@ -21,6 +22,7 @@ FAKES: dict[str, type[FakeServer]] = {
     "cartesia": FakeCartesia,
     "deepgram": FakeDeepgram,
     "assemblyai": FakeAssemblyAI,
+    "azure": FakeAzure,
     "elevenlabs": FakeElevenLabs,
     "flux": FakeFlux,
     "gladia": FakeGladia,

@@ -58,6 +58,8 @@ _SECRET_HEADERS = (
     "xi-api-key",
     "X-Gladia-Key",
     "api-subscription-key",
+    "Ocp-Apim-Subscription-Key",
+    "x-goog-api-key",
 )
 _SECRET_QUERY = ("api_key", "access_token", "token")
 

@@ -33,6 +33,8 @@ class FakeWebServer(FakeServer):
     """Paths to which whole recordings are posted, or requests for a session."""
     subprotocols: ClassVar[tuple[str, ...]] = ()
     """The websocket subprotocols that it knows."""
+    wire_class: ClassVar[type[WebSocketWire]] = WebSocketWire
+    """How its messages are written to a websocket."""
     request_id_header: ClassVar[str] = "x-request-id"
     max_body: ClassVar[int] = 2 * 1024**3
     """Bytes of a batch request; 2 GB is Deepgram's limit."""
@@ -147,7 +149,7 @@ class FakeWebServer(FakeServer):
         async def accept() -> Wire:
             assert request.transport is not None
             await websocket.prepare(request)
-            return WebSocketWire(websocket, request.transport)
+            return self.wire_class(websocket, request.transport)
 
         await self._converse(connection, accept)
         return websocket

@@ -36,6 +36,8 @@ PLUGINS = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.infe
 """Where a plugin is, if it has not the fake's name."""
 UNTIMED = {"soniox", "openai", "sarvam", "speechmatics", "elevenlabs"}
 """Those whose finals have no times of words, with the options of `stt()`."""
+REAL_TIME = {"azure"}
+"""Those that keep real time; they have their own tests."""
 
 pytestmark = [
     pytest.mark.stt_virtual_time,
@@ -43,7 +45,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=sorted(FAKES))
+@pytest.fixture(params=sorted(FAKES.keys() - REAL_TIME))
 async def fake(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[FakeServer]:
