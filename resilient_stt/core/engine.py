@@ -278,7 +278,7 @@ class FailoverEngine:
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
-                self._emitter.flush_requested()
+                self._emitter.flush_requested(now)
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
                 self._emitter.local_speech_started(at)
