@@ -3,6 +3,7 @@ odd ones of our own. No rule may know them by name."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from resilient_stt.testing import Fault, Played, ReferenceSpeech, play
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
+from resilient_stt.testing.speech.recognizer import AudioRecognizer
+
+from .support.fakes import Behavior, FakeStream, FakeSTT, transcribes
 
 pytestmark = [
     pytest.mark.stt_virtual_time,
@@ -47,6 +51,9 @@ class Call:
         self.failures: list[str] = []
         self.streams: list[stt.RecognizeStream] = []
         self.stt.on("provider_failed", lambda e: self.failures.append(f"{e.provider} {e.reason}"))
+        self.reported: list[object] = []
+        for name in ("provider_failed", "switched", "audio_lost"):
+            self.stt.on(name, self.reported.append)
         opened = self.stt.stream
 
         def remembered(**given: Any) -> Any:
@@ -74,3 +81,67 @@ async def test_a_flush_in_mid_speech_harms_nobody(name: str, session: None) -> N
         assert (played.score.lost, played.score.twice) == (0, 0)
         assert call.failures == []
         assert len(server.connections) == 1
+
+
+def gives_interims(*, every: float = 0.5, late: bool = False, deaf_after: float = 1e9) -> Behavior:
+    """Recognize the reference speech with a FINAL per pause of 0.5 s, half a second later.
+
+    `every`: seconds of audio between two interim transcripts of an utterance. `late`: they all come
+    just before the FINAL. `deaf_after`: seconds of audio after which nothing is heard any more.
+    """
+
+    async def behave(stream: FakeStream) -> None:
+        recognizer = AudioRecognizer()
+        heard: list[str] = []
+        told_at = 0.0
+        async for frame in stream.received():
+            if frame is None or stream.audio > deaf_after:
+                continue
+            new = [w.text for w in recognizer.feed(bytes(frame.data.cast("B")))]
+            if new and not heard:
+                told_at = stream.audio
+            heard += new
+            if heard and recognizer.silence >= 0.5:
+                await asyncio.sleep(0.5)
+                for count in range(1, len(heard) + 1) if late else ():
+                    stream.say(SpeechEventType.INTERIM_TRANSCRIPT, " ".join(heard[:count]))
+                    await asyncio.sleep(0.02)
+                stream.final(" ".join(heard))
+                heard.clear()
+            elif new and not late and stream.audio >= told_at + every:
+                told_at = stream.audio
+                stream.say(SpeechEventType.INTERIM_TRANSCRIPT, " ".join(heard))
+        stream.final(" ".join(heard))
+
+    return behave
+
+
+LONG = ReferenceSpeech.load("english").padded(3.0)
+
+
+@pytest.mark.parametrize(
+    "behavior", [transcribes(times=False), gives_interims(late=True), gives_interims(every=3.0)]
+)
+async def test_interims_that_are_promised_and_not_given(behavior: Behavior) -> None:
+    """Of a plugin that we do not know, the promise counts once it was kept: whoever gives none,
+    gives them after the turn, or seldom, is not left for it, not even in the first sentence."""
+    call = Call(*[FakeSTT(behavior, interim_results=True, provider=p) for p in ("One", "Two")])
+    for _ in range(2):
+        played = await call.play(LONG)
+        assert (played.score.lost, played.score.twice) == (0, 0)
+    assert call.reported == []
+
+
+@pytest.mark.parametrize("shown", [0.5, 1.0])
+async def test_who_has_shown_interims_is_left_soon(shown: float) -> None:
+    """What one call has shown holds for the next, also of another object in this process."""
+    works = gives_interims(every=shown)
+    for deaf_after, failures in ((1e9, []), (0.0, ["fake stalled"])):
+        deaf = FakeSTT(gives_interims(every=shown, deaf_after=deaf_after), interim_results=True)
+        deaf._api_key = "key"  # type: ignore[attr-defined]
+        call = Call(deaf, FakeSTT(works, interim_results=True, provider="Two"))
+        played = await call.play(LONG)
+        assert (played.score.lost, played.score.twice) == (0, 0)
+        assert call.failures[:1] == failures
+    first = next(at for at, event in played.events if event.alternatives)
+    assert first < LONG.words[0].start + 3.5

@@ -303,6 +303,13 @@ class WatchdogPolicy(_Checked):
     suspected to have stalled."""
     no_interim_p99_factor: float = 3.0
     """That timeout is at least this many times the provider's p99."""
+    min_interims_shown: Seconds = 3.0
+    """Seconds of speech in whose midst interim transcripts must have followed each other before
+    that timeout applies to a provider of which only its plugin says that it gives them. Before, it
+    is watched like a provider of finals only. Transcripts of a turn before come within less."""
+    interim_wait_factor: float = 1.5
+    """Of such a provider, that timeout is at least this many times the longest wait for text that
+    it was seen to recover from."""
     min_speech_before_stall: Seconds = 0.8
     """Seconds of voice without text that are needed before a missing interim transcript means
     anything."""
@@ -537,6 +544,9 @@ class ProviderTraits:
     """How fast it takes a replay."""
     interim_results: bool = False
     """Whether it gives interim transcripts, so that silence in mid-speech means something."""
+    interims_certain: bool = True
+    """Whether that is certain. If only its plugin says so, it is believed once the provider has
+    given some."""
     manual_flush: bool = False
     """Whether it answers a flush with a final."""
     slow_endpointing: bool = False

@@ -237,10 +237,12 @@ def traits_of(
     # (elevenlabs scribe_v1, clova, fal) say that their batch models give interim transcripts.
     interims = provider.capabilities.streaming and provider.capabilities.interim_results
     unknown = Model(plugin=plugin, end_of_turn_timeout=_END_OF_TURN_TIMEOUT if interims else 0.0)
-    model = _known(plugin, type(provider).__name__, provider.model) or unknown
+    known = _known(plugin, type(provider).__name__, provider.model)
+    model = known or unknown
     traits = ProviderTraits(
         name=name,
         interim_results=interims and model.interim_results,
+        interims_certain=known is not None or not interims or "interim_results" in (given or {}),
         language_detection=_detects_language(provider),
         key_variable=key_variable(plugin),
         **_model_traits(model, provider),

@@ -263,3 +263,11 @@ def test_what_cannot_stream_gives_no_interim_transcripts() -> None:
     traits = traits_of("v", Plugged(streaming=False, interim_results=True))
     assert not traits.interim_results
     assert traits.end_of_turn_timeout == 0.0
+
+
+def test_interims_of_an_unknown_class_are_not_certain() -> None:
+    """A plugin's word alone is not; the user's is, and our table's."""
+    promising = FakeSTT(interim_results=True)
+    assert not traits_of("f", promising).interims_certain
+    assert traits_of("f", promising, {"interim_results": True}).interims_certain
+    assert traits_of("f", FakeSTT()).interims_certain

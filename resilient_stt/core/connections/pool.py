@@ -100,7 +100,7 @@ class ConnectionPool:
 
         `start`: a session sample.
         """
-        latency, watchdog = self._health[provider.name].latency, self._policies.watchdog
+        health, watchdog = self._health[provider.name], self._policies.watchdog
         # A provider that waits long for the end of a sentence gives its final at once when it is
         # flushed.
         needs_flush = provider.manual_flush and provider.slow_endpointing
@@ -111,7 +111,7 @@ class ConnectionPool:
             now,
             self._ledger,
             self._history,
-            lambda at: StallDetector(provider, latency, watchdog, at),
+            lambda at: StallDetector(provider, health.latency, watchdog, at, health.habits),
             self._policies.replay,
             provider.language_hint(self._routing.language),
             start,

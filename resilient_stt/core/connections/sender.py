@@ -165,7 +165,8 @@ class AudioSender:
         # A replay shortens pauses, so that a provider that finds them itself may not. Where it
         # gives interim transcripts, a missing final shows all the same
         # (test_a_final_is_expected_where_live_speech_ends).
-        finds_pauses = self.caught_up or self._flush_at_pauses or self._provider.interim_results
+        gives_interims = self._stall_detector.interim_timeout is not None
+        finds_pauses = self.caught_up or self._flush_at_pauses or gives_interims
         return ledger.next_pause(self._last_pause) if finds_pauses else None
 
     def _expect_final(

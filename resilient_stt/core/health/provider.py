@@ -8,6 +8,7 @@ from ..events import ErrorKind
 from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy, ProviderTraits
 from .breaker import Breaker
+from .habits import ProviderHabits
 from .latency import FinalLatency
 
 
@@ -15,12 +16,13 @@ from .latency import FinalLatency
 class ProviderHealth:
     """One provider's breaker and latency, and its availability as last reported to users.
 
-    The breaker and the latency may be those of several `ResilientSTT`. What was reported is each
-    one's own, because each has its own subscribers.
+    The breaker, the latency and the habits may be those of several `ResilientSTT`. What was
+    reported is each one's own, because each has its own subscribers.
     """
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)
+    habits: ProviderHabits = field(default_factory=ProviderHabits)
     available: bool = True
     """Its availability in the sense of LiveKit's `stt_availability_changed`, as last reported."""
     account_error_reported: bool = False
