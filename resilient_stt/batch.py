@@ -221,7 +221,12 @@ class Batch:
                     finals = [event]
                 else:
                     finals = await recognize_by_streaming(
-                        plugin, request.frames, provider.pace, language, options
+                        plugin,
+                        request.frames,
+                        provider.pace,
+                        language,
+                        options,
+                        self._runtime.policies.watchdog,
                     )
                     event = join_finals(finals, language)
         finally:

@@ -145,3 +145,32 @@ async def test_who_has_shown_interims_is_left_soon(shown: float) -> None:
         assert call.failures[:1] == failures
     first = next(at for at, event in played.events if event.alternatives)
     assert first < LONG.words[0].start + 3.5
+
+
+@pytest.mark.parametrize("name", ["soniox", "elevenlabs", "openai"])
+async def test_streams_that_never_end(name: str, session: None) -> None:
+    """Who has left a stream open once is not waited for again when all words are told."""
+    async with fake_of(name) as server, FakeDeepgram() as fallback:
+        ends = []
+        for _ in range(2):
+            call = Call(server.stt(), fallback.stt())
+            began = asyncio.get_running_loop().time()
+            played = await call.play()
+            ends.append(asyncio.get_running_loop().time() - began - played.speech.duration)
+            assert (played.score.lost, played.score.twice) == (0, 0)
+        assert ends[1] < 1.2
+        assert ends[1] < ends[0]
+
+
+async def test_a_buffer_over_a_stream_that_never_ends(session: None) -> None:
+    """Its finals count after some silence: no other provider is asked for them."""
+    async with fake_of("soniox") as server, FakeDeepgram() as fallback:
+        call = Call(server.stt(), fallback.stt())
+        began = asyncio.get_running_loop().time()
+        answer = await call.stt.recognize([*THREE_SENTENCES.frames()])
+        took = asyncio.get_running_loop().time() - began
+        said = answer.alternatives[0].text.split()
+        assert len(said) == len(THREE_SENTENCES.words)
+        assert fallback.connections == []
+        assert call.reported == []
+        assert took < THREE_SENTENCES.duration / 1.25 + 3.5

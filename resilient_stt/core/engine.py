@@ -448,16 +448,7 @@ class FailoverEngine:
             return False
         if not self._pool.has_pending_words():
             return True
-        return self._has_told_all(connection)
-
-    def _has_told_all(self, connection: Connection) -> bool:
-        """Return whether finals without times came after the last voice.
-
-        Such a final is committed only once there is audio behind it, of which a muted caller sends
-        none.
-        """
-        told_through = max(connection.untimed_finals, default=0)
-        return told_through >= self._ledger.last_voice_end(self._ledger.end)
+        return self._pool.has_told_all(connection)
 
     def _commit_what_was_told(self, connection: Connection, now: float) -> None:
         """Commit the voice before a connection's last final, which has no times.
@@ -468,7 +459,7 @@ class FailoverEngine:
         """
         quiet_since = max(connection.processed_by, connection.last_transcript_at or now)
         is_over = now >= quiet_since + self._policies.replay.commit_grace
-        if is_over and self._has_told_all(connection):
+        if is_over and self._pool.has_told_all(connection):
             self._ledger.commit(self._ledger.last_voice_end(self._ledger.end))
 
     def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
@@ -505,7 +496,7 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
             self._on_failure(connection, failure, now)
             return
-        connection.mark_finished()
+        self._pool.mark_ended(connection)
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -532,7 +523,7 @@ class FailoverEngine:
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
-            active.mark_finished()
+            self._pool.mark_drained(active)
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)

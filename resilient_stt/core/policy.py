@@ -367,6 +367,9 @@ class WatchdogPolicy(_Checked):
     drain_timeout: Seconds = 3.0
     """Seconds of silence from a connection after the end of input, after which it counts as
     finished."""
+    told_all_timeout: Seconds = 0.5
+    """The same, in seconds, for a connection that has told all words, of a provider that was seen
+    to leave its streams open for ever. Not less than its p99."""
     end_of_speech_silence: Seconds = 0.7
     """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
     that failed in the middle of an utterance, or of a provider that reports no turns."""

@@ -15,6 +15,10 @@ final. And a provider may give the first one of a sentence soon and the next one
 text, and that shows only where one interim transcript follows another.
 
 What our table or the user says of a provider (`ProviderTraits.interims_certain`) needs no proof.
+
+Some plugins never end a stream whose input has ended (Soniox's, ElevenLabs', OpenAI's realtime
+models). Whoever has ended one ends all, unless something is wrong; who has only been given up has
+nothing to be waited for once all words are told.
 """
 
 from __future__ import annotations
@@ -34,11 +38,26 @@ class ProviderHabits:
     def __init__(self) -> None:
         self._waits: deque[float] = deque(maxlen=MAX_WAITS)
         """Seconds that speech waited for text."""
+        self._ends: bool | None = None
+        """Whether it ends a stream after its input; `None` before that was seen."""
         self._shown = 0.0
         """Seconds of speech in whose midst interim transcripts followed other text."""
 
     def __repr__(self) -> str:
         return f"ProviderHabits(shown={self._shown}, longest={max(self._waits, default=0)})"
+
+    @property
+    def never_ends(self) -> bool:
+        """Whether its streams were seen to stay open after their input had ended."""
+        return self._ends is False
+
+    def stream_ended(self) -> None:
+        """Note that a stream ended by itself after its input."""
+        self._ends = True
+
+    def stream_stayed_open(self) -> None:
+        """Note that a stream that had told all words was given up after its input."""
+        self._ends = bool(self._ends)
 
     def text_came(self, wait: float, *, in_speech: bool) -> None:
         """Note text that came `wait` seconds after the provider had processed the speech.

@@ -32,3 +32,13 @@ def test_a_provider_that_gives_interims_seldom_has_more_time() -> None:
 
 def test_without_a_proof() -> None:
     assert ProviderHabits().interim_timeout(WatchdogPolicy(min_interims_shown=0)) == 2.5
+
+
+def test_who_has_ended_a_stream_ends_all() -> None:
+    """One that was given up may have hung."""
+    habits, seen = ProviderHabits(), []
+    for note in (habits.stream_stayed_open, habits.stream_ended, habits.stream_stayed_open):
+        note()
+        seen.append(habits.never_ends)
+    assert seen == [True, False, False]
+    assert not ProviderHabits().never_ends
