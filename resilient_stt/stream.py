@@ -194,6 +194,15 @@ class ResilientStream(stt.RecognizeStream):
             self._options_changed.add(provider)
             self._inbox.put_nowait(OptionsChanged(provider))
 
+    def keyterms_changed(self, provider: str) -> None:
+        """Note that a provider has other keyterms.
+
+        A connection is opened anew only if its plugin would reconnect: others apply them at once
+        (test_keyterms_that_a_plugin_applies_live).
+        """
+        if any(c.provider == provider and c.will_reconnect for c in self._connections.values()):
+            self.options_changed(provider)
+
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
         self._inbox.put_nowait(LanguageChanged(language))

@@ -4,6 +4,7 @@ odd ones of our own. No rule may know them by name."""
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,13 +14,13 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
 
 from resilient_stt import ResilientSTT
-from resilient_stt.testing import Fault, Played, ReferenceSpeech, play
+from resilient_stt.testing import Fault, Hang, Played, ReferenceSpeech, Refuse, play
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
 from resilient_stt.testing.speech.recognizer import AudioRecognizer
 
-from .support.fakes import Behavior, FakeStream, FakeSTT, transcribes
+from .support.fakes import Behavior, FakeStream, FakeSTT, frames, has_keyterms, transcribes
 
 pytestmark = [
     pytest.mark.stt_virtual_time,
@@ -174,3 +175,51 @@ async def test_a_buffer_over_a_stream_that_never_ends(session: None) -> None:
         assert fallback.connections == []
         assert call.reported == []
         assert took < THREE_SENTENCES.duration / 1.25 + 3.5
+
+
+@pytest.mark.parametrize("name", ["assemblyai", "gladia", "soniox"])
+async def test_a_handshake_that_hangs_though_the_plugin_has_no_limit(
+    name: str, session: None
+) -> None:
+    """A plugin that takes no audio is not connected: the next provider serves after 2 s."""
+    async with fake_of(name, Hang()) as server, FakeDeepgram() as fallback:
+        call = Call(server.stt(), fallback.stt())
+        played = await call.play()
+        assert (played.score.lost, played.score.twice) == (0, 0)
+        assert call.failures[0].endswith(" connect")
+        first = next(at for at, event in played.events if event.alternatives)
+        assert first < 2.6
+
+
+@pytest.mark.parametrize("name", ["assemblyai", "gladia"])
+async def test_a_hanging_handshake_ends_no_outage(name: str, session: None) -> None:
+    """While the caller is silent, an open connection ends an outage, and this one is not open."""
+    async with fake_of(name, Refuse(connections={0}), Hang(connections={1, 2, 3})) as server:
+        call = Call(server.stt())
+        ended: list[float] = []
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        call.stt.on("outage_ended", lambda _: ended.append(loop.time() - began))
+        stream = call.stt.stream()
+        for frame in frames(12.0):
+            stream.push_frame(frame)
+            await asyncio.sleep(frame.duration)
+        (at,) = ended
+        assert len(server.connections) >= 4
+        assert at > 2.5
+        await stream.aclose()
+
+
+@has_keyterms
+@pytest.mark.parametrize("at", [0.7, 2.3, 5.1])
+@pytest.mark.parametrize("name", ["assemblyai", "flux", "inference", "openai", "deepgram"])
+async def test_keyterms_that_a_plugin_applies_live(name: str, at: float, session: None) -> None:
+    """Only a connection whose plugin would reconnect is opened anew, as Deepgram's."""
+    async with fake_of(name) as server, FakeDeepgram() as fallback:
+        call = Call(server.stt(), fallback.stt())
+        set_keyterms = functools.partial(call.stt._update_session_keyterms, ["Santos"])
+        asyncio.get_running_loop().call_later(at, set_keyterms)
+        played = await call.play()
+        assert (played.score.lost, played.score.twice) == (0, 0)
+        assert call.failures == []
+        assert len(server.connections) == (2 if name == "deepgram" else 1)

@@ -69,6 +69,7 @@ from .messages import (
     AudioInput,
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     Command,
     ConnectionEnded,
     ConnectionFailed,
@@ -226,6 +227,7 @@ class FailoverEngine:
                 | ConnectionEnded()
                 | PluginReconnected()
                 | AudioQueued()
+                | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
             case DeadlineReached():
@@ -326,6 +328,14 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
             self._on_failure(connection, failure, now)
 
+    def _check_connecting(self, connection: Connection, backoff: float, now: float) -> None:
+        """Leave a connection that does not connect, though its plugin sets itself no limit."""
+        overdue = now >= connection.opened_at + self._policies.connected_after
+        if connection.connecting and connection.last_transcript_at is None and overdue:
+            detail = "does not connect"
+            failure = ConnectionFailed(connection.id, ErrorKind.CONNECT, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
+
     def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
         """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
 
@@ -373,6 +383,9 @@ class FailoverEngine:
                 self._on_reconnected(connection, backoff, now)
             case AudioQueued(_, seconds, backoff):
                 self._on_audio_queued(connection, seconds, backoff, now)
+            case AudioUntaken(_, taken, backoff):
+                connection.connecting = not taken
+                self._check_connecting(connection, backoff, now)
             case _:
                 assert_never(message)
 

@@ -178,6 +178,19 @@ class AudioQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioUntaken:
+    """The plugin has taken none of the audio that a connection was sent.
+
+    Plugins take audio when they are connected. Reported again and again, from 1 s after the first
+    audio on, until it has; then once with `taken`. `backoff` is as in `ConnectionFailed`.
+    """
+
+    connection: int
+    taken: bool = False
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineReached:
     """The time that `FailoverEngine.deadline` named has come.
 
@@ -191,7 +204,12 @@ AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechE
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
 ConnectionInput = (
-    ProviderEvent | ConnectionFailed | ConnectionEnded | PluginReconnected | AudioQueued
+    ProviderEvent
+    | ConnectionFailed
+    | ConnectionEnded
+    | PluginReconnected
+    | AudioQueued
+    | AudioUntaken
 )
 """What the stream of one connection does."""
 

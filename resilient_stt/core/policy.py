@@ -487,6 +487,11 @@ class Policies:
     failback: FailbackPolicy = field(default_factory=FailbackPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
+    @property
+    def connected_after(self) -> float:
+        """Seconds after which a connection that did not fail counts as connected."""
+        return self.retry.connect_timeout + self.watchdog.connect_grace
+
     def __post_init__(self) -> None:
         for name, kind in _SECTIONS.items():
             value = getattr(self, name)

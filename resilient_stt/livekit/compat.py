@@ -101,6 +101,11 @@ def queued_seconds(stream: stt.RecognizeStream) -> float:
     return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
 
 
+def queue_length(stream: stt.RecognizeStream) -> int:
+    """How much of what was pushed the stream's task has not taken yet, in items."""
+    return stream._input_ch.qsize()
+
+
 def pushed_rate(stream: stt.RecognizeStream) -> int:
     """The sample rate of the pushed audio in Hz; 0 before any was pushed."""
     return stream._pushed_sr
@@ -213,6 +218,19 @@ def reconnect_event(stream: stt.RecognizeStream) -> asyncio.Event | None:
     """
     event = getattr(stream, "_reconnect_event", None)
     return event if isinstance(event, asyncio.Event) and not event.is_set() else None
+
+
+def will_reconnect(stream: stt.RecognizeStream) -> bool:
+    """Whether a plugin is about to give its stream another socket, for options that were changed.
+
+    While somebody speaks, LiveKit's plugins put that off: they keep the keyterms as `_pending_...`
+    until the speech is over (Deepgram's and Google's, 1.8.9). Others apply them to the open socket.
+    """
+    event = getattr(stream, "_reconnect_event", None)
+    if not isinstance(event, asyncio.Event):
+        return False
+    waiting = (value for name, value in vars(stream).items() if name.startswith("_pending_key"))
+    return event.is_set() or any(value is not None for value in waiting)
 
 
 def options_of(provider: stt.STT[Any]) -> Any:

@@ -8,6 +8,7 @@ from resilient_stt.core.events import ErrorKind, ProviderFailed
 from resilient_stt.core.messages import (
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     CloseConnection,
     Command,
     ConnectionEnded,
@@ -24,13 +25,14 @@ from resilient_stt.core.messages import (
     ProviderEvent,
     ReportEvent,
     Role,
+    SetServing,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
     Word,
 )
-from resilient_stt.core.policy import RetryPolicy
+from resilient_stt.core.policy import Policies, RetryPolicy
 
 from ..support.promises import alone
 from ..support.simulator import RATE
@@ -149,6 +151,45 @@ def test_a_peer_that_stops_reading_is_left() -> None:
     call.send(AudioQueued(0, RetryPolicy().max_queued_audio + 1))
     assert 0 not in call.open
     assert [event.detail for event in call.failures] == ["takes no more audio"]
+
+
+def test_a_connection_that_does_not_connect_is_left() -> None:
+    """A plugin that takes no audio by then sets itself no limit; one that takes some is connected,
+    and so is one that has given text."""
+    limit = Policies().connected_after
+    for connects in ("no", "late", "text"):
+        call = Call()
+        call.go_on(limit - 0.1)
+        call.send(AudioUntaken(0))
+        assert 0 in call.open
+        call.go_on(0.2)
+        if connects == "text":
+            call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL)))
+        call.send(AudioUntaken(0, taken=connects == "late"))
+        assert (0 in call.open) is (connects != "no")
+        left = [(event.reason, event.detail) for event in call.failures]
+        assert left == [(ErrorKind.CONNECT, "does not connect")] * (connects == "no")
+
+
+def test_a_connection_that_does_not_connect_ends_no_outage() -> None:
+    """Not even where nobody speaks, until its plugin takes audio."""
+
+    def serves() -> list[int]:
+        return [c.connection for c in call.commands if isinstance(c, SetServing)][1:]
+
+    call = Call(1)
+    call.send(ConnectionFailed(0, ErrorKind.CONNECT))
+    call.go_on(1.0)
+    attempts = [*call.open]
+    for attempt in attempts:
+        call.send(AudioUntaken(attempt))
+    call.now += Policies().connected_after - 0.5
+    call.send(DeadlineReached())
+    assert not serves()
+    call.send(AudioUntaken(attempts[0], taken=True))
+    call.now += 1.0
+    call.send(DeadlineReached())
+    assert serves() == [attempts[0]]
 
 
 CLOSES = (
