@@ -174,7 +174,7 @@ class Runtime:
                 provider=name,
                 reason=failure.kind,
                 detail=failure.detail,
-                advice=advice(self.setup.traits[name], failure.kind, self.policies.breaker),
+                advice=advice(self.setup.traits[name], failure, self.policies.breaker),
             )
         )
 

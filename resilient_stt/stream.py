@@ -50,7 +50,7 @@ from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
-    classify,
+    classify_for,
     lacks_http_session,
     no_http_session,
 )
@@ -370,14 +370,15 @@ class ResilientStream(stt.RecognizeStream):
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:
-            self._not_opened(order.connection, order.provider, error)
+            self._not_opened(order, error)
 
-    def _not_opened(self, connection: int, provider: str, error: Exception) -> None:
+    def _not_opened(self, order: OpenConnection, error: Exception) -> None:
         if lacks_http_session(error):
-            self._without_http_session.add(provider)
+            self._without_http_session.add(order.provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
+        failure = classify_for(error, order.language)
+        self._inbox.put_nowait(connection_failed(order.connection, failure, self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]

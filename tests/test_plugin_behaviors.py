@@ -13,7 +13,7 @@ from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
 
-from resilient_stt import ResilientSTT
+from resilient_stt import ProviderFailed, ResilientSTT, Switched
 from resilient_stt.testing import Fault, Hang, Played, ReferenceSpeech, Refuse, play
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.registry import FAKES
@@ -53,6 +53,8 @@ class Call:
         self.streams: list[stt.RecognizeStream] = []
         self.stt.on("provider_failed", lambda e: self.failures.append(f"{e.provider} {e.reason}"))
         self.reported: list[object] = []
+        self.unavailable: list[object] = []
+        self.stt.on("stt_availability_changed", self.unavailable.append)
         for name in ("provider_failed", "switched", "audio_lost"):
             self.stt.on(name, self.reported.append)
         opened = self.stt.stream
@@ -223,3 +225,37 @@ async def test_keyterms_that_a_plugin_applies_live(name: str, at: float, session
         assert (played.score.lost, played.score.twice) == (0, 0)
         assert call.failures == []
         assert len(server.connections) == (2 if name == "deepgram" else 1)
+
+
+@pytest.mark.parametrize("name", ["sarvam", "odd"])
+async def test_a_language_that_a_plugin_does_not_take(name: str, session: None) -> None:
+    """It is told once, with what to do; the provider is as healthy as before for another one."""
+    async with fake_of("sarvam") as server:
+        provider = server.stt() if name == "sarvam" else Picky(transcribes())
+        fallback = FakeSTT(transcribes(), provider="Two")
+        call = Call(provider, fallback, language="hi")
+        for _ in range(3):
+            played = await call.play()
+            assert (played.score.lost, played.score.twice) == (0, 0)
+        (failure, *switched) = call.reported
+        assert [type(event) for event in switched] == [Switched]
+        assert isinstance(failure, ProviderFailed)
+        assert failure.reason == "bad_request"
+        assert failure.advice.startswith("leave ")
+        assert call.unavailable == []
+        call.stt.update_options(language="en-IN")
+        before = len(fallback.streams)
+        assert (await call.play()).score.lost == 0
+        assert len(fallback.streams) == before
+
+
+class Picky(FakeSTT):
+    """Its stream raises for a language, once it runs."""
+
+    def __init__(self, behavior: Behavior) -> None:
+        async def behave(stream: FakeStream) -> None:
+            if stream.language == "hi":
+                raise ValueError("unknown language: hi")
+            await behavior(stream)
+
+        super().__init__(behave)

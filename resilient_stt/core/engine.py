@@ -129,7 +129,7 @@ class FailoverEngine:
         self._ledger = ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
         history = TranscriptHistory(policies.replay)
         self._selector = selector = ProviderSelector(
-            routing.route.providers, health, policies.retry
+            routing.route.providers, health, policies.retry, language=routing.language
         )
         self._pool = pool = ConnectionPool(
             ledger=ledger,
@@ -603,7 +603,7 @@ class FailoverEngine:
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
-        if target is None or target.name != failed.name:
+        if not failure.refused_language and (target is None or target.name != failed.name):
             self._outbox.add(*self._selector.mark_unavailable(failed.name))
         if target is None:
             self._start_outage(failure.backoff, now)
@@ -680,7 +680,7 @@ class FailoverEngine:
         change = routing.apply_change()
         assert change is not None
         providers = routing.route.providers
-        self._selector.set_route(providers)
+        self._selector.set_route(providers, routing.language)
         self._outbox.report(
             LanguageRouted(
                 at=self._pool.at,

@@ -242,7 +242,9 @@ def kept(provider: stt.STT[Any], name: str) -> Iterator[Any]:
     """Yield what a plugin may have kept of a constructor option; `None` where it has not.
 
     LiveKit's interface does not expose constructor options. Plugins keep them as `_<name>` or in
-    their options object.
+    their options object, whatever they call that.
     """
     yield getattr(provider, f"_{name}", None)
     yield getattr(options_of(provider), name, None)
+    for holder in ("_config", "_params"):
+        yield getattr(getattr(provider, holder, None), name, None)

@@ -25,7 +25,7 @@ from ..core.messages import (
     ProviderEvent,
     Role,
 )
-from ..errors import Failure, classify
+from ..errors import Failure, classify_for
 from ..observe import logger
 from . import compat
 from .normalize import normalize
@@ -108,6 +108,8 @@ class ProviderConnection:
         self._first_start_time = 0.0
         self._sent = WallClock()
         """When the connection was sent its audio."""
+        self._language = order.language
+        self._has_events = False
         self._failure: Failure | None = None
         """What the exception of the stream's task means."""
         compat.on_exception(self._stream, self._note_exception)
@@ -212,18 +214,23 @@ class ProviderConnection:
         self._first_start_time = compat.start_time(self._stream)
         try:
             async for event in self._stream:
+                self._has_events = True
                 plain = normalize(event, self._to_connection_time, self._from_wall_clock)
                 if by_utterance:
                     plain = replace(plain, words=(), start=None, end=None)
                 self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
-            failure = self._failure or classify(error)
+            failure = self._failure or self._classify(error)
             self._inbox(connection_failed(self.id, failure, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
     def _note_exception(self, error: BaseException) -> None:
-        self._failure = classify(error)
+        self._failure = self._classify(error)
+
+    def _classify(self, error: BaseException) -> Failure:
+        """Say what an exception means; one after the first event is not about the language."""
+        return classify_for(error, "" if self._has_events else self._language)
 
     async def _watch_reconnects(self) -> None:
         """Report that the plugin is about to reconnect, as for changed options of its own.
@@ -273,6 +280,7 @@ def connection_failed(connection: int, failure: Failure, backoff: float) -> Conn
         backoff,
         closed_normally=failure.closed_normally,
         status=failure.status,
+        refused_language=failure.refused_language,
     )
 
 

@@ -184,7 +184,7 @@ class ConnectionPool:
                 reason=failure.kind,
                 detail=failure.detail,
                 trigger=failure.trigger,
-                advice=advice(provider, failure.kind, self._policies.breaker),
+                advice=advice(provider, failure, self._policies.breaker),
             )
         )
 

@@ -38,6 +38,8 @@ class ProviderHabits:
     def __init__(self) -> None:
         self._waits: deque[float] = deque(maxlen=MAX_WAITS)
         """Seconds that speech waited for text."""
+        self.refused_languages: set[str] = set()
+        """Tags that its plugin does not take."""
         self._ends: bool | None = None
         """Whether it ends a stream after its input; `None` before that was seen."""
         self._shown = 0.0
@@ -58,6 +60,12 @@ class ProviderHabits:
     def stream_stayed_open(self) -> None:
         """Note that a stream that had told all words was given up after its input."""
         self._ends = bool(self._ends)
+
+    def refuses(self, language: str) -> bool:
+        """Note that its plugin does not take a language; return whether that is news."""
+        is_news = language not in self.refused_languages
+        self.refused_languages.add(language)
+        return is_news
 
     def text_came(self, wait: float, *, in_speech: bool) -> None:
         """Note text that came `wait` seconds after the provider had processed the speech.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..events import ErrorKind
 from ..messages import ACCOUNT_ERRORS
@@ -47,9 +48,18 @@ class ProviderHealth:
         self.account_error_reported = kind in ACCOUNT_ERRORS
 
 
-def advice(provider: ProviderTraits, kind: ErrorKind, policy: BreakerPolicy) -> str:
-    """What the owner of the account can do about a failure; empty if nothing."""
-    if kind not in ACCOUNT_ERRORS:
+class _Cause(Protocol):
+    @property
+    def kind(self) -> ErrorKind: ...
+    @property
+    def refused_language(self) -> str: ...
+
+
+def advice(provider: ProviderTraits, failure: _Cause, policy: BreakerPolicy) -> str:
+    """What the user can do about a failure; empty if nothing."""
+    if language := failure.refused_language:
+        return f"leave {provider.name} out of the route of {language}, or give it another tag"
+    if failure.kind not in ACCOUNT_ERRORS:
         return ""
     key = provider.key_variable or "its API key"
     return f"check {key}; not tried again for {policy.auth_cooldown:.0f} s"
