@@ -109,6 +109,12 @@ class Runtime:
         for adapter in self._adapters.values():
             await adapter.aclose()
 
+    def stream_timeout(self, name: str) -> float:
+        """Return the seconds that a plugin may take to connect, or for one utterance."""
+        is_batch = isinstance(self.providers[name], StreamAdapter)
+        retry = self.policies.retry
+        return retry.utterance_timeout if is_batch else retry.connect_timeout
+
     # -- health, waits, voice activity
 
     def sharing_health(self) -> AbstractAsyncContextManager[None]:

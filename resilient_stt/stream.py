@@ -366,7 +366,7 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
-                connect_timeout=self._runtime.policies.retry.connect_timeout,
+                connect_timeout=self._runtime.stream_timeout(order.provider),
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:

@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from livekit.agents import stt
+from livekit.agents import APITimeoutError, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
 
-from resilient_stt import ProviderFailed, ResilientSTT, Switched
+from resilient_stt import ProviderFailed, ResilientSTT, RetryPolicy, Switched
 from resilient_stt.testing import Fault, Hang, Played, ReferenceSpeech, Refuse, play
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
 from resilient_stt.testing.speech.recognizer import AudioRecognizer
 
-from .support.fakes import Behavior, FakeStream, FakeSTT, frames, has_keyterms, transcribes
+from .support.fakes import Behavior, FakeStream, FakeSTT, a_vad, frames, has_keyterms, transcribes
 
 pytestmark = [
     pytest.mark.stt_virtual_time,
@@ -259,3 +259,26 @@ class Picky(FakeSTT):
             await behavior(stream)
 
         super().__init__(behave)
+
+
+async def test_a_batch_provider_has_time_for_an_utterance() -> None:
+    """Some apply `timeout` to all of a `recognize()`: 1.5 s, as for a handshake, are few."""
+    provider = FakeSTT(text="hello", streaming=False, delay=1.0)
+    played = await Call(provider, vad=a_vad()).play()
+    assert played.finals
+    (timeout,) = {options.timeout for options in provider.recognized}
+    assert timeout == RetryPolicy().utterance_timeout
+
+
+async def test_a_plugin_that_loses_patience_at_the_end() -> None:
+    """Sarvam's waits for the end of its stream as long as for a handshake, and then raises."""
+
+    async def impatient(stream: FakeStream) -> None:
+        await transcribes()(stream)
+        await asyncio.sleep(1.5)
+        raise APITimeoutError
+
+    call = Call(FakeSTT(impatient), FakeSTT(transcribes(), provider="Two"))
+    played = await call.play()
+    assert (played.score.lost, played.score.twice) == (0, 0)
+    assert call.reported == []

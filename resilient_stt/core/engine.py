@@ -369,12 +369,8 @@ class FailoverEngine:
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
-            case ConnectionFailed(closed_normally=True, backoff=backoff) if self._owes_nothing(
-                connection
-            ):
-                self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
-                self._on_failure(connection, message, now)
+                self._on_connection_failed(connection, message, now)
             case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
@@ -388,6 +384,16 @@ class FailoverEngine:
                 self._check_connecting(connection, backoff, now)
             case _:
                 assert_never(message)
+
+    def _on_connection_failed(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> None:
+        if failure.closed_normally and self._owes_nothing(connection):
+            self._on_idle_close(connection, failure.backoff, now)
+        elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
+            self._on_end(connection, failure.backoff, now)
+        else:
+            self._on_failure(connection, failure, now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
@@ -462,6 +468,16 @@ class FailoverEngine:
         if not self._pool.has_pending_words():
             return True
         return self._pool.has_told_all(connection)
+
+    def _lost_patience(self, connection: Connection) -> bool:
+        """Return whether a timeout is that of a plugin that waits for the end of its stream.
+
+        Some have one timeout for that and for connecting (Sarvam's, 1.8.9).
+        """
+        if connection.input_ended_at is None or connection.last_transcript_at is None:
+            return False
+        is_checked = self._hedging.is_hedging or connection.held_events
+        return not is_checked and self._pool.has_nothing_to_tell(connection)
 
     def _commit_what_was_told(self, connection: Connection, now: float) -> None:
         """Commit the voice before a connection's last final, which has no times.

@@ -59,7 +59,11 @@ class RetryPolicy(_Checked):
     """
 
     connect_timeout: Seconds = 1.5
-    """Seconds a connection attempt may take. Passed to every plugin as `conn_options.timeout`."""
+    """Seconds a connection attempt may take. Passed to every plugin that streams as
+    `conn_options.timeout`."""
+    utterance_timeout: Seconds = 10.0
+    """The same, in seconds, for a plugin that cannot stream: some apply it to all that they need
+    for one utterance. LiveKit's own default (`DEFAULT_API_CONNECT_OPTIONS`)."""
     reconnect_budget: int = 3
     """Reconnects to one provider that a stream may spend before it has to earn them back."""
     budget_refill_interval: Seconds = 5.0

@@ -82,7 +82,7 @@ class ProviderConnection:
             provider: on which to open a stream.
             inbox: takes the provider's events, and the failure or the end.
             wait: draws the backoff in seconds that is reported with a failure or an end.
-            connect_timeout: seconds that the plugin may take to connect.
+            connect_timeout: the plugin's `conn_options.timeout`, in seconds.
             start_time_offset: seconds of session audio before the connection's first sample.
 
         Raises:

@@ -285,3 +285,20 @@ def test_a_close_while_another_provider_is_asked_is_a_failure() -> None:
     active = call.connection(Role.ACTIVE)
     call.send(ConnectionFailed(active, ErrorKind.DROPPED, "1000", closed_normally=True))
     assert [event.provider for event in call.failures] == ["a"]
+
+
+def test_a_timeout_after_the_end_is_an_end() -> None:
+    """Where all words are told, the plugin has only lost patience; before the end, or for words
+    that are missing, it is a failure."""
+    timeout = ConnectionFailed(0, ErrorKind.CONNECT)
+    final = ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "a word", (), 0.0, 1.0))
+    for told, ended in ((True, True), (False, True), (True, False)):
+        call = Call()
+        call.speak(1.0)
+        call.send(final if told else ProviderEvent(0, TranscriptEvent(EventKind.FINAL)))
+        call.go_on(1.0)
+        if ended:
+            call.send(InputEnded())
+        call.send(timeout)
+        assert (call.failures == []) is (told and ended)
+        assert call.engine.done is (told and ended)

@@ -260,7 +260,7 @@ class ConnectionPool:
 
     def _drain_timeout(self, connection: Connection) -> float:
         watchdog, health = self._policies.watchdog, self._health[connection.traits.name]
-        if not (health.habits.never_ends and self._has_nothing_to_tell(connection)):
+        if not (health.habits.never_ends and self.has_nothing_to_tell(connection)):
             return watchdog.drain_timeout
         quick = max(watchdog.told_all_timeout, health.latency.p99 or 0.0)
         return min(quick, watchdog.drain_timeout)
@@ -273,10 +273,10 @@ class ConnectionPool:
     def mark_drained(self, connection: Connection) -> None:
         """Note that a connection was silent for so long that it counts as finished."""
         connection.mark_finished()
-        if self._has_nothing_to_tell(connection):
+        if self.has_nothing_to_tell(connection):
             self._health[connection.traits.name].habits.stream_stayed_open()
 
-    def _has_nothing_to_tell(self, connection: Connection) -> bool:
+    def has_nothing_to_tell(self, connection: Connection) -> bool:
         """Return whether a connection has told all the words there are, for all that is known."""
         if not self._ledger.vad_enabled:
             return False
