@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -282,3 +283,24 @@ async def test_a_plugin_that_loses_patience_at_the_end() -> None:
     played = await call.play()
     assert (played.score.lost, played.score.twice) == (0, 0)
     assert call.reported == []
+
+
+@pytest.mark.parametrize("words", [False, True])
+async def test_a_batch_plugin_that_raises_for_what_it_cannot_read(words: bool) -> None:
+    """Clova's raises a `ValueError` for noise. It has failed only if another one finds words."""
+    clova = FakeSTT(error=ValueError("confidence"), streaming=False)
+    other = FakeSTT(transcribes() if words else FakeStream.listen, provider="Two")
+    call = Call(clova, other, vad=a_vad())
+    await call.play(THREE_SENTENCES)
+    assert len(clova.recognized) >= 1
+    assert not [failure for failure in call.failures if failure.endswith("protocol")]
+    assert ("fake stalled" in call.failures) is words
+
+
+async def test_a_batch_plugin_whose_server_answers_garbage_has_failed() -> None:
+    """What is raised for the answer of a server is no noise."""
+    broken = FakeSTT(error=json.JSONDecodeError("no", "", 0), streaming=False)
+    call = Call(broken, FakeSTT(transcribes(), provider="Two"), vad=a_vad())
+    played = await call.play(THREE_SENTENCES)
+    assert call.failures[:1] == ["fake protocol"]
+    assert (played.score.lost, played.score.twice) == (0, 0)

@@ -101,6 +101,14 @@ def queued_seconds(stream: stt.RecognizeStream) -> float:
     return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
 
 
+def recognize_utterances(
+    stream: stt.RecognizeStream, wrap: Callable[[stt.STT[Any]], object]
+) -> None:
+    """Wrap what recognizes the utterances of a `StreamAdapter`'s stream, and of no other one."""
+    if isinstance(stream, stt.StreamAdapterWrapper):
+        stream._wrapped_stt = wrap(stream._wrapped_stt)  # type: ignore[assignment]
+
+
 def queue_length(stream: stt.RecognizeStream) -> int:
     """How much of what was pushed the stream's task has not taken yet, in items."""
     return stream._input_ch.qsize()

@@ -28,6 +28,7 @@ from ..core.messages import (
 from ..errors import Failure, classify_for
 from ..observe import logger
 from . import compat
+from .lenient_recognizer import LenientRecognizer
 from .normalize import normalize
 from .usage import UsageTag, current
 from .wall_clock import WallClock
@@ -104,6 +105,7 @@ class ProviderConnection:
         self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
+        compat.recognize_utterances(self._stream, LenientRecognizer)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
         self._first_start_time = 0.0
         self._sent = WallClock()
