@@ -10,8 +10,8 @@ may run on one provider, so that one that hangs does not keep the next from bein
 
 A reconnect works as soon as it has words; `FailoverEngine` ends the outage then. In silence there
 are no words: a reconnect also works when it must be connected by now (it has outlived the connect
-timeout), and either no words are pending or it had time enough to transcribe them. In that case the
-pending speech is noise, or no better connection can be had.
+timeout, and its plugin takes audio), and either no words are pending or it had time enough to
+transcribe them. In that case the pending speech is noise, or no better connection can be had.
 
 After `RetryPolicy.outage_limit` the stream gives up.
 """
@@ -47,7 +47,7 @@ class Outage:
         self._selector = selector
         self._retry = policies.retry
         self._break_duration = policies.breaker.break_duration
-        self._connected_after = policies.retry.connect_timeout + policies.watchdog.connect_grace
+        self._connected_after = policies.connected_after
         self.since = since
         self._next_attempt_at: dict[str, float] = {}
         self._reported: set[tuple[str, ErrorKind, str]] = set()
@@ -137,6 +137,8 @@ class Outage:
         return len(attempts) < self._retry.max_concurrent_attempts
 
     def _is_connected(self, connection: Connection, now: float) -> bool:
+        if connection.connecting:
+            return False
         return now >= connection.opened_at + self._connected_after
 
     def _works(self, connection: Connection, now: float) -> bool:
