@@ -56,6 +56,12 @@ _SETTLE = 0.5e-3
 """Real seconds that gRPC's threads need at most, on a machine with nothing else to do, to carry a
 message from the client's loop to the server's."""
 
+_CONNECTS_WITHIN = 1.0
+"""Real seconds that virtual time waits for the first call of a client at most."""
+_BACKOFF = 100
+"""Milliseconds before a client's channel connects anew. gRPC's 1000 would be most of a call in
+virtual time, as its threads wait in real time."""
+
 
 @dataclass(frozen=True)
 class _Settings:
@@ -227,6 +233,8 @@ class FakeGoogle(FakeServer):
     _grpc: Any = field(init=False, default=None)
     _channels: list[Any] = field(init=False, default_factory=list)
     """Of the clients of `stt()`."""
+    _awaited: list[ExitStack] = field(init=False, default_factory=list)
+    """For each new client whose call has not arrived yet: what makes virtual time wait."""
     _running: ExitStack = field(init=False, default_factory=ExitStack)
 
     def stt(self, **options: Any) -> google.STT:
@@ -239,6 +247,7 @@ class FakeGoogle(FakeServer):
         plugin = google.STT(**{**defaults, **options})
 
         async def connect(timeout: float) -> Any:
+            self._await_call()
             return self._client(plugin._config.version)
 
         plugin._pool._connect_cb = connect
@@ -259,13 +268,34 @@ class FakeGoogle(FakeServer):
         import grpc.aio  # type: ignore[import-untyped]
         from google.cloud import speech_v1, speech_v2
 
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.initial_reconnect_backoff_ms", _BACKOFF),
+            ("grpc.max_reconnect_backoff_ms", _BACKOFF),
+        ]
         address = self.url.removeprefix("http://")
         channel = grpc.aio.insecure_channel(address, options=options)
         self._channels.append(channel)
         package: Any = speech_v2 if version == 2 else speech_v1
         client = package.SpeechAsyncClient
         return client(transport=client.get_transport_class("grpc_asyncio")(channel=channel))
+
+    def _await_call(self) -> None:
+        """Let virtual time run like real time until a new client's call arrives. To connect takes
+        gRPC's threads many times as long as to carry a message."""
+        hold = ExitStack()
+        hold.enter_context(threads_at_work(None))
+        timer = asyncio.get_running_loop().call_later(_CONNECTS_WITHIN, hold.close)
+        hold.callback(timer.cancel)
+        self._awaited.append(hold)
+
+    def _log_connection(
+        self, path: str, query: MultiDict[str], headers: CIMultiDict[str]
+    ) -> ServerConnection:
+        if self._awaited:
+            self._awaited.pop(0).close()
+        return super()._log_connection(path, query, headers)
 
     async def _listen(self, host: str, port: int) -> int:
         import grpc.aio
@@ -293,6 +323,8 @@ class FakeGoogle(FakeServer):
             await self._relay.stop()
         await self._grpc.stop(None)
         self._channels, self._relay, self._grpc = [], None, None
+        while self._awaited:
+            self._awaited.pop().close()
         self._running.close()
 
     async def _admit(self, link: Link) -> bool:

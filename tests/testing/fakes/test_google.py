@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from livekit.agents import APIConnectOptions, APIStatusError, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
@@ -19,9 +20,11 @@ from resilient_stt.testing import (
     FakeDeepgram,
     FakeGoogle,
     Fault,
+    Hang,
     InBandError,
     Played,
     ReferenceSpeech,
+    Refuse,
     Stall,
     Status,
     play,
@@ -205,14 +208,29 @@ async def test_a_call_without_a_configuration_is_refused(google: FakeGoogle) -> 
 # --- behind ResilientSTT ---
 
 
-@pytest.mark.parametrize("first", ["google", "deepgram"])
+DROP = Drop(at_word=7, part=0.5, connections={0})
+CUT = Drop(1006, at_word=4, part=0.5, connections={0})
+ABORTED = InBandError(409, at_word=9, part=0.5, connections={0}, then="close")
+STALL = Stall(at_word=7, connections={0})
+
+
+def seldom(*values: object) -> ParameterSet:
+    return pytest.param(*values, marks=pytest.mark.sweep)
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("first", "fault"),
     [
-        Drop(at_word=7, part=0.5, connections={0}),
-        Drop(1006, at_word=4, part=0.5, connections={0}),
-        InBandError(409, at_word=9, part=0.5, connections={0}, then="close"),
-        Stall(at_word=7, connections={0}),
+        ("google", DROP),
+        ("deepgram", DROP),
+        ("google", ABORTED),
+        seldom("google", CUT),
+        seldom("deepgram", CUT),
+        seldom("google", STALL),
+        seldom("deepgram", STALL),
+        seldom("google", Refuse()),
+        seldom("google", Hang()),
+        seldom("deepgram", Refuse()),
     ],
     ids=repr,
 )
@@ -224,9 +242,19 @@ async def test_a_chain_loses_and_repeats_no_word(
         pair[0].faults = [fault]
         played = await heard(ResilientSTT([server.stt() for server in pair]))
     assert played.score.ok, str(played.score)
-    assert [item.fault for item in pair[0].triggered] == [fault]
+    assert {item.fault for item in pair[0].triggered} == {fault}
 
 
+async def test_a_chain_whose_google_ends_streams_that_last_too_long(google: FakeGoogle) -> None:
+    google.max_stream = 5.0
+    async with FakeDeepgram() as deepgram:
+        played = await heard(ResilientSTT([google.stt(), deepgram.stt()]))
+    assert played.score.ok, str(played.score)
+    assert google.connections[0].opened < 0.1  # while gRPC connects, virtual time does not run away
+    assert google.connections[0].ended == "closed with 11"
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize("status", [401, 429, 503])
 async def test_a_chain_whose_google_accepts_nobody(google: FakeGoogle, status: int) -> None:
     google.faults = [Status(status)]
