@@ -218,6 +218,7 @@ class FakeGoogle(FakeServer):
 
     Raises:
         ValueError: A fault waits for a word that is not in the corpus.
+        ImportError: By `start`: `livekit-plugins-google` is not installed.
     """
 
     dialogue_class = _CallDialogue
@@ -298,8 +299,12 @@ class FakeGoogle(FakeServer):
         return super()._log_connection(path, query, headers)
 
     async def _listen(self, host: str, port: int) -> int:
-        import grpc.aio
-
+        try:
+            import grpc.aio
+            from google.cloud import speech  # noqa: F401
+        except ImportError as error:
+            advice = "pip install livekit-plugins-google"
+            raise ImportError(f"FakeGoogle needs Google's packages: {advice}") from error
         from .grpc_calls import Methods, Relay
 
         self._running.enter_context(threads_at_work(_SETTLE))
