@@ -65,6 +65,7 @@ from .failover.rest import Rest
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
+from .hedging.unanswered import UnansweredVoice
 from .messages import (
     AudioInput,
     AudioPushed,
@@ -182,6 +183,14 @@ class FailoverEngine:
         """Active connections that failed, unless a hedge took over in good order."""
         self._outages = ProgressTracker(ledger)
         """Outages since the input ended."""
+        self._unanswered = UnansweredVoice(
+            pool=pool,
+            ledger=ledger,
+            history=history,
+            hedging=self._hedging,
+            policies=policies,
+            outbox=outbox,
+        )
         self._now = 0.0
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
@@ -250,6 +259,7 @@ class FailoverEngine:
             due += self._rest.deadlines(self._ledger)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
+            due += self._unanswered.deadlines
             if (drained_at := self._pool.drained_at(active)) is not None:
                 due.append(drained_at)
         sends = [
@@ -380,16 +390,15 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
-        if not has_word(event.text):
-            # "." would otherwise be believed to be the transcript of a whole sentence
-            # (test_finals_without_letters).
-            event = replace(event, text="", words=())
+        event = _without_signs(event)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:
             self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
+        if event.text.strip():
+            self._unanswered.words_received(connection.traits.name, now)
         match connection.role:
             case Role.ACTIVE:
                 self._emit(connection, interpreted, now)
@@ -527,12 +536,16 @@ class FailoverEngine:
         for connection in self._pool:
             self._pool.feed(connection, now)
         self._emitter.end_speech_in_silence(now)
-        self._outbox.add(ReleaseAudio(self._ledger.start))
+        self._outbox.add(ReleaseAudio(self._ledger.start, self._ledger.known_words))
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             active.mark_finished()
+        self._unanswered.step(active, now)
+        if self._unanswered.is_over(active, now):
+            self._finish(Finish())
+            return
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
@@ -594,8 +607,9 @@ class FailoverEngine:
             worked = self._seconds_worked(connection, now)
             target, is_news = self._selector.on_failure(failed, failure, worked, now)
             self._failures.record(now)
-            if self._failures_lead_nowhere():
-                # Providers that send one event and drop must not be tried in turn without a pause.
+            # Providers that send one event and drop must not be tried in turn without a pause, nor
+            # those that are known to be deaf.
+            if self._hedging.take_nobody_hears() or self._failures_lead_nowhere():
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
@@ -762,5 +776,18 @@ class FailoverEngine:
         self._probe.cancel(self._now)
         self._emitter.finish()
         self._pool.close_all()
+        if (seconds := self._unanswered.take_loss()) and isinstance(last, Finish):
+            names = ", ".join(self._selector.names)
+            message = f"no STT ({names}) gave a word for {seconds:.0f} s of voice"
+            last = GiveUp(message, self._selector.why_failed())
         self.done = True
         self._outbox.add(last)
+
+
+def _without_signs(event: TranscriptEvent) -> TranscriptEvent:
+    """Return the event without its text if that has no letter or digit.
+
+    "." would otherwise be believed to be the transcript of a whole sentence
+    (test_finals_without_letters).
+    """
+    return event if has_word(event.text) else replace(event, text="", words=())

@@ -103,6 +103,8 @@ class StallDetector:
         """How long silence may last."""
         self.last_text_at = -math.inf
         """When the connection last gave new text."""
+        self.text_through = 0
+        """The session sample up to which it had been sent audio when it last gave new text."""
         self._text_expected_from = start
         """The session sample from which on no text has answered the speech."""
         self._interim_cursor = 0
@@ -213,7 +215,7 @@ class StallDetector:
                     # The same text again has no new word. A provider that repeated one for ever,
                     # deaf to everything else, was believed to work (commit a1eabbf).
                     return
-            self._text_expected_from = cursor
+            self._text_expected_from = self.text_through = cursor
             self.last_text_at = now
             self._voice_since = None
             self._textless_marks.clear()
