@@ -364,7 +364,7 @@ class FailoverEngine:
             ):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
-                self._on_failure(connection, message, now)
+                self._on_failure(connection, self._after_work(connection, message, now), now)
             case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
@@ -430,6 +430,25 @@ class FailoverEngine:
                 self._outage.failed(connection, failure, now)
             case _:
                 assert_never(connection.role)
+
+    def _after_work(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> ConnectionFailed:
+        """Return a failure as a drop, if it says that a connection that has worked never could.
+
+        Such a connection was made, and its request was taken: a status 400 is then a limit of
+        streams, or of a provider that answers 400 to everything. Otherwise a provider would be
+        unfit for the rest of a stream that it has served for minutes
+        (test_a_bad_request_after_work_is_a_drop).
+        """
+        match failure.kind:
+            case ErrorKind.BAD_REQUEST:
+                worked = self._seconds_worked(connection, now) is not None
+            case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
+                worked = connection.last_transcript_at is not None
+            case _:
+                worked = False
+        return replace(failure, kind=ErrorKind.DROPPED) if worked else failure
 
     def _owes_nothing(self, connection: Connection) -> bool:
         """Return whether a connection leaves no words untold if it closes now.

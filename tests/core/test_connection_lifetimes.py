@@ -244,3 +244,38 @@ def test_a_close_while_another_provider_is_asked_is_a_failure() -> None:
     active = call.connection(Role.ACTIVE)
     call.send(ConnectionFailed(active, ErrorKind.DROPPED, "1000", closed_normally=True))
     assert [event.provider for event in call.failures] == ["a"]
+
+
+# -- what a connection that has worked says of connections that never do
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.CONNECT])
+def test_a_bad_request_after_work_is_a_drop(kind: ErrorKind) -> None:
+    """A stream's limit is told as a bad request: the provider is opened again, and not unfit."""
+    call = Call()
+    call.speak(1.0)
+    word = Word("yes", 0.2, 0.8)
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "yes", (word,), 0.2, 0.8)))
+    call.go_on(1.0)
+    call.send(ConnectionFailed(0, kind, "APIStatusError 400", status=400))
+    assert [failure.reason for failure in call.failures] == [ErrorKind.DROPPED]
+    assert call.failures[0].detail == "APIStatusError 400"
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+def test_a_bad_request_after_a_long_silence_is_a_drop() -> None:
+    """A stream ends after five minutes without speech, too."""
+    call = Call()
+    call.go_on(10.0)
+    call.send(ConnectionFailed(0, ErrorKind.BAD_REQUEST))
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.CONNECT])
+def test_a_connection_that_gave_nothing_makes_its_provider_unfit(kind: ErrorKind) -> None:
+    """The request or the connection itself is refused, and the next provider is asked."""
+    call = Call()
+    call.speak(1.0)
+    call.send(ConnectionFailed(0, kind))
+    assert [failure.reason for failure in call.failures] == [kind]
+    assert [order.provider for order in call.open.values()] == ["b"]
