@@ -356,6 +356,7 @@ class ResilientStream(stt.RecognizeStream):
                 order,
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
+                closing_sessions=self._runtime.closing_sessions,
                 wait=self._draw_wait,
                 connect_timeout=self._runtime.policies.retry.connect_timeout,
                 start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
