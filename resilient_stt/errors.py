@@ -28,6 +28,7 @@ from .causes import (
     is_impossible_key,
     is_normal_close,
     reason_of,
+    refuses_language,
     retry_after_of,
 )
 from .core.events import ErrorKind
@@ -44,6 +45,7 @@ __all__ = [
     "SpeechDetectorError",
     "StreamClosedError",
     "classify",
+    "classify_for",
     "lacks_http_session",
     "no_http_session",
 ]
@@ -96,6 +98,8 @@ class Failure:
     retry_after: float | None = None
     closed_normally: bool = False
     status: int = 0
+    refused_language: str = ""
+    """The tag that the plugin does not take, if that is the reason."""
 
 
 _CONNECTING = frozenset(
@@ -140,6 +144,14 @@ def classify(error: BaseException) -> Failure:
     closed_normally = kind not in _TOLD and is_normal_close(error)
     detail = _detail(error, signs)
     return Failure(kind, detail, retry_after(error), closed_normally, signs.status)
+
+
+def classify_for(error: BaseException, language: str) -> Failure:
+    """Classify what a plugin raised that was given a language; empty if it was given none."""
+    if not (language and refuses_language(error)):
+        return classify(error)
+    detail = f"does not take the language {language}"
+    return Failure(ErrorKind.BAD_REQUEST, detail, refused_language=language)
 
 
 _TOLD = (*ACCOUNT_ERRORS, ErrorKind.RATE_LIMITED)
