@@ -26,9 +26,12 @@ A stream is in one of four states:
   Rest ── there is audio again, or the other one had time to close ──▶ Served
   Rest ── the input has ended, and no words are pending ──▶ Done (Finish)
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
+  Served ── the input has ended, and no text comes for `RetryPolicy.end_input_limit`
+            ──▶ Done (Finish)
   Outage ── a reconnect works ──▶ Served
   Outage ── the input has ended, and no words are missing ──▶ Done (Finish)
-  Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
+  Outage ── `RetryPolicy.outage_limit` is over, or `end_input_limit` after the end of the input
+            ──▶ Done (GiveUp)
 ```
 
 After GiveUp, another engine may go on with what is still pending (`handover`).
@@ -49,11 +52,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from .connections.clean_ends import CleanEnds
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .events import (
     ErrorKind,
+    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
@@ -176,6 +181,7 @@ class FailoverEngine:
         self._emitter = TranscriptEmitter(
             pool=pool,
             ledger=ledger,
+            history=history,
             committer=self._committer,
             routing=routing,
             selector=selector,
@@ -194,6 +200,9 @@ class FailoverEngine:
         """Active connections that failed, unless a hedge took over in good order."""
         self._outages = ProgressTracker(ledger)
         """Outages since the input ended."""
+        self._tail = ProgressTracker(ledger)
+        """Since when, after the end of the input, no text has come while words are missing."""
+        self._clean_ends = CleanEnds()
         self._now = 0.0
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
@@ -262,6 +271,8 @@ class FailoverEngine:
             due += self._outage.deadlines(self._now)
         if self._rest:
             due += self._rest.deadlines(self._ledger)
+        if (tail_limit := self._tail_limit_at) is not None:
+            due.append(tail_limit)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
             if (drained_at := self._pool.drained_at(active)) is not None:
@@ -301,7 +312,7 @@ class FailoverEngine:
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
-                self._pool.end_input()
+                self._pool.end_input(now)
                 self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
@@ -425,6 +436,14 @@ class FailoverEngine:
         if interpreted.clock_restarted:
             self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
+        self._take_event(connection, interpreted, now)
+
+    def _take_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        event = interpreted.event
+        if connection.role is not Role.PROBE and event.text.strip():
+            connection.has_given_text = True
+            self._clean_ends.text_received()
+            self._tail.reset()
         match connection.role:
             case Role.ACTIVE:
                 self._emit(connection, interpreted, now)
@@ -587,6 +606,8 @@ class FailoverEngine:
             self._on_failure(connection, failure, now)
             return
         self._pool.mark_ended(connection)
+        if connection.role is not Role.PROBE:
+            self._clean_ends.connection_ended(connection)
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -609,9 +630,16 @@ class FailoverEngine:
             self._pool.feed(connection, now)
         self._emitter.end_speech_in_silence(now)
         self._outbox.add(ReleaseAudio(self._ledger.start))
+        if self._pool.input_ended and self._pool.has_pending_words():
+            self._tail.record(now)
+        else:
+            self._tail.reset()
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
+        if (tail_limit := self._tail_limit_at) is not None and now >= tail_limit:
+            self._finish_unanswered()
+            return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
         stall = self._hedging.step(active, now)
@@ -646,7 +674,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    self._finish()
+                    self._finish_unanswered()
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -810,7 +838,8 @@ class FailoverEngine:
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
             self._finish()  # no provider has to come back for silence
             return
-        if now >= outage.limit_at:
+        tail_limit = self._tail_limit_at
+        if now >= outage.limit_at or (tail_limit is not None and now >= tail_limit):
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
             self._give_up(message, now)
@@ -838,21 +867,59 @@ class FailoverEngine:
 
     # -- the end
 
+    @property
+    def _tail_limit_at(self) -> float | None:
+        """Return when the stream ends without the words that are still missing.
+
+        `None` while the input lasts, and if no words are missing. Without this limit, providers
+        that accept connections and stay silent would be asked one after the other.
+        """
+        ledger, policies = self._ledger, self._policies
+        if not self._tail.stands_still:
+            return None
+        missing = ledger.seconds(ledger.end - ledger.watermark)
+        processing = missing / policies.watchdog.min_processing_rate
+        return self._tail.first_at + policies.retry.end_input_limit + processing
+
     def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
         self._close()
         self._outbox.add(Finish())
 
+    def _finish_unanswered(self, outage: str = "") -> None:
+        """End the stream although words are missing, because no provider answers.
+
+        What interim transcripts have shown is emitted, and the rest is reported as lost.
+
+        `outage`: what to raise; empty if some provider can be reached.
+        """
+        is_noise = self._clean_ends.are_enough
+        self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
+        if active := self._pool.active:
+            self._emit_held(active, self._now)
+        self._emitter.emit_pending()
+        if not is_noise:  # else its words were taken back
+            self._emitter.emit_unfinished(self._ledger.end)
+        self._close()
+        lost = self._ledger.abandon(self._ledger.end)
+        if is_noise:
+            lost = ()
+        self._pool.report_unanswered(lost)
+        # If the words have all come, it is no error for a caller who has hung up.
+        failed = bool(lost) and bool(outage)
+        self._outbox.add(GiveUp(outage, self._selector.why_failed()) if failed else Finish())
+
     def _give_up(self, message: str, now: float) -> None:
         """End the stream by an exception; what was said just now may be taken over by another."""
-        self._close()
-        ledger = self._ledger
         if self._pool.input_ended:
-            lost = ledger.abandon(ledger.end)  # nobody goes on after a caller who has hung up
-        else:
-            lost = self.handover.drop_stale(now)
-        self._pool.report_unanswered(lost)
-        self._outbox.add(ReleaseAudio(ledger.start), GiveUp(message, self._selector.why_failed()))
+            self._finish_unanswered(message)  # nobody goes on after a caller who has hung up
+            return
+        self._emitter.emit_pending()
+        self._emitter.emit_unfinished(self.handover.stale_position(now))
+        self._close()
+        self._pool.report_unanswered(self.handover.drop_stale(now))
+        last = GiveUp(message, self._selector.why_failed())
+        self._outbox.add(ReleaseAudio(self._ledger.start), last)
 
     def _close(self) -> None:
         self._probe.cancel(self._now)

@@ -71,6 +71,11 @@ class RetryPolicy(_Checked):
     not elapsed time or finals, so a provider that keeps dropping connections is left."""
     outage_limit: Seconds = 60.0
     """Seconds without any working provider after which the stream raises `APIConnectionError`."""
+    end_input_limit: Seconds = 20.0
+    """The same, in seconds, once the input has ended: nobody listens for a minute after the caller
+    has hung up. Long enough for one more attempt after the longest pause (`rejected_interval`,
+    15 s), and for an outage of 12 s, the longest that the simulator draws. It begins anew with each
+    text, and what a provider has still to process is granted on top."""
     wait_min: Seconds = 0.1
     """Base, in seconds, of the waits between connection attempts in an outage. A wait is drawn at
     random up to this bound, which doubles with every failure in a row."""

@@ -80,6 +80,7 @@ from .evidence import (
     had_time_to_answer,
     has_words,
     hedge_due_at,
+    is_silent_to_the_end,
     primary_due_at,
     repeated_nothing,
     silent_through,
@@ -195,10 +196,13 @@ class HedgeController:
         self._state = Watching()
         return hedge
 
-    def dismiss(self, now: float) -> None:
-        """End the suspicion, and close the hedge: the active connection is not suspect any more."""
+    def dismiss(self, now: float, outcome: HedgeOutcome = HedgeOutcome.PRIMARY_RECOVERED) -> None:
+        """End the suspicion, and close the hedge with an outcome.
+
+        By default the active connection is not suspect any more.
+        """
         if not isinstance(self._state, Watching) and self._state.hedge is not None:
-            self._opener.close(self._state, HedgeOutcome.PRIMARY_RECOVERED, now)
+            self._opener.close(self._state, outcome, now)
         self._state = Watching()
 
     def hedge_failed(
@@ -408,7 +412,7 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        if repeated_nothing(hedge):
+        if repeated_nothing(hedge) or (active.finished and is_silent_to_the_end(hedge)):
             deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
             self.hedge_failed(hedge, deaf, active, now)
             return self._open_hedge(hedging, active, stall, now)

@@ -74,6 +74,8 @@ _SILENT_AT: tuple[Point, ...] = (
 _LOUD_EFFECTS: tuple[Effect, ...] = ("drop", "end_cleanly")
 _SILENT_EFFECTS: tuple[Effect, ...] = ("half_open", "stall", "stall", "empty_finals")
 _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
+FOR_EVER = 1e6
+"""The second until which a provider is down that never comes back."""
 _FOR_GOOD = ("401", "402", "400")
 """After these errors a provider is not asked again for a long time (`auth_cooldown`). They are
 drawn only in calls in which no provider loses words silently: the provider that must make up for
@@ -266,6 +268,11 @@ class Schedule:
         return any(_is_lie(m) for s in self.scripts for m in s.faults)
 
     @property
+    def abandoned(self) -> bool:
+        """Whether all providers are down for good from some moment on."""
+        return all(any(until >= FOR_EVER for _, until in s.down) for s in self.scripts)
+
+    @property
     def routed(self) -> bool:
         """Whether the call has routes for single languages."""
         return bool(self.language_changes) or any(s.language_detection for s in self.scripts)
@@ -295,9 +302,10 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
     them, in its own way.
 
     The promises hold if one provider loses words or falls silent without an error, as long as the
-    others fail with errors only. A provider that is alone may do so once. Nothing is promised where
-    no provider hears. A final that is left out can only be noticed by the interim transcripts of
-    its words, so it is drawn only where there are some.
+    others fail with errors only. A provider that is alone may do so once. Where no provider hears,
+    it is promised that the call ends soon, with every word that was shown, and reports the rest. A
+    final that is left out can only be noticed by the interim transcripts of its words, so it is
+    drawn only where there are some.
     """
     dice = random.Random(seed)
     count = dice.choice([1, 2, 2, 2, 3])
@@ -334,6 +342,7 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
     drawn = _add_languages(random.Random(f"languages {seed}"), drawn, length)
     drawn = _silence_turns(random.Random(f"turns {seed}"), drawn)
     drawn = _add_option_changes(random.Random(f"options {seed}"), drawn)
+    drawn = _abandon(random.Random(f"abandoned {seed}"), drawn)
     return _add_accents(random.Random(f"accents {seed}"), drawn) if accents else drawn
 
 
@@ -550,6 +559,22 @@ def _add_outage(
         else s
         for s in scripts
     ]
+
+
+def _abandon(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Take all providers of a few calls down for good, near the end or behind it.
+
+    Not where words may be missing in any case, or come in another form.
+    """
+    special = drawn.lies or drawn.routed or drawn.closed_at is not None or drawn.push_gaps
+    if dice.random() >= 0.25 or special or drawn.push_speed != 1.0 or _repeats(drawn.pieces):
+        return drawn
+    since = round(dice.uniform(max(0.0, drawn.length - 8.0), drawn.length + 0.5), 3)
+    scripts = tuple(
+        replace(s, down=(*s.down, (since, FOR_EVER)), hangs=dice.random() < 0.5)
+        for s in drawn.scripts
+    )
+    return replace(drawn, scripts=scripts)
 
 
 def _draw_times(
