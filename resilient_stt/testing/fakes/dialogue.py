@@ -495,8 +495,8 @@ class Dialogue(ABC):
         now = asyncio.get_running_loop().time()
         self._outbox.put_nowait(_Outgoing(now, self._server.in_band_error(self.connection, fault)))
         if fault.then == "close":
-            clients = isinstance(fault.code, int) and fault.code < 500
-            self._outbox.put_nowait(_Outgoing(now, None, code=1008 if clients else 1011))
+            code, reason = self._server.close_after(fault)
+            self._outbox.put_nowait(_Outgoing(now, None, code=code, reason=reason))
 
     def _end(self, how: str) -> None:
         self._over = True

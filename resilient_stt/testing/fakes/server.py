@@ -512,6 +512,11 @@ class FakeServer(ABC):
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """The provider's in-band error message on a connection."""
 
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        """The close code and the reason with which an in-band error ends the connection."""
+        clients = isinstance(fault.code, int) and fault.code < 500
+        return 1008 if clients else 1011, ""
+
     def dialogue(
         self,
         connection: ServerConnection,
