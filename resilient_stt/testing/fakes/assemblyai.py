@@ -5,7 +5,6 @@ The messages are those of https://www.assemblyai.com/docs/api-reference/streamin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import assemblyai
+
+    from .wires import Wire
 
 _LONGEST_CHUNK = 1.0
 """Seconds of audio in a message; a longer one is closed with 3007."""
@@ -41,14 +43,8 @@ https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures."""
 class _UniversalDialogue(UtteranceDialogue):
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeAssemblyAI,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeAssemblyAI, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._turn = 0
 
@@ -129,7 +125,7 @@ class _UniversalDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeAssemblyAI(FakeServer):
+class FakeAssemblyAI(FakeWebServer):
     """An AssemblyAI that transcribes the audio it receives in turns.
 
     Each `Turn` has all words of its turn, with times in milliseconds.
