@@ -29,6 +29,8 @@ A stream is in one of four states:
   Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
 ```
 
+After GiveUp, another engine may go on with what is still pending (`handover`).
+
 An input takes this way. `handle` passes it to the part that it is about: the ledger (audio, local
 voice activity), the routing (language), or the connection that it came from. `_advance` then does
 whatever has become due, always in the same order: held finals, silence to commit, the route, the
@@ -45,7 +47,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from .audio.ledger import AudioLedger
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
@@ -62,6 +63,7 @@ from .failover.failback import Failback
 from .failover.outage import Outage
 from .failover.probe import Probe
 from .failover.rest import Rest
+from .handover import Handover
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
@@ -102,7 +104,6 @@ from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
-from .transcript.history import TranscriptHistory
 from .transcript.tokens import has_word
 
 
@@ -117,17 +118,23 @@ class FailoverEngine:
         budget: HedgeBudget,
         *,
         vad_enabled: bool,
+        handover: Handover | None = None,
     ) -> None:
         """`routing` belongs to this stream; `health` and `budget` are shared with others.
 
-        `vad_enabled`: the shell reports local voice activity.
+        `vad_enabled`: the shell reports local voice activity. `handover`: that of an engine that
+        gave up, whose audio this one goes on with; its positions go on as well.
         """
         self._policies = policies
         self._routing = routing
         self._budget = budget
         self._outbox = outbox = Outbox()
-        self._ledger = ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
-        history = TranscriptHistory(policies.replay)
+        if handover is None:
+            handover = Handover(policies.replay, vad_enabled=vad_enabled)
+        self.handover = handover
+        """What the engine of the next stream goes on with, if this one gives up."""
+        self._ledger = ledger = handover.ledger
+        history = handover.history
         self._selector = selector = ProviderSelector(
             routing.route.providers, health, policies.retry, language=routing.language
         )
@@ -207,7 +214,8 @@ class FailoverEngine:
         speech that ends twice.
         """
         if self.done:
-            return []
+            self._after_the_end(message, now)
+            return self._outbox.take()
         self._now = now
         backoff = self._policies.retry.wait_max
         match message:
@@ -268,6 +276,7 @@ class FailoverEngine:
     def _open_stream(self, now: float) -> None:
         if self._pool.has_opened:
             raise AssertionError("opened twice")
+        self._pool.report_unanswered(self.handover.drop_stale(now))
         self._open_active(self._selector.initial(now), now)
 
     def _on_audio_input(self, message: AudioInput, now: float) -> None:
@@ -275,7 +284,7 @@ class FailoverEngine:
             raise AssertionError("the input has ended")
         match message:
             case AudioPushed(samples, rate):
-                if dropped_speech := self._ledger.push(samples, rate):
+                if dropped_speech := self.handover.push(samples, rate, now):
                     self._pool.audio_dropped(dropped_speech)
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
@@ -512,7 +521,7 @@ class FailoverEngine:
         if pool.input_ended:
             if not words_pending and (ledger.vad_enabled or ledger.end == rest.since):
                 self._rest = None
-                self._finish(Finish())
+                self._finish()
                 return
         elif not rest.is_over(ledger, now, words_pending=words_pending):
             return
@@ -565,7 +574,7 @@ class FailoverEngine:
         if active.finished:
             # While a hedge listens, words may be missing.
             if not self._hedging.is_hedging:
-                self._finish(Finish())
+                self._finish()
             return
         self._probe.step(active, now)
         target_and_reason = self._failback.step(active, now)
@@ -585,7 +594,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    self._finish(Finish())
+                    self._finish()
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -747,12 +756,12 @@ class FailoverEngine:
     def _step_outage(self, outage: Outage, now: float, backoff: float) -> None:
         ledger, pool = self._ledger, self._pool
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
-            self._finish(Finish())  # no provider has to come back for silence
+            self._finish()  # no provider has to come back for silence
             return
         if now >= outage.limit_at:
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
-            self._finish(GiveUp(message, self._selector.why_failed()))
+            self._give_up(message, now)
             return
         outage.open_due_attempts(now, backoff)
         if winner := outage.working_reconnect(now):
@@ -777,10 +786,41 @@ class FailoverEngine:
 
     # -- the end
 
-    def _finish(self, last: Finish | GiveUp) -> None:
+    def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
+        self._close()
+        self._outbox.add(Finish())
+
+    def _give_up(self, message: str, now: float) -> None:
+        """End the stream by an exception; what was said just now may be taken over by another."""
+        self._close()
+        ledger = self._ledger
+        if self._pool.input_ended:
+            lost = ledger.abandon(ledger.end)  # nobody goes on after a caller who has hung up
+        else:
+            lost = self.handover.drop_stale(now)
+        self._pool.report_unanswered(lost)
+        self._outbox.add(ReleaseAudio(ledger.start), GiveUp(message, self._selector.why_failed()))
+
+    def _close(self) -> None:
         self._probe.cancel(self._now)
         self._emitter.finish()
         self._pool.close_all()
         self.done = True
-        self._outbox.add(last)
+
+    def _after_the_end(self, message: Input, now: float) -> None:
+        """Take audio that was pushed before the caller knew that the stream gave up.
+
+        It belongs to what another stream may take over.
+        """
+        match message:
+            case AudioPushed(samples, rate):
+                self._pool.report_unanswered(self.handover.push(samples, rate, now))
+            case SpeechStarted(at):
+                self._ledger.speech_started(at)
+            case SpeechEnded(at):
+                self._ledger.speech_ended(at)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
+            case _:
+                pass

@@ -347,7 +347,8 @@ class Finish:
 class GiveUp:
     """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`.
 
-    `reasons`: why each provider failed last; empty if none has said.
+    `reasons`: why each provider failed last; empty if none has said. What is still pending by then
+    may be taken over by another stream (`FailoverEngine.handover`), or is lost.
     """
 
     message: str

@@ -272,6 +272,12 @@ class ReplayPolicy(_Checked):
     """Seconds into an utterance at which its first word begins at most, where a provider counts
     the times of each utterance from its own start. Batch providers are sent 0.5 s of the silence
     before (the `prefix_padding_duration` of LiveKit's VAD)."""
+    handover_window: Seconds = 10.0
+    """Seconds after it was pushed within which pending audio of a stream that gave up is taken over
+    by the next stream of the same call. LiveKit's session opens that 0.5 s later
+    (`_STT_RECONNECT_INTERVAL`, 1.8.9). Long enough for two sentences; nobody expects an answer to
+    what was said before. Older audio is reported as lost (`AudioLost`). 0: nothing is taken
+    over."""
     loss_report_step: Seconds = 1.0
     """Seconds of lost speech after which a loss that still goes on is reported (`AudioLost`). It
     bounds only the number of events: every lost second is reported in the end."""

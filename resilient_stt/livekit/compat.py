@@ -67,6 +67,17 @@ def pushed(stream: stt.RecognizeStream) -> AsyncIterable[object]:
     return stream._input_ch
 
 
+def unread(stream: stt.RecognizeStream) -> Iterator[object]:
+    """Take what was pushed and not read yet, as `pushed` does, without waiting for more."""
+    while not stream._input_ch.empty():
+        yield stream._input_ch.recv_nowait()
+
+
+def on_end(stream: stt.RecognizeStream, note: Callable[[], None]) -> None:
+    """Call `note` when the stream's task is over, before its reader knows."""
+    stream._task.add_done_callback(lambda _: note())
+
+
 def input_ended(stream: stt.RecognizeStream) -> bool:
     """Whether `end_input()` or `aclose()` was called."""
     return stream._input_ch.closed

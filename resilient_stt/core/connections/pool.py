@@ -241,6 +241,14 @@ class ConnectionPool:
                 )
             )
 
+    def report_unanswered(self, voiced: Spans) -> None:
+        """Report speech as lost that no provider will be asked about any more."""
+        if samples := sum(end - start for start, end in voiced):
+            seconds = self._ledger.seconds(samples)
+            self._outbox.report(
+                AudioLost(at=self.at, seconds=seconds, reason=AudioLossReason.STREAM_ENDED)
+            )
+
     # -- questions that several ask
 
     def drained_at(self, connection: Connection) -> float | None:
