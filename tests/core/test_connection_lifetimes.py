@@ -23,6 +23,7 @@ from resilient_stt.core.messages import (
     OptionsChanged,
     PluginReconnected,
     ProviderEvent,
+    ReportAvailability,
     ReportEvent,
     Role,
     SetServing,
@@ -302,3 +303,13 @@ def test_a_timeout_after_the_end_is_an_end() -> None:
         call.send(timeout)
         assert (call.failures == []) is (told and ended)
         assert call.engine.done is (told and ended)
+
+
+def test_a_language_that_is_refused_is_a_mistake_of_the_user() -> None:
+    """The provider is available as before; what is reported says what to do."""
+    call = Call()
+    call.send(ConnectionFailed(0, ErrorKind.BAD_REQUEST, refused_language="hi"))
+    assert [order.provider for order in call.open.values()] == ["b"]
+    (failure,) = call.failures
+    assert failure.advice == "leave a out of the route of hi, or give it another tag"
+    assert not [c for c in call.commands if isinstance(c, ReportAvailability)]
