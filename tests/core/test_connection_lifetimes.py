@@ -24,6 +24,7 @@ from resilient_stt.core.messages import (
     OptionsChanged,
     PluginReconnected,
     ProviderEvent,
+    ReportAvailability,
     ReportEvent,
     Role,
     SetServing,
@@ -544,3 +545,13 @@ def test_a_refused_attempt_in_an_outage_is_planned_again() -> None:
     assert attempt not in call.open
     assert len(call.failures) == failed
     assert {order.role for order in call.open.values()} == {Role.RECONNECT}
+
+
+def test_a_language_that_is_refused_is_a_mistake_of_the_user() -> None:
+    """The provider is available as before; what is reported says what to do."""
+    call = Call()
+    call.send(ConnectionFailed(0, ErrorKind.BAD_REQUEST, refused_language="hi"))
+    assert [order.provider for order in call.open.values()] == ["b"]
+    (failure,) = call.failures
+    assert failure.advice == "leave a out of the route of hi, or give it another tag"
+    assert not [c for c in call.commands if isinstance(c, ReportAvailability)]
