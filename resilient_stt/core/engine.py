@@ -10,7 +10,8 @@ list of inputs that anyone can replay.
 A stream is in one of four states:
 
 * Served: one connection is active. A hedge and a probe may run beside it.
-* Rest: the provider closed an idle connection, and none is needed before there is audio (`Rest`).
+* Rest: the provider closed an idle connection, and none is needed before there is audio, or it
+  refused one because another of ours is still closing (`Rest`).
 * Outage: no connection is active, and reconnects are tried (`Outage`).
 * Done: `Finish` or `GiveUp` was returned.
 
@@ -21,13 +22,19 @@ A stream is in one of four states:
   Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
   Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
   Served ── the active connection is closed normally, and owed nothing ──▶ Rest
-  Rest ── there is audio again ──▶ Served
+  Served ── the active connection is refused because of another one of ours ──▶ Rest
+  Rest ── there is audio again, or the other one had time to close ──▶ Served
   Rest ── the input has ended, and no words are pending ──▶ Done (Finish)
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
+  Served ── the input has ended, and no text comes for `RetryPolicy.end_input_limit`
+            ──▶ Done (Finish)
   Outage ── a reconnect works ──▶ Served
   Outage ── the input has ended, and no words are missing ──▶ Done (Finish)
-  Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
+  Outage ── `RetryPolicy.outage_limit` is over, or `end_input_limit` after the end of the input
+            ──▶ Done (GiveUp)
 ```
+
+After GiveUp, another engine may go on with what is still pending (`handover`).
 
 An input takes this way. `handle` passes it to the part that it is about: the ledger (audio, local
 voice activity), the routing (language), or the connection that it came from. `_advance` then does
@@ -45,12 +52,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from .audio.ledger import AudioLedger
+from .connections.clean_ends import CleanEnds
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .events import (
     ErrorKind,
+    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
@@ -60,8 +68,10 @@ from .events import (
 )
 from .failover.failback import Failback
 from .failover.outage import Outage
+from .failover.own_sessions import OwnSessions
 from .failover.probe import Probe
 from .failover.rest import Rest
+from .handover import Handover
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
@@ -70,6 +80,7 @@ from .messages import (
     AudioInput,
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     Command,
     ConnectionEnded,
     ConnectionFailed,
@@ -102,7 +113,6 @@ from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
-from .transcript.history import TranscriptHistory
 from .transcript.tokens import has_word
 
 
@@ -117,19 +127,25 @@ class FailoverEngine:
         budget: HedgeBudget,
         *,
         vad_enabled: bool,
+        handover: Handover | None = None,
     ) -> None:
         """`routing` belongs to this stream; `health` and `budget` are shared with others.
 
-        `vad_enabled`: the shell reports local voice activity.
+        `vad_enabled`: the shell reports local voice activity. `handover`: that of an engine that
+        gave up, whose audio this one goes on with; its positions go on as well.
         """
         self._policies = policies
         self._routing = routing
         self._budget = budget
         self._outbox = outbox = Outbox()
-        self._ledger = ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
-        history = TranscriptHistory(policies.replay)
+        if handover is None:
+            handover = Handover(policies.replay, vad_enabled=vad_enabled)
+        self.handover = handover
+        """What the engine of the next stream goes on with, if this one gives up."""
+        self._ledger = ledger = handover.ledger
+        history = handover.history
         self._selector = selector = ProviderSelector(
-            routing.route.providers, health, policies.retry
+            routing.route.providers, health, policies.retry, language=routing.language
         )
         self._pool = pool = ConnectionPool(
             ledger=ledger,
@@ -166,6 +182,7 @@ class FailoverEngine:
         self._emitter = TranscriptEmitter(
             pool=pool,
             ledger=ledger,
+            history=history,
             committer=self._committer,
             routing=routing,
             selector=selector,
@@ -175,6 +192,7 @@ class FailoverEngine:
             policies=policies,
             outbox=outbox,
         )
+        self._own_sessions = OwnSessions(pool, policies.retry)
         self._outage: Outage | None = None
         self._rest: Rest | None = None
         self._missing_tails = ProgressTracker(ledger)
@@ -191,6 +209,9 @@ class FailoverEngine:
             policies=policies,
             outbox=outbox,
         )
+        self._tail = ProgressTracker(ledger)
+        """Since when, after the end of the input, no text has come while words are missing."""
+        self._clean_ends = CleanEnds()
         self._now = 0.0
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
@@ -215,7 +236,8 @@ class FailoverEngine:
         speech that ends twice.
         """
         if self.done:
-            return []
+            self._after_the_end(message, now)
+            return self._outbox.take()
         self._now = now
         backoff = self._policies.retry.wait_max
         match message:
@@ -235,6 +257,7 @@ class FailoverEngine:
                 | ConnectionEnded()
                 | PluginReconnected()
                 | AudioQueued()
+                | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
             case DeadlineReached():
@@ -257,6 +280,8 @@ class FailoverEngine:
             due += self._outage.deadlines(self._now)
         if self._rest:
             due += self._rest.deadlines(self._ledger)
+        if (tail_limit := self._tail_limit_at) is not None:
+            due.append(tail_limit)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
             due += self._unanswered.deadlines
@@ -276,6 +301,7 @@ class FailoverEngine:
     def _open_stream(self, now: float) -> None:
         if self._pool.has_opened:
             raise AssertionError("opened twice")
+        self._pool.report_unanswered(self.handover.drop_stale(now))
         self._open_active(self._selector.initial(now), now)
 
     def _on_audio_input(self, message: AudioInput, now: float) -> None:
@@ -283,12 +309,12 @@ class FailoverEngine:
             raise AssertionError("the input has ended")
         match message:
             case AudioPushed(samples, rate):
-                if dropped_speech := self._ledger.push(samples, rate):
+                if dropped_speech := self.handover.push(samples, rate, now):
                     self._pool.audio_dropped(dropped_speech)
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
-                self._emitter.flush_requested()
+                self._emitter.flush_requested(now)
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
                 self._emitter.local_speech_started(at)
@@ -296,7 +322,7 @@ class FailoverEngine:
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
-                self._pool.end_input()
+                self._pool.end_input(now)
                 self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
@@ -336,6 +362,14 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
             self._on_failure(connection, failure, now)
 
+    def _check_connecting(self, connection: Connection, backoff: float, now: float) -> None:
+        """Leave a connection that does not connect, though its plugin sets itself no limit."""
+        overdue = now >= connection.opened_at + self._policies.connected_after
+        if connection.connecting and connection.last_transcript_at is None and overdue:
+            detail = "does not connect"
+            failure = ConnectionFailed(connection.id, ErrorKind.CONNECT, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
+
     def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
         """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
 
@@ -369,12 +403,8 @@ class FailoverEngine:
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
-            case ConnectionFailed(closed_normally=True, backoff=backoff) if self._owes_nothing(
-                connection
-            ):
-                self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
-                self._on_failure(connection, message, now)
+                self._on_connection_failed(connection, message, now)
             case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
@@ -383,21 +413,44 @@ class FailoverEngine:
                 self._on_reconnected(connection, backoff, now)
             case AudioQueued(_, seconds, backoff):
                 self._on_audio_queued(connection, seconds, backoff, now)
+            case AudioUntaken(_, taken, backoff):
+                connection.connecting = not taken
+                self._check_connecting(connection, backoff, now)
             case _:
                 assert_never(message)
+
+    def _on_connection_failed(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> None:
+        if failure.closed_normally and self._owes_nothing(connection):
+            self._on_idle_close(connection, failure.backoff, now)
+        elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
+            self._on_end(connection, failure.backoff, now)
+        elif self._is_refused_for_ours(connection, failure, now):
+            self._on_refused(connection, failure.backoff, now)
+        else:
+            self._on_failure(connection, self._after_work(connection, failure, now), now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
         event = _without_signs(event)
+        self._own_sessions.worked(connection)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:
             self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
-        if event.text.strip():
+        self._take_event(connection, interpreted, now)
+
+    def _take_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        event = interpreted.event
+        if connection.role is not Role.PROBE and event.text.strip():
+            connection.has_given_text = True
+            self._clean_ends.text_received()
+            self._tail.reset()
             self._unanswered.words_received(connection.traits.name, now)
         match connection.role:
             case Role.ACTIVE:
@@ -440,6 +493,25 @@ class FailoverEngine:
             case _:
                 assert_never(connection.role)
 
+    def _after_work(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> ConnectionFailed:
+        """Return a failure as a drop, if it says that a connection that has worked never could.
+
+        Such a connection was made, and its request was taken: a status 400 is then a limit of
+        streams, or of a provider that answers 400 to everything. Otherwise a provider would be
+        unfit for the rest of a stream that it has served for minutes
+        (test_a_bad_request_after_work_is_a_drop).
+        """
+        match failure.kind:
+            case ErrorKind.BAD_REQUEST if not failure.refused_language:
+                worked = self._seconds_worked(connection, now) is not None
+            case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
+                worked = connection.last_transcript_at is not None
+            case _:
+                worked = False
+        return replace(failure, kind=ErrorKind.DROPPED) if worked else failure
+
     def _owes_nothing(self, connection: Connection) -> bool:
         """Return whether a connection leaves no words untold if it closes now.
 
@@ -457,16 +529,17 @@ class FailoverEngine:
             return False
         if not self._pool.has_pending_words():
             return True
-        return self._has_told_all(connection)
+        return self._pool.has_told_all(connection)
 
-    def _has_told_all(self, connection: Connection) -> bool:
-        """Return whether finals without times came after the last voice.
+    def _lost_patience(self, connection: Connection) -> bool:
+        """Return whether a timeout is that of a plugin that waits for the end of its stream.
 
-        Such a final is committed only once there is audio behind it, of which a muted caller sends
-        none.
+        Some have one timeout for that and for connecting (Sarvam's, 1.8.9).
         """
-        told_through = max(connection.untimed_finals, default=0)
-        return told_through >= self._ledger.last_voice_end(self._ledger.end)
+        if connection.input_ended_at is None or connection.last_transcript_at is None:
+            return False
+        is_checked = self._hedging.is_hedging or connection.held_events
+        return not is_checked and self._pool.has_nothing_to_tell(connection)
 
     def _commit_what_was_told(self, connection: Connection, now: float) -> None:
         """Commit the voice before a connection's last final, which has no times.
@@ -477,7 +550,7 @@ class FailoverEngine:
         """
         quiet_since = max(connection.processed_by, connection.last_transcript_at or now)
         is_over = now >= quiet_since + self._policies.replay.commit_grace
-        if is_over and self._has_told_all(connection):
+        if is_over and self._pool.has_told_all(connection):
             self._ledger.commit(self._ledger.last_voice_end(self._ledger.end))
 
     def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
@@ -494,6 +567,31 @@ class FailoverEngine:
                 assert self._outage is not None, connection
                 self._outage.closed(connection, now, backoff)
 
+    def _is_refused_for_ours(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> bool:
+        # A hedge that listens already is better than a wait.
+        if connection.role is Role.ACTIVE and self._hedging.is_hedging:
+            return False
+        return self._own_sessions.refuse(connection, failure, now)
+
+    def _on_refused(self, connection: Connection, backoff: float, now: float) -> None:
+        """Try a connection again that was refused because of another one of ours, in any role."""
+        retry_at = self._own_sessions.retry_at(now)
+        match connection.role:
+            case Role.ACTIVE:
+                self._pool.close(connection)
+                self._rest = Rest(connection.traits, -1, retry_at, not_before=retry_at)
+            case Role.PROBE:
+                self._probe.cancel(now)
+            case Role.HEDGE:
+                active = self._pool.active
+                assert active is not None
+                self._hedging.hedge_refused(connection, active, retry_at, now)
+            case _:
+                assert self._outage is not None, connection
+                self._outage.closed(connection, now, backoff)
+
     def _step_rest(self, rest: Rest, now: float) -> None:
         """Open a connection for audio, or finish if the input has ended without more words."""
         ledger, pool = self._ledger, self._pool
@@ -501,9 +599,10 @@ class FailoverEngine:
         if pool.input_ended:
             if not words_pending and (ledger.vad_enabled or ledger.end == rest.since):
                 self._rest = None
-                self._finish(Finish())
+                self._finish()
                 return
-        elif not rest.is_over(ledger, now, words_pending=words_pending):
+            words_pending = True  # or they may be, as far as is known
+        if not rest.is_over(ledger, now, words_pending=words_pending):
             return
         self._rest = None
         pool.open(rest.provider, Role.ACTIVE, now)
@@ -514,7 +613,9 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
             self._on_failure(connection, failure, now)
             return
-        connection.mark_finished()
+        self._pool.mark_ended(connection)
+        if connection.role is not Role.PROBE:
+            self._clean_ends.connection_ended(connection)
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -536,15 +637,25 @@ class FailoverEngine:
         for connection in self._pool:
             self._pool.feed(connection, now)
         self._emitter.end_speech_in_silence(now)
-        self._outbox.add(ReleaseAudio(self._ledger.start, self._ledger.known_words))
+        self._outbox.add(self._release_audio())
+        if self._pool.input_ended and self._pool.has_pending_words():
+            self._tail.record(now)
+        else:
+            self._tail.reset()
+
+    def _release_audio(self) -> ReleaseAudio:
+        return ReleaseAudio(self._ledger.start, self._ledger.known_words)
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
+        if (tail_limit := self._tail_limit_at) is not None and now >= tail_limit:
+            self._finish_unanswered()
+            return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
-            active.mark_finished()
+            self._pool.mark_drained(active)
         self._unanswered.step(active, now)
         if self._unanswered.is_over(active, now):
-            self._finish(Finish())
+            self._give_up(self._unanswered_error(), now)
             return
         stall = self._hedging.step(active, now)
         if stall is not None:
@@ -556,9 +667,9 @@ class FailoverEngine:
             self._check_active(active, now, backoff)  # another FINAL among them may skip speech
             return
         if active.finished:
-            # While a hedge listens, words may be missing.
-            if not self._hedging.is_hedging:
-                self._finish(Finish())
+            # While a hedge listens, or will, words may be missing.
+            if not (self._hedging.is_hedging or self._hedging.is_waiting(now)):
+                self._finish()
             return
         self._probe.step(active, now)
         target_and_reason = self._failback.step(active, now)
@@ -578,7 +689,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    self._finish(Finish())
+                    self._finish_unanswered()
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -613,7 +724,7 @@ class FailoverEngine:
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
-        if target is None or target.name != failed.name:
+        if not failure.refused_language and (target is None or target.name != failed.name):
             self._outbox.add(*self._selector.mark_unavailable(failed.name))
         if target is None:
             self._start_outage(failure.backoff, now)
@@ -690,7 +801,7 @@ class FailoverEngine:
         change = routing.apply_change()
         assert change is not None
         providers = routing.route.providers
-        self._selector.set_route(providers)
+        self._selector.set_route(providers, routing.language)
         self._outbox.report(
             LanguageRouted(
                 at=self._pool.at,
@@ -741,12 +852,13 @@ class FailoverEngine:
     def _step_outage(self, outage: Outage, now: float, backoff: float) -> None:
         ledger, pool = self._ledger, self._pool
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
-            self._finish(Finish())  # no provider has to come back for silence
+            self._finish()  # no provider has to come back for silence
             return
-        if now >= outage.limit_at:
+        tail_limit = self._tail_limit_at
+        if now >= outage.limit_at or (tail_limit is not None and now >= tail_limit):
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
-            self._finish(GiveUp(message, self._selector.why_failed()))
+            self._give_up(message, now)
             return
         outage.open_due_attempts(now, backoff)
         if winner := outage.working_reconnect(now):
@@ -771,17 +883,95 @@ class FailoverEngine:
 
     # -- the end
 
-    def _finish(self, last: Finish | GiveUp) -> None:
+    @property
+    def _tail_limit_at(self) -> float | None:
+        """Return when the stream ends without the words that are still missing.
+
+        `None` while the input lasts, and if no words are missing. Without this limit, providers
+        that accept connections and stay silent would be asked one after the other.
+        """
+        ledger, policies = self._ledger, self._policies
+        if not self._tail.stands_still:
+            return None
+        missing = ledger.seconds(ledger.end - ledger.watermark)
+        processing = missing / policies.watchdog.min_processing_rate
+        return self._tail.first_at + policies.retry.end_input_limit + processing
+
+    def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
+        if self._unanswered_error():
+            self._finish_unanswered()
+            return
+        self._close()
+        self._outbox.add(Finish())
+
+    def _unanswered_error(self) -> str:
+        """Return what to raise if no provider has ever given a word; empty if that is no error."""
+        seconds = self._unanswered.seconds_lost
+        if not seconds:
+            return ""
+        names = ", ".join(self._selector.names)
+        return f"no STT ({names}) gave a word for {seconds:.0f} s of voice"
+
+    def _finish_unanswered(self, outage: str = "") -> None:
+        """End the stream although words are missing, because no provider answers.
+
+        What interim transcripts have shown is emitted, and the rest is reported as lost.
+
+        `outage`: what to raise; empty if some provider can be reached.
+        """
+        unanswered = self._unanswered_error()
+        outage = outage or unanswered
+        is_noise = self._clean_ends.are_enough and not unanswered
+        self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
+        if active := self._pool.active:
+            self._emit_held(active, self._now)
+        self._emitter.emit_pending()
+        if not is_noise:  # else its words were taken back
+            self._emitter.emit_unfinished(self._ledger.end)
+        self._close()
+        lost = self._ledger.abandon(self._ledger.end)
+        if is_noise:
+            lost = ()
+        self._pool.report_unanswered(lost)
+        # If the words have all come, it is no error for a caller who has hung up.
+        failed = bool(lost) and bool(outage)
+        self._outbox.add(GiveUp(outage, self._selector.why_failed()) if failed else Finish())
+
+    def _give_up(self, message: str, now: float) -> None:
+        """End the stream by an exception; what was said just now may be taken over by another."""
+        if self._pool.input_ended:
+            self._finish_unanswered(message)  # nobody goes on after a caller who has hung up
+            return
+        self._emitter.emit_pending()
+        self._emitter.emit_unfinished(self.handover.stale_position(now))
+        self._close()
+        self._pool.report_unanswered(self.handover.drop_stale(now))
+        last = GiveUp(message, self._selector.why_failed())
+        self._outbox.add(self._release_audio(), last)
+
+    def _close(self) -> None:
         self._probe.cancel(self._now)
         self._emitter.finish()
         self._pool.close_all()
-        if (seconds := self._unanswered.take_loss()) and isinstance(last, Finish):
-            names = ", ".join(self._selector.names)
-            message = f"no STT ({names}) gave a word for {seconds:.0f} s of voice"
-            last = GiveUp(message, self._selector.why_failed())
         self.done = True
-        self._outbox.add(last)
+
+    def _after_the_end(self, message: Input, now: float) -> None:
+        """Take audio that was pushed before the caller knew that the stream gave up.
+
+        It belongs to what another stream may take over.
+        """
+        match message:
+            case AudioPushed(samples, rate):
+                self._pool.report_unanswered(self.handover.push(samples, rate, now))
+            case SpeechStarted(at):
+                self._ledger.speech_started(at)
+            case SpeechEnded(at):
+                self._ledger.speech_ended(at)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
+            case _:
+                pass
 
 
 def _without_signs(event: TranscriptEvent) -> TranscriptEvent:

@@ -87,6 +87,9 @@ class AudioLossReason(StrEnum):
     """A final left out words of its interim transcripts, and no other provider could be asked."""
     UNANSWERED = "unanswered"
     """No provider gave a word for so much voice that it can hardly be noise."""
+    STREAM_ENDED = "stream_ended"
+    """The stream ended, or gave up, before any provider had transcribed it, and no later stream
+    could."""
 
 
 class LanguageReason(StrEnum):

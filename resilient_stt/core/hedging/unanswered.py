@@ -20,7 +20,7 @@ from __future__ import annotations
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import AudioLossReason, AudioLost, OutageEnded, OutageStarted
+from ..events import OutageEnded, OutageStarted
 from ..outbox import Outbox
 from ..policy import Policies
 from ..transcript.history import TranscriptHistory
@@ -42,10 +42,11 @@ class UnansweredVoice:
     ) -> None:
         self._pool = pool
         self._ledger = ledger
-        self._history = history
         self._hedging = hedging
         self._outage_limit = policies.retry.outage_limit
         self._outbox = outbox
+        self._had_words = history.has_words
+        """Whether any provider has ever given words."""
         self._since: float | None = None
         """When the outage was reported; `None` before and after."""
 
@@ -65,7 +66,7 @@ class UnansweredVoice:
 
     def is_too_much(self, active: Connection) -> bool:
         """Return whether the voice is too much for noise, and no provider is known to hear."""
-        if self._history.has_words or not self._ledger.vad_enabled:
+        if self._had_words or not self._ledger.vad_enabled:
             return False
         return self._hedging.is_unanswered(active)
 
@@ -76,20 +77,19 @@ class UnansweredVoice:
 
     def words_received(self, provider: str, now: float) -> None:
         """End the outage: a connection to `provider` gives words."""
+        self._had_words = True
         since, self._since = self._since, None
         if since is not None:
             self._outbox.report(
                 OutageEnded(at=self._pool.at, provider=provider, duration=now - since)
             )
 
-    def take_loss(self) -> float:
-        """Report the voice as lost, at the end of the stream, and return the seconds."""
+    @property
+    def seconds_lost(self) -> float:
+        """Seconds of voice that are lost if the stream ends now; 0 if that may be noise."""
         ledger = self._ledger
-        seconds = ledger.seconds(ledger.voiced_samples(ledger.watermark, ledger.end))
-        no_noise = seconds >= self._hedging.unanswered_limit
-        if self._history.has_words or not (ledger.vad_enabled and (no_noise or self._since)):
+        if self._had_words or not ledger.vad_enabled:
             return 0.0
-        self._outbox.report(
-            AudioLost(at=self._pool.at, seconds=seconds, reason=AudioLossReason.UNANSWERED)
-        )
-        return seconds
+        seconds = ledger.seconds(ledger.voiced_samples(ledger.watermark, ledger.end))
+        is_noise = self._since is None and seconds < self._hedging.unanswered_limit
+        return 0.0 if is_noise else seconds

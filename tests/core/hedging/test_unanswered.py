@@ -8,7 +8,7 @@ import pytest
 
 from resilient_stt.core.events import AudioLossReason, AudioLost, OutageEnded, OutageStarted
 from resilient_stt.core.messages import GiveUp
-from resilient_stt.core.policy import Policies, RetryPolicy, WatchdogPolicy
+from resilient_stt.core.policy import Policies, ReplayPolicy, RetryPolicy, WatchdogPolicy
 
 from ...support.promises import VOCABULARY, alone, assert_promises, events
 from ...support.simulator import Recognizer, Simulation, Spoken, Stall, noise, sentence, speak
@@ -40,19 +40,21 @@ def gave_up(sim: Simulation) -> GiveUp:
 def test_no_provider_ever_gives_a_word(names: str, interims: bool, faults: list[Stall]) -> None:
     """An outage after 20 s of voice; the loss and an error that names the reason at the end."""
     route = [Recognizer(name, faults, interims=interims) for name in names]
-    sim = Simulation(call(30.0), route, tail=1.0).run(within=40)
+    sim = Simulation(call(30.0), route, tail=1.0).run(within=60)
     (told,) = events(sim, OutageStarted)
     voice = sum(w.end - w.start for w in sim.words if w.end <= told.at)
     assert 16 < voice < 22
     (lost,) = events(sim, AudioLost)
-    assert lost.reason is AudioLossReason.UNANSWERED
+    assert lost.reason is AudioLossReason.STREAM_ENDED
     assert lost.seconds > 20
     error = gave_up(sim)
     assert f"no STT ({', '.join(names)}) gave a word for {lost.seconds:.0f} s" in error.message
 
 
 def test_the_outage_limit_applies_while_the_caller_speaks() -> None:
-    """A call that goes on ends after `outage_limit`, and all its voice is reported as lost."""
+    """A call that goes on ends after `outage_limit`. What is lost by then is reported; the last
+    seconds may be taken over by the next stream.
+    """
     policies = Policies(retry=RetryPolicy(outage_limit=30.0))
     sim = Simulation(call(90.0), [Recognizer("a", DEAD)], policies=policies).run(within=0)
     (told,) = events(sim, OutageStarted)
@@ -61,8 +63,8 @@ def test_the_outage_limit_applies_while_the_caller_speaks() -> None:
     assert ended_at == pytest.approx(told.at + 30.0, abs=0.2)
     voice = sum(w.end - w.start for w in sim.words if w.end <= ended_at)
     lost = sum(e.seconds for e in events(sim, AudioLost))
-    assert lost == pytest.approx(voice, abs=9.0)  # short gaps between words are voice as well
-    assert lost >= voice
+    kept = ReplayPolicy().handover_window
+    assert voice - kept <= lost <= voice
 
 
 def test_words_end_the_outage() -> None:
