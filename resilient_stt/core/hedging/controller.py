@@ -343,10 +343,9 @@ class HedgeController:
             return stall if due else None
         hedging = self._state if isinstance(self._state, Hedging) else Hedging()
         self._state = hedging
-        if due and hedging.found_deaf and self.is_unanswered(active) and not active.finished:
+        if due and hedging.hedge is not None and self._is_outage(hedging, active):
             # An outage asks all providers at once, and again and again.
-            if hedging.hedge is not None:
-                self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
+            self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
             self._nobody_hears = True
             return stall
         if hedging.hedge is None:
@@ -356,6 +355,10 @@ class HedgeController:
         if stall.reason is StallReason.FINAL_OVERDUE:
             hedging.overdue_final = stall
         return self._evaluate(hedging, hedging.hedge, active, stall, now)
+
+    def _is_outage(self, suspicion: Suspicion, active: Connection) -> bool:
+        """Return whether two providers are known to be deaf, to more voice than noise explains."""
+        return suspicion.found_deaf and not active.finished and self.is_unanswered(active)
 
     def _stall_deadlines(self, state: Watching | Hedging, active: Connection) -> list[float]:
         stall = self._next_stall(active)
