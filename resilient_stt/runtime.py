@@ -113,6 +113,12 @@ class Runtime:
         for adapter in self._adapters.values():
             await adapter.aclose()
 
+    def stream_timeout(self, name: str) -> float:
+        """Return the seconds that a plugin may take to connect, or for one utterance."""
+        is_batch = isinstance(self.providers[name], StreamAdapter)
+        retry = self.policies.retry
+        return retry.utterance_timeout if is_batch else retry.connect_timeout
+
     # -- health, waits, voice activity
 
     def sharing_health(self) -> AbstractAsyncContextManager[None]:
@@ -178,7 +184,7 @@ class Runtime:
                 provider=name,
                 reason=failure.kind,
                 detail=failure.detail,
-                advice=advice(self.setup.traits[name], failure.kind, self.policies.breaker),
+                advice=advice(self.setup.traits[name], failure, self.policies.breaker),
             )
         )
 

@@ -52,7 +52,7 @@ from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
-    classify,
+    classify_for,
     lacks_http_session,
     no_http_session,
 )
@@ -206,6 +206,15 @@ class ResilientStream(stt.RecognizeStream):
         if provider not in self._options_changed:  # several changes cost one connection
             self._options_changed.add(provider)
             self._inbox.put_nowait(OptionsChanged(provider))
+
+    def keyterms_changed(self, provider: str) -> None:
+        """Note that a provider has other keyterms.
+
+        A connection is opened anew only if its plugin would reconnect: others apply them at once
+        (test_keyterms_that_a_plugin_applies_live).
+        """
+        if any(c.provider == provider and c.will_reconnect for c in self._connections.values()):
+            self.options_changed(provider)
 
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
@@ -374,18 +383,19 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
-                connect_timeout=self._runtime.policies.retry.connect_timeout,
+                connect_timeout=self._runtime.stream_timeout(order.provider),
                 start_time_offset=self._offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:
-            self._not_opened(order.connection, order.provider, error)
+            self._not_opened(order, error)
 
-    def _not_opened(self, connection: int, provider: str, error: Exception) -> None:
+    def _not_opened(self, order: OpenConnection, error: Exception) -> None:
         if lacks_http_session(error):
-            self._without_http_session.add(provider)
+            self._without_http_session.add(order.provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
+        failure = classify_for(error, order.language)
+        self._inbox.put_nowait(connection_failed(order.connection, failure, self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]

@@ -76,6 +76,7 @@ from .messages import (
     AudioInput,
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     Command,
     ConnectionEnded,
     ConnectionFailed,
@@ -140,7 +141,7 @@ class FailoverEngine:
         self._ledger = ledger = handover.ledger
         history = handover.history
         self._selector = selector = ProviderSelector(
-            routing.route.providers, health, policies.retry
+            routing.route.providers, health, policies.retry, language=routing.language
         )
         self._pool = pool = ConnectionPool(
             ledger=ledger,
@@ -243,6 +244,7 @@ class FailoverEngine:
                 | ConnectionEnded()
                 | PluginReconnected()
                 | AudioQueued()
+                | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
             case DeadlineReached():
@@ -298,7 +300,7 @@ class FailoverEngine:
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
-                self._emitter.flush_requested()
+                self._emitter.flush_requested(now)
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
                 self._emitter.local_speech_started(at)
@@ -346,6 +348,14 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
             self._on_failure(connection, failure, now)
 
+    def _check_connecting(self, connection: Connection, backoff: float, now: float) -> None:
+        """Leave a connection that does not connect, though its plugin sets itself no limit."""
+        overdue = now >= connection.opened_at + self._policies.connected_after
+        if connection.connecting and connection.last_transcript_at is None and overdue:
+            detail = "does not connect"
+            failure = ConnectionFailed(connection.id, ErrorKind.CONNECT, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
+
     def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
         """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
 
@@ -379,12 +389,8 @@ class FailoverEngine:
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
-            case ConnectionFailed(closed_normally=True, backoff=backoff) if self._owes_nothing(
-                connection
-            ):
-                self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
-                self._on_failure(connection, message, now)
+                self._on_connection_failed(connection, message, now)
             case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
@@ -393,8 +399,21 @@ class FailoverEngine:
                 self._on_reconnected(connection, backoff, now)
             case AudioQueued(_, seconds, backoff):
                 self._on_audio_queued(connection, seconds, backoff, now)
+            case AudioUntaken(_, taken, backoff):
+                connection.connecting = not taken
+                self._check_connecting(connection, backoff, now)
             case _:
                 assert_never(message)
+
+    def _on_connection_failed(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> None:
+        if failure.closed_normally and self._owes_nothing(connection):
+            self._on_idle_close(connection, failure.backoff, now)
+        elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
+            self._on_end(connection, failure.backoff, now)
+        else:
+            self._on_failure(connection, failure, now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
@@ -476,16 +495,17 @@ class FailoverEngine:
             return False
         if not self._pool.has_pending_words():
             return True
-        return self._has_told_all(connection)
+        return self._pool.has_told_all(connection)
 
-    def _has_told_all(self, connection: Connection) -> bool:
-        """Return whether finals without times came after the last voice.
+    def _lost_patience(self, connection: Connection) -> bool:
+        """Return whether a timeout is that of a plugin that waits for the end of its stream.
 
-        Such a final is committed only once there is audio behind it, of which a muted caller sends
-        none.
+        Some have one timeout for that and for connecting (Sarvam's, 1.8.9).
         """
-        told_through = max(connection.untimed_finals, default=0)
-        return told_through >= self._ledger.last_voice_end(self._ledger.end)
+        if connection.input_ended_at is None or connection.last_transcript_at is None:
+            return False
+        is_checked = self._hedging.is_hedging or connection.held_events
+        return not is_checked and self._pool.has_nothing_to_tell(connection)
 
     def _commit_what_was_told(self, connection: Connection, now: float) -> None:
         """Commit the voice before a connection's last final, which has no times.
@@ -496,7 +516,7 @@ class FailoverEngine:
         """
         quiet_since = max(connection.processed_by, connection.last_transcript_at or now)
         is_over = now >= quiet_since + self._policies.replay.commit_grace
-        if is_over and self._has_told_all(connection):
+        if is_over and self._pool.has_told_all(connection):
             self._ledger.commit(self._ledger.last_voice_end(self._ledger.end))
 
     def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
@@ -533,7 +553,7 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
             self._on_failure(connection, failure, now)
             return
-        connection.mark_ended()
+        self._pool.mark_ended(connection)
         if connection.role is not Role.PROBE:
             self._clean_ends.connection_ended(connection)
         if connection.role is Role.RECONNECT:
@@ -569,7 +589,9 @@ class FailoverEngine:
             self._finish_unanswered()
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
-            active.mark_finished()
+            self._pool.mark_drained(active)
+            if active.ended:
+                self._clean_ends.connection_ended(active)
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
@@ -636,7 +658,7 @@ class FailoverEngine:
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
-        if target is None or target.name != failed.name:
+        if not failure.refused_language and (target is None or target.name != failed.name):
             self._outbox.add(*self._selector.mark_unavailable(failed.name))
         if target is None:
             self._start_outage(failure.backoff, now)
@@ -713,7 +735,7 @@ class FailoverEngine:
         change = routing.apply_change()
         assert change is not None
         providers = routing.route.providers
-        self._selector.set_route(providers)
+        self._selector.set_route(providers, routing.language)
         self._outbox.report(
             LanguageRouted(
                 at=self._pool.at,

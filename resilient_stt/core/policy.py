@@ -59,7 +59,11 @@ class RetryPolicy(_Checked):
     """
 
     connect_timeout: Seconds = 1.5
-    """Seconds a connection attempt may take. Passed to every plugin as `conn_options.timeout`."""
+    """Seconds a connection attempt may take. Passed to every plugin that streams as
+    `conn_options.timeout`."""
+    utterance_timeout: Seconds = 10.0
+    """The same, in seconds, for a plugin that cannot stream: some apply it to all that they need
+    for one utterance. LiveKit's own default (`DEFAULT_API_CONNECT_OPTIONS`)."""
     reconnect_budget: int = 3
     """Reconnects to one provider that a stream may spend before it has to earn them back."""
     budget_refill_interval: Seconds = 5.0
@@ -314,6 +318,13 @@ class WatchdogPolicy(_Checked):
     suspected to have stalled."""
     no_interim_p99_factor: float = 3.0
     """That timeout is at least this many times the provider's p99."""
+    min_interims_shown: Seconds = 3.0
+    """Seconds of speech in whose midst interim transcripts must have followed each other before
+    that timeout applies to a provider of which only its plugin says that it gives them. Before, it
+    is watched like a provider of finals only. Transcripts of a turn before come within less."""
+    interim_wait_factor: float = 1.5
+    """Of such a provider, that timeout is at least this many times the longest wait for text that
+    it was seen to recover from."""
     min_speech_before_stall: Seconds = 0.8
     """Seconds of voice without text that are needed before a missing interim transcript means
     anything."""
@@ -371,6 +382,9 @@ class WatchdogPolicy(_Checked):
     drain_timeout: Seconds = 3.0
     """Seconds of silence from a connection after the end of input, after which it counts as
     finished."""
+    told_all_timeout: Seconds = 0.5
+    """The same, in seconds, for a connection that has told all words, of a provider that was seen
+    to leave its streams open for ever. Not less than its p99."""
     end_of_speech_silence: Seconds = 0.7
     """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
     that failed in the middle of an utterance, or of a provider that reports no turns."""
@@ -488,6 +502,11 @@ class Policies:
     failback: FailbackPolicy = field(default_factory=FailbackPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
+    @property
+    def connected_after(self) -> float:
+        """Seconds after which a connection that did not fail counts as connected."""
+        return self.retry.connect_timeout + self.watchdog.connect_grace
+
     def __post_init__(self) -> None:
         for name, kind in _SECTIONS.items():
             value = getattr(self, name)
@@ -548,6 +567,9 @@ class ProviderTraits:
     """How fast it takes a replay."""
     interim_results: bool = False
     """Whether it gives interim transcripts, so that silence in mid-speech means something."""
+    interims_certain: bool = True
+    """Whether that is certain. If only its plugin says so, it is believed once the provider has
+    given some."""
     manual_flush: bool = False
     """Whether it answers a flush with a final."""
     slow_endpointing: bool = False

@@ -333,9 +333,10 @@ class HedgeController:
 
     def _alive_until(self, active: Connection) -> float:
         """Return until when the active connection counts as alive because of its interim text."""
-        if not active.traits.interim_results or active.finished:
+        timeout = active.stall_detector.interim_timeout
+        if timeout is None or active.finished:
             return -math.inf
-        return active.stall_detector.last_text_at + self._policy.no_interim_timeout
+        return active.stall_detector.last_text_at + timeout
 
     def _open_hedge(
         self, suspicion: Suspicion, active: Connection, stall: StallDeadline, now: float
@@ -393,7 +394,8 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        if repeated_nothing(hedge) or (active.finished and is_silent_to_the_end(hedge)):
+        is_deaf = is_silent_to_the_end(hedge) and not self._pool.never_ends(hedge)
+        if repeated_nothing(hedge) or (active.finished and is_deaf):
             deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
             self.hedge_failed(hedge, deaf, active, now)
             return self._open_hedge(hedging, active, stall, now)
@@ -483,7 +485,8 @@ class HedgeController:
             )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
-            through = skipped.interims_through if hedge.traits.interim_results else skipped.end
+            gives_interims = hedge.stall_detector.interim_timeout is not None
+            through = skipped.interims_through if gives_interims else skipped.end
             if (
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)
