@@ -382,6 +382,7 @@ class ResilientStream(stt.RecognizeStream):
                 order,
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
+                closing_sessions=self._runtime.closing_sessions,
                 wait=self._draw_wait,
                 connect_timeout=self._runtime.stream_timeout(order.provider),
                 start_time_offset=self._offset + (order.start / rate if rate else 0.0),

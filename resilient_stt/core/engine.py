@@ -10,7 +10,8 @@ list of inputs that anyone can replay.
 A stream is in one of four states:
 
 * Served: one connection is active. A hedge and a probe may run beside it.
-* Rest: the provider closed an idle connection, and none is needed before there is audio (`Rest`).
+* Rest: the provider closed an idle connection, and none is needed before there is audio, or it
+  refused one because another of ours is still closing (`Rest`).
 * Outage: no connection is active, and reconnects are tried (`Outage`).
 * Done: `Finish` or `GiveUp` was returned.
 
@@ -21,7 +22,8 @@ A stream is in one of four states:
   Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
   Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
   Served ── the active connection is closed normally, and owed nothing ──▶ Rest
-  Rest ── there is audio again ──▶ Served
+  Served ── the active connection is refused because of another one of ours ──▶ Rest
+  Rest ── there is audio again, or the other one had time to close ──▶ Served
   Rest ── the input has ended, and no words are pending ──▶ Done (Finish)
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
   Served ── the input has ended, and no text comes for `RetryPolicy.end_input_limit`
@@ -66,6 +68,7 @@ from .events import (
 )
 from .failover.failback import Failback
 from .failover.outage import Outage
+from .failover.own_sessions import OwnSessions
 from .failover.probe import Probe
 from .failover.rest import Rest
 from .handover import Handover
@@ -188,6 +191,7 @@ class FailoverEngine:
             policies=policies,
             outbox=outbox,
         )
+        self._own_sessions = OwnSessions(pool, policies.retry)
         self._outage: Outage | None = None
         self._rest: Rest | None = None
         self._missing_tails = ProgressTracker(ledger)
@@ -412,8 +416,10 @@ class FailoverEngine:
             self._on_idle_close(connection, failure.backoff, now)
         elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
             self._on_end(connection, failure.backoff, now)
+        elif self._is_refused_for_ours(connection, failure, now):
+            self._on_refused(connection, failure.backoff, now)
         else:
-            self._on_failure(connection, failure, now)
+            self._on_failure(connection, self._after_work(connection, failure, now), now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
@@ -423,6 +429,7 @@ class FailoverEngine:
             # "." would otherwise be believed to be the transcript of a whole sentence
             # (test_finals_without_letters).
             event = replace(event, text="", words=())
+        self._own_sessions.worked(connection)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
@@ -477,6 +484,25 @@ class FailoverEngine:
                 self._outage.failed(connection, failure, now)
             case _:
                 assert_never(connection.role)
+
+    def _after_work(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> ConnectionFailed:
+        """Return a failure as a drop, if it says that a connection that has worked never could.
+
+        Such a connection was made, and its request was taken: a status 400 is then a limit of
+        streams, or of a provider that answers 400 to everything. Otherwise a provider would be
+        unfit for the rest of a stream that it has served for minutes
+        (test_a_bad_request_after_work_is_a_drop).
+        """
+        match failure.kind:
+            case ErrorKind.BAD_REQUEST if not failure.refused_language:
+                worked = self._seconds_worked(connection, now) is not None
+            case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
+                worked = connection.last_transcript_at is not None
+            case _:
+                worked = False
+        return replace(failure, kind=ErrorKind.DROPPED) if worked else failure
 
     def _owes_nothing(self, connection: Connection) -> bool:
         """Return whether a connection leaves no words untold if it closes now.
@@ -533,6 +559,31 @@ class FailoverEngine:
                 assert self._outage is not None, connection
                 self._outage.closed(connection, now, backoff)
 
+    def _is_refused_for_ours(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> bool:
+        # A hedge that listens already is better than a wait.
+        if connection.role is Role.ACTIVE and self._hedging.is_hedging:
+            return False
+        return self._own_sessions.refuse(connection, failure, now)
+
+    def _on_refused(self, connection: Connection, backoff: float, now: float) -> None:
+        """Try a connection again that was refused because of another one of ours, in any role."""
+        retry_at = self._own_sessions.retry_at(now)
+        match connection.role:
+            case Role.ACTIVE:
+                self._pool.close(connection)
+                self._rest = Rest(connection.traits, -1, retry_at, not_before=retry_at)
+            case Role.PROBE:
+                self._probe.cancel(now)
+            case Role.HEDGE:
+                active = self._pool.active
+                assert active is not None
+                self._hedging.hedge_refused(connection, active, retry_at, now)
+            case _:
+                assert self._outage is not None, connection
+                self._outage.closed(connection, now, backoff)
+
     def _step_rest(self, rest: Rest, now: float) -> None:
         """Open a connection for audio, or finish if the input has ended without more words."""
         ledger, pool = self._ledger, self._pool
@@ -542,7 +593,8 @@ class FailoverEngine:
                 self._rest = None
                 self._finish()
                 return
-        elif not rest.is_over(ledger, now, words_pending=words_pending):
+            words_pending = True  # or they may be, as far as is known
+        if not rest.is_over(ledger, now, words_pending=words_pending):
             return
         self._rest = None
         pool.open(rest.provider, Role.ACTIVE, now)
@@ -602,8 +654,8 @@ class FailoverEngine:
             self._check_active(active, now, backoff)  # another FINAL among them may skip speech
             return
         if active.finished:
-            # While a hedge listens, words may be missing.
-            if not self._hedging.is_hedging:
+            # While a hedge listens, or will, words may be missing.
+            if not (self._hedging.is_hedging or self._hedging.is_waiting(now)):
                 self._finish()
             return
         self._probe.step(active, now)

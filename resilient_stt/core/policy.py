@@ -109,6 +109,13 @@ class RetryPolicy(_Checked):
     """Seconds between two attempts in an outage on a provider that reported an error of its own
     (`server`), such as status 500. Not for the statuses of a gateway whose server is away (502 to
     504): it may be back at any moment, as after a refused connection or a timeout."""
+    session_retry_interval: Seconds = 0.2
+    """Seconds until a connection is tried again that was refused because of another one of ours
+    that is still closing, at a provider that allows few sessions. Closing takes one round trip, or
+    as long as the server keeps it waiting."""
+    session_release_limit: Seconds = 2.0
+    """Seconds after the first such refusal from which on it is a failure like any other. A plugin's
+    stream is closed for good within 1.5 s."""
     min_attempt_interval: Seconds = 0.1
     """Seconds between two attempts on one provider in an outage at least, whatever wait is drawn.
     Attempts that fail at once must not follow each other without a pause."""
@@ -122,6 +129,11 @@ class RetryPolicy(_Checked):
         if self.max_concurrent_attempts < 1:
             raise ValueError(
                 "RetryPolicy.max_concurrent_attempts must be 1 or more, or no outage ends"
+            )
+        if self.session_retry_interval == 0:
+            raise ValueError(
+                "RetryPolicy.session_retry_interval must be more than 0, "
+                "or refused connections follow each other without a pause"
             )
         if self.min_attempt_interval == 0:
             raise ValueError(
@@ -335,6 +347,10 @@ class WatchdogPolicy(_Checked):
     max_speech_without_text: Seconds = 15.0
     """Seconds of voice without any text after which a provider of finals only is suspected. Has no
     effect if `replay.window` is shorter."""
+    max_speech_before_first_text: Seconds = 8.0
+    """The same, in seconds, if it has given no text at all in this process, and only its plugin
+    says that it gives interim transcripts: it may as well be deaf. Few people speak longer in one
+    breath."""
     empty_final_threshold: int = 3
     """Finals without text in a row, during speech, after which a provider is suspected."""
     max_speech_in_empty_final: Seconds = 3.0

@@ -77,10 +77,10 @@ class Connection:
     """No more events come after the end of its input: its stream has ended, or is silent."""
     ended: bool = False
     """Its stream has ended by itself after its input, so that it has answered all of it."""
-    has_given_text: bool = False
-    """It has given a transcript with text."""
     connecting: bool = False
     """Its plugin takes no audio, so that it cannot be connected yet."""
+    has_given_text: bool = False
+    """It has given a transcript with text."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replayed_by: float = -math.inf

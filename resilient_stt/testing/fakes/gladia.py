@@ -6,7 +6,6 @@ comes as base64 in JSON.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection, url_of
+from .server import Rejection, ServerConnection, url_of
 from .utterances import UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import gladia
+
+    from .wires import Wire
 
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 
@@ -29,14 +31,8 @@ _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 class _LiveDialogue(UtteranceDialogue):
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeGladia,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeGladia, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._asked = server.sessions[connection.request_id]
         self._utterances = 0
@@ -108,7 +104,7 @@ class _LiveDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeGladia(FakeServer):
+class FakeGladia(FakeWebServer):
     """A Gladia that transcribes the audio it receives.
 
     A session and its websocket are one connection: faults that answer a request answer the POST,

@@ -266,6 +266,10 @@ class _CallObserver:
         for at, language in schedule.language_changes:
             set_language = partial(resilient.update_options, language=language)
             asyncio.get_running_loop().call_later(at, set_language)
+        for count, (at, number) in enumerate(schedule.option_changes):
+            if number < len(schedule.scripts):  # a simpler call may have fewer
+                change = partial(resilient.update_options, provider=f"p{number}", number=count)
+                asyncio.get_running_loop().call_later(at, change)
         limit = schedule.closed_at
         if limit is None:
             limit = schedule.length + sum(s for _, s in schedule.push_gaps)

@@ -52,12 +52,12 @@ def test_clean_ends_are_counted_since_the_last_text() -> None:
     """One that gave text is enough, or two that gave none, unless words came later."""
     ledger, ends = ledger_of(5.0), CleanEnds()
     deaf, works = a_connection(ledger), replace(a_connection(ledger), has_given_text=True)
-    ends.connection_ended(deaf)
-    assert not ends.are_enough
-    ends.connection_ended(deaf)
-    assert ends.are_enough
-    ends.text_received()
-    assert not ends.are_enough
-    ends.connection_ended(works)
-    assert ends.are_enough
+    found = []
+    for step in (deaf, deaf, None, works):
+        if step is None:
+            ends.text_received()
+        else:
+            ends.connection_ended(step)
+        found.append(ends.are_enough)
+    assert found == [False, True, False, True]
     assert repr(ends) == "CleanEnds(2)"
