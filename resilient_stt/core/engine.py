@@ -642,6 +642,8 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            if active.ended:
+                self._clean_ends.connection_ended(active)
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)

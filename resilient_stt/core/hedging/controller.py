@@ -412,7 +412,8 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        if repeated_nothing(hedge) or (active.finished and is_silent_to_the_end(hedge)):
+        is_deaf = is_silent_to_the_end(hedge) and not self._pool.never_ends(hedge)
+        if repeated_nothing(hedge) or (active.finished and is_deaf):
             deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
             self.hedge_failed(hedge, deaf, active, now)
             return self._open_hedge(hedging, active, stall, now)
