@@ -431,6 +431,13 @@ class WatchdogPolicy(_Checked):
     """Seconds before the end of speech within which the last word may have ended. Local voice
     activity goes on for `replay.vad_padding` after a word, and the end of speech is a little
     later."""
+    max_unanswered_speech: Seconds = 8.0
+    """Seconds of voice for which no provider gives a word, in a stream in which there were words
+    before, that count as an outage and not as noise, if no provider is known to hear. Each such
+    outage doubles the limit, up to `max_deadline_multiplier` times, until there are words."""
+    max_unanswered_speech_at_start: Seconds = 20.0
+    """The same, in seconds, in a stream in which there were no words yet. It is longer because a
+    call may begin with music, and nothing shows then that the providers hear."""
     hedge_audio_window: Seconds = 3600.0
     """Seconds of the past that `hedge_audio_share` and `hedge_audio_allowance` are about, counted
     by the minute."""

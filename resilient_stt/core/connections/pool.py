@@ -216,6 +216,9 @@ class ConnectionPool:
         # are never emitted.
         cursors = [c.cursor for c in self._connections.values() if c.role is not Role.PROBE]
         self._ledger.retain_from = min(cursors, default=None)
+        self._ledger.known_words_in_use = any(
+            c.sender.sends_known_words for c in self._connections.values()
+        )
 
     # -- loss
 

@@ -111,6 +111,8 @@ class StallDetector:
         """How long silence may last."""
         self.last_text_at = -math.inf
         """When the connection last gave new text."""
+        self.text_through = 0
+        """The session sample up to which it had been sent audio when it last gave new text."""
         self._text_expected_from = start
         """The session sample from which on no text has answered the speech."""
         self._interim_cursor = 0
@@ -230,7 +232,7 @@ class StallDetector:
                     # deaf to everything else, was believed to work (commit a1eabbf).
                     return
             self._learn(now, is_final=is_final)
-            self._text_expected_from = cursor
+            self._text_expected_from = self.text_through = cursor
             self.last_text_at = now
             self._voice_since = None
             self._textless_marks.clear()
