@@ -653,6 +653,8 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            if active.ended:
+                self._clean_ends.connection_ended(active)
         self._unanswered.step(active, now)
         if self._unanswered.is_over(active, now):
             self._give_up(self._unanswered_error(), now)

@@ -347,6 +347,10 @@ class WatchdogPolicy(_Checked):
     max_speech_without_text: Seconds = 15.0
     """Seconds of voice without any text after which a provider of finals only is suspected. Has no
     effect if `replay.window` is shorter."""
+    max_speech_before_first_text: Seconds = 8.0
+    """The same, in seconds, if it has given no text at all in this process, and only its plugin
+    says that it gives interim transcripts: it may as well be deaf. Few people speak longer in one
+    breath."""
     empty_final_threshold: int = 3
     """Finals without text in a row, during speech, after which a provider is suspected."""
     max_speech_in_empty_final: Seconds = 3.0

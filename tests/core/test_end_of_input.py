@@ -197,3 +197,13 @@ def test_shown_words_of_a_call_that_goes_on(times: str) -> None:
         assert sim.gave_up
         assert sim.text == text
         assert_balance(sim)
+
+
+def test_noise_behind_providers_that_never_end_their_streams() -> None:
+    """Where no stream ever ends, silence behind the last word is as good as an end."""
+    words = speak(*sentence("one two three"), noise(1.0, 1.5))
+    route = [Recognizer(name, [IgnoreClose()] * 99) for name in "ab"]
+    sim = Simulation(words, route, tail=0.1)
+    for health in sim.health.values():
+        health.habits.stream_stayed_open()
+    assert_promises(sim.run(within=LIMIT))

@@ -456,8 +456,8 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        is_silent = active.finished and is_silent_to_the_end(hedge)
-        may_be_deaf = is_silent or repeated_nothing(hedge)
+        is_silent = is_silent_to_the_end(hedge) and not self._pool.never_ends(hedge)
+        may_be_deaf = (active.finished and is_silent) or repeated_nothing(hedge)
         if may_be_deaf or is_deaf(hedge, self._ledger, self._connect_timeout, now):
             self._deaf_hedge_failed(hedging, hedge, active, stall, now)
             return self._open_hedge(hedging, active, stall, now)

@@ -448,7 +448,11 @@ class StallDetector:
 
     @property
     def _max_speech_without_text(self) -> float:
-        return max(MIN_SPEECH_WITHOUT_TEXT, self.policy.max_speech_without_text)
+        limit = self.policy.max_speech_without_text
+        is_promise = self._traits.interim_results and not self._traits.interims_certain
+        if is_promise and not self._habits.has_given_text:
+            limit = min(limit, self.policy.max_speech_before_first_text)
+        return max(MIN_SPEECH_WITHOUT_TEXT, limit)
 
     def _speech_without_text(self, ledger: AudioLedger, cursor: int) -> float:
         """Return the seconds of speech that the connection was sent since its last text."""
