@@ -614,8 +614,7 @@ class FailoverEngine:
             self._on_failure(connection, failure, now)
             return
         self._pool.mark_ended(connection)
-        if connection.role is not Role.PROBE:
-            self._clean_ends.connection_ended(connection)
+        self._clean_ends.connection_ended(connection)  # no probe outlives the input
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
