@@ -270,8 +270,13 @@ MUTANTS = (
     ),
     Mutant(
         "fencing off: a hedge is emitted at once",
-        "FailoverEngine._on_event",
+        "FailoverEngine._take_event",
         ReplaceCase("Role.ACTIVE", "Role.ACTIVE | Role.HEDGE"),
+    ),
+    Mutant(
+        "other options reopen the active connection alone",
+        "FailoverEngine._reopen_for_options",
+        Drop("_._renew(_, _)"),
     ),
     Mutant(
         "replay starts late",

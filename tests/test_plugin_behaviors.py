@@ -304,3 +304,32 @@ async def test_a_batch_plugin_whose_server_answers_garbage_has_failed() -> None:
     played = await call.play(THREE_SENTENCES)
     assert call.failures[:1] == ["fake protocol"]
     assert (played.score.lost, played.score.twice) == (0, 0)
+
+
+async def test_finals_that_are_empty_by_design() -> None:
+    """LiveKit's `MultiSpeakerAdapter` empties those of background speakers: where another provider
+    hears no words either, nobody has failed."""
+
+    async def suppresses(stream: FakeStream) -> None:
+        recognizer, heard = AudioRecognizer(), 0
+        async for frame in stream.received():
+            if frame is not None:
+                heard += len(recognizer.feed(bytes(frame.data.cast("B"))))
+            if heard and recognizer.silence >= 0.3:
+                stream.final("")
+                heard = 0
+
+    call = Call(FakeSTT(suppresses), FakeSTT(provider="Two"))
+    await call.play(LONG)
+    assert call.failures == []
+    assert call.unavailable == []
+
+
+async def test_who_is_deaf_from_the_start_is_left_in_the_first_sentences() -> None:
+    """Of a plugin that we do not know, and that has never given any text in this process."""
+    deaf = FakeSTT(gives_interims(deaf_after=0.0), interim_results=True)
+    call = Call(deaf, FakeSTT(gives_interims(), interim_results=True, provider="Two"))
+    played = await call.play(LONG)
+    assert (played.score.lost, played.score.twice) == (0, 0)
+    first = next(at for at, event in played.events if event.alternatives)
+    assert first < 12.0

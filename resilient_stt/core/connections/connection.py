@@ -63,6 +63,8 @@ class Connection:
     interpreter: EventInterpreter
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
+    known_through: int
+    """Before this sample it may be sent words that were committed when it was opened."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
     """Events that it sent before it became active, or behind its held FINAL."""
     held_count: int = 0
@@ -74,9 +76,13 @@ class Connection:
     missed_speech: Spans = ()
     """Speech that left the window before it could be sent to it (see `LossTracker`)."""
     finished: bool = False
-    """Its stream has ended after its input, so that no more events come."""
+    """No more events come after the end of its input: its stream has ended, or is silent."""
+    ended: bool = False
+    """Its stream has ended by itself after its input, so that it has answered all of it."""
     connecting: bool = False
     """Its plugin takes no audio, so that it cannot be connected yet."""
+    has_given_text: bool = False
+    """It has given a transcript with text."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replayed_by: float = -math.inf
@@ -174,6 +180,10 @@ class Connection:
         """Note that no more events come from it."""
         self.finished = True
 
+    def mark_ended(self) -> None:
+        """Note that its stream has ended by itself after its input."""
+        self.finished = self.ended = True
+
     def mark_too_slow(self) -> None:
         """Note that its finals come too late."""
         self.too_slow = True
@@ -194,7 +204,11 @@ def open_connection(
     flush_at_pauses: bool = False,
 ) -> Connection:
     """Make a connection that replays what is not committed, or is sent audio from `start` on."""
-    if start is None:
+    skip = known_through = None
+    if role in (Role.HEDGE, Role.RECONNECT) and start is None:
+        start, skip = hedge_start(ledger, history)
+        known_through = ledger.watermark
+    elif start is None:
         start = replay_start(ledger, history)
     starts_mid_word = start == ledger.start and ledger.segment_start(start) not in (None, start)
     stall_detector = make_detector(start)
@@ -217,22 +231,35 @@ def open_connection(
             # A probe has one utterance, and `Probe` flushes it.
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
+            skip=skip,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy, ledger, start),
+        interpreter=EventInterpreter(
+            provider, stall_detector, policy, ledger, start, known_through
+        ),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
+        known_through=ledger.watermark,
     )
 
 
 def trimmer_at(
-    start: int, ledger: AudioLedger, history: TranscriptHistory, *, starts_mid_word: bool
+    start: int,
+    ledger: AudioLedger,
+    history: TranscriptHistory,
+    *,
+    starts_mid_word: bool,
+    since: int = 0,
 ) -> OverlapTrimmer:
-    """Return the trimmer for a connection whose audio begins at `start`, as of now."""
+    """Return the trimmer for a connection whose audio begins at `start`, as of now.
+
+    `since`: an earlier `TranscriptHistory.recorded`; only what was committed later is trimmed.
+    """
     return history.trimmer(
         ledger.seconds(ledger.committed_through),
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
+        since=since,
     )
 
 
@@ -242,7 +269,7 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     Hearing a committed word again costs nothing, for the trimmer removes it; beginning in the
     middle of a word loses that word.
     """
-    watermark, oldest = ledger.watermark, ledger.start
+    watermark, oldest = ledger.watermark, ledger.lookback_start
     segment_start = ledger.segment_start(watermark)
     if ledger.vad_enabled and segment_start is None:
         return watermark  # in silence
@@ -252,3 +279,19 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     if segment_start is None:
         return oldest if history.has_words else watermark
     return max(oldest, segment_start)
+
+
+def hedge_start(
+    ledger: AudioLedger, history: TranscriptHistory
+) -> tuple[int, tuple[int, int] | None]:
+    """Return where the audio of a hedge or a reconnect begins, and what of it is left out.
+
+    Both are opened because nobody gives words. Their own silence means something only if they hear,
+    and committed words show that: they have to repeat them. So they are sent the last of them
+    first, without what was committed since.
+    """
+    place = replay_start(ledger, history)
+    known = ledger.known_words
+    if known is None or known[0] >= place or not ledger.vad_enabled:
+        return place, None
+    return known[0], (min(known[1], place), place)

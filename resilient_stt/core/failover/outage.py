@@ -13,7 +13,8 @@ are no words: a reconnect also works when it must be connected by now (it has ou
 timeout, and its plugin takes audio), and either no words are pending or it had time enough to
 transcribe them. In that case the pending speech is noise, or no better connection can be had.
 
-After `RetryPolicy.outage_limit` the stream gives up.
+After `RetryPolicy.outage_limit` the stream gives up; after `RetryPolicy.end_input_limit` if the
+input has ended.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Outage:
     @property
     def limit_at(self) -> float:
         """When the stream gives up."""
-        return self.since + self._retry.outage_limit
+        limit_at, ended_at = self.since + self._retry.outage_limit, self._pool.input_ended_at
+        if ended_at is None:
+            return limit_at
+        return min(limit_at, max(self.since, ended_at) + self._retry.end_input_limit)
 
     @property
     def reconnects(self) -> list[Connection]:
@@ -85,7 +89,11 @@ class Outage:
         self._pool.open(connection.traits, Role.RECONNECT, now)
 
     def open_due_attempts(self, now: float, backoff: float) -> None:
-        """Open the attempts that are due."""
+        """Leave attempts that are deaf, and open those that are due."""
+        for connection in self.reconnects:
+            if self._is_silent(connection, now) and connection.trimmer.expects_repeats:
+                deaf = ConnectionFailed(connection.id, ErrorKind.STALLED, backoff=backoff)
+                self.failed(connection, deaf, now)
         for provider in self._selector.outage_candidates(now):
             due_at = self._next_attempt_at.setdefault(provider.name, now)
             if now >= due_at and self._may_attempt(provider, now):
@@ -144,7 +152,9 @@ class Outage:
     def _works(self, connection: Connection, now: float) -> bool:
         if not self._is_connected(connection, now):
             return False
-        if not self._pool.has_pending_words():
-            return True
+        return not self._pool.has_pending_words() or self._is_silent(connection, now)
+
+    def _is_silent(self, connection: Connection, now: float) -> bool:
+        """Return whether an attempt had its time, and has no words for the pending speech."""
         stall = connection.stall_detector.next_stall(self._ledger, connection.cursor)
-        return stall is not None and now >= stall.due
+        return self._is_connected(connection, now) and stall is not None and now >= stall.due

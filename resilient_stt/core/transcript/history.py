@@ -20,6 +20,8 @@ class TranscriptHistory:
     def __init__(self, policy: ReplayPolicy) -> None:
         self._policy = policy
         self._tokens: deque[TimedToken] = deque(maxlen=MAX_TOKENS)
+        self.recorded = 0
+        """How many tokens were ever committed: a mark for `trimmer`."""
 
     def __repr__(self) -> str:
         return f"TranscriptHistory(committed={len(self._tokens)})"
@@ -40,6 +42,7 @@ class TranscriptHistory:
             if token.start is None:
                 token.end = latest
             self._tokens.append(token)
+            self.recorded += 1
 
     def replay_start(self, watermark: float, oldest: float) -> float | None:
         """The best place to begin a replay between committed words, in seconds of session audio.
@@ -70,6 +73,23 @@ class TranscriptHistory:
                 best = (gap, place)
         return best[1] if best else None
 
+    def last_words(self) -> tuple[float, float] | None:
+        """Where the last committed words begin and end, in seconds; `None` if they have no times.
+
+        Two words, if they were spoken within `ReplayPolicy.lookback`: a provider may leave a single
+        "um" out.
+        """
+        if not self._tokens or self._tokens[-1].start is None:
+            return None
+        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
+        *before, (last_start, last_end) = list(timed)[-3:]
+        start = last_start
+        if before and last_end - before[-1][0] <= self._policy.lookback:
+            start = before.pop()[0]
+        earlier = before[-1][1] if before else 0.0
+        padding = self._policy.trim_silence_to / 2
+        return max(0.0, min(start, max(start - padding, (earlier + start) / 2))), last_end
+
     def trimmer(
         self,
         boundary: float,
@@ -77,6 +97,7 @@ class TranscriptHistory:
         last_voice_end: Callable[[float], float],
         *,
         starts_mid_word: bool,
+        since: int = 0,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -87,8 +108,10 @@ class TranscriptHistory:
                 times was spoken by then at the latest
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
+            since: an earlier value of `recorded`; the tokens before it were trimmed already.
         """
-        tokens = list(self._tokens)
+        later = len(self._tokens) - (self.recorded - since)
+        tokens = list(self._tokens)[max(0, later) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
         repeated = [

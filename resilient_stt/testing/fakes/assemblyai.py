@@ -28,6 +28,17 @@ _LONGEST_CHUNK = 1.0
 _INPUT_DURATION = 3007
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
 
+_CLOSES = {
+    400: (3006, "Invalid Message"),
+    401: (1008, "Unauthorized Connection: Missing Authorization header"),
+    402: (1008, "Unauthorized Connection: Insufficient account balance"),
+    403: (1008, "Unauthorized Connection: Not authorized"),
+    429: (3009, "Unauthorized Connection: Too many concurrent sessions"),
+    500: (3005, "Session Cancelled: An error occurred"),
+}
+"""Close codes and reasons by the HTTP statuses that mean the same:
+https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures."""
+
 
 class _UniversalDialogue(UtteranceDialogue):
     interim_every = 0.3
@@ -161,6 +172,11 @@ class FakeAssemblyAI(FakeWebServer):
         return {"error": message or "Unauthorized Connection", "error_code": status}
 
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """AssemblyAI's error message, which comes before it closes the connection."""
-        number = {} if fault.code is None else {"error_code": fault.code}
-        return {"type": "Error", **number, "error": fault.message or "An error occurred"}
+        """AssemblyAI's error message, which has the code with which the connection then closes."""
+        code, reason = self.close_after(fault)
+        number = {} if fault.code is None else {"error_code": code}
+        return {"type": "Error", **number, "error": fault.message or reason}
+
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        status = fault.code if isinstance(fault.code, int) else 500
+        return _CLOSES.get(status, _CLOSES[500] if status >= 500 else _CLOSES[400])

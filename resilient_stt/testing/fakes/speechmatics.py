@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _RATE = 16_000
 _LANGUAGES = ("en",)
 _TYPES = {401: "not_authorised", 403: "not_allowed", 429: "quota_exceeded", 400: "invalid_message"}
+_REASONS = {
+    "quota_exceeded": "Maximum number of concurrent connections allowed has been reached",
+}
 
 
 class _AgentDialogue(UtteranceDialogue):
@@ -142,4 +145,5 @@ class FakeSpeechmatics(FakeWebServer):
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         known = _TYPES.get(fault.code, "internal_error") if isinstance(fault.code, int) else None
         kind = known or fault.code or "internal_error"
-        return {"message": "Error", "type": kind, "reason": fault.message or "Error"}
+        reason = _REASONS.get(str(kind), "Error")
+        return {"message": "Error", "type": kind, "reason": fault.message or reason}

@@ -70,7 +70,9 @@ def outages(draw: st.DrawFn) -> Simulation:
     route = [draw(recognizers(name, faults=attempts)) for name in "abc"[: draw(st.integers(1, 3))]]
     for recognizer in route:
         recognizer.down = down
-    return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])))
+    # The pauses after several refusals (`rejected_interval`) add up to more than the limit.
+    policies = Policies(retry=RetryPolicy(end_input_limit=60.0))
+    return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])), policies=policies)
 
 
 @given(outages())
@@ -205,7 +207,9 @@ def test_an_outage_ends_in_noise() -> None:
 
 def test_an_endless_outage() -> None:
     """The stream gives up after the outage limit, and not before."""
-    sim = outage(1.5, 1e9).run(within=65)
+    down = [(1.5, 1e9)]
+    route = [Recognizer("a", down=down), Recognizer("b", down=down)]
+    sim = Simulation(TWO, route, tail=70.0).run()
     assert sim.gave_up
     assert sim.now - sim.base - 1.5 == pytest.approx(60, abs=0.2)
     (_, gave_up) = sim.commands[-1]
