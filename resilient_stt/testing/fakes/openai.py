@@ -11,7 +11,7 @@ import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -20,14 +20,13 @@ from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
 from .server import FakeServer, Rejection, ServerConnection
-from .utterances import UtteranceDialogue, language_of, parsed
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
     from livekit.plugins import openai
 
 _RATE = 24_000
 _BATCH_PATH = "/v1/audio/transcriptions"
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 _CODES = {
     401: "invalid_api_key",
     403: "insufficient_permissions",
@@ -46,7 +45,6 @@ class _RealtimeDialogue(UtteranceDialogue):
         transport: asyncio.Transport,
     ) -> None:
         super().__init__(server, connection, websocket, transport)
-        self._settings = server
         self._silence = server.endpoint_silence
         self._item = 0
 
@@ -109,7 +107,7 @@ class _RealtimeDialogue(UtteranceDialogue):
         elif detection is not None:
             self._silence = float(detection.get("silence_duration_ms", 500)) / 1000
         language = audio.get("transcription", {}).get("language")
-        self.configure(_RATE, (base(language),) if language else _LANGUAGES)
+        self.configure(_RATE, (base(language),) if language else LANGUAGES)
         self._send_typed("session.updated", after=0.0)
 
     def _send_item(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
@@ -135,6 +133,8 @@ class FakeOpenAI(FakeServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "openai"
+    plugin_options: ClassVar[Mapping[str, Any]] = {"use_realtime": True}
     path = "/v1/realtime"
     dialogue_class = _RealtimeDialogue
     base_path = "/v1"
@@ -148,14 +148,13 @@ class FakeOpenAI(FakeServer):
         of `openai.STT`; `use_realtime=False` makes it a batch provider."""
         from livekit.plugins import openai
 
-        defaults = {"api_key": "fake-key", "base_url": self.url, "use_realtime": True}
-        return openai.STT(**{**defaults, **options})
+        return openai.STT(**{**self.plugin_options, **self.address, **options})
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return _RATE
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
+        return LANGUAGES
 
     def check(self, request: web.Request) -> None:
         if not request.headers.get("Authorization", "").removeprefix("Bearer "):
@@ -167,7 +166,7 @@ class FakeOpenAI(FakeServer):
     async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
         form = await posted_form(request)
         language = form.fields.get("language")
-        languages = (base(language),) if language else _LANGUAGES
+        languages = (base(language),) if language else LANGUAGES
         words = await recognized(self, connection, form, languages)
         body: dict[str, Any] = {"text": written(words)}
         if form.fields.get("response_format") == "verbose_json":

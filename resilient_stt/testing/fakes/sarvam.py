@@ -16,7 +16,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection, url_of
+from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class _UtterancesDialogue(UtteranceDialogue):
         transport: asyncio.Transport,
     ) -> None:
         super().__init__(server, connection, websocket, transport)
-        self._settings = server
         self._utterance = 0
 
     async def run(self) -> None:
@@ -51,7 +50,7 @@ class _UtterancesDialogue(UtteranceDialogue):
         if query.get("endpointing") == "manual":
             return float("inf")
         asked = query.get("silence_duration_ms")
-        return self._settings.endpoint_silence if asked is None else float(asked) / 1000
+        return self._server.endpoint_silence if asked is None else float(asked) / 1000
 
     def on_text(self, text: str) -> None:
         match parsed(text).get("event"):
@@ -119,7 +118,10 @@ class FakeSarvam(FakeServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path = _PATH
+    plugin = "sarvam"
+    plugin_class = "STTRealtime"
+    path = base_path = _PATH
+    scheme = "ws"
     dialogue_class = _UtterancesDialogue
 
     latency: float = 0.2
@@ -130,8 +132,7 @@ class FakeSarvam(FakeServer):
         `sarvam.STTRealtime`."""
         from livekit.plugins import sarvam
 
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        return sarvam.STTRealtime(**{"api_key": "fake-key", "base_url": url, **options})
+        return sarvam.STTRealtime(**{**self.plugin_options, **self.address, **options})
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language_code", "auto")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
+    "FAKE_KEY",
     "LOOPBACK",
     "REDACTED",
     "Dialogue",
@@ -51,6 +52,8 @@ __all__ = [
 
 LOOPBACK = "127.0.0.1"
 REDACTED = "<redacted>"
+FAKE_KEY = "fake-key"
+"""The key with which the plugins connect. Any other would do."""
 
 _SECRET_HEADERS = (
     "X-API-Key",
@@ -138,6 +141,14 @@ class FakeServer(ABC):
     path: ClassVar[str]
     base_path: ClassVar[str] = ""
     """The part of `path` that belongs to the plugin's `base_url`."""
+    scheme: ClassVar[str] = "http"
+    """The scheme of the plugin's `base_url`."""
+    plugin: ClassVar[str]
+    """The plugin that connects here: `livekit.plugins.PLUGIN`; `inference` is LiveKit's own."""
+    plugin_class: ClassVar[str] = "STT"
+    """The name of its class."""
+    plugin_options: ClassVar[Mapping[str, Any]] = {}
+    """Options of the class with which it speaks this protocol, beside its `address`."""
     other_paths: ClassVar[tuple[str, ...]] = ()
     """Further paths of websockets."""
     post_paths: ClassVar[tuple[str, ...]] = ()
@@ -261,7 +272,27 @@ class FakeServer(ABC):
         Raises:
             RuntimeError: The server is not running.
         """
-        return url_of(self._host, self.port, self.base_path)
+        return url_of(self._host, self.port, self.base_path, self.scheme)
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """The options of the plugin's class that lead it here, with a key.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        return {"api_key": FAKE_KEY, "base_url": self.url}
+
+    @property
+    def plugin_call(self) -> str:
+        """The Python that makes the plugin connect here, for an agent in another process.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        options = {**self.plugin_options, **self.address}
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{self.plugin}.{self.plugin_class}({listed})"
 
     def written(self, words: Sequence[HeardWord], *, complete: bool = True) -> list[HeardWord]:
         """The words as this provider writes them; see `Accent.write`."""
@@ -522,17 +553,17 @@ class FakeServer(ABC):
         return type(self).dialogue_class(self, connection, websocket, transport)
 
 
-def url_of(host: str, port: int, path: str = "") -> str:
+def url_of(host: str, port: int, path: str = "", scheme: str = "http") -> str:
     """The URL of a server that listens on a name or an address, for clients on this machine."""
     try:
         address = ip_address(host)
     except ValueError:
-        return f"http://{host}:{port}{path}"
+        return f"{scheme}://{host}:{port}{path}"
     if address.is_unspecified:
         host = LOOPBACK
     elif address.version == 6:
         host = f"[{host}]"
-    return f"http://{host}:{port}{path}"
+    return f"{scheme}://{host}:{port}{path}"
 
 
 def _redacted_query(request: web.Request) -> MultiDict[str]:
