@@ -16,15 +16,17 @@ def update_marked(path: Path, name: str, text: str) -> None:
     begin_marker, end_marker = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     try:
         old = path.read_text(encoding="utf-8")
-        before, begin, rest = old.partition(begin_marker)
-        _, end, after = rest.partition(end_marker)
-        if begin and end:
-            path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-            return
     except UnicodeDecodeError:
         raise CommandError(f"cannot read {path}: it is not UTF-8") from None
     except OSError as error:
-        raise CommandError(f"cannot read or write {path}: {error.strerror}") from None
-    raise CommandError(
-        f"{path} has no markers for the table; add lines {begin_marker} and {end_marker}"
-    )
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    before, begin, rest = old.partition(begin_marker)
+    _, end, after = rest.partition(end_marker)
+    if not (begin and end):
+        raise CommandError(
+            f"{path} has no markers for the table; add lines {begin_marker} and {end_marker}"
+        )
+    try:
+        path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None

@@ -176,7 +176,7 @@ def test_the_page_is_written_between_its_markers(cli: Cli, tmp_path: Path) -> No
         (["flux", "--beside", "flux"], "--beside flux: a provider cannot stand beside itself"),
         (["flux", "--only", "drip"], "there is no fault 'drip'; choose from: refuse, hang,"),
         (["--json", "--markdown"], "--json cannot be combined with --markdown or --update"),
-        (["flux", "--only", "drop", "--update", "no.md", "-j", "1"], "cannot read or write no.md"),
+        (["flux", "--only", "drop", "--update", "no.md", "-j", "1"], "cannot read no.md"),
     ],
 )
 @pytest.mark.usefixtures("canned")
