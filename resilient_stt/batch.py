@@ -21,7 +21,7 @@ from .core.messages import ACCOUNT_ERRORS, ReportAvailability, Role
 from .core.policy import ProviderTraits
 from .core.routing.selector import ProviderSelector
 from .core.transcript import coverage
-from .errors import Failure, classify, lacks_http_session, no_http_session
+from .errors import Failure, classify, classify_for, lacks_http_session, no_http_session
 from .livekit.buffers import join_finals, recognize_by_streaming, validate_frames, voice_spans
 from .livekit.normalize import normalize
 from .livekit.provider_connection import CLOSE_TIMEOUT
@@ -116,6 +116,7 @@ class Batch:
             runtime.health,
             runtime.policies.retry,
             rejecting=REJECTING,
+            language=language,
         )
         request = _Request(buffer, frames, language, timeout, selector)
         runtime.hedge_budget.record_pushed(request.seconds, _now())
@@ -185,7 +186,8 @@ class Batch:
                 without_session += lacks_http_session(error)
                 if without_session == len(candidates):
                     raise no_http_session() from None
-                self._record_failure(provider.name, classify(error), request)
+                failure = classify_for(error, request.language_for(provider) or "")
+                self._record_failure(provider.name, failure, request)
             else:
                 request.answers.append(answer)
                 best = coverage.best_answer([a.missing for a in request.answers])
@@ -221,7 +223,12 @@ class Batch:
                     finals = [event]
                 else:
                     finals = await recognize_by_streaming(
-                        plugin, request.frames, provider.pace, language, options
+                        plugin,
+                        request.frames,
+                        provider.pace,
+                        language,
+                        options,
+                        self._runtime.policies.watchdog,
                     )
                     event = join_finals(finals, language)
         finally:
@@ -274,14 +281,22 @@ class Batch:
     def _record_failure(self, name: str, failure: Failure, request: _Request) -> None:
         selector = request.selector
         with self._runtime.health_lock:
-            unreported = selector.record_failure(name, failure.kind, failure.retry_after, _now())
+            if failure.refused_language:
+                unreported = selector.record_refused_language(
+                    name, failure.refused_language, _now()
+                )
+            else:
+                unreported = selector.record_failure(
+                    name, failure.kind, failure.retry_after, _now()
+                )
         if not selector.is_rejected(name):
             request.pauses.append(failure.retry_after or 0.0)
         alike = (name, failure.kind, failure.detail)
         if unreported and alike not in request.reported:
             self._runtime.report_failure(name, failure)
         request.reported.add(alike)
-        self._report_availability(selector.mark_unavailable(name))
+        if not failure.refused_language:
+            self._report_availability(selector.mark_unavailable(name))
 
     def _report_availability(self, changes: list[ReportAvailability]) -> None:
         for change in changes:

@@ -147,6 +147,15 @@ def is_normal_close(error: BaseException) -> bool:
     return code in _NORMAL_CODES or _IDLE.search(f"{message} {body}") is not None
 
 
+def refuses_language(error: BaseException) -> bool:
+    """Return whether a plugin raised because of the language that it was given.
+
+    Plugins check it themselves (Sarvam's, 1.8.9), and raise a `ValueError` that names it. Its
+    subclasses are of a server's answer that cannot be read.
+    """
+    return any(type(e) is ValueError and "language" in str(e).lower() for e in chain(error))
+
+
 def retry_after_of(error: BaseException) -> float | None:
     """Return the seconds a server asked to wait, in a header or in the body of its answer."""
     for cause in chain(error):

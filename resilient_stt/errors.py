@@ -19,7 +19,14 @@ from dataclasses import dataclass, replace
 import aiohttp
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-from .causes import chain, is_impossible_key, is_normal_close, reason_of, retry_after_of
+from .causes import (
+    chain,
+    is_impossible_key,
+    is_normal_close,
+    reason_of,
+    refuses_language,
+    retry_after_of,
+)
 from .core.events import ErrorKind
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "SpeechDetectorError",
     "StreamClosedError",
     "classify",
+    "classify_for",
     "lacks_http_session",
     "no_http_session",
 ]
@@ -84,6 +92,8 @@ class Failure:
     retry_after: float | None = None
     closed_normally: bool = False
     status: int = 0
+    refused_language: str = ""
+    """The tag that the plugin does not take, if that is the reason."""
 
 
 _BY_STATUS = {
@@ -122,6 +132,14 @@ def classify(error: BaseException) -> Failure:
         kind = _kind_of(error)
         failure = Failure(kind, f"{name}: {reason}" if reason else name)
     return replace(failure, closed_normally=is_normal_close(error))
+
+
+def classify_for(error: BaseException, language: str) -> Failure:
+    """Classify what a plugin raised that was given a language; empty if it was given none."""
+    if not (language and refuses_language(error)):
+        return classify(error)
+    detail = f"does not take the language {language}"
+    return Failure(ErrorKind.BAD_REQUEST, detail, refused_language=language)
 
 
 def _kind_of(error: BaseException) -> ErrorKind:

@@ -26,6 +26,7 @@ from .livekit import compat
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
 from .observe import log_event, logger
 from .setup import Setup
+from .succession import Succession
 
 EventName = Literal[
     "stt_availability_changed",
@@ -102,12 +103,21 @@ class Runtime:
         self.last_served = ""
         """The provider that served most recently, in a stream or a buffer; empty before any has."""
         self._activity = count(1)
+        self.succession = Succession(self.report)
+        """What streams that gave up leave to the next ones."""
 
     async def aclose(self) -> None:
         """Stop sharing health, and close the adapters; the providers stay the caller's to close."""
+        self.succession.close()
         await self._health_sync.aclose()
         for adapter in self._adapters.values():
             await adapter.aclose()
+
+    def stream_timeout(self, name: str) -> float:
+        """Return the seconds that a plugin may take to connect, or for one utterance."""
+        is_batch = isinstance(self.providers[name], StreamAdapter)
+        retry = self.policies.retry
+        return retry.utterance_timeout if is_batch else retry.connect_timeout
 
     # -- health, waits, voice activity
 
@@ -174,7 +184,7 @@ class Runtime:
                 provider=name,
                 reason=failure.kind,
                 detail=failure.detail,
-                advice=advice(self.setup.traits[name], failure.kind, self.policies.breaker),
+                advice=advice(self.setup.traits[name], failure, self.policies.breaker),
             )
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from livekit import rtc
@@ -18,6 +18,8 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import aio, shortuuid
 
 from .core.engine import FailoverEngine
+from .core.events import Event, Switched
+from .core.handover import Handover
 from .core.messages import (
     AudioPushed,
     CloseConnection,
@@ -50,7 +52,7 @@ from .core.routing.language import LanguageTracker
 from .errors import (
     AudioFormatError,
     StreamClosedError,
-    classify,
+    classify_for,
     lacks_http_session,
     no_http_session,
 )
@@ -61,6 +63,7 @@ from .livekit.vad import SpeechEdge
 from .livekit.wall_clock import WallClock
 from .observe import logger
 from .runtime import Runtime
+from .succession import StreamAudio
 
 if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
@@ -93,29 +96,29 @@ class ResilientStream(stt.RecognizeStream):
         self.id = shortuuid("STT_")
         """Names this stream in its events (`stream_id`) and in the log."""
         self._runtime = runtime
+        self._opening = runtime.succession.opened(language)
+        compat.on_end(self, lambda: runtime.succession.ended(self._opening))
         self._detector = runtime.new_detector()
-        routing = LanguageTracker(
+        self._routing = LanguageTracker(
             runtime.router,
             runtime.policies.routing,
             language,
             retranscribe=runtime.setup.retranscribe,
         )
-        self._engine = FailoverEngine(
-            routing,
-            runtime.health,
-            runtime.policies,
-            runtime.hedge_budget,
-            vad_enabled=self._detector is not None,
-        )
-        self.serving = routing.route.providers[0].name
+        self._engine = self._make_engine()
+        self.serving = self._routing.route.providers[0].name
         """Name of the provider that serves; before one was opened, of the route's first."""
         self.last_activity = runtime.next_activity()
         """A number that grows with every opened stream and every transcript of any stream."""
         self._frames = FrameStore()
         self._wall_clock = WallClock(runtime.policies.replay.window)
         """When the caller pushed each second of audio."""
+        self._origin = 0
+        """Where the first frame of this stream lies in `_frames`: behind those of another stream
+        that gave up, if it goes on with them."""
         self._pushed = 0
         """Samples of `_frames` that the engine knows of."""
+        self._gave_up: GiveUp | None = None
         self._connections: dict[int, ProviderConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
@@ -128,11 +131,20 @@ class ResilientStream(stt.RecognizeStream):
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "ended"
-        seconds = self._frames.end / self._frames.rate if self._frames.rate else 0.0
-        return f"ResilientStream({self.id!r}, {state}, serving={self.serving!r}, {seconds:.1f} s)"
+        return f"ResilientStream({self.id!r}, {state}, serving={self.serving!r}, {self._at:.1f} s)"
 
     async def __aenter__(self) -> Self:
+        self._opening.note_use()
         return self
+
+    def __aiter__(self) -> AsyncIterator[stt.SpeechEvent]:
+        self._opening.note_use()
+        return super().__aiter__()
+
+    async def aclose(self) -> None:
+        """Close the stream at once."""
+        self._opening.note_use()
+        await super().aclose()
 
     # -- what callers ask and do
 
@@ -165,6 +177,7 @@ class ResilientStream(stt.RecognizeStream):
         """
         self._check_open()
         check(frame)
+        self._opening.note_use()
         rate = compat.pushed_rate(self)
         if rate and frame.sample_rate != rate:
             raise AudioFormatError(
@@ -194,8 +207,18 @@ class ResilientStream(stt.RecognizeStream):
             self._options_changed.add(provider)
             self._inbox.put_nowait(OptionsChanged(provider))
 
+    def keyterms_changed(self, provider: str) -> None:
+        """Note that a provider has other keyterms.
+
+        A connection is opened anew only if its plugin would reconnect: others apply them at once
+        (test_keyterms_that_a_plugin_applies_live).
+        """
+        if any(c.provider == provider and c.will_reconnect for c in self._connections.values()):
+            self.options_changed(provider)
+
     def language_changed(self, language: str) -> None:
         """Note that another language is spoken from now on; empty if it is not known."""
+        self._opening.language = language
         self._inbox.put_nowait(LanguageChanged(language))
 
     @property
@@ -224,7 +247,10 @@ class ResilientStream(stt.RecognizeStream):
         try:
             # audio waits in the inbox meanwhile
             await self._runtime.first_health_read()
+            first = await self._first_items()
             self._handle(StreamOpened())
+            for item in first:
+                self._process(item)
             while not self._engine.done:
                 self._process(await self._inbox.get())
         finally:
@@ -232,6 +258,9 @@ class ResilientStream(stt.RecognizeStream):
                 self._timer.cancel()
             await aio.cancel_and_wait(reader)
             await self._close_connections()
+        if self._gave_up is not None:
+            self._leave_audio()
+            raise _gave_up(self._gave_up)
 
     async def _read_input(self) -> None:
         async for item in compat.pushed(self):
@@ -332,12 +361,9 @@ class ResilientStream(stt.RecognizeStream):
             case ReportAvailability(provider, available):
                 self._runtime.report_availability(provider, available)
             case ReportEvent(event):
-                self._runtime.report(dataclasses.replace(event, stream_id=self.id))
-            case GiveUp(message, reasons):
-                # The providers' own exceptions may carry keys, so the cause is one of ours.
-                cause = APIConnectionError(reasons, retryable=False) if reasons else None
-                why = f"{message}; {reasons}" if reasons else message
-                raise APIConnectionError(why, retryable=False) from cause
+                self._runtime.report(self._of_stream(event))
+            case GiveUp():
+                self._gave_up = command  # the engine is done, which ends the pump
             case Finish():
                 pass  # the engine is done, which ends the pump
             case _:
@@ -357,18 +383,19 @@ class ResilientStream(stt.RecognizeStream):
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
                 wait=self._draw_wait,
-                connect_timeout=self._runtime.policies.retry.connect_timeout,
-                start_time_offset=self.start_time_offset + (order.start / rate if rate else 0.0),
+                connect_timeout=self._runtime.stream_timeout(order.provider),
+                start_time_offset=self._offset + (order.start / rate if rate else 0.0),
             )
         except Exception as error:
-            self._not_opened(order.connection, order.provider, error)
+            self._not_opened(order, error)
 
-    def _not_opened(self, connection: int, provider: str, error: Exception) -> None:
+    def _not_opened(self, order: OpenConnection, error: Exception) -> None:
         if lacks_http_session(error):
-            self._without_http_session.add(provider)
+            self._without_http_session.add(order.provider)
             if self._without_http_session >= self._runtime.providers.keys():
                 raise no_http_session() from None
-        self._inbox.put_nowait(connection_failed(connection, classify(error), self._draw_wait()))
+        failure = classify_for(error, order.language)
+        self._inbox.put_nowait(connection_failed(order.connection, failure, self._draw_wait()))
 
     def _with_connection(
         self, connection: int, action: Callable[[ProviderConnection], None]
@@ -393,7 +420,76 @@ class ResilientStream(stt.RecognizeStream):
         if self._closing:
             await asyncio.wait(list(self._closing))
 
+    # -- what a stream that gives up leaves to the next
+
+    def _make_engine(self, handover: Handover | None = None) -> FailoverEngine:
+        runtime = self._runtime
+        return FailoverEngine(
+            self._routing,
+            runtime.health,
+            runtime.policies,
+            runtime.hedge_budget,
+            vad_enabled=self._detector is not None,
+            handover=handover,
+        )
+
+    async def _first_items(self) -> list[Input | rtc.AudioFrame]:
+        """Go on with the audio of a stream that gave up; return what came before that was decided.
+
+        Only the first frame shows whether it has the same sample rate.
+        """
+        left, items = self._opening.predecessor, list[Input | rtc.AudioFrame]()
+        if left is None:
+            return items
+        left.on_drop = lambda: self._inbox.put_nowait(DeadlineReached())
+        while not left.is_over:
+            item = await self._inbox.get()
+            items.append(item)
+            if isinstance(item, rtc.AudioFrame) and item.sample_rate != left.rate:
+                left.drop()
+            elif isinstance(item, rtc.AudioFrame | InputEnded) and not left.is_over:
+                self._go_on_with(left.take())
+        return items
+
+    def _go_on_with(self, audio: StreamAudio) -> None:
+        self._frames, self._wall_clock = audio.frames, audio.wall_clock
+        self._detector = audio.detector
+        self._origin = self._pushed = audio.frames.end
+        self._engine = self._make_engine(audio.handover)
+
+    def _leave_audio(self) -> None:
+        """Leave what is pending to the next stream, with what was pushed by now."""
+        unread = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        for item in [*unread, *compat.unread(self)]:
+            if isinstance(item, rtc.AudioFrame):
+                self._process(item)
+        handover = self._engine.handover
+        if handover.pending_seconds:
+            audio = StreamAudio(handover, self._frames, self._wall_clock, self._detector)
+            self._runtime.succession.leave(self._opening, audio, self.id, self._at)
+
     # -- events
+
+    @property
+    def _at(self) -> float:
+        """Seconds of this stream's audio so far."""
+        rate = self._frames.rate
+        return (self._frames.end - self._origin) / rate if rate else 0.0
+
+    @property
+    def _offset(self) -> float:
+        """What is added to the engine's times, in seconds; negative if it knows older audio."""
+        rate = self._frames.rate
+        return self.start_time_offset - (self._origin / rate if rate else 0.0)
+
+    def _of_stream(self, event: Event) -> Event:
+        """Return an event with this stream's id, and positions in its own audio."""
+        shift = self._offset - self.start_time_offset
+        event = dataclasses.replace(event, stream_id=self.id, at=max(0.0, event.at + shift))
+        if isinstance(event, Switched):
+            replay_from = max(0.0, event.replay_from + shift)
+            event = dataclasses.replace(event, replay_from=replay_from)
+        return event
 
     def _event(self, emit: Emit) -> stt.SpeechEvent:
         """The provider's event with our text and times, or an event that the engine adds."""
@@ -414,17 +510,17 @@ class ResilientStream(stt.RecognizeStream):
         return None if seconds is None else self._wall_clock.at(seconds)
 
     def _alternatives(self, emit: Emit, originals: list[stt.SpeechData]) -> list[stt.SpeechData]:
-        offset = self.start_time_offset
+        offset = self._offset
         # An empty FINAL that answers a flush need not come from a provider.
         data = originals[0] if originals else stt.SpeechData(LanguageCode(emit.language), "")
         metadata = data.metadata if isinstance(data.metadata, dict) else {}
-        words = _timed(emit.words, data.words, offset)
+        words = _timed(emit.words, data.words, offset, self.start_time_offset)
         best = dataclasses.replace(
             data,
             text=emit.text,
             language=LanguageCode(emit.language) if emit.language else data.language,
-            start_time=offset + emit.start if emit.start is not None else 0.0,
-            end_time=offset + emit.end if emit.end is not None else 0.0,
+            start_time=_time(emit.start, offset),
+            end_time=_time(emit.end, offset),
             metadata={**metadata, "provider": emit.provider},
             words=words,
             confidence=data.confidence or _mean_confidence(words or data.words),
@@ -446,7 +542,10 @@ class ResilientStream(stt.RecognizeStream):
 
 
 def _timed(
-    words: tuple[Word, ...], originals: list[TimedString] | None, offset: float
+    words: tuple[Word, ...],
+    originals: list[TimedString] | None,
+    offset: float,
+    start_time_offset: float,
 ) -> list[TimedString] | None:
     """The provider's last words, as many as were kept, with times on the session's clock."""
     if not words:
@@ -455,14 +554,32 @@ def _timed(
     return [
         TimedString(
             str(original),
-            start_time=offset + word.start,
-            end_time=offset + word.end,
+            start_time=_time(word.start, offset),
+            end_time=_time(word.end, offset),
             confidence=getattr(original, "confidence", NOT_GIVEN),
-            start_time_offset=offset,
+            start_time_offset=start_time_offset,
             speaker_id=getattr(original, "speaker_id", None),
         )
         for word, original in zip(words, originals, strict=True)
     ]
+
+
+def _time(seconds: float | None, offset: float) -> float:
+    """A time for the consumer, to whom no time is negative; 0 if it is not known.
+
+    What another stream heard before it gave up lies before this stream's own audio.
+    """
+    return 0.0 if seconds is None else max(0.0, offset + seconds)
+
+
+def _gave_up(command: GiveUp) -> APIConnectionError:
+    reasons = command.reasons
+    error = APIConnectionError(
+        f"{command.message}; {reasons}" if reasons else command.message, retryable=False
+    )
+    # The providers' own exceptions may carry keys, so the cause is one of ours.
+    error.__cause__ = APIConnectionError(reasons, retryable=False) if reasons else None
+    return error
 
 
 def _mean_confidence(words: list[TimedString] | None) -> float:

@@ -332,7 +332,8 @@ class ResilientSTT(STT[EventName]):
         for name, provider in self._runtime.providers.items():
             if compat.takes_keyterms(provider):
                 compat.set_keyterms(provider, keyterms)
-                self._options_changed(name)
+                for stream in self._streams:
+                    stream.keyterms_changed(name)
 
     def _push_conversation_item(self, ev: ConversationItemAddedEvent) -> None:
         if not compat.takes_chat_context(self):

@@ -14,6 +14,7 @@ from livekit.agents import Agent, AgentSession, APIConnectOptions, ErrorEvent, i
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN
 from livekit.agents.voice import io
 
+from resilient_stt import Policies, RetryPolicy
 from resilient_stt.testing.faults import Drop, Fault, Hang, Refuse, from_
 from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
@@ -76,9 +77,10 @@ async def user_words(
     turns: Literal["stt", "vad"],
     *,
     clear_at: float | None = None,
+    policies: Policies | None = None,
 ) -> list[str]:
     """The user's words in the chat history after a call with these faults."""
-    async with arena(cartesia, deepgram) as a:
+    async with arena(cartesia, deepgram, policies=policies) as a:
         session: AgentSession[None] = AgentSession(
             stt=a.stt,
             llm=Answers(),
@@ -97,7 +99,8 @@ async def user_words(
         await asyncio.sleep(2.0)
         said = [m.text_content or "" for m in session.history.messages() if m.role == "user"]
         await session.aclose()
-        assert all(e.error.recoverable for e in errors if hasattr(e.error, "recoverable"))
+        fatal = [e for e in errors if not getattr(e.error, "recoverable", True)]
+        assert len(fatal) == (policies is not None)
         return [plain(word) for text in said for word in text.split()]
 
 
@@ -130,6 +133,20 @@ async def test_a_cleared_turn_opens_a_new_stream(faults: list[Fault]) -> None:
     """After `clear_user_turn()` the session's next stream transcribes what follows."""
     said = await user_words(faults, [], "stt", clear_at=SPEECH.words[12].end + 0.05)
     assert said == [plain(word.text) for word in SPEECH.words[13:]]
+
+
+@pytest.mark.stt_virtual_time
+@pytest.mark.parametrize("turns", ["stt", "vad"])
+async def test_the_session_opens_another_stream(turns: Literal["stt", "vad"]) -> None:
+    """After a stream gave up, the session's next one has what was said meanwhile."""
+    retry = RetryPolicy(outage_limit=3.0)
+    since = SPEECH.words[13].end
+    outage: list[Fault] = [
+        Drop(at_word=14, part=0.5, connections={0}),
+        Refuse(at_time=since - 0.3, until=since + 3.8),
+    ]
+    said = await user_words(outage, outage, turns, policies=Policies(retry=retry))
+    assert said == [plain(word.text) for word in SPEECH.words]
 
 
 async def test_the_example_is_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:

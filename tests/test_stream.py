@@ -229,7 +229,7 @@ async def test_takes_nothing_when_given_up(call: Callable[[RecognizeStream], Non
 
 async def test_flush_reaches_the_provider() -> None:
     """A flush reaches the provider after the audio before it."""
-    fake = FakeSTT()
+    fake = FakeSTT(manual_flush=True)
     async with ResilientSTT([fake]).stream() as stream:
         stream.push_frame(frames()[0])
         stream.flush()

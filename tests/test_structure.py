@@ -27,6 +27,7 @@ CORE_ORDER = (
     ("connections",),
     ("hedging", "failover"),
     ("output",),
+    ("handover",),
     ("engine",),
 )
 """The folders and modules of `core`, from the bottom up. Each may import those before it, or of its

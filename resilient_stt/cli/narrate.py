@@ -58,6 +58,7 @@ exceptions, which are printed as they are."""
 _LOSSES = {
     AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
     AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
+    AudioLossReason.STREAM_ENDED: "the stream ended before a provider had transcribed it",
 }
 
 FAILURES_BEFORE_OPEN = (

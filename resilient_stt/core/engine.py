@@ -29,6 +29,8 @@ A stream is in one of four states:
   Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
 ```
 
+After GiveUp, another engine may go on with what is still pending (`handover`).
+
 An input takes this way. `handle` passes it to the part that it is about: the ledger (audio, local
 voice activity), the routing (language), or the connection that it came from. `_advance` then does
 whatever has become due, always in the same order: held finals, silence to commit, the route, the
@@ -45,7 +47,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from .audio.ledger import AudioLedger
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
@@ -62,6 +63,7 @@ from .failover.failback import Failback
 from .failover.outage import Outage
 from .failover.probe import Probe
 from .failover.rest import Rest
+from .handover import Handover
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
@@ -69,6 +71,7 @@ from .messages import (
     AudioInput,
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     Command,
     ConnectionEnded,
     ConnectionFailed,
@@ -101,7 +104,6 @@ from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline
-from .transcript.history import TranscriptHistory
 from .transcript.tokens import has_word
 
 
@@ -116,19 +118,25 @@ class FailoverEngine:
         budget: HedgeBudget,
         *,
         vad_enabled: bool,
+        handover: Handover | None = None,
     ) -> None:
         """`routing` belongs to this stream; `health` and `budget` are shared with others.
 
-        `vad_enabled`: the shell reports local voice activity.
+        `vad_enabled`: the shell reports local voice activity. `handover`: that of an engine that
+        gave up, whose audio this one goes on with; its positions go on as well.
         """
         self._policies = policies
         self._routing = routing
         self._budget = budget
         self._outbox = outbox = Outbox()
-        self._ledger = ledger = AudioLedger(policies.replay, vad_enabled=vad_enabled)
-        history = TranscriptHistory(policies.replay)
+        if handover is None:
+            handover = Handover(policies.replay, vad_enabled=vad_enabled)
+        self.handover = handover
+        """What the engine of the next stream goes on with, if this one gives up."""
+        self._ledger = ledger = handover.ledger
+        history = handover.history
         self._selector = selector = ProviderSelector(
-            routing.route.providers, health, policies.retry
+            routing.route.providers, health, policies.retry, language=routing.language
         )
         self._pool = pool = ConnectionPool(
             ledger=ledger,
@@ -206,7 +214,8 @@ class FailoverEngine:
         speech that ends twice.
         """
         if self.done:
-            return []
+            self._after_the_end(message, now)
+            return self._outbox.take()
         self._now = now
         backoff = self._policies.retry.wait_max
         match message:
@@ -226,6 +235,7 @@ class FailoverEngine:
                 | ConnectionEnded()
                 | PluginReconnected()
                 | AudioQueued()
+                | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
             case DeadlineReached():
@@ -266,6 +276,7 @@ class FailoverEngine:
     def _open_stream(self, now: float) -> None:
         if self._pool.has_opened:
             raise AssertionError("opened twice")
+        self._pool.report_unanswered(self.handover.drop_stale(now))
         self._open_active(self._selector.initial(now), now)
 
     def _on_audio_input(self, message: AudioInput, now: float) -> None:
@@ -273,12 +284,12 @@ class FailoverEngine:
             raise AssertionError("the input has ended")
         match message:
             case AudioPushed(samples, rate):
-                if dropped_speech := self._ledger.push(samples, rate):
+                if dropped_speech := self.handover.push(samples, rate, now):
                     self._pool.audio_dropped(dropped_speech)
                 self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
-                self._emitter.flush_requested()
+                self._emitter.flush_requested(now)
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
                 self._emitter.local_speech_started(at)
@@ -326,6 +337,14 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, detail, backoff=backoff)
             self._on_failure(connection, failure, now)
 
+    def _check_connecting(self, connection: Connection, backoff: float, now: float) -> None:
+        """Leave a connection that does not connect, though its plugin sets itself no limit."""
+        overdue = now >= connection.opened_at + self._policies.connected_after
+        if connection.connecting and connection.last_transcript_at is None and overdue:
+            detail = "does not connect"
+            failure = ConnectionFailed(connection.id, ErrorKind.CONNECT, detail, backoff=backoff)
+            self._on_failure(connection, failure, now)
+
     def _on_reconnected(self, connection: Connection, backoff: float, now: float) -> None:
         """Take it that a plugin has reconnected by itself: the audio it was sent is not all heard.
 
@@ -359,12 +378,8 @@ class FailoverEngine:
         match message:
             case ProviderEvent(_, event):
                 self._on_event(connection, event, now)
-            case ConnectionFailed(closed_normally=True, backoff=backoff) if self._owes_nothing(
-                connection
-            ):
-                self._on_idle_close(connection, backoff, now)
             case ConnectionFailed():
-                self._on_failure(connection, message, now)
+                self._on_connection_failed(connection, message, now)
             case ConnectionEnded(_, backoff) if self._owes_nothing(connection):
                 self._on_idle_close(connection, backoff, now)
             case ConnectionEnded(_, backoff):
@@ -373,8 +388,21 @@ class FailoverEngine:
                 self._on_reconnected(connection, backoff, now)
             case AudioQueued(_, seconds, backoff):
                 self._on_audio_queued(connection, seconds, backoff, now)
+            case AudioUntaken(_, taken, backoff):
+                connection.connecting = not taken
+                self._check_connecting(connection, backoff, now)
             case _:
                 assert_never(message)
+
+    def _on_connection_failed(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> None:
+        if failure.closed_normally and self._owes_nothing(connection):
+            self._on_idle_close(connection, failure.backoff, now)
+        elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
+            self._on_end(connection, failure.backoff, now)
+        else:
+            self._on_failure(connection, failure, now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
@@ -448,16 +476,17 @@ class FailoverEngine:
             return False
         if not self._pool.has_pending_words():
             return True
-        return self._has_told_all(connection)
+        return self._pool.has_told_all(connection)
 
-    def _has_told_all(self, connection: Connection) -> bool:
-        """Return whether finals without times came after the last voice.
+    def _lost_patience(self, connection: Connection) -> bool:
+        """Return whether a timeout is that of a plugin that waits for the end of its stream.
 
-        Such a final is committed only once there is audio behind it, of which a muted caller sends
-        none.
+        Some have one timeout for that and for connecting (Sarvam's, 1.8.9).
         """
-        told_through = max(connection.untimed_finals, default=0)
-        return told_through >= self._ledger.last_voice_end(self._ledger.end)
+        if connection.input_ended_at is None or connection.last_transcript_at is None:
+            return False
+        is_checked = self._hedging.is_hedging or connection.held_events
+        return not is_checked and self._pool.has_nothing_to_tell(connection)
 
     def _commit_what_was_told(self, connection: Connection, now: float) -> None:
         """Commit the voice before a connection's last final, which has no times.
@@ -468,7 +497,7 @@ class FailoverEngine:
         """
         quiet_since = max(connection.processed_by, connection.last_transcript_at or now)
         is_over = now >= quiet_since + self._policies.replay.commit_grace
-        if is_over and self._has_told_all(connection):
+        if is_over and self._pool.has_told_all(connection):
             self._ledger.commit(self._ledger.last_voice_end(self._ledger.end))
 
     def _on_idle_close(self, connection: Connection, backoff: float, now: float) -> None:
@@ -492,7 +521,7 @@ class FailoverEngine:
         if pool.input_ended:
             if not words_pending and (ledger.vad_enabled or ledger.end == rest.since):
                 self._rest = None
-                self._finish(Finish())
+                self._finish()
                 return
         elif not rest.is_over(ledger, now, words_pending=words_pending):
             return
@@ -505,7 +534,7 @@ class FailoverEngine:
             failure = ConnectionFailed(connection.id, ErrorKind.DROPPED, "ended", backoff=backoff)
             self._on_failure(connection, failure, now)
             return
-        connection.mark_finished()
+        self._pool.mark_ended(connection)
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -532,7 +561,7 @@ class FailoverEngine:
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
-            active.mark_finished()
+            self._pool.mark_drained(active)
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
@@ -545,7 +574,7 @@ class FailoverEngine:
         if active.finished:
             # While a hedge listens, words may be missing.
             if not self._hedging.is_hedging:
-                self._finish(Finish())
+                self._finish()
             return
         self._probe.step(active, now)
         target_and_reason = self._failback.step(active, now)
@@ -565,7 +594,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    self._finish(Finish())
+                    self._finish()
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -599,7 +628,7 @@ class FailoverEngine:
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
-        if target is None or target.name != failed.name:
+        if not failure.refused_language and (target is None or target.name != failed.name):
             self._outbox.add(*self._selector.mark_unavailable(failed.name))
         if target is None:
             self._start_outage(failure.backoff, now)
@@ -676,7 +705,7 @@ class FailoverEngine:
         change = routing.apply_change()
         assert change is not None
         providers = routing.route.providers
-        self._selector.set_route(providers)
+        self._selector.set_route(providers, routing.language)
         self._outbox.report(
             LanguageRouted(
                 at=self._pool.at,
@@ -727,12 +756,12 @@ class FailoverEngine:
     def _step_outage(self, outage: Outage, now: float, backoff: float) -> None:
         ledger, pool = self._ledger, self._pool
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
-            self._finish(Finish())  # no provider has to come back for silence
+            self._finish()  # no provider has to come back for silence
             return
         if now >= outage.limit_at:
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
-            self._finish(GiveUp(message, self._selector.why_failed()))
+            self._give_up(message, now)
             return
         outage.open_due_attempts(now, backoff)
         if winner := outage.working_reconnect(now):
@@ -757,10 +786,41 @@ class FailoverEngine:
 
     # -- the end
 
-    def _finish(self, last: Finish | GiveUp) -> None:
+    def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
+        self._close()
+        self._outbox.add(Finish())
+
+    def _give_up(self, message: str, now: float) -> None:
+        """End the stream by an exception; what was said just now may be taken over by another."""
+        self._close()
+        ledger = self._ledger
+        if self._pool.input_ended:
+            lost = ledger.abandon(ledger.end)  # nobody goes on after a caller who has hung up
+        else:
+            lost = self.handover.drop_stale(now)
+        self._pool.report_unanswered(lost)
+        self._outbox.add(ReleaseAudio(ledger.start), GiveUp(message, self._selector.why_failed()))
+
+    def _close(self) -> None:
         self._probe.cancel(self._now)
         self._emitter.finish()
         self._pool.close_all()
         self.done = True
-        self._outbox.add(last)
+
+    def _after_the_end(self, message: Input, now: float) -> None:
+        """Take audio that was pushed before the caller knew that the stream gave up.
+
+        It belongs to what another stream may take over.
+        """
+        match message:
+            case AudioPushed(samples, rate):
+                self._pool.report_unanswered(self.handover.push(samples, rate, now))
+            case SpeechStarted(at):
+                self._ledger.speech_started(at)
+            case SpeechEnded(at):
+                self._ledger.speech_ended(at)
+            case VoiceActivityLost():
+                self._on_voice_activity_lost(now)
+            case _:
+                pass

@@ -85,6 +85,8 @@ class AudioLossReason(StrEnum):
     """It is older than the replay window (`ReplayPolicy.window`)."""
     FINAL_SKIPPED = "final_skipped"
     """A final left out words of its interim transcripts, and no other provider could be asked."""
+    STREAM_ENDED = "stream_ended"
+    """The stream gave up before any provider had transcribed it, and no later stream could."""
 
 
 class LanguageReason(StrEnum):

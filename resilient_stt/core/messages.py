@@ -132,6 +132,7 @@ class ConnectionFailed:
     `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
     engine itself takes an open connection for failed. `closed_normally`: the provider closed it
     without an error, or because it was idle. `status`: the HTTP status, 0 if there was none.
+    `refused_language`: the tag that the plugin does not take, if that is the reason.
     """
 
     connection: int
@@ -142,6 +143,7 @@ class ConnectionFailed:
     trigger: StallReason | None = None
     closed_normally: bool = False
     status: int = 0
+    refused_language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,19 @@ class AudioQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioUntaken:
+    """The plugin has taken none of the audio that a connection was sent.
+
+    Plugins take audio when they are connected. Reported again and again, from 1 s after the first
+    audio on, until it has; then once with `taken`. `backoff` is as in `ConnectionFailed`.
+    """
+
+    connection: int
+    taken: bool = False
+    backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineReached:
     """The time that `FailoverEngine.deadline` named has come.
 
@@ -191,7 +206,12 @@ AudioInput = AudioPushed | FlushRequested | InputEnded | SpeechStarted | SpeechE
 """What happens to the stream's audio: the caller pushes it, the voice detector listens to it."""
 
 ConnectionInput = (
-    ProviderEvent | ConnectionFailed | ConnectionEnded | PluginReconnected | AudioQueued
+    ProviderEvent
+    | ConnectionFailed
+    | ConnectionEnded
+    | PluginReconnected
+    | AudioQueued
+    | AudioUntaken
 )
 """What the stream of one connection does."""
 
@@ -327,7 +347,8 @@ class Finish:
 class GiveUp:
     """Raise `APIConnectionError`: no provider worked for as long as `RetryPolicy.outage_limit`.
 
-    `reasons`: why each provider failed last; empty if none has said.
+    `reasons`: why each provider failed last; empty if none has said. What is still pending by then
+    may be taken over by another stream (`FailoverEngine.handover`), or is lost.
     """
 
     message: str

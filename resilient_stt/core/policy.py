@@ -59,7 +59,11 @@ class RetryPolicy(_Checked):
     """
 
     connect_timeout: Seconds = 1.5
-    """Seconds a connection attempt may take. Passed to every plugin as `conn_options.timeout`."""
+    """Seconds a connection attempt may take. Passed to every plugin that streams as
+    `conn_options.timeout`."""
+    utterance_timeout: Seconds = 10.0
+    """The same, in seconds, for a plugin that cannot stream: some apply it to all that they need
+    for one utterance. LiveKit's own default (`DEFAULT_API_CONNECT_OPTIONS`)."""
     reconnect_budget: int = 3
     """Reconnects to one provider that a stream may spend before it has to earn them back."""
     budget_refill_interval: Seconds = 5.0
@@ -268,6 +272,12 @@ class ReplayPolicy(_Checked):
     """Seconds into an utterance at which its first word begins at most, where a provider counts
     the times of each utterance from its own start. Batch providers are sent 0.5 s of the silence
     before (the `prefix_padding_duration` of LiveKit's VAD)."""
+    handover_window: Seconds = 10.0
+    """Seconds after it was pushed within which pending audio of a stream that gave up is taken over
+    by the next stream of the same call. LiveKit's session opens that 0.5 s later
+    (`_STT_RECONNECT_INTERVAL`, 1.8.9). Long enough for two sentences; nobody expects an answer to
+    what was said before. Older audio is reported as lost (`AudioLost`). 0: nothing is taken
+    over."""
     loss_report_step: Seconds = 1.0
     """Seconds of lost speech after which a loss that still goes on is reported (`AudioLost`). It
     bounds only the number of events: every lost second is reported in the end."""
@@ -303,6 +313,13 @@ class WatchdogPolicy(_Checked):
     suspected to have stalled."""
     no_interim_p99_factor: float = 3.0
     """That timeout is at least this many times the provider's p99."""
+    min_interims_shown: Seconds = 3.0
+    """Seconds of speech in whose midst interim transcripts must have followed each other before
+    that timeout applies to a provider of which only its plugin says that it gives them. Before, it
+    is watched like a provider of finals only. Transcripts of a turn before come within less."""
+    interim_wait_factor: float = 1.5
+    """Of such a provider, that timeout is at least this many times the longest wait for text that
+    it was seen to recover from."""
     min_speech_before_stall: Seconds = 0.8
     """Seconds of voice without text that are needed before a missing interim transcript means
     anything."""
@@ -360,6 +377,9 @@ class WatchdogPolicy(_Checked):
     drain_timeout: Seconds = 3.0
     """Seconds of silence from a connection after the end of input, after which it counts as
     finished."""
+    told_all_timeout: Seconds = 0.5
+    """The same, in seconds, for a connection that has told all words, of a provider that was seen
+    to leave its streams open for ever. Not less than its p99."""
     end_of_speech_silence: Seconds = 0.7
     """Seconds of local silence after which the stream sends END_OF_SPEECH in place of a connection
     that failed in the middle of an utterance, or of a provider that reports no turns."""
@@ -477,6 +497,11 @@ class Policies:
     failback: FailbackPolicy = field(default_factory=FailbackPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
 
+    @property
+    def connected_after(self) -> float:
+        """Seconds after which a connection that did not fail counts as connected."""
+        return self.retry.connect_timeout + self.watchdog.connect_grace
+
     def __post_init__(self) -> None:
         for name, kind in _SECTIONS.items():
             value = getattr(self, name)
@@ -537,6 +562,9 @@ class ProviderTraits:
     """How fast it takes a replay."""
     interim_results: bool = False
     """Whether it gives interim transcripts, so that silence in mid-speech means something."""
+    interims_certain: bool = True
+    """Whether that is certain. If only its plugin says so, it is believed once the provider has
+    given some."""
     manual_flush: bool = False
     """Whether it answers a flush with a final."""
     slow_endpointing: bool = False

@@ -35,7 +35,7 @@ class _Memory:
         self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
 
     def find(self, identity: ProviderIdentity, policies: Policies) -> ProviderHealth:
-        """Find a provider's health, or begin it; only its breaker and its latency are shared."""
+        """Find a provider's health, or begin it; only what it is, and what it does, is shared."""
         key = identity.key, policies.breaker, policies.watchdog.min_latency_samples
         with self.lock:
             known = self._by_clock()
@@ -45,7 +45,7 @@ class _Memory:
                     known.popitem(last=False)
             known.move_to_end(key)
             # What was reported to users was reported by one object to its own.
-            return ProviderHealth(known[key].breaker, known[key].latency)
+            return ProviderHealth(known[key].breaker, known[key].latency, known[key].habits)
 
     def forget(self) -> None:
         """Begin anew. Objects that were made before go on sharing what they share."""

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from livekit import rtc
@@ -14,7 +15,7 @@ from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import AudioBuffer, aio, is_given
 
 from ..core.audio.pacing import TokenBucket
-from ..core.policy import Pace
+from ..core.policy import Pace, WatchdogPolicy
 from ..core.transcript.tokens import is_spaced
 from ..errors import AudioFormatError
 from .frames import check, mono, pieces
@@ -56,36 +57,79 @@ async def recognize_by_streaming(
     pace: Pace,
     language: NotGivenOr[str],
     options: APIConnectOptions,
+    watchdog: WatchdogPolicy,
 ) -> list[stt.SpeechEvent]:
     """Stream the frames at the given pace and return the finals.
+
+    Some plugins never end a stream (Soniox's, 1.8.9). So the finals count after the silence after
+    which a stream of a call does: `watchdog.drain_timeout`, once the provider can have processed
+    all of the buffer. Without any final there is nothing that could count.
 
     Raises:
         APIConnectionError: the stream ended before the whole buffer was sent.
         Exception: whatever the provider's stream raises.
     """
     stream = provider.stream(language=language, conn_options=options)
+    begun = asyncio.get_running_loop().time()
+    heard = _Heard()
     feeder = asyncio.create_task(_feed(stream, frames, pace), name="resilient_stt.buffer-feeder")
-    reader = asyncio.create_task(_finals(stream), name="resilient_stt.buffer-reader")
+    reader = asyncio.create_task(heard.listen(stream), name="resilient_stt.buffer-reader")
     try:
-        return await _collect(feeder, reader)
+        await _send(feeder, reader)
+        seconds = sum(frame.duration for frame in frames)
+        await heard.all(reader, begun + seconds / watchdog.min_processing_rate, watchdog)
+        return heard.finals
     finally:
         await aio.cancel_and_wait(feeder, reader)
         await close_for_good(stream)
 
 
-async def _collect(
-    feeder: asyncio.Task[None], reader: asyncio.Task[list[stt.SpeechEvent]]
-) -> list[stt.SpeechEvent]:
+async def _send(feeder: asyncio.Task[None], reader: asyncio.Task[None]) -> None:
+    """Wait until the whole buffer was sent."""
     await asyncio.wait({feeder, reader}, return_when=asyncio.FIRST_COMPLETED)
     if feeder.done() and feeder.exception():
         # a dead stream refuses audio, and its reader is about to raise the reason
         await asyncio.wait({reader}, timeout=READER_GRACE)
         if not reader.done():
             feeder.result()
-    finals = await reader
+    if reader.done():
+        reader.result()
     if not feeder.done() or feeder.exception():
         raise APIConnectionError("the stream ended before the whole buffer was sent")
-    return finals
+
+
+@dataclass
+class _Heard:
+    """What a stream gave for a buffer."""
+
+    finals: list[stt.SpeechEvent] = field(default_factory=list)
+    last_at: float = 0.0
+    """When its last event came, in the time of the loop."""
+
+    async def listen(self, stream: stt.RecognizeStream) -> None:
+        """Take the events of the stream until it ends."""
+        async for event in stream:
+            self.last_at = asyncio.get_running_loop().time()
+            if event.type is _FINAL and event.alternatives:
+                self.finals.append(event)
+
+    async def all(
+        self, reader: asyncio.Task[None], processed_by: float, watchdog: WatchdogPolicy
+    ) -> None:
+        """Wait for the end of the stream, or until it was silent for long after its last event.
+
+        `processed_by`: when the provider has processed the whole buffer, in the time of the loop.
+        """
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        while not reader.done():
+            quiet_since = max(sent_at, self.last_at, processed_by)
+            left = quiet_since + watchdog.drain_timeout - loop.time()
+            if left <= 0 and self.finals:
+                return
+            # without a final the whole limit counts, which the caller sets
+            await asyncio.wait({reader}, timeout=left if left > 0 else watchdog.drain_timeout)
+        reader.result()
 
 
 async def _feed(stream: stt.RecognizeStream, frames: Sequence[rtc.AudioFrame], pace: Pace) -> None:
@@ -126,10 +170,6 @@ def _mono_pieces(frames: Sequence[rtc.AudioFrame]) -> Iterator[rtc.AudioFrame]:
         for piece in pieces(frame):
             if piece.samples_per_channel:
                 yield mono(piece)
-
-
-async def _finals(stream: stt.RecognizeStream) -> list[stt.SpeechEvent]:
-    return [event async for event in stream if event.type is _FINAL and event.alternatives]
 
 
 def join_finals(finals: Sequence[stt.SpeechEvent], language: NotGivenOr[str]) -> stt.SpeechEvent:

@@ -67,6 +67,17 @@ def pushed(stream: stt.RecognizeStream) -> AsyncIterable[object]:
     return stream._input_ch
 
 
+def unread(stream: stt.RecognizeStream) -> Iterator[object]:
+    """Take what was pushed and not read yet, as `pushed` does, without waiting for more."""
+    while not stream._input_ch.empty():
+        yield stream._input_ch.recv_nowait()
+
+
+def on_end(stream: stt.RecognizeStream, note: Callable[[], None]) -> None:
+    """Call `note` when the stream's task is over, before its reader knows."""
+    stream._task.add_done_callback(lambda _: note())
+
+
 def input_ended(stream: stt.RecognizeStream) -> bool:
     """Whether `end_input()` or `aclose()` was called."""
     return stream._input_ch.closed
@@ -99,6 +110,19 @@ def queued_seconds(stream: stt.RecognizeStream) -> float:
     """Seconds of audio that were pushed and that the stream's task has not taken yet."""
     waiting = stream._input_ch._queue
     return sum(item.duration for item in waiting if isinstance(item, rtc.AudioFrame))
+
+
+def recognize_utterances(
+    stream: stt.RecognizeStream, wrap: Callable[[stt.STT[Any]], object]
+) -> None:
+    """Wrap what recognizes the utterances of a `StreamAdapter`'s stream, and of no other one."""
+    if isinstance(stream, stt.StreamAdapterWrapper):
+        stream._wrapped_stt = wrap(stream._wrapped_stt)  # type: ignore[assignment]
+
+
+def queue_length(stream: stt.RecognizeStream) -> int:
+    """How much of what was pushed the stream's task has not taken yet, in items."""
+    return stream._input_ch.qsize()
 
 
 def pushed_rate(stream: stt.RecognizeStream) -> int:
@@ -215,6 +239,19 @@ def reconnect_event(stream: stt.RecognizeStream) -> asyncio.Event | None:
     return event if isinstance(event, asyncio.Event) and not event.is_set() else None
 
 
+def will_reconnect(stream: stt.RecognizeStream) -> bool:
+    """Whether a plugin is about to give its stream another socket, for options that were changed.
+
+    While somebody speaks, LiveKit's plugins put that off: they keep the keyterms as `_pending_...`
+    until the speech is over (Deepgram's and Google's, 1.8.9). Others apply them to the open socket.
+    """
+    event = getattr(stream, "_reconnect_event", None)
+    if not isinstance(event, asyncio.Event):
+        return False
+    waiting = (value for name, value in vars(stream).items() if name.startswith("_pending_key"))
+    return event.is_set() or any(value is not None for value in waiting)
+
+
 def options_of(provider: stt.STT[Any]) -> Any:
     """Return the options object that plugins keep by convention; `None` if this one does not."""
     return getattr(provider, "_opts", None)
@@ -224,7 +261,9 @@ def kept(provider: stt.STT[Any], name: str) -> Iterator[Any]:
     """Yield what a plugin may have kept of a constructor option; `None` where it has not.
 
     LiveKit's interface does not expose constructor options. Plugins keep them as `_<name>` or in
-    their options object.
+    their options object, whatever they call that.
     """
     yield getattr(provider, f"_{name}", None)
     yield getattr(options_of(provider), name, None)
+    for holder in ("_config", "_params"):
+        yield getattr(getattr(provider, holder, None), name, None)

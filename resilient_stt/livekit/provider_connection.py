@@ -16,6 +16,7 @@ from livekit.agents.utils import aio
 
 from ..core.messages import (
     AudioQueued,
+    AudioUntaken,
     ConnectionEnded,
     ConnectionFailed,
     ConnectionInput,
@@ -24,9 +25,10 @@ from ..core.messages import (
     ProviderEvent,
     Role,
 )
-from ..errors import Failure, classify
+from ..errors import Failure, classify_for
 from ..observe import logger
 from . import compat
+from .lenient_recognizer import LenientRecognizer
 from .normalize import normalize
 from .usage import UsageTag, current
 from .wall_clock import WallClock
@@ -48,6 +50,11 @@ takes to confuse the two."""
 SAME_TIME = 0.15
 """Seconds by which two times on the wall clock may differ and be the same: a frame of LiveKit's
 rooms, a chunk of a plugin's, and the delays of a busy event loop."""
+
+UNTAKEN_REPORTED_FROM = 1.0
+UNTAKEN_REPORTED_AGAIN = 0.25
+"""Seconds after a connection was first sent anything at which it is reported that its plugin has
+taken nothing of it, at least, and between two such reports: most plugins connect sooner."""
 
 QUEUE_REPORTED_FROM = 10.0
 """Seconds of waiting audio that are reported, at least: less is common while a plugin connects, and
@@ -76,7 +83,7 @@ class ProviderConnection:
             provider: on which to open a stream.
             inbox: takes the provider's events, and the failure or the end.
             wait: draws the backoff in seconds that is reported with a failure or an end.
-            connect_timeout: seconds that the plugin may take to connect.
+            connect_timeout: the plugin's `conn_options.timeout`, in seconds.
             start_time_offset: seconds of session audio before the connection's first sample.
 
         Raises:
@@ -87,13 +94,24 @@ class ProviderConnection:
         self._wait = wait
         self._unreported = 0.0
         """Seconds of audio that were pushed since the length of the queue was last looked at."""
+        self._queue_length = 0
+        """Items that waited in the stream when it was last sent one, with that one."""
+        self._has_taken = self._untaken_reported = False
+        """Whether the plugin has taken any of them; whether it was reported that it has not."""
+        self._queue_check: asyncio.TimerHandle | None = None
+        """Looks whether the plugin has taken any; begins with the first of them."""
+        self.provider = order.provider
+        """The provider's name."""
         self._usage = UsageTag(order.provider, order.role, reconnected=self._report_reconnected)
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
+        compat.recognize_utterances(self._stream, LenientRecognizer)
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
         self._first_start_time = 0.0
         self._sent = WallClock()
         """When the connection was sent its audio."""
+        self._language = order.language
+        self._has_events = False
         self._failure: Failure | None = None
         """What the exception of the stream's task means."""
         compat.on_exception(self._stream, self._note_exception)
@@ -113,6 +131,11 @@ class ProviderConnection:
             conn_options=APIConnectOptions(max_retry=0, timeout=connect_timeout),
         )
 
+    @property
+    def will_reconnect(self) -> bool:
+        """Whether its plugin is about to reconnect inside itself."""
+        return compat.will_reconnect(self._stream)
+
     def set_serving(self) -> None:
         """Count its usage as active from now on, whatever role it was opened for."""
         self._usage.role = Role.ACTIVE
@@ -120,8 +143,30 @@ class ProviderConnection:
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
         self._sent.pushed(frame.duration, time.time())
+        if self._queue_check is None:
+            self._check_queue_in(UNTAKEN_REPORTED_FROM)
+        if compat.queue_length(self._stream) < self._queue_length:
+            self._has_taken = True
         self._guarded(lambda: self._stream.push_frame(frame))
+        self._queue_length = compat.queue_length(self._stream)
         self._report_queue(frame.duration)
+
+    def _check_queue_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._queue_check = loop.call_later(seconds, self._report_untaken)
+
+    def _report_untaken(self) -> None:
+        """Report that the stream's task has taken none of what it was sent, until it takes some."""
+        if self._reader.done():
+            return
+        waiting = compat.queue_length(self._stream)
+        self._has_taken |= waiting < max(self._queue_length, 1)
+        if not self._has_taken:
+            self._untaken_reported = True
+            self._inbox(AudioUntaken(self.id, backoff=self._wait()))
+            self._check_queue_in(UNTAKEN_REPORTED_AGAIN)
+        elif self._untaken_reported:
+            self._inbox(AudioUntaken(self.id, taken=True, backoff=self._wait()))
 
     def _report_queue(self, pushed: float) -> None:
         """Report how much audio the stream's task has not taken, for every second that it grows."""
@@ -147,6 +192,8 @@ class ProviderConnection:
 
     async def aclose(self) -> None:
         """Close the stream in a bounded time, whatever the server does."""
+        if self._queue_check is not None:
+            self._queue_check.cancel()
         await aio.cancel_and_wait(self._reader, self._watcher)
         await close_for_good(self._stream)
 
@@ -169,18 +216,23 @@ class ProviderConnection:
         self._first_start_time = compat.start_time(self._stream)
         try:
             async for event in self._stream:
+                self._has_events = True
                 plain = normalize(event, self._to_connection_time, self._from_wall_clock)
                 if by_utterance:
                     plain = replace(plain, words=(), start=None, end=None)
                 self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
-            failure = self._failure or classify(error)
+            failure = self._failure or self._classify(error)
             self._inbox(connection_failed(self.id, failure, self._wait()))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
     def _note_exception(self, error: BaseException) -> None:
-        self._failure = classify(error)
+        self._failure = self._classify(error)
+
+    def _classify(self, error: BaseException) -> Failure:
+        """Say what an exception means; one after the first event is not about the language."""
+        return classify_for(error, "" if self._has_events else self._language)
 
     async def _watch_reconnects(self) -> None:
         """Report that the plugin is about to reconnect, as for changed options of its own.
@@ -230,6 +282,7 @@ def connection_failed(connection: int, failure: Failure, backoff: float) -> Conn
         backoff,
         closed_normally=failure.closed_normally,
         status=failure.status,
+        refused_language=failure.refused_language,
     )
 
 

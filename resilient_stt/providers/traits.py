@@ -16,7 +16,7 @@ from livekit.agents import LanguageCode, stt
 
 from ..core.policy import Pace, ProviderTraits
 from ..core.routing.language import shortened
-from ..livekit.compat import manual_flush, options_of
+from ..livekit.compat import kept, manual_flush
 from .defaults import plugin_of
 from .keys import key_variable
 from .model_strings import INFERENCE
@@ -42,6 +42,17 @@ _BATCH_ONLY = {("deepgram", "STT"): ("detect_language",)}
 
 MULTI = "multi"
 """The `language` with which Deepgram's models detect the language themselves."""
+
+_ANY_LANGUAGE = frozenset({MULTI, "auto", "unknown"})
+"""Values of `language` with which models detect it: Deepgram's, smallest.ai's, Sarvam's (1.8.9)."""
+_LANGUAGES = ("language", "languages", "language_codes")
+"""Options that take several languages, to detect which one is spoken: Azure, Google, OpenAI."""
+_DETECTING = (
+    "enable_language_identification",
+    "include_language_detection",
+    "language_detection",
+)
+"""Options that turn detection on in streams: of Soniox, ElevenLabs and AssemblyAI (1.8.9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,10 +248,12 @@ def traits_of(
     # (elevenlabs scribe_v1, clova, fal) say that their batch models give interim transcripts.
     interims = provider.capabilities.streaming and provider.capabilities.interim_results
     unknown = Model(plugin=plugin, end_of_turn_timeout=_END_OF_TURN_TIMEOUT if interims else 0.0)
-    model = _known(plugin, type(provider).__name__, provider.model) or unknown
+    known = _known(plugin, type(provider).__name__, provider.model)
+    model = known or unknown
     traits = ProviderTraits(
         name=name,
         interim_results=interims and model.interim_results,
+        interims_certain=known is not None or not interims or "interim_results" in (given or {}),
         language_detection=_detects_language(provider),
         key_variable=key_variable(plugin),
         **_model_traits(model, provider),
@@ -254,9 +267,15 @@ def traits_of(
 def _detects_language(provider: stt.STT[Any]) -> bool:
     """Whether it was created to detect languages.
 
-    LiveKit's interface does not say so; this reads where Deepgram's plugin (1.8.9) keeps it.
+    LiveKit's interface does not say so. Plugins take an option for it, a list of languages, or a
+    word for any of them (those of 1.8.9).
     """
-    return str(getattr(options_of(provider), "language", None) or "").lower() == MULTI
+    if any(value is True for name in _DETECTING for value in kept(provider, name)):
+        return True
+    asked = [value for name in _LANGUAGES for value in kept(provider, name)]
+    if any(isinstance(value, list | tuple | set) and len(value) > 1 for value in asked):
+        return True
+    return any(isinstance(value, str) and value.lower() in _ANY_LANGUAGE for value in asked)
 
 
 def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from resilient_stt.core.events import ErrorKind, ProviderFailed
 from resilient_stt.core.messages import (
     AudioPushed,
     AudioQueued,
+    AudioUntaken,
     CloseConnection,
     Command,
     ConnectionEnded,
@@ -24,13 +25,14 @@ from resilient_stt.core.messages import (
     ProviderEvent,
     ReportEvent,
     Role,
+    SetServing,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
     Word,
 )
-from resilient_stt.core.policy import RetryPolicy
+from resilient_stt.core.policy import Policies, RetryPolicy
 
 from ..support.promises import alone
 from ..support.simulator import RATE
@@ -151,6 +153,45 @@ def test_a_peer_that_stops_reading_is_left() -> None:
     assert [event.detail for event in call.failures] == ["takes no more audio"]
 
 
+def test_a_connection_that_does_not_connect_is_left() -> None:
+    """A plugin that takes no audio by then sets itself no limit; one that takes some is connected,
+    and so is one that has given text."""
+    limit = Policies().connected_after
+    for connects in ("no", "late", "text"):
+        call = Call()
+        call.go_on(limit - 0.1)
+        call.send(AudioUntaken(0))
+        assert 0 in call.open
+        call.go_on(0.2)
+        if connects == "text":
+            call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL)))
+        call.send(AudioUntaken(0, taken=connects == "late"))
+        assert (0 in call.open) is (connects != "no")
+        left = [(event.reason, event.detail) for event in call.failures]
+        assert left == [(ErrorKind.CONNECT, "does not connect")] * (connects == "no")
+
+
+def test_a_connection_that_does_not_connect_ends_no_outage() -> None:
+    """Not even where nobody speaks, until its plugin takes audio."""
+
+    def serves() -> list[int]:
+        return [c.connection for c in call.commands if isinstance(c, SetServing)][1:]
+
+    call = Call(1)
+    call.send(ConnectionFailed(0, ErrorKind.CONNECT))
+    call.go_on(1.0)
+    attempts = [*call.open]
+    for attempt in attempts:
+        call.send(AudioUntaken(attempt))
+    call.now += Policies().connected_after - 0.5
+    call.send(DeadlineReached())
+    assert not serves()
+    call.send(AudioUntaken(attempts[0], taken=True))
+    call.now += 1.0
+    call.send(DeadlineReached())
+    assert serves() == [attempts[0]]
+
+
 CLOSES = (
     ConnectionEnded(0),
     ConnectionFailed(0, ErrorKind.DROPPED, "1000", closed_normally=True),
@@ -244,3 +285,20 @@ def test_a_close_while_another_provider_is_asked_is_a_failure() -> None:
     active = call.connection(Role.ACTIVE)
     call.send(ConnectionFailed(active, ErrorKind.DROPPED, "1000", closed_normally=True))
     assert [event.provider for event in call.failures] == ["a"]
+
+
+def test_a_timeout_after_the_end_is_an_end() -> None:
+    """Where all words are told, the plugin has only lost patience; before the end, or for words
+    that are missing, it is a failure."""
+    timeout = ConnectionFailed(0, ErrorKind.CONNECT)
+    final = ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "a word", (), 0.0, 1.0))
+    for told, ended in ((True, True), (False, True), (True, False)):
+        call = Call()
+        call.speak(1.0)
+        call.send(final if told else ProviderEvent(0, TranscriptEvent(EventKind.FINAL)))
+        call.go_on(1.0)
+        if ended:
+            call.send(InputEnded())
+        call.send(timeout)
+        assert (call.failures == []) is (told and ended)
+        assert call.engine.done is (told and ended)

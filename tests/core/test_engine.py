@@ -410,14 +410,14 @@ def test_flush_is_sent_at_its_place() -> None:
 
 def test_flush_before_any_audio() -> None:
     """A flush before the first frame is sent."""
-    engine = alone()
+    engine = alone(manual_flush=True)
     engine.handle(StreamOpened(), 0.0)
     assert FlushConnection(0) in engine.handle(FlushRequested(), 0.0)
 
 
 def test_flush_at_the_very_end() -> None:
     """A flush at the end of input is sent before the end."""
-    engine = alone()
+    engine = alone(manual_flush=True)
     engine.handle(StreamOpened(), 0.0)
     engine.handle(AudioPushed(1600, RATE), 0.1)
     assert FlushConnection(0) in engine.handle(FlushRequested(), 0.1)

@@ -21,6 +21,7 @@ from livekit.plugins import cartesia, deepgram
 from resilient_stt import ResilientSTT
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.messages import (
+    AudioUntaken,
     ConnectionEnded,
     ConnectionFailed,
     ConnectionInput,
@@ -336,3 +337,21 @@ async def test_closing_is_silent_about_errors() -> None:
     await connection.aclose()
     await connection.aclose()
     assert inbox == []
+
+
+async def test_audio_that_is_not_taken_is_reported() -> None:
+    """Until the plugin takes some, as when it has connected; then nothing more is reported."""
+
+    async def connects_late(stream: FakeStream) -> None:
+        await asyncio.sleep(1.9)
+        await stream.listen()
+
+    inbox: list[Report] = []
+    connection = opened(FakeSTT(connects_late), inbox)
+    for frame in frames(5.0):
+        connection.push(frame)
+        await asyncio.sleep(frame.duration)
+    reports = [r for r in inbox if isinstance(r, AudioUntaken)]
+    assert [r.taken for r in reports] == [False] * 4 + [True]
+    assert len(inbox) == len(reports)
+    await connection.aclose()

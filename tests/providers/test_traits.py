@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,3 +264,33 @@ def test_what_cannot_stream_gives_no_interim_transcripts() -> None:
     traits = traits_of("v", Plugged(streaming=False, interim_results=True))
     assert not traits.interim_results
     assert traits.end_of_turn_timeout == 0.0
+
+
+def test_interims_of_an_unknown_class_are_not_certain() -> None:
+    """A plugin's word alone is not; the user's is, and our table's."""
+    promising = FakeSTT(interim_results=True)
+    assert not traits_of("f", promising).interims_certain
+    assert traits_of("f", promising, {"interim_results": True}).interims_certain
+    assert traits_of("f", FakeSTT()).interims_certain
+
+
+@pytest.mark.parametrize(
+    ("kept", "detects"),
+    [
+        ({"language": "multi"}, True),
+        ({"language": "unknown"}, True),
+        ({"language": "en"}, False),
+        ({"language": ["en-US"]}, False),
+        ({"language": ["en-US", "de-DE"]}, True),
+        ({"languages": ("en-US", "de-DE")}, True),
+        ({"language_detection": True}, True),
+        ({"language_detection": False}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("holder", ["_opts", "_config", "_params"])
+def test_who_detects_languages(holder: str, kept: dict[str, object], detects: bool) -> None:
+    """Plugins say so in several ways, and keep it under several names."""
+    provider = FakeSTT()
+    setattr(provider, holder, SimpleNamespace(**kept))
+    assert traits_of("f", provider).language_detection is detects

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -192,10 +192,10 @@ def events(sim: Simulation, kind: type[E]) -> list[E]:
     return [e for e in sim.events if isinstance(e, kind)]
 
 
-def alone(count: int = 1, *, vad_enabled: bool = True) -> FailoverEngine:
+def alone(count: int = 1, *, vad_enabled: bool = True, **traits: Any) -> FailoverEngine:
     """Return an engine on `count` providers `a`, `b`, ... without a simulation around it."""
     names = "abc"[:count]
     policies = Policies()
     health = {name: ProviderHealth(Breaker(policies.breaker)) for name in names}
-    route = [ProviderTraits(name=name) for name in names]
+    route = [ProviderTraits(name=name, **traits) for name in names]
     return FailoverEngine(routing(route), health, policies, HedgeBudget(), vad_enabled=vad_enabled)

@@ -110,6 +110,19 @@ class AudioLedger:
         self._forget(oldest)
         return lost
 
+    def abandon(self, before: int) -> Spans:
+        """Finish with all audio before `before`, in which no words will be found any more.
+
+        Returns:
+            The voice in it that may have held a word, which is lost by that.
+        """
+        if before <= self.watermark:
+            return ()
+        lost = self.pending_voice(before)
+        self.watermark = before
+        self._forget(before)
+        return lost
+
     def add_flush(self) -> None:
         """Note that the user flushed at the live edge. A replay repeats the flush at its place."""
         if not self._flushes or self._flushes[-1] != self.end:
@@ -199,11 +212,22 @@ class AudioLedger:
             return False
         if at_least is None:
             return self.first_pending() is not None
-        return any(
-            self._segment_end(s) - max(s.start, self.watermark)
-            >= self.samples(at_least if self._is_remainder(s) else at_least / 2)
+        return any(self._may_hold_word(s, at_least) for s in self._unfinished_segments())
+
+    def pending_voice(self, before: int) -> Spans:
+        """The voice between the watermark and `before` that may hold a word.
+
+        All of that audio without voice activity. A stretch too short for a word does not count.
+        """
+        if not self.vad_enabled:
+            return self.voiced_spans(self.watermark, before)
+        least = self._policy.min_pending_speech
+        clipped = (
+            (max(s.start, self.watermark), min(self._segment_end(s), before))
             for s in self._unfinished_segments()
+            if self._may_hold_word(s, least)
         )
+        return tuple((since, until) for since, until in clipped if since < until)
 
     def has_pending_speech_before(self, position: int) -> bool:
         """Whether a word may be pending between the watermark and `position`."""
@@ -263,6 +287,20 @@ class AudioLedger:
                 inside = segment.end is None or position < segment.end
                 return segment.start if inside else None
         return None
+
+    def clean_cut(self, position: int) -> int:
+        """A place near `position` that cuts no speech; `position` itself if there is none.
+
+        It is before the segment around `position`, or else before the next one, and not further
+        away than `ReplayPolicy.lookback`.
+        """
+        start, reach = self.segment_start(position), self.samples(self._policy.lookback)
+        if start is None:
+            return position
+        following = [s.start for s in self._segments if s.start > position]
+        padding = self.samples(self._policy.trim_silence_to / 2)
+        places = [start - padding, *(at - padding for at in following)]
+        return next((at for at in places if abs(at - position) <= reach), position)
 
     def voiced_samples(self, start: int, end: int) -> int:
         """How many samples between `start` and `end` are voice; all without voice activity."""
@@ -401,6 +439,11 @@ class AudioLedger:
         if self._is_remainder(segment):
             return end - self.watermark >= self.samples(self._policy.min_pending_remainder)
         return end - segment.start >= self.samples(self._policy.min_pending_speech)
+
+    def _may_hold_word(self, segment: Segment, at_least: float) -> bool:
+        """Whether a segment has so many seconds of pending voice; half as many of its own."""
+        least = self.samples(at_least if self._is_remainder(segment) else at_least / 2)
+        return self._segment_end(segment) - max(segment.start, self.watermark) >= least
 
     def _is_remainder(self, segment: Segment) -> bool:
         """Whether the watermark has passed the beginning of a segment."""

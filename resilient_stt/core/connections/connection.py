@@ -75,6 +75,8 @@ class Connection:
     """Speech that left the window before it could be sent to it (see `LossTracker`)."""
     finished: bool = False
     """Its stream has ended after its input, so that no more events come."""
+    connecting: bool = False
+    """Its plugin takes no audio, so that it cannot be connected yet."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replayed_by: float = -math.inf

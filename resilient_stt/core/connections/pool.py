@@ -100,7 +100,7 @@ class ConnectionPool:
 
         `start`: a session sample.
         """
-        latency, watchdog = self._health[provider.name].latency, self._policies.watchdog
+        health, watchdog = self._health[provider.name], self._policies.watchdog
         # A provider that waits long for the end of a sentence gives its final at once when it is
         # flushed.
         needs_flush = provider.manual_flush and provider.slow_endpointing
@@ -111,7 +111,7 @@ class ConnectionPool:
             now,
             self._ledger,
             self._history,
-            lambda at: StallDetector(provider, latency, watchdog, at),
+            lambda at: StallDetector(provider, health.latency, watchdog, at, health.habits),
             self._policies.replay,
             provider.language_hint(self._routing.language),
             start,
@@ -184,7 +184,7 @@ class ConnectionPool:
                 reason=failure.kind,
                 detail=failure.detail,
                 trigger=failure.trigger,
-                advice=advice(provider, failure.kind, self._policies.breaker),
+                advice=advice(provider, failure, self._policies.breaker),
             )
         )
 
@@ -241,6 +241,14 @@ class ConnectionPool:
                 )
             )
 
+    def report_unanswered(self, voiced: Spans) -> None:
+        """Report speech as lost that no provider will be asked about any more."""
+        if samples := sum(end - start for start, end in voiced):
+            seconds = self._ledger.seconds(samples)
+            self._outbox.report(
+                AudioLost(at=self.at, seconds=seconds, reason=AudioLossReason.STREAM_ENDED)
+            )
+
     # -- questions that several ask
 
     def drained_at(self, connection: Connection) -> float | None:
@@ -252,11 +260,46 @@ class ConnectionPool:
         if ended_at is None or connection.finished:
             return None
         last_sign = max(ended_at, connection.last_transcript_at or 0.0)
-        silent_at = last_sign + self._policies.watchdog.drain_timeout
+        silent_at = last_sign + self._drain_timeout(connection)
         # A connection that sends events for ever must not keep the stream open for ever
         # (schedule hedge-that-never-ends).
         latest = ended_at + self._policies.retry.outage_limit
         return min(silent_at, latest) + connection.backlog(ended_at)
+
+    def _drain_timeout(self, connection: Connection) -> float:
+        watchdog, health = self._policies.watchdog, self._health[connection.traits.name]
+        if not (health.habits.never_ends and self.has_nothing_to_tell(connection)):
+            return watchdog.drain_timeout
+        quick = max(watchdog.told_all_timeout, health.latency.p99 or 0.0)
+        return min(quick, watchdog.drain_timeout)
+
+    def mark_ended(self, connection: Connection) -> None:
+        """Note that a connection's stream ended by itself after its input."""
+        connection.mark_finished()
+        self._health[connection.traits.name].habits.stream_ended()
+
+    def mark_drained(self, connection: Connection) -> None:
+        """Note that a connection was silent for so long that it counts as finished."""
+        connection.mark_finished()
+        if self.has_nothing_to_tell(connection):
+            self._health[connection.traits.name].habits.stream_stayed_open()
+
+    def has_nothing_to_tell(self, connection: Connection) -> bool:
+        """Return whether a connection has told all the words there are, for all that is known."""
+        if not self._ledger.vad_enabled:
+            return False
+        if connection.interpreter.unfinished_text_through(connection.cursor) is not None:
+            return False
+        return not self.has_pending_words() or self.has_told_all(connection)
+
+    def has_told_all(self, connection: Connection) -> bool:
+        """Return whether finals without times came after the last voice.
+
+        Such a final is committed only once there is audio behind it, of which a muted caller sends
+        none.
+        """
+        told_through = max(connection.untimed_finals, default=0)
+        return told_through >= self._ledger.last_voice_end(self._ledger.end)
 
     def has_pending_words(self) -> bool:
         """Return whether speech without a transcript is long enough for a word."""

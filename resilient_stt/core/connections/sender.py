@@ -7,7 +7,9 @@ Theory of operation
 the live edge, as far as the pace of the provider allows (a token bucket), and stops at three kinds
 of places on the way:
 
-* A flush mark of the user. The connection is flushed there, whatever its provider makes of that.
+* A flush mark of the user. The connection is flushed there if its provider answers flushes. Others
+  make something else of it: Gladia ends its session, and AssemblyAI is sent a chunk that is too
+  short for it.
 * A pause, where pending speech has ended. A final is due there. Providers with slow
   endpointing are flushed at pauses, so that the final comes early.
 * Silence that a replay leaves out, until the connection has caught up with the live edge. The
@@ -85,7 +87,7 @@ class AudioSender:
 
     @property
     def flushed_through(self) -> int:
-        """The session sample of the last flush of the user that it was sent or may leave out."""
+        """The session sample of the last flush of the user that it has passed or may leave out."""
         return self._last_flush
 
     @property
@@ -144,10 +146,10 @@ class AudioSender:
                     until = min(until, trim_from)
             if flush is not None and flush <= self.cursor:
                 self._last_flush = flush
-                # Every provider is sent the flush, but not every one answers it
-                # (test_a_final_is_expected_only_where_flushes_work).
-                if self._provider.manual_flush:
-                    self._expect_final(flush, ledger, now, flushed=True)
+                # test_only_a_provider_that_answers_flushes_is_flushed
+                if not self._provider.manual_flush:
+                    continue
+                self._expect_final(flush, ledger, now, flushed=True)
                 return FlushConnection(self._id)
             if pause is None or pause > self.cursor:
                 return self._send_audio(ledger, until, now)
@@ -163,7 +165,8 @@ class AudioSender:
         # A replay shortens pauses, so that a provider that finds them itself may not. Where it
         # gives interim transcripts, a missing final shows all the same
         # (test_a_final_is_expected_where_live_speech_ends).
-        finds_pauses = self.caught_up or self._flush_at_pauses or self._provider.interim_results
+        gives_interims = self._stall_detector.interim_timeout is not None
+        finds_pauses = self.caught_up or self._flush_at_pauses or gives_interims
         return ledger.next_pause(self._last_pause) if finds_pauses else None
 
     def _expect_final(

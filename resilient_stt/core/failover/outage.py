@@ -10,8 +10,8 @@ may run on one provider, so that one that hangs does not keep the next from bein
 
 A reconnect works as soon as it has words; `FailoverEngine` ends the outage then. In silence there
 are no words: a reconnect also works when it must be connected by now (it has outlived the connect
-timeout), and either no words are pending or it had time enough to transcribe them. In that case the
-pending speech is noise, or no better connection can be had.
+timeout, and its plugin takes audio), and either no words are pending or it had time enough to
+transcribe them. In that case the pending speech is noise, or no better connection can be had.
 
 After `RetryPolicy.outage_limit` the stream gives up.
 """
@@ -47,12 +47,12 @@ class Outage:
         self._selector = selector
         self._retry = policies.retry
         self._break_duration = policies.breaker.break_duration
-        self._connected_after = policies.retry.connect_timeout + policies.watchdog.connect_grace
+        self._connected_after = policies.connected_after
         self.since = since
         self._next_attempt_at: dict[str, float] = {}
         self._reported: set[tuple[str, ErrorKind, str]] = set()
         for provider in selector.outage_candidates(now):
-            self._schedule(provider.name, now, backoff)
+            self._schedule(provider.name, now, now, backoff)
 
     def __repr__(self) -> str:
         return f"Outage(since={self.since}, next={self._next_attempt_at})"
@@ -72,12 +72,12 @@ class Outage:
         what = connection.traits.name, failure.kind, failure.detail
         self._pool.fail(connection, failure, now, known=what in self._reported)
         self._reported.add(what)
-        self._schedule(connection.traits.name, now, failure.backoff)
+        self._schedule(connection.traits.name, connection.opened_at, now, failure.backoff)
 
     def closed(self, connection: Connection, now: float, backoff: float) -> None:
         """Close an attempt that its provider closed although it owed nothing; plan the next."""
         self._pool.close(connection)
-        self._schedule(connection.traits.name, now, backoff)
+        self._schedule(connection.traits.name, connection.opened_at, now, backoff)
 
     def renew(self, connection: Connection, now: float) -> None:
         """Open an attempt anew, on another clock; that is no failure."""
@@ -118,13 +118,16 @@ class Outage:
                 due.append(stall.due)
         return due
 
-    def _schedule(self, name: str, now: float, backoff: float) -> None:
+    def _schedule(self, name: str, since: float, now: float, backoff: float) -> None:
+        """Plan the next attempt, `backoff` seconds after `since`, when the last one began."""
         # Locked providers are tried only if all are locked. Only the user can mend their
         # credentials, so frequent attempts do not help.
         if self._selector.is_locked(name, now):
             backoff = max(backoff, self._break_duration)
-        earliest = now + max(backoff, self._retry.min_attempt_interval)
-        self._next_attempt_at[name] = max(earliest, self._selector.retry_at(name))
+        # An attempt that hung has lasted longer than the wait already: a wait on top of that would
+        # notice a recovery late (test_recovery_is_noticed_within_a_second).
+        earliest = since + max(backoff, self._retry.min_attempt_interval)
+        self._next_attempt_at[name] = max(earliest, now, self._selector.retry_at(name))
 
     def _may_attempt(self, provider: ProviderTraits, now: float) -> bool:
         """Return whether another attempt makes sense: not beside one that is connected."""
@@ -134,6 +137,8 @@ class Outage:
         return len(attempts) < self._retry.max_concurrent_attempts
 
     def _is_connected(self, connection: Connection, now: float) -> bool:
+        if connection.connecting:
+            return False
         return now >= connection.opened_at + self._connected_after
 
     def _works(self, connection: Connection, now: float) -> bool:

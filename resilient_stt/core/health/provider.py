@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..events import ErrorKind
 from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy, ProviderTraits
 from .breaker import Breaker
+from .habits import ProviderHabits
 from .latency import FinalLatency
 
 
@@ -15,12 +17,13 @@ from .latency import FinalLatency
 class ProviderHealth:
     """One provider's breaker and latency, and its availability as last reported to users.
 
-    The breaker and the latency may be those of several `ResilientSTT`. What was reported is each
-    one's own, because each has its own subscribers.
+    The breaker, the latency and the habits may be those of several `ResilientSTT`. What was
+    reported is each one's own, because each has its own subscribers.
     """
 
     breaker: Breaker
     latency: FinalLatency = field(default_factory=FinalLatency)
+    habits: ProviderHabits = field(default_factory=ProviderHabits)
     available: bool = True
     """Its availability in the sense of LiveKit's `stt_availability_changed`, as last reported."""
     account_error_reported: bool = False
@@ -45,9 +48,18 @@ class ProviderHealth:
         self.account_error_reported = kind in ACCOUNT_ERRORS
 
 
-def advice(provider: ProviderTraits, kind: ErrorKind, policy: BreakerPolicy) -> str:
-    """What the owner of the account can do about a failure; empty if nothing."""
-    if kind not in ACCOUNT_ERRORS:
+class _Cause(Protocol):
+    @property
+    def kind(self) -> ErrorKind: ...
+    @property
+    def refused_language(self) -> str: ...
+
+
+def advice(provider: ProviderTraits, failure: _Cause, policy: BreakerPolicy) -> str:
+    """What the user can do about a failure; empty if nothing."""
+    if language := failure.refused_language:
+        return f"leave {provider.name} out of the route of {language}, or give it another tag"
+    if failure.kind not in ACCOUNT_ERRORS:
         return ""
     key = provider.key_variable or "its API key"
     return f"check {key}; not tried again for {policy.auth_cooldown:.0f} s"

@@ -329,9 +329,10 @@ class HedgeController:
 
     def _alive_until(self, active: Connection) -> float:
         """Return until when the active connection counts as alive because of its interim text."""
-        if not active.traits.interim_results or active.finished:
+        timeout = active.stall_detector.interim_timeout
+        if timeout is None or active.finished:
             return -math.inf
-        return active.stall_detector.last_text_at + self._policy.no_interim_timeout
+        return active.stall_detector.last_text_at + timeout
 
     def _open_hedge(
         self, suspicion: Suspicion, active: Connection, stall: StallDeadline, now: float
@@ -479,7 +480,8 @@ class HedgeController:
             )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
-            through = skipped.interims_through if hedge.traits.interim_results else skipped.end
+            gives_interims = hedge.stall_detector.interim_timeout is not None
+            through = skipped.interims_through if gives_interims else skipped.end
             if (
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)

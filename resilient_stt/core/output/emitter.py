@@ -117,6 +117,7 @@ class TranscriptEmitter:
     def deadlines(self) -> list[float]:
         """When `step` or `end_speech_in_silence` may have something to do without any input."""
         due = [*self._doubtful.deadlines, *self._speech.deadlines]
+        due += self._flushes.deadlines(self._pool.active)
         return [*due, self._pending.until] if self._pending else due
 
     def step(self, now: float) -> None:
@@ -125,9 +126,9 @@ class TranscriptEmitter:
         if self._pending and now >= self._pending.until:
             self.emit_pending()
 
-    def flush_requested(self) -> None:
+    def flush_requested(self, now: float) -> None:
         """Note that the consumer flushes at the live edge."""
-        self._flushes.flush_requested(self._pool.active)
+        self._flushes.flush_requested(self._pool.active, now)
 
     def input_ended(self) -> None:
         """Note that the caller pushes no more audio."""
@@ -183,7 +184,7 @@ class TranscriptEmitter:
 
     def end_speech_in_silence(self, now: float) -> None:
         """Answer a flush, and end speech, once the caller is silent and no words are missing."""
-        self._outbox.add(*self._flushes.step(self._pool.active))
+        self._outbox.add(*self._flushes.step(self._pool.active, now))
         if not (self._hedging.holds_final or self.holds_doubtful_final):
             self._outbox.add(*self._speech.step(self._pool.active, now))
 

@@ -31,6 +31,7 @@ class ProviderSelector:
         policy: RetryPolicy,
         *,
         rejecting: Collection[ErrorKind] = (ErrorKind.BAD_REQUEST,),
+        language: str = "",
     ) -> None:
         """Begin with no provider tried.
 
@@ -41,6 +42,7 @@ class ProviderSelector:
             rejecting: the kinds of failure that say that the provider will never take this request.
                 A stream leaves refused credentials to the breaker, which probes them again later;
                 a buffer is not around for that long.
+            language: that of the route, which a provider's plugin may not take.
         """
         if not route:
             raise AssertionError("a route needs a provider")
@@ -51,7 +53,7 @@ class ProviderSelector:
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._failed: set[str] = set()
         """Providers that failed since one last worked."""
-        self._rejected: set[str] = set()
+        self._rejected = self._refusing(language)
         """Providers that rejected the request itself, which says nothing about their health."""
         self._retry_at: dict[str, float] = {}
         """When a provider may be tried again in an outage, after the kind of its last failure."""
@@ -60,13 +62,13 @@ class ProviderSelector:
 
     # -- what happened
 
-    def set_route(self, route: Sequence[ProviderTraits]) -> None:
+    def set_route(self, route: Sequence[ProviderTraits], language: str = "") -> None:
         """Use another route, for another language; a provider may take what it rejected before."""
         self._route = tuple(route)
         for provider in route:
             self._budgets.setdefault(provider.name, RetryBudget(self._policy))
         self._failed.clear()
-        self._rejected.clear()
+        self._rejected = self._refusing(language)
         self._retry_at.clear()
 
     def mark_working(self, name: str, now: float) -> list[ReportAvailability]:
@@ -112,6 +114,8 @@ class ProviderSelector:
 
     def record_connection_failure(self, name: str, failure: ConnectionFailed, now: float) -> bool:
         """Record the failure of a connection, as `record_failure` does."""
+        if failure.refused_language:
+            return self.record_refused_language(name, failure.refused_language, now)
         return self.record_failure(
             name,
             failure.kind,
@@ -120,6 +124,17 @@ class ProviderSelector:
             detail=failure.trigger or failure.detail,
             status=failure.status,
         )
+
+    def record_refused_language(self, name: str, language: str, now: float) -> bool:
+        """Record that a provider's plugin does not take a language; return whether that is news.
+
+        It is a mistake in the configuration: the provider is healthy, for other languages.
+        """
+        self._rejected.add(name)
+        self._failed.add(name)
+        self._retry_at[name] = now + self._policy.rejected_interval
+        self._reasons[name] = f"does not take the language {language}"
+        return self._health[name].habits.refuses(language)
 
     def spend_reconnect(self, name: str) -> None:
         """Take a reconnect off a provider's budget; `may_reconnect` must have allowed it."""
@@ -270,6 +285,14 @@ class ProviderSelector:
                 return max(wait, retry_after or 0.0)
             case _:
                 return retry_after or 0.0
+
+    def _refusing(self, language: str) -> set[str]:
+        """The providers of the route whose plugins were seen not to take the language."""
+        return {
+            p.name
+            for p in self._route
+            if p.language_hint(language) in self._health[p.name].habits.refused_languages
+        }
 
     def _set_available(self, name: str, available: bool) -> list[ReportAvailability]:
         health = self._health[name]

@@ -14,7 +14,8 @@ silent for ever. Without VAD there is no evidence, and so no stall.
 **Which stalls exist** (`StallReason`). Each has a deadline, and the earliest one counts:
 
 * `NO_INTERIM`: a provider that gives interim transcripts has given no new text for
-  `no_interim_timeout` after it can have processed speech.
+  `no_interim_timeout` after it can have processed speech. Longer for one that was seen to give them
+  seldom; never for one of which only its plugin says that it gives them (`ProviderHabits`).
 * `FINAL_OVERDUE`: a final is expected, because of a flush or because speech has ended, and has not
   come within the final timeout.
 * `NO_TEXT`: a provider that gives finals only has given no text for `max_speech_without_text`
@@ -45,6 +46,7 @@ from dataclasses import dataclass
 
 from ..audio.ledger import AudioLedger
 from ..events import StallReason
+from ..health.habits import ProviderHabits
 from ..health.latency import FinalLatency
 from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, WatchdogPolicy
@@ -91,14 +93,20 @@ class StallDetector:
     """The account of the pending speech of one connection, and of the text it gave."""
 
     def __init__(
-        self, traits: ProviderTraits, latency: FinalLatency, policy: WatchdogPolicy, start: int
+        self,
+        traits: ProviderTraits,
+        latency: FinalLatency,
+        policy: WatchdogPolicy,
+        start: int,
+        habits: ProviderHabits | None = None,
     ) -> None:
         """`start`: the first session sample that the connection is sent.
 
-        `latency`: that of the provider, shared by its connections.
+        `latency`, `habits`: those of the provider, shared by its connections.
         """
         self._traits = traits
         self._latency = latency
+        self._habits = habits or ProviderHabits()
         self.policy = policy
         """How long silence may last."""
         self.last_text_at = -math.inf
@@ -116,6 +124,11 @@ class StallDetector:
         `NO_INTERIM` deadline."""
         self._voice_cursor = 0
         """What it had been sent by then."""
+        self._has_text_of_segment = False
+        """Whether text came for the speech that goes on now."""
+        self._segment: int | None = None
+        """Where the speech began that goes on at the last sample that was sent; `None` in a
+        pause."""
         self._textless_marks: list[tuple[float, int]] = []
         """For each full `max_speech_without_text` of speech without text: when that much was
         processed, and what had been sent."""
@@ -172,6 +185,9 @@ class StallDetector:
         """
         voiced = self._speech_without_text(ledger, cursor)
         has_pending = ledger.has_pending_speech_before(cursor)
+        segment = ledger.segment_start(cursor)
+        self._has_text_of_segment &= segment is not None and segment == self._segment
+        self._segment = segment
         if not has_pending:
             # Empty finals in silence are right, and must not count against the next speech.
             self._empty_finals = 0
@@ -213,6 +229,7 @@ class StallDetector:
                     # The same text again has no new word. A provider that repeated one for ever,
                     # deaf to everything else, was believed to work (commit a1eabbf).
                     return
+            self._learn(now, is_final=is_final)
             self._text_expected_from = cursor
             self.last_text_at = now
             self._voice_since = None
@@ -226,6 +243,13 @@ class StallDetector:
                 self._empty_answers += 1
             self._empty_finals += 1
             self._empty_final_at, self._empty_final_cursor = now, cursor
+
+    def _learn(self, now: float, *, is_final: bool) -> None:
+        """Learn from new text how long speech waits for it."""
+        if self._voice_since is not None:
+            follows = self._has_text_of_segment and not is_final
+            self._habits.text_came(max(0.0, now - self._voice_since), in_speech=follows)
+        self._has_text_of_segment = self._segment is not None
 
     def final_committed(
         self, ledger: AudioLedger, now: float, first_word_at: int | None
@@ -299,6 +323,18 @@ class StallDetector:
             return self._traits.final_timeout
         return max(self.policy.final_timeout, self.policy.final_p99_factor * p99)
 
+    @property
+    def interim_timeout(self) -> float | None:
+        """Seconds of speech that may pass without text; `None` if it gives no interim text.
+
+        Also `None` where only its plugin says that it does, and nothing has shown it yet.
+        """
+        if not self._traits.interim_results:
+            return None
+        if self._traits.interims_certain:
+            return self.policy.no_interim_timeout
+        return self._habits.interim_timeout(self.policy)
+
     def answer_due_at(self, through: int) -> float | None:
         """Return when the last final for audio before `through` is due; `None` if there is none."""
         due = [
@@ -329,15 +365,15 @@ class StallDetector:
     def _no_interim(
         self, ledger: AudioLedger, cursor: int, multiplier: float
     ) -> StallDeadline | None:
-        since = self._voice_since
-        if not self._traits.interim_results or since is None:
+        since, timeout = self._voice_since, self.interim_timeout
+        if timeout is None or since is None:
             return None
         # Most coughs are shorter than this, and a shorter word gets its text with the next one.
         voiced = self._speech_without_text(ledger, cursor)
         if voiced < self.policy.min_speech_before_stall or not ledger.has_pending_speech():
             return None
         p99 = self._latency.p99 or 0.0
-        timeout = max(self.policy.no_interim_timeout, self.policy.no_interim_p99_factor * p99)
+        timeout = max(timeout, self.policy.no_interim_p99_factor * p99)
         due = since + multiplier * timeout
         lead = (1 - self.policy.no_interim_hedge_fraction) * timeout
         # Text for what was sent within half of the timeout may be on its way. But the speech that
@@ -378,7 +414,7 @@ class StallDetector:
         # limit would never be reached.
         stretched = max(limit, min(multiplier * limit, ledger.window / 2))
         multiples = math.ceil(stretched / limit)
-        if self._traits.interim_results or len(self._textless_marks) < multiples:
+        if self.interim_timeout is not None or len(self._textless_marks) < multiples:
             return None
         if self._speech_without_text(ledger, cursor) < stretched:
             return None

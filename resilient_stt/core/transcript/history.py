@@ -89,10 +89,10 @@ class TranscriptHistory:
             starts_mid_word: the connection's audio begins in the middle of speech.
         """
         tokens = list(self._tokens)
+        # A word of which only the end is heard again counts, too: it may come back as a whole word
+        # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
         repeated = [
-            c
-            for c in tokens
-            if (last_voice_end(c.end) if c.start is None else (c.start + c.end) / 2) > replay_from
+            c for c in tokens if (last_voice_end(c.end) if c.start is None else c.end) > replay_from
         ]
         # Where the clock of the committed words was off, the replay begins before them, by that
         # much (test_wrong_times_commit_no_word_that_did_not_come).

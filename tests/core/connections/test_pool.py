@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
 from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed
-from resilient_stt.core.messages import ConnectionFailed, OpenConnection, ReportEvent, Role
+from resilient_stt.core.messages import (
+    ConnectionFailed,
+    EventKind,
+    OpenConnection,
+    ReportEvent,
+    Role,
+    TranscriptEvent,
+)
 from resilient_stt.core.policy import (
     Policies,
     ProviderTraits,
@@ -281,3 +288,53 @@ def test_it_shows_its_state() -> None:
     assert repr(connections).startswith("ConnectionPool([], LossTracker(")
     opened(connections, Role.PROBE)
     assert repr(connections).startswith("ConnectionPool([a#0 probe], LossTracker(")
+
+
+def drained_after(pool: BarePool, connection: Connection) -> float:
+    """The seconds of silence after the end of the input, at 1.0 s, that finish a connection."""
+    drained_at = pool.drained_at(connection)
+    assert drained_at is not None
+    return round(drained_at - connection.backlog(1.0) - 1.0, 6)
+
+
+def test_a_stream_that_was_never_seen_to_end_is_not_waited_for() -> None:
+    """But for words that are missing, or that the provider has begun to give."""
+    policy = WatchdogPolicy()
+    ledger = AudioLedger(ReplayPolicy(), vad_enabled=True)
+    pool = pool_of(ledger)
+    ledger.push(RATE, RATE)
+    connections = [pool.open(ProviderTraits(name="a"), Role.ACTIVE, 0.0) for _ in range(2)]
+    pool.end_input()
+    for connection in connections:
+        pool.feed(connection, 1.0)
+    first, connection = connections
+    assert drained_after(pool, first) == policy.drain_timeout
+    ledger.vad_enabled = False
+    pool.mark_drained(first)  # whether words are missing is not known
+    assert first.finished
+    assert drained_after(pool, connection) == policy.drain_timeout
+    ledger.vad_enabled = True
+    pool.mark_drained(first)
+    assert drained_after(pool, connection) == policy.told_all_timeout
+    connection.interpret(TranscriptEvent(EventKind.INTERIM, "a word"), 1.0)
+    assert drained_after(pool, connection) == policy.drain_timeout
+    pool.mark_drained(connection)
+    pool.mark_ended(first)
+    assert pool.drained_at(first) is None
+
+
+def test_words_that_are_missing_are_waited_for() -> None:
+    """Finals without times are committed later, but have told the words."""
+    policy = WatchdogPolicy()
+    ledger = AudioLedger(ReplayPolicy(), vad_enabled=True)
+    pool = pool_of(ledger)
+    ledger.push(RATE, RATE)
+    pool.mark_drained(pool.open(ProviderTraits(name="a"), Role.PROBE, 0.0))
+    connection = pool.open(ProviderTraits(name="a"), Role.ACTIVE, 0.0)
+    ledger.speech_started(0)
+    ledger.speech_ended(RATE // 2)
+    pool.end_input()
+    pool.feed(connection, 1.0)
+    assert drained_after(pool, connection) == policy.drain_timeout
+    connection.untimed_finals.append(RATE)
+    assert drained_after(pool, connection) == policy.told_all_timeout

@@ -179,15 +179,16 @@ def test_a_probe_is_not_flushed_where_speech_ends() -> None:
     assert expected(connection) == []
 
 
-def test_a_final_is_expected_only_where_flushes_work() -> None:
-    """Every provider is sent a flush, but only one with `manual_flush` is expected to answer it."""
+def test_only_a_provider_that_answers_flushes_is_flushed() -> None:
+    """Another one passes the mark, is sent all audio behind it, and is expected no final."""
     for flushes in (True, False):
         ledger = ledger_of(2.0)
         ledger.speech_started(0)
         ledger.add_flush()
         connection = opened(ProviderTraits(name="a", manual_flush=flushes), ledger)
-        assert FlushConnection(0) in connection.sender.send(ledger, 10.0)
+        assert (FlushConnection(0) in connection.sender.send(ledger, 10.0)) is flushes
         assert expected(connection) == ([(2.0, True)] if flushes else [])
+        assert connection.sender.flushed_through == connection.cursor == 2 * RATE
 
 
 def test_a_final_is_expected_after_the_end_of_input() -> None:

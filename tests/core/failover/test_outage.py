@@ -111,7 +111,8 @@ def test_attempts_never_spin(wait_max: float) -> None:
     sim = Simulation(TWO, route, policies=policies).run(within=3)
     assert_promises(sim)
     for name in "ab":
-        assert 20 <= sim.opened.count(name) <= 52
+        # five seconds, and the connections before the outage and behind it
+        assert 20 <= sim.opened.count(name) <= 50 + 3
 
 
 def test_an_outage_is_endured() -> None:

@@ -271,3 +271,19 @@ def test_recovery_candidates(selector: ProviderSelector, health: Health) -> None
         selector.mark_unavailable(name)
     health["a"].breaker.record_failure(ErrorKind.RATE_LIMITED, 0.0)
     assert selector.recovery_candidates(0.0) == [B]
+
+
+def test_a_language_that_a_plugin_does_not_take(health: Health) -> None:
+    """Whoever refuses it is as healthy as before, is not asked for it again, and is told once."""
+    refused = ConnectionFailed(0, ErrorKind.BAD_REQUEST, refused_language="hi")
+    for number in range(4):
+        selector = ProviderSelector([A, B], health, RetryPolicy(), language="hi")
+        assert selector.initial(0.0) == (B if number else A)
+        assert selector.on_failure(A, refused, None, 0.0) == (B, number == 0)
+        assert selector.is_rejected("a")
+        assert selector.why_failed() == "a: does not take the language hi"
+    assert health["a"].breaker.state(0.0) is BreakerState.CLOSED
+    selector.set_route([A, B], "en")
+    assert selector.initial(0.0) == A
+    selector.set_route([A, B], "hi")
+    assert selector.initial(0.0) == B

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -13,6 +14,7 @@ from resilient_stt.core.connections.connection import (
     open_connection,
 )
 from resilient_stt.core.events import StallReason
+from resilient_stt.core.health.habits import ProviderHabits
 from resilient_stt.core.health.latency import FinalLatency
 from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
@@ -1433,3 +1435,52 @@ def test_a_silent_connection_always_stalls(
         stall = call.step(voiced=False, answers=False)
     assert stall is not None
     assert stall.due <= call.now
+
+
+def heard(detector: StallDetector, ledger: AudioLedger, seconds: float) -> float:
+    """Send so much more voice, live; return the time."""
+    for _ in range(round(seconds / PIECE)):
+        ledger.push(at(PIECE), RATE)
+        detector.audio_sent(ledger, ledger.end, ledger.end / RATE)
+    return ledger.end / RATE
+
+
+def test_promised_interims_are_believed_once_they_came() -> None:
+    """A plugin's word does not count until interim text followed other text in mid-speech. What one
+    connection shows holds for the next, and what the table says needs no proof."""
+    promised, habits = replace(LIVE, interims_certain=False), ProviderHabits()
+    for traits, timeout in ((FINALS, None), (LIVE, POLICY.no_interim_timeout), (promised, None)):
+        assert StallDetector(traits, FinalLatency(), POLICY, 0, habits).interim_timeout == timeout
+    ledger = ledger_of(0.1, (0.0, None))
+    detector = StallDetector(promised, FinalLatency(), POLICY, 0, habits)
+    assert detector.next_stall(ledger, ledger.end) is None
+    for number in range(5):
+        assert detector.interim_timeout is None
+        now = heard(detector, ledger, 1.0)
+        text = replace(INTERIM, text=f"word {number}")
+        detector.transcript_received(text, ledger.end, now)
+    assert detector.interim_timeout == POLICY.no_interim_timeout
+    later = StallDetector(promised, FinalLatency(), POLICY, ledger.end, habits)
+    heard(later, ledger, 3.0)
+    stall = later.next_stall(ledger, ledger.end)
+    assert stall is not None
+    assert stall.reason is StallReason.NO_INTERIM
+
+
+def test_interims_after_the_end_of_a_turn_are_finals() -> None:
+    """OpenAI's realtime models give the text of a turn in pieces, after it has ended."""
+    habits = ProviderHabits()
+    ledger = AudioLedger(REPLAY, vad_enabled=True)
+    traits = replace(LIVE, interims_certain=False)
+    detector = StallDetector(traits, FinalLatency(), POLICY, 0, habits)
+    for turn in range(6):
+        ledger.speech_started(ledger.end)
+        heard(detector, ledger, 5.0)
+        ledger.speech_ended(ledger.end)
+        now = heard(detector, ledger, 0.5)
+        for piece in range(5):
+            text = replace(INTERIM, text=f"word {turn} {piece}")
+            detector.transcript_received(text, ledger.end, now + piece / 20)
+        detector.transcript_received(FINAL, ledger.end, now + 0.5)
+        ledger.commit(ledger.end)
+    assert detector.interim_timeout is None

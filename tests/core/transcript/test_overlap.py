@@ -331,6 +331,34 @@ def test_a_partial_word_alone_is_dropped_by_text() -> None:
     assert trimmer.trim(Utterance("fa")) == Utterance("fa")
 
 
+@pytest.mark.parametrize("since", [5.1, 5.25, 5.4, 5.5])
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("rest", ["fixes.", "fixes. Then", "FIXES then more"])
+def test_the_rest_of_a_compound(rest: str, timed: bool, since: float) -> None:
+    """A replay that begins in the middle of a compound brings its second part only."""
+    history = TranscriptHistory(POLICY)
+    words = (Word("them", 4.7, 4.95), Word("hotfixes.", 5.0, 5.58))
+    history.record(Utterance("them hotfixes.", words, 4.7, 5.58), 5.6)
+    trimmer = history.trimmer(5.58, since, float, starts_mid_word=False)
+    first = Word(rest.split()[0], 5.48, 5.84)
+    heard = (first, *(Word(text, 6.9 + n, 7.3 + n) for n, text in enumerate(rest.split()[1:])))
+    utterance = Utterance(rest, heard, 5.48, heard[-1].end)
+    kept = trimmer.trim(utterance if timed else untimed(utterance))
+    assert (kept.text if kept else "") == " ".join(rest.split()[1:])
+
+
+@pytest.mark.parametrize("word", ["fixes", "hot", "ones"])
+def test_a_whole_word_behind_a_compound(word: str) -> None:
+    """A word that begins well after the replay is new, also if a compound ended with it."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("hotfixes", (Word("hotfixes", 5.0, 5.58),), 5.0, 5.58), 5.6)
+    trimmer = history.trimmer(5.58, 4.9, float, starts_mid_word=False)
+    said = (Word("hotfixes", 5.0, 5.58), Word(word, 6.2, 6.5))
+    kept = trimmer.trim(Utterance(f"hotfixes {word}", said, 5.0, 6.5))
+    assert kept is not None
+    assert kept.text == word
+
+
 def test_a_word_that_begins_later_is_not_partial() -> None:
     """A partial word begins with the audio; a word that begins later is kept."""
     for start, is_new in ((None, False), (0.2, False), (2.0, True)):
