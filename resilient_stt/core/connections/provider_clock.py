@@ -106,11 +106,11 @@ class ProviderClock:
             return RESTARTED
         if self._is_elsewhere(times, timeline, sender, ledger):
             return UNTIMED
-        if self._begins_too_early(times, tokens, timeline, ledger):
-            times = times._replace(start=None)  # (test_a_start_that_is_none)
         if is_final:
             self._last_text = event.text
             self._final_believed(times.end, timeline, sender, ledger)
+        if self._begins_too_early(times, tokens, timeline, ledger):
+            return times._replace(start=None)  # (test_a_start_that_is_none)
         return times
 
     def _final_believed(
