@@ -122,7 +122,8 @@ def _about(provider: ProviderCells, facts: _Facts) -> Iterator[str]:
 
 
 def _abilities(able: stt.STTCapabilities) -> str:
-    times = "Its finals have times of words" if able.aligned_transcript else "No times of words"
+    timed = able.aligned_transcript == "word"
+    times = "Its finals have times of words" if timed else "No times of words"
     batch = "`recognize()` works" if able.offline_recognize else "it cannot `recognize()` a buffer"
     return f"{times}; {batch}."
 

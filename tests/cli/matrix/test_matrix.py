@@ -23,7 +23,11 @@ from resilient_stt.cli.matrix.cells import (
 from resilient_stt.providers import plugins
 from resilient_stt.testing.fakes.registry import FAKES
 
+from ...support.scripts import ROOT
+
 Cli = Callable[..., Any]
+
+PAGE = ROOT / "docs" / "providers.md"
 
 
 def outcomes_of(item: MatrixRow) -> list[CaseOutcome]:
@@ -202,3 +206,12 @@ def test_providers_whose_plugins_are_missing_are_left_out(
     named = cli("matrix", "soniox")
     assert named.exit_code == 2
     assert 'pip install "livekit-resilient-stt[providers]" brings it' in named.stderr
+
+
+def test_the_page_has_every_provider_and_fault() -> None:
+    """`resilient-stt matrix --update docs/providers.md` makes it anew."""
+    text = PAGE.read_text("utf-8")
+    sections = text.split("\n## ")[1:]
+    assert [section.split("\n")[0] for section in sections] == [*FAKES]
+    for section in sections:
+        assert all(f"| `{fault}` |" in section for fault in FAULT_KINDS)
