@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from resilient_stt.testing import (
         FakeAssemblyAI,
+        FakeAzure,
         FakeCartesia,
         FakeDeepgram,
         FakeElevenLabs,
         FakeFlux,
         FakeGladia,
+        FakeGoogle,
         FakeInference,
         FakeOpenAI,
         FakeSarvam,
@@ -219,6 +221,17 @@ def fake_assemblyai(_resilient_stt_bench: Bench) -> FakeAssemblyAI:
 
 
 @pytest.fixture
+def fake_azure(_resilient_stt_bench: Bench) -> FakeAzure:
+    """A fake Azure Speech on the test's event loop, without faults at first.
+
+    It needs `livekit-plugins-azure`, whose native SDK keeps real time: a test in virtual time takes
+    as long as its speech.
+    """
+    server: FakeAzure = _server(_resilient_stt_bench, "azure")
+    return server
+
+
+@pytest.fixture
 def fake_elevenlabs(_resilient_stt_bench: Bench) -> FakeElevenLabs:
     """A fake ElevenLabs on the test's event loop, without faults at first."""
     server: FakeElevenLabs = _server(_resilient_stt_bench, "elevenlabs")
@@ -236,6 +249,16 @@ def fake_flux(_resilient_stt_bench: Bench) -> FakeFlux:
 def fake_gladia(_resilient_stt_bench: Bench) -> FakeGladia:
     """A fake Gladia on the test's event loop, without faults at first."""
     server: FakeGladia = _server(_resilient_stt_bench, "gladia")
+    return server
+
+
+@pytest.fixture
+def fake_google(_resilient_stt_bench: Bench) -> FakeGoogle:
+    """A fake Google Cloud Speech-to-Text on the test's event loop, without faults at first.
+
+    It needs `livekit-plugins-google`, which has no option for an address: take `fake_google.stt()`.
+    """
+    server: FakeGoogle = _server(_resilient_stt_bench, "google")
     return server
 
 

@@ -194,9 +194,11 @@ class Batch:
                 if best is not None:
                     return self._accept(request.answers[best], request)
                 request.pauses.append(0.0)  # the provider itself may be asked for a second answer
-        raise APIConnectionError(
-            f"all STTs failed ({', '.join(request.asked)})", retryable=bool(request.pauses)
-        )
+        reasons = request.selector.why_failed()
+        message = f"all STTs failed ({', '.join(request.asked)}); {reasons}"
+        # The providers' own exceptions may carry keys, so the cause is one of ours.
+        cause = APIConnectionError(reasons, retryable=False)
+        raise APIConnectionError(message, retryable=bool(request.pauses)) from cause
 
     def _can_answer(self, provider: ProviderTraits, request: _Request) -> bool:
         """Whether asking makes sense: for an empty stream a plugin may not even connect."""
@@ -287,7 +289,12 @@ class Batch:
                 )
             else:
                 unreported = selector.record_failure(
-                    name, failure.kind, failure.retry_after, _now()
+                    name,
+                    failure.kind,
+                    failure.retry_after,
+                    _now(),
+                    detail=failure.detail,
+                    status=failure.status,
                 )
         if not selector.is_rejected(name):
             request.pauses.append(failure.retry_after or 0.0)

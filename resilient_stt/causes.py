@@ -14,13 +14,13 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
-from livekit.agents import APIStatusError
 
 _NORMAL_CODES = (1000, 1001)
 """Normal closure, and going away (RFC 6455, 7.4.1)."""
-_CLOSE_CODE = re.compile(r"close[ _]?code\W{0,3}(\d{4})", re.IGNORECASE)
+_CLOSE_CODE = re.compile(r"(?:close[ _]?code\W{0,3}|\breceived )(\d{4})\b", re.IGNORECASE)
 _IDLE = re.compile(
     r"\bidle\b|inactiv|(did not|didn't|never) receive[d]? (any )?audio"
     r"|no audio (was )?(received|data)|NET-0001",
@@ -108,10 +108,8 @@ def _host(error: aiohttp.ClientConnectorError) -> str:
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status of a refused handshake, of aiohttp or of `websockets`."""
-    for value in (
-        getattr(error, "status", None),
-        getattr(getattr(error, "response", None), "status_code", None),
-    ):
+    response = attribute(error, "response")
+    for value in (attribute(error, "status"), attribute(response, "status_code")):
         if isinstance(value, int) and 100 <= value < 600:
             return value
     return None
@@ -136,15 +134,36 @@ def is_normal_close(error: BaseException) -> bool:
     LiveKit's plugins raise `APIStatusError` with the close code and the reason in its body, or
     `APIConnectionError` with both in its message.
     """
-    message, body = str(getattr(error, "message", "") or ""), str(getattr(error, "body", "") or "")
-    if isinstance(error, APIStatusError):
-        code = error.status_code
-    else:
-        found = _CLOSE_CODE.search(message)
-        code = int(found[1]) if found else 0
-    if not isinstance(code, int) or not 1000 <= code < 5000:
+    code = close_code_of(error)
+    if not code:
         return False
-    return code in _NORMAL_CODES or _IDLE.search(f"{message} {body}") is not None
+    said = f"{attribute(error, 'message')} {attribute(error, 'body')}"
+    return code in _NORMAL_CODES or _IDLE.search(said) is not None
+
+
+def close_code_of(error: BaseException) -> int:
+    """Return the code with which a WebSocket was closed; 0 if the exceptions do not say."""
+    for cause in chain(error):
+        frame = attribute(cause, "rcvd")  # of `websockets`
+        claims = [attribute(cause, name) for name in ("status_code", "close_code", "code")]
+        found = _CLOSE_CODE.search(str(attribute(cause, "message") or ""))
+        for code in (attribute(frame, "code"), *claims, int(found[1]) if found else 0):
+            if isinstance(code, int) and 1000 <= code < 5000:
+                return code
+    return 0
+
+
+def attribute(of: object, name: str) -> Any:
+    """Return an attribute of a foreign exception; `None` if it has none, or raises.
+
+    Those that `websockets` has deprecated warn; their values are in its close frames.
+    """
+    if name in ("code", "reason") and "rcvd" in getattr(of, "__dict__", ()):
+        return None
+    try:
+        return getattr(of, name, None)
+    except Exception:
+        return None
 
 
 def refuses_language(error: BaseException) -> bool:
@@ -159,15 +178,17 @@ def refuses_language(error: BaseException) -> bool:
 def retry_after_of(error: BaseException) -> float | None:
     """Return the seconds a server asked to wait, in a header or in the body of its answer."""
     for cause in chain(error):
-        response = getattr(cause, "response", None)
+        response = attribute(cause, "response")
         for source in (
-            getattr(cause, "body", None),
-            getattr(cause, "headers", None),
-            getattr(response, "headers", None),
+            attribute(cause, "body"),
+            attribute(cause, "headers"),
+            attribute(response, "headers"),
         ):
             seconds = _seconds(source) if isinstance(source, Mapping) else None
             if seconds is not None:
                 return seconds
+        if (seconds := _seconds({"retry_after": attribute(cause, "retry_after")})) is not None:
+            return seconds  # of an SDK, such as smithy's
     return None
 
 

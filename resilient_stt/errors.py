@@ -13,13 +13,17 @@ type.
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, replace
+import re
+import socket
+import ssl
+from dataclasses import dataclass
 
 import aiohttp
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
+from . import kinds
 from .causes import (
+    attribute,
     chain,
     is_impossible_key,
     is_normal_close,
@@ -28,6 +32,8 @@ from .causes import (
     retry_after_of,
 )
 from .core.events import ErrorKind
+from .core.messages import ACCOUNT_ERRORS
+from .signs import Signs, links, read_signs
 
 __all__ = [
     "AudioFormatError",
@@ -96,27 +102,36 @@ class Failure:
     """The tag that the plugin does not take, if that is the reason."""
 
 
-_BY_STATUS = {
-    400: ErrorKind.BAD_REQUEST,
-    401: ErrorKind.AUTH,
-    402: ErrorKind.QUOTA,
-    403: ErrorKind.AUTH,
-    404: ErrorKind.BAD_REQUEST,
-    405: ErrorKind.BAD_REQUEST,
-    408: ErrorKind.CONNECT,
-    413: ErrorKind.BAD_REQUEST,
-    422: ErrorKind.BAD_REQUEST,
-    429: ErrorKind.RATE_LIMITED,
-}
+_CONNECTING = frozenset(
+    {
+        "ConnectError",  # httpx, httpcore
+        "ConnectTimeout",
+        "ConnectTimeoutError",  # urllib3, botocore
+        "EndpointConnectionError",
+        "NewConnectionError",
+        "PoolTimeout",
+        "InvalidHandshake",  # the base of those of `websockets`
+        "InvalidURI",
+    }
+)
+"""Names of exceptions, or of their bases, of clients that this package does not import."""
+_TRANSPORT = frozenset(
+    {"TransportError", "NetworkError", "ProtocolError", "ConnectionError", "ConnectionClosed"}
+)
+"""The same of a connection that broke."""
+_CONNECT_FAILED = re.compile(
+    r"\b(fail(ed|ure)|unable|could not|cannot|can't) (to )?(connect|establish|open)", re.IGNORECASE
+)
+_BROKEN = re.compile(r"\b(closed|lost|dropped|disconnected|stopped)\b", re.IGNORECASE)
 
 
 def classify(error: BaseException) -> Failure:
-    """Classify an exception that a provider's stream or `recognize()` raised.
+    """Classify an exception that a provider's stream or `recognize()` raised, by what it carries.
 
-    LiveKit's plugins (1.8.9) raise `APIStatusError` with an HTTP status when connecting; Deepgram's
-    also raises it with a websocket close code later. They raise `APIConnectionError` for transport
-    errors, with a message that begins "failed to connect" if no connection was made yet, and plain
-    Python exceptions for server messages that they do not expect.
+    LiveKit's plugins (1.8.9) raise an `APIStatusError` with an HTTP status or a close code, an
+    `APIConnectionError` with or without the status of a refused handshake behind it, the exceptions
+    of `aiohttp`, `httpx`, `grpc`, `websockets` or an SDK as they are, and plain Python exceptions
+    for messages that they do not expect.
     """
     name = type(error).__name__
     if lacks_http_session(error):
@@ -124,14 +139,11 @@ def classify(error: BaseException) -> Failure:
     if is_impossible_key(error):
         reason = "the API key has a line break, or a character that no HTTP header may have"
         return Failure(ErrorKind.AUTH, f"{name}: {reason}")
-    if isinstance(error, APIStatusError):
-        status = error.status_code if isinstance(error.status_code, int) else -1
-        failure = _of_status(status, name, retry_after(error))
-    else:
-        reason = reason_of(error)
-        kind = _kind_of(error)
-        failure = Failure(kind, f"{name}: {reason}" if reason else name)
-    return replace(failure, closed_normally=is_normal_close(error))
+    signs = read_signs(error)
+    kind = _kind_of_signs(signs) or _kind_of_type(error)
+    closed_normally = kind not in _TOLD and is_normal_close(error)
+    detail = _detail(error, signs)
+    return Failure(kind, detail, retry_after(error), closed_normally, signs.status)
 
 
 def classify_for(error: BaseException, language: str) -> Failure:
@@ -142,20 +154,95 @@ def classify_for(error: BaseException, language: str) -> Failure:
     return Failure(ErrorKind.BAD_REQUEST, detail, refused_language=language)
 
 
-def _kind_of(error: BaseException) -> ErrorKind:
-    if isinstance(error, APITimeoutError | asyncio.TimeoutError):
-        return ErrorKind.CONNECT
-    if isinstance(error, APIConnectionError):
-        connecting = str(error.message).lower().startswith("failed to connect")
-        return ErrorKind.CONNECT if connecting else ErrorKind.DROPPED
-    if isinstance(error, APIError):
+_TOLD = (*ACCOUNT_ERRORS, ErrorKind.RATE_LIMITED)
+"""What a provider tells of the account, whatever the number is that it comes with."""
+
+
+def _kind_of_signs(signs: Signs) -> ErrorKind | None:
+    told = kinds.of_account(signs.codes, signs.text)
+    kind = (
+        kinds.of_status(signs.status)
+        or kinds.of_grpc(signs.grpc)
+        or kinds.of_close_code(signs.close_code)
+    )
+    if signs.grpc and kinds.of_grpc(signs.grpc) is ErrorKind.DROPPED:
+        kind = ErrorKind.DROPPED  # Google's OUT_OF_RANGE has the status 400, too
+    match kind:
+        case None:
+            return told or kinds.of_codes(signs.codes)
+        case ErrorKind.RATE_LIMITED | ErrorKind.AUTH | ErrorKind.BAD_REQUEST:
+            return _refined(kind, told)
+        case _:
+            return kind
+
+
+def _refined(kind: ErrorKind, told: ErrorKind | None) -> ErrorKind:
+    """Return what a number means together with the words beside it, which say more.
+
+    OpenAI answers 429 to an account without credit, ElevenLabs 401, AssemblyAI closes for too many
+    sessions as "unauthorized", and some answer 400 to everything.
+    """
+    if kind is ErrorKind.RATE_LIMITED and told is not ErrorKind.QUOTA:
+        return kind
+    return told or kind
+
+
+def _kind_of_type(error: BaseException) -> ErrorKind:
+    message = str(attribute(error, "message") or "")
+    if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
+        if _CONNECT_FAILED.search(message):
+            return ErrorKind.CONNECT
+        if _BROKEN.search(message):
+            return ErrorKind.DROPPED
+    plain = isinstance(error, APIError)
+    if plain and not isinstance(error, APIConnectionError | APIStatusError):
         return ErrorKind.SERVER
-    if isinstance(error, aiohttp.ClientError | OSError):
+    network = next(filter(None, map(_of_network, links(error))), None)
+    return network or (ErrorKind.DROPPED if plain else ErrorKind.PROTOCOL)
+
+
+def _of_network(error: BaseException) -> ErrorKind | None:
+    """Return whether a connection could not be made or broke; `None` if it is about neither."""
+    names = {base.__name__ for base in type(error).__mro__}
+    match error:
+        case aiohttp.ClientConnectionResetError():
+            return ErrorKind.DROPPED
+        case aiohttp.ServerTimeoutError() if type(error) is aiohttp.ServerTimeoutError:
+            return ErrorKind.DROPPED  # of an open websocket: no answer to a ping
+        case TimeoutError() | APITimeoutError() | ConnectionRefusedError():
+            return ErrorKind.CONNECT
+        case (
+            # raised by requests, not by open websockets
+            aiohttp.ClientOSError()
+            | aiohttp.ServerDisconnectedError()
+            | aiohttp.ClientResponseError()
+            | aiohttp.InvalidURL()
+            | socket.gaierror()
+            | ssl.SSLError()
+        ):
+            return ErrorKind.CONNECT
+    if names & _CONNECTING or type(error).__name__.endswith(("Timeout", "TimeoutError")):
+        return ErrorKind.CONNECT
+    if isinstance(error, aiohttp.ClientError | OSError) or names & _TRANSPORT:
         return ErrorKind.DROPPED
-    return ErrorKind.PROTOCOL
+    return None
 
 
-def retry_after(error: APIStatusError) -> float | None:
+def _detail(error: BaseException, signs: Signs) -> str:
+    name = type(error).__name__
+    if isinstance(error, APIStatusError):
+        return f"{name} {signs.status or error.status_code}"
+    reason = reason_of(error)
+    if not reason and signs.status:
+        reason = f"status {signs.status}"
+    if not reason and signs.grpc:
+        reason = signs.grpc
+    if not reason and signs.close_code:
+        reason = f"close code {signs.close_code}"
+    return f"{name}: {reason}" if reason else name
+
+
+def retry_after(error: BaseException) -> float | None:
     """Return the seconds a server asked to wait; `None` if it did not ask for a sensible time.
 
     LiveKit's `APIStatusError` has no headers. They are those of the exception that it was raised
@@ -181,16 +268,3 @@ def no_http_session() -> APIConnectionError:
         "`http_session=`",
         retryable=False,
     )
-
-
-def _of_status(status: int, name: str, wait: float | None) -> Failure:
-    is_http = 100 <= status < 600
-    if status in _BY_STATUS:
-        kind = _BY_STATUS[status]
-    elif 400 <= status < 500:
-        kind = ErrorKind.BAD_REQUEST
-    elif 500 <= status < 600:
-        kind = ErrorKind.SERVER
-    else:
-        kind = ErrorKind.DROPPED
-    return Failure(kind, f"{name} {status}", wait, status=status if is_http else 0)

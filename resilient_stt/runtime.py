@@ -23,6 +23,7 @@ from .core.health.provider import advice
 from .core.hedging.budget import HedgeBudget
 from .errors import ConfigurationError, Failure, SpeechDetectorError
 from .livekit import compat
+from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
 from .observe import log_event, logger
 from .setup import Setup
@@ -100,6 +101,7 @@ class Runtime:
             watchdog.hedge_audio_allowance,
             watchdog.hedge_audio_window,
         )
+        self.closing_sessions = ClosingSessions()
         self.last_served = ""
         """The provider that served most recently, in a stream or a buffer; empty before any has."""
         self._activity = count(1)

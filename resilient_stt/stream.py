@@ -382,6 +382,7 @@ class ResilientStream(stt.RecognizeStream):
                 order,
                 self._runtime.providers[order.provider],
                 inbox=self._inbox.put_nowait,
+                closing_sessions=self._runtime.closing_sessions,
                 wait=self._draw_wait,
                 connect_timeout=self._runtime.stream_timeout(order.provider),
                 start_time_offset=self._offset + (order.start / rate if rate else 0.0),
@@ -504,7 +505,9 @@ class ResilientStream(stt.RecognizeStream):
         if emit.kind in (EventKind.START, EventKind.END):
             return dataclasses.replace(source, **times)
         alternatives = self._alternatives(emit, source.alternatives)
-        return dataclasses.replace(source, alternatives=alternatives, **times)
+        # An interim transcript that no final follows is emitted as one at the end.
+        kind = stt.SpeechEventType(emit.kind.value)
+        return dataclasses.replace(source, type=kind, alternatives=alternatives, **times)
 
     def _pushed_at(self, seconds: float | None) -> float | None:
         return None if seconds is None else self._wall_clock.at(seconds)
@@ -551,6 +554,11 @@ def _timed(
     if not words:
         return None
     originals = (originals or [])[-len(words) :]
+    # Words of several interim transcripts may be more than those of the last one.
+    originals = [
+        *(TimedString(word.text) for word in words[: len(words) - len(originals)]),
+        *originals,
+    ]
     return [
         TimedString(
             str(original),

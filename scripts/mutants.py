@@ -274,6 +274,11 @@ MUTANTS = (
         ReplaceCase("Role.ACTIVE", "Role.ACTIVE | Role.HEDGE"),
     ),
     Mutant(
+        "other options reopen the active connection alone",
+        "FailoverEngine._reopen_for_options",
+        Drop("_._renew(_, _)"),
+    ),
+    Mutant(
         "replay starts late",
         "open_connection",
         Replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError
 from livekit.agents.stt import AvailabilityChangedEvent, SpeechEventType, STTError
 from livekit.agents.types import NOT_GIVEN
+from livekit.agents.utils import http_context
 
 from resilient_stt import (
     AudioFormatError,
@@ -28,13 +30,15 @@ from resilient_stt.core.policy import Pace
 from resilient_stt.livekit.frames import PIECE, mono
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
-from resilient_stt.testing.faults import Hang, Refuse
+from resilient_stt.testing.fakes.elevenlabs import FakeElevenLabs
+from resilient_stt.testing.faults import Fault, Hang, Refuse, Status
 from resilient_stt.testing.speech.reference import ReferenceSpeech, plain
 
 from .support.fakes import (
     Behavior,
     FakeStream,
     FakeSTT,
+    a_vad,
     arena,
     collect,
     fails,
@@ -107,6 +111,39 @@ async def test_any_error_is_a_failure(error: Exception) -> None:
     made = ResilientSTT([FakeSTT(error=error), FakeSTT(text="hi")])
     assert (await made.recognize(frames())).alternatives[0].text == "hi"
     await made.aclose()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "said"),
+    [
+        (Status(401), "auth", "auth (APIStatusError 401)"),
+        (Status(402), "quota", "quota (APIStatusError 402)"),
+        (Status(404), "bad_request", "bad_request (APIStatusError 404)"),
+        (Status(429), "rate_limited", "rate_limited (APIStatusError 429)"),
+        (Status(503), "server", "server (APIStatusError 503)"),
+        (Refuse(), "connect", "connect (APIConnectionError: connection reset)"),
+        (Hang(), "connect", "connect (TimeoutError)"),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Fault) else "",
+)
+async def test_the_last_error_says_why(fault: Fault, reason: str, said: str) -> None:
+    """The kind, and the status or the cause, of a real plugin's error, in the event and at last."""
+    pytest.importorskip("livekit.plugins.elevenlabs")
+    failures: list[ProviderFailed] = []
+    async with http_context.open(), FakeElevenLabs(faults=[fault]) as server:
+        provider = server.stt(model="scribe_v1")
+        made = ResilientSTT(
+            [provider], vad=a_vad(), policies=Policies(retry=RetryPolicy(outage_limit=5.0))
+        )
+        made.on("provider_failed", failures.append)
+        with pytest.raises(APIConnectionError, match=re.escape(f"elevenlabs: {said}")) as raised:
+            await made.recognize(frames(), conn_options=APIConnectOptions(timeout=1.0))
+        await made.aclose()
+        await provider.aclose()
+    assert {failure.reason for failure in failures} == {reason}
+    assert all(failure.detail in said for failure in failures)
+    assert isinstance(raised.value.__cause__, APIConnectionError)
+    assert "fake-key" not in f"{raised.value!r} {raised.value.__cause__!r} {failures!r}"
 
 
 async def test_a_failed_provider_is_asked_last() -> None:

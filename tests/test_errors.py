@@ -63,7 +63,7 @@ def test_a_header_that_cannot_be_encoded() -> None:
         (APIConnectionError(f"Failed to connect to deepgram {SECRET}"), ErrorKind.CONNECT),
         (APIConnectionError(f"connection closed unexpectedly {SECRET}"), ErrorKind.DROPPED),
         (APIError(SECRET), ErrorKind.SERVER),
-        (aiohttp.ClientOSError(SECRET), ErrorKind.DROPPED),
+        (aiohttp.ClientOSError(SECRET), ErrorKind.CONNECT),
         (OSError(SECRET), ErrorKind.DROPPED),
         (KeyError(SECRET), ErrorKind.PROTOCOL),
         (json.JSONDecodeError(SECRET, SECRET, 0), ErrorKind.PROTOCOL),

@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from aiohttp import web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from livekit.agents.stt import SpeechEventType
@@ -26,6 +25,7 @@ from resilient_stt import ResilientSTT
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.dialogue import Dialogue, ServerConnection
+from resilient_stt.testing.fakes.wires import Content, Wire
 from resilient_stt.testing.faults import is_final, is_transcript
 from resilient_stt.testing.harness.clock import run_virtual
 from resilient_stt.testing.harness.play import Played, play
@@ -60,24 +60,18 @@ def fuzzed(count: int) -> Callable[[Any], Any]:
 
 
 class Tampered:
-    """A server's websocket that sends other frames than it is given."""
+    """A server's wire that sends other frames than it is given."""
 
-    def __init__(self, websocket: web.WebSocketResponse, tamper: Tamper) -> None:
-        self._websocket = websocket
+    def __init__(self, wire: Wire, tamper: Tamper) -> None:
+        self._wire = wire
         self._tamper = tamper
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._websocket, name)
+        return getattr(self._wire, name)
 
-    def __aiter__(self) -> Any:
-        return self._websocket.__aiter__()
-
-    async def send_str(self, text: str) -> None:
-        for frame in self._tamper(json.loads(text)):
-            if isinstance(frame, bytes):
-                await self._websocket.send_bytes(frame)
-            else:
-                await self._websocket.send_str(frame)
+    async def send(self, content: Content) -> None:
+        for frame in self._tamper(json.loads(json.dumps(content))):
+            await self._wire.send(frame)
 
 
 @dataclass
@@ -87,12 +81,10 @@ class Odd:
     tampers: Callable[[], Tamper]
     connections: int
 
-    def of(
-        self, connection: ServerConnection, websocket: web.WebSocketResponse
-    ) -> web.WebSocketResponse:
+    def of(self, connection: ServerConnection, wire: Wire) -> Wire:
         if connection.index >= self.connections:
-            return websocket
-        return cast(web.WebSocketResponse, Tampered(websocket, self.tampers()))
+            return wire
+        return cast(Wire, Tampered(wire, self.tampers()))
 
 
 class OddCartesia(FakeCartesia):
@@ -100,13 +92,8 @@ class OddCartesia(FakeCartesia):
 
     odd: Odd
 
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return super().dialogue(connection, self.odd.of(connection, websocket), transport)
+    def dialogue(self, connection: ServerConnection, wire: Wire) -> Dialogue:
+        return super().dialogue(connection, self.odd.of(connection, wire))
 
 
 class OddDeepgram(FakeDeepgram):
@@ -114,13 +101,8 @@ class OddDeepgram(FakeDeepgram):
 
     odd: Odd
 
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
-        return super().dialogue(connection, self.odd.of(connection, websocket), transport)
+    def dialogue(self, connection: ServerConnection, wire: Wire) -> Dialogue:
+        return super().dialogue(connection, self.odd.of(connection, wire))
 
 
 async def played(chain: str, tampers: Callable[[], Tamper], connections: int = ALL) -> Played:

@@ -304,3 +304,22 @@ async def test_a_batch_plugin_whose_server_answers_garbage_has_failed() -> None:
     played = await call.play(THREE_SENTENCES)
     assert call.failures[:1] == ["fake protocol"]
     assert (played.score.lost, played.score.twice) == (0, 0)
+
+
+async def test_finals_that_are_empty_by_design() -> None:
+    """LiveKit's `MultiSpeakerAdapter` empties those of background speakers: where another provider
+    hears no words either, nobody has failed."""
+
+    async def suppresses(stream: FakeStream) -> None:
+        recognizer, heard = AudioRecognizer(), 0
+        async for frame in stream.received():
+            if frame is not None:
+                heard += len(recognizer.feed(bytes(frame.data.cast("B"))))
+            if heard and recognizer.silence >= 0.3:
+                stream.final("")
+                heard = 0
+
+    call = Call(FakeSTT(suppresses), FakeSTT(provider="Two"))
+    await call.play(LONG)
+    assert call.failures == []
+    assert call.unavailable == []

@@ -10,7 +10,8 @@ list of inputs that anyone can replay.
 A stream is in one of four states:
 
 * Served: one connection is active. A hedge and a probe may run beside it.
-* Rest: the provider closed an idle connection, and none is needed before there is audio (`Rest`).
+* Rest: the provider closed an idle connection, and none is needed before there is audio, or it
+  refused one because another of ours is still closing (`Rest`).
 * Outage: no connection is active, and reconnects are tried (`Outage`).
 * Done: `Finish` or `GiveUp` was returned.
 
@@ -21,12 +22,16 @@ A stream is in one of four states:
   Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
   Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
   Served ── the active connection is closed normally, and owed nothing ──▶ Rest
-  Rest ── there is audio again ──▶ Served
+  Served ── the active connection is refused because of another one of ours ──▶ Rest
+  Rest ── there is audio again, or the other one had time to close ──▶ Served
   Rest ── the input has ended, and no words are pending ──▶ Done (Finish)
   Served ── the active connection has finished, and no words are missing ──▶ Done (Finish)
+  Served ── the input has ended, and no text comes for `RetryPolicy.end_input_limit`
+            ──▶ Done (Finish)
   Outage ── a reconnect works ──▶ Served
   Outage ── the input has ended, and no words are missing ──▶ Done (Finish)
-  Outage ── `RetryPolicy.outage_limit` is over ──▶ Done (GiveUp)
+  Outage ── `RetryPolicy.outage_limit` is over, or `end_input_limit` after the end of the input
+            ──▶ Done (GiveUp)
 ```
 
 After GiveUp, another engine may go on with what is still pending (`handover`).
@@ -47,11 +52,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from .connections.clean_ends import CleanEnds
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .events import (
     ErrorKind,
+    HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
@@ -61,6 +68,7 @@ from .events import (
 )
 from .failover.failback import Failback
 from .failover.outage import Outage
+from .failover.own_sessions import OwnSessions
 from .failover.probe import Probe
 from .failover.rest import Rest
 from .handover import Handover
@@ -173,6 +181,7 @@ class FailoverEngine:
         self._emitter = TranscriptEmitter(
             pool=pool,
             ledger=ledger,
+            history=history,
             committer=self._committer,
             routing=routing,
             selector=selector,
@@ -182,6 +191,7 @@ class FailoverEngine:
             policies=policies,
             outbox=outbox,
         )
+        self._own_sessions = OwnSessions(pool, policies.retry)
         self._outage: Outage | None = None
         self._rest: Rest | None = None
         self._missing_tails = ProgressTracker(ledger)
@@ -190,6 +200,9 @@ class FailoverEngine:
         """Active connections that failed, unless a hedge took over in good order."""
         self._outages = ProgressTracker(ledger)
         """Outages since the input ended."""
+        self._tail = ProgressTracker(ledger)
+        """Since when, after the end of the input, no text has come while words are missing."""
+        self._clean_ends = CleanEnds()
         self._now = 0.0
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
@@ -258,6 +271,8 @@ class FailoverEngine:
             due += self._outage.deadlines(self._now)
         if self._rest:
             due += self._rest.deadlines(self._ledger)
+        if (tail_limit := self._tail_limit_at) is not None:
+            due.append(tail_limit)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
             if (drained_at := self._pool.drained_at(active)) is not None:
@@ -297,7 +312,7 @@ class FailoverEngine:
                 self._ledger.speech_ended(at)
                 self._probe.speech_ended(now)
             case InputEnded():
-                self._pool.end_input()
+                self._pool.end_input(now)
                 self._emitter.input_ended()
                 self._probe.cancel(now)
             case _:
@@ -401,8 +416,10 @@ class FailoverEngine:
             self._on_idle_close(connection, failure.backoff, now)
         elif failure.kind is ErrorKind.CONNECT and self._lost_patience(connection):
             self._on_end(connection, failure.backoff, now)
+        elif self._is_refused_for_ours(connection, failure, now):
+            self._on_refused(connection, failure.backoff, now)
         else:
-            self._on_failure(connection, failure, now)
+            self._on_failure(connection, self._after_work(connection, failure, now), now)
 
     def _on_event(self, connection: Connection, event: TranscriptEvent, now: float) -> None:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
@@ -412,12 +429,21 @@ class FailoverEngine:
             # "." would otherwise be believed to be the transcript of a whole sentence
             # (test_finals_without_letters).
             event = replace(event, text="", words=())
+        self._own_sessions.worked(connection)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
             return
         if interpreted.clock_restarted:
             self._on_reconnected(connection, self._policies.retry.wait_max, now)
             return
+        self._take_event(connection, interpreted, now)
+
+    def _take_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+        event = interpreted.event
+        if connection.role is not Role.PROBE and event.text.strip():
+            connection.has_given_text = True
+            self._clean_ends.text_received()
+            self._tail.reset()
         match connection.role:
             case Role.ACTIVE:
                 self._emit(connection, interpreted, now)
@@ -458,6 +484,25 @@ class FailoverEngine:
                 self._outage.failed(connection, failure, now)
             case _:
                 assert_never(connection.role)
+
+    def _after_work(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> ConnectionFailed:
+        """Return a failure as a drop, if it says that a connection that has worked never could.
+
+        Such a connection was made, and its request was taken: a status 400 is then a limit of
+        streams, or of a provider that answers 400 to everything. Otherwise a provider would be
+        unfit for the rest of a stream that it has served for minutes
+        (test_a_bad_request_after_work_is_a_drop).
+        """
+        match failure.kind:
+            case ErrorKind.BAD_REQUEST if not failure.refused_language:
+                worked = self._seconds_worked(connection, now) is not None
+            case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
+                worked = connection.last_transcript_at is not None
+            case _:
+                worked = False
+        return replace(failure, kind=ErrorKind.DROPPED) if worked else failure
 
     def _owes_nothing(self, connection: Connection) -> bool:
         """Return whether a connection leaves no words untold if it closes now.
@@ -514,6 +559,31 @@ class FailoverEngine:
                 assert self._outage is not None, connection
                 self._outage.closed(connection, now, backoff)
 
+    def _is_refused_for_ours(
+        self, connection: Connection, failure: ConnectionFailed, now: float
+    ) -> bool:
+        # A hedge that listens already is better than a wait.
+        if connection.role is Role.ACTIVE and self._hedging.is_hedging:
+            return False
+        return self._own_sessions.refuse(connection, failure, now)
+
+    def _on_refused(self, connection: Connection, backoff: float, now: float) -> None:
+        """Try a connection again that was refused because of another one of ours, in any role."""
+        retry_at = self._own_sessions.retry_at(now)
+        match connection.role:
+            case Role.ACTIVE:
+                self._pool.close(connection)
+                self._rest = Rest(connection.traits, -1, retry_at, not_before=retry_at)
+            case Role.PROBE:
+                self._probe.cancel(now)
+            case Role.HEDGE:
+                active = self._pool.active
+                assert active is not None
+                self._hedging.hedge_refused(connection, active, retry_at, now)
+            case _:
+                assert self._outage is not None, connection
+                self._outage.closed(connection, now, backoff)
+
     def _step_rest(self, rest: Rest, now: float) -> None:
         """Open a connection for audio, or finish if the input has ended without more words."""
         ledger, pool = self._ledger, self._pool
@@ -523,7 +593,8 @@ class FailoverEngine:
                 self._rest = None
                 self._finish()
                 return
-        elif not rest.is_over(ledger, now, words_pending=words_pending):
+            words_pending = True  # or they may be, as far as is known
+        if not rest.is_over(ledger, now, words_pending=words_pending):
             return
         self._rest = None
         pool.open(rest.provider, Role.ACTIVE, now)
@@ -535,6 +606,8 @@ class FailoverEngine:
             self._on_failure(connection, failure, now)
             return
         self._pool.mark_ended(connection)
+        if connection.role is not Role.PROBE:
+            self._clean_ends.connection_ended(connection)
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -557,9 +630,16 @@ class FailoverEngine:
             self._pool.feed(connection, now)
         self._emitter.end_speech_in_silence(now)
         self._outbox.add(ReleaseAudio(self._ledger.start))
+        if self._pool.input_ended and self._pool.has_pending_words():
+            self._tail.record(now)
+        else:
+            self._tail.reset()
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
+        if (tail_limit := self._tail_limit_at) is not None and now >= tail_limit:
+            self._finish_unanswered()
+            return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
         stall = self._hedging.step(active, now)
@@ -572,8 +652,8 @@ class FailoverEngine:
             self._check_active(active, now, backoff)  # another FINAL among them may skip speech
             return
         if active.finished:
-            # While a hedge listens, words may be missing.
-            if not self._hedging.is_hedging:
+            # While a hedge listens, or will, words may be missing.
+            if not (self._hedging.is_hedging or self._hedging.is_waiting(now)):
                 self._finish()
             return
         self._probe.step(active, now)
@@ -594,7 +674,7 @@ class FailoverEngine:
                 if hedged:
                     self._failures.record(now)
                 if not hedged or self._failures_lead_nowhere():
-                    self._finish()
+                    self._finish_unanswered()
                     return
             self._missing_tails.record(now)
         failure = ConnectionFailed(
@@ -758,7 +838,8 @@ class FailoverEngine:
         if pool.input_ended and ledger.vad_enabled and not pool.has_pending_words():
             self._finish()  # no provider has to come back for silence
             return
-        if now >= outage.limit_at:
+        tail_limit = self._tail_limit_at
+        if now >= outage.limit_at or (tail_limit is not None and now >= tail_limit):
             names, seconds = ", ".join(self._selector.names), now - outage.since
             message = f"all STTs failed ({names}): none answered for {seconds:.0f} s"
             self._give_up(message, now)
@@ -786,21 +867,59 @@ class FailoverEngine:
 
     # -- the end
 
+    @property
+    def _tail_limit_at(self) -> float | None:
+        """Return when the stream ends without the words that are still missing.
+
+        `None` while the input lasts, and if no words are missing. Without this limit, providers
+        that accept connections and stay silent would be asked one after the other.
+        """
+        ledger, policies = self._ledger, self._policies
+        if not self._tail.stands_still:
+            return None
+        missing = ledger.seconds(ledger.end - ledger.watermark)
+        processing = missing / policies.watchdog.min_processing_rate
+        return self._tail.first_at + policies.retry.end_input_limit + processing
+
     def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
         self._close()
         self._outbox.add(Finish())
 
+    def _finish_unanswered(self, outage: str = "") -> None:
+        """End the stream although words are missing, because no provider answers.
+
+        What interim transcripts have shown is emitted, and the rest is reported as lost.
+
+        `outage`: what to raise; empty if some provider can be reached.
+        """
+        is_noise = self._clean_ends.are_enough
+        self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
+        if active := self._pool.active:
+            self._emit_held(active, self._now)
+        self._emitter.emit_pending()
+        if not is_noise:  # else its words were taken back
+            self._emitter.emit_unfinished(self._ledger.end)
+        self._close()
+        lost = self._ledger.abandon(self._ledger.end)
+        if is_noise:
+            lost = ()
+        self._pool.report_unanswered(lost)
+        # If the words have all come, it is no error for a caller who has hung up.
+        failed = bool(lost) and bool(outage)
+        self._outbox.add(GiveUp(outage, self._selector.why_failed()) if failed else Finish())
+
     def _give_up(self, message: str, now: float) -> None:
         """End the stream by an exception; what was said just now may be taken over by another."""
-        self._close()
-        ledger = self._ledger
         if self._pool.input_ended:
-            lost = ledger.abandon(ledger.end)  # nobody goes on after a caller who has hung up
-        else:
-            lost = self.handover.drop_stale(now)
-        self._pool.report_unanswered(lost)
-        self._outbox.add(ReleaseAudio(ledger.start), GiveUp(message, self._selector.why_failed()))
+            self._finish_unanswered(message)  # nobody goes on after a caller who has hung up
+            return
+        self._emitter.emit_pending()
+        self._emitter.emit_unfinished(self.handover.stale_position(now))
+        self._close()
+        self._pool.report_unanswered(self.handover.drop_stale(now))
+        last = GiveUp(message, self._selector.why_failed())
+        self._outbox.add(ReleaseAudio(self._ledger.start), last)
 
     def _close(self) -> None:
         self._probe.cancel(self._now)

@@ -86,7 +86,8 @@ class AudioLossReason(StrEnum):
     FINAL_SKIPPED = "final_skipped"
     """A final left out words of its interim transcripts, and no other provider could be asked."""
     STREAM_ENDED = "stream_ended"
-    """The stream gave up before any provider had transcribed it, and no later stream could."""
+    """The stream ended, or gave up, before any provider had transcribed it, and no later stream
+    could."""
 
 
 class LanguageReason(StrEnum):

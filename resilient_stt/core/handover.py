@@ -53,6 +53,10 @@ class Handover:
 
     def drop_stale(self, now: float) -> Spans:
         """Finish with what was pushed too long ago. Returns the voice that is lost by that."""
+        return self.ledger.abandon(self.stale_position(now))
+
+    def stale_position(self, now: float) -> int:
+        """Return the sample before which all audio was pushed too long ago."""
         ledger, stale = self.ledger, self._arrivals.pushed_before(now - self._window)
         # In the middle of a word, the next stream would begin with what is left of it.
-        return ledger.abandon(ledger.clean_cut(stale) if stale > ledger.watermark else stale)
+        return ledger.clean_cut(stale) if stale > ledger.watermark else stale

@@ -132,6 +132,7 @@ class ConnectionFailed:
     `backoff`: seconds that the retry strategy drew, should a wait be needed. `trigger`: why the
     engine itself takes an open connection for failed. `closed_normally`: the provider closed it
     without an error, or because it was idle. `status`: the HTTP status, 0 if there was none.
+    `other_closing`: beside it, another connection of ours to the same provider was still closing.
     `refused_language`: the tag that the plugin does not take, if that is the reason.
     """
 
@@ -143,6 +144,7 @@ class ConnectionFailed:
     trigger: StallReason | None = None
     closed_normally: bool = False
     status: int = 0
+    other_closing: bool = False
     refused_language: str = ""
 
 

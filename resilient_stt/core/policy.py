@@ -71,6 +71,11 @@ class RetryPolicy(_Checked):
     not elapsed time or finals, so a provider that keeps dropping connections is left."""
     outage_limit: Seconds = 60.0
     """Seconds without any working provider after which the stream raises `APIConnectionError`."""
+    end_input_limit: Seconds = 20.0
+    """The same, in seconds, once the input has ended: nobody listens for a minute after the caller
+    has hung up. Long enough for one more attempt after the longest pause (`rejected_interval`,
+    15 s), and for an outage of 12 s, the longest that the simulator draws. It begins anew with each
+    text, and what a provider has still to process is granted on top."""
     wait_min: Seconds = 0.1
     """Base, in seconds, of the waits between connection attempts in an outage. A wait is drawn at
     random up to this bound, which doubles with every failure in a row."""
@@ -104,6 +109,13 @@ class RetryPolicy(_Checked):
     """Seconds between two attempts in an outage on a provider that reported an error of its own
     (`server`), such as status 500. Not for the statuses of a gateway whose server is away (502 to
     504): it may be back at any moment, as after a refused connection or a timeout."""
+    session_retry_interval: Seconds = 0.2
+    """Seconds until a connection is tried again that was refused because of another one of ours
+    that is still closing, at a provider that allows few sessions. Closing takes one round trip, or
+    as long as the server keeps it waiting."""
+    session_release_limit: Seconds = 2.0
+    """Seconds after the first such refusal from which on it is a failure like any other. A plugin's
+    stream is closed for good within 1.5 s."""
     min_attempt_interval: Seconds = 0.1
     """Seconds between two attempts on one provider in an outage at least, whatever wait is drawn.
     Attempts that fail at once must not follow each other without a pause."""
@@ -117,6 +129,11 @@ class RetryPolicy(_Checked):
         if self.max_concurrent_attempts < 1:
             raise ValueError(
                 "RetryPolicy.max_concurrent_attempts must be 1 or more, or no outage ends"
+            )
+        if self.session_retry_interval == 0:
+            raise ValueError(
+                "RetryPolicy.session_retry_interval must be more than 0, "
+                "or refused connections follow each other without a pause"
             )
         if self.min_attempt_interval == 0:
             raise ValueError(

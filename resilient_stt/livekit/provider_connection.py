@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from ..observe import logger
 from . import compat
 from .lenient_recognizer import LenientRecognizer
 from .normalize import normalize
+from .sessions import ClosingSessions
 from .usage import UsageTag, current
 from .wall_clock import WallClock
 
@@ -72,6 +73,7 @@ class ProviderConnection:
         provider: stt.STT[Any],
         *,
         inbox: Inbox,
+        closing_sessions: ClosingSessions,
         wait: Callable[[], float],
         connect_timeout: float,
         start_time_offset: float,
@@ -82,6 +84,7 @@ class ProviderConnection:
             order: the engine's command.
             provider: on which to open a stream.
             inbox: takes the provider's events, and the failure or the end.
+            closing_sessions: of all streams.
             wait: draws the backoff in seconds that is reported with a failure or an end.
             connect_timeout: the plugin's `conn_options.timeout`, in seconds.
             start_time_offset: seconds of session audio before the connection's first sample.
@@ -91,6 +94,7 @@ class ProviderConnection:
         """
         self.id = order.connection
         self._inbox = inbox
+        self._closing_sessions = closing_sessions
         self._wait = wait
         self._unreported = 0.0
         """Seconds of audio that were pushed since the length of the queue was last looked at."""
@@ -106,6 +110,9 @@ class ProviderConnection:
         # tasks that the stream starts inherit this context, and with it the usage tag
         self._stream = contextvars.copy_context().run(self._open, provider, order, connect_timeout)
         compat.recognize_utterances(self._stream, LenientRecognizer)
+        self._provider = order.provider
+        self._other_closing = closing_sessions.may_count(order.provider, _now())
+        """Whether another connection to the provider was closing when this one was opened."""
         self._stream.start_time_offset = CLOCK_OFFSET_SENTINEL + start_time_offset
         self._first_start_time = 0.0
         self._sent = WallClock()
@@ -190,12 +197,24 @@ class ProviderConnection:
         """
         asyncio.get_running_loop().call_soon(self._guarded, self._stream.end_input)
 
-    async def aclose(self) -> None:
-        """Close the stream in a bounded time, whatever the server does."""
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Close the stream in a bounded time, whatever the server does.
+
+        It counts as closing from this call on: its successor may be opened before it is awaited.
+        """
+        if was_open := not self._reader.done():
+            self._closing_sessions.begin(self._provider)
+        return self._close(was_open=was_open)
+
+    async def _close(self, *, was_open: bool) -> None:
         if self._queue_check is not None:
             self._queue_check.cancel()
-        await aio.cancel_and_wait(self._reader, self._watcher)
-        await close_for_good(self._stream)
+        try:
+            await aio.cancel_and_wait(self._reader, self._watcher)
+            await close_for_good(self._stream)
+        finally:
+            if was_open:
+                self._closing_sessions.end(self._provider, _now())
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -223,7 +242,9 @@ class ProviderConnection:
                 self._inbox(ProviderEvent(self.id, plain))
         except Exception as error:
             failure = self._failure or self._classify(error)
-            self._inbox(connection_failed(self.id, failure, self._wait()))
+            failed = connection_failed(self.id, failure, self._wait())
+            now_closing = self._closing_sessions.may_count(self._provider, _now())
+            self._inbox(replace(failed, other_closing=self._other_closing or now_closing))
         else:
             self._inbox(ConnectionEnded(self.id, backoff=self._wait()))
 
@@ -270,6 +291,10 @@ class ProviderConnection:
         seconds = self._sent.seconds - (now - at)
         spoken_at = self._sent.at(seconds)
         return seconds if spoken_at is not None and abs(spoken_at - at) < SAME_TIME else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def connection_failed(connection: int, failure: Failure, backoff: float) -> ConnectionFailed:

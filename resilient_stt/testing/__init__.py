@@ -39,11 +39,13 @@ For pytest there are fixtures for all of them (`pytest --fixtures`), and the mar
 """
 
 from .fakes.assemblyai import FakeAssemblyAI
+from .fakes.azure import FakeAzure
 from .fakes.cartesia import FakeCartesia
 from .fakes.deepgram import FakeDeepgram
 from .fakes.elevenlabs import FakeElevenLabs
 from .fakes.flux import FakeFlux
 from .fakes.gladia import FakeGladia
+from .fakes.google import FakeGoogle
 from .fakes.inference import FakeInference
 from .fakes.openai import FakeOpenAI
 from .fakes.sarvam import FakeSarvam
@@ -84,11 +86,13 @@ __all__ = [
     "EmptyFinals",
     "EndCleanly",
     "FakeAssemblyAI",
+    "FakeAzure",
     "FakeCartesia",
     "FakeDeepgram",
     "FakeElevenLabs",
     "FakeFlux",
     "FakeGladia",
+    "FakeGoogle",
     "FakeInference",
     "FakeOpenAI",
     "FakeSarvam",

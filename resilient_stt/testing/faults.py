@@ -392,9 +392,9 @@ class FaultScript:
         return (f for f in self._faults if isinstance(f, kind) and f.applies_to(connection))
 
 
-_TEXTS = ("text", "transcript", "utterance", "delta")
+_TEXTS = ("text", "transcript", "utterance", "delta", "Text", "DisplayText")
 """The keys of texts in transcripts. Gladia's `utterance` is an object, which is no text."""
-_TYPES = ("type", "message_type", "event", "message")
+_TYPES = ("type", "message_type", "event", "message", "Path")
 """The keys of a message's type, at the providers of `testing.fakes`."""
 _NOTHING = object()
 _WRONG_TYPES = {**dict.fromkeys(_TEXTS, 7), "words": "none", "is_final": "yes"}

@@ -14,6 +14,7 @@ from resilient_stt.core.messages import (
     ConnectionEnded,
     ConnectionFailed,
     DeadlineReached,
+    Emit,
     EventKind,
     Finish,
     Input,
@@ -23,6 +24,7 @@ from resilient_stt.core.messages import (
     OptionsChanged,
     PluginReconnected,
     ProviderEvent,
+    ReportAvailability,
     ReportEvent,
     Role,
     SetServing,
@@ -302,3 +304,254 @@ def test_a_timeout_after_the_end_is_an_end() -> None:
         call.send(timeout)
         assert (call.failures == []) is (told and ended)
         assert call.engine.done is (told and ended)
+
+
+# -- what a connection that has worked says of connections that never do
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.CONNECT])
+def test_a_bad_request_after_work_is_a_drop(kind: ErrorKind) -> None:
+    """A stream's limit is told as a bad request: the provider is opened again, and not unfit."""
+    call = Call()
+    call.speak(1.0)
+    word = Word("yes", 0.2, 0.8)
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "yes", (word,), 0.2, 0.8)))
+    call.go_on(1.0)
+    call.send(ConnectionFailed(0, kind, "APIStatusError 400", status=400))
+    assert [failure.reason for failure in call.failures] == [ErrorKind.DROPPED]
+    assert call.failures[0].detail == "APIStatusError 400"
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+def test_a_bad_request_after_a_long_silence_is_a_drop() -> None:
+    """A stream ends after five minutes without speech, too."""
+    call = Call()
+    call.go_on(10.0)
+    call.send(ConnectionFailed(0, ErrorKind.BAD_REQUEST))
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BAD_REQUEST, ErrorKind.CONNECT])
+def test_a_connection_that_gave_nothing_makes_its_provider_unfit(kind: ErrorKind) -> None:
+    """The request or the connection itself is refused, and the next provider is asked."""
+    call = Call()
+    call.speak(1.0)
+    call.send(ConnectionFailed(0, kind))
+    assert [failure.reason for failure in call.failures] == [kind]
+    assert [order.provider for order in call.open.values()] == ["b"]
+
+
+# -- refused because of another connection of ours
+
+
+def refusal(connection: int, *, closing: bool = True) -> ConnectionFailed:
+    return ConnectionFailed(
+        connection, ErrorKind.RATE_LIMITED, backoff=0.1, status=429, other_closing=closing
+    )
+
+
+@pytest.mark.parametrize("vad_enabled", [True, False])
+def test_a_refused_active_connection_is_tried_again(vad_enabled: bool) -> None:
+    """After the interval, whether there is audio, words or the end of the input, and not before."""
+    for then in (InputEnded(), DeadlineReached()):
+        call = Call(vad_enabled=vad_enabled)
+        call.speak(1.0) if vad_enabled else call.go_on(1.0)
+        call.send(OptionsChanged("a"))
+        call.send(refusal(call.connection(Role.ACTIVE)))
+        assert not call.open
+        call.send(then)
+        assert not call.open
+        deadline = call.engine.deadline()
+        assert deadline is not None
+        assert deadline == pytest.approx(call.now + RetryPolicy().session_retry_interval)
+        call.now = deadline
+        call.send(DeadlineReached())
+        assert [order.provider for order in call.open.values()] == ["a"]
+        assert not call.failures
+
+
+def test_a_refused_connection_is_tried_again_in_silence() -> None:
+    """It serves the stream, although nobody speaks."""
+    call = Call()
+    call.send(refusal(0))
+    call.now += RetryPolicy().session_retry_interval
+    call.send(DeadlineReached())
+    assert [order.provider for order in call.open.values()] == ["a"]
+
+
+def test_a_session_that_is_not_released_is_a_failure() -> None:
+    """Refusals because of our own connection are bounded, and then the next provider serves."""
+    call = Call()
+    while not call.failures:
+        for connection in [*call.open]:
+            call.send(refusal(connection))
+        call.go_on(0.1)
+    assert call.now == pytest.approx(RetryPolicy().session_release_limit + 0.2, abs=0.3)
+    assert [event.provider for event in call.failures] == ["a"]
+    assert [order.provider for order in call.open.values()] == ["b"]
+
+
+def test_refusals_of_a_provider_that_has_worked_since_begin_anew() -> None:
+    """Each change of options has the whole time."""
+    call = Call()
+    call.send(refusal(0))
+    call.go_on(RetryPolicy().session_release_limit + 0.5)
+    call.send(ProviderEvent(call.connection(Role.ACTIVE), TranscriptEvent(EventKind.START)))
+    call.send(OptionsChanged("a"))
+    call.send(refusal(call.connection(Role.ACTIVE)))
+    assert not call.failures
+    assert "refused_since" in repr(call.engine._own_sessions)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        refusal(0, closing=False),
+        ConnectionFailed(0, ErrorKind.SERVER, status=503, other_closing=True),
+    ],
+)
+def test_another_failure_counts_at_once(message: ConnectionFailed) -> None:
+    """A session of somebody else's, or another kind of failure, is not ours."""
+    call = Call()
+    call.send(message)
+    assert len(call.failures) == 1
+
+
+def test_a_connection_that_has_worked_is_not_refused() -> None:
+    """It was let in, so that it has failed for another reason."""
+    call = Call()
+    call.speak(0.5)
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.INTERIM, "good")))
+    call.send(refusal(0))
+    assert [event.reason for event in call.failures] == [ErrorKind.RATE_LIMITED]
+
+
+def test_an_active_connection_that_is_refused_beside_a_hedge_is_left() -> None:
+    """The hedge has the audio already."""
+    call = with_hedge()
+    call.send(refusal(call.connection(Role.ACTIVE)))
+    assert [event.provider for event in call.failures] == ["a"]
+    assert [order.provider for order in call.open.values()] == ["b"]
+
+
+def test_a_refused_hedge_is_opened_again() -> None:
+    """It is waited for: silence alone does not decide meanwhile."""
+    call = with_hedge()
+    hedge = call.connection(Role.HEDGE)
+    call.send(refusal(hedge))
+    assert [order.role for order in call.open.values()] == [Role.ACTIVE]
+    call.go_on(RetryPolicy().session_retry_interval + 0.1)
+    assert call.open[call.connection(Role.HEDGE)].provider == "b"
+    assert not call.failures
+
+
+def test_a_hedge_refused_because_of_the_active_connection() -> None:
+    """A sole provider that takes one connection keeps it, and has not failed."""
+    call = Call(1)
+    call.speak(1.0)
+    while not any(order.role is Role.HEDGE for order in call.open.values()):
+        call.go_on(0.1)
+    call.send(refusal(call.connection(Role.HEDGE), closing=False))
+    assert [order.role for order in call.open.values()] == [Role.ACTIVE]
+    assert not call.failures
+    call.go_on(0.5)
+    assert [order.role for order in call.open.values()] == [Role.ACTIVE]
+
+
+def test_a_second_connection_is_refused_however_long() -> None:
+    """While the first one is open, each refusal is because of it."""
+    call = Call(1)
+    call.speak(1.0)
+    refused = 0
+    for _ in range(600):
+        for connection, order in [*call.open.items()]:
+            if order.role is Role.HEDGE:
+                call.send(refusal(connection, closing=False))
+                refused += 1
+        call.speak(0.3) if call.now % 5 < 0.3 else call.go_on(0.1)
+    assert refused > 1
+    assert not call.failures
+
+
+def test_a_refused_hedge_while_a_final_is_held() -> None:
+    """The final waits for the hedge that is opened again."""
+    call = Call()
+    call.send(SpeechStarted(0))
+    call.go_on(3.0)
+    early = [Word("one", 0.2, 0.5), Word("two", 0.6, 0.9)]
+    late = (Word("nine", 2.5, 2.8),)
+    said = TranscriptEvent(EventKind.INTERIM, "one two", tuple(early), 0.2, 0.9)
+    call.send(ProviderEvent(0, said))
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "nine", late, 2.5, 2.8)))
+    finals = [c for c in call.commands if isinstance(c, Emit) and c.kind is EventKind.FINAL]
+    assert not finals
+    call.send(refusal(call.connection(Role.HEDGE)))
+    assert call.engine.deadline() is not None
+    call.go_on(RetryPolicy().session_retry_interval + 0.1)
+    assert call.open[call.connection(Role.HEDGE)].provider == "b"
+    finals = [c for c in call.commands if isinstance(c, Emit) and c.kind is EventKind.FINAL]
+    assert not finals
+    assert not call.failures
+
+
+def test_the_end_of_a_call_waits_for_a_refused_hedge() -> None:
+    """Words may be missing that only the hedge can tell."""
+    call = Call()
+    call.speak(1.0)
+    call.send(InputEnded())
+    call.send(ConnectionEnded(0))
+    call.send(refusal(call.connection(Role.HEDGE)))
+    assert not call.engine.done
+    call.now += RetryPolicy().session_retry_interval
+    call.send(DeadlineReached())
+    assert call.open[call.connection(Role.HEDGE)].provider == "b"
+
+
+def test_a_refused_second_connection_at_the_end_of_a_call() -> None:
+    """It was the last one to ask, so that the call ends."""
+    call = Call(1)
+    call.speak(1.0)
+    call.send(InputEnded())
+    call.send(ConnectionEnded(0))
+    call.send(refusal(call.connection(Role.HEDGE)))
+    for _ in range(100):
+        if call.engine.done:
+            break
+        for connection, order in [*call.open.items()]:
+            if order.role is Role.HEDGE:
+                call.send(refusal(connection))
+        call.now = call.engine.deadline() or call.now
+        call.send(DeadlineReached())
+        for connection in [*call.open]:
+            call.send(ConnectionEnded(connection))
+    assert call.engine.done
+
+
+def test_a_refused_probe_ends_without_a_result() -> None:
+    """The next utterance is another chance."""
+    call = with_probe()
+    probe, failed = call.connection(Role.PROBE), len(call.failures)
+    call.send(refusal(probe))
+    assert probe not in call.open
+    assert len(call.failures) == failed
+
+
+def test_a_refused_attempt_in_an_outage_is_planned_again() -> None:
+    """It is not reported."""
+    call = with_reconnect()
+    attempt, failed = call.connection(Role.RECONNECT), len(call.failures)
+    call.send(refusal(attempt))
+    call.go_on(1.0)
+    assert attempt not in call.open
+    assert len(call.failures) == failed
+    assert {order.role for order in call.open.values()} == {Role.RECONNECT}
+
+
+def test_a_language_that_is_refused_is_a_mistake_of_the_user() -> None:
+    """The provider is available as before; what is reported says what to do."""
+    call = Call()
+    call.send(ConnectionFailed(0, ErrorKind.BAD_REQUEST, refused_language="hi"))
+    assert [order.provider for order in call.open.values()] == ["b"]
+    (failure,) = call.failures
+    assert failure.advice == "leave a out of the route of hi, or give it another tag"
+    assert not [c for c in call.commands if isinstance(c, ReportAvailability)]

@@ -186,6 +186,7 @@ class AnyInput(RuleBasedStateMachine):
         self.sources: list[Source] = []
         self.pushed = self.released = 0
         self.voice: list[tuple[int, int | None]] = []
+        self.known: list[int] = []  # how much audio there was when its start was reported
         self.ended = self.speaking = False
         self.flush_unanswered = False
         self.idle_since: int | None = None
@@ -299,9 +300,11 @@ class AnyInput(RuleBasedStateMachine):
     def _voiced(self, since: int, until: int) -> bool:
         if not self.vad_enabled:
             return since < until
+        # Silence may be left out until somebody says that it was speech after all.
+        hold_back = round(self.policies.replay.hold_back * RATE)
         return any(
-            max(start, since) < min(self.pushed if end is None else end, until)
-            for start, end in self.voice
+            max(start, known - hold_back, since) < min(self.pushed if end is None else end, until)
+            for (start, end), known in zip(self.voice, self.known, strict=True)
         )
 
     def _check_emitted(self, emit: Emit) -> None:
@@ -379,6 +382,7 @@ class AnyInput(RuleBasedStateMachine):
         if self.voice and self.voice[-1][1] is None:
             self.voice[-1] = self.voice[-1][0], self.pushed
         self.voice.append((self.pushed, None))
+        self.known.append(self.pushed)
         self.vad_lost = True
         self.handle(VoiceActivityLost())
 
@@ -401,6 +405,7 @@ class AnyInput(RuleBasedStateMachine):
         if started:
             at = max(min(at, self.pushed), 0, *(end or 0 for _, end in self.voice[-1:]))
             self.voice.append((at, None))
+            self.known.append(self.pushed)
             self.handle(SpeechStarted(at))
         elif self.voice:
             start, _ = self.voice[-1]

@@ -30,6 +30,7 @@ from resilient_stt.core.messages import (
     ProviderEvent,
 )
 from resilient_stt.livekit.provider_connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
+from resilient_stt.livekit.sessions import ClosingSessions
 
 from ..support.fakes import (
     Behavior,
@@ -54,6 +55,7 @@ def opened(provider: STT[Any], inbox: list[Report], *, offset: float = 0.0) -> P
         OpenConnection(7, "fake", 0),
         provider,
         inbox=inbox.append,
+        closing_sessions=ClosingSessions(),
         wait=lambda: 0.25,
         connect_timeout=1.5,
         start_time_offset=offset,

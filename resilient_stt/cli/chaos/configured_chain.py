@@ -87,7 +87,8 @@ def configured_chain(
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
         if _fake_of(config.providers[name]) is None:
-            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in FAKES.values()])
+            known = (fake for fake in FAKES.values() if fake.is_configurable)
+            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in known])
             raise CommandError(
                 f"{name} is {config.providers[name].factory.title}, but there are fake providers "
                 f"of {fakes} only; leave it out with --without {name}"
@@ -117,7 +118,8 @@ def recording_in(language: str) -> str:
 def _fake_of(spec: ProviderSpec) -> str | None:
     """The name of the fake that stands in for a configured provider; None if there is none."""
     made = (spec.factory.plugin, spec.factory.kind)
-    fitting = (n for n, fake in FAKES.items() if (fake.plugin, fake.plugin_class) == made)
+    fakes = ((name, fake) for name, fake in FAKES.items() if fake.is_configurable)
+    fitting = (name for name, fake in fakes if (fake.plugin, fake.plugin_class) == made)
     return next(fitting, None)
 
 

@@ -44,8 +44,8 @@ def matrix(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="The providers that are tried, by default all whose plugins are installed. One of "
-            f"{', '.join(FAKES)}.",
+            help="The providers that are tried, by default all whose plugins are installed, but "
+            f"those whose SDK keeps its own time. One of {', '.join(FAKES)}.",
             show_default=False,
         ),
     ] = None,
@@ -126,7 +126,7 @@ def _installed() -> list[str]:
             f"resilient-stt: without {', '.join(missing)}, whose plugins are not installed",
             err=True,
         )
-    return [name for name in FAKES if name not in missing]
+    return [name for name in FAKES if name not in missing and not FAKES[name].is_real_time]
 
 
 def _partners(names: Sequence[str], beside: str | None) -> dict[str, str]:

@@ -74,9 +74,13 @@ class Connection:
     missed_speech: Spans = ()
     """Speech that left the window before it could be sent to it (see `LossTracker`)."""
     finished: bool = False
-    """Its stream has ended after its input, so that no more events come."""
+    """No more events come after the end of its input: its stream has ended, or is silent."""
+    ended: bool = False
+    """Its stream has ended by itself after its input, so that it has answered all of it."""
     connecting: bool = False
     """Its plugin takes no audio, so that it cannot be connected yet."""
+    has_given_text: bool = False
+    """It has given a transcript with text."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
     _replayed_by: float = -math.inf
@@ -174,6 +178,10 @@ class Connection:
         """Note that no more events come from it."""
         self.finished = True
 
+    def mark_ended(self) -> None:
+        """Note that its stream has ended by itself after its input."""
+        self.finished = self.ended = True
+
     def mark_too_slow(self) -> None:
         """Note that its finals come too late."""
         self.too_slow = True
@@ -225,14 +233,23 @@ def open_connection(
 
 
 def trimmer_at(
-    start: int, ledger: AudioLedger, history: TranscriptHistory, *, starts_mid_word: bool
+    start: int,
+    ledger: AudioLedger,
+    history: TranscriptHistory,
+    *,
+    starts_mid_word: bool,
+    since: int = 0,
 ) -> OverlapTrimmer:
-    """Return the trimmer for a connection whose audio begins at `start`, as of now."""
+    """Return the trimmer for a connection whose audio begins at `start`, as of now.
+
+    `since`: an earlier `TranscriptHistory.recorded`; only what was committed later is trimmed.
+    """
     return history.trimmer(
         ledger.seconds(ledger.committed_through),
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
+        since=since,
     )
 
 

@@ -93,6 +93,8 @@ class EventInterpreter:
         """The last interim text since the last FINAL, and the cursor when it came."""
         self._last_text = ""
         """The last text since the last FINAL that may still change."""
+        self._latest_interim: Interpreted | None = None
+        """The last interim transcript with text since the last FINAL with text."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
         self.last_transcript_at: float | None = None
@@ -138,7 +140,17 @@ class EventInterpreter:
         start, end = self._speech_on_session_time(event, sender)
         repeats_interim = is_final and bool(event.text.strip()) and event.text == self._last_text
         self._last_text = "" if is_final else event.text or self._last_text
-        return Interpreted(replace(event, words=()), utterance, extent, start, end, repeats_interim)
+        plain = replace(event, words=())
+        interpreted = Interpreted(plain, utterance, extent, start, end, repeats_interim)
+        if event.text.strip() and event.kind in (EventKind.INTERIM, EventKind.FINAL):
+            self._latest_interim = None if is_final else interpreted
+        return interpreted
+
+    def unfinished_text(self) -> Interpreted | None:
+        """Return its words that no FINAL has followed, as one interim transcript, if any."""
+        latest = self._latest_interim
+        utterance = latest and self._interims.unfinished(latest.utterance)
+        return replace(latest, utterance=utterance) if latest and utterance else None
 
     def _covered(
         self,

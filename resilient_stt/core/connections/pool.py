@@ -61,8 +61,8 @@ class ConnectionPool:
         self._health = health
         self._policies = policies
         self._outbox = outbox
-        self.input_ended = False
-        """Whether no more audio comes."""
+        self.input_ended_at: float | None = None
+        """Since when no more audio comes; `None` while it may."""
         self._connections: dict[int, Connection] = {}
         self._next_id = 0
         self._loss = LossTracker()
@@ -190,9 +190,14 @@ class ConnectionPool:
 
     # -- feeding
 
-    def end_input(self) -> None:
+    def end_input(self, now: float) -> None:
         """Note that no more audio comes; `feed` passes that on after the last audio."""
-        self.input_ended = True
+        self.input_ended_at = now
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether no more audio comes."""
+        return self.input_ended_at is not None
 
     def feed(self, connection: Connection, now: float) -> None:
         """Send a connection what its pace allows, and after the last of it the end of input."""
@@ -275,7 +280,7 @@ class ConnectionPool:
 
     def mark_ended(self, connection: Connection) -> None:
         """Note that a connection's stream ended by itself after its input."""
-        connection.mark_finished()
+        connection.mark_ended()
         self._health[connection.traits.name].habits.stream_ended()
 
     def mark_drained(self, connection: Connection) -> None:

@@ -13,7 +13,8 @@ are no words: a reconnect also works when it must be connected by now (it has ou
 timeout, and its plugin takes audio), and either no words are pending or it had time enough to
 transcribe them. In that case the pending speech is noise, or no better connection can be had.
 
-After `RetryPolicy.outage_limit` the stream gives up.
+After `RetryPolicy.outage_limit` the stream gives up; after `RetryPolicy.end_input_limit` if the
+input has ended.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Outage:
     @property
     def limit_at(self) -> float:
         """When the stream gives up."""
-        return self.since + self._retry.outage_limit
+        limit_at, ended_at = self.since + self._retry.outage_limit, self._pool.input_ended_at
+        if ended_at is None:
+            return limit_at
+        return min(limit_at, max(self.since, ended_at) + self._retry.end_input_limit)
 
     @property
     def reconnects(self) -> list[Connection]:

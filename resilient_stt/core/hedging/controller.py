@@ -80,6 +80,7 @@ from .evidence import (
     had_time_to_answer,
     has_words,
     hedge_due_at,
+    is_silent_to_the_end,
     primary_due_at,
     repeated_nothing,
     silent_through,
@@ -137,6 +138,10 @@ class HedgeController:
         """Whether a hedge listens."""
         return self._hedge is not None
 
+    def is_waiting(self, now: float) -> bool:
+        """Return whether a provider is waited for, to be asked."""
+        return not isinstance(self._state, Watching) and self._opener.is_waiting(now)
+
     @property
     def holds_final(self) -> bool:
         """Whether a FINAL of the active connection is held, and all its later events with it."""
@@ -191,10 +196,13 @@ class HedgeController:
         self._state = Watching()
         return hedge
 
-    def dismiss(self, now: float) -> None:
-        """End the suspicion, and close the hedge: the active connection is not suspect any more."""
+    def dismiss(self, now: float, outcome: HedgeOutcome = HedgeOutcome.PRIMARY_RECOVERED) -> None:
+        """End the suspicion, and close the hedge with an outcome.
+
+        By default the active connection is not suspect any more.
+        """
         if not isinstance(self._state, Watching) and self._state.hedge is not None:
-            self._opener.close(self._state, HedgeOutcome.PRIMARY_RECOVERED, now)
+            self._opener.close(self._state, outcome, now)
         self._state = Watching()
 
     def hedge_failed(
@@ -215,15 +223,25 @@ class HedgeController:
         name, had_words = hedge.traits.name, has_words(hedge)
         if self._opener.spend_retry(name, now, had_words=had_words, last_chance=last_chance):
             suspicion.hedged_providers.discard(name)
-        if (
-            isinstance(suspicion, Hedging)
-            and name == active.traits.name
-            and failure.kind is ErrorKind.RATE_LIMITED
-            and not active.finished
-        ):
-            # The provider takes no second connection, so it is alive, and there is no other one to
-            # ask. A third connection would be refused like the second
-            # (test_refused_connections_are_not_repeated).
+
+    def hedge_refused(
+        self, hedge: Connection, active: Connection, retry_at: float, now: float
+    ) -> None:
+        """Close a hedge that its provider has refused because of another connection of ours.
+
+        If that is the active one, the provider will take no second connection. Otherwise it is
+        asked again at `retry_at`.
+        """
+        suspicion = self._state
+        assert not isinstance(suspicion, Watching)
+        suspicion.hedge = None
+        self._pool.close(hedge)
+        if hedge.traits.name != active.traits.name:
+            suspicion.hedged_providers.discard(hedge.traits.name)
+            self._opener.wait(hedge.traits.name, retry_at)
+        elif isinstance(suspicion, Hedging) and not active.finished:
+            # The provider is alive, and there is no other one to ask. A third connection would be
+            # refused like the second (test_refused_connections_are_not_repeated).
             active.stall_detector.clear(active.cursor)
             self._multiplier.double()
             self._state = Watching()
@@ -262,7 +280,9 @@ class HedgeController:
                 answered_at = hedge.processed_by + answer_timeout(hedge, self._connect_timeout)
                 return [answered_at, checking.deadline(self._policy, self._ledger)]
             case CheckingSkippedSpeech():
-                return []  # `step` has not run since, and will ask a provider or end the check
+                # Unless a provider is waited for, `step` has not run since, and will ask one or end
+                # the check.
+                return self._opener.waits
             case Watching() | Hedging() as state:
                 return self._stall_deadlines(state, active)
             case _ as never:
@@ -303,7 +323,7 @@ class HedgeController:
         stall = self._next_stall(active)
         if stall is None:
             return []
-        due = [stall.hedge_at, stall.due, self._alive_until(active)]
+        due = [stall.hedge_at, stall.due, self._alive_until(active), *self._opener.waits]
         if isinstance(state, Hedging) and state.hedge is not None:
             answers = (
                 self._hedge_due_at(state, state.hedge, active),
@@ -352,6 +372,8 @@ class HedgeController:
             suspicion.hedge = hedge
             suspicion.expected_through = active.stall_detector.expected_through
             return None
+        if self._opener.is_waiting(now):
+            return None  # the provider will be asked, and silence alone does not decide
         # A connection that keeps giving interim text works, at least. Without a hedge that does
         # better, it is not left for an overdue final
         # (test_a_sole_provider_that_takes_no_second_connection).
@@ -390,7 +412,7 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        if repeated_nothing(hedge):
+        if repeated_nothing(hedge) or (active.finished and is_silent_to_the_end(hedge)):
             deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
             self.hedge_failed(hedge, deaf, active, now)
             return self._open_hedge(hedging, active, stall, now)
@@ -502,6 +524,9 @@ class HedgeController:
                 self._skipped_multiplier.double()
                 self._state = Watching()
                 return None
+        has_time = checking.awaits_hedges(self._policy, self._ledger, now)
+        if has_time and self._opener.is_waiting(now):
+            return None
         self._state = Watching()
         return self._conclude_unchecked(skipped, stall)
 

@@ -74,6 +74,15 @@ def repeated_nothing(hedge: Connection) -> bool:
     return hedge.trimmer.expects_repeats and not has_words(hedge)
 
 
+def is_silent_to_the_end(hedge: Connection) -> bool:
+    """Return whether the hedge has given no transcript, and its stream has not even ended.
+
+    A recognizer that hears noise gives no words either, but it ends after its input. One that does
+    not may be deaf or hang at connect (test_peers_that_never_answer).
+    """
+    return hedge.last_transcript_at is None and not hedge.ended
+
+
 def has_words(hedge: Connection) -> bool:
     """Return whether the hedge has transcribed any words, committed or not."""
     return any(held.event.text.strip() for held in hedge.held_events)

@@ -35,6 +35,8 @@ class HedgeOpener:
         self._min_interval = policies.watchdog.min_hedge_interval
         self._budget = budget
         self._last_opened_at = -math.inf
+        self._not_before: dict[str, float] = {}
+        """When providers may be asked that have refused a hedge because of another connection."""
         self._last_chances = policies.retry.reconnect_budget
         """How many more hedges may be retried because there will be no later chance to ask.
 
@@ -52,6 +54,23 @@ class HedgeOpener:
         """
         return now >= self._last_opened_at + self._min_interval or self._budget.allows(now)
 
+    def wait(self, name: str, until: float) -> None:
+        """Ask a provider not before a time, on the clock of `now`: its hedge was refused.
+
+        Such a hedge has cost nothing.
+        """
+        self._not_before[name] = until
+        self._last_opened_at = -math.inf
+
+    def is_waiting(self, now: float) -> bool:
+        """Return whether there is a provider that may be asked soon, but not yet."""
+        return any(at > now for at in self._not_before.values())
+
+    @property
+    def waits(self) -> list[float]:
+        """When providers may be asked that are waited for, or were."""
+        return list(self._not_before.values())
+
     def open(
         self, active: Connection, hedged_providers: set[str], now: float, *, due: bool
     ) -> Connection | None:
@@ -63,6 +82,7 @@ class HedgeOpener:
         if provider is None:
             return None
         self._last_opened_at = now
+        self._not_before.pop(provider.name, None)
         hedged_providers.add(provider.name)
         return self._pool.open(provider, Role.HEDGE, now)
 
@@ -71,14 +91,15 @@ class HedgeOpener:
     ) -> ProviderTraits | None:
         # Before the deadline a hedge is only a precaution: it must not bother a provider that is
         # recovering. After it, any provider is better than none.
+        waiting = {name for name, at in self._not_before.items() if at > now}
         provider = self._selector.hedge_candidate(
-            active.traits, hedged_providers, now, healthy=not due
+            active.traits, hedged_providers | waiting, now, healthy=not due
         )
         if provider is not None:
             return provider
         # A second connection to the same provider shows whether the first connection is deaf, but
         # not whether the provider is. That is why another provider comes first.
-        if due and active.traits.name not in hedged_providers:
+        if due and not waiting and active.traits.name not in hedged_providers:
             return active.traits
         return None
 

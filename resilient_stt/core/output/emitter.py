@@ -23,7 +23,7 @@ Starts and ends of speech take a shorter way, through the `SpeechBalancer`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
@@ -37,12 +37,14 @@ from ..outbox import Outbox
 from ..policy import MIN_CHUNK, Policies
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
+from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
 from .committer import Committer
 from .doubtful_final import DoubtfulFinals
 from .flush_answers import FlushAnswers
 from .language_tags import LanguageTags
 from .speech_balancer import SpeechBalancer
+from .unfinished_text import UnfinishedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class TranscriptEmitter:
         *,
         pool: ConnectionPool,
         ledger: AudioLedger,
+        history: TranscriptHistory,
         committer: Committer,
         routing: LanguageTracker,
         selector: ProviderSelector,
@@ -96,6 +99,7 @@ class TranscriptEmitter:
         self._doubtful = DoubtfulFinals(ledger, health, policies)
         self._flushes = FlushAnswers(ledger)
         self._tags = LanguageTags()
+        self._unfinished = UnfinishedText(ledger, history)
 
     def __repr__(self) -> str:
         return (
@@ -159,6 +163,7 @@ class TranscriptEmitter:
         new_words = connection.trimmer.trim(utterance)
         if is_final and self._skips_speech(new_words, interpreted, now):
             connection.hold(interpreted)
+            self._unfinished.shown(connection)
             return
         if event.text.strip():
             self._provider_works(connection, now)
@@ -169,8 +174,11 @@ class TranscriptEmitter:
                 return
             self._outbox.add(*self._speech.words_due(connection))
             self._emit(connection, interpreted, new_words)
+            if not is_final:
+                self._unfinished.shown(connection)
         if is_final:
             self._committer.commit_final(connection, interpreted, new_words, now)
+            self._unfinished.final_committed(connection)
             if new_words is None:
                 self._flushes.wordless_final(connection, event.source)
             if utterance.text.strip():
@@ -187,6 +195,18 @@ class TranscriptEmitter:
         self._outbox.add(*self._flushes.step(self._pool.active, now))
         if not (self._hedging.holds_final or self.holds_doubtful_final):
             self._outbox.add(*self._speech.step(self._pool.active, now))
+
+    def emit_unfinished(self, before: int) -> None:
+        """Emit as FINAL what only interim transcripts had: no provider will make it final.
+
+        Of the audio before the sample `before` only: another stream will transcribe the rest.
+        """
+        for connection, text, new_words, through in self._unfinished.take(before):
+            self._outbox.add(*self._speech.words_due(connection))
+            final = replace(text, event=replace(text.event, kind=EventKind.FINAL))
+            self._emit(connection, final, new_words)
+            self._ledger.commit(through)
+            self._pool.audio_covered(connection)
 
     def finish(self) -> None:
         """Emit what is held, and end speech that is still open: no connection will."""

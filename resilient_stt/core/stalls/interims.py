@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from ..messages import Word
 from ..policy import WatchdogPolicy
 from ..transcript.overlap import Utterance
-from ..transcript.tokens import tokenize
+from ..transcript.tokens import is_spaced, tokenize
 from .opening_words import MAX_OPENING_WORDS, count_shared, distinctive_length, opening_words
 
 MAX_INTERIM_WORDS = 64
@@ -75,6 +75,23 @@ class InterimTracker:
         self._words, self._skipped, self._untimed = [], [], Utterance("")
         return tuple(skipped)
 
+    def unfinished(self, latest: Utterance) -> Utterance | None:
+        """Return all words that no FINAL has followed yet; `None` if there are none.
+
+        `latest`: the last interim transcript, which is returned itself if it holds all of them.
+        """
+        words = tuple(self._words)
+        if words and latest.words:
+            if words == latest.words:
+                return latest
+            text = _joined([word.text for word in words])
+            return Utterance(text, words, words[0].start, words[-1].end, latest.language)
+        if words:
+            text = _joined([word.text for word in words])
+            return Utterance(text, (), words[0].start, words[-1].end, latest.language)
+        text = _joined([word.text for word in self._skipped] + [self._untimed.text])
+        return Utterance(text, language=latest.language) if text else None
+
     def _words_before(self, first: Word) -> list[Word]:
         """Return the words that are over before `first` begins."""
         # A provider moves a word a little from one transcript to the next. Without the tolerance
@@ -123,6 +140,15 @@ def _timed_words(utterance: Utterance) -> tuple[Word, ...]:
     assert utterance.start is not None
     assert utterance.end is not None
     return (Word(utterance.text, utterance.start, utterance.end),)
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Join texts that follow one another; without spaces in scripts that have none."""
+    joined = ""
+    for text in filter(None, map(str.strip, texts)):
+        gap = " " if joined and is_spaced(joined[-1]) and is_spaced(text[0]) else ""
+        joined += gap + text
+    return joined
 
 
 def _has_digits(utterance: Utterance) -> bool:

@@ -20,6 +20,8 @@ class TranscriptHistory:
     def __init__(self, policy: ReplayPolicy) -> None:
         self._policy = policy
         self._tokens: deque[TimedToken] = deque(maxlen=MAX_TOKENS)
+        self.recorded = 0
+        """How many tokens were ever committed: a mark for `trimmer`."""
 
     def __repr__(self) -> str:
         return f"TranscriptHistory(committed={len(self._tokens)})"
@@ -40,6 +42,7 @@ class TranscriptHistory:
             if token.start is None:
                 token.end = latest
             self._tokens.append(token)
+            self.recorded += 1
 
     def replay_start(self, watermark: float, oldest: float) -> float | None:
         """The best place to begin a replay between committed words, in seconds of session audio.
@@ -77,6 +80,7 @@ class TranscriptHistory:
         last_voice_end: Callable[[float], float],
         *,
         starts_mid_word: bool,
+        since: int = 0,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -87,8 +91,10 @@ class TranscriptHistory:
                 times was spoken by then at the latest
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
+            since: an earlier value of `recorded`; the tokens before it were trimmed already.
         """
-        tokens = list(self._tokens)
+        later = len(self._tokens) - (self.recorded - since)
+        tokens = list(self._tokens)[max(0, later) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
         repeated = [

@@ -5,7 +5,6 @@ The messages are those of https://www.assemblyai.com/docs/api-reference/streamin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import assemblyai
+
+    from .wires import Wire
 
 _LONGEST_CHUNK = 1.0
 """Seconds of audio in a message; a longer one is closed with 3007."""
@@ -29,18 +31,23 @@ _PARTIALS = (0.75, 3.0)
 models of Universal-3 (assemblyai.com/docs/streaming; the plugin's `continuous_partials`)."""
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
 
+_CLOSES = {
+    400: (3006, "Invalid Message"),
+    401: (1008, "Unauthorized Connection: Missing Authorization header"),
+    402: (1008, "Unauthorized Connection: Insufficient account balance"),
+    403: (1008, "Unauthorized Connection: Not authorized"),
+    429: (3009, "Unauthorized Connection: Too many concurrent sessions"),
+    500: (3005, "Session Cancelled: An error occurred"),
+}
+"""Close codes and reasons by the HTTP statuses that mean the same:
+https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures."""
+
 
 class _UniversalDialogue(UtteranceDialogue):
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeAssemblyAI,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeAssemblyAI, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._turn = 0
         model = connection.query.get("speech_model", "")
@@ -127,7 +134,7 @@ class _UniversalDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeAssemblyAI(FakeServer):
+class FakeAssemblyAI(FakeWebServer):
     """An AssemblyAI that transcribes the audio it receives in turns.
 
     Each `Turn` has all words of its turn, with times in milliseconds. The models of Universal-3,
@@ -176,6 +183,11 @@ class FakeAssemblyAI(FakeServer):
         return {"error": message or "Unauthorized Connection", "error_code": status}
 
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
-        """AssemblyAI's error message, which comes before it closes the connection."""
-        number = {} if fault.code is None else {"error_code": fault.code}
-        return {"type": "Error", **number, "error": fault.message or "An error occurred"}
+        """AssemblyAI's error message, which has the code with which the connection then closes."""
+        code, reason = self.close_after(fault)
+        number = {} if fault.code is None else {"error_code": code}
+        return {"type": "Error", **number, "error": fault.message or reason}
+
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        status = fault.code if isinstance(fault.code, int) else 500
+        return _CLOSES.get(status, _CLOSES[500] if status >= 500 else _CLOSES[400])

@@ -6,7 +6,6 @@ The messages are those of https://docs.cartesia.ai/api-reference/stt/stt and tho
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,10 +16,13 @@ from ..faults import ErrorShape, InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .ink2 import TURNS_PATH, TurnsDialogue, check_turn_options
-from .server import Dialogue, FakeServer, Rejection, ServerConnection
+from .server import Dialogue, Rejection, ServerConnection
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import cartesia
+
+    from .wires import Wire
 
 # error_code and title by status: https://docs.cartesia.ai/use-the-api/api-errors
 _ERRORS = {
@@ -37,7 +39,7 @@ _INTERIM_EVERY = 1.0  # seconds of audio
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeCartesia(FakeServer):
+class FakeCartesia(FakeWebServer):
     """A Cartesia that transcribes the audio it receives.
 
     With ink-whisper, a final comes in response to `finalize`, or after `endpoint_silence` without
@@ -142,28 +144,17 @@ class FakeCartesia(FakeServer):
         about = {"message": message, "request_id": connection.request_id}
         return {"type": "error", **number, **named, **about}
 
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
+    def dialogue(self, connection: ServerConnection, wire: Wire) -> Dialogue:
         if connection.path == TURNS_PATH:
-            return TurnsDialogue(self, connection, websocket, transport)
-        return _WhisperDialogue(self, connection, websocket, transport)
+            return TurnsDialogue(self, connection, wire)
+        return _WhisperDialogue(self, connection, wire)
 
 
 class _WhisperDialogue(Dialogue):
     """One ink-whisper connection. Each transcript has only what is new since the last final."""
 
-    def __init__(
-        self,
-        server: FakeCartesia,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeCartesia, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._pending: list[HeardWord] = []
         self._until = 0.0  # seconds of audio covered by finals

@@ -7,7 +7,6 @@ and https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 
 from __future__ import annotations
 
-import asyncio
 import json
 import string
 from collections import Counter
@@ -21,10 +20,13 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import samples_of, take_time, words_in
-from .server import Dialogue, FakeServer, Rejection, Sent, ServerConnection
+from .server import Dialogue, Rejection, Sent, ServerConnection
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import deepgram
+
+    from .wires import Wire
 
 # err_code and err_msg by status: https://developers.deepgram.com/docs/errors
 _ERRORS = {
@@ -58,14 +60,8 @@ _MODEL_UUID = "40bd3654-0000-4000-8000-000000000000"
 class _ListenDialogue(Dialogue):
     """One connection: interim results, several finals in an utterance, then a `speech_final`."""
 
-    def __init__(
-        self,
-        server: FakeDeepgram,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeDeepgram, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._pending: list[HeardWord] = []
         self._start = 0.0  # seconds of audio covered by finals
@@ -182,7 +178,7 @@ class _ListenDialogue(Dialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeDeepgram(FakeServer):
+class FakeDeepgram(FakeWebServer):
     """A Deepgram that transcribes the audio it receives.
 
     The server knows the `language` of the query, by default English. With `multi` it knows the

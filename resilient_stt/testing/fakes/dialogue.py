@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import socket
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from aiohttp import WSMessage, WSMsgType, web
 from multidict import CIMultiDict, MultiDict
 
 from ..faults import (
@@ -40,6 +36,7 @@ from ..faults import (
     is_transcript,
 )
 from ..speech.recognizer import AudioRecognizer, HeardWord
+from .wires import Wire
 
 if TYPE_CHECKING:
     from .server import FakeServer
@@ -50,7 +47,6 @@ _SAMPLE_WIDTH = 2  # bytes: all providers receive 16-bit mono audio
 _STEP = 0.02  # seconds recognized at once: the precision with which pauses are measured
 _FINE_STEP = 0.001  # the same while a fault waits for a place in the audio
 _MOMENT = 1e-6  # seconds: a timer may fire earlier by less than this
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
 class Sent(NamedTuple):
@@ -131,18 +127,11 @@ class Dialogue(ABC):
     only a message that is shorter than the one before it has to wait.
     """
 
-    def __init__(
-        self,
-        server: FakeServer,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
+    def __init__(self, server: FakeServer, connection: ServerConnection, wire: Wire) -> None:
         self.connection = connection
         self._server = server
         self.configure(server.sample_rate(connection), server.languages(connection))
-        self._websocket = websocket
-        self._transport = transport
+        self._wire = wire
         self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
         self._sender: asyncio.Task[None] | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -157,7 +146,6 @@ class Dialogue(ABC):
         self._idle: asyncio.TimerHandle | None = None
         self._close_requested = False  # by the client's closing message
         self._over = False
-        self._is_half_open = False  # the peer must not notice that nothing is read any more
         self._must_restart = False  # it has stalled since it last recognized anything
         self._lost_finals: list[LostFinal] = []  # faults that have had their final
 
@@ -178,6 +166,11 @@ class Dialogue(ABC):
         """The samples in a text message, for protocols that send audio as text; None if it has
         none."""
         return None
+
+    def unpacked(self, message: str | bytes) -> str | bytes:
+        """What a message of the client is: samples as bytes, or a text."""
+        audio = self.audio_in(message) if isinstance(message, str) else None
+        return message if audio is None else audio
 
     def refusal(self, data: str | bytes) -> tuple[int, str] | None:
         """The close code and the reason for a message that the provider does not accept; None if it
@@ -234,6 +227,10 @@ class Dialogue(ABC):
         self._lost_finals += taking
         return bool(taking)
 
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        """The close code and the reason that follow an error after which the server closes."""
+        return self._server.close_after(fault)
+
     def finish(self, last: Mapping[str, Any] | None = None) -> None:
         """Answer the client's closing message by a `last` message and a close with 1000."""
         if not (self._stalled or self._in_force(IgnoreClose)):
@@ -274,18 +271,17 @@ class Dialogue(ABC):
         match fault:
             case Drop(code=None) | DropAfterClose():
                 self._end("reset")
-                reset(self._transport)
+                self._wire.reset()
             case Drop(code=code) if code == NO_CLOSE_FRAME:
                 self._end("ended without a close frame")
-                self._transport.abort()
+                self._wire.cut()
             case Drop(code=int(code), reason=reason):
                 self._close(code, reason)
             case EndCleanly():
                 self._close(1000)
             case HalfOpen():
                 self._end("half-open")
-                self._is_half_open = True
-                self._transport.pause_reading()
+                self._wire.freeze()
             case InBandError():
                 self._send_error(fault)
             case Stall():
@@ -302,9 +298,7 @@ class Dialogue(ABC):
             self._spawn(self._recognize_paced(self._speed))
         self._watch_idleness()
         try:
-            async for message in self._websocket:
-                await self._take(message)
-            self.connection.end(f"closed by the client with {self._websocket.close_code}")
+            self.connection.end(await self._wire.read(self._receive))
             if self._closer is not None:
                 await self._closer  # the server's close waits for the client's
         finally:
@@ -315,25 +309,15 @@ class Dialogue(ABC):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _take(self, message: WSMessage) -> None:
-        if self._is_half_open:
-            await asyncio.Event().wait()  # reads nothing more; ends by cancellation
-        if self._over:
-            return
-        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
-            self._receive(message.data)
-        elif message.type is WSMsgType.PING:
-            with contextlib.suppress(ConnectionError):
-                await self._websocket.pong(message.data)
-
     def _receive(self, data: str | bytes) -> None:
         """Take a message: refuse it, process it at once, or queue it."""
+        if self._over:
+            return
         self._active = asyncio.get_running_loop().time()
         if self._stalled:
             self._deaf_until = self._active
         size = len(data.encode() if isinstance(data, str) else data)
-        if isinstance(data, str) and (audio := self.audio_in(data)) is not None:
-            data = audio
+        data = self.unpacked(data)
         if isinstance(data, str):
             self.connection.texts.append(data)
         else:
@@ -407,15 +391,8 @@ class Dialogue(ABC):
                 self._close(out.code, out.reason)
                 return
             with contextlib.suppress(ConnectionError):  # the reader notices that the client is gone
-                await self._transmit(out.message if out.garbage is None else out.garbage)
+                await self._wire.send(out.message if out.garbage is None else out.garbage)
                 self.connection.sent.append(Sent(self._server.now, out.message, out.garbage))
-
-    async def _transmit(self, content: Mapping[str, Any] | str | bytes) -> None:
-        if isinstance(content, bytes):
-            await self._websocket.send_bytes(content)
-        else:
-            text = content if isinstance(content, str) else json.dumps(content)
-            await self._websocket.send_str(text)
 
     def _process_audio(self, pcm: bytes, came: float) -> None:
         for piece in self._pieces(pcm):
@@ -495,8 +472,8 @@ class Dialogue(ABC):
         now = asyncio.get_running_loop().time()
         self._outbox.put_nowait(_Outgoing(now, self._server.in_band_error(self.connection, fault)))
         if fault.then == "close":
-            clients = isinstance(fault.code, int) and fault.code < 500
-            self._outbox.put_nowait(_Outgoing(now, None, code=1008 if clients else 1011))
+            code, reason = self.close_after(fault)
+            self._outbox.put_nowait(_Outgoing(now, None, code=code, reason=reason))
 
     def _end(self, how: str) -> None:
         self._over = True
@@ -504,15 +481,4 @@ class Dialogue(ABC):
 
     def _close(self, code: int, reason: str = "") -> None:
         self._end(f"closed with {code}")
-        self._closer = self._spawn(_closing(self._websocket, code, reason))
-
-
-async def _closing(websocket: web.WebSocketResponse, code: int, reason: str) -> None:
-    await websocket.close(code=code, message=reason.encode())
-
-
-def reset(transport: asyncio.Transport) -> None:
-    """End a TCP connection with a reset (RST) instead of a FIN. Unsent data is discarded."""
-    if (raw := transport.get_extra_info("socket")) is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    transport.abort()
+        self._closer = self._spawn(self._wire.close(code, reason))

@@ -6,7 +6,6 @@ The messages are those of https://elevenlabs.io/docs/api-reference/speech-to-tex
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,14 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import elevenlabs
+
+    from .wires import Wire
 
 _BATCH_PATH = "/v1/speech-to-text"
 _SHORTEST_COMMIT = 0.3
@@ -34,14 +36,8 @@ _KINDS = {401: "auth_error", 402: "quota_exceeded", 403: "auth_error", 429: "rat
 class _ScribeDialogue(UtteranceDialogue):
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeElevenLabs,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeElevenLabs, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._committed = 0.0  # seconds of audio
         self.longest = server.longest_segment
 
@@ -103,7 +99,7 @@ class _ScribeDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeElevenLabs(FakeServer):
+class FakeElevenLabs(FakeWebServer):
     """An ElevenLabs that transcribes the audio it receives.
 
     With `commit_strategy=manual`, which is the plugin's default, a final comes only when the client

@@ -5,12 +5,9 @@ The messages are those of https://developers.deepgram.com/reference/speech-to-te
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
 
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
@@ -20,6 +17,8 @@ from .utterances import UtteranceDialogue, parsed
 
 if TYPE_CHECKING:
     from livekit.plugins import deepgram
+
+    from .wires import Wire
 
 _MULTILINGUAL = ("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl")
 _CERTAINTY = {"EndOfTurn": 0.95, "EagerEndOfTurn": 0.6}
@@ -31,14 +30,8 @@ class FluxDialogue(UtteranceDialogue):
 
     interim_every = 0.25
 
-    def __init__(
-        self,
-        server: FakeFlux,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeFlux, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._turn = 0
         self._turn_start = 0.0  # seconds of audio

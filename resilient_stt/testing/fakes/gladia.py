@@ -6,7 +6,6 @@ comes as base64 in JSON.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,24 +16,21 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection, url_of
+from .server import Rejection, ServerConnection, url_of
 from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import gladia
+
+    from .wires import Wire
 
 
 class _LiveDialogue(UtteranceDialogue):
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeGladia,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeGladia, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._asked = server.sessions[connection.request_id]
         self._utterances = 0
         self.longest = float(self._asked.get("maximum_duration_without_endpointing", 5))
@@ -105,7 +101,7 @@ class _LiveDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeGladia(FakeServer):
+class FakeGladia(FakeWebServer):
     """A Gladia that transcribes the audio it receives.
 
     A session and its websocket are one connection: faults that answer a request answer the POST,

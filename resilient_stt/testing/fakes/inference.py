@@ -16,8 +16,9 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.agents import inference
@@ -97,7 +98,7 @@ class _SessionDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeInference(FakeServer):
+class FakeInference(FakeWebServer):
     """A LiveKit Inference that transcribes the audio it receives.
 
     Errors come as messages; the HTTP statuses are those of its load balancer.

@@ -9,12 +9,9 @@ socket; there is no `done`. All times are times of audio: while no audio comes, 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
 
 from ..speech.languages import written
 from ..speech.recognizer import HeardWord
@@ -23,6 +20,7 @@ from .server import Rejection
 
 if TYPE_CHECKING:
     from .cartesia import FakeCartesia
+    from .wires import Wire
 
 TURNS_PATH = "/stt/turns/websocket"
 _MODEL = "ink-2"
@@ -60,14 +58,8 @@ class TurnsDialogue(Dialogue):
     place.
     """
 
-    def __init__(
-        self,
-        server: FakeCartesia,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeCartesia, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._words: list[HeardWord] = []  # of the current turn
         self._words_sent = 0  # number of them

@@ -7,7 +7,6 @@ comes as base64 in JSON, at 24 kHz. Groq's batch endpoint is the same, under ano
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,14 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import openai
+
+    from .wires import Wire
 
 _RATE = 24_000
 _BATCH_PATH = "/v1/audio/transcriptions"
@@ -37,14 +39,8 @@ _DELTA = 4  # words in a delta
 
 
 class _RealtimeDialogue(UtteranceDialogue):
-    def __init__(
-        self,
-        server: FakeOpenAI,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeOpenAI, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._silence = server.endpoint_silence
         self._item = 0
 
@@ -118,7 +114,7 @@ class _RealtimeDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeOpenAI(FakeServer):
+class FakeOpenAI(FakeWebServer):
     """An OpenAI that transcribes the audio it receives, without any times.
 
     The server finds the turns, unless the session has no `turn_detection`; then the client commits

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .assemblyai import FakeAssemblyAI
+from .azure import FakeAzure
 from .cartesia import FakeCartesia
 from .deepgram import FakeDeepgram
 from .elevenlabs import FakeElevenLabs
 from .flux import FakeFlux
 from .gladia import FakeGladia
+from .google import FakeGoogle
 from .inference import FakeInference
 from .openai import FakeOpenAI
 from .sarvam import FakeSarvam
@@ -20,9 +22,11 @@ FAKES: dict[str, type[FakeServer]] = {
     "cartesia": FakeCartesia,
     "deepgram": FakeDeepgram,
     "assemblyai": FakeAssemblyAI,
+    "azure": FakeAzure,
     "elevenlabs": FakeElevenLabs,
     "flux": FakeFlux,
     "gladia": FakeGladia,
+    "google": FakeGoogle,
     "inference": FakeInference,
     "openai": FakeOpenAI,
     "sarvam": FakeSarvam,

@@ -6,7 +6,6 @@ https://docs.sarvam.ai.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import sarvam
+
+    from .wires import Wire
 
 _PATH = "/v1/stt/ws"
 _LANGUAGES = ("en", "hi", "bn", "ta", "te", "es")
@@ -30,14 +32,8 @@ _CODES = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_ex
 class _UtterancesDialogue(UtteranceDialogue):
     interim_every = 0.4
 
-    def __init__(
-        self,
-        server: FakeSarvam,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeSarvam, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._utterance = 0
 
     async def run(self) -> None:
@@ -103,7 +99,7 @@ class _UtterancesDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeSarvam(FakeServer):
+class FakeSarvam(FakeWebServer):
     """A Sarvam that transcribes the audio it receives, without times of words.
 
     The plugin gives a final no start, and for its end the audio that it had sent when the end of

@@ -1,7 +1,8 @@
 """What the fake providers share: a loopback server, the log of its connections, and its faults.
 
-A provider's subclass adds the protocol, in the abstract methods and in its `Dialogue`. To add a
-kind of fault that answers requests, add a case to `FakeServer._respond`.
+A subclass adds what carries the protocol: `web.py: FakeWebServer` websockets and POSTs,
+`google.py: FakeGoogle` gRPC. A provider's subclass adds the protocol, in the abstract methods and
+in its `Dialogue`.
 """
 
 from __future__ import annotations
@@ -9,29 +10,27 @@ from __future__ import annotations
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
-from aiohttp import web
 from livekit.agents import stt
 from multidict import CIMultiDict, MultiDict
 
 from ..faults import (
+    ConnectFault,
     DropAfterClose,
     Fault,
     FaultScript,
-    Hang,
     InBandError,
-    Refuse,
-    Status,
     StreamFault,
 )
 from ..speech.accent import Accent
 from ..speech.recognizer import AudioRecognizer, HeardWord
 from ..speech.reference import ReferenceSpeech
-from .dialogue import Dialogue, Sent, ServerConnection, reset
+from .dialogue import Dialogue, Sent, ServerConnection
+from .wires import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -62,6 +61,8 @@ _SECRET_HEADERS = (
     "xi-api-key",
     "X-Gladia-Key",
     "api-subscription-key",
+    "Ocp-Apim-Subscription-Key",
+    "x-goog-api-key",
 )
 _SECRET_QUERY = ("api_key", "access_token", "token")
 
@@ -114,13 +115,13 @@ class FakeServer(ABC):
         faults: What goes wrong. Can be assigned while the server runs.
         latency: Seconds from the audio that completes a message to the message.
         endpoint_silence: Seconds without speech after which a transcript becomes final.
-        handshake: Seconds from the request to the 101.
-        concurrency: Open websockets at once. A request for a websocket beyond them is answered with
-            429. Connections whose peer has vanished count. None: no limit.
+        handshake: Seconds from the request to its acceptance, such as the 101.
+        concurrency: Open streams at once. A request for a stream beyond them is answered with 429.
+            Connections whose peer has vanished count. None: no limit.
         idle_timeout: Seconds without audio or text after which a connection is closed. Pings do not
             count. It has no effect during a stall, or once the client has sent its closing message.
-        max_burst: Seconds of audio that may arrive ahead of real time, counted from the 101. Beyond
-            them the connection is closed with 1008. None: no limit.
+        max_burst: Seconds of audio that may arrive ahead of real time, counted from the
+            acceptance. Beyond them the connection is closed with 1008. None: no limit.
         speed: The multiple of real time at which audio is processed at most, on connections that
             open from then on. None: no limit.
         max_message: Bytes of a message beyond which the connection is closed with 1009. None: no
@@ -138,26 +139,18 @@ class FakeServer(ABC):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path: ClassVar[str]
-    base_path: ClassVar[str] = ""
-    """The part of `path` that belongs to the plugin's `base_url`."""
-    scheme: ClassVar[str] = "http"
-    """The scheme of the plugin's `base_url`."""
     plugin: ClassVar[str]
     """The plugin that connects here: `livekit.plugins.PLUGIN`; `inference` is LiveKit's own."""
     plugin_class: ClassVar[str] = "STT"
     """The name of its class."""
     plugin_options: ClassVar[Mapping[str, Any]] = {}
     """Options of the class with which it speaks this protocol, beside its `address`."""
-    other_paths: ClassVar[tuple[str, ...]] = ()
-    """Further paths of websockets."""
-    post_paths: ClassVar[tuple[str, ...]] = ()
-    """Paths to which whole recordings are posted, or requests for a session."""
-    request_id_header: ClassVar[str] = "x-request-id"
+    is_configurable: ClassVar[bool] = True
+    """Whether the class connects here with its `address`, and needs nothing but options."""
+    is_real_time: ClassVar[bool] = False
+    """Whether virtual time runs like real time while the server runs."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]
     """Makes the `Dialogue` of an accepted connection, unless `dialogue` is overridden."""
-    max_body: ClassVar[int] = 2 * 1024**3
-    """Bytes of a batch request; 2 GB is Deepgram's limit."""
 
     latency: float = 0.2
     endpoint_silence: float = 0.5
@@ -172,20 +165,18 @@ class FakeServer(ABC):
     connections: list[ServerConnection] = field(init=False, default_factory=list)
     triggered: list[TriggeredFault] = field(init=False, default_factory=list)
     _dialogues: list[Dialogue] = field(init=False, default_factory=list)
-    _open_websockets: int = field(init=False, default=0)
-    """The number of open websockets, for `concurrency`."""
-    _transports: set[asyncio.Transport] = field(init=False, default_factory=set)
+    _open_streams: int = field(init=False, default=0)
+    """The number of open streams, for `concurrency`."""
     _timers: list[asyncio.TimerHandle] = field(init=False, default_factory=list)
-    _refused: set[str] = field(init=False, default_factory=set)
-    """The `Sec-WebSocket-Key`s of refused requests."""
-    _runner: web.AppRunner | None = field(init=False, default=None)
     _host: str = field(init=False, default=LOOPBACK)
+    _port: int | None = field(init=False, default=None)
+    """The port that it listens on; None while it does not."""
     _started: float = field(init=False, default=0.0)
     _script: FaultScript = field(init=False, default=FaultScript())
     faults: FaultsInForce = FaultsInForce()  # last, because assigning it uses the other fields
 
     def __repr__(self) -> str:
-        where = self.url if self._runner else "stopped"
+        where = self.url if self._port else "stopped"
         alive = sum(c.closed is None for c in self.connections)
         count = f"{len(self.connections)} connections, {alive} open"
         return f"<{type(self).__name__} {where}, {count}, {len(self._script)} faults>"
@@ -215,39 +206,35 @@ class FakeServer(ABC):
             OSError: It cannot listen there.
             RuntimeError: It listens already.
         """
-        if self._runner is not None:
+        if self._port is not None:
             raise RuntimeError(f"{type(self).__name__} is already running, at {self.url}")
-        app = web.Application(client_max_size=self.max_body)
-        for path in (self.path, *self.other_paths):
-            app.router.add_get(path, self._answer)
-        for path in self.post_paths:
-            app.router.add_post(path, self._answer)
-        # A request that hangs must end when its client disconnects, not only when the server stops.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner, self._host = runner, host
+        self._host = host
+        self._port = await self._listen(host, port)
         self._started = asyncio.get_running_loop().time()
         self._arm(self._script)
 
     async def stop(self) -> None:
         """Stop listening, and abort all connections, as a process does that ends."""
-        if self._runner is None:
+        if self._port is None:
             return
         self._disarm()
         for connection in self.connections:
             if connection.closed is None:
                 connection.end("server stopped")
-        for transport in self._transports:
-            # asyncio raises for a transport that has closed itself after its last byte.
-            if transport.get_extra_info("socket").fileno() >= 0:
-                transport.abort()
-        await self._runner.cleanup()
-        self._runner = None
+        await self._abort()
+        self._port = None
+
+    @abstractmethod
+    async def _listen(self, host: str, port: int) -> int:
+        """Start listening; return the port.
+
+        Raises:
+            OSError: It cannot listen there.
+        """
+
+    @abstractmethod
+    async def _abort(self) -> None:
+        """Stop listening, and abort all connections."""
 
     @property
     def now(self) -> float:
@@ -261,18 +248,18 @@ class FakeServer(ABC):
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._runner is None:
+        if self._port is None:
             raise RuntimeError(f"{type(self).__name__} is not running")
-        return int(self._runner.addresses[0][1])
+        return self._port
 
     @property
     def url(self) -> str:
-        """The `base_url` for the provider's plugin.
+        """The URL for the provider's plugin.
 
         Raises:
             RuntimeError: The server is not running.
         """
-        return url_of(self._host, self.port, self.base_path, self.scheme)
+        return url_of(self._host, self.port)
 
     @property
     def address(self) -> dict[str, Any]:
@@ -315,7 +302,7 @@ class FakeServer(ABC):
         open.
         """
         self._script = self._checked(self._script + fault)
-        if self._runner is not None:
+        if self._port is not None:
             self._arm([fault])
 
     def trigger(self, fault: Fault) -> list[ServerConnection]:
@@ -355,7 +342,7 @@ class FakeServer(ABC):
     def _replace_faults(self, script: FaultScript) -> None:
         self._script = self._checked(script)
         self._disarm()
-        if self._runner is not None:
+        if self._port is not None:
             self._arm(self._script)
 
     def _checked(self, script: FaultScript) -> FaultScript:
@@ -386,137 +373,56 @@ class FakeServer(ABC):
             if fault.applies_to(dialogue.connection.index):
                 dialogue.trigger(fault)
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        if request.headers.get("Sec-WebSocket-Key") in self._refused:
-            # aiohttp's client repeats a request that got no response. That is still the same
-            # attempt.
-            reset(request.transport)
-            return web.Response()
-        connection = self.resumed(request)
-        is_new = connection is None
-        if connection is None:
-            connection = self._log_connection(request)
-        self._transports.add(request.transport)
-        try:
-            if is_new:
-                return await self._respond(request, connection)
-            return await self._serve(request, connection)
-        except Rejection as rejection:
-            connection.end(f"rejected with {rejection.status}")
-            return self.rejection(rejection.status, connection.request_id, rejection.message)
-        finally:
-            self._transports.discard(request.transport)
-            if not self.is_awaited(connection):
-                connection.end("client vanished")
-                connection.closed = self.now
-
-    def _log_connection(self, request: web.Request) -> ServerConnection:
+    def _log_connection(
+        self, path: str, query: MultiDict[str], headers: CIMultiDict[str]
+    ) -> ServerConnection:
+        """Begin the log of a new connection."""
         index = len(self.connections)
         connection = ServerConnection(
             index=index,
-            path=request.path,
-            query=_redacted_query(request),
-            headers=_redacted_headers(request),
-            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.path}#{index}")),
+            path=path,
+            query=MultiDict((k, REDACTED if k in _SECRET_QUERY else v) for k, v in query.items()),
+            headers=_redacted(headers),
+            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, f"{type(self).__name__}#{index}")),
             opened=self.now,
         )
         self.connections.append(connection)
         return connection
 
-    async def _respond(
-        self, request: web.Request, connection: ServerConnection
-    ) -> web.StreamResponse:
-        """Answer a request with a connect fault, or serve it. A new kind of fault needs a case
-        here."""
-        assert request.transport is not None
+    def _connect_fault(self, connection: ServerConnection) -> ConnectFault | None:
+        """The fault that answers the request of a new connection, if there is one."""
         fault = self._script.at_connect(connection.index, self.now)
         if fault is not None:
             self.note_triggered(fault, connection)
-        match fault:
-            case Refuse():
-                connection.end("refused")
-                self._refused.add(request.headers.get("Sec-WebSocket-Key", ""))
-                reset(request.transport)
-                return web.Response()  # is not sent: the connection is gone
-            case Hang():
-                connection.end("hung")
-                await asyncio.Event().wait()
-                raise AssertionError("a hung request ends by cancellation")
-            case Status(code=code, body=body, headers=headers):
-                connection.end(f"status {code}")
-                response = self.rejection(code, connection.request_id)
-                if body is not None:
-                    response.text = body
-                response.headers.update(headers)
-                return response
-            case None:
-                return await self._serve(request, connection)
-            case other:
-                raise AssertionError(f"no hook for {other!r}")
-
-    async def _serve(
-        self, request: web.Request, connection: ServerConnection
-    ) -> web.StreamResponse:
-        self.check(request)
-        if request.method == "POST":
-            return await self.answer_post(request, connection)
-        if self.concurrency is not None and self._open_websockets >= self.concurrency:
-            raise Rejection(429)
-        self._open_websockets += 1
-        try:
-            return await self._converse(request, connection)
-        finally:
-            self._open_websockets -= 1
+        return fault
 
     async def _converse(
-        self, request: web.Request, connection: ServerConnection
-    ) -> web.StreamResponse:
-        assert request.transport is not None
-        await asyncio.sleep(self.handshake)
-        # The dialogue answers pings, because a peer that has vanished must not.
-        websocket = web.WebSocketResponse(compress=False, autoping=False)
-        websocket.headers[self.request_id_header] = connection.request_id
-        await websocket.prepare(request)
-        dialogue = self.dialogue(connection, websocket, request.transport)
-        self._dialogues.append(dialogue)
-        try:
-            dialogue.arm(self._script)
-            await dialogue.run()
-        finally:
-            self._dialogues.remove(dialogue)
-        return websocket
-
-    async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
-        """The provider's response to a recording that is to be transcribed, or to a request for a
-        session.
+        self, connection: ServerConnection, accept: Callable[[], Awaitable[Wire]]
+    ) -> None:
+        """Serve a stream. `accept` answers its request, once the handshake has taken its time.
 
         Raises:
-            Rejection: The provider does not accept the request.
+            Rejection: There are too many streams already.
         """
-        raise AssertionError(f"{type(self).__name__} has no endpoint for POST")
-
-    def resumed(self, request: web.Request) -> ServerConnection | None:
-        """The connection that a request goes on with, where a provider needs two requests for one:
-        a POST that asks for a session, and its websocket. None: a new connection."""
-        return None
-
-    def is_awaited(self, connection: ServerConnection) -> bool:
-        """Whether a request is expected that goes on with a connection."""
-        return False
+        if self.concurrency is not None and self._open_streams >= self.concurrency:
+            raise Rejection(429)
+        self._open_streams += 1
+        try:
+            await asyncio.sleep(self.handshake)
+            dialogue = self.dialogue(connection, await accept())
+            self._dialogues.append(dialogue)
+            try:
+                dialogue.arm(self._script)
+                await dialogue.run()
+            finally:
+                self._dialogues.remove(dialogue)
+        finally:
+            self._open_streams -= 1
 
     @abstractmethod
     def stt(self, **options: Any) -> stt.STT[Any]:
         """The published plugin, so configured that it connects here. `options` are those of its
         constructor."""
-
-    @abstractmethod
-    def check(self, request: web.Request) -> None:
-        """Check the credentials and the query of a request.
-
-        Raises:
-            Rejection: The provider does not accept the request.
-        """
 
     def sample_rate(self, connection: ServerConnection) -> int:
         """Hz of the audio on a connection, as far as its request says; by default the query's
@@ -530,27 +436,18 @@ class FakeServer(ABC):
         Words of any other language are recognized as wrong words of the first.
         """
 
-    def rejection(self, status: int, request_id: str, message: str | None = None) -> web.Response:
-        """The provider's response to a request that it does not accept."""
-        body = self.error_body(status, request_id, message)
-        return web.json_response(body, status=status, headers={self.request_id_header: request_id})
-
-    @abstractmethod
-    def error_body(self, status: int, request_id: str, message: str | None) -> Mapping[str, Any]:
-        """The JSON of a response with an error status; `message` says more than the status."""
-
     @abstractmethod
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         """The provider's in-band error message on a connection."""
 
-    def dialogue(
-        self,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> Dialogue:
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        """The close code and the reason with which an in-band error ends the connection."""
+        clients = isinstance(fault.code, int) and fault.code < 500
+        return 1008 if clients else 1011, ""
+
+    def dialogue(self, connection: ServerConnection, wire: Wire) -> Dialogue:
         """The dialogue for an accepted connection."""
-        return type(self).dialogue_class(self, connection, websocket, transport)
+        return type(self).dialogue_class(self, connection, wire)
 
 
 def url_of(host: str, port: int, path: str = "", scheme: str = "http") -> str:
@@ -566,14 +463,9 @@ def url_of(host: str, port: int, path: str = "", scheme: str = "http") -> str:
     return f"{scheme}://{host}:{port}{path}"
 
 
-def _redacted_query(request: web.Request) -> MultiDict[str]:
-    pairs = request.query.items()
-    return MultiDict((k, REDACTED if k in _SECRET_QUERY else v) for k, v in pairs)
-
-
-def _redacted_headers(request: web.Request) -> CIMultiDict[str]:
-    headers = CIMultiDict(request.headers)
+def _redacted(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    redacted = CIMultiDict(headers)
     for name in _SECRET_HEADERS:
-        if name in headers:
-            headers[name] = REDACTED
-    return headers
+        if name in redacted:
+            redacted[name] = REDACTED
+    return redacted

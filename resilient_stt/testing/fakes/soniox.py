@@ -7,7 +7,6 @@ empty message ends the stream.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, spaced
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import soniox
+
+    from .wires import Wire
 
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi", "ko", "ru", "nl")
 _SETTLES_AFTER = 1.2
@@ -33,14 +35,8 @@ class _TokensDialogue(UtteranceDialogue):
     revises = False
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeSoniox,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeSoniox, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._configured = False
         self._settled = 0  # words of the utterance whose tokens were sent as final
 
@@ -103,7 +99,7 @@ class _TokensDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeSoniox(FakeServer):
+class FakeSoniox(FakeWebServer):
     """A Soniox that transcribes the audio it receives in tokens.
 
     Tokens become final one after another; an endpoint is the token `<end>`. The times of tokens are

@@ -5,7 +5,6 @@ The messages are those of the package `speechmatics-agent-stt`, by https://docs.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,28 +14,28 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FakeServer, Rejection, ServerConnection
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import speechmatics
 
+    from .wires import Wire
+
 _RATE = 16_000
 _LANGUAGES = ("en",)
 _TYPES = {401: "not_authorised", 403: "not_allowed", 429: "quota_exceeded", 400: "invalid_message"}
+_REASONS = {
+    "quota_exceeded": "Maximum number of concurrent connections allowed has been reached",
+}
 
 
 class _AgentDialogue(UtteranceDialogue):
     interim_every = 0.4
 
-    def __init__(
-        self,
-        server: FakeSpeechmatics,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeSpeechmatics, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._finds_turns = True
         self._turn = 0
 
@@ -100,7 +99,7 @@ class _AgentDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeSpeechmatics(FakeServer):
+class FakeSpeechmatics(FakeWebServer):
     """A Speechmatics that transcribes the audio it receives in segments, without times of words.
 
     Args:
@@ -150,4 +149,5 @@ class FakeSpeechmatics(FakeServer):
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         known = _TYPES.get(fault.code, "internal_error") if isinstance(fault.code, int) else None
         kind = known or fault.code or "internal_error"
-        return {"message": "Error", "type": kind, "reason": fault.message or "Error"}
+        reason = _REASONS.get(str(kind), "Error")
+        return {"message": "Error", "type": kind, "reason": fault.message or reason}

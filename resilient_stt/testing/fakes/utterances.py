@@ -6,19 +6,17 @@ provider.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
 
 from ..speech.recognizer import HeardWord
 from .dialogue import Dialogue, ServerConnection
 
 if TYPE_CHECKING:
     from .server import FakeServer
+    from .wires import Wire
 
 
 LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
@@ -41,14 +39,8 @@ class UtteranceDialogue(Dialogue):
     interim_every: float = 0.5
     longest: float = float("inf")
 
-    def __init__(
-        self,
-        server: FakeServer,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeServer, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self.words: list[HeardWord] = []
         self._is_speaking = False
         self._reported_at = 0.0  # seconds of audio at the last transcript

@@ -6,7 +6,6 @@ is a constant, so `FakeXAI.stt` gives it an HTTP session that goes here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,25 +16,22 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import FAKE_KEY, FakeServer, Rejection, ServerConnection
+from .server import FAKE_KEY, Rejection, ServerConnection
 from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
+from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import xai
+
+    from .wires import Wire
 
 
 class _TranscriptDialogue(UtteranceDialogue):
     revises = False
     interim_every = 0.3
 
-    def __init__(
-        self,
-        server: FakeXAI,
-        connection: ServerConnection,
-        websocket: web.WebSocketResponse,
-        transport: asyncio.Transport,
-    ) -> None:
-        super().__init__(server, connection, websocket, transport)
+    def __init__(self, server: FakeXAI, connection: ServerConnection, wire: Wire) -> None:
+        super().__init__(server, connection, wire)
         self._settings = server
         self._chunked = 0  # words of the utterance that were sent as final
 
@@ -100,7 +96,7 @@ class _TranscriptDialogue(UtteranceDialogue):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FakeXAI(FakeServer):
+class FakeXAI(FakeWebServer):
     """An xAI that transcribes the audio it receives.
 
     An utterance's last final (`speech_final`) says all of it again.

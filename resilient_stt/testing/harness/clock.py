@@ -9,7 +9,8 @@ The loop only knows what happens on itself, which has these consequences:
 
 * Take the time from `loop.time()`. `time.time()` and `time.monotonic()` are real time.
 * While work in `run_in_executor` is pending, the clock runs in real time, so that timers do not
-  overtake that work. Other threads and other processes are invisible: a timer may fire before them.
+  overtake that work. Other threads and other processes are invisible: a timer may fire before them,
+  unless `threads_at_work` says that they take part.
 * A coroutine that spins on `sleep(0)` until a certain time spins forever.
 
 The mark `stt_virtual_time` of the pytest plugin runs a test on this loop. Without pytest, use
@@ -75,6 +76,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _came_back(self, _: Future[Any]) -> None:
         self._clock.outside -= 1
 
+    @contextlib.contextmanager
+    def threads_at_work(self, settle: float | None) -> Iterator[None]:
+        """Before each jump, wait so many real seconds for other threads, while the context is open.
+        None: do not jump; the clock runs in real time."""
+        # Without a settling time, one that no jump can wait for.
+        wait = float("inf") if settle is None else settle
+        self._clock.settles.append(wait)
+        try:
+            yield
+        finally:
+            self._clock.settles.remove(wait)
+
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads in real time, because from Python 3.12 on asyncio waits with a
         timer."""
@@ -84,6 +97,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             await super().shutdown_default_executor(*patience)
         finally:
             self._clock.outside -= 1
+
+
+def threads_at_work(settle: float | None) -> contextlib.AbstractContextManager[None]:
+    """Tell the running loop that other threads take part; see `VirtualTimeLoop.threads_at_work`. It
+    has no effect on any other loop."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, VirtualTimeLoop):
+        return loop.threads_at_work(settle)
+    return contextlib.nullcontext()
 
 
 def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
@@ -98,12 +120,13 @@ def run_virtual(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> 
 class _JumpingSelector(selectors.BaseSelector):
     """A selector that moves `now` forward where another one would sleep.
 
-    `outside` counts pieces of work that another thread will complete.
+    `outside` counts pieces of work that another thread will complete. Before a jump, it waits for
+    the longest of `settles`.
     """
 
     def __init__(self, *, settle: float, start: float) -> None:
         self._real = selectors.DefaultSelector()
-        self._settle = settle
+        self.settles = [settle]
         self.now = start
         self.outside = 0
 
@@ -113,18 +136,28 @@ class _JumpingSelector(selectors.BaseSelector):
         ready = self._real.select(0)
         if ready or timeout <= 0:
             return ready
-        ready = self._real.select(timeout) if self.outside else self._settled()
+        settle = max(self.settles)
+        if settle == float("inf"):
+            return self._in_real_time(timeout)
+        ready = self._real.select(timeout) if self.outside else self._settled(settle)
         if not ready:
             self.now += timeout
         return ready
 
-    def _settled(self) -> _Ready:
+    def _in_real_time(self, timeout: float) -> _Ready:
+        began = time.monotonic()
+        ready = self._real.select(timeout)
+        passed = time.monotonic() - began
+        self.now += min(passed, timeout) if ready else timeout
+        return ready
+
+    def _settled(self, settle: float) -> _Ready:
         """Return what becomes ready within the settling time."""
         watch = getattr(self._real, "fileno", None)
         if watch is None or watch() >= _SELECT_LIMIT:
-            return self._real.select(self._settle)
+            return self._real.select(settle)
         # epoll rounds its timeout up to a whole millisecond. select(2) on the epoll file does not.
-        if select.select([watch()], [], [], self._settle)[0]:
+        if select.select([watch()], [], [], settle)[0]:
             return self._real.select(0)
         return []
 

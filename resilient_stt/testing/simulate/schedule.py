@@ -74,6 +74,8 @@ _SILENT_AT: tuple[Point, ...] = (
 _LOUD_EFFECTS: tuple[Effect, ...] = ("drop", "end_cleanly")
 _SILENT_EFFECTS: tuple[Effect, ...] = ("half_open", "stall", "stall", "empty_finals")
 _KINDS = ("dropped", "connect", "timeout", "429", "500", "503", "bug")
+FOR_EVER = 1e6
+"""The second until which a provider is down that never comes back."""
 _FOR_GOOD = ("401", "402", "400")
 """After these errors a provider is not asked again for a long time (`auth_cooldown`). They are
 drawn only in calls in which no provider loses words silently: the provider that must make up for
@@ -152,6 +154,7 @@ class ProviderScript:
             do.
         language_detection: Whether it detects the language, instead of being given one.
         reports_turns: Whether it emits the start and the end of speech.
+        one_session: Whether it refuses a connection while it has another one.
         burst, rate: The pace at which replayed audio is sent to it; see `Pace`.
     """
 
@@ -172,6 +175,7 @@ class ProviderScript:
     adds_offset: bool = True
     language_detection: bool = False
     reports_turns: bool = True
+    one_session: bool = False
     burst: float = 5.0
     rate: float = 2.0
     accent: Accent | None = None
@@ -199,6 +203,8 @@ class Schedule:
         window: Seconds of audio that are kept for replays.
         dwell: `FailbackPolicy.min_dwell`.
         language_changes: Pairs of a second of the call and the language that the caller sets then.
+        option_changes: Pairs of a second of the call and the number of the provider whose options
+            change then.
         spanish_from: Second of audio from which Spanish is spoken; None: English only.
         retranscribe: Whether the sentence that reveals a language is transcribed again.
         seed: The seed that it was drawn from. It also seeds the noise of word times.
@@ -215,6 +221,7 @@ class Schedule:
     window: float = 60.0
     dwell: float = 5.0
     language_changes: tuple[tuple[float, str], ...] = ()
+    option_changes: tuple[tuple[float, int], ...] = ()
     spanish_from: float | None = None
     retranscribe: bool = False
     seed: int = 0
@@ -239,6 +246,7 @@ class Schedule:
             data["language_changes"] = tuple(
                 (at, tag) for at, tag in data.get("language_changes", ())
             )
+            data["option_changes"] = tuple((at, n) for at, n in data.get("option_changes", ()))
             return cls(pieces=pieces, scripts=scripts, push_gaps=pairs, flushes=flushes, **data)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a schedule: {error}") from None
@@ -258,6 +266,11 @@ class Schedule:
     def lies(self) -> bool:
         """Whether a provider loses words without an error."""
         return any(_is_lie(m) for s in self.scripts for m in s.faults)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether all providers are down for good from some moment on."""
+        return all(any(until >= FOR_EVER for _, until in s.down) for s in self.scripts)
 
     @property
     def routed(self) -> bool:
@@ -289,9 +302,10 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
     them, in its own way.
 
     The promises hold if one provider loses words or falls silent without an error, as long as the
-    others fail with errors only. A provider that is alone may do so once. Nothing is promised where
-    no provider hears. A final that is left out can only be noticed by the interim transcripts of
-    its words, so it is drawn only where there are some.
+    others fail with errors only. A provider that is alone may do so once. Where no provider hears,
+    it is promised that the call ends soon, with every word that was shown, and reports the rest. A
+    final that is left out can only be noticed by the interim transcripts of its words, so it is
+    drawn only where there are some.
     """
     dice = random.Random(seed)
     count = dice.choice([1, 2, 2, 2, 3])
@@ -327,6 +341,8 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
     )
     drawn = _add_languages(random.Random(f"languages {seed}"), drawn, length)
     drawn = _silence_turns(random.Random(f"turns {seed}"), drawn)
+    drawn = _add_option_changes(random.Random(f"options {seed}"), drawn)
+    drawn = _abandon(random.Random(f"abandoned {seed}"), drawn)
     return _add_accents(random.Random(f"accents {seed}"), drawn) if accents else drawn
 
 
@@ -422,6 +438,24 @@ def _with_fillers(dice: random.Random, pieces: tuple[Piece, ...]) -> tuple[Piece
 def _silence_turns(dice: random.Random, drawn: Schedule) -> Schedule:
     """Let some providers emit text only, with dice of their own."""
     scripts = [replace(s, reports_turns=dice.random() < 0.75) for s in drawn.scripts]
+    return replace(drawn, scripts=tuple(scripts))
+
+
+def _add_option_changes(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let options of providers change in some calls, with dice of their own: for any provider, in
+    any role, and now and then several times in one moment."""
+    if dice.random() < 0.6:
+        return drawn
+    changes: list[tuple[float, int]] = []
+    for _ in range(dice.choice([1, 1, 2, 4])):
+        at = round(dice.uniform(0, drawn.length + 2), 2)
+        if changes and dice.random() < 0.2:
+            at = round(changes[-1][0] + dice.choice([0.0, 0.05, 0.3]), 2)
+        changes.append((at, dice.randrange(len(drawn.scripts))))
+    drawn = replace(drawn, option_changes=tuple(sorted(changes)))
+    if drawn.lies:
+        return drawn  # a sole provider may have to be asked twice
+    scripts = [replace(s, one_session=dice.random() < 0.3) for s in drawn.scripts]
     return replace(drawn, scripts=tuple(scripts))
 
 
@@ -527,6 +561,22 @@ def _add_outage(
     ]
 
 
+def _abandon(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Take all providers of a few calls down for good, near the end or behind it.
+
+    Not where words may be missing in any case, or come in another form.
+    """
+    special = drawn.lies or drawn.routed or drawn.closed_at is not None or drawn.push_gaps
+    if dice.random() >= 0.25 or special or drawn.push_speed != 1.0 or _repeats(drawn.pieces):
+        return drawn
+    since = round(dice.uniform(max(0.0, drawn.length - 8.0), drawn.length + 0.5), 3)
+    scripts = tuple(
+        replace(s, down=(*s.down, (since, FOR_EVER)), hangs=dice.random() < 0.5)
+        for s in drawn.scripts
+    )
+    return replace(drawn, scripts=scripts)
+
+
 def _draw_times(
     dice: random.Random, length: float, seconds: Sequence[float], *, chance: float
 ) -> tuple[tuple[float, float], ...]:
@@ -619,7 +669,8 @@ def _is_lie(fault: FaultSpec | None) -> bool:
 # -- making smaller
 
 _SIMPLE = (
-    *("language_changes", "spanish_from", "retranscribe", "push_gaps", "flushes"),
+    *("language_changes", "option_changes", "spanish_from", "retranscribe", "push_gaps"),
+    *("flushes",),
     *("frame", "push_speed", "tail", "closed_at", "window", "dwell"),
 )
 """Fields of a schedule that are simplest at their defaults."""

@@ -125,6 +125,17 @@ class ScriptedSTT(stt.STT[str]):
     def provider(self) -> str:
         return self.name
 
+    def update_options(self, *, number: int) -> None:
+        """Take an option, for which open streams reconnect inside themselves, as plugins' do."""
+        for stream in self.call.streams:
+            if stream.name == self.name and not stream.closing:
+                stream.reconnect()
+
+    def has_other(self, stream: ScriptedStream) -> bool:
+        """Whether a stream beside this one has a session."""
+        mine = (s for s in self.call.streams if s.name == self.name and s is not stream)
+        return any(s.has_session for s in mine)
+
     def down_until(self) -> float | None:
         """The second of the call at which it is up again; None if it is up."""
         now = self.call.now
@@ -182,6 +193,7 @@ class ScriptedStream(stt.RecognizeStream):
         self._counts: dict[Point, int] = {}
         self._recognizer = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
         self.name = of.name
+        self._is_connected = False
         self.closing = False
         self.closed = False
         of.call.streams.append(self)
@@ -206,6 +218,20 @@ class ScriptedStream(stt.RecognizeStream):
                 drop.cancel()
             await aio.cancel_and_wait(listener)
 
+    @property
+    def has_session(self) -> bool:
+        """Whether its provider counts it: from its request until it is over or closed."""
+        return self._is_connected and not (self.closed or self._over.done() or output_ended(self))
+
+    def reconnect(self) -> None:
+        """Begin a new clock, and lose the audio of which no transcript was emitted."""
+        if self._over.done() or input_ended(self):
+            return
+        seed = len(self._of.call.streams)
+        self._recognizer = ScriptedRecognizer(self._of.call, self._script, seed=seed)
+        self._due, self._withheld = deque(), []
+        self._busy = asyncio.get_running_loop().time()
+
     async def _check_early_end(self) -> None:
         """Turn an early end into an error if the caller has ended the input in the meantime.
 
@@ -221,6 +247,10 @@ class ScriptedStream(stt.RecognizeStream):
         if self._of.down_until() is not None:
             await asyncio.sleep(self._patience if self._script.hangs else 0.01)
             raise failure("timeout" if self._script.hangs else "connect")
+        if self._script.one_session and self._of.has_other(self):
+            await asyncio.sleep(0.01)
+            raise failure("429")
+        self._is_connected = True
         await asyncio.sleep(self._script.connect_time)
         fault = self._happens("connect")
         if fault and fault.effect == "hang":
@@ -352,10 +382,12 @@ class ScriptedStream(stt.RecognizeStream):
     def _schedule_transcripts(self, transcripts: Sequence[ScriptedTranscript]) -> None:
         for transcript in transcripts:
             self._due.append(transcript)
-            asyncio.get_running_loop().call_at(self._at, self._emit_next)
+            asyncio.get_running_loop().call_at(self._at, self._emit_next, self._due)
 
-    def _emit_next(self) -> None:
-        transcript = self._due.popleft()
+    def _emit_next(self, due: deque[ScriptedTranscript]) -> None:
+        transcript = due.popleft()
+        if due is not self._due:
+            return  # of before it reconnected
         kind = transcript.kind
         point: Point | None = None
         if kind is SpeechEventType.FINAL_TRANSCRIPT:

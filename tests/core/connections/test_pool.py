@@ -304,7 +304,7 @@ def test_a_stream_that_was_never_seen_to_end_is_not_waited_for() -> None:
     pool = pool_of(ledger)
     ledger.push(RATE, RATE)
     connections = [pool.open(ProviderTraits(name="a"), Role.ACTIVE, 0.0) for _ in range(2)]
-    pool.end_input()
+    pool.end_input(0.0)
     for connection in connections:
         pool.feed(connection, 1.0)
     first, connection = connections
@@ -333,7 +333,7 @@ def test_words_that_are_missing_are_waited_for() -> None:
     connection = pool.open(ProviderTraits(name="a"), Role.ACTIVE, 0.0)
     ledger.speech_started(0)
     ledger.speech_ended(RATE // 2)
-    pool.end_input()
+    pool.end_input(0.0)
     pool.feed(connection, 1.0)
     assert drained_after(pool, connection) == policy.drain_timeout
     connection.untimed_finals.append(RATE)

@@ -205,7 +205,9 @@ def test_an_outage_ends_in_noise() -> None:
 
 def test_an_endless_outage() -> None:
     """The stream gives up after the outage limit, and not before."""
-    sim = outage(1.5, 1e9).run(within=65)
+    down = [(1.5, 1e9)]
+    route = [Recognizer("a", down=down), Recognizer("b", down=down)]
+    sim = Simulation(TWO, route, tail=70.0).run()
     assert sim.gave_up
     assert sim.now - sim.base - 1.5 == pytest.approx(60, abs=0.2)
     (_, gave_up) = sim.commands[-1]

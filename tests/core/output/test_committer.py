@@ -133,6 +133,6 @@ def test_an_untimed_final_in_speech_that_is_not_over() -> None:
     connection.untimed_finals.append(3 * RATE)
     committer.commit_untimed_finals(connection, 3 * RATE)
     assert ledger.watermark == 0
-    pool.end_input()
+    pool.end_input(0.0)
     committer.commit_untimed_finals(connection, 3 * RATE)
     assert ledger.watermark == 3 * RATE

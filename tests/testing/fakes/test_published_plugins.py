@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -30,12 +31,15 @@ from resilient_stt.testing import (
 )
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
+from resilient_stt.testing.fakes.web import FakeWebServer
 from resilient_stt.testing.speech.accent import Accent
 
 PLUGINS = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.inference"}
 """Where a plugin is, if it has not the fake's name."""
 UNTIMED = {"soniox", "openai", "sarvam", "speechmatics", "elevenlabs"}
 """Those whose finals have no times of words, with the options of `stt()`."""
+REAL_TIME = {"azure"}
+"""Those that keep real time; they have their own tests."""
 
 pytestmark = [
     pytest.mark.stt_virtual_time,
@@ -43,14 +47,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=sorted(FAKES))
-async def fake(request: pytest.FixtureRequest) -> AsyncIterator[FakeServer]:
+@pytest.fixture(params=sorted(FAKES.keys() - REAL_TIME))
+async def fake(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[FakeServer]:
     name: str = request.param
     pytest.importorskip(PLUGINS.get(name, f"livekit.plugins.{name}"))
     async with http_context.open(), FAKES[name]() as server:
         yield server
         if name == "speechmatics":
             await leave_no_task()
+    if name == "google":
+        # A logged error of gRPC keeps its call, and the channel, alive.
+        caplog.get_records("call").clear()
+        await collect_calls()
 
 
 async def leave_no_task() -> None:
@@ -59,6 +69,13 @@ async def leave_no_task() -> None:
     for task in asyncio.all_tasks():
         if "_process_messages" in str(task.get_coro()):
             task.cancel()
+
+
+async def collect_calls() -> None:
+    """Collect what Google's plugin leaves to the garbage collector when a call cannot begin: the
+    generator of the requests, with a task that waits, and the channel of the client."""
+    gc.collect()
+    await asyncio.sleep(1)
 
 
 def name_of(server: FakeServer) -> str:
@@ -97,6 +114,8 @@ async def test_times_are_those_of_the_audio(fake: FakeServer) -> None:
 async def test_the_printed_call_connects(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `serve` prints makes the plugin of another process connect to the server."""
     plugin = type(fake).plugin
+    if not type(fake).is_configurable:
+        pytest.skip("no option leads it there")
     module = importlib.import_module(PLUGINS.get(plugin, f"livekit.plugins.{plugin}"))
     if "XAI_WEBSOCKET_URL" in fake.plugin_call:
         monkeypatch.setattr(module.stt, "XAI_WEBSOCKET_URL", "")  # restores it afterwards
@@ -165,7 +184,8 @@ async def test_the_fixtures_run_their_servers(
 ) -> None:
     async with aiohttp.ClientSession() as session:
         for server in (fake_assemblyai, fake_soniox):
-            url = server.url + type(server).path.removeprefix(type(server).base_path)
+            assert isinstance(server, FakeWebServer)
+            url = server.url + server.path.removeprefix(server.base_path)
             async with session.get(url) as response:
                 assert response.status == 401
     await asyncio.sleep(0)

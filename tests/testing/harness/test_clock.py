@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from resilient_stt.testing.harness.clock import VirtualTimeLoop, run_virtual
+from resilient_stt.testing.harness.clock import VirtualTimeLoop, run_virtual, threads_at_work
 
 HOUR = 3600.0
 
@@ -235,3 +235,55 @@ async def test_marked_tests_run_on_the_virtual_loop() -> None:
 async def test_unmarked_tests_run_on_a_real_loop() -> None:
     """A test without the mark runs on the usual loop."""
     assert not isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
+
+
+async def _answered_by_a_thread() -> str:
+    """Which comes first: a thread's answer after 20 ms of real time, or a timer of 10 s."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    thread = threading.Timer(0.02, loop.call_soon_threadsafe, [came.set])
+    thread.start()
+    try:
+        await asyncio.wait_for(came.wait(), 10)
+    except TimeoutError:
+        return "timer"
+    else:
+        return "thread"
+    finally:
+        thread.join()
+
+
+def test_a_jump_waits_for_threads_that_take_part() -> None:
+    """A timer overtakes the answer of a thread, unless the loop was told of threads."""
+
+    async def main() -> list[str]:
+        alone = await _answered_by_a_thread()
+        with threads_at_work(0.5):
+            together = await _answered_by_a_thread()
+        return [alone, together, await _answered_by_a_thread()]
+
+    assert run_virtual(main()) == ["timer", "thread", "timer"]
+
+
+def test_the_clock_can_run_in_real_time() -> None:
+    """While threads keep real time, a second of the loop is a second, and then none again."""
+
+    async def main() -> tuple[float, float]:
+        began = time.monotonic()
+        with threads_at_work(None), threads_at_work(0.001):
+            await asyncio.sleep(0.3)
+        middle = time.monotonic()
+        await asyncio.sleep(30)
+        return middle - began, time.monotonic() - middle
+
+    real, jumped = run_virtual(main())
+    assert real >= 0.3
+    assert jumped < 30
+
+
+def test_other_loops_have_no_threads_to_be_told_of() -> None:
+    async def main() -> None:
+        with threads_at_work(None):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())

@@ -10,10 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from resilient_stt import testing
+from resilient_stt.core.connections.pool import ConnectionPool
+from resilient_stt.core.engine import FailoverEngine
+from resilient_stt.core.failover.outage import Outage
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
+from resilient_stt.core.output.unfinished_text import UnfinishedText
 from resilient_stt.testing.harness.score import written_words
 from resilient_stt.testing.simulate import campaign
 from resilient_stt.testing.simulate.schedule import (
+    FOR_EVER,
     Effect,
     FaultSpec,
     Piece,
@@ -72,6 +77,7 @@ def test_many_kinds_of_calls_are_drawn() -> None:
     ):
         assert len({getattr(s, name) for s in scripts}) >= 2, name
     assert any(s.down for s in scripts)
+    assert sum(d.abandoned for d in drawn) >= 20
     assert any(d.closed_at is not None for d in drawn)
     assert any(len(set(d.words)) < len(d.words) for d in drawn)
 
@@ -94,7 +100,51 @@ def test_missing_words_are_reported() -> None:
     deaf = ProviderScript(faults=(FaultSpec("audio", "half_open"),) * 9)
     schedule = Schedule(pieces=(Piece("hello", 0.4, 0.4),), scripts=(deaf, deaf))
     assert not promised(schedule)
-    assert simulate(schedule).violations == ["emitted [] instead of ['hello']"]
+    assert simulate(schedule).violations == [
+        "emitted [] instead of ['hello']",
+        "reported 0.60 s lost",  # its voice as the detector pads it
+    ]
+
+
+@pytest.fixture
+def abandoned() -> Schedule:
+    """Two words are final, and one was shown, when the only provider leaves for good."""
+    words = (Piece("window", 0.4, 0.4), Piece("garden", 1.0, 0.4), Piece("bridge", 0.0, 0.4))
+    gone = ProviderScript(down=((2.45, FOR_EVER),))
+    return Schedule(pieces=(*words, Piece("letter", 0.1, 0.4)), scripts=(gone, gone))
+
+
+def test_a_call_that_all_providers_leave(abandoned: Schedule) -> None:
+    """It ends soon with every word that was shown, and reports the rest."""
+    assert abandoned.abandoned
+    assert not HELLO.abandoned
+    result = simulate(abandoned)
+    assert result.violations == []
+    assert any(re.search(r"final_transcript '.*garden", line) for line in result.log)
+    assert any("AudioLost" in line for line in result.log)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken", "violation"),
+    [
+        (UnfinishedText, "take", lambda *_: [], "were shown and never final"),
+        (ConnectionPool, "report_unanswered", lambda *_: None, "of words are missing"),
+        (FailoverEngine, "_tail_limit_at", None, "did not end"),
+    ],
+)
+def test_a_bad_end_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+    abandoned: Schedule,
+    owner: type,
+    name: str,
+    broken: Any,
+    violation: str,
+) -> None:
+    """Each part of the promise about the end of such a call is checked."""
+    monkeypatch.setattr(owner, name, broken)
+    if broken is None:
+        monkeypatch.setattr(Outage, "limit_at", property(lambda outage: outage.since + 60.0))
+    assert any(violation in line for line in simulate(abandoned).violations)
 
 
 @pytest.mark.sweep

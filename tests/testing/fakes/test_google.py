@@ -1,0 +1,272 @@
+"""The fake Google with its published plugin, and behind `ResilientSTT`: what is Google's own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from _pytest.mark import ParameterSet
+from livekit.agents import APIConnectOptions, APIStatusError, stt
+from livekit.agents.stt import SpeechEventType
+from livekit.agents.utils import http_context
+
+from resilient_stt import ResilientSTT
+from resilient_stt.testing import (
+    Accent,
+    Drop,
+    FakeDeepgram,
+    FakeGoogle,
+    Fault,
+    Hang,
+    InBandError,
+    Played,
+    ReferenceSpeech,
+    Refuse,
+    Stall,
+    Status,
+    play,
+)
+
+pytest.importorskip("livekit.plugins.google")
+
+pytestmark = pytest.mark.stt_virtual_time
+
+SPEECH = ReferenceSpeech.load("english").excerpt(0, 3).padded(1.0)
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[FakeGoogle]:
+    async with http_context.open(), FakeGoogle() as server:
+        yield server
+    gc.collect()  # what the plugin leaves of calls that were cut off
+    await asyncio.sleep(1)
+
+
+async def heard(provider: stt.STT[Any], speech: ReferenceSpeech = SPEECH) -> Played:
+    try:
+        return await play(provider, speech, patience=6.0)
+    finally:
+        await provider.aclose()
+
+
+def of_type(played: Played, kind: SpeechEventType) -> list[stt.SpeechEvent]:
+    return [event for _, event in played.events if event.type is kind]
+
+
+async def failure(server: FakeGoogle, *faults: Fault) -> APIStatusError:
+    """The error of a bare stream that is not tried again."""
+    server.faults = faults
+    provider = server.stt()
+    stream = provider.stream(conn_options=APIConnectOptions(max_retry=0))
+    pusher = asyncio.create_task(push(stream))
+    try:
+        with pytest.raises(APIStatusError) as raised:
+            await asyncio.wait_for(drain(stream), 30)
+    finally:
+        pusher.cancel()
+        await asyncio.gather(pusher, return_exceptions=True)
+        await stream.aclose()
+        await provider.aclose()
+    error: APIStatusError = raised.value
+    return error
+
+
+async def drain(stream: stt.RecognizeStream) -> None:
+    async for _ in stream:
+        pass
+
+
+async def push(stream: stt.RecognizeStream) -> None:
+    for frame in SPEECH.frames():
+        stream.push_frame(frame)
+        await asyncio.sleep(0.02)
+
+
+# --- what it sends ---
+
+
+async def test_interim_results_without_confidence_are_dropped_by_the_plugin(
+    google: FakeGoogle,
+) -> None:
+    """Google gives no confidence before a result is final; the plugin wants 0.65."""
+    by_default = await heard(google.stt())
+    all_of_them = await heard(google.stt(min_confidence_threshold=0.0))
+    assert not of_type(by_default, SpeechEventType.INTERIM_TRANSCRIPT)
+    assert of_type(all_of_them, SpeechEventType.INTERIM_TRANSCRIPT)
+    assert all(sum("isFinal" not in str(m) for m in c.sent) > 2 for c in google.connections)
+
+
+async def test_voice_activity_events_are_sent_if_they_are_asked_for(google: FakeGoogle) -> None:
+    played = await heard(google.stt(enable_voice_activity_events=True))
+    assert len(of_type(played, SpeechEventType.START_OF_SPEECH)) == len(played.finals)
+    assert played.balanced
+
+
+@pytest.mark.parametrize("model", ["chirp_2", "chirp_3"])
+async def test_version_2_of_the_api(google: FakeGoogle, model: str) -> None:
+    """Chirp models are called by version 2; chirp_3 has no times of words."""
+    played = await heard(google.stt(model=model, enable_voice_activity_events=True))
+    assert played.score.ok, str(played.score)
+    assert google.connections[0].path == "/google.cloud.speech.v2.Speech/StreamingRecognize"
+    assert played.balanced
+    if model == "chirp_3":
+        assert not any(final.words for final in played.finals)
+    else:
+        assert played.score.ts_err_max_s is not None
+        assert played.score.ts_err_max_s < 0.1
+
+
+@pytest.mark.parametrize("model", ["latest_long", "chirp_2"])
+async def test_a_recording_is_recognized(google: FakeGoogle, model: str) -> None:
+    provider = google.stt(model=model)
+    event = await provider.recognize([*SPEECH.frames()])
+    await provider.aclose()
+    expected = [word.text for word in SPEECH.words]
+    assert event.alternatives[0].text.split() == expected
+    assert google.connections[0].audio == pytest.approx(SPEECH.duration, abs=0.01)
+
+
+async def test_languages_are_those_of_the_configuration(google: FakeGoogle) -> None:
+    """A language that was not asked for becomes wrong words; one of several is named."""
+    spanish = ReferenceSpeech.load("spanish").excerpt(0, 1).padded(1.0)
+    wrong = await heard(google.stt(), spanish)
+    right = await heard(google.stt(languages=["en-US", "es-MX"]), spanish)
+    assert wrong.score.lost == wrong.score.words
+    assert right.score.ok, str(right.score)
+    assert {
+        event.alternatives[0].language.lower() for _, event in right.events if event.alternatives
+    } == {"es-mx"}
+
+
+# --- how its calls end ---
+
+
+@pytest.mark.parametrize(
+    ("status", "reported", "words"),
+    [
+        (401, 401, "invalid authentication credentials"),
+        (403, 403, "denied"),
+        (402, 403, "billing"),
+        (429, 429, "exhausted"),
+        (503, 503, "unavailable"),
+        (500, 500, "Error"),
+    ],
+)
+async def test_a_status_is_the_one_of_grpc(
+    google: FakeGoogle, status: int, reported: int, words: str
+) -> None:
+    error = await failure(google, Status(status))
+    assert error.status_code == reported
+    assert words in error.message
+
+
+async def test_a_stream_that_lasts_too_long_is_out_of_range(google: FakeGoogle) -> None:
+    """After 305 s Google ends a stream with OUT_OF_RANGE, which is status 400."""
+    assert google.max_stream == 305
+    google.max_stream = 3.0
+    error = await failure(google)
+    assert error.status_code == 400
+    assert "maximum allowed stream duration of 3 seconds" in error.message
+    assert google.connections[0].audio == pytest.approx(3.0, abs=0.3)
+
+
+async def test_an_in_band_error_that_closes_is_the_status_of_the_call(google: FakeGoogle) -> None:
+    error = await failure(google, InBandError(429, message="slow down", at_audio=2, then="close"))
+    assert error.status_code == 429
+    assert "slow down" in error.message
+
+
+async def test_an_idle_stream_is_aborted_and_the_plugin_starts_another(google: FakeGoogle) -> None:
+    """Status 409 is no failure to the plugin: it calls again, without a word to anybody."""
+    google.idle_timeout = 1.0
+    provider = google.stt()
+    stream = provider.stream(conn_options=APIConnectOptions(max_retry=0))
+    stream.push_frame(next(iter(SPEECH.frames())))
+    await asyncio.sleep(2.5)
+    await stream.aclose()
+    await provider.aclose()
+    assert [connection.ended for connection in google.connections][:2] == ["closed with 10"] * 2
+
+
+async def test_a_call_without_a_configuration_is_refused(google: FakeGoogle) -> None:
+    import grpc.aio  # type: ignore[import-untyped]
+
+    async with grpc.aio.insecure_channel(google.url.removeprefix("http://")) as channel:
+        call = channel.stream_stream("/google.cloud.speech.v1.Speech/StreamingRecognize")()
+        await call.write(b"")
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        other = channel.unary_unary("/google.cloud.speech.v1.Speech/LongRunningRecognize")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await other(b"")
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        del call, other, raised
+
+
+# --- behind ResilientSTT ---
+
+
+DROP = Drop(at_word=7, part=0.5, connections={0})
+CUT = Drop(1006, at_word=4, part=0.5, connections={0})
+ABORTED = InBandError(409, at_word=9, part=0.5, connections={0}, then="close")
+STALL = Stall(at_word=7, connections={0})
+
+
+def seldom(*values: object) -> ParameterSet:
+    return pytest.param(*values, marks=pytest.mark.sweep)
+
+
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [
+        ("google", DROP),
+        ("deepgram", DROP),
+        ("google", ABORTED),
+        seldom("google", CUT),
+        seldom("deepgram", CUT),
+        seldom("google", STALL),
+        seldom("deepgram", STALL),
+        seldom("google", Refuse()),
+        seldom("google", Hang()),
+        seldom("deepgram", Refuse()),
+    ],
+    ids=repr,
+)
+async def test_a_chain_loses_and_repeats_no_word(
+    google: FakeGoogle, first: str, fault: Fault
+) -> None:
+    async with FakeDeepgram() as deepgram:
+        pair = [google, deepgram] if first == "google" else [deepgram, google]
+        pair[0].faults = [fault]
+        played = await heard(ResilientSTT([server.stt() for server in pair]))
+    assert played.score.ok, str(played.score)
+    assert {item.fault for item in pair[0].triggered} == {fault}
+
+
+async def test_a_chain_whose_google_ends_streams_that_last_too_long(google: FakeGoogle) -> None:
+    google.max_stream = 5.0
+    async with FakeDeepgram() as deepgram:
+        played = await heard(ResilientSTT([google.stt(), deepgram.stt()]))
+    assert played.score.ok, str(played.score)
+    assert google.connections[0].opened < 0.1  # while gRPC connects, virtual time does not run away
+    assert google.connections[0].ended == "closed with 11"
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_a_chain_whose_google_accepts_nobody(google: FakeGoogle, status: int) -> None:
+    google.faults = [Status(status)]
+    async with FakeDeepgram() as deepgram:
+        played = await heard(ResilientSTT([google.stt(), deepgram.stt()]))
+    assert played.score.ok, str(played.score)
+
+
+async def test_accents_behind_a_chain(google: FakeGoogle) -> None:
+    google.accent, accent = Accent.drawn(1), Accent.drawn(2)
+    google.faults = [Drop(at_word=8, part=0.5, connections={0})]
+    async with FakeDeepgram(accent=accent) as deepgram:
+        played = await heard(ResilientSTT([google.stt(), deepgram.stt()]))
+    played.accents = [google.accent, accent]
+    assert played.score.ok, str(played.score)
