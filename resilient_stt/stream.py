@@ -341,8 +341,8 @@ class ResilientStream(stt.RecognizeStream):
                 self._with_connection(connection, ProviderConnection.end_input)
             case CloseConnection(connection):
                 self._close(connection)
-            case ReleaseAudio(before):
-                self._frames.release(before)
+            case ReleaseAudio(before, kept):
+                self._frames.release(before, kept)
             case Emit() | SetServing() | ReportAvailability() | ReportEvent() | Finish() | GiveUp():
                 self._report(command)
             case _:

@@ -270,7 +270,7 @@ MUTANTS = (
     ),
     Mutant(
         "fencing off: a hedge is emitted at once",
-        "FailoverEngine._on_event",
+        "FailoverEngine._take_event",
         ReplaceCase("Role.ACTIVE", "Role.ACTIVE | Role.HEDGE"),
     ),
     Mutant(

@@ -323,3 +323,13 @@ async def test_finals_that_are_empty_by_design() -> None:
     await call.play(LONG)
     assert call.failures == []
     assert call.unavailable == []
+
+
+async def test_who_is_deaf_from_the_start_is_left_in_the_first_sentences() -> None:
+    """Of a plugin that we do not know, and that has never given any text in this process."""
+    deaf = FakeSTT(gives_interims(deaf_after=0.0), interim_results=True)
+    call = Call(deaf, FakeSTT(gives_interims(), interim_results=True, provider="Two"))
+    played = await call.play(LONG)
+    assert (played.score.lost, played.score.twice) == (0, 0)
+    first = next(at for at, event in played.events if event.alternatives)
+    assert first < 12.0

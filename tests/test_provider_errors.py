@@ -35,6 +35,9 @@ pytestmark = [
 
 MODULES = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.inference"}
 VARIABLES = {**KEY_VARIABLES, "flux": KEY_VARIABLES["deepgram"]}
+NAMES = sorted(FAKES.keys() - {"azure", "google"})
+"""Google's client and Azure's SDK connect again by themselves, without a word; what Google answers
+is here, too, and what Azure's SDK raises in test_signs."""
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 2).padded(1.0)
 KEYS = ("fake-key", "fake-secret")
 
@@ -156,8 +159,14 @@ def assert_told(call: Call, kind: ErrorKind) -> None:
         assert len(call.server.connections) <= 6
 
 
-@pytest.mark.parametrize("fault", REFUSALS, ids=repr)
-@pytest.mark.parametrize("name", sorted(FAKES))
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        *((name, fault) for name in NAMES for fault in REFUSALS),
+        *(("google", fault) for fault in REFUSALS if isinstance(fault, Status)),
+    ],
+    ids=str,
+)
 async def test_refused_connections(name: str, fault: Fault) -> None:
     """The status of the handshake decides, and the other provider transcribes every word."""
     async with call_with(name, fault) as call:
@@ -166,7 +175,7 @@ async def test_refused_connections(name: str, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("code", IN_BAND)
-@pytest.mark.parametrize("name", sorted(FAKES))
+@pytest.mark.parametrize("name", NAMES)
 async def test_error_messages(name: str, code: int) -> None:
     """What an error message says decides, if the plugin passes it on, also after words."""
     told = SWALLOWED.get(name) or UNTOLD.get((name, code))
@@ -175,7 +184,7 @@ async def test_error_messages(name: str, code: int) -> None:
         assert_told(call, told[0] if told else IN_BAND[code])
 
 
-@pytest.mark.parametrize("name", sorted(FAKES))
+@pytest.mark.parametrize("name", [*NAMES, "google"])
 async def test_one_connection_in_300_seconds_for_credentials(name: str) -> None:
     """Neither a probe nor a new stream tries refused credentials before the time is over."""
     async with call_with(name, Status(401)) as call:

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from livekit.agents import APIConnectionError
 
-from resilient_stt.core.events import HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.events import (
+    AudioLost,
+    HedgeFinished,
+    OutageStarted,
+    ProviderFailed,
+    Switched,
+)
 from resilient_stt.testing.faults import (
     EmptyFinals,
     Fault,
@@ -207,3 +214,31 @@ async def test_a_users_silence_is_not_a_fault(chain: str) -> None:
     check(done.played, "silence", accurate=chain != "ink-2")
     assert not done.events
     assert done.connections == [1, 0]
+
+
+ALL_SILENT = [(8.0, 4.0), (8.0, 10.0), (11.3, 15.0), (6.5, 25.0)]
+"""When all providers fall silent, and for how long, in seconds."""
+
+
+@pytest.mark.parametrize(("since", "lasts"), ALL_SILENT)
+@pytest.mark.parametrize("chain", [WHISPER, DEEPGRAM], ids=["ink-whisper", "deepgram"])
+async def test_both_providers_are_silent(chain: Chain, since: float, lasts: float) -> None:
+    """Nothing is lost although nobody hears anything for a time; long silence is an outage."""
+    stall = Stall(at_time=since, until=since + lasts)
+    done = await run_trial(FaultPlan((stall,), (stall,)), SPEECH.padded(1.0), chain)
+    check(done.played, f"both silent for {lasts} s from {since} s on")
+    assert not done.of(AudioLost)
+    if lasts >= 15:
+        assert done.of(OutageStarted)
+
+
+@pytest.mark.parametrize("model", ["ink-whisper", "ink-2"])
+async def test_a_sole_provider_that_never_gives_a_word(model: str) -> None:
+    """It costs all words, but not in silence: an outage, the loss, and an error that says why."""
+    alone = Chain(("cartesia",), model)
+    done = await run_trial(FaultPlan((Stall(),)), SPEECH.padded(1.0), alone)
+    assert not done.played.finals
+    assert done.of(OutageStarted)
+    assert sum(e.seconds for e in done.of(AudioLost)) > 15
+    assert isinstance(done.played.error, APIConnectionError)
+    assert "gave a word for" in str(done.played.error)

@@ -75,6 +75,7 @@ from .handover import Handover
 from .health.provider import ProviderHealth
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
+from .hedging.unanswered import UnansweredVoice
 from .messages import (
     AudioInput,
     AudioPushed,
@@ -200,6 +201,14 @@ class FailoverEngine:
         """Active connections that failed, unless a hedge took over in good order."""
         self._outages = ProgressTracker(ledger)
         """Outages since the input ended."""
+        self._unanswered = UnansweredVoice(
+            pool=pool,
+            ledger=ledger,
+            history=history,
+            hedging=self._hedging,
+            policies=policies,
+            outbox=outbox,
+        )
         self._tail = ProgressTracker(ledger)
         """Since when, after the end of the input, no text has come while words are missing."""
         self._clean_ends = CleanEnds()
@@ -275,6 +284,7 @@ class FailoverEngine:
             due.append(tail_limit)
         if active := self._pool.active:
             due += [*self._hedging.deadlines(active), *self._failback.deadlines]
+            due += self._unanswered.deadlines
             if (drained_at := self._pool.drained_at(active)) is not None:
                 due.append(drained_at)
         sends = [
@@ -425,10 +435,7 @@ class FailoverEngine:
         if event.kind is EventKind.USAGE:  # the user pays for every connection
             self._outbox.add(Emit(event.kind, source=event.source))
             return
-        if not has_word(event.text):
-            # "." would otherwise be believed to be the transcript of a whole sentence
-            # (test_finals_without_letters).
-            event = replace(event, text="", words=())
+        event = _without_signs(event)
         self._own_sessions.worked(connection)
         interpreted = connection.interpret(event, now)
         if interpreted.is_duplicate:
@@ -444,6 +451,7 @@ class FailoverEngine:
             connection.has_given_text = True
             self._clean_ends.text_received()
             self._tail.reset()
+            self._unanswered.words_received(connection.traits.name, now)
         match connection.role:
             case Role.ACTIVE:
                 self._emit(connection, interpreted, now)
@@ -606,8 +614,7 @@ class FailoverEngine:
             self._on_failure(connection, failure, now)
             return
         self._pool.mark_ended(connection)
-        if connection.role is not Role.PROBE:
-            self._clean_ends.connection_ended(connection)
+        self._clean_ends.connection_ended(connection)  # no probe outlives the input
         if connection.role is Role.RECONNECT:
             self._end_outage(connection, now)
 
@@ -629,11 +636,14 @@ class FailoverEngine:
         for connection in self._pool:
             self._pool.feed(connection, now)
         self._emitter.end_speech_in_silence(now)
-        self._outbox.add(ReleaseAudio(self._ledger.start))
+        self._outbox.add(self._release_audio())
         if self._pool.input_ended and self._pool.has_pending_words():
             self._tail.record(now)
         else:
             self._tail.reset()
+
+    def _release_audio(self) -> ReleaseAudio:
+        return ReleaseAudio(self._ledger.start, self._ledger.known_words)
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""
@@ -642,6 +652,12 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            if active.ended:
+                self._clean_ends.connection_ended(active)
+        self._unanswered.step(active, now)
+        if self._unanswered.is_over(active, now):
+            self._give_up(self._unanswered_error(), now)
+            return
         stall = self._hedging.step(active, now)
         if stall is not None:
             self._leave_stalled(active, stall, now, backoff)
@@ -703,8 +719,9 @@ class FailoverEngine:
             worked = self._seconds_worked(connection, now)
             target, is_news = self._selector.on_failure(failed, failure, worked, now)
             self._failures.record(now)
-            if self._failures_lead_nowhere():
-                # Providers that send one event and drop must not be tried in turn without a pause.
+            # Providers that send one event and drop must not be tried in turn without a pause, nor
+            # those that are known to be deaf.
+            if self._hedging.take_nobody_hears() or self._failures_lead_nowhere():
                 target = None
         if is_news:
             self._pool.report_failure(failed, failure)
@@ -883,8 +900,19 @@ class FailoverEngine:
 
     def _finish(self) -> None:
         """End the stream: no final, connection, speech or loss is left open."""
+        if self._unanswered_error():
+            self._finish_unanswered()
+            return
         self._close()
         self._outbox.add(Finish())
+
+    def _unanswered_error(self) -> str:
+        """Return what to raise if no provider has ever given a word; empty if that is no error."""
+        seconds = self._unanswered.seconds_lost
+        if not seconds:
+            return ""
+        names = ", ".join(self._selector.names)
+        return f"no STT ({names}) gave a word for {seconds:.0f} s of voice"
 
     def _finish_unanswered(self, outage: str = "") -> None:
         """End the stream although words are missing, because no provider answers.
@@ -893,7 +921,9 @@ class FailoverEngine:
 
         `outage`: what to raise; empty if some provider can be reached.
         """
-        is_noise = self._clean_ends.are_enough
+        unanswered = self._unanswered_error()
+        outage = outage or unanswered
+        is_noise = self._clean_ends.are_enough and not unanswered
         self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
         if active := self._pool.active:
             self._emit_held(active, self._now)
@@ -919,7 +949,7 @@ class FailoverEngine:
         self._close()
         self._pool.report_unanswered(self.handover.drop_stale(now))
         last = GiveUp(message, self._selector.why_failed())
-        self._outbox.add(ReleaseAudio(self._ledger.start), last)
+        self._outbox.add(self._release_audio(), last)
 
     def _close(self) -> None:
         self._probe.cancel(self._now)
@@ -943,3 +973,12 @@ class FailoverEngine:
                 self._on_voice_activity_lost(now)
             case _:
                 pass
+
+
+def _without_signs(event: TranscriptEvent) -> TranscriptEvent:
+    """Return the event without its text if that has no letter or digit.
+
+    "." would otherwise be believed to be the transcript of a whole sentence
+    (test_finals_without_letters).
+    """
+    return event if has_word(event.text) else replace(event, text="", words=())

@@ -85,6 +85,8 @@ class AudioLossReason(StrEnum):
     """It is older than the replay window (`ReplayPolicy.window`)."""
     FINAL_SKIPPED = "final_skipped"
     """A final left out words of its interim transcripts, and no other provider could be asked."""
+    UNANSWERED = "unanswered"
+    """No provider gave a word for so much voice that it can hardly be noise."""
     STREAM_ENDED = "stream_ended"
     """The stream ended, or gave up, before any provider had transcribed it, and no later stream
     could."""
@@ -171,7 +173,10 @@ class ProviderFailed(OfStream):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutageStarted(OfStream):
-    """No provider works. Audio is buffered, and every provider that is not locked is tried."""
+    """No provider works: all have failed, or nobody gives words although there is voice.
+
+    Audio is buffered, and every provider that is not locked is tried.
+    """
 
     name: ClassVar[Literal["outage_started"]] = "outage_started"
 

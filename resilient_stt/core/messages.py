@@ -291,9 +291,13 @@ class CloseConnection:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseAudio:
-    """Forget audio before this session sample: it will not be sent again."""
+    """Forget audio before this session sample, but for what is `kept`: it will not be sent again.
+
+    `kept`: where the last committed words begin and end; `None` if there are none.
+    """
 
     before: int
+    kept: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,6 +347,10 @@ class WatchdogPolicy(_Checked):
     max_speech_without_text: Seconds = 15.0
     """Seconds of voice without any text after which a provider of finals only is suspected. Has no
     effect if `replay.window` is shorter."""
+    max_speech_before_first_text: Seconds = 8.0
+    """The same, in seconds, if it has given no text at all in this process, and only its plugin
+    says that it gives interim transcripts: it may as well be deaf. Few people speak longer in one
+    breath."""
     empty_final_threshold: int = 3
     """Finals without text in a row, during speech, after which a provider is suspected."""
     max_speech_in_empty_final: Seconds = 3.0
@@ -427,6 +431,13 @@ class WatchdogPolicy(_Checked):
     """Seconds before the end of speech within which the last word may have ended. Local voice
     activity goes on for `replay.vad_padding` after a word, and the end of speech is a little
     later."""
+    max_unanswered_speech: Seconds = 8.0
+    """Seconds of voice for which no provider gives a word, in a stream in which there were words
+    before, that count as an outage and not as noise, if no provider is known to hear. Each such
+    outage doubles the limit, up to `max_deadline_multiplier` times, until there are words."""
+    max_unanswered_speech_at_start: Seconds = 20.0
+    """The same, in seconds, in a stream in which there were no words yet. It is longer because a
+    call may begin with music, and nothing shows then that the providers hear."""
     hedge_audio_window: Seconds = 3600.0
     """Seconds of the past that `hedge_audio_share` and `hedge_audio_allowance` are about, counted
     by the minute."""

@@ -36,11 +36,14 @@ class FrameStore:
         self._chunks.append(bytes(frame.data.cast("B")))
         self.end += frame.samples_per_channel
 
-    def release(self, before: int) -> None:
-        """Drop the chunks that lie wholly before a position."""
-        gone = len(self._starts) if before >= self.end else self._index(before)
-        if gone > 0:
-            del self._starts[:gone], self._chunks[:gone]
+    def release(self, before: int, kept: tuple[int, int] | None = None) -> None:
+        """Drop the chunks that lie wholly before a position, but for samples that are `kept`."""
+        gone = len(self._starts) if before >= self.end else max(0, self._index(before))
+        first = last = 0
+        if kept is not None:
+            first, last = max(0, self._index(kept[0])), min(gone, self._index(kept[1] - 1) + 1)
+        for start, end in ((max(first, last), gone), (0, min(first, gone))):
+            del self._starts[start:end], self._chunks[start:end]
 
     def frame(self, start: int, end: int) -> rtc.AudioFrame:
         """Return the samples from `start` to `end` as one frame.

@@ -129,6 +129,8 @@ class FedConnection:
     start: int
     opened_at: float
     cursor: int
+    committed: int
+    """Audio before this sample was committed when it was opened."""
     samples: int = 0
     ended: bool = False
 
@@ -185,6 +187,8 @@ class AnyInput(RuleBasedStateMachine):
         self.serving: int | None = None
         self.sources: list[Source] = []
         self.pushed = self.released = 0
+        self.kept: tuple[int, int] | None = None
+        """Committed words that are not released."""
         self.voice: list[tuple[int, int | None]] = []
         self.known: list[int] = []  # how much audio there was when its start was reported
         self.ended = self.speaking = False
@@ -242,8 +246,12 @@ class AnyInput(RuleBasedStateMachine):
             case OpenConnection(connection, provider, start):
                 assert connection not in self.connections
                 assert connection not in self.closed
-                assert self.released <= start <= self.pushed
-                self.connections[connection] = FedConnection(provider, start, self.now, start)
+                assert self._is_held(start, start)
+                assert start <= self.pushed
+                committed = self.engine._ledger.watermark
+                self.connections[connection] = FedConnection(
+                    provider, start, self.now, start, committed
+                )
             case SendAudio(connection, start, end):
                 self._check_audio(self.connections[connection], start, end, released)
             case FlushConnection(connection):
@@ -257,9 +265,10 @@ class AnyInput(RuleBasedStateMachine):
                 del self.connections[connection]
                 self.closed.add(connection)
                 self.idle_since = None if self.connections else self.pushed
-            case ReleaseAudio(before):
+            case ReleaseAudio(before, kept):
                 assert self.released <= before <= self.pushed
-                self.released = before
+                assert kept is None or self._is_held(*kept)
+                self.released, self.kept = before, kept
             case _:
                 self._check_output(command)
 
@@ -287,15 +296,22 @@ class AnyInput(RuleBasedStateMachine):
 
     def _check_audio(self, connection: FedConnection, start: int, end: int, released: int) -> None:
         assert not connection.ended
-        assert self.released <= start < end <= self.pushed
+        assert self._is_held(start, end)
+        assert start < end <= self.pushed
         assert connection.cursor <= start, "sent twice, or out of order"
-        gap = max(connection.cursor, released), start
+        # A hedge is sent known words, and not what was committed behind them.
+        gap = max(connection.cursor, released, connection.committed), start
         assert not self._voiced(*gap), f"speech was not sent to a connection: {gap}"
         connection.cursor = end
         connection.samples += end - start
         pace = self.route[connection.provider].pace
         allowed = pace.burst + pace.rate * (self.now - connection.opened_at)
         assert connection.samples / RATE <= allowed + 0.001
+
+    def _is_held(self, start: int, end: int) -> bool:
+        """Return whether the audio between two samples was not released."""
+        kept = self.kept
+        return start >= self.released or (kept is not None and kept[0] <= start <= end <= kept[1])
 
     def _voiced(self, since: int, until: int) -> bool:
         if not self.vad_enabled:

@@ -37,6 +37,27 @@ def test_any_span_of_what_is_held(sizes: list[int], data: st.DataObject) -> None
     assert (got.sample_rate, got.num_channels) == (16_000, 1)
 
 
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.data())
+def test_kept_samples_survive_every_release(sizes: list[int], data: st.DataObject) -> None:
+    """Samples that are kept stay, however often what is around them is released; others go."""
+    store, at, released = FrameStore(), 0, 0
+    total = sum(sizes)
+    since = data.draw(st.integers(0, total - 1))
+    kept = since, data.draw(st.integers(since + 1, total))
+    for size in sizes:
+        store.append(frame(list(range(at, at + size))))
+        at += size
+        released = data.draw(st.integers(released, at))
+        store.release(released, kept if at >= kept[1] or released <= kept[0] else None)
+        if released > kept[0] and at < kept[1]:
+            return  # words are kept once they are spoken
+    assert samples(store.frame(*kept)) == list(range(*kept))
+    assert samples(store.frame(released, total)) == list(range(released, total))
+    store.release(total)
+    with pytest.raises(AssertionError, match="is not held"):
+        store.frame(*kept)
+
+
 def test_what_was_released_is_gone() -> None:
     """Asking for a span that was released raises `AssertionError`."""
     store = FrameStore()

@@ -220,13 +220,15 @@ class Recognizer:
 
     `down`: periods, in seconds since the start of the stream, in which it accepts no connection and
     drops the open ones. `stalled`: periods in which its connections stay open, but send nothing;
-    those that were open never recover.
+    those that were open never recover. `deaf`: periods in which all its connections stay open, but
+    send nothing, and never recognize what they are sent then; they recover.
     """
 
     name: str = "a"
     faults: Sequence[Fault | None] = ()
     down: Sequence[tuple[float, float]] = ()
     stalled: Sequence[tuple[float, float]] = ()
+    deaf: Sequence[tuple[float, float]] = ()
     times: str = "words"
     """`words`, `end` or `none`."""
     latency: float = 0.2
@@ -254,6 +256,9 @@ class Recognizer:
 
     def is_down(self, at: float) -> bool:
         return any(since <= at < until for since, until in self.down)
+
+    def is_deaf(self, at: float) -> bool:
+        return any(since <= at < until for since, until in self.deaf)
 
     @property
     def traits(self) -> ProviderTraits:
@@ -331,6 +336,9 @@ class SimulatedConnection:
         self._busy = max(self._busy, self.sim.now) + (end - start) / RATE / self.of.speed
         if isinstance(self.fault, Refuse):
             return
+        if self._is_deaf:
+            self._miss(end)
+            return
         while self._word and round(self._word.start * RATE) < end:
             if not self._process(self._word, start, end, at):
                 break
@@ -363,6 +371,16 @@ class SimulatedConnection:
             self._finalize(len(self._pending))
 
     # -- transcribing
+
+    @property
+    def _is_deaf(self) -> bool:
+        return self.of.is_deaf(self.sim.now - self.sim.base)
+
+    def _miss(self, end: int) -> None:
+        """Forget what it has recognized, and take what it is sent for silence."""
+        self._pending, self._part, self._started = [], None, False
+        while self._word and round(self._word.end * RATE) <= end:
+            self._word = next(self._words, None)
 
     def _process(self, word: Spoken, start: int, end: int, at: float) -> bool:
         """Process the part of a word in a span of audio; return whether the word is over."""
@@ -465,6 +483,8 @@ class SimulatedConnection:
 
     def _deliver(self, event: Input) -> None:
         if self.id not in self.sim.connections:
+            return
+        if isinstance(event, ProviderEvent) and self._is_deaf:
             return
         until = self._mute_until(event)
         if until is None or until <= self.sim.now:
@@ -570,6 +590,8 @@ class Simulation:
         self.inputs: list[tuple[float, Input]] = []
         self.pushed = 0
         self.released = 0
+        self.kept: tuple[int, int] | None = None
+        """Committed words that are not released."""
         self._world = {
             "tail": tail,
             "frame": frame,
@@ -699,12 +721,14 @@ class Simulation:
         match command:
             case OpenConnection(number, name, start):
                 assert all(number > c.id for c in [*self.closed, *self.connections.values()])
-                assert self.released <= start <= self.pushed
+                assert self._is_held(start, start)
+                assert start <= self.pushed
                 self.connections[number] = self._connect(number, self.recognizers[name])
             case SendAudio(number, start, end):
                 connection = self.connections[number]
                 assert not connection.ended
-                assert self.released <= start < end <= self.pushed
+                assert self._is_held(start, end)
+                assert start < end <= self.pushed
                 assert not connection.spans or connection.spans[-1][1] <= start
                 connection.receive(start, end)
                 pace, lived = connection.of.pace, self.now - connection.opened_at
@@ -718,13 +742,19 @@ class Simulation:
                 self.connections[number].end()
             case CloseConnection(number):
                 self.closed.append(self.connections.pop(number))
-            case ReleaseAudio(before):
+            case ReleaseAudio(before, kept):
                 assert before >= self.released
-                self.released = before
+                assert kept is None or self._is_held(*kept)
+                self.released, self.kept = before, kept
             case Finish() | GiveUp():
                 assert not self.connections, "a connection is still open"
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
+
+    def _is_held(self, start: int, end: int) -> bool:
+        """Return whether the audio between two samples was not released."""
+        kept = self.kept
+        return start >= self.released or (kept is not None and kept[0] <= start <= end <= kept[1])
 
     def _connect(self, connection: int, recognizer: Recognizer) -> SimulatedConnection:
         fault = next(self._faults[recognizer.name], None)

@@ -15,6 +15,7 @@ session's audio, and none of them ever moves back:
   is sent this audio again.
 - `ReplayPolicy.lookback` seconds before the watermark are kept too, so that a replay can begin
   before a whole word.
+- The last committed words are kept as well (`known_words`), even if they are older than the window.
 - The ledger holds `ReplayPolicy.window` seconds at most. If pending audio grows older than that,
   the watermark passes over it, and `push` returns the speech in it, which is lost. Nothing else
   moves the watermark beyond `committed_through`.
@@ -77,6 +78,11 @@ class AudioLedger:
         """Keep committed audio from here on, because an open connection is still to be sent it. A
         hedge that skipped it could miss the middle of a word
         (tests/schedules/hedge-beside-committed-words.json)."""
+        self.known_words: tuple[int, int] | None = None
+        """Where the last committed words begin and end. They are kept, however old they are: a
+        hedge is sent them, to show that it hears."""
+        self.known_words_in_use = False
+        """Whether a connection is still to be sent them."""
         self._flushes: list[int] = []
         self._segments: list[Segment] = []
 
@@ -196,6 +202,16 @@ class AudioLedger:
         before = self.watermark - self.samples(self._policy.lookback)
         self._forget(before if self.retain_from is None else min(before, self.retain_from))
 
+    def note_known_words(self, start: int, end: int) -> None:
+        """Keep the committed words between `start` and `end`, in place of those before."""
+        if start >= self.start and not self.known_words_in_use and self.vad_enabled:
+            self.known_words = start, end
+
+    @property
+    def lookback_start(self) -> int:
+        """Where a replay may begin at the earliest."""
+        return max(self.start, self.watermark - self.samples(self._policy.lookback))
+
     # -- what is pending
 
     def has_pending_speech(self, *, at_least: float | None = None) -> bool:
@@ -277,7 +293,8 @@ class AudioLedger:
         """
         if not self.vad_enabled:
             return position
-        ends = [min(self._segment_end(s), position) for s in self._segments if s.start < position]
+        segments = (s for s in self._segments if self._segment_end(s) >= self.start)
+        ends = [min(self._segment_end(s), position) for s in segments if s.start < position]
         return ends[-1] if ends else min(position, self.start)
 
     def segment_start(self, position: int) -> int | None:
@@ -287,6 +304,11 @@ class AudioLedger:
                 inside = segment.end is None or position < segment.end
                 return segment.start if inside else None
         return None
+
+    def segment_before(self, position: int) -> tuple[int, int] | None:
+        """Where the segment begins and ends that ends at `position`; `None` if none does."""
+        spans = ((s.start, s.end) for s in self._segments if s.end is not None)
+        return next((span for span in spans if span[1] == position), None)
 
     def clean_cut(self, position: int) -> int:
         """A place near `position` that cuts no speech; `position` itself if there is none.
@@ -457,5 +479,11 @@ class AudioLedger:
         """Drop everything before a position; the shell releases its frames up to `start`."""
         self.start = max(self.start, before)
         self._flushes = [m for m in self._flushes if m >= self.start]
-        while self._segments and (end := self._segments[0].end) is not None and end < self.start:
+        known_start, known_end = self.known_words or (0, 0)
+        while (
+            self._segments
+            and (end := self._segments[0].end) is not None
+            and end < self.start
+            and not (end > known_start and self._segments[0].start < known_end)
+        ):
             self._segments.pop(0)

@@ -15,6 +15,7 @@ class CleanEnds:
     is believed alone, as everywhere else; of others it takes two, for one may be deaf, or take a
     cut connection for the end of its stream (`LostTail`). Words that come later show that those
     before them had left some out.
+    (tests/schedules/noise-behind-the-last-words-of-two-that-ended.json).
     """
 
     def __init__(self) -> None:

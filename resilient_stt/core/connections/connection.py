@@ -63,6 +63,8 @@ class Connection:
     interpreter: EventInterpreter
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
+    known_through: int
+    """Before this sample it may be sent words that were committed when it was opened."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
     """Events that it sent before it became active, or behind its held FINAL."""
     held_count: int = 0
@@ -202,7 +204,11 @@ def open_connection(
     flush_at_pauses: bool = False,
 ) -> Connection:
     """Make a connection that replays what is not committed, or is sent audio from `start` on."""
-    if start is None:
+    skip = known_through = None
+    if role in (Role.HEDGE, Role.RECONNECT) and start is None:
+        start, skip = hedge_start(ledger, history)
+        known_through = ledger.watermark
+    elif start is None:
         start = replay_start(ledger, history)
     starts_mid_word = start == ledger.start and ledger.segment_start(start) not in (None, start)
     stall_detector = make_detector(start)
@@ -225,10 +231,14 @@ def open_connection(
             # A probe has one utterance, and `Probe` flushes it.
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
+            skip=skip,
         ),
-        interpreter=EventInterpreter(provider, stall_detector, policy, ledger, start),
+        interpreter=EventInterpreter(
+            provider, stall_detector, policy, ledger, start, known_through
+        ),
         stall_detector=stall_detector,
         trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
+        known_through=ledger.watermark,
     )
 
 
@@ -259,7 +269,7 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     Hearing a committed word again costs nothing, for the trimmer removes it; beginning in the
     middle of a word loses that word.
     """
-    watermark, oldest = ledger.watermark, ledger.start
+    watermark, oldest = ledger.watermark, ledger.lookback_start
     segment_start = ledger.segment_start(watermark)
     if ledger.vad_enabled and segment_start is None:
         return watermark  # in silence
@@ -269,3 +279,19 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     if segment_start is None:
         return oldest if history.has_words else watermark
     return max(oldest, segment_start)
+
+
+def hedge_start(
+    ledger: AudioLedger, history: TranscriptHistory
+) -> tuple[int, tuple[int, int] | None]:
+    """Return where the audio of a hedge or a reconnect begins, and what of it is left out.
+
+    Both are opened because nobody gives words. Their own silence means something only if they hear,
+    and committed words show that: they have to repeat them. So they are sent the last of them
+    first, without what was committed since.
+    """
+    place = replay_start(ledger, history)
+    known = ledger.known_words
+    if known is None or known[0] >= place or not ledger.vad_enabled:
+        return place, None
+    return known[0], (min(known[1], place), place)

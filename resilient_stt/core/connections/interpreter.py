@@ -75,10 +75,12 @@ class EventInterpreter:
         policy: ReplayPolicy,
         ledger: AudioLedger,
         start: int,
+        known_through: int | None = None,
     ) -> None:
         """`policy`: which times can be those of the audio that was sent, and how far finals reach.
 
-        `start`: the first session sample that is sent.
+        `start`: the first session sample that is sent. `known_through`: the session sample before
+        which a hedge is sent known words; `None` for other connections.
         """
         self._provider = provider
         self._stall_detector = stall_detector
@@ -89,6 +91,7 @@ class EventInterpreter:
         self._ledger = ledger
         self._bounds = SpeechBounds(start, policy)
         self._clock = ProviderClock(start, policy)
+        self._known_through = known_through
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""
         self._last_text = ""
@@ -130,7 +133,8 @@ class EventInterpreter:
         self._duplicates.note(event, sender, now)
         if event.kind not in (EventKind.START, EventKind.END):
             self.last_transcript_at = now
-        self._stall_detector.transcript_received(event, cursor, now)
+        answered = self._answered_through(utterance, cursor)
+        self._stall_detector.transcript_received(event, answered, now)
         extent = self._extent(event, utterance, cursor)
         processed_through = sender.processed_through(ledger, now)
         covered = self._covered(event.kind, tokens, utterance, extent, processed_through, ledger)
@@ -151,6 +155,18 @@ class EventInterpreter:
         latest = self._latest_interim
         utterance = latest and self._interims.unfinished(latest.utterance)
         return replace(latest, utterance=utterance) if latest and utterance else None
+
+    def _answered_through(self, utterance: Utterance, cursor: int) -> int:
+        """Return up to which session sample the connection has answered with a text.
+
+        That is all it was sent. But the known words that a hedge is sent first answer nothing: it
+        is sent the speech in question with them, and has still to answer that.
+        """
+        if self._known_through is None or utterance.end is None:
+            return cursor
+        known = self._known_through + self._ledger.samples(self._policy.word_time_tolerance)
+        is_known = self._ledger.samples(utterance.end) <= known
+        return min(cursor, self._known_through) if is_known else cursor
 
     def _covered(
         self,

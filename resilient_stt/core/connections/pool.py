@@ -216,6 +216,9 @@ class ConnectionPool:
         # are never emitted.
         cursors = [c.cursor for c in self._connections.values() if c.role is not Role.PROBE]
         self._ledger.retain_from = min(cursors, default=None)
+        self._ledger.known_words_in_use = any(
+            c.sender.sends_known_words for c in self._connections.values()
+        )
 
     # -- loss
 
@@ -288,6 +291,12 @@ class ConnectionPool:
         connection.mark_finished()
         if self.has_nothing_to_tell(connection):
             self._health[connection.traits.name].habits.stream_stayed_open()
+        if self.never_ends(connection):
+            connection.mark_ended()  # as far as its plugin ever does
+
+    def never_ends(self, connection: Connection) -> bool:
+        """Return whether the streams of a connection's provider stay open after their input."""
+        return self._health[connection.traits.name].habits.never_ends
 
     def has_nothing_to_tell(self, connection: Connection) -> bool:
         """Return whether a connection has told all the words there are, for all that is known."""

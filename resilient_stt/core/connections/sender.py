@@ -46,8 +46,10 @@ class AudioSender:
         *,
         asks_at_pauses: bool,
         flush_at_pauses: bool,
+        skip: tuple[int, int] | None = None,
     ) -> None:
-        """`start`: the session sample that is sent first.
+        """`start`: the session sample that is sent first. `skip`: committed audio to leave out,
+        behind the known words that come first.
 
         `asks_at_pauses`: a final is due where speech ends; `flush_at_pauses`: by a flush.
         """
@@ -59,6 +61,7 @@ class AudioSender:
         self._last_word_margin = stall_detector.policy.last_word_margin
         self._asks_at_pauses = asks_at_pauses
         self._flush_at_pauses = flush_at_pauses
+        self._skip = skip
         self._bucket = TokenBucket(provider.pace, now)
         self._last_flush = ledger.watermark if ledger.end else -1
         """The last flush mark that is done with: those before the watermark need not be repeated
@@ -94,6 +97,11 @@ class AudioSender:
     def silence_trimmed(self) -> float:
         """Seconds of silence that were left out."""
         return self.timeline.seconds_trimmed if self.timeline else 0.0
+
+    @property
+    def sends_known_words(self) -> bool:
+        """Whether it is still to be sent the known words that come first."""
+        return self._skip is not None and self.cursor < self._skip[0]
 
     def backlog(self, now: float) -> float:
         """Return the seconds that the provider may need for what it was sent already."""
@@ -137,9 +145,10 @@ class AudioSender:
             flush = ledger.next_flush(self._last_flush)
             pause = self._next_pause(ledger)
             until = min(place for place in (ledger.end, flush, pause) if place is not None)
-            self.cursor = max(self.cursor, ledger.start)  # audio that left the window is gone
+            if not self.sends_known_words:
+                self.cursor = max(self.cursor, ledger.start)  # audio that left the window is gone
             if not self.caught_up:
-                trim_from, trim_to = ledger.next_trim(self.cursor)
+                trim_from, trim_to = self._next_cut(ledger)
                 if trim_from <= self.cursor:
                     self.cursor = max(self.cursor, min(trim_to, until))
                 else:
@@ -157,6 +166,12 @@ class AudioSender:
             self._expect_final(pause, ledger, now, flushed=self._flush_at_pauses)
             if self._flush_at_pauses:
                 return FlushConnection(self._id)
+
+    def _next_cut(self, ledger: AudioLedger) -> tuple[int, int]:
+        """Return the first (start, end) of audio that a replay leaves out."""
+        if self._skip is not None and self.cursor < self._skip[1]:
+            return self._skip
+        return ledger.next_trim(self.cursor)
 
     def _next_pause(self, ledger: AudioLedger) -> int | None:
         """Return the next place where a final becomes due because speech has ended there."""

@@ -89,7 +89,11 @@ class Outage:
         self._pool.open(connection.traits, Role.RECONNECT, now)
 
     def open_due_attempts(self, now: float, backoff: float) -> None:
-        """Open the attempts that are due."""
+        """Leave attempts that are deaf, and open those that are due."""
+        for connection in self.reconnects:
+            if self._is_silent(connection, now) and connection.trimmer.expects_repeats:
+                deaf = ConnectionFailed(connection.id, ErrorKind.STALLED, backoff=backoff)
+                self.failed(connection, deaf, now)
         for provider in self._selector.outage_candidates(now):
             due_at = self._next_attempt_at.setdefault(provider.name, now)
             if now >= due_at and self._may_attempt(provider, now):
@@ -148,7 +152,9 @@ class Outage:
     def _works(self, connection: Connection, now: float) -> bool:
         if not self._is_connected(connection, now):
             return False
-        if not self._pool.has_pending_words():
-            return True
+        return not self._pool.has_pending_words() or self._is_silent(connection, now)
+
+    def _is_silent(self, connection: Connection, now: float) -> bool:
+        """Return whether an attempt had its time, and has no words for the pending speech."""
         stall = connection.stall_detector.next_stall(self._ledger, connection.cursor)
-        return stall is not None and now >= stall.due
+        return self._is_connected(connection, now) and stall is not None and now >= stall.due

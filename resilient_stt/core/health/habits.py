@@ -49,6 +49,11 @@ class ProviderHabits:
         return f"ProviderHabits(shown={self._shown}, longest={max(self._waits, default=0)})"
 
     @property
+    def has_given_text(self) -> bool:
+        """Whether it has transcribed any speech."""
+        return bool(self._waits)
+
+    @property
     def never_ends(self) -> bool:
         """Whether its streams were seen to stay open after their input had ended."""
         return self._ends is False

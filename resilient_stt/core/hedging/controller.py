@@ -80,6 +80,7 @@ from .evidence import (
     had_time_to_answer,
     has_words,
     hedge_due_at,
+    is_deaf,
     is_silent_to_the_end,
     primary_due_at,
     repeated_nothing,
@@ -123,6 +124,10 @@ class HedgeController:
         """Stretches how much voice a FINAL may skip."""
         self._skipped_checked_through = -1
         """The session sample before which no skipped speech is checked again."""
+        self._asked_through = 0
+        """The session sample before which a hedge was asked that may be deaf as well."""
+        self._nobody_hears = False
+        """Whether no provider is left that may hear, for the stall that `step` returned."""
         self._had_second_round = False
         """Whether the other providers were asked once more, after the end of the input."""
 
@@ -157,12 +162,17 @@ class HedgeController:
         `new_words`: what of the FINAL is not committed. `extent`: how much audio the connection
         can have processed.
         """
+        ledger, begin = self._ledger, self._asked_through
+        asked = ledger.seconds(ledger.voiced_samples(ledger.watermark, begin))
+        if asked >= self.unanswered_limit:
+            begin = 0  # no noise explains so much voice, so that it is asked about again
         skipped = find_skipped_speech(
             self._ledger,
             self._policy,
             new_words,
             interim_words=extent.skipped,
             heard_through=extent.audio,
+            begin=begin,
             now=now,
             multiplier=self._skipped_multiplier.value,
         )
@@ -190,6 +200,25 @@ class HedgeController:
         """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
         self._multiplier.reset()
 
+    def take_nobody_hears(self) -> bool:
+        """Return whether the stall that `step` returned showed that no provider may hear."""
+        nobody_hears, self._nobody_hears = self._nobody_hears, False
+        return nobody_hears
+
+    @property
+    def unanswered_limit(self) -> float:
+        """Seconds of voice without words, from no provider known to hear, that are no noise."""
+        policy = self._policy
+        if self._history.has_words:
+            return policy.max_unanswered_speech
+        return max(policy.max_unanswered_speech, policy.max_unanswered_speech_at_start)
+
+    def is_unanswered(self, active: Connection) -> bool:
+        """Return whether nobody gives words for so much voice that it is no noise."""
+        ledger = self._ledger
+        since = max(ledger.watermark, active.stall_detector.text_through)
+        return ledger.seconds(ledger.voiced_samples(since, ledger.end)) >= self.unanswered_limit
+
     def take_hedge(self) -> Connection | None:
         """End the suspicion, and return the hedge, which the caller must promote."""
         hedge = self._hedge
@@ -216,11 +245,14 @@ class HedgeController:
         self._pool.fail(hedge, failure, now)
         # After the end of the active stream no later stall asks for these words, and a FINAL that
         # is held is emitted without them.
+        # A hedge that has been silent all the time would be silent again, and the FINAL late
+        # (test_a_provider_that_is_silent_beside_a_deaf_one).
+        name, had_words = hedge.traits.name, has_words(hedge)
         last_chance = active.finished or (
             isinstance(suspicion, CheckingSkippedSpeech)
+            and (had_words or failure.kind is not ErrorKind.STALLED)
             and suspicion.awaits_hedges(self._policy, self._ledger, now)
         )
-        name, had_words = hedge.traits.name, has_words(hedge)
         if self._opener.spend_retry(name, now, had_words=had_words, last_chance=last_chance):
             suspicion.hedged_providers.discard(name)
 
@@ -311,6 +343,11 @@ class HedgeController:
             return stall if due else None
         hedging = self._state if isinstance(self._state, Hedging) else Hedging()
         self._state = hedging
+        if due and hedging.hedge is not None and self._is_outage(hedging, active):
+            # An outage asks all providers at once, and again and again.
+            self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
+            self._nobody_hears = True
+            return stall
         if hedging.hedge is None:
             return self._open_hedge(hedging, active, stall, now)
         if not due:
@@ -318,6 +355,10 @@ class HedgeController:
         if stall.reason is StallReason.FINAL_OVERDUE:
             hedging.overdue_final = stall
         return self._evaluate(hedging, hedging.hedge, active, stall, now)
+
+    def _is_outage(self, suspicion: Suspicion, active: Connection) -> bool:
+        """Return whether two providers are known to be deaf, to more voice than noise explains."""
+        return suspicion.found_deaf and not active.finished and self.is_unanswered(active)
 
     def _stall_deadlines(self, state: Watching | Hedging, active: Connection) -> list[float]:
         stall = self._next_stall(active)
@@ -379,7 +420,10 @@ class HedgeController:
         # (test_a_sole_provider_that_takes_no_second_connection).
         # After the second round all providers were asked, so leaving cannot help.
         spared = self._had_second_round or now < self._alive_until(active)
-        return stall if due and not spared else None
+        if not due or spared:
+            return None
+        self._nobody_hears = suspicion.found_deaf and not active.finished
+        return stall
 
     def _evaluate(
         self,
@@ -412,12 +456,26 @@ class HedgeController:
         primary_due = primary_due_at(active, hedging.expected_through)
         if primary_due is not None and now < primary_due:
             return None
-        if repeated_nothing(hedge) or (active.finished and is_silent_to_the_end(hedge)):
-            deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
-            self.hedge_failed(hedge, deaf, active, now)
+        is_silent = is_silent_to_the_end(hedge) and not self._pool.never_ends(hedge)
+        may_be_deaf = (active.finished and is_silent) or repeated_nothing(hedge)
+        if may_be_deaf or is_deaf(hedge, self._ledger, self._connect_timeout, now):
+            self._deaf_hedge_failed(hedging, hedge, active, stall, now)
             return self._open_hedge(hedging, active, stall, now)
         self._conclude_no_speech(hedging, hedge, active, stall, new_word_at, silent, now)
         return None
+
+    def _deaf_hedge_failed(
+        self,
+        suspicion: Suspicion,
+        hedge: Connection,
+        active: Connection,
+        stall: StallDeadline,
+        now: float,
+    ) -> None:
+        """Close a hedge that has left out committed words: its silence means nothing."""
+        suspicion.found_deaf = True
+        deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
+        self.hedge_failed(hedge, deaf, active, now)
 
     def _hedge_due_at(
         self, hedging: Hedging, hedge: Connection, active: Connection
@@ -441,6 +499,9 @@ class HedgeController:
     ) -> None:
         """Commit as silence the audio in which neither connection found words.
 
+        If the hedge has no words at all, it may be as deaf as the active connection: then nothing
+        is committed.
+
         `silent`: the session sample before which the hedge found no words. `new_word_at`: the
         session time (seconds) of a word that the hedge has transcribed after `stall.through`.
         """
@@ -457,10 +518,13 @@ class HedgeController:
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
         same_provider = hedge.traits.name == active.traits.name
-        if not same_provider:
-            # A second connection of the same provider may be as deaf as the first, so that its
-            # silence commits nothing (test_a_second_connection_commits_no_silence).
+        hears = has_words(hedge)
+        if hears:
             ledger.commit(through)
+        else:
+            # Nothing shows that it hears: no words were committed that it could repeat
+            # (test_a_second_connection_commits_no_silence, test_no_provider_ever_gives_a_word).
+            self._asked_through = max(self._asked_through, through)
         if (
             new_word_at is None
             and silent < pending_through
@@ -492,6 +556,9 @@ class HedgeController:
         """Ask one provider after the other, until one decides whether the speech holds words."""
         skipped, stall = checking.skipped, checking.stall
         while (hedge := self._hedge_for_skipped(checking, active, now)) is not None:
+            if is_deaf(hedge, self._ledger, self._connect_timeout, now):
+                self._deaf_hedge_failed(checking, hedge, active, stall, now)
+                continue
             covered, is_certain = skipped_speech_answer(
                 hedge,
                 skipped,
@@ -508,6 +575,7 @@ class HedgeController:
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)
                 and not had_time_to_answer(hedge, through, self._ledger, self._connect_timeout, now)
+                and not checking.is_too_far_behind(self._policy, self._ledger, now)
             ):
                 return None
             if covered:
@@ -528,25 +596,30 @@ class HedgeController:
         if has_time and self._opener.is_waiting(now):
             return None
         self._state = Watching()
-        return self._conclude_unchecked(skipped, stall)
+        return self._conclude_unchecked(checking, stall)
 
     def _conclude_unchecked(
-        self, skipped: SkippedSpeech, stall: StallDeadline
+        self, checking: CheckingSkippedSpeech, stall: StallDeadline
     ) -> StallDeadline | None:
         """Decide about skipped speech for which no hedge had an answer."""
+        skipped = checking.skipped
         if not skipped.had_interims:
-            return None  # voice alone may be a cough or music
+            # Voice alone may be a cough or music. But no cough is so long, and if a hedge was deaf,
+            # or there are no words yet that it could repeat, nothing speaks for noise.
+            may_be_deaf = checking.found_deaf or self._ledger.known_words is None
+            if may_be_deaf and skipped.speech >= self.unanswered_limit:
+                self._report_lost(skipped, AudioLossReason.UNANSWERED)
+            return None
         if not self._policy.hedging:
             # An "um" may be in an interim transcript and in no final. It is too short to fail over.
             return stall if skipped.speech >= self._policy.min_skipped_speech else None
         # The connection transcribes, at least, and no other one does better: it is not left. But
         # its final lacks words of its own interim transcripts, and that is reported.
-        self._outbox.report(
-            AudioLost(
-                at=self._pool.at, seconds=skipped.speech, reason=AudioLossReason.FINAL_SKIPPED
-            )
-        )
+        self._report_lost(skipped, AudioLossReason.FINAL_SKIPPED)
         return None
+
+    def _report_lost(self, skipped: SkippedSpeech, reason: AudioLossReason) -> None:
+        self._outbox.report(AudioLost(at=self._pool.at, seconds=skipped.speech, reason=reason))
 
     def _hedge_for_skipped(
         self, checking: CheckingSkippedSpeech, active: Connection, now: float

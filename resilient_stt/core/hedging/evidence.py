@@ -74,6 +74,23 @@ def repeated_nothing(hedge: Connection) -> bool:
     return hedge.trimmer.expects_repeats and not has_words(hedge)
 
 
+def is_deaf(hedge: Connection, ledger: AudioLedger, connect_timeout: float, now: float) -> bool:
+    """Return whether the hedge has left committed words out that it was sent.
+
+    It may hear by now, but its first transcripts do not show what was spoken before them
+    (test_both_providers_are_silent).
+    """
+    if not hedge.trimmer.expects_repeats:
+        return False
+    texts = (held.utterance for held in hedge.held_events if held.event.text.strip())
+    if (first := next(texts, None)) is None:
+        # A provider of finals may still wait for the end of a sentence.
+        return hedge.traits.interim_results and had_time_to_answer(
+            hedge, hedge.known_through, ledger, connect_timeout, now
+        )
+    return first.start is not None and first.start > ledger.seconds(hedge.known_through)
+
+
 def is_silent_to_the_end(hedge: Connection) -> bool:
     """Return whether the hedge has given no transcript, and its stream has not even ended.
 

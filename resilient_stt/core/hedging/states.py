@@ -35,6 +35,8 @@ class Suspicion:
 
     Each is asked once, unless `HedgeOpener.spend_retry` allows it again.
     """
+    found_deaf: bool = False
+    """Whether a hedge has left out words that were committed."""
 
     def is_silent_beside_hedge(self, active: Connection) -> bool:
         """Return whether a hedge listens, and `active` has given no text since it was opened."""
@@ -72,15 +74,27 @@ class CheckingSkippedSpeech(Suspicion):
         """Return until when the FINAL is held at most.
 
         The transcript is late by all the time that a FINAL is held. But where the skipped speech
-        had interim transcripts, words are almost certainly missing: then the deadline leaves time
-        for two hedges, one after the other, to process all of the audio (seeds 110000952 and
-        221639238251 of the simulator needed the second).
+        had interim transcripts, or a hedge was deaf to it, words are probably missing: then the
+        deadline leaves time for two hedges, one after the other, to process all of the audio (seeds
+        110000952 and 221639238251 of the simulator needed the second).
         """
         wait = policy.skipped_final_wait
-        if self.skipped.had_interims:
+        if self.skipped.had_interims or self.found_deaf:
             audio = ledger.seconds(self.skipped.end - self.skipped.committed_through)
             wait += 2 * audio / policy.min_processing_rate
         return self.skipped.since + wait
+
+    def is_too_far_behind(self, policy: WatchdogPolicy, ledger: AudioLedger, now: float) -> bool:
+        """Return whether the hedge has found no words in long noise, and cannot answer in time.
+
+        It was opened for that noise, long before the FINAL, and is still replaying it. Waiting for
+        it would only make the FINAL late (test_a_minute_of_noise).
+        """
+        hedge = self.hedge
+        if hedge is None or hedge.opened_at >= self.skipped.since or self.skipped.had_interims:
+            return False
+        left = ledger.seconds(self.skipped.end - hedge.cursor) / hedge.traits.pace.rate
+        return now + left > self.deadline(policy, ledger)
 
     def awaits_hedges(self, policy: WatchdogPolicy, ledger: AudioLedger, now: float) -> bool:
         """Return whether there is time left for the answer of another hedge."""

@@ -69,6 +69,7 @@ class Committer:
             )
         else:
             self._commit_timed(final, final.utterance.end)
+        self._note_known_words()
         self._pool.audio_covered(connection)
 
     def commit_held_final(
@@ -83,6 +84,7 @@ class Committer:
         # its start on, and commits it with its own words.
         if final.utterance.end is not None:
             self._commit_timed(final, final.utterance.end)
+            self._note_known_words()
         self._pool.audio_covered(connection)
         for other in self._pool:
             if other is not connection:  # its own text never repeats another connection's
@@ -109,6 +111,19 @@ class Committer:
         if new_words is not None:
             self._history.record(new_words, self._ledger.seconds(final.extent.words))
         return connection.trimmer.observe_final(final.utterance, new_words)
+
+    def _note_known_words(self) -> None:
+        """Keep the audio of the words that were committed just now: hedges are to repeat them."""
+        ledger, words = self._ledger, self._history.last_words()
+        if words is not None:
+            margin = self._policy.word_time_tolerance
+            ledger.note_known_words(ledger.samples(words[0]), ledger.samples(words[1] + margin))
+            return
+        # Words without times are somewhere in the segment that they have committed.
+        segment = ledger.segment_before(ledger.watermark)
+        longest = ledger.samples(self._policy.untimed_final_reach)
+        if segment is not None and segment[1] - segment[0] <= longest:
+            ledger.note_known_words(*segment)
 
     def _commit_timed(self, final: Interpreted, end: float) -> None:
         # The clocks of recognizers run ahead: no FINAL is about audio that was not sent.
@@ -175,6 +190,7 @@ class Committer:
                 claim_end = claim + ledger.samples(self._policy.vad_padding)
                 if end <= claim_end and not self._has_begun_within(connection, end):
                     ledger.commit(end)
+                    self._note_known_words()
                     if connection.traits.end_of_turn_timeout:
                         continue
             claims.popleft()

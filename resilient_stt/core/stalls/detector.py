@@ -111,6 +111,8 @@ class StallDetector:
         """How long silence may last."""
         self.last_text_at = -math.inf
         """When the connection last gave new text."""
+        self.text_through = 0
+        """The session sample up to which it had been sent audio when it last gave new text."""
         self._text_expected_from = start
         """The session sample from which on no text has answered the speech."""
         self._interim_cursor = 0
@@ -230,7 +232,7 @@ class StallDetector:
                     # deaf to everything else, was believed to work (commit a1eabbf).
                     return
             self._learn(now, is_final=is_final)
-            self._text_expected_from = cursor
+            self._text_expected_from = self.text_through = cursor
             self.last_text_at = now
             self._voice_since = None
             self._textless_marks.clear()
@@ -446,7 +448,11 @@ class StallDetector:
 
     @property
     def _max_speech_without_text(self) -> float:
-        return max(MIN_SPEECH_WITHOUT_TEXT, self.policy.max_speech_without_text)
+        limit = self.policy.max_speech_without_text
+        is_promise = self._traits.interim_results and not self._traits.interims_certain
+        if is_promise and not self._habits.has_given_text:
+            limit = min(limit, self.policy.max_speech_before_first_text)
+        return max(MIN_SPEECH_WITHOUT_TEXT, limit)
 
     def _speech_without_text(self, ledger: AudioLedger, cursor: int) -> float:
         """Return the seconds of speech that the connection was sent since its last text."""

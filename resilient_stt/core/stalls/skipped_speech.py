@@ -96,6 +96,7 @@ def find_skipped_speech(
     *,
     interim_words: Sequence[Word],
     heard_through: int,
+    begin: int = 0,
     now: float,
     multiplier: float,
 ) -> SkippedSpeech | None:
@@ -103,7 +104,8 @@ def find_skipped_speech(
 
     `new_words`: what of the FINAL is not committed. `interim_words`: the connection's own words
     that the FINAL skips (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
-    which the connection can have processed audio. `multiplier`: how much noise has stretched
+    which the connection can have processed audio. `begin`: where voice may begin that was not asked
+    about yet. `multiplier`: how much noise has stretched
     `min_skipped_speech`.
     """
     if not ledger.vad_enabled:
@@ -119,7 +121,8 @@ def find_skipped_speech(
     elif not had_interims:
         # Without times the voice may be that of the FINAL itself.
         return None
-    speech = ledger.seconds(ledger.voiced_samples(ledger.watermark, first_word_at))
+    since = ledger.watermark if had_interims else max(begin, ledger.watermark)
+    speech = ledger.seconds(ledger.voiced_samples(since, first_word_at))
     if had_interims:
         min_speech = policy.min_skipped_speech_with_interims
     else:

@@ -73,6 +73,23 @@ class TranscriptHistory:
                 best = (gap, place)
         return best[1] if best else None
 
+    def last_words(self) -> tuple[float, float] | None:
+        """Where the last committed words begin and end, in seconds; `None` if they have no times.
+
+        Two words, if they were spoken within `ReplayPolicy.lookback`: a provider may leave a single
+        "um" out.
+        """
+        if not self._tokens or self._tokens[-1].start is None:
+            return None
+        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
+        *before, (last_start, last_end) = list(timed)[-3:]
+        start = last_start
+        if before and last_end - before[-1][0] <= self._policy.lookback:
+            start = before.pop()[0]
+        earlier = before[-1][1] if before else 0.0
+        padding = self._policy.trim_silence_to / 2
+        return max(0.0, min(start, max(start - padding, (earlier + start) / 2))), last_end
+
     def trimmer(
         self,
         boundary: float,

@@ -133,10 +133,6 @@ class _UspDialogue(UtteranceDialogue):
     def is_closing_message(self, text: str) -> bool:
         return not text
 
-    def close_after(self, fault: InBandError) -> tuple[int, str]:
-        code, _ = super().close_after(fault)
-        return code, fault.message
-
     def is_transcript(self, message: Mapping[str, Any]) -> bool:
         return message["Path"] in ("speech.hypothesis", "speech.phrase")
 

@@ -227,10 +227,6 @@ class Dialogue(ABC):
         self._lost_finals += taking
         return bool(taking)
 
-    def close_after(self, fault: InBandError) -> tuple[int, str]:
-        """The close code and the reason that follow an error after which the server closes."""
-        return self._server.close_after(fault)
-
     def finish(self, last: Mapping[str, Any] | None = None) -> None:
         """Answer the client's closing message by a `last` message and a close with 1000."""
         if not (self._stalled or self._in_force(IgnoreClose)):
@@ -472,7 +468,7 @@ class Dialogue(ABC):
         now = asyncio.get_running_loop().time()
         self._outbox.put_nowait(_Outgoing(now, self._server.in_band_error(self.connection, fault)))
         if fault.then == "close":
-            code, reason = self.close_after(fault)
+            code, reason = self._server.close_after(fault)
             self._outbox.put_nowait(_Outgoing(now, None, code=code, reason=reason))
 
     def _end(self, how: str) -> None:

@@ -172,10 +172,6 @@ class _CallDialogue(UtteranceDialogue):
     def expire(self) -> None:
         self.close_when_sent(_ABORTED, _MESSAGES[409])
 
-    def close_after(self, fault: InBandError) -> tuple[int, str]:
-        code = fault.code if isinstance(fault.code, int) else _UNKNOWN
-        return code, fault.message or _MESSAGES.get(code, "Error")
-
     def is_transcript(self, message: Mapping[str, Any]) -> bool:
         return "results" in message
 
@@ -272,6 +268,10 @@ class FakeGoogle(FakeServer):
     def in_band_error(self, connection: ServerConnection, fault: InBandError) -> Mapping[str, Any]:
         number = fault.code if isinstance(fault.code, int) else 500
         return {"error": {"code": number, "message": fault.message or _MESSAGES.get(number, "")}}
+
+    def close_after(self, fault: InBandError) -> tuple[int, str]:
+        code = fault.code if isinstance(fault.code, int) else _UNKNOWN
+        return code, fault.message or _MESSAGES.get(code, "Error")
 
     def _client(self, version: int) -> Any:
         """A client of Google's package, with a TCP connection of its own."""

@@ -273,6 +273,11 @@ class Schedule:
         return all(any(until >= FOR_EVER for _, until in s.down) for s in self.scripts)
 
     @property
+    def refused(self) -> bool:
+        """Whether a provider refuses as if for good, and takes a later connection all the same."""
+        return any(m and m.kind in _FOR_GOOD for s in self.scripts for m in s.faults)
+
+    @property
     def routed(self) -> bool:
         """Whether the call has routes for single languages."""
         return bool(self.language_changes) or any(s.language_detection for s in self.scripts)
@@ -566,8 +571,9 @@ def _abandon(dice: random.Random, drawn: Schedule) -> Schedule:
 
     Not where words may be missing in any case, or come in another form.
     """
-    special = drawn.lies or drawn.routed or drawn.closed_at is not None or drawn.push_gaps
-    if dice.random() >= 0.25 or special or drawn.push_speed != 1.0 or _repeats(drawn.pieces):
+    loses_words = drawn.lies or drawn.refused or drawn.closed_at is not None
+    is_plain = not drawn.push_gaps and drawn.push_speed == 1.0 and not _repeats(drawn.pieces)
+    if dice.random() >= 0.25 or loses_words or drawn.routed or not is_plain:
         return drawn
     since = round(dice.uniform(max(0.0, drawn.length - 8.0), drawn.length + 0.5), 3)
     scripts = tuple(

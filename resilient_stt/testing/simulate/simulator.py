@@ -189,6 +189,8 @@ def _make_resilient(schedule: Schedule, call: SimulatedCall) -> ResilientSTT:
     policies = Policies(
         replay=ReplayPolicy(window=schedule.window),
         failback=FailbackPolicy(min_dwell=schedule.dwell),
+        # The pauses after several refusals would add up to more than the limit.
+        retry=RetryPolicy(end_input_limit=PATIENCE) if schedule.refused else RetryPolicy(),
     )
     scripts = dict(zip(names, schedule.scripts, strict=True))
     setup = Setup(

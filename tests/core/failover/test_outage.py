@@ -70,7 +70,9 @@ def outages(draw: st.DrawFn) -> Simulation:
     route = [draw(recognizers(name, faults=attempts)) for name in "abc"[: draw(st.integers(1, 3))]]
     for recognizer in route:
         recognizer.down = down
-    return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])))
+    # The pauses after several refusals (`rejected_interval`) add up to more than the limit.
+    policies = Policies(retry=RetryPolicy(end_input_limit=60.0))
+    return Simulation(words, route, tail=draw(st.sampled_from([0.0, 0.6, 3.0])), policies=policies)
 
 
 @given(outages())

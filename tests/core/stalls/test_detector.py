@@ -1484,3 +1484,25 @@ def test_interims_after_the_end_of_a_turn_are_finals() -> None:
         detector.transcript_received(FINAL, ledger.end, now + 0.5)
         ledger.commit(ledger.end)
     assert detector.interim_timeout is None
+
+
+def test_who_promised_interims_and_gave_no_text_at_all_may_be_deaf() -> None:
+    """It has less time than one that is known to give finals only, until its first text."""
+    promised, habits = replace(LIVE, interims_certain=False), ProviderHabits()
+    for traits, limit in (
+        (promised, POLICY.max_speech_before_first_text),
+        (FINALS, POLICY.max_speech_without_text),
+    ):
+        ledger = ledger_of(0.1, (0.0, None))
+        detector = StallDetector(traits, FinalLatency(), POLICY, 0, habits)
+        heard(detector, ledger, limit - 0.5)
+        assert detector.next_stall(ledger, ledger.end) is None
+        heard(detector, ledger, 0.5)
+        stall = detector.next_stall(ledger, ledger.end)
+        assert stall is not None
+        assert stall.reason is StallReason.NO_TEXT
+    habits.text_came(1.0, in_speech=False)
+    ledger = ledger_of(0.1, (0.0, None))
+    detector = StallDetector(promised, FinalLatency(), POLICY, 0, habits)
+    heard(detector, ledger, POLICY.max_speech_without_text - 0.5)
+    assert detector.next_stall(ledger, ledger.end) is None

@@ -131,3 +131,29 @@ def test_times_of_some_texts_only() -> None:
     assert tracker.take_skipped(Utterance("how are")) == ()
     tracker.add_interim(Utterance("", (), 1.0, 1.7))
     assert tracker.take_skipped(utterance(HOW)) == ()
+
+
+# --- what no FINAL has followed
+
+
+def test_all_words_that_have_no_final_are_unfinished() -> None:
+    """The last interim transcript is one of several, if the provider begins it anew."""
+    tracker = a_tracker()
+    assert tracker.unfinished(Utterance("")) is None
+    tracker.add_interim(utterance(HELLO, THERE))
+    latest = utterance(HELLO, THERE)
+    assert tracker.unfinished(latest) is latest
+    latest = utterance(HOW, ARE)
+    tracker.add_interim(latest)
+    assert tracker.unfinished(latest) == utterance(HELLO, THERE, HOW, ARE)
+    tracker.take_skipped(utterance(HELLO, THERE, HOW, ARE))
+    assert tracker.unfinished(latest) is None
+
+
+def test_unfinished_words_without_word_times() -> None:
+    """Texts with a start and an end alone are joined, and have those of all."""
+    tracker = a_tracker()
+    tracker.add_interim(Utterance("hello there", start=1.0, end=1.7))
+    latest = Utterance("how", start=2.0, end=2.2)
+    tracker.add_interim(latest)
+    assert tracker.unfinished(latest) == Utterance("hello there how", (), 1.0, 2.2)
