@@ -14,6 +14,7 @@ from .check import check
 from .command_error import CommandError
 from .demo.demo_command import demo
 from .demo.fake_servers import serve_fakes
+from .matrix.matrix_command import matrix
 from .schema_command import schema
 from .serve.serve_command import serve
 from .transcribe import transcribe
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(transcribe)
 app.command()(chaos)
+app.command()(matrix)
 app.command()(serve)
 app.command()(check)
 app.command()(schema)

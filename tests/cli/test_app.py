@@ -18,7 +18,7 @@ def test_help_lists_the_commands(cli: Callable[..., Any]) -> None:
     """The commands for users are listed; the one that `demo` starts is hidden."""
     result = cli("--help")
     assert result.exit_code == 0
-    for command in ("demo", "transcribe", "chaos", "serve", "check", "schema"):
+    for command in ("demo", "transcribe", "chaos", "matrix", "serve", "check", "schema"):
         assert f" {command} " in result.stdout
     assert "serve-fakes" not in result.stdout
 
@@ -30,7 +30,9 @@ def test_version(cli: Callable[..., Any]) -> None:
     assert result.stdout.startswith("resilient-stt 0.")
 
 
-@pytest.mark.parametrize("command", ["", "demo", "transcribe", "chaos", "serve", "check", "schema"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "transcribe", "chaos", "matrix", "serve", "check", "schema"]
+)
 def test_h_is_help(cli: Callable[..., Any], command: str) -> None:
     """`-h` works everywhere."""
     short, long = (cli(*command.split(), flag) for flag in ("-h", "--help"))

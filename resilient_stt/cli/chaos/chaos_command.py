@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...config import VARIABLE
-from ...testing.harness.trial import WHISPER, accents_of
+from ...testing.fakes.registry import FAKES
+from ...testing.harness.trial import WHISPER, AnyChain, accents_of
+from ..command_error import CommandError
 from ..env_files import read_env_files
+from ..fake_names import named_chain
 from ..terminal import print_table, table_console
 from . import results
 from .configured_chain import configured_chain, recording_in
 from .fault_kinds import FAULT_KINDS, fault_kinds_named
-from .matrix import Row, make_rows
-from .results import CaseOutcome, RowResult
-from .row_runner import RunRow, run_row, run_rows
+from .fault_rows import make_rows
+from .progress_bar import run_with_progress
+from .results import RowResult
+from .row_runner import run_row
 
 _WIDTH = 140  # columns of the table where stdout is not a terminal
 
@@ -34,6 +36,23 @@ def chaos(
             metavar="CONFIG",
             help="A YAML or TOML file; the chain of its route is tried. By default the one that "
             f"{VARIABLE} names, or else Cartesia, then Deepgram.",
+            show_default=False,
+        ),
+    ] = None,
+    primary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Try this provider as the primary one, instead of a configuration. One of "
+            f"{', '.join(FAKES)}.",
+            show_default=False,
+        ),
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Try this provider as the fallback, instead of a configuration.",
             show_default=False,
         ),
     ] = None,
@@ -84,25 +103,36 @@ def chaos(
 ) -> None:
     """Try every fault on the primary provider, on the fallback and on both, at many moments.
 
-    The providers are those of the language's route in the configuration, or Cartesia ink-whisper
-    and Deepgram nova-3. LiveKit's published plugins connect to fake providers on this machine, in
-    virtual time. No API keys are needed; other variables of a configuration come from the
-    environment, .env.local and .env.
+    The providers are those that you name, or those of the language's route in the configuration, or
+    Cartesia ink-whisper and Deepgram nova-3. LiveKit's published plugins connect to fake providers
+    on this machine, in virtual time. No API keys are needed; other variables of a configuration
+    come from the environment, .env.local and .env.
 
     The exit status is 1 if a promise was broken: a word was lost or repeated, is a fragment, is out
     of order or has a wrong time; a word came over 6 s later than usual while one provider was
-    healthy; start and end of speech do not alternate; a stream did not end.
+    healthy; a healthy provider was left; start and end of speech do not alternate; a stream did not
+    end.
     """
     begun = time.monotonic()
     read_env_files()
     recording = recording_in(language)
-    source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
-    default = source is None and language == "en" and not without
-    chain = WHISPER if default else configured_chain(source, language, without or ())
+    chain: AnyChain
+    if primary or fallback:
+        if config or without or language != "en":
+            raise CommandError(
+                "--primary and --fallback name all there is to try, in English; leave out CONFIG, "
+                "--without and --language, or name the providers in a configuration"
+            )
+        chain = named_chain(primary, fallback)
+    else:
+        source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
+        default = source is None and language == "en" and not without
+        chain = WHISPER if default else configured_chain(source, language, without or ())
     rows = make_rows(fault_kinds_named(only or []), moments, recording)
     drawn = () if accents is None else accents_of(chain, accents)
     run = functools.partial(run_row, chain=chain, recording=recording, accents=drawn)
-    outcomes = _run_with_progress(rows, jobs or os.cpu_count() or 1, run)
+    processes = jobs or os.cpu_count() or 1
+    outcomes = run_with_progress(rows, processes, run, size=lambda row: len(row.cases))
     found = results.judge(rows, outcomes)
     if as_json:
         typer.echo(json.dumps(results.as_json(found, moments=moments)))
@@ -124,25 +154,3 @@ def _print(found: Sequence[RowResult], seconds: float) -> None:
             console.print(line, soft_wrap=True, markup=False)
     verdict = f"{broken} broke a promise" if broken else "every promise was kept"
     console.print(f"{runs} runs in {seconds:.0f} s: {verdict}")
-
-
-def _run_with_progress(rows: Sequence[Row], jobs: int, run: RunRow) -> list[list[CaseOutcome]]:
-    """Run the rows, with a progress bar if stderr is a terminal; returns the outcomes by row."""
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )
-    by_row: list[list[CaseOutcome]] = [[] for _ in rows]
-    with progress:
-        task = progress.add_task("runs", total=sum(len(row.cases) for row in rows))
-        for number, outcomes in run_rows(rows, min(jobs, len(rows)), run):
-            by_row[number] = outcomes
-            progress.update(task, advance=len(outcomes))
-    return by_row

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-import aiohttp
 from livekit.agents import LanguageCode
 
 from ...config import Config, load
+from ...config.specs import ProviderSpec
 from ...core.policy import Policies
 from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
-from ...phrasing import nearest
+from ...phrasing import listed, nearest
 from ...providers.defaults import DEFAULT_CONFIG
 from ...setup import Setup
 from ...stt import ResilientSTT
@@ -44,22 +44,14 @@ class ConfiguredChain:
 
     @property
     def plugins(self) -> dict[str, str]:
-        """The plugin of each provider of the route, by the provider's name, in order."""
+        """The name of the fake of each provider of the route, by the provider's name, in order."""
         providers = _loaded(self.source).providers
-        return {name: providers[name].factory.plugin for name in self.names}
+        return {name: _fake_of(providers[name]) or "" for name in self.names}
 
-    def stt(
-        self,
-        servers: Mapping[str, FakeServer],
-        http: aiohttp.ClientSession,
-        policies: Policies | None,
-    ) -> ResilientSTT:
+    def stt(self, servers: Mapping[str, FakeServer], policies: Policies | None) -> ResilientSTT:
         """Return what the configuration describes, with the configuration's policies if `policies`
         is None."""
-        options = {
-            name: {"base_url": server.url, "api_key": "fake-key", "http_session": http}
-            for name, server in servers.items()
-        }
+        options = {name: server.address for name, server in servers.items()}
         # Only the providers of this route are created. Others may need keys or other plugins.
         config = _loaded(self.source).with_routes({DEFAULT: self.names})
         # A fleet's shared health must not learn of the failures of fake providers.
@@ -94,12 +86,12 @@ def configured_chain(
     if not names:
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
-        factory = config.providers[name].factory
-        if factory.plugin not in FAKES or factory.kind != "STT":
-            fakes = " and ".join(f"{plugin}.STT" for plugin in FAKES)
+        if _fake_of(config.providers[name]) is None:
+            known = (fake for fake in FAKES.values() if fake.is_configurable)
+            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in known])
             raise CommandError(
-                f"{name} is {factory.title}, but there are fake providers of {fakes} only; "
-                f"leave it out with --without {name}"
+                f"{name} is {config.providers[name].factory.title}, but there are fake providers "
+                f"of {fakes} only; leave it out with --without {name}"
             )
     if len(names) < 2:
         raise CommandError(
@@ -121,6 +113,14 @@ def recording_in(language: str) -> str:
     raise CommandError(
         f"there is no recording in {language!r}; choose from: {', '.join(sorted(_RECORDINGS))}"
     )
+
+
+def _fake_of(spec: ProviderSpec) -> str | None:
+    """The name of the fake that stands in for a configured provider; None if there is none."""
+    made = (spec.factory.plugin, spec.factory.kind)
+    fakes = ((name, fake) for name, fake in FAKES.items() if fake.is_configurable)
+    fitting = (name for name, fake in fakes if (fake.plugin, fake.plugin_class) == made)
+    return next(fitting, None)
 
 
 @functools.cache

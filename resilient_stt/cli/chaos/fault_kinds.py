@@ -34,7 +34,7 @@ _EARLY = 0.1
 clock's resolution, and the client reconnects at once: it must be refused then."""
 
 _UNDERSTOOD = ("no_text", "wrong_types", "list")
-"""Garbage that the plugins read, or that ends the connection: it is noticed as such."""
+"""Garbage that some plugins read, or that ends the connection: they notice it as such."""
 
 _Faults = tuple[Fault, ...]
 _Make = Callable[..., Fault]
@@ -68,6 +68,7 @@ class FaultKind:
             case than failing at a moment.
         at_end: The fault happens when the caller hangs up, so the moments are those of hanging up.
         silent: The transcripts are missing without an error, and the connection stays open.
+        ignorable: It is silent if a plugin ignores it.
     """
 
     faulty: Fault
@@ -76,6 +77,7 @@ class FaultKind:
     from_start: _Faults = ()
     at_end: bool = False
     silent: bool = False
+    ignorable: bool = False
 
 
 def _unreachable(make: _Make) -> FaultKind:
@@ -97,13 +99,14 @@ def _once(make: _Make, away: _Make = Refuse) -> FaultKind:
     )
 
 
-def _lasting(make: _Make, *, silent: bool = True) -> FaultKind:
+def _lasting(make: _Make, *, silent: bool = True, ignorable: bool = False) -> FaultKind:
     """Every connection that gets the audio of the moment fails."""
     return FaultKind(
         make(),
         lambda moment: (_at(make, moment),),
         lambda begin, end: (make(at_time=begin, until=end),),
         silent=silent,
+        ignorable=ignorable,
     )
 
 
@@ -141,7 +144,11 @@ FAULT_KINDS: dict[str, FaultKind] = {
         _lasting(Stall),
         _lasting(functools.partial(Latency, 3.0), silent=False),
         *(
-            _lasting(functools.partial(Garbage, what), silent=what not in _UNDERSTOOD)
+            _lasting(
+                functools.partial(Garbage, what),
+                silent=what not in _UNDERSTOOD,
+                ignorable=what in _UNDERSTOOD,
+            )
             for what in get_args(get_type_hints(Garbage)["what"])
         ),
         _lasting(EmptyFinals),

@@ -1,4 +1,4 @@
-"""The results of the matrix: judged, summed up by row, and shown as a table or as JSON."""
+"""The results of the rows: judged, summed up by row, and shown as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...testing.harness.trial import extra_delay, slowest
-from .matrix import BOTH, NONE, Case, Row
+from .fault_rows import NO_HEALTHY, NONE, Case, Row
 
 _LATE = "late"
 
@@ -24,6 +24,7 @@ _PROMISES = {
     "unbalanced": ("unbalanced", "start/end of speech unbalanced"),
     "unended": ("unended", "stream did not end"),
     "mistimed": ("mistimed", "wrong word times"),
+    "left": ("left", "times a healthy provider was left"),
     _LATE: ("late", "late"),
 }
 """By the keys of `violations`, and `_LATE`: the name in JSON, and what is printed."""
@@ -51,11 +52,16 @@ class CaseOutcome:
         late: The delay from the end of each word to its final, in seconds; infinite if none came.
             Empty if the run did not end.
         served: The provider that served at the end; empty if none did.
+        text_after: Seconds from the fault to the next transcript, or from its end if it ends; None
+            if no transcript came after it.
+        noticed: Whether a provider failed in any way but by silence.
     """
 
     violations: Mapping[str, int]
     late: tuple[float, ...]
     served: str
+    text_after: float | None = None
+    noticed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,25 @@ class RowResult:
     @property
     def broken(self) -> list[tuple[Case, CaseOutcome]]:
         """The cases in which a promise was broken; none if this row promises nothing."""
-        if not self.row.promised:
-            return []
         pairs = zip(self.row.cases, self.outcomes, strict=True)
-        return [(case, outcome) for case, outcome in pairs if outcome.violations]
+        return [
+            (case, outcome)
+            for case, outcome in pairs
+            if self.promised and outcome.violations and (outcome.noticed or not self.row.if_noticed)
+        ]
+
+    @property
+    def promised(self) -> bool:
+        """Whether the words must survive in any of the cases."""
+        noticed = any(outcome.noticed for outcome in self.outcomes)
+        return self.row.promised and (noticed or not self.row.if_noticed)
+
+    @property
+    def text_after(self) -> float | None:
+        """The most seconds from a fault, or from its end, to the next transcript; None if there was
+        none in any case."""
+        known = [o.text_after for o in self.outcomes if o.text_after is not None]
+        return max(known, default=None)
 
     @property
     def served(self) -> Counter[str]:
@@ -114,7 +135,7 @@ def _with_late_words(
     row: Row, outcomes: Sequence[CaseOutcome], usual: _Delays
 ) -> tuple[CaseOutcome, ...]:
     """Add words that came too late to the violations, if one provider was healthy."""
-    if row.where == BOTH:
+    if row.where in NO_HEALTHY:
         return tuple(outcomes)  # words are late because no provider worked
     return tuple(
         _with_late_words_of_case(outcome, usual[case.hang_up])
@@ -162,7 +183,7 @@ def result_table(found: Iterable[RowResult], width: int) -> Table:
             *(_count(violations[name]) for name in columns),
             f"+{result.extra_delay:.1f}s",
             _served(result.served),
-            _verdict(violations, promised=result.row.promised),
+            _verdict(violations, promised=result.promised),
         )
     return table
 
@@ -171,7 +192,7 @@ def describe_broken(case: Case, outcome: CaseOutcome) -> str:
     """Return which promises a case broke, and the faults with which that can be reproduced."""
     plan = f"primary={list(case.plan.first)} fallback={list(case.plan.second)}"
     end = "" if case.hang_up is None else f", the caller hangs up after word {case.hang_up}"
-    return f"{_listed(outcome.violations)}: {plan}{end}"
+    return f"{listed(outcome.violations)}: {plan}{end}"
 
 
 def as_json(found: Sequence[RowResult], *, moments: int) -> dict[str, Any]:
@@ -180,11 +201,11 @@ def as_json(found: Sequence[RowResult], *, moments: int) -> dict[str, Any]:
         "moments": moments,
         "runs": sum(len(result.outcomes) for result in found),
         "kept": not any(result.broken for result in found),
-        "rows": [_row_as_json(result) for result in found],
+        "rows": [row_as_json(result) for result in found],
     }
 
 
-def _row_as_json(result: RowResult) -> dict[str, Any]:
+def row_as_json(result: RowResult) -> dict[str, Any]:
     violations = result.violations
     return {
         "fault": result.row.fault,
@@ -192,8 +213,9 @@ def _row_as_json(result: RowResult) -> dict[str, Any]:
         "runs": len(result.outcomes),
         **{json_name: violations[name] for name, (json_name, _) in _PROMISES.items()},
         "extra_delay_s": round(result.extra_delay, 3),
+        "text_after_s": None if result.text_after is None else round(result.text_after, 3),
         "served": dict(result.served),
-        "promised": result.row.promised,
+        "promised": result.promised,
         "kept": not result.broken,
         "broken": [describe_broken(case, outcome) for case, outcome in result.broken],
     }
@@ -210,10 +232,11 @@ def _verdict(violations: Mapping[str, int], *, promised: bool) -> Text:
         return Text("kept", style="green")
     if not promised:
         return Text("none made", style="dim")
-    return Text(_listed(violations), style="bold red")
+    return Text(listed(violations), style="bold red")
 
 
-def _listed(violations: Mapping[str, int]) -> str:
+def listed(violations: Mapping[str, int]) -> str:
+    """Return which promises were broken, and how often, in words."""
     return ", ".join(f"{times} {_PROMISES[name][1]}" for name, times in violations.items())
 
 

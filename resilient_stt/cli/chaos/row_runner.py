@@ -1,4 +1,4 @@
-"""Runs rows of the matrix: in this process or in several, each in fast virtual time.
+"""Runs rows of faults: in this process or in several, each in fast virtual time.
 
 The functions that run in other processes live here and not in the command's module, so that the
 processes, which start with an empty interpreter, import little.
@@ -17,9 +17,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 from rich.console import Console
 
+from ...core.events import ErrorKind, ProviderFailed
 from ...testing.harness.clock import run_virtual
 from ...testing.harness.trial import (
     WHISPER,
@@ -31,19 +33,21 @@ from ...testing.harness.trial import (
 )
 from ..command_error import CommandError
 from ..terminal import log_records_to
-from .matrix import Case, Row, speech_of
+from .fault_rows import FALLBACK, Case, Row, speech_of
 from .results import CaseOutcome
 
 _TIMEOUT = 90.0
 """Seconds after the end of the speech within which a run must end: enough for an outage, for the
 end of the stream and for closing it."""
 
-RunRow = Callable[[Row], list[CaseOutcome]]
+T = TypeVar("T")
+
+RunRow = Callable[[T], list[CaseOutcome]]
 """Runs the cases of a row. It must be picklable if there are several processes."""
 
 
 def run_rows(
-    rows: Sequence[Row], processes: int, run: RunRow
+    rows: Sequence[T], processes: int, run: RunRow[T]
 ) -> Iterator[tuple[int, list[CaseOutcome]]]:
     """Yield the number of each row and the outcomes of its cases, as soon as they are known.
 
@@ -121,11 +125,15 @@ def run_row(
     """
     random.seed(0)
     with log_records_to(Console(stderr=True), verbose=False):
-        run = functools.partial(_run_case, chain=chain, recording=recording, accents=accents)
+        run = functools.partial(
+            _run_case, where=row.where, chain=chain, recording=recording, accents=accents
+        )
         return run_virtual(side_by_side(functools.partial(run, case) for case in row.cases))
 
 
-async def _run_case(case: Case, chain: AnyChain, recording: str, accents: Accents) -> CaseOutcome:
+async def _run_case(
+    case: Case, where: str, chain: AnyChain, recording: str, accents: Accents
+) -> CaseOutcome:
     speech = speech_of(case.hang_up, recording)
     try:
         async with asyncio.timeout(speech.duration + _TIMEOUT):
@@ -133,4 +141,8 @@ async def _run_case(case: Case, chain: AnyChain, recording: str, accents: Accent
     except TimeoutError:
         return CaseOutcome({"unended": 1}, (), "")
     found = violations(trial.played, accurate=trial.timed)
-    return CaseOutcome(found, trial.played.score.late_s, trial.served)
+    if trial.left:
+        found["left"] = trial.left
+    text_after = trial.text_after(1 if where == FALLBACK else 0)
+    noticed = any(event.reason is not ErrorKind.STALLED for event in trial.of(ProviderFailed))
+    return CaseOutcome(found, trial.played.score.late_s, trial.served, text_after, noticed)

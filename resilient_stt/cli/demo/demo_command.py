@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 
 from ...testing.harness.clock import run_virtual
 from ..command_error import CommandError
+from ..marked_files import update_marked
 from ..standard_streams import stoppable
 from ..terminal import log_records_to, print_table
 from . import tables
@@ -173,5 +174,5 @@ def _print_markdown(compared: Comparison, path: Path | None) -> None:
     if path is None:
         typer.echo(table)
     else:
-        tables.update_file(path, table)
+        update_marked(path, "comparison", table)
         typer.echo(f"{path}: comparison updated", err=True)

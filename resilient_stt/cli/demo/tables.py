@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ..command_error import CommandError
 from .candidates import OURS, Candidate
 from .demo_run import DemoRun
 from .scenarios import Scenario
 
 Runs = Mapping[Candidate, DemoRun]
-
-_BEGIN, _END = "<!-- comparison:begin -->", "<!-- comparison:end -->"
 
 
 def result_table(runs: Runs) -> Table:
@@ -100,23 +96,6 @@ def _markdown_cell(run: DemoRun) -> str:
     repeated = f"**{score.twice} repeated**" if score.twice else "0 repeated"
     failed = "" if run.outcome == "ended" else ", *failed*"
     return f"{lost}, {repeated}, {score.late_max_s:.1f} s{failed}"
-
-
-def update_file(path: Path, table: str) -> None:
-    """Replace what stands between the comparison's markers in a file.
-
-    Raises:
-        CommandError: The file cannot be read, or has no markers.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise CommandError(f"{path} has no markers for the table; add lines {_BEGIN} and {_END}")
-    path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
 
 def _count(number: int) -> Text:

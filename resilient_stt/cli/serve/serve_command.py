@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Annotated
 
@@ -15,32 +16,46 @@ import typer
 from aiohttp import web
 
 from ... import testing
-from ...testing.fakes.cartesia import FakeCartesia
-from ...testing.fakes.deepgram import FakeDeepgram
+from ...testing.fakes.registry import FAKES
 from ...testing.fakes.server import LOOPBACK, FakeServer, url_of
 from ..command_error import CommandError
+from ..fake_names import known_fake
 from ..standard_streams import stoppable
 from .control import PATH, control_app
 
-_PORT_HELP = "0: any free port."
+_FIRST_PORT = 8701
+_DEFAULT = ("cartesia", "deepgram")
+_ALL = "all"
+_PORTS = 65_536
 
 
 def serve(
+    providers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME[=PORT]]...",
+            help=f"The providers, by default {' and '.join(_DEFAULT)}; {_ALL}: every one of "
+            f"{', '.join(FAKES)}. Without a port, each has the one after that of the provider "
+            f"before it, from {_FIRST_PORT} on; 0: any free port.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="The address on which the providers listen.")
     ] = LOOPBACK,
-    cartesia_port: Annotated[int, typer.Option(min=0, max=65535, help=_PORT_HELP)] = 8701,
-    deepgram_port: Annotated[int, typer.Option(min=0, max=65535, help=_PORT_HELP)] = 8702,
     control_host: Annotated[
         str, typer.Option(help="The address of the endpoint that injects faults.")
     ] = LOOPBACK,
-    control_port: Annotated[int, typer.Option(min=0, max=65535, help=_PORT_HELP)] = 8700,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=_PORTS - 1, help="Its port; 0: any free port.")
+    ] = 8700,
 ) -> None:
-    """Run a fake Cartesia and a fake Deepgram until Ctrl-C, and inject faults over HTTP.
+    """Run fake providers until Ctrl-C, and inject faults over HTTP.
 
     They are for agents in other processes and languages. They accept any API key and transcribe
     the reference speech that ships with this package, in real time, exactly as they receive it.
     """
+    ports = ports_of(providers or _DEFAULT)
     for option, address in (("--host", host), ("--control-host", control_host)):
         if not _is_loopback(address):
             typer.echo(
@@ -48,38 +63,57 @@ def serve(
                 "no API key is checked",
                 err=True,
             )
-    ports = (cartesia_port, deepgram_port)
     asyncio.run(stoppable(_serve_until_signal(host, ports, (control_host, control_port))))
 
 
+def ports_of(providers: Sequence[str]) -> dict[str, int]:
+    """Return the port of each provider by its name, in the order named.
+
+    Raises:
+        CommandError: There is no fake of that name, it is named twice, or a port is impossible.
+    """
+    ports: dict[str, int] = {}
+    following = _FIRST_PORT
+    for given in FAKES if [*providers] == [_ALL] else providers:
+        name, equals, text = given.partition("=")
+        if known_fake(name) in ports:
+            raise CommandError(f"{name} is named twice; each provider has one address")
+        port = int(text) if text.isdecimal() else following
+        if (equals and not text.isdecimal()) or port >= _PORTS:
+            raise CommandError(f"{given}: the port must be a number from 0 to {_PORTS - 1}")
+        ports[name] = port
+        following = port + 1 if port else following
+    return ports
+
+
 async def _serve_until_signal(
-    host: str, ports: tuple[int, int], control_address: tuple[str, int]
+    host: str, ports: Mapping[str, int], control_address: tuple[str, int]
 ) -> None:
-    cartesia, deepgram = FakeCartesia(), FakeDeepgram()
-    async with (
-        _signal_received() as received,
-        _running(cartesia, host, ports[0]),
-        _running(deepgram, host, ports[1]),
-        _control_endpoint(cartesia, deepgram, control_address) as control_port,
-    ):
-        _print_usage(cartesia, deepgram, url_of(control_address[0], control_port, PATH))
+    servers = {name: FAKES[name]() for name in ports}
+    async with _signal_received() as received, contextlib.AsyncExitStack() as running:
+        for name, server in servers.items():
+            await running.enter_async_context(_running(server, host, ports[name]))
+        endpoint = _control_endpoint(servers, control_address)
+        control_port = await running.enter_async_context(endpoint)
+        _print_usage(servers, url_of(control_address[0], control_port, PATH))
         await received.wait()
 
 
-def _print_usage(cartesia: FakeServer, deepgram: FakeServer, faults_url: str) -> None:
+def _print_usage(servers: Mapping[str, FakeServer], faults_url: str) -> None:
     """Print how to connect the plugins, how to inject faults and where the speech is."""
-    stall = """'{"provider": "cartesia", "fault": "stall", "after": 3}'"""
+    first = next(iter(servers))
+    stall = json.dumps({"provider": first, "fault": "stall", "after": 3})
     data = resources.files(testing) / "data"
-    lines = (
-        f"Cartesia  cartesia.STT(model='ink-whisper', api_key='any', base_url='{cartesia.url}')",
-        f"Deepgram  deepgram.STT(api_key='any', base_url='{deepgram.url}')",
-        f"Faults    curl {faults_url}",
-        f"          curl -d {stall} {faults_url}",
-        f"          curl -X DELETE {faults_url}",
-        f"Speech    {data}{os.sep}*.flac",
-    )
-    for line in lines:
-        typer.echo(line)
+    lines = [(name, server.plugin_call) for name, server in servers.items()]
+    lines += [
+        ("faults", f"curl {faults_url}"),
+        ("", f"curl -d '{stall}' {faults_url}"),
+        ("", f"curl -X DELETE {faults_url}"),
+        ("speech", f"{data}{os.sep}*.flac"),
+    ]
+    width = max(len(title) for title, _ in lines)
+    for title, text in lines:
+        typer.echo(f"{title:<{width}}  {text}")
 
 
 @contextlib.asynccontextmanager
@@ -99,14 +133,14 @@ async def _running(server: FakeServer, host: str, port: int) -> AsyncIterator[No
 
 @contextlib.asynccontextmanager
 async def _control_endpoint(
-    cartesia: FakeServer, deepgram: FakeServer, address: tuple[str, int]
+    servers: Mapping[str, FakeServer], address: tuple[str, int]
 ) -> AsyncIterator[int]:
     """Serve the control endpoint while the block runs; yields its port.
 
     Raises:
         CommandError: It cannot listen on that address.
     """
-    app = control_app({"cartesia": cartesia, "deepgram": deepgram})
+    app = control_app(servers)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -20,6 +20,10 @@ Not believed is what
   In the second case the words take as long as the voice since the last final.
 
 A "word" that is a whole sentence has the times of that sentence, and no more.
+
+The start alone is not believed if there was more voice since then than the words can take. Some
+plugins know no start, and leave it at 0 (Sarvam's, 1.8.9): a final that came after a lost one would
+cover that one's words.
 """
 
 from __future__ import annotations
@@ -105,6 +109,8 @@ class ProviderClock:
         if is_final:
             self._last_text = event.text
             self._final_believed(times.end, timeline, sender, ledger)
+        if self._begins_too_early(times, tokens, timeline, ledger):
+            return times._replace(start=None)  # (test_a_start_that_is_none)
         return times
 
     def _final_believed(
@@ -129,6 +135,18 @@ class ProviderClock:
             return False
         assert times.end is not None
         return times.end - times.start < spoken_length(tokens, self._policy).least
+
+    def _begins_too_early(
+        self, times: Times, tokens: Sequence[Token], timeline: Timeline, ledger: AudioLedger
+    ) -> bool:
+        """Return whether there is more voice in these times than the words can take."""
+        if times.words or times.start is None or not ledger.vad_enabled:
+            return False
+        assert times.end is not None
+        first = ledger.samples(timeline.start_of(times.start))
+        last = ledger.samples(timeline.end_of(times.end))
+        voice = ledger.seconds(ledger.voiced_samples(first, last))
+        return voice > spoken_length(tokens, self._policy).longest
 
     def _goes_back(self, times: Times) -> bool:
         gap = self._policy.clock_restart_gap

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _LONGEST_CHUNK = 1.0
 """Seconds of audio in a message; a longer one is closed with 3007."""
 _INPUT_DURATION = 3007
+_PARTIALS = (0.75, 3.0)
+"""Seconds from the start of a turn to its first interim transcript, and between two of them, of the
+models of Universal-3 (assemblyai.com/docs/streaming; the plugin's `continuous_partials`)."""
 _LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
 
 _CLOSES = {
@@ -47,6 +50,8 @@ class _UniversalDialogue(UtteranceDialogue):
         super().__init__(server, connection, wire)
         self._settings = server
         self._turn = 0
+        model = connection.query.get("speech_model", "")
+        self._is_sparing = model.startswith(("u3-", "universal-3"))
 
     async def run(self) -> None:
         begin = {"type": "Begin", "id": self.connection.request_id, "expires_at": 4102444800}
@@ -89,9 +94,13 @@ class _UniversalDialogue(UtteranceDialogue):
         return bool(message.get("end_of_turn"))
 
     def report_start(self, at: float) -> None:
+        if self._is_sparing:
+            self.interim_every = _PARTIALS[0]
         self.send({"type": "SpeechStarted", "timestamp": round(at * 1000), "confidence": 0.9})
 
     def report_interim(self, words: Sequence[HeardWord]) -> None:
+        if self._is_sparing:
+            self.interim_every = _PARTIALS[1]
         self._send_turn(words, ended=False)
 
     def report_final(self, words: Sequence[HeardWord], *, flushed: bool) -> None:
@@ -128,7 +137,8 @@ class _UniversalDialogue(UtteranceDialogue):
 class FakeAssemblyAI(FakeWebServer):
     """An AssemblyAI that transcribes the audio it receives in turns.
 
-    Each `Turn` has all words of its turn, with times in milliseconds.
+    Each `Turn` has all words of its turn, with times in milliseconds. The models of Universal-3,
+    among them the plugin's default, give few interim transcripts.
 
     Args:
         min_chunk: Seconds of audio below which a message is closed with 3007, as AssemblyAI's
@@ -143,7 +153,9 @@ class FakeAssemblyAI(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "assemblyai"
     path = "/v3/ws"
+    scheme = "ws"
     dialogue_class = _UniversalDialogue
 
     latency: float = 0.2
@@ -155,8 +167,7 @@ class FakeAssemblyAI(FakeWebServer):
         `assemblyai.STT`."""
         from livekit.plugins import assemblyai
 
-        url = self.url.replace("http", "ws", 1)
-        return assemblyai.STT(**{"api_key": "fake-key", "base_url": url, **options})
+        return assemblyai.STT(**{**self.plugin_options, **self.address, **options})
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         model = connection.query.get("speech_model", "")

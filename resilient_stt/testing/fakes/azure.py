@@ -24,7 +24,7 @@ from ..faults import IgnoreClose, InBandError
 from ..harness.clock import threads_at_work
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Rejection, ServerConnection
+from .server import FAKE_KEY, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 from .wires import Content, WebSocketWire
@@ -212,6 +212,9 @@ class FakeAzure(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "azure"
+    is_real_time = True
+    scheme = "ws"
     path = "/speech/recognition/conversation/cognitiveservices/v1"
     other_paths = ("/speech/universal/v2",)
     subprotocols = ("USP",)
@@ -227,8 +230,11 @@ class FakeAzure(FakeWebServer):
         `azure.STT`."""
         from livekit.plugins import azure
 
-        host = self.url.replace("http", "ws", 1)
-        return azure.STT(**{"speech_key": "fake-key", "speech_host": host, **options})
+        return azure.STT(**{**self.plugin_options, **self.address, **options})
+
+    @property
+    def address(self) -> dict[str, Any]:
+        return {"speech_key": FAKE_KEY, "speech_host": self.url}
 
     async def _listen(self, host: str, port: int) -> int:
         self._running.enter_context(threads_at_work(None))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -81,6 +81,8 @@ class FakeCartesia(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "cartesia"
+    plugin_options: ClassVar[Mapping[str, Any]] = {"model": "ink-whisper"}
     path = "/stt/websocket"
     other_paths = (TURNS_PATH,)
     request_id_header = "X-Request-Id"
@@ -104,8 +106,7 @@ class FakeCartesia(FakeWebServer):
         """The published plugin, with its `base_url` here. `options` are those of `cartesia.STT`."""
         from livekit.plugins import cartesia
 
-        defaults = {"model": "ink-whisper", "api_key": "fake-key", "base_url": self.url}
-        return cartesia.STT(**{**defaults, **options})
+        return cartesia.STT(**{**self.plugin_options, **self.address, **options})
 
     def check(self, request: web.Request) -> None:
         if not (request.headers.get("X-API-Key") or request.query.get("api_key")):

@@ -214,6 +214,7 @@ class FakeDeepgram(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "deepgram"
     path = base_path = "/v1/listen"
     dialogue_class: ClassVar[Callable[..., Dialogue]] = _ListenDialogue
     post_paths: ClassVar[tuple[str, ...]] = ("/v1/listen",)
@@ -228,7 +229,7 @@ class FakeDeepgram(FakeWebServer):
         """The published plugin, with its `base_url` here. `options` are those of `deepgram.STT`."""
         from livekit.plugins import deepgram
 
-        return deepgram.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
+        return deepgram.STT(**{**self.plugin_options, **self.address, **options})
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language", _DEFAULT_LANGUAGE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
 from .server import Rejection, ServerConnection
-from .utterances import UtteranceDialogue, language_of, parsed
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _SHORTEST_COMMIT = 0.3
 """Seconds of audio since the last commit below which a commit closes the session, as the plugin
 notes."""
 _KINDS = {401: "auth_error", 402: "quota_exceeded", 403: "auth_error", 429: "rate_limited"}
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 
 
 class _ScribeDialogue(UtteranceDialogue):
@@ -39,7 +38,6 @@ class _ScribeDialogue(UtteranceDialogue):
 
     def __init__(self, server: FakeElevenLabs, connection: ServerConnection, wire: Wire) -> None:
         super().__init__(server, connection, wire)
-        self._settings = server
         self._committed = 0.0  # seconds of audio
         self.longest = server.longest_segment
 
@@ -52,7 +50,7 @@ class _ScribeDialogue(UtteranceDialogue):
         if self.connection.query.get("commit_strategy") != "vad":
             return float("inf")
         asked = self.connection.query.get("vad_silence_threshold_secs")
-        return self._settings.endpoint_silence if asked is None else float(asked)
+        return self._server.endpoint_silence if asked is None else float(asked)
 
     def audio_in(self, text: str) -> bytes | None:
         return base64.b64decode(parsed(text).get("audio_base_64", "")) or None
@@ -119,6 +117,8 @@ class FakeElevenLabs(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "elevenlabs"
+    plugin_options: ClassVar[Mapping[str, Any]] = {"model_id": "scribe_v2_realtime"}
     path = "/v1/speech-to-text/realtime"
     dialogue_class = _ScribeDialogue
     base_path = "/v1"
@@ -134,15 +134,14 @@ class FakeElevenLabs(FakeWebServer):
         `elevenlabs.STT`."""
         from livekit.plugins import elevenlabs
 
-        defaults = {"api_key": "fake-key", "base_url": self.url, "model_id": "scribe_v2_realtime"}
-        return elevenlabs.STT(**{**defaults, **options})
+        return elevenlabs.STT(**{**self.plugin_options, **self.address, **options})
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return int(connection.query.get("audio_format", "pcm_16000").removeprefix("pcm_"))
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language_code")
-        return (base(language),) if language else _LANGUAGES
+        return (base(language),) if language else LANGUAGES
 
     def check(self, request: web.Request) -> None:
         if not request.headers.get("xi-api-key"):
@@ -155,7 +154,7 @@ class FakeElevenLabs(FakeWebServer):
     async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
         form = await posted_form(request)
         language = form.fields.get("language_code")
-        languages = (base(language),) if language else _LANGUAGES
+        languages = (base(language),) if language else LANGUAGES
         words = await recognized(self, connection, form, languages)
         body = {
             "language_code": language_of(words, "en"),

@@ -124,7 +124,9 @@ class FakeFlux(FakeDeepgram):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin_class = "STTv2"
     path = base_path = "/v2/listen"
+    scheme = "ws"
     dialogue_class = FluxDialogue
     post_paths = ()
 
@@ -135,8 +137,7 @@ class FakeFlux(FakeDeepgram):
         `deepgram.STTv2`."""
         from livekit.plugins import deepgram
 
-        url = self.url.replace("http", "ws", 1)
-        return deepgram.STTv2(**{"api_key": "fake-key", "base_url": url, **options})
+        return deepgram.STTv2(**{**self.plugin_options, **self.address, **options})
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         return ("en",) if connection.query.get("model", "").endswith("-en") else _MULTILINGUAL

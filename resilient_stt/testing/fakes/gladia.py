@@ -17,7 +17,7 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .server import Rejection, ServerConnection, url_of
-from .utterances import UtteranceDialogue, language_of, parsed
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
 if TYPE_CHECKING:
@@ -25,22 +25,19 @@ if TYPE_CHECKING:
 
     from .wires import Wire
 
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
-
 
 class _LiveDialogue(UtteranceDialogue):
     interim_every = 0.3
 
     def __init__(self, server: FakeGladia, connection: ServerConnection, wire: Wire) -> None:
         super().__init__(server, connection, wire)
-        self._settings = server
         self._asked = server.sessions[connection.request_id]
         self._utterances = 0
         self.longest = float(self._asked.get("maximum_duration_without_endpointing", 5))
 
     @property
     def end_silence(self) -> float:
-        return max(self._settings.endpoint_silence, float(self._asked.get("endpointing", 0.05)))
+        return max(self._server.endpoint_silence, float(self._asked.get("endpointing", 0.05)))
 
     def audio_in(self, text: str) -> bytes | None:
         message = parsed(text)
@@ -120,6 +117,7 @@ class FakeGladia(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "gladia"
     path = base_path = "/v2/live"
     dialogue_class = _LiveDialogue
     post_paths = ("/v2/live",)
@@ -134,14 +132,14 @@ class FakeGladia(FakeWebServer):
         """The published plugin, with its `base_url` here. `options` are those of `gladia.STT`."""
         from livekit.plugins import gladia
 
-        return gladia.STT(**{"api_key": "fake-key", "base_url": self.url, **options})
+        return gladia.STT(**{**self.plugin_options, **self.address, **options})
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return int(self.sessions[connection.request_id].get("sample_rate", 16_000))
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         asked = self.sessions[connection.request_id].get("language_config") or {}
-        return tuple(map(base, asked.get("languages") or _LANGUAGES))
+        return tuple(map(base, asked.get("languages") or LANGUAGES))
 
     def check(self, request: web.Request) -> None:
         if request.method == "POST" and not request.headers.get("X-Gladia-Key"):
@@ -155,8 +153,8 @@ class FakeGladia(FakeWebServer):
             raise Rejection(400, "The body is no object.")
         session = connection.request_id
         self.sessions[session], self._awaited[session] = asked, connection
-        url = url_of(self._host, self.port, f"{self.path}?token={session}")
-        body = {"id": session, "url": url.replace("http", "ws", 1)}
+        url = url_of(self._host, self.port, f"{self.path}?token={session}", "ws")
+        body = {"id": session, "url": url}
         return web.json_response(body, status=201)
 
     def resumed(self, request: web.Request) -> ServerConnection | None:

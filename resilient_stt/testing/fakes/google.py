@@ -221,6 +221,8 @@ class FakeGoogle(FakeServer):
         ImportError: By `start`: `livekit-plugins-google` is not installed.
     """
 
+    plugin = "google"
+    is_configurable = False
     dialogue_class = _CallDialogue
 
     latency: float = 0.25
@@ -239,9 +241,7 @@ class FakeGoogle(FakeServer):
         `google.STT`."""
         from livekit.plugins import google
 
-        # Credentials are asked for by the constructor, and used by the client that is replaced.
-        defaults = {"credentials_info": {}, "project": "fake-project"}
-        plugin = google.STT(**{**defaults, **options})
+        plugin = google.STT(**{**self.address, **options})
 
         async def connect(timeout: float) -> Any:
             self._await_call()
@@ -249,6 +249,16 @@ class FakeGoogle(FakeServer):
 
         plugin._pool._connect_cb = connect
         return plugin
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """Credentials are asked for by the constructor, and used by the client that is replaced."""
+        return {"credentials_info": {}, "project": "fake-project"}
+
+    @property
+    def plugin_call(self) -> str:
+        host = self.url.removeprefix("http://")
+        return f"google.STT with another client, as FakeGoogle.stt makes it: gRPC at {host}"
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         return (base(_DEFAULT_LANGUAGE),)  # until the configuration comes

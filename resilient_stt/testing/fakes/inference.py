@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -17,13 +17,12 @@ from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .server import Rejection, ServerConnection
-from .utterances import UtteranceDialogue, language_of, parsed
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.agents import inference
 
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 _DEFAULT_RATE = 16_000
 
 
@@ -68,7 +67,7 @@ class _SessionDialogue(UtteranceDialogue):
     def _create(self, message: Mapping[str, Any]) -> None:
         settings = message.get("settings", {})
         language = settings.get("language")
-        known = _LANGUAGES if language in (None, "multi") else (base(language),)
+        known = LANGUAGES if language in (None, "multi") else (base(language),)
         self.configure(int(settings.get("sample_rate", _DEFAULT_RATE)), known)
         self._send_typed("session.created", after=0.0)
 
@@ -113,6 +112,8 @@ class FakeInference(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "inference"
+    plugin_options: ClassVar[Mapping[str, Any]] = {"model": "deepgram/nova-3", "language": "en"}
     path = "/stt"
     dialogue_class = _SessionDialogue
 
@@ -123,15 +124,17 @@ class FakeInference(FakeWebServer):
         """LiveKit's client, with its `base_url` here. `options` are those of `inference.STT`."""
         from livekit.agents import inference
 
-        defaults = {"model": "deepgram/nova-3", "language": "en", "base_url": self.url}
-        keys = {"api_key": "fake-key", "api_secret": "fake-secret-of-thirty-two-letters"}
-        return inference.STT(**{**defaults, **keys, **options})
+        return inference.STT(**{**self.plugin_options, **self.address, **options})
+
+    @property
+    def address(self) -> dict[str, Any]:
+        return {**super().address, "api_secret": "fake-secret-of-thirty-two-letters"}
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return _DEFAULT_RATE  # until `session.create` comes
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
+        return LANGUAGES
 
     def check(self, request: web.Request) -> None:
         if not request.headers.get("Authorization", "").removeprefix("Bearer "):

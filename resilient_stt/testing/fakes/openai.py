@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
 from .recordings import posted_form, recognized
 from .server import Rejection, ServerConnection
-from .utterances import UtteranceDialogue, language_of, parsed
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _RATE = 24_000
 _BATCH_PATH = "/v1/audio/transcriptions"
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 _CODES = {
     401: "invalid_api_key",
     403: "insufficient_permissions",
@@ -42,7 +41,6 @@ _DELTA = 4  # words in a delta
 class _RealtimeDialogue(UtteranceDialogue):
     def __init__(self, server: FakeOpenAI, connection: ServerConnection, wire: Wire) -> None:
         super().__init__(server, connection, wire)
-        self._settings = server
         self._silence = server.endpoint_silence
         self._item = 0
 
@@ -105,7 +103,7 @@ class _RealtimeDialogue(UtteranceDialogue):
         elif detection is not None:
             self._silence = float(detection.get("silence_duration_ms", 500)) / 1000
         language = audio.get("transcription", {}).get("language")
-        self.configure(_RATE, (base(language),) if language else _LANGUAGES)
+        self.configure(_RATE, (base(language),) if language else LANGUAGES)
         self._send_typed("session.updated", after=0.0)
 
     def _send_item(self, kind: str, *, after: float | None = None, **fields: Any) -> None:
@@ -131,6 +129,8 @@ class FakeOpenAI(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin = "openai"
+    plugin_options: ClassVar[Mapping[str, Any]] = {"use_realtime": True}
     path = "/v1/realtime"
     dialogue_class = _RealtimeDialogue
     base_path = "/v1"
@@ -144,14 +144,13 @@ class FakeOpenAI(FakeWebServer):
         of `openai.STT`; `use_realtime=False` makes it a batch provider."""
         from livekit.plugins import openai
 
-        defaults = {"api_key": "fake-key", "base_url": self.url, "use_realtime": True}
-        return openai.STT(**{**defaults, **options})
+        return openai.STT(**{**self.plugin_options, **self.address, **options})
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return _RATE
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
-        return _LANGUAGES
+        return LANGUAGES
 
     def check(self, request: web.Request) -> None:
         if not request.headers.get("Authorization", "").removeprefix("Bearer "):
@@ -163,7 +162,7 @@ class FakeOpenAI(FakeWebServer):
     async def answer_post(self, request: web.Request, connection: ServerConnection) -> web.Response:
         form = await posted_form(request)
         language = form.fields.get("language")
-        languages = (base(language),) if language else _LANGUAGES
+        languages = (base(language),) if language else LANGUAGES
         words = await recognized(self, connection, form, languages)
         body: dict[str, Any] = {"text": written(words)}
         if form.fields.get("response_format") == "verbose_json":

@@ -15,7 +15,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Rejection, ServerConnection, url_of
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
@@ -34,7 +34,6 @@ class _UtterancesDialogue(UtteranceDialogue):
 
     def __init__(self, server: FakeSarvam, connection: ServerConnection, wire: Wire) -> None:
         super().__init__(server, connection, wire)
-        self._settings = server
         self._utterance = 0
 
     async def run(self) -> None:
@@ -47,7 +46,7 @@ class _UtterancesDialogue(UtteranceDialogue):
         if query.get("endpointing") == "manual":
             return float("inf")
         asked = query.get("silence_duration_ms")
-        return self._settings.endpoint_silence if asked is None else float(asked) / 1000
+        return self._server.endpoint_silence if asked is None else float(asked) / 1000
 
     def on_text(self, text: str) -> None:
         match parsed(text).get("event"):
@@ -115,7 +114,10 @@ class FakeSarvam(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path = _PATH
+    plugin = "sarvam"
+    plugin_class = "STTRealtime"
+    path = base_path = _PATH
+    scheme = "ws"
     dialogue_class = _UtterancesDialogue
 
     latency: float = 0.2
@@ -126,8 +128,7 @@ class FakeSarvam(FakeWebServer):
         `sarvam.STTRealtime`."""
         from livekit.plugins import sarvam
 
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        return sarvam.STTRealtime(**{"api_key": "fake-key", "base_url": url, **options})
+        return sarvam.STTRealtime(**{**self.plugin_options, **self.address, **options})
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language_code", "auto")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
+    "FAKE_KEY",
     "LOOPBACK",
     "REDACTED",
     "Dialogue",
@@ -50,6 +51,8 @@ __all__ = [
 
 LOOPBACK = "127.0.0.1"
 REDACTED = "<redacted>"
+FAKE_KEY = "fake-key"
+"""The key with which the plugins connect. Any other would do."""
 
 _SECRET_HEADERS = (
     "X-API-Key",
@@ -136,6 +139,16 @@ class FakeServer(ABC):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
+    plugin: ClassVar[str]
+    """The plugin that connects here: `livekit.plugins.PLUGIN`; `inference` is LiveKit's own."""
+    plugin_class: ClassVar[str] = "STT"
+    """The name of its class."""
+    plugin_options: ClassVar[Mapping[str, Any]] = {}
+    """Options of the class with which it speaks this protocol, beside its `address`."""
+    is_configurable: ClassVar[bool] = True
+    """Whether the class connects here with its `address`, and needs nothing but options."""
+    is_real_time: ClassVar[bool] = False
+    """Whether virtual time runs like real time while the server runs."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]
     """Makes the `Dialogue` of an accepted connection, unless `dialogue` is overridden."""
 
@@ -247,6 +260,26 @@ class FakeServer(ABC):
             RuntimeError: The server is not running.
         """
         return url_of(self._host, self.port)
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """The options of the plugin's class that lead it here, with a key.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        return {"api_key": FAKE_KEY, "base_url": self.url}
+
+    @property
+    def plugin_call(self) -> str:
+        """The Python that makes the plugin connect here, for an agent in another process.
+
+        Raises:
+            RuntimeError: The server is not running.
+        """
+        options = {**self.plugin_options, **self.address}
+        listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{self.plugin}.{self.plugin_class}({listed})"
 
     def written(self, words: Sequence[HeardWord], *, complete: bool = True) -> list[HeardWord]:
         """The words as this provider writes them; see `Accent.write`."""
@@ -417,17 +450,17 @@ class FakeServer(ABC):
         return type(self).dialogue_class(self, connection, wire)
 
 
-def url_of(host: str, port: int, path: str = "") -> str:
+def url_of(host: str, port: int, path: str = "", scheme: str = "http") -> str:
     """The URL of a server that listens on a name or an address, for clients on this machine."""
     try:
         address = ip_address(host)
     except ValueError:
-        return f"http://{host}:{port}{path}"
+        return f"{scheme}://{host}:{port}{path}"
     if address.is_unspecified:
         host = LOOPBACK
     elif address.version == 6:
         host = f"[{host}]"
-    return f"http://{host}:{port}{path}"
+    return f"{scheme}://{host}:{port}{path}"
 
 
 def _redacted(headers: CIMultiDict[str]) -> CIMultiDict[str]:

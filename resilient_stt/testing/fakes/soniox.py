@@ -16,7 +16,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, spaced
 from ..speech.recognizer import HeardWord
-from .server import Rejection, ServerConnection, url_of
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, parsed
 from .web import FakeWebServer
 
@@ -114,7 +114,9 @@ class FakeSoniox(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path = "/transcribe-websocket"
+    plugin = "soniox"
+    path = base_path = "/transcribe-websocket"
+    scheme = "ws"
     dialogue_class = _TokensDialogue
 
     latency: float = 0.15
@@ -124,8 +126,7 @@ class FakeSoniox(FakeWebServer):
         """The published plugin, with its `base_url` here. `options` are those of `soniox.STT`."""
         from livekit.plugins import soniox
 
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        return soniox.STT(**{"api_key": "fake-key", "base_url": url, **options})
+        return soniox.STT(**{**self.plugin_options, **self.address, **options})
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return _DEFAULT_RATE  # until the configuration comes

@@ -14,7 +14,7 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Rejection, ServerConnection, url_of
+from .server import Rejection, ServerConnection
 from .utterances import UtteranceDialogue, parsed
 from .web import FakeWebServer
 
@@ -36,13 +36,12 @@ class _AgentDialogue(UtteranceDialogue):
 
     def __init__(self, server: FakeSpeechmatics, connection: ServerConnection, wire: Wire) -> None:
         super().__init__(server, connection, wire)
-        self._settings = server
         self._finds_turns = True
         self._turn = 0
 
     @property
     def end_silence(self) -> float:
-        return self._settings.endpoint_silence if self._finds_turns else float("inf")
+        return self._server.endpoint_silence if self._finds_turns else float("inf")
 
     def on_text(self, text: str) -> None:
         message = parsed(text)
@@ -113,7 +112,9 @@ class FakeSpeechmatics(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path = "/v2/agent"
+    plugin = "speechmatics"
+    path = base_path = "/v2/agent"
+    scheme = "ws"
     dialogue_class = _AgentDialogue
 
     latency: float = 0.2
@@ -124,10 +125,13 @@ class FakeSpeechmatics(FakeWebServer):
         those of `speechmatics.STT`."""
         from livekit.plugins import speechmatics
 
-        url = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
         mode = speechmatics.TurnDetectionMode.VAD
-        defaults = {"api_key": "fake-key", "base_url": url, "turn_detection_mode": mode}
-        return speechmatics.STT(**{**defaults, **options})
+        return speechmatics.STT(**{"turn_detection_mode": mode, **self.address, **options})
+
+    @property
+    def plugin_call(self) -> str:
+        mode = "turn_detection_mode=speechmatics.TurnDetectionMode.VAD"
+        return super().plugin_call.replace("STT(", f"STT({mode}, ", 1)
 
     def sample_rate(self, connection: ServerConnection) -> int:
         return _RATE

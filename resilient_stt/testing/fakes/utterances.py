@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .wires import Wire
 
 
+LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
+"""The languages that several providers know: a selection of each one's list."""
+
+
 class UtteranceDialogue(Dialogue):
     """A dialogue whose transcripts are utterances: words between two pauses.
 

@@ -27,6 +27,8 @@ class FakeWebServer(FakeServer):
     path: ClassVar[str]
     base_path: ClassVar[str] = ""
     """The part of `path` that belongs to the plugin's `base_url`."""
+    scheme: ClassVar[str] = "http"
+    """The scheme of the plugin's `base_url`."""
     other_paths: ClassVar[tuple[str, ...]] = ()
     """Further paths of websockets."""
     post_paths: ClassVar[tuple[str, ...]] = ()
@@ -51,7 +53,7 @@ class FakeWebServer(FakeServer):
         Raises:
             RuntimeError: The server is not running.
         """
-        return url_of(self._host, self.port, self.base_path)
+        return url_of(self._host, self.port, self.base_path, self.scheme)
 
     async def _listen(self, host: str, port: int) -> int:
         app = web.Application(client_max_size=self.max_body)

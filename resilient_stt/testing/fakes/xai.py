@@ -16,16 +16,14 @@ from aiohttp import web
 from ..faults import InBandError
 from ..speech.languages import base, written
 from ..speech.recognizer import HeardWord
-from .server import Rejection, ServerConnection, url_of
-from .utterances import UtteranceDialogue, language_of, parsed
+from .server import FAKE_KEY, Rejection, ServerConnection
+from .utterances import LANGUAGES, UtteranceDialogue, language_of, parsed
 from .web import FakeWebServer
 
 if TYPE_CHECKING:
     from livekit.plugins import xai
 
     from .wires import Wire
-
-_LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja", "hi")
 
 
 class _TranscriptDialogue(UtteranceDialogue):
@@ -114,7 +112,9 @@ class FakeXAI(FakeWebServer):
         ValueError: A fault waits for a word that is not in the corpus.
     """
 
-    path = "/v1/stt"
+    plugin = "xai"
+    path = base_path = "/v1/stt"
+    scheme = "ws"
     dialogue_class = _TranscriptDialogue
 
     latency: float = 0.2
@@ -124,16 +124,27 @@ class FakeXAI(FakeWebServer):
     def stt(self, **options: Any) -> xai.STT:
         """The published plugin, with an HTTP session that goes here. `options` are those of
         `xai.STT`."""
-        from livekit.agents.utils import http_context
         from livekit.plugins import xai
 
-        target = url_of(self._host, self.port, self.path).replace("http", "ws", 1)
-        session: Any = _Redirected(http_context.http_session(), target)
-        return xai.STT(**{"api_key": "fake-key", "http_session": session, **options})
+        return xai.STT(**{**self.plugin_options, **self.address, **options})
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """The plugin's URL is a constant, so that an HTTP session leads it here: LiveKit's own,
+        with another target."""
+        from livekit.agents.utils import http_context
+
+        session = _Redirected(http_context.http_session(), self.url)
+        return {"api_key": FAKE_KEY, "http_session": session}
+
+    @property
+    def plugin_call(self) -> str:
+        constant = "stt.XAI_WEBSOCKET_URL"
+        return f"xai.{constant} = {self.url!r}; xai.STT(api_key={FAKE_KEY!r})"
 
     def languages(self, connection: ServerConnection) -> Sequence[str]:
         language = connection.query.get("language", "")
-        return (base(language),) if language not in ("", "auto", "multi") else _LANGUAGES
+        return (base(language),) if language not in ("", "auto", "multi") else LANGUAGES
 
     def check(self, request: web.Request) -> None:
         if not request.headers.get("Authorization", "").removeprefix("Bearer "):

@@ -15,12 +15,14 @@ from itertools import chain as chain_of
 from itertools import repeat
 from typing import Protocol, TypeVar, get_args
 
-import aiohttp
 from livekit.agents.utils import http_context
 
-from ...core.events import Event, OutageEnded, Switched
+from ...core.events import Event, OutageEnded, ProviderFailed, StallReason, Switched, SwitchReason
 from ...core.policy import Policies
+from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
+from ...providers.traits import traits_of
+from ...setup import Setup
 from ...stt import ResilientSTT
 from ..fakes.registry import FAKES
 from ..fakes.server import FakeServer
@@ -61,16 +63,18 @@ class Chain:
         """The plugin of each provider by name, in order."""
         return {name: name for name in self.order}
 
-    def stt(
-        self,
-        servers: Mapping[str, FakeServer],
-        http: aiohttp.ClientSession,
-        policies: Policies | None,
-    ) -> ResilientSTT:
-        """Make the STT of the chain over running servers."""
+    def stt(self, servers: Mapping[str, FakeServer], policies: Policies | None) -> ResilientSTT:
+        """Make the STT of the chain over running servers; its providers have the chain's names."""
         models = {"cartesia": {"model": self.model}}
-        made = [server.stt(**models.get(name, {})) for name, server in servers.items()]
-        return ResilientSTT(made, policies=policies, health=MemoryHealth(isolated=True))
+        made = {name: server.stt(**models.get(name, {})) for name, server in servers.items()}
+        setup = Setup(
+            providers=made,
+            traits={name: traits_of(name, provider) for name, provider in made.items()},
+            routes={DEFAULT: tuple(made)},
+            policies=policies or Policies(),
+            health_store=MemoryHealth(isolated=True),
+        )
+        return ResilientSTT(setup)
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,7 @@ class AnyChain(Protocol):
     def plugins(self) -> Mapping[str, str]:
         """The plugin of each provider by name, in order."""
 
-    def stt(
-        self,
-        servers: Mapping[str, FakeServer],
-        http: aiohttp.ClientSession,
-        policies: Policies | None,
-    ) -> ResilientSTT:
+    def stt(self, servers: Mapping[str, FakeServer], policies: Policies | None) -> ResilientSTT:
         """Make the STT of the chain over running servers."""
 
 
@@ -112,13 +111,17 @@ class Trial:
             several of that provider; empty if none did.
         events: The events of `ResilientSTT`, each with its time.
         servers: The fake servers, in the chain's order.
-        timed: Whether the transcripts have times of words.
+        plan: The faults that the chain's first two providers had.
+        names: The names of the chain's providers, in order.
+        timed: Whether the transcripts of every provider have times of words.
     """
 
     played: Played
     served: str
     events: list[tuple[float, Event]] = field(default_factory=list)
     servers: list[FakeServer] = field(default_factory=list)
+    plan: FaultPlan = FaultPlan()
+    names: tuple[str, ...] = ()
     timed: bool = True
 
     def of(self, kind: type[E]) -> list[E]:
@@ -129,6 +132,41 @@ class Trial:
     def connections(self) -> list[int]:
         """The number of connections of each server, in the chain's order."""
         return [len(server.connections) for server in self.servers]
+
+    @property
+    def left(self) -> int:
+        """How often a provider without faults was taken for a failed or a slow one.
+
+        One that gives no last words when the caller hangs up, as some plugins do, is rightly left.
+        """
+        faulty = {
+            name
+            for name, faults in zip(self.names, (self.plan.first, self.plan.second), strict=False)
+            if faults
+        }
+        failed = [
+            event.provider
+            for event in self.of(ProviderFailed)
+            if event.trigger is not StallReason.MISSING_TAIL
+        ]
+        slow = [e.from_provider for e in self.of(Switched) if e.reason is SwitchReason.SLOW]
+        return sum(name not in faulty for name in failed + slow)
+
+    def text_after(self, number: int) -> float | None:
+        """Seconds until a transcript comes after the faults of a provider, given by its number.
+
+        They count from the first of its faults that happened, or from the end of faults that end,
+        but not from before the first word was spoken. None: no fault happened, or no transcript
+        came.
+        """
+        faults = (self.plan.first, self.plan.second)[number]
+        ends = [fault.until for fault in faults if fault.until is not None]
+        begun = [triggered.at for triggered in self.servers[number].triggered]
+        if not begun:
+            return None
+        since = max(self.played.speech.words[0].end, max(ends, default=begun[0]))
+        texts = (at for at, e in self.played.events if e.alternatives and e.alternatives[0].text)
+        return next((at - since for at in texts if at > since), None)
 
 
 def accents_of(chain: AnyChain, seed: int) -> list[Accent]:
@@ -159,8 +197,8 @@ async def run_trial(
     async with AsyncExitStack() as stack:
         for server in servers.values():
             await stack.enter_async_context(server)
-        http = await stack.enter_async_context(http_context.open())
-        stt = chain.stt(servers, http, policies)
+        await stack.enter_async_context(http_context.open())
+        stt = chain.stt(servers, policies)
         loop = asyncio.get_running_loop()
         begun, events = loop.time(), list[tuple[float, Event]]()
         for kind in get_args(Event):
@@ -169,11 +207,27 @@ async def run_trial(
             played = await play(stt, speech, accents=[a for a in accents if a])
         finally:
             await stt.aclose()
-        timed = stt.capabilities.aligned_transcript == "word"
+        timed = all(p.capabilities.aligned_transcript == "word" for p in stt.providers)
         served = stt.provider
         if [provider.provider for provider in stt.providers].count(served) > 1:
             served = _last_serving(chain, (event for _, event in events))
-        return Trial(played, served, events, list(servers.values()), timed)
+        running = list(servers.values())
+        return Trial(played, served, events, running, plan, tuple(chain.plugins), timed)
+
+
+async def play_bare(name: str, speech: ReferenceSpeech) -> Played:
+    """Play speech to the plugin of a fake server alone, without `ResilientSTT` and without faults.
+
+    Args:
+        name: The server's name in `FAKES`.
+        speech: The speech.
+    """
+    async with http_context.open(), FAKES[name]() as server:
+        plugin = server.stt()
+        try:
+            return await play(plugin, speech)
+        finally:
+            await plugin.aclose()
 
 
 def _last_serving(chain: AnyChain, events: Iterable[Event]) -> str:

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from resilient_stt.cli import fake_names
 from resilient_stt.cli.chaos import chaos_command, row_runner
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
-from resilient_stt.cli.chaos.matrix import NONE, Case, Row
+from resilient_stt.cli.chaos.fault_rows import NONE, Case, Row
 from resilient_stt.cli.chaos.results import CaseOutcome
 from resilient_stt.config import VARIABLE
-from resilient_stt.testing.harness.trial import FALLBACK_ONLY, HEALTHY, Trial
+from resilient_stt.providers import plugins
+from resilient_stt.testing.harness.trial import FALLBACK_ONLY, HEALTHY, Chain, Trial
 from resilient_stt.testing.speech.accent import Accent
 
 Cli = Callable[..., Any]
@@ -39,8 +41,10 @@ ROW_KEYS = {
     "unbalanced",
     "unended",
     "mistimed",
+    "left",
     "late",
     "extra_delay_s",
+    "text_after_s",
     "served",
     "promised",
     "kept",
@@ -211,21 +215,33 @@ def test_the_configured_chain_is_tried(
 
 def test_a_provider_is_left_out(cli: Cli, stt_yaml: str) -> None:
     """`--without` makes a chain of the others, for example without one that has no fake."""
+    pytest.importorskip("livekit.plugins.groq")
     text = Path(stt_yaml).read_text()
-    own = text.replace("routes:", "  flux: {plugin: deepgram, class: STTv2}\nroutes:")
-    Path(stt_yaml).write_text(own.replace("[cartesia, deepgram]", "[cartesia, flux, multi]"))
+    own = text.replace("routes:", "  groq: {plugin: groq, options: {api_key: any}}\nroutes:")
+    Path(stt_yaml).write_text(own.replace("[cartesia, deepgram]", "[cartesia, groq, multi]"))
     refused = cli("chaos", stt_yaml)
     assert refused.exit_code == 2
-    assert "leave it out with --without flux" in refused.stderr.replace("\n", " ")
+    assert "leave it out with --without groq" in refused.stderr.replace("\n", " ")
     result = cli(
-        *("chaos", stt_yaml, "--without", "flux", "--only", "refuse", "--moments", "1"),
+        *("chaos", stt_yaml, "--without", "groq", "--only", "refuse", "--moments", "1"),
         *("--jobs", "1", "--json"),
     )
     rows = json.loads(result.stdout)["rows"]
     assert result.exit_code == 0
     assert rows[0]["served"] == {"Cartesia": 1, "Deepgram": 1}
-    wrong = cli("chaos", stt_yaml, "--without", "fluxx")
-    assert "did you mean 'flux'?" in wrong.stderr.replace("\n", " ")
+    wrong = cli("chaos", stt_yaml, "--without", "grok")
+    assert "did you mean 'groq'?" in wrong.stderr.replace("\n", " ")
+
+
+def test_every_plugin_with_a_fake_can_be_configured(cli: Cli, stt_yaml: str) -> None:
+    """A configured class is led to its fake: Flux is another one than Deepgram's other models."""
+    text = Path(stt_yaml).read_text()
+    own = text.replace("routes:", "  flux: {plugin: deepgram, class: STTv2}\nroutes:")
+    Path(stt_yaml).write_text(own.replace("[cartesia, deepgram]", "[flux, cartesia]"))
+    only = ("--only", "drop", "--moments", "1", "--jobs", "1", "--json")
+    result = cli("chaos", stt_yaml, *only)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["rows"][0]["served"] == {"Cartesia": 1, "Deepgram": 1}
 
 
 def test_the_environment_names_the_configuration(
@@ -274,3 +290,75 @@ def test_a_broken_configuration(cli: Cli, tmp_path: Path) -> None:
     result = cli("chaos", str(path))
     assert result.exit_code == 2
     assert "did you mean 'deepgram'" in result.stderr.replace("\n", " ")
+
+
+# --- providers by name ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "order"),
+    [
+        (["--primary", "inference", "--fallback", "flux"], ("inference", "flux")),
+        (["--primary", "inference"], ("inference", "deepgram")),
+        (["--fallback", "inference"], ("deepgram", "inference")),
+        (["--primary", "deepgram"], ("deepgram", "cartesia")),
+    ],
+)
+def test_named_providers_are_tried(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], order: tuple[str, ...]
+) -> None:
+    """The other one is Deepgram, or Cartesia beside that."""
+    tried = []
+
+    def run_row(row: Row, *, chain: Chain, **_: Any) -> list[CaseOutcome]:
+        tried.append(chain.order)
+        return [CaseOutcome({}, (1.0,), chain.order[0]) for _ in row.cases]
+
+    monkeypatch.setattr(chaos_command, "run_row", run_row)
+    monkeypatch.setenv(VARIABLE, "/no/such.yaml")  # names all there is to try
+    result = cli("chaos", *arguments, "--only", "drop", "--moments", "1", "-j", "1")
+    assert result.exit_code == 0, result.stderr
+    assert set(tried) == {order}
+
+
+def test_a_named_provider_s_words_are_all_there(cli: Cli) -> None:
+    """Two plugins of one vendor are told apart, too."""
+    arguments = ("--primary", "inference", "--fallback", "flux", "--only", "drop", "--moments", "1")
+    result = cli("chaos", *arguments, "-j", "1", "--json")
+    rows = json.loads(result.stdout)["rows"]
+    assert result.exit_code == 0
+    assert all(row["kept"] and not row["left"] for row in rows)
+    assert rows[1]["text_after_s"] < 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--primary", "sonix"], "there is no fake provider 'sonix'; did you mean 'soniox'?"),
+        (["--fallback", "whisper"], "there is no fake provider 'whisper'; there is cartesia, deep"),
+        (["--primary", "flux", "--fallback", "flux"], "--primary and --fallback are both flux"),
+        (["stt.yaml", "--primary", "flux"], "name all there is to try, in English; leave out"),
+        (["--primary", "flux", "--language", "es"], "leave out CONFIG, --without and --language"),
+    ],
+)
+def test_wrong_names_are_one_line(cli: Cli, arguments: list[str], says: str) -> None:
+    """The error says what is meant, or what there is."""
+    result = cli("chaos", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert says in line
+
+
+def test_a_plugin_that_is_not_installed_is_one_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to install. LiveKit's own needs no plugin."""
+    monkeypatch.setattr(plugins, "installed", lambda: ["deepgram"])
+    result = cli("chaos", "--primary", "soniox")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "resilient-stt: soniox needs the package livekit-plugins-soniox; "
+        'pip install "livekit-resilient-stt[providers]" brings it\n'
+    )
+    assert fake_names.is_installed("inference")
+    assert fake_names.is_installed("flux")

@@ -10,7 +10,7 @@ from livekit.agents import LanguageCode
 from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
 
 from resilient_stt.cli.chaos import results
-from resilient_stt.cli.chaos.matrix import NONE, Case, Row
+from resilient_stt.cli.chaos.fault_rows import NONE, Case, Row
 from resilient_stt.cli.chaos.results import CaseOutcome
 from resilient_stt.testing.harness.clock import run_virtual
 from resilient_stt.testing.harness.play import Played

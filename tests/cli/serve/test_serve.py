@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from subprocess import PIPE
 from typing import Any
@@ -16,12 +17,14 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS
-from resilient_stt.cli.chaos.matrix import make_rows
+from resilient_stt.cli.chaos.fault_rows import make_rows
 from resilient_stt.cli.fault_names import FAULT_CLASSES, fault_name
 from resilient_stt.cli.serve.control import PATH, control_app
 from resilient_stt.cli.serve.fault_requests import fault_from
+from resilient_stt.cli.serve.serve_command import ports_of
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
+from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.faults import (
     Drop,
     DropAfterClose,
@@ -36,8 +39,8 @@ from resilient_stt.testing.faults import (
 Cli = Callable[..., Any]
 HOST = "127.0.0.1"
 SECRET = "a-key-that-nobody-may-see"
-PORTS = ("--cartesia-port", "--deepgram-port", "--control-port")
-SERVE = [sys.executable, "-m", "resilient_stt.cli", "serve", *(x for p in PORTS for x in (p, "0"))]
+ANY_PORTS = ("cartesia=0", "deepgram=0", "--control-port", "0")
+SERVE = [sys.executable, "-m", "resilient_stt.cli", "serve", *ANY_PORTS]
 HANDSHAKE = (
     b"GET /stt/websocket?model=ink-whisper&encoding=pcm_s16le&sample_rate=16000 HTTP/1.1\r\n"
     b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-API-Key: any\r\n"
@@ -239,11 +242,12 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("option", PORTS)
-def test_a_taken_port_is_one_line(cli: Cli, taken: int, option: str) -> None:
+@pytest.mark.parametrize("which", [0, 1, 3], ids=["cartesia", "deepgram", "control"])
+def test_a_taken_port_is_one_line(cli: Cli, taken: int, which: int) -> None:
     """The error names the port and says what to do."""
-    ports = {**dict.fromkeys(PORTS, 0), option: taken}
-    result = cli("serve", *(str(part) for pair in ports.items() for part in pair))
+    arguments = [*ANY_PORTS]
+    arguments[which] = arguments[which].replace("0", str(taken))
+    result = cli("serve", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert f"cannot listen on 127.0.0.1, port {taken}: Address already in use" in line
@@ -253,9 +257,50 @@ def test_a_taken_port_is_one_line(cli: Cli, taken: int, option: str) -> None:
 def test_addresses_that_other_machines_reach_are_warned_of(cli: Cli, taken: int) -> None:
     """There is a warning for each address that is not loopback."""
     hosts = ("--host", "0.0.0.0", "--control-host", "localhost")
-    result = cli("serve", *hosts, "--cartesia-port", str(taken))
+    result = cli("serve", f"soniox={taken}", *hosts)
     (warning, _) = result.stderr.splitlines()
     assert "other machines can connect to --host 0.0.0.0" in warning
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sonix"], "there is no fake provider 'sonix'; did you mean 'soniox'?"),
+        (["soniox=", "xai"], "soniox=: the port must be a number from 0 to 65535"),
+        (["soniox=-1"], "soniox=-1: the port must be a number from 0 to 65535"),
+        (["soniox=65535", "xai"], "xai: the port must be a number from 0 to 65535"),
+        (["soniox", "soniox=9000"], "soniox is named twice; each provider has one address"),
+    ],
+)
+def test_a_wrong_provider_is_one_line(cli: Cli, arguments: list[str], says: str) -> None:
+    """A name that there is not, an impossible port, or the same provider twice."""
+    result = cli("serve", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"resilient-stt: {says}\n"
+
+
+def test_providers_without_a_port_have_the_following_ones() -> None:
+    """The first has 8701. `all` is every fake; a free port leaves the count as it is."""
+    assert ports_of(["soniox", "xai"]) == {"soniox": 8701, "xai": 8702}
+    assert ports_of(["soniox=9000", "xai"]) == {"soniox": 9000, "xai": 9001}
+    assert ports_of(["soniox=0", "xai"]) == {"soniox": 0, "xai": 8701}
+    assert ports_of(["all"]) == {name: 8701 + number for number, name in enumerate(FAKES)}
+
+
+def test_every_provider_is_served_and_has_faults() -> None:
+    """`serve all` prints how each plugin connects, and the control endpoint knows each of them."""
+    command = [*SERVE[:4], *(f"{name}=0" for name in FAKES), "--control-port", "0"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None
+        usage = [process.stdout.readline() for _ in range(len(FAKES) + 1)]
+        url = usage[-1].split()[-1]
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            state = json.load(answer)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert [line.split()[0] for line in usage] == [*FAKES, "faults"]
+    assert all(re.search(r"127\.0\.0\.1:\d+", line) for line in usage)
+    assert [*state] == [*FAKES]
 
 
 def test_signals_end_it_cleanly() -> None:
@@ -267,6 +312,7 @@ def test_signals_end_it_cleanly() -> None:
         with process:
             assert process.stdout is not None
             usage = "".join(process.stdout.readline() for _ in range(6))
+            assert "deepgram.STT(api_key=" in usage
             ports = [int(port) for port in re.findall(rf"http://{HOST}:(\d+)", usage)]
             with socket.create_connection((HOST, ports[0])) as agent:
                 agent.sendall(HANDSHAKE)

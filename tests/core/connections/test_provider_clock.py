@@ -70,6 +70,25 @@ def test_an_utterance_that_comes_late() -> None:
     assert (event.clock_restarted, event.utterance.end) == (False, None)
 
 
+def test_a_start_that_is_none() -> None:
+    """A final of few words cannot have begun before all the voice that there was: its start is the
+    default of a plugin that knows none. What it skips may have been lost."""
+    ledger = ledger_of(16.0, (1.0, 5.0), (6.0, 8.5))
+    connection = connected(ledger, 9.0)
+    event = told(connection, ledger, 0.0, 8.6, "yes please", words=False).utterance
+    assert event.start is None
+    assert event.end == pytest.approx(8.6)
+
+
+def test_a_start_before_much_silence() -> None:
+    """Silence before the words takes nothing away from a start, and slow speech is speech."""
+    ledger = ledger_of(16.0, (6.8, 8.5))
+    connection = connected(ledger, 9.0)
+    event = told(connection, ledger, 0.0, 8.6, "yes please", words=False).utterance
+    assert event.start == 0.0
+    assert event.end == pytest.approx(8.6)
+
+
 def test_the_same_word_in_the_next_utterance() -> None:
     """A final that repeats the last one was spoken again, if there is voice for it."""
     ledger = ledger_of(16.0, (0.3, 1.0), (6.0, 6.7))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -109,6 +111,26 @@ async def test_times_are_those_of_the_audio(fake: FakeServer) -> None:
         assert worst < 0.1
 
 
+async def test_the_printed_call_connects(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `serve` prints makes the plugin of another process connect to the server."""
+    plugin = type(fake).plugin
+    if not type(fake).is_configurable:
+        pytest.skip("no option leads it there")
+    module = importlib.import_module(PLUGINS.get(plugin, f"livekit.plugins.{plugin}"))
+    if "XAI_WEBSOCKET_URL" in fake.plugin_call:
+        monkeypatch.setattr(module.stt, "XAI_WEBSOCKET_URL", "")  # restores it afterwards
+    *patches, call = fake.plugin_call.split("; ")
+    for patch in patches:
+        exec(patch, {plugin: module})
+    stt = eval(call, {plugin: module})
+    speech = ReferenceSpeech.load("english").excerpt(0, 1).padded(1.0)
+    try:
+        result = await play(stt, speech, patience=6.0)
+    finally:
+        await stt.aclose()
+    assert result.score.ok, result.score
+
+
 async def test_no_key_is_logged(fake: FakeServer) -> None:
     await played(fake, seconds=1)
     (connection,) = fake.connections
@@ -167,6 +189,22 @@ async def test_the_fixtures_run_their_servers(
             async with session.get(url) as response:
                 assert response.status == 401
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("model", "least"), [("universal-3-6-pro", 2.9), ("universal-streaming-english", 0.2)]
+)
+async def test_the_interims_of_universal_3_are_few(model: str, least: float) -> None:
+    """AssemblyAI's newer models, among them the plugin's default, give one every three seconds."""
+    pytest.importorskip("livekit.plugins.assemblyai")
+    async with http_context.open(), FAKES["assemblyai"]() as server:
+        stt = server.stt(model=model)
+        result = await play(stt, ReferenceSpeech.load("english").excerpt(0, 0).padded(1.0))
+        await stt.aclose()
+    interims = [at for at, event in result.events if event.type == "interim_transcript"]
+    final = next(at for at, event in result.events if event.type == "final_transcript")
+    gaps = [b - a for a, b in pairwise(at for at in interims if at < final - 0.5)]
+    assert least <= min(gaps) <= least + 0.5
 
 
 async def test_an_accent(fake: FakeServer) -> None:

@@ -1,13 +1,14 @@
-"""The runs that `chaos` makes: every fault, at every place, at several moments.
+"""The runs of `chaos` and `matrix`: every fault, at every place, at several moments.
 
 The places are the primary provider, the fallback provider while the primary has been down before,
-and both providers for some seconds. The moments are words of an excerpt of a reference recording.
+both providers for some seconds, and a sole provider for some seconds. The moments are words of an
+excerpt of a reference recording.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from ...testing.faults import Refuse
@@ -16,9 +17,11 @@ from ...testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 from .fault_kinds import FaultKind, Moment
 
 OUTAGE = 6.0
-"""Seconds for which both providers have a fault."""
-PRIMARY, FALLBACK, BOTH = "primary", "fallback", "both"
+"""Seconds for which both providers, or a sole one, have a fault."""
+PRIMARY, FALLBACK, BOTH, ALONE = "primary", "fallback", "both", "alone"
 """The places where a fault may be."""
+NO_HEALTHY = (BOTH, ALONE)
+"""The places that leave no healthy provider."""
 NONE = "none"
 """The name of the row of healthy runs, against which delays are measured."""
 
@@ -48,29 +51,44 @@ class Row:
 
     Attributes:
         fault: A name of `FAULT_KINDS`, or `NONE`.
-        where: `PRIMARY`, `FALLBACK` or `BOTH`; empty for healthy runs.
-        promised: Whether the words must survive. They cannot if both providers accept the audio and
+        where: `PRIMARY`, `FALLBACK`, `BOTH` or `ALONE`; empty for healthy runs.
+        promised: Whether the words must survive. They cannot if all providers accept the audio and
             send no transcripts and no errors: that cannot be told from noise.
+        if_noticed: They must survive only if a plugin raises an error, and does not fall silent.
     """
 
     fault: str
     where: str
     cases: tuple[Case, ...]
     promised: bool = True
+    if_noticed: bool = False
 
 
-def make_rows(kinds: dict[str, FaultKind], count: int, recording: str = "english") -> list[Row]:
+def make_rows(
+    kinds: dict[str, FaultKind],
+    count: int,
+    recording: str = "english",
+    places: Collection[str] = (PRIMARY, FALLBACK, BOTH),
+) -> list[Row]:
     """Return the healthy row, and a row for each fault and place, with `count` moments each."""
     moments = _moments(count, recording)
     faulty = [
-        Row(name, where, tuple(cases), promised=not (kind.silent and where == BOTH))
+        Row(
+            name,
+            where,
+            tuple(cases),
+            promised=not (kind.silent and where in NO_HEALTHY),
+            if_noticed=kind.ignorable and where in NO_HEALTHY,
+        )
         for name, kind in kinds.items()
         for where, cases in _cases(kind, moments, recording).items()
+        if where in places
     ]
     # Delays depend on where the speech ends, so each end has its own healthy runs: one of the
     # primary provider and one of the fallback.
     endings = dict.fromkeys(case.hang_up for row in faulty for case in row.cases)
-    healthy = (Case(plan, end) for end in endings for plan in (HEALTHY, FALLBACK_ONLY))
+    plans = (HEALTHY,) if ALONE in places else (HEALTHY, FALLBACK_ONLY)
+    healthy = (Case(plan, end) for end in endings or {None: None} for plan in plans)
     return [Row(NONE, "", tuple(healthy)), *faulty]
 
 
@@ -100,7 +118,7 @@ def _moments(count: int, recording: str) -> list[Moment]:
 
 def _cases(kind: FaultKind, moments: list[Moment], recording: str) -> dict[str, list[Case]]:
     """Return the cases of a fault by place."""
-    cases: dict[str, list[Case]] = {PRIMARY: [], FALLBACK: [], BOTH: []}
+    cases: dict[str, list[Case]] = {PRIMARY: [], FALLBACK: [], BOTH: [], ALONE: []}
     if kind.from_start:
         cases[PRIMARY].append(Case(FaultPlan(kind.from_start)))
     for moment in moments:
@@ -119,3 +137,4 @@ def _plans(kind: FaultKind, moment: Moment, at: float) -> Iterator[tuple[str, Fa
     # would be left, and losing words would be right.
     yield FALLBACK, FaultPlan((Refuse(until=at),), faults)
     yield BOTH, FaultPlan(outage, outage)
+    yield ALONE, FaultPlan(outage)

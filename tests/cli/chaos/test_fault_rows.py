@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from resilient_stt.cli.chaos.fault_kinds import FAULT_KINDS, fault_kinds_named
-from resilient_stt.cli.chaos.matrix import OUTAGE, make_rows, speech_of
+from resilient_stt.cli.chaos.fault_rows import OUTAGE, make_rows, speech_of
 from resilient_stt.testing import faults
 from resilient_stt.testing.faults import Fault, Refuse, Stall, StreamFault
 from resilient_stt.testing.harness.clock import run_virtual

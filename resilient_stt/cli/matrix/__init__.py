@@ -1,0 +1,1 @@
+"""`resilient-stt matrix`: every provider that has a fake, in every place, with every fault."""
