@@ -56,6 +56,7 @@ def test_a_window_that_holds_no_frame_is_refused() -> None:
     ("policy", "wrong"),
     [
         (RetryPolicy, {"min_attempt_interval": 0}),
+        (RetryPolicy, {"session_retry_interval": 0}),
         (BreakerPolicy, {"max_probe_start_delay": 0}),
         (ReplayPolicy, {"clock_restart_gap": 0}),
         (ReplayPolicy, {"min_speech_rate": 0}),

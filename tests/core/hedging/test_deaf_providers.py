@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from resilient_stt.core.events import (
+    AudioLossReason,
     AudioLost,
     HedgeFinished,
     OutageEnded,
@@ -126,6 +127,27 @@ def test_a_provider_that_is_silent_beside_a_deaf_one(how: str) -> None:
     a = silenced(Recognizer("a"), how, 8.4, 16.0)
     sim = Simulation(CALL, [a, Recognizer("b", [DEAF] * 999)], tail=1.0).run(within=60)
     assert_promises(sim)
+
+
+def deaf_at_first(until: float, spare_until: float, *, interims: bool) -> Simulation:
+    """Run a call in which no provider hears its beginning."""
+    a = Recognizer("a", deaf=[(0.0, until)], interims=interims)
+    b = Recognizer("b", deaf=[(0.0, spare_until)], interims=interims)
+    return Simulation(call(26), [a, b], tail=1.0).run(within=60)
+
+
+def test_much_voice_before_the_first_words_is_asked_about_again() -> None:
+    """Hedges that were deaf as well prove nothing for so much voice: all of it comes after all."""
+    assert_promises(deaf_at_first(50.0, 50.0, interims=True))
+
+
+def test_much_voice_before_the_first_words_is_reported() -> None:
+    """The one that hears again skips it, and the other one never hears: it is lost."""
+    sim = deaf_at_first(50.0, 999.0, interims=False)
+    (lost,) = events(sim, AudioLost)
+    assert lost.reason is AudioLossReason.UNANSWERED
+    assert lost.seconds > 20
+    assert events(sim, OutageStarted)
 
 
 # --- what a hedge is sent
