@@ -555,3 +555,32 @@ def test_a_language_that_is_refused_is_a_mistake_of_the_user() -> None:
     (failure,) = call.failures
     assert failure.advice == "leave a out of the route of hi, or give it another tag"
     assert not [c for c in call.commands if isinstance(c, ReportAvailability)]
+
+
+# -- a final that a dying connection made up
+
+
+def test_a_made_up_final_that_nobody_replaces_comes_last() -> None:
+    """The voice is taken for noise by others, and the call ends well: its words come after all."""
+    call = Call()
+    call.engine._emitter._health["a"].finalizes_when_dropped = True
+    call.send(SpeechStarted(0))
+    call.go_on(1.0)
+    for kind in (EventKind.INTERIM, EventKind.FINAL):
+        call.send(ProviderEvent(0, TranscriptEvent(kind, "half a")))
+    call.send(ConnectionFailed(0, ErrorKind.DROPPED))
+    assert not finals(call)
+    call.go_on(1.0)
+    call.send(SpeechEnded(round(call.now * RATE)))
+    call.engine._ledger.commit(call.engine._ledger.end)  # as a hedge without words does
+    call.send(InputEnded())
+    (active,) = call.open
+    commands = call.send(ConnectionEnded(active))
+    assert isinstance(commands[-1], Finish)
+    assert finals(call) == ["half a"]
+
+
+def finals(call: Call) -> list[str]:
+    """The texts that were emitted as FINAL."""
+    emitted = [c for c in call.commands if isinstance(c, Emit)]
+    return [emit.text for emit in emitted if emit.kind is EventKind.FINAL]

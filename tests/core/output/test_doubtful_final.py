@@ -13,7 +13,7 @@ from resilient_stt.core.output.doubtful_final import DoubtfulFinals
 from resilient_stt.core.policy import Policies, ProviderTraits
 
 from ...support.connections import POLICY, RATE, opened
-from ...support.simulator import DEAF, Drop, Recognizer, Simulation, sentence, speak
+from ...support.simulator import Drop, Recognizer, Simulation, sentence, speak
 
 START, END, FINAL, INTERIM = EventKind.START, EventKind.END, EventKind.FINAL, EventKind.INTERIM
 PREFLIGHT = EventKind.PREFLIGHT
@@ -165,18 +165,6 @@ def test_the_replay_has_the_fuller_words(saved: bool) -> None:
     texts = [final.text for final in sim.finals]
     assert texts == (["one two three four five six"] if saved else ["one two three"])
     assert ErrorKind.DROPPED in {getattr(event, "reason", None) for event in sim.events}
-
-
-@pytest.mark.parametrize("interims", [True, False])
-def test_words_that_nobody_repeats_come_last(interims: bool) -> None:
-    """All connections behind it hear nothing and end: what was left out is emitted after all."""
-    spoken = speak(*sentence("one two three four five six"))
-    first = Recognizer("a", [Drop(1.9, sends_final=True)], times="none", end_of_turn_timeout=6.0)
-    first.finalizes_when_dropped = True
-    first.down = [(1.95, 999.0)]
-    spare = Recognizer("b", [DEAF] * 99, interims=interims)
-    sim = Simulation(spoken, [first, spare], tail=2.0).run()
-    assert [final.text for final in sim.finals] == ["one two three"]
 
 
 def test_all_connections_are_told_apart() -> None:
