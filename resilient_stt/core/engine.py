@@ -894,7 +894,10 @@ class FailoverEngine:
         ledger, policies = self._ledger, self._policies
         if not self._tail.stands_still:
             return None
-        missing = ledger.seconds(ledger.end - ledger.watermark)
+        # Who never gave a word has had the time for all of that already
+        # (test_a_sole_provider_that_never_gives_a_word).
+        begin = ledger.end if self._unanswered.is_outage else ledger.watermark
+        missing = ledger.seconds(ledger.end - begin)
         processing = missing / policies.watchdog.min_processing_rate
         return self._tail.first_at + policies.retry.end_input_limit + processing
 

@@ -54,6 +54,11 @@ class UnansweredVoice:
         return f"UnansweredVoice(since={self._since})"
 
     @property
+    def is_outage(self) -> bool:
+        """Whether it was reported that nobody gives words, and nobody has given any since."""
+        return self._since is not None
+
+    @property
     def deadlines(self) -> list[float]:
         """When `is_over` may be true without any input."""
         return [] if self._since is None else [self._since + self._outage_limit]

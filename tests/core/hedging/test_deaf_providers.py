@@ -89,9 +89,22 @@ def test_all_providers_are_silent(route: str, how: str, lasts: float) -> None:
     assert_promises(silent_call(route, how, 12.0, lasts))
 
 
+def voice_within(since: float, lasts: float) -> float:
+    """Seconds of the call's voice in a period."""
+    return sum(max(0.0, min(w.end, since + lasts) - max(w.start, since)) for w in CALL)
+
+
 @pytest.mark.sweep
-@pytest.mark.parametrize("since", [5.3, 7.7, 9.1, 14.7, 17.2])
-@pytest.mark.parametrize("lasts", LENGTHS)
+@pytest.mark.parametrize(
+    ("since", "lasts"),
+    [
+        (since, lasts)
+        for since in (5.3, 7.7, 9.1, 14.7, 17.2)
+        for lasts in LENGTHS
+        # A final that passes over less voice is believed: most of it is noise.
+        if voice_within(since, lasts) >= WatchdogPolicy().min_skipped_speech
+    ],
+)
 @pytest.mark.parametrize("how", ["deaf", "stalled"])
 @pytest.mark.parametrize("route", ROUTES)
 def test_all_providers_are_silent_at_any_moment(
