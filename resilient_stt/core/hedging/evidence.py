@@ -80,7 +80,9 @@ def is_deaf(hedge: Connection, ledger: AudioLedger, connect_timeout: float, now:
     It may hear by now, but its first transcripts do not show what was spoken before them
     (test_both_providers_are_silent).
     """
-    if not hedge.trimmer.expects_repeats:
+    # Words without times may be dated later than they were spoken, so that the hedge is sent none
+    # of them (test_one_final_is_lost).
+    if not hedge.trimmer.expects_repeats or hedge.known_through <= hedge.start:
         return False
     texts = (held.utterance for held in hedge.held_events if held.event.text.strip())
     if (first := next(texts, None)) is None:
