@@ -219,7 +219,9 @@ class AnyInput(RuleBasedStateMachine):
     def _take(self, event: Input) -> list[Command]:
         done = self.engine.done
         commands = self.engine.handle(event, self.now)
-        assert not (done and commands), "commands after the end"
+        # Audio that comes too late is for the next stream, and may be lost by that.
+        late = [c for c in commands if not isinstance(c, ReportEvent)]
+        assert not (done and late), "commands after the end"
         released = max(
             [self.released, *(c.before for c in commands if isinstance(c, ReleaseAudio))]
         )
@@ -350,6 +352,11 @@ class AnyInput(RuleBasedStateMachine):
         assert all(t is None or math.isfinite(t) for t in times)
         source = emit.source
         assert isinstance(source, Source)
+        if emit.kind is EventKind.FINAL and source.kind is not emit.kind:
+            # words that only interim transcripts had, at the end of the stream
+            assert self.engine.done
+            source.kind = emit.kind
+            return
         assert source.kind is emit.kind
         assert source.connection == self.serving, "a text of a connection that is not active"
         assert source.connection in self.connections
