@@ -94,6 +94,7 @@ def test_public_methods() -> None:
     }
     assert added(resilient_stt.ResilientStream) == {
         "is_open",
+        "keyterms_changed",
         "language_changed",
         "metrics_metadata",
         "model",
