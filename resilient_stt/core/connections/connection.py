@@ -63,8 +63,6 @@ class Connection:
     interpreter: EventInterpreter
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
-    left_out: tuple[int, int] | None
-    """Samples between known words and the replay that it is not sent; `None` if it is sent all."""
     known_through: int
     """Before this sample it may be sent words that were committed when it was opened."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
@@ -239,8 +237,7 @@ def open_connection(
             provider, stall_detector, policy, ledger, start, known_through
         ),
         stall_detector=stall_detector,
-        trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word, left_out=skip),
-        left_out=skip,
+        trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
         known_through=ledger.watermark,
     )
 
@@ -252,12 +249,10 @@ def trimmer_at(
     *,
     starts_mid_word: bool,
     since: int = 0,
-    left_out: tuple[int, int] | None = None,
 ) -> OverlapTrimmer:
     """Return the trimmer for a connection whose audio begins at `start`, as of now.
 
     `since`: an earlier `TranscriptHistory.recorded`; only what was committed later is trimmed.
-    `left_out`: samples that it is not sent.
     """
     return history.trimmer(
         ledger.seconds(ledger.committed_through),
@@ -265,7 +260,6 @@ def trimmer_at(
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
         since=since,
-        left_out=left_out and (ledger.seconds(left_out[0]), ledger.seconds(left_out[1])),
     )
 
 

@@ -144,7 +144,6 @@ class ConnectionPool:
             self._ledger,
             self._history,
             starts_mid_word=connection.starts_mid_word,
-            left_out=connection.left_out,
         )
 
     def close(self, connection: Connection) -> None:

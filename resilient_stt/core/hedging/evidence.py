@@ -5,7 +5,7 @@ Plain functions, and queries only: `HedgeController` decides what follows from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection, trimmer_at
@@ -39,18 +39,24 @@ def new_transcripts(
 
 def _new_transcripts(
     hedge: Connection, trimmer: OverlapTrimmer
-) -> Iterator[tuple[EventKind, Utterance]]:
+) -> list[tuple[EventKind, Utterance]]:
+    revisions: list[tuple[EventKind, Utterance]] = []
     for held in hedge.held_events:
         event, utterance = held.event, held.utterance
         if not event.text.strip():
             continue
         new_words = trimmer.trim(utterance)
-        if new_words is not None:
-            yield event.kind, new_words
+        if new_words is None:
+            # The first words of a repetition may be too few to be known for one
+            # (test_wrong_times_are_no_failure).
+            revisions.clear()
+        else:
+            revisions.append((event.kind, new_words))
         if event.kind is EventKind.FINAL:
-            if new_words is not None:
-                return
-            trimmer.observe_final(utterance, new_words)
+            if revisions:
+                break
+            trimmer.observe_final(utterance, None)
+    return revisions
 
 
 def first_new_word_at(

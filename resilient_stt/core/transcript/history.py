@@ -98,7 +98,6 @@ class TranscriptHistory:
         *,
         starts_mid_word: bool,
         since: int = 0,
-        left_out: tuple[float, float] | None = None,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -110,19 +109,13 @@ class TranscriptHistory:
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
             since: an earlier value of `recorded`; the tokens before it were trimmed already.
-            left_out: audio behind the beginning that the connection is not sent; its words cannot
-                be repeated (test_wrong_times_are_no_failure).
         """
         later = len(self._tokens) - (self.recorded - since)
         tokens = list(self._tokens)[max(0, later) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
-        first, last = left_out or (0.0, 0.0)
-        ends = [last_voice_end(c.end) if c.start is None else c.end for c in tokens]
         repeated = [
-            c
-            for c, end in zip(tokens, ends, strict=True)
-            if end > replay_from and not first < end <= last
+            c for c in tokens if (last_voice_end(c.end) if c.start is None else c.end) > replay_from
         ]
         # Where the clock of the committed words was off, the replay begins before them, by that
         # much (test_wrong_times_commit_no_word_that_did_not_come).
