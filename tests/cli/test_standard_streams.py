@@ -15,7 +15,6 @@ from subprocess import DEVNULL, PIPE
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stt.yaml"
-PORTS = ("--cartesia-port", "--deepgram-port", "--control-port")
 COMMANDS = {
     "help": ["--help"],
     "version": ["--version"],
@@ -26,7 +25,7 @@ COMMANDS = {
     "fast": ["demo", "--fast"],
     "json": ["demo", "--fast", "--json", "--fault", "none"],
     "chaos": ["chaos", "--only", "refuse", "--moments", "1", "--jobs", "1"],
-    "serve": ["serve", *(word for port in PORTS for word in (port, "0"))],
+    "serve": ["serve", "cartesia=0", "deepgram=0", "--control-port", "0"],
 }
 FULL = Path("/dev/full")
 
