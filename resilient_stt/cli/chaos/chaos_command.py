@@ -20,11 +20,12 @@ from ..fake_names import named_chain
 from ..terminal import print_table, table_console
 from . import results
 from .configured_chain import configured_chain, recording_in
-from .fault_kinds import FAULT_KINDS, fault_kinds_named
+from .fault_kinds import fault_kinds_named
 from .fault_rows import make_rows
 from .progress_bar import run_with_progress
 from .results import RowResult
 from .row_runner import run_row
+from .run_options import AsJson, Jobs, Moments, OnlyFaults
 
 _WIDTH = 140  # columns of the table where stdout is not a terminal
 
@@ -68,26 +69,9 @@ def chaos(
             "be repeated.",
         ),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="FAULT",
-            help=f"Try this fault only; may be repeated. One of {', '.join(FAULT_KINDS)}.",
-        ),
-    ] = None,
-    moments: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Moments at which each fault begins: starts and middles of words."
-        ),
-    ] = 4,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", "-j", min=1, help="Number of processes; by default one for each CPU core."
-        ),
-    ] = None,
+    only: OnlyFaults = None,
+    moments: Moments = 4,
+    jobs: Jobs = None,
     accents: Annotated[
         int | None,
         typer.Option(
@@ -97,9 +81,7 @@ def chaos(
             "all write what was spoken.",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as one JSON object, nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try every fault on the primary provider, on the fallback and on both, at many moments.
 

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from ...testing.fakes.registry import FAKES
 from ..chaos import results
-from ..chaos.fault_kinds import FAULT_KINDS, fault_kinds_named
+from ..chaos.fault_kinds import fault_kinds_named
 from ..chaos.fault_rows import NONE
 from ..chaos.progress_bar import run_with_progress
+from ..chaos.run_options import AsJson, Jobs, Moments, OnlyFaults
 from ..command_error import CommandError
 from ..fake_names import healthy_partner, is_installed, usable_fake
 from ..marked_files import update_marked
@@ -58,29 +59,10 @@ def matrix(
             show_default=False,
         ),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="FAULT",
-            help=f"Try this fault only; may be repeated. One of {', '.join(FAULT_KINDS)}.",
-        ),
-    ] = None,
-    moments: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Moments at which each fault begins: starts and middles of words."
-        ),
-    ] = 1,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", "-j", min=1, help="Number of processes; by default one for each CPU core."
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as one JSON object, nothing else.")
-    ] = False,
+    only: OnlyFaults = None,
+    moments: Moments = 1,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the results as a page of Markdown.")
     ] = False,
