@@ -237,12 +237,28 @@ def open_connection(
             provider, stall_detector, policy, ledger, start, known_through
         ),
         stall_detector=stall_detector,
-        trimmer=trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
+        trimmer=_trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
         known_through=ledger.watermark,
     )
 
 
-def trimmer_at(
+def trimmer_of(
+    connection: Connection, ledger: AudioLedger, history: TranscriptHistory, *, since: int = 0
+) -> OverlapTrimmer:
+    """Return a new trimmer for a connection, which knows what is committed by now.
+
+    `since`: an earlier `TranscriptHistory.recorded`; only what was committed later is trimmed.
+    """
+    return _trimmer_at(
+        connection.start,
+        ledger,
+        history,
+        starts_mid_word=connection.starts_mid_word,
+        since=since,
+    )
+
+
+def _trimmer_at(
     start: int,
     ledger: AudioLedger,
     history: TranscriptHistory,
@@ -250,10 +266,6 @@ def trimmer_at(
     starts_mid_word: bool,
     since: int = 0,
 ) -> OverlapTrimmer:
-    """Return the trimmer for a connection whose audio begins at `start`, as of now.
-
-    `since`: an earlier `TranscriptHistory.recorded`; only what was committed later is trimmed.
-    """
     return history.trimmer(
         ledger.seconds(ledger.committed_through),
         ledger.seconds(start),

@@ -36,7 +36,7 @@ from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDetector
 from ..transcript.history import TranscriptHistory
-from .connection import Connection, open_connection, trimmer_at
+from .connection import Connection, open_connection, trimmer_of
 from .loss import LossTracker
 
 
@@ -139,12 +139,7 @@ class ConnectionPool:
 
     def reset_trimmer(self, connection: Connection) -> None:
         """Let a connection trim what is committed by now."""
-        connection.trimmer = trimmer_at(
-            connection.start,
-            self._ledger,
-            self._history,
-            starts_mid_word=connection.starts_mid_word,
-        )
+        connection.trimmer = trimmer_of(connection, self._ledger, self._history)
 
     def close(self, connection: Connection) -> None:
         """Close a connection; later events of it are ignored."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..audio.ledger import AudioLedger
-from ..connections.connection import Connection, trimmer_at
+from ..connections.connection import Connection, trimmer_of
 from ..events import StallReason
 from ..messages import EventKind
 from ..policy import WatchdogPolicy
@@ -28,7 +28,7 @@ def new_transcripts(
     stream has committed already. Those are passed over.
     """
     # A trimmer of its own: that of the hedge must still be unused when the hedge is promoted.
-    trimmer = trimmer_at(hedge.start, ledger, history, starts_mid_word=hedge.starts_mid_word)
+    trimmer = trimmer_of(hedge, ledger, history)
     # This is asked with every frame, and an alignment takes far longer than the other answers
     # (test_the_words_of_a_hedge_are_aligned_once).
     known = (trimmer.state, hedge.held_count)

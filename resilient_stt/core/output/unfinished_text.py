@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..audio.ledger import AudioLedger
-from ..connections.connection import Connection, trimmer_at
+from ..connections.connection import Connection, trimmer_of
 from ..connections.interpreter import Interpreted
 from ..messages import EventKind
 from ..transcript.history import TranscriptHistory
@@ -103,11 +103,5 @@ class UnfinishedText:
         new_words = connection.trimmer.trim(text)
         # Its own finals lie before this text, and must not be found in it, however alike the words
         # are (test_shown_words_become_final_once: "seven", "eleven").
-        later = trimmer_at(
-            connection.start,
-            self._ledger,
-            self._history,
-            starts_mid_word=connection.starts_mid_word,
-            since=shown.recorded,
-        )
+        later = trimmer_of(connection, self._ledger, self._history, since=shown.recorded)
         return new_words and later.trim(new_words)

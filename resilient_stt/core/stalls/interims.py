@@ -81,14 +81,11 @@ class InterimTracker:
         `latest`: the last interim transcript, which is returned itself if it holds all of them.
         """
         words = tuple(self._words)
-        if words and latest.words:
-            if words == latest.words:
-                return latest
-            text = _joined([word.text for word in words])
-            return Utterance(text, words, words[0].start, words[-1].end, latest.language)
+        if words and words == latest.words:
+            return latest
         if words:
-            text = _joined([word.text for word in words])
-            return Utterance(text, (), words[0].start, words[-1].end, latest.language)
+            text, timed = _joined([word.text for word in words]), words if latest.words else ()
+            return Utterance(text, timed, words[0].start, words[-1].end, latest.language)
         text = _joined([word.text for word in self._skipped] + [self._untimed.text])
         return Utterance(text, language=latest.language) if text else None
 

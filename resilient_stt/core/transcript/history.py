@@ -57,17 +57,13 @@ class TranscriptHistory:
         Returns:
             The place, or `None` if the last committed word has no times, or is too old.
         """
-        if self._tokens and self._tokens[-1].start is None:
-            return None  # the watermark is behind the last words with times, at no known word
-        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
-        spans = list(timed)[-3:]
+        spans = self._last_spans()
         best: tuple[float, float] | None = None
         for index, (start, _) in enumerate(spans):
             if index == 0 and len(spans) == 3:
                 continue  # here only because the gap of the second word begins at its end
             before = spans[index - 1][1] if index else oldest
-            padding = self._policy.trim_silence_to / 2
-            place = min(start, max(start - padding, (before + start) / 2))
+            place = self._place_between(before, start)
             gap = start - place
             if oldest <= place < watermark and (best is None or gap > best[0]):
                 best = (gap, place)
@@ -79,16 +75,32 @@ class TranscriptHistory:
         Two words, if they were spoken within `ReplayPolicy.lookback`: a provider may leave a single
         "um" out.
         """
-        if not self._tokens or self._tokens[-1].start is None:
+        spans = self._last_spans()
+        if not spans:
             return None
-        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
-        *before, (last_start, last_end) = list(timed)[-3:]
-        start = last_start
+        *before, (start, last_end) = spans
         if before and last_end - before[-1][0] <= self._policy.lookback:
             start = before.pop()[0]
         earlier = before[-1][1] if before else 0.0
+        return max(0.0, self._place_between(earlier, start)), last_end
+
+    def _last_spans(self) -> list[tuple[float, float]]:
+        """Return where the last three words begin and end; nothing if the last has no times.
+
+        The watermark is then behind the last words with times, at no known word.
+        """
+        if not self._tokens or self._tokens[-1].start is None:
+            return []
+        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
+        return list(timed)[-3:]
+
+    def _place_between(self, before: float, start: float) -> float:
+        """Return where to cut between a word that ends at `before` and one that begins at `start`.
+
+        In the middle of the gap, but no further from the second word than silence is kept.
+        """
         padding = self._policy.trim_silence_to / 2
-        return max(0.0, min(start, max(start - padding, (earlier + start) / 2))), last_end
+        return min(start, max(start - padding, (before + start) / 2))
 
     def trimmer(
         self,
