@@ -910,7 +910,7 @@ class FailoverEngine:
         self._outbox.add(Finish())
 
     def _unanswered_error(self) -> str:
-        """Return what to raise if no provider has ever given a word; empty if that is no error."""
+        """Return the error's message if no provider ever gave a word; empty if nothing is wrong."""
         seconds = self._unanswered.seconds_lost
         if not seconds:
             return ""
@@ -938,14 +938,14 @@ class FailoverEngine:
         if is_noise:
             lost = ()
         self._pool.report_unanswered(lost)
-        # If the words have all come, it is no error for a caller who has hung up.
+        # The caller has hung up. If all words have come, he does not care about the outage.
         failed = bool(lost) and bool(outage)
         self._outbox.add(GiveUp(outage, self._selector.why_failed()) if failed else Finish())
 
     def _give_up(self, message: str, now: float) -> None:
         """End the stream by an exception; what was said just now may be taken over by another."""
         if self._pool.input_ended:
-            self._finish_unanswered(message)  # nobody goes on after a caller who has hung up
+            self._finish_unanswered(message)  # the caller has hung up: no stream follows
             return
         self._emitter.emit_pending()
         self._emitter.emit_unfinished(self.handover.stale_position(now))

@@ -24,7 +24,7 @@ LATER = 1.0
 
 
 class ProviderPlace(StrEnum):
-    """What a provider is in a chain, and who has the fault."""
+    """The place of a provider in a chain, and which of the two providers has the fault."""
 
     PRIMARY = "primary"
     """It serves, and fails. The other provider is healthy."""

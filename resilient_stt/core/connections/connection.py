@@ -296,7 +296,7 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
 def hedge_start(
     ledger: AudioLedger, history: TranscriptHistory
 ) -> tuple[int, tuple[int, int] | None]:
-    """Return where the audio of a hedge or a reconnect begins, and what of it is left out.
+    """Return where the audio of a hedge or a reconnect begins, and the part that it is not sent.
 
     Both are opened because nobody gives words. Their own silence means something only if they hear,
     and committed words show that: they have to repeat them. So they are sent the last of them

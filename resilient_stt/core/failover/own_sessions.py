@@ -1,4 +1,4 @@
-"""A provider refuses a connection because of another one of ours: that is no failure of its.
+"""Recognizes refusals for which another connection of ours is the reason, not the provider.
 
 Some plans allow one session at a time. A connection that is opened anew, a hedge, a probe or the
 way back then comes while our other session is still closing, or open beside it, and is answered

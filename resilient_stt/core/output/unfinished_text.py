@@ -27,7 +27,7 @@ class Unfinished(NamedTuple):
     connection: Connection
     text: Interpreted
     new_words: Utterance
-    """What of it is not committed."""
+    """The part of it that is not committed."""
     through: int
     """The session sample up to which it covers the speech."""
 

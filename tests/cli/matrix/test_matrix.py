@@ -126,7 +126,7 @@ def test_a_bare_plugin_that_loses_words_is_no_measure() -> None:
 
 @pytest.mark.usefixtures("canned")
 def test_a_broken_promise_is_printed_and_is_the_exit_status(cli: Cli) -> None:
-    """The line says who broke it, in which place, and with which faults."""
+    """The line names the provider, its place in the chain, and the faults."""
     result = cli("matrix", "flux", "--only", "drop", "--only", "stall", "-j", "1")
     assert result.exit_code == 1
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
