@@ -6,7 +6,7 @@ The SDK keeps real time, so each test plays all that it compares at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -33,6 +33,8 @@ from resilient_stt.testing import (
     play,
 )
 from resilient_stt.testing.speech.accent import Accent
+
+from ...support.bare_stream import drain, failure_of, push
 
 
 @pytest.fixture(autouse=True)
@@ -107,31 +109,8 @@ async def test_every_word_comes_once_with_the_times_of_the_audio() -> None:
 async def failure(*faults: Fault) -> tuple[str, FakeAzure]:
     """The text of a bare stream's error, without LiveKit's retries, and the server's log."""
     async with FakeAzure(faults=faults) as server:
-        provider = server.stt()
-        stream = provider.stream(conn_options=ONCE)
-        pusher = asyncio.create_task(push(stream))
-        try:
-            with pytest.raises(APIConnectionError) as raised:
-                await asyncio.wait_for(drain(stream), 15)
-        finally:
-            pusher.cancel()
-            await asyncio.gather(pusher, return_exceptions=True)
-            await stream.aclose()
-            await provider.aclose()
-        return str(raised.value), server
-
-
-async def drain(
-    stream: stt.RecognizeStream, take: Callable[[stt.SpeechEvent], None] = lambda _: None
-) -> None:
-    async for event in stream:
-        take(event)
-
-
-async def push(stream: stt.RecognizeStream) -> None:
-    for frame in SPEECH.frames():
-        stream.push_frame(frame)
-        await asyncio.sleep(frame.duration)
+        error = await failure_of(server.stt(), SPEECH, ONCE, APIConnectionError, within=15)
+        return str(error), server
 
 
 async def test_connections_are_not_accepted_or_end_with_an_error() -> None:
@@ -167,7 +146,7 @@ async def silence(*faults: Fault) -> tuple[list[stt.SpeechEvent], FakeAzure]:
         stream = provider.stream(conn_options=ONCE)
 
         listener = asyncio.create_task(drain(stream, events.append))
-        await push(stream)
+        await push(stream, SPEECH)
         assert not listener.done()
         server.faults = ()  # else the SDK waits for an answer for 10 s, in a thread
         await stream.aclose()

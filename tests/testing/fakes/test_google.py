@@ -31,6 +31,8 @@ from resilient_stt.testing import (
     play,
 )
 
+from ...support.bare_stream import failure_of
+
 pytest.importorskip("livekit.plugins.google")
 
 pytestmark = pytest.mark.stt_virtual_time
@@ -60,30 +62,8 @@ def of_type(played: Played, kind: SpeechEventType) -> list[stt.SpeechEvent]:
 async def failure(server: FakeGoogle, *faults: Fault) -> APIStatusError:
     """The error of a bare stream that is not tried again."""
     server.faults = faults
-    provider = server.stt()
-    stream = provider.stream(conn_options=APIConnectOptions(max_retry=0))
-    pusher = asyncio.create_task(push(stream))
-    try:
-        with pytest.raises(APIStatusError) as raised:
-            await asyncio.wait_for(drain(stream), 30)
-    finally:
-        pusher.cancel()
-        await asyncio.gather(pusher, return_exceptions=True)
-        await stream.aclose()
-        await provider.aclose()
-    error: APIStatusError = raised.value
-    return error
-
-
-async def drain(stream: stt.RecognizeStream) -> None:
-    async for _ in stream:
-        pass
-
-
-async def push(stream: stt.RecognizeStream) -> None:
-    for frame in SPEECH.frames():
-        stream.push_frame(frame)
-        await asyncio.sleep(0.02)
+    options = APIConnectOptions(max_retry=0)
+    return await failure_of(server.stt(), SPEECH, options, APIStatusError, within=30)
 
 
 # --- what it sends ---
