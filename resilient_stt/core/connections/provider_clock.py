@@ -156,9 +156,10 @@ class ProviderClock:
         self, times: Times, sender: AudioSender, ledger: AudioLedger, *, is_final: bool
     ) -> bool:
         """Return whether times that go back are those of an utterance, of which nothing is lost."""
-        assert times.start is not None
         assert times.end is not None
-        if not ledger.vad_enabled or times.start > self._policy.max_utterance_lead:
+        if times.start is None or not ledger.vad_enabled:
+            return False
+        if times.start > self._policy.max_utterance_lead:
             return False
         if not is_final:
             return True  # the final will show it
@@ -195,14 +196,17 @@ class ProviderClock:
     ) -> bool:
         """Return whether nobody spoke at these times, but at others since the last final."""
         assert times.end is not None
+        policy = self._policy
+        if sender.seconds_sent - times.end < policy.clock_restart_gap + self._usual_delay:
+            # It is about what was sent just now. That may have left the ledger: it was committed
+            # before it was replayed (schedule torn-word-before-the-ledger).
+            return False
         end = ledger.samples(timeline.end_of(times.end))
         # Not audio that has only left the window: its final may come late, with the right times
         # (test_speech_that_a_final_did_not_cover_is_lost).
         if end < min(ledger.start, ledger.committed_through):
             return True
-        policy = self._policy
-        is_recent = sender.seconds_sent - times.end < policy.clock_restart_gap + self._usual_delay
-        if times.start is None or not ledger.vad_enabled or is_recent:
+        if times.start is None or not ledger.vad_enabled:
             return False
         padding = ledger.samples(policy.word_time_tolerance)
         spans = [(word.start, word.end) for word in times.words] or [(times.start, times.end)]

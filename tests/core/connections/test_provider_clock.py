@@ -163,3 +163,13 @@ def test_one_wrong_report_does_not_condemn_the_next() -> None:
     assert told(connection, ledger, 1000.0, 4000.0).utterance.end is None
     send(connection, ledger, 10.0)
     assert told(connection, ledger, 6.1, 8.9).utterance.end == pytest.approx(8.9)
+
+
+def test_a_repeated_final_without_a_start() -> None:
+    """A FINAL that only says where it ends, and ends there a second time, is a duplicate."""
+    ledger = ledger_of(5.0, (1.0, 4.0))
+    connection = connected(ledger, 4.5)
+    unusable = (Word("yes", -9.0, -8.0),)
+    event = TranscriptEvent(FINAL, "yes", unusable, None, 3.0)
+    assert not connection.interpret(event, 100.0).is_duplicate
+    assert connection.interpret(event, 100.1).is_duplicate
