@@ -51,7 +51,10 @@ class SpeechBalancer:
     """Knows whether speech is open for the consumer, and which connection will end it."""
 
     def __init__(
-        self, ledger: AudioLedger, health: Mapping[str, ProviderHealth], policies: Policies
+        self,
+        ledger: AudioLedger,
+        health: Mapping[str, ProviderHealth],
+        policies: Policies,
     ) -> None:
         self._ledger = ledger
         self._health = health
@@ -216,7 +219,11 @@ class SpeechBalancer:
         if not ledger.vad_enabled or ledger.silence_duration < silence:
             return False
         if not ledger.has_pending_speech():
-            return True
+            # A remainder is no speech that a final is expected for, but a replay repeats the word
+            # that it may be (schedule end-of-speech-before-a-replayed-word).
+            voiced = ledger.voiced_samples(ledger.watermark, ledger.end)
+            is_replaying = active is not None and active.is_replaying(now)
+            return not is_replaying or voiced < ledger.samples(self._min_speech)
         if active is None or self._announced_by is not None:
             return False  # another connection has to transcribe what the last one left out
         # A cough gets no FINAL, and the consumer must not wait for one for ever.
