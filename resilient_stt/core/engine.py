@@ -56,6 +56,7 @@ from .connections.clean_ends import CleanEnds
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
+from .connections.unfinished_text import UnfinishedText
 from .events import (
     ErrorKind,
     HedgeOutcome,
@@ -156,11 +157,13 @@ class FailoverEngine:
             policies=policies,
             outbox=outbox,
         )
+        unfinished = UnfinishedText(ledger, history)
         self._hedging = HedgeController(
             pool=pool,
             ledger=ledger,
             history=history,
             selector=selector,
+            unfinished=unfinished,
             outbox=outbox,
             policies=policies,
             budget=budget,
@@ -182,13 +185,13 @@ class FailoverEngine:
         self._emitter = TranscriptEmitter(
             pool=pool,
             ledger=ledger,
-            history=history,
             committer=self._committer,
             routing=routing,
             selector=selector,
             health=health,
             hedging=self._hedging,
             probe=self._probe,
+            unfinished=unfinished,
             policies=policies,
             outbox=outbox,
         )

@@ -64,6 +64,7 @@ from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
+from ..connections.unfinished_text import UnfinishedText
 from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
 from ..messages import ConnectionFailed, Role
 from ..outbox import Outbox
@@ -102,6 +103,7 @@ class HedgeController:
         ledger: AudioLedger,
         history: TranscriptHistory,
         selector: ProviderSelector,
+        unfinished: UnfinishedText,
         outbox: Outbox,
         policies: Policies,
         budget: HedgeBudget,
@@ -110,6 +112,7 @@ class HedgeController:
         self._pool = pool
         self._ledger = ledger
         self._history = history
+        self._unfinished = unfinished
         self._outbox = outbox
         self._policy = policies.watchdog
         self._word_time_tolerance = policies.replay.word_time_tolerance
@@ -517,6 +520,11 @@ class HedgeController:
             # the text for what the active connection has processed just now may be on its way.
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
+        shown_at = self._unfinished.first_word_at()
+        if shown_at is not None and not active.finished:
+            # The consumer was shown words there, so it is not noise: both have left them out
+            # (schedule shown-words-and-two-half-open-connections).
+            through = min(through, shown_at)
         same_provider = hedge.traits.name == active.traits.name
         hears = has_words(hedge)
         if hears:

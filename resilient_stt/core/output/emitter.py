@@ -29,6 +29,7 @@ from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import Interpreted
 from ..connections.pool import ConnectionPool
+from ..connections.unfinished_text import UnfinishedText
 from ..failover.probe import Probe
 from ..health.provider import ProviderHealth
 from ..hedging.controller import HedgeController
@@ -37,14 +38,12 @@ from ..outbox import Outbox
 from ..policy import MIN_CHUNK, Policies
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
-from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
 from .committer import Committer
 from .doubtful_final import DoubtfulFinals
 from .flush_answers import FlushAnswers
 from .language_tags import LanguageTags
 from .speech_balancer import SpeechBalancer
-from .unfinished_text import UnfinishedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +73,13 @@ class TranscriptEmitter:
         *,
         pool: ConnectionPool,
         ledger: AudioLedger,
-        history: TranscriptHistory,
         committer: Committer,
         routing: LanguageTracker,
         selector: ProviderSelector,
         health: Mapping[str, ProviderHealth],
         hedging: HedgeController,
         probe: Probe,
+        unfinished: UnfinishedText,
         policies: Policies,
         outbox: Outbox,
     ) -> None:
@@ -99,7 +98,7 @@ class TranscriptEmitter:
         self._doubtful = DoubtfulFinals(ledger, health, policies)
         self._flushes = FlushAnswers(ledger)
         self._tags = LanguageTags()
-        self._unfinished = UnfinishedText(ledger, history)
+        self._unfinished = unfinished
 
     def __repr__(self) -> str:
         return (

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from resilient_stt import testing
 from resilient_stt.core.connections.pool import ConnectionPool
+from resilient_stt.core.connections.unfinished_text import UnfinishedText
 from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.core.failover.outage import Outage
 from resilient_stt.core.output.speech_balancer import SpeechBalancer
-from resilient_stt.core.output.unfinished_text import UnfinishedText
 from resilient_stt.testing.harness.score import written_words
 from resilient_stt.testing.simulate import campaign
 from resilient_stt.testing.simulate.schedule import (

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from resilient_stt.core.connections.clean_ends import CleanEnds
+from resilient_stt.core.connections.unfinished_text import MAX_CONNECTIONS, UnfinishedText
 from resilient_stt.core.messages import EventKind, TranscriptEvent
-from resilient_stt.core.output.unfinished_text import MAX_CONNECTIONS, UnfinishedText
 from resilient_stt.core.policy import ReplayPolicy
 from resilient_stt.core.transcript.history import TranscriptHistory
 from resilient_stt.core.transcript.overlap import Utterance

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..audio.ledger import AudioLedger
-from ..connections.connection import Connection, trimmer_of
-from ..connections.interpreter import Interpreted
 from ..messages import EventKind
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
+from .connection import Connection, trimmer_of
+from .interpreter import Interpreted
 
 MAX_CONNECTIONS = 4
 """Connections that are remembered with their last interim text: a bound of memory only. The best
@@ -64,6 +64,19 @@ class UnfinishedText:
         """Note that a FINAL of the active connection was committed."""
         if shown := self._shown.get(connection.id):
             shown.recorded = self._history.recorded
+
+    def first_word_at(self) -> int | None:
+        """Return the session sample of the first word that was shown and is not committed, if any.
+
+        A text without times may begin at the watermark.
+        """
+        ledger = self._ledger
+        starts = [
+            text.new_words.start or 0.0
+            for shown in self._shown.values()
+            for text in self._texts(shown, ledger.end)
+        ]
+        return max(ledger.samples(min(starts)), ledger.watermark) if starts else None
 
     def take(self, before: int) -> list[Unfinished]:
         """Forget everything, and return the texts that cover most of the uncommitted speech.
