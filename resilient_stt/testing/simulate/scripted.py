@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import string
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -528,7 +529,7 @@ class ScriptedRecognizer:
         whole = length == self._call.lengths.get(value)
         if value <= 0 or not (whole or length / RATE >= NOTICED):
             return []
-        text = self._call.texts[value] if whole else f"fragment{value}"
+        text = self._call.texts[value] if whole else _fragment(value)
         drift = [self._dice.uniform(-1, 1) * self._script.drift for _ in range(2)]
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
@@ -545,6 +546,11 @@ class ScriptedRecognizer:
         """The pending words as this provider writes them."""
         accent = self._script.accent
         return tuple(accent.write(self._pending) if accent else self._pending)
+
+
+def _fragment(value: int) -> str:
+    """Return what is heard of a part of a word: as long as a word, and none of those spoken."""
+    return f"z{string.ascii_lowercase[value % 26]}z"
 
 
 def failure(kind: str) -> Exception:
