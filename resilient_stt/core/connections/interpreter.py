@@ -115,7 +115,7 @@ class EventInterpreter:
         ledger = self._ledger
         cursor, is_final = sender.cursor, event.kind is EventKind.FINAL
         tokens = tokenize(event.text, event.language)
-        times = self._clock.read(event, tokens, sender, ledger)
+        times = self._clock.read(event, tokens, sender, ledger, now)
         utterance = _on_session_time(event, times, sender)
         is_duplicate = times.is_duplicate or (
             not times.words

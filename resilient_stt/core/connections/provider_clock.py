@@ -84,8 +84,9 @@ class ProviderClock:
         tokens: Sequence[Token],
         sender: AudioSender,
         ledger: AudioLedger,
+        now: float,
     ) -> Times:
-        """Return the times of the next event that are believed."""
+        """Return the times of the next event that are believed. It came at `now`."""
         timeline = sender.timeline
         if timeline is None or not tokens:
             return UNTIMED
@@ -104,7 +105,7 @@ class ProviderClock:
             if self._counts_by_utterance(times, sender, ledger, is_final=is_final):
                 return UNTIMED
             return RESTARTED
-        if self._is_elsewhere(times, timeline, sender, ledger):
+        if self._is_elsewhere(times, timeline, sender, ledger, now):
             return UNTIMED
         if is_final:
             self._last_text = event.text
@@ -192,14 +193,20 @@ class ProviderClock:
         return None
 
     def _is_elsewhere(
-        self, times: Times, timeline: Timeline, sender: AudioSender, ledger: AudioLedger
+        self,
+        times: Times,
+        timeline: Timeline,
+        sender: AudioSender,
+        ledger: AudioLedger,
+        now: float,
     ) -> bool:
         """Return whether nobody spoke at these times, but at others since the last final."""
         assert times.end is not None
         policy = self._policy
-        if sender.seconds_sent - times.end < policy.clock_restart_gap + self._usual_delay:
-            # It is about what was sent just now. That may have left the ledger: it was committed
-            # before it was replayed (schedule torn-word-before-the-ledger).
+        lately = now - policy.clock_restart_gap - self._usual_delay
+        if times.end > sender.seconds_processed(lately):
+            # A replay has sent it just now. It may have left the ledger, committed before
+            # (schedules torn-word-before-the-ledger and known-words-before-the-ledger).
             return False
         end = ledger.samples(timeline.end_of(times.end))
         # Not audio that has only left the window: its final may come late, with the right times

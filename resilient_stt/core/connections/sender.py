@@ -113,10 +113,17 @@ class AudioSender:
         Counted in the connection's own audio, without the silence that was left out: a replay
         sends several seconds of the session in one (schedule voice-processed-later-than-sent).
         """
-        unprocessed = self.backlog(now) * self._processing_rate
-        if not (unprocessed and self.timeline):
+        processed = self.seconds_processed(now)
+        if self.timeline is None or processed == self.seconds_sent:
             return self.cursor
-        return ledger.samples(self.timeline.end_of(max(0.0, self.seconds_sent - unprocessed)))
+        return ledger.samples(self.timeline.end_of(processed))
+
+    def seconds_processed(self, now: float) -> float:
+        """Return the seconds of its audio that the provider has processed at `now`, at least.
+
+        `now` may lie in the past, but then it has to lie behind the last pause in the sending.
+        """
+        return max(0.0, self.seconds_sent - self.backlog(now) * self._processing_rate)
 
     def next_send_at(self, ledger: AudioLedger) -> float | None:
         """Return when the pace allows the next piece of waiting audio; `None` if none waits."""

@@ -21,9 +21,11 @@ def connected(ledger: AudioLedger, sent: float) -> Connection:
 
 
 def send(connection: Connection, ledger: AudioLedger, sent: float) -> None:
-    end, ledger.end = ledger.end, round(sent * RATE)
-    connection.sender.send(ledger, 100.0)
-    ledger.end = end
+    """Send what is missing of so many seconds, as fast as it is spoken."""
+    whole = ledger.end
+    for ledger.end in range(connection.cursor, round(sent * RATE) + 1, RATE // 10):
+        connection.sender.send(ledger, 100.0 + ledger.end / RATE)
+    ledger.end = whole
 
 
 def told(
@@ -43,7 +45,7 @@ def told(
         Word(piece, start + n * step, start + (n + 1) * step) for n, piece in enumerate(pieces)
     )
     event = TranscriptEvent(kind, text, timed if words else (), start, end)
-    return connection.interpret(event, 100.0)
+    return connection.interpret(event, 100.0 + connection.cursor / RATE)
 
 
 @pytest.mark.parametrize("words", [True, False])
