@@ -1,10 +1,11 @@
-"""`nox` runs lint, types, tests and wheel; it must stay below ten minutes on two cores."""
+"""`nox` runs lint, types, tests and wheel, which should take ten minutes on two cores."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -33,6 +34,8 @@ TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-xdist")
 """What the tests need beside the extras."""
 LIVEKIT = ("livekit-agents", "livekit-plugins-cartesia", "livekit-plugins-deepgram")
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
+CORE = ("tests/core", "tests/testing/simulate/test_simulator.py")
+"""The tests of core/."""
 KIT = "*/cli/*,*/testing/*,*/_resilient_stt_pytest.py"
 OUT_OF_REACH = "/"
 """A working directory from which the source tree cannot be imported by accident."""
@@ -72,35 +75,61 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, and simulated calls that no commit had before; every branch of core/ must run.
+    """All tests but the sweeps, and 1000 simulated calls; every branch of core/ must run.
 
-    Measuring doubles what a test takes, and more where core/ runs for long. So only core/'s own
-    tests measure core/, those of the shell only the shell, and these nothing: the sweeps, which
-    cover nothing that the others do not, those of the command line and those of the kit.
+    What is drawn is the same in every run, so that it is the change that turns this red. Other
+    draws are those of `explore`.
     """
     install(session)
+    measured(session, CORE, "core")
+    unmeasured = [f"--ignore={path}" for path in CORE]
+    session.run("python", *pytest(session), "not sweep", "tests", *unmeasured)
+    session.run("python", *SIMULATE, "--schedules", "1000")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests of what is around core/: 90 % of its branches must run."""
+    install(session)
+    around = sorted(map(str, Path("tests").glob("test_*.py")))
+    around += ["tests/fleet", "tests/livekit", "tests/providers"]
+    measured(session, around, "", least=90, omitted=f"{KIT},*/core/*")
+
+
+def measured(
+    session: nox.Session, paths: Sequence[str], part: str, *, least: int = 100, omitted: str = KIT
+) -> None:
+    """Run tests, and fail if they leave more than that out of a part of the package.
+
+    Measuring doubles what a test takes, and more where core/ runs for long. So only core/'s own
+    tests measure core/, and those of what is around it only that.
+    """
     data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("coverage", "erase", env=data)
+    env = {**data, "MEASURED": str(Path("resilient_stt", part).resolve())}
+    run = ["coverage", "run", f"--omit={omitted}", *pytest(session), "not sweep", *paths]
+    session.run(*run, env=env)
+    session.run("coverage", "combine", "--quiet", env=data)
+    session.run("coverage", "report", f"--omit={omitted}", f"--fail-under={least}", env=data)
+
+
+def pytest(session: nox.Session, seed: int = 0) -> list[str]:
+    """Return the command for the tests of some marks, which are to follow. `seed`: of the draws."""
+    return ["-m", "pytest", "-n", "2", f"--hypothesis-seed={seed}", *session.posargs, "-m"]
+
+
+@nox.session
+def explore(session: nox.Session) -> None:
+    """Draws that no commit had before: Hypothesis, 1000 simulated calls, and 1000 with accents.
+
+    They are the commit's own, so that what is red can be repeated.
+    """
+    install(session)
     commit = session.run("git", "rev-parse", "HEAD", external=True, silent=True)
     seed = int(str(commit)[:7], 16) * 1000
-    drawn = f"--hypothesis-seed={seed}"  # a commit's own, so that what is red can be repeated
-    pytest = ["-m", "pytest", "-n", "2", drawn, *session.posargs, "-m"]
-    simulated = "tests/testing/simulate/test_simulator.py"
-    shell = sorted(map(str, Path("tests").glob("test_*.py")))
-    shell += ["tests/fleet", "tests/livekit", "tests/providers"]
-    for part, least, omitted, paths in (
-        ("resilient_stt/core", 100, KIT, ["tests/core", simulated]),
-        ("resilient_stt", 90, f"{KIT},*/core/*", shell),
-    ):
-        session.run("coverage", "erase", env=data)
-        measured = {**data, "MEASURED": str(Path(part).resolve())}
-        run = ["coverage", "run", f"--omit={omitted}", *pytest, "not sweep", *paths]
-        session.run(*run, env=measured)
-        session.run("coverage", "combine", "--quiet", env=data)
-        session.run("coverage", "report", f"--omit={omitted}", f"--fail-under={least}", env=data)
-    kit = ["tests/cli", "tests/testing", f"--ignore={simulated}"]
-    session.run("python", *pytest, "not sweep", *kit)
-    session.run("python", *pytest, "sweep")
-    session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(seed))
+    session.run("python", *pytest(session, seed), "not sweep", *CORE)
+    for accents in ("--no-accents", "--accents"):
+        session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(seed), accents)
 
 
 def oldest_livekit() -> list[str]:
@@ -157,7 +186,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def sweep(session: nox.Session) -> None:
-    """The sweeps alone, at every word's start and middle."""
+    """The sweeps, at every word's start and middle; nox -s sweep -- -k name for some."""
     install(session)
     command = ["-m", "pytest", "-n", "2", "-m", "sweep", *session.posargs]
     session.run("python", *command, env={"SWEEP": "whole"})
