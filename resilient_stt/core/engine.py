@@ -41,6 +41,12 @@ voice activity), the routing (language), or the connection that it came from. `_
 whatever has become due, always in the same order: held finals, silence to commit, the route, the
 outage or the active connection, and at last the feeding of all connections.
 
+Nearly all inputs are audio that changes nothing, and fifty come in a second of each stream. So
+there are two kinds of deadlines: times (`deadline`), and positions in the audio, such as that at
+which the voice without text is enough for a stall. The parts know both (`deadlines`, `positions`).
+Audio before the first of either is a lull (`Lull`): it is noted and sent, and nothing is decided.
+Only silence goes on being committed, and that is done before the next decision (`_catch_up`).
+
 A connection's event is interpreted once (`Connection.interpret`), and then goes where the role of
 the connection sends it: the active one's to the emitter, a probe's to the probe, a hedge's or a
 reconnect's is held until it becomes active.
@@ -48,8 +54,9 @@ reconnect's is held until it becomes active.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from .connections.clean_ends import CleanEnds
@@ -112,8 +119,24 @@ from .policy import Policies, ProviderTraits
 from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
-from .stalls.detector import StallDeadline
+from .stalls.detector import StallDeadline, Timeouts
 from .transcript.tokens import has_word
+
+MAX_LULL = 1.0
+"""Seconds of audio in which nothing is decided, at most. Committed audio is released after a lull,
+so this bounds memory only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lull:
+    """Audio that is only noted and sent: nothing can be due before it is over."""
+
+    until: float
+    """Its end, on the clock of `now`."""
+    before: int
+    """The session sample at which it ends."""
+    timeouts: Timeouts
+    """Those that it was computed with; others may come from other streams."""
 
 
 class FailoverEngine:
@@ -213,6 +236,13 @@ class FailoverEngine:
         """Since when, after the end of the input, no text has come while words are missing."""
         self._clean_ends = CleanEnds()
         self._now = 0.0
+        self._deadline: float | None = None
+        self._is_deadline_known = False
+        """Whether `_deadline` is that of the last input."""
+        self._lull: Lull | None = None
+        """The audio that comes next, if nothing is to be decided before another input."""
+        self._is_behind = False
+        """Whether silence was pushed in a lull, and is not committed yet."""
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
         self.failures_in_a_row = 0
@@ -238,8 +268,23 @@ class FailoverEngine:
         if self.done:
             self._after_the_end(message, now)
             return self._outbox.take()
+        if isinstance(message, AudioPushed) and self._is_lull(message, now):
+            self._forward(message, now)
+            return self._outbox.take()
+        self._catch_up()
         self._now = now
-        backoff = self._policies.retry.wait_max
+        self._is_deadline_known, self._lull = False, None
+        backoff = self._take_input(message, now)
+        self._advance(now, backoff)
+        if isinstance(message, AudioPushed):
+            self._lull = self._next_lull()
+        return self._outbox.take()
+
+    def _take_input(self, message: Input, now: float) -> float:
+        """Pass an input to the part that it is about.
+
+        Returns the seconds to wait, should an outage begin.
+        """
         match message:
             case StreamOpened():
                 self._open_stream(now)
@@ -260,12 +305,11 @@ class FailoverEngine:
                 | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
-            case DeadlineReached():
-                backoff = message.backoff
+            case DeadlineReached(backoff):
+                return backoff
             case _:
                 assert_never(message)
-        self._advance(now, backoff)
-        return self._outbox.take()
+        return self._policies.retry.wait_max
 
     def deadline(self) -> float | None:
         """Return when something becomes due without any input; `None` if nothing does.
@@ -273,8 +317,12 @@ class FailoverEngine:
         Unless another input comes first, you must call `handle(DeadlineReached(...), now)` at that
         time, which is on the clock of `now`. Every input may move the deadline.
         """
-        if self.done:
-            return None
+        if not self._is_deadline_known:
+            self._deadline = None if self.done else self._find_deadline()
+            self._is_deadline_known = True
+        return self._deadline
+
+    def _find_deadline(self) -> float | None:
         due = [*self._probe.deadlines, *self._emitter.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
@@ -296,6 +344,56 @@ class FailoverEngine:
         # not change anything. Audio is different, for the pace may allow it at this very moment.
         return min([*sends, *(at for at in due if at > self._now)], default=None)
 
+    # -- audio on which nothing is decided
+
+    def _is_lull(self, message: AudioPushed, now: float) -> bool:
+        lull, active = self._lull, self._pool.active
+        return (
+            lull is not None
+            and active is not None
+            and now < lull.until
+            and self._ledger.end + message.samples < lull.before
+            and active.stall_detector.timeouts == lull.timeouts
+        )
+
+    def _forward(self, message: AudioPushed, now: float) -> None:
+        """Note audio, and send it."""
+        active = self._pool.active
+        assert active is not None
+        self._now, self._is_behind = now, True
+        self._note_audio(message, now)
+        self._pool.forward(active, now)
+        if active.cursor < self._ledger.end:  # the pace does not allow it yet
+            self._is_deadline_known, self._lull = False, None
+
+    def _catch_up(self) -> None:
+        """Commit the silence of the last lull, as far as its last audio allowed."""
+        if self._is_behind:
+            self._is_behind = False
+            self._committer.commit_silence(self._pool.active, self._now)
+
+    def _next_lull(self) -> Lull | None:
+        """Return the audio on which nothing is to be decided; `None` if there is none."""
+        active = self._pool.active
+        if active is None or not self._pool.is_live or self._routing.pending is not None:
+            return None
+        before = min(
+            self._ledger.end + self._ledger.samples(MAX_LULL),
+            self._ledger.window_due,
+            *active.sender.positions(self._ledger),
+            *self._committer.positions(active),
+            *self._emitter.positions(active),
+            *self._hedging.positions(active, self._now),
+            *self._unanswered.positions(active),
+            *self._failback.positions(active),
+            *self._probe.positions(active),
+        )
+        if before <= self._ledger.end:
+            return None
+        deadline = self.deadline()
+        until = math.inf if deadline is None else deadline
+        return Lull(until, before, active.stall_detector.timeouts)
+
     # -- what the caller does
 
     def _open_stream(self, now: float) -> None:
@@ -308,10 +406,8 @@ class FailoverEngine:
         if self._pool.input_ended and isinstance(message, AudioPushed | FlushRequested):
             raise AssertionError("the input has ended")
         match message:
-            case AudioPushed(samples, rate):
-                if dropped_speech := self.handover.push(samples, rate, now):
-                    self._pool.audio_dropped(dropped_speech)
-                self._budget.record_pushed(samples / rate, now)
+            case AudioPushed():
+                self._note_audio(message, now)
             case FlushRequested():
                 self._ledger.add_flush()
                 self._emitter.flush_requested(now)
@@ -327,6 +423,11 @@ class FailoverEngine:
                 self._probe.cancel(now)
             case _:
                 assert_never(message)
+
+    def _note_audio(self, audio: AudioPushed, now: float) -> None:
+        if dropped_speech := self.handover.push(audio.samples, audio.rate, now):
+            self._pool.audio_dropped(dropped_speech)
+        self._budget.record_pushed(audio.samples / audio.rate, now)
 
     def _reopen_for_options(self, provider: str, now: float) -> None:
         """Open connections anew before their plugin reconnects them for other options.

@@ -64,6 +64,7 @@ class ConnectionPool:
         self.input_ended_at: float | None = None
         """Since when no more audio comes; `None` while it may."""
         self._connections: dict[int, Connection] = {}
+        self._active: Connection | None = None
         self._next_id = 0
         self._loss = LossTracker()
 
@@ -82,10 +83,20 @@ class ConnectionPool:
     @property
     def active(self) -> Connection | None:
         """The connection whose words are emitted; `None` in an outage."""
-        for connection in self._connections.values():
-            if connection.role is Role.ACTIVE:
-                return connection
-        return None
+        return self._active
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the active connection is the only one, was sent all audio, and may answer it."""
+        active = self._active
+        return (
+            active is not None
+            and len(self._connections) == 1
+            and active.caught_up
+            and active.cursor == self._ledger.end
+            and not (self.input_ended or active.finished or active.held_events)
+            and not self._loss.has_any
+        )
 
     def get(self, connection_id: int) -> Connection | None:
         """Return the connection of that id; `None` if it was closed."""
@@ -127,12 +138,13 @@ class ConnectionPool:
             )
         )
         if role is Role.ACTIVE:
+            self._active = connection
             self._set_serving(connection)
         return connection
 
     def promote(self, connection: Connection) -> None:
         """Make a connection active that was not."""
-        connection.role = Role.ACTIVE
+        connection.role, self._active = Role.ACTIVE, connection
         # Others have committed words since it was opened.
         self.reset_trimmer(connection)
         self._set_serving(connection)
@@ -144,6 +156,8 @@ class ConnectionPool:
     def close(self, connection: Connection) -> None:
         """Close a connection; later events of it are ignored."""
         del self._connections[connection.id]
+        if connection is self._active:
+            self._active = None
         self._update_retention()
         self._outbox.add(CloseConnection(connection.id))
 
@@ -204,6 +218,12 @@ class ConnectionPool:
             self._outbox.add(connection.sender.end_input(self._ledger, now))
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
+
+    def forward(self, active: Connection, now: float) -> None:
+        """Send live audio to the active connection, between two of its `positions`."""
+        command = active.sender.forward(self._ledger, now)
+        if command is not None:
+            self._outbox.add(command)
 
     def _update_retention(self) -> None:
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss

@@ -132,6 +132,18 @@ class AudioSender:
             commands.append(command)
         return commands
 
+    def forward(self, ledger: AudioLedger, now: float) -> SendAudio | None:
+        """Return the audio that the pace allows now, before the first of `positions`.
+
+        There, this is what `send` does.
+        """
+        return self._take_audio(ledger, ledger.end, now)
+
+    def positions(self, ledger: AudioLedger) -> list[int]:
+        """Return the session samples at which `send` does more than send audio, once caught up."""
+        pause = self._next_pause(ledger)
+        return [] if pause is None else [pause]
+
     def end_input(self, ledger: AudioLedger, now: float) -> EndInput:
         """End the connection's input, which asks for the last final."""
         self.input_ended_at = now
@@ -161,7 +173,10 @@ class AudioSender:
                 self._expect_final(flush, ledger, now, flushed=True)
                 return FlushConnection(self._id)
             if pause is None or pause > self.cursor:
-                return self._send_audio(ledger, until, now)
+                command = self._take_audio(ledger, until, now)
+                if command is not None:
+                    self._stall_detector.audio_sent(ledger, self.cursor, self.processed_by)
+                return command
             self._last_pause = pause
             self._expect_final(pause, ledger, now, flushed=self._flush_at_pauses)
             if self._flush_at_pauses:
@@ -196,7 +211,7 @@ class AudioSender:
             through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
         )
 
-    def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
+    def _take_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
         least = min(waiting, _min_chunk(ledger))
         # A live frame is sent whole: cutting it would only delay its rest.
@@ -212,7 +227,6 @@ class AudioSender:
         self._bucket.take(seconds)
         self.cursor = end
         self.processed_by = max(self.processed_by, now) + seconds / self._processing_rate
-        self._stall_detector.audio_sent(ledger, end, self.processed_by)
         return SendAudio(self._id, start, end)
 
 
