@@ -44,7 +44,7 @@ outage or the active connection, and at last the feeding of all connections.
 Nearly all inputs are audio that changes nothing, and fifty come in a second of each stream. So
 there are two kinds of deadlines: times (`deadline`), and positions in the audio, such as that at
 which the voice without text is enough for a stall. The parts know both (`deadlines`, `positions`).
-Audio before the first of either is a lull (`Lull`): it is noted and sent, and nothing is decided.
+Audio before the first of either is a lull (`Lull`): it is counted and sent, and nothing is decided.
 Only silence goes on being committed, and that is done before the next decision (`_catch_up`).
 
 A connection's event is interpreted once (`Connection.interpret`), and then goes where the role of
@@ -106,6 +106,7 @@ from .messages import (
     ProviderEvent,
     ReleaseAudio,
     Role,
+    SendAudio,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
@@ -129,8 +130,10 @@ so this bounds memory only."""
 
 @dataclass(frozen=True, slots=True)
 class Lull:
-    """Audio that is only noted and sent: nothing can be due before it is over."""
+    """Audio that is only counted and sent: nothing can be due before it is over."""
 
+    connection: Connection
+    """The active one, and the only one: it is sent the audio."""
     until: float
     """Its end, on the clock of `now`."""
     before: int
@@ -241,8 +244,8 @@ class FailoverEngine:
         """Whether `_deadline` is that of the last input."""
         self._lull: Lull | None = None
         """The audio that comes next, if nothing is to be decided before another input."""
-        self._is_behind = False
-        """Whether silence was pushed in a lull, and is not committed yet."""
+        self._samples_behind = 0
+        """Samples that were pushed in a lull since the last decision."""
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
         self.failures_in_a_row = 0
@@ -268,9 +271,10 @@ class FailoverEngine:
         if self.done:
             self._after_the_end(message, now)
             return self._outbox.take()
-        if isinstance(message, AudioPushed) and self._is_lull(message, now):
-            self._forward(message, now)
-            return self._outbox.take()
+        if isinstance(message, AudioPushed):
+            start, connection = self._ledger.end, self.forward(message.samples, message.rate, now)
+            if connection is not None:
+                return [SendAudio(connection, start, self._ledger.end)]
         self._catch_up()
         self._now = now
         self._is_deadline_known, self._lull = False, None
@@ -346,30 +350,31 @@ class FailoverEngine:
 
     # -- audio on which nothing is decided
 
-    def _is_lull(self, message: AudioPushed, now: float) -> bool:
-        lull, active = self._lull, self._pool.active
-        return (
-            lull is not None
-            and active is not None
-            and now < lull.until
-            and self._ledger.end + message.samples < lull.before
-            and active.stall_detector.timeouts == lull.timeouts
-        )
+    def forward(self, samples: int, rate: int, now: float) -> int | None:
+        """Take audio in a lull, as `handle` takes `AudioPushed`.
 
-    def _forward(self, message: AudioPushed, now: float) -> None:
-        """Note audio, and send it."""
-        active = self._pool.active
-        assert active is not None
-        self._now, self._is_behind = now, True
-        self._note_audio(message, now)
-        self._pool.forward(active, now)
-        if active.cursor < self._ledger.end:  # the pace does not allow it yet
-            self._is_deadline_known, self._lull = False, None
+        Returns the connection that you must send it to. `deadline()` stays the same. `None` if
+        there is no lull: then nothing was done, and you must call `handle`.
+        """
+        lull = self._lull
+        if (
+            lull is None
+            or now >= lull.until
+            or self._ledger.end + samples >= lull.before
+            or lull.connection.stall_detector.timeouts != lull.timeouts
+            or not lull.connection.sender.forward(samples, rate, now)
+        ):
+            return None
+        self._now = now
+        self._samples_behind += samples
+        self.handover.push(samples, rate, now)
+        return lull.connection.id
 
     def _catch_up(self) -> None:
-        """Commit the silence of the last lull, as far as its last audio allowed."""
-        if self._is_behind:
-            self._is_behind = False
+        """Count the audio of the last lull, and commit its silence as far as its end allowed."""
+        if self._samples_behind:
+            self._budget.record_pushed(self._ledger.seconds(self._samples_behind), self._now)
+            self._samples_behind = 0
             self._committer.commit_silence(self._pool.active, self._now)
 
     def _next_lull(self) -> Lull | None:
@@ -392,7 +397,7 @@ class FailoverEngine:
             return None
         deadline = self.deadline()
         until = math.inf if deadline is None else deadline
-        return Lull(until, before, active.stall_detector.timeouts)
+        return Lull(active, until, before, active.stall_detector.timeouts)
 
     # -- what the caller does
 
@@ -406,8 +411,10 @@ class FailoverEngine:
         if self._pool.input_ended and isinstance(message, AudioPushed | FlushRequested):
             raise AssertionError("the input has ended")
         match message:
-            case AudioPushed():
-                self._note_audio(message, now)
+            case AudioPushed(samples, rate):
+                if dropped_speech := self.handover.push(samples, rate, now):
+                    self._pool.audio_dropped(dropped_speech)
+                self._budget.record_pushed(samples / rate, now)
             case FlushRequested():
                 self._ledger.add_flush()
                 self._emitter.flush_requested(now)
@@ -423,11 +430,6 @@ class FailoverEngine:
                 self._probe.cancel(now)
             case _:
                 assert_never(message)
-
-    def _note_audio(self, audio: AudioPushed, now: float) -> None:
-        if dropped_speech := self.handover.push(audio.samples, audio.rate, now):
-            self._pool.audio_dropped(dropped_speech)
-        self._budget.record_pushed(audio.samples / audio.rate, now)
 
     def _reopen_for_options(self, provider: str, now: float) -> None:
         """Open connections anew before their plugin reconnects them for other options.

@@ -68,6 +68,8 @@ class AudioLedger:
         """The engine sets it to false if the detector fails in mid-stream."""
         self.rate = 0
         """Samples per second; 0 before the first frame."""
+        self._window = 0
+        """The policy's window in samples."""
         self.start = 0
         self.end = 0
         self.watermark = 0
@@ -105,9 +107,10 @@ class AudioLedger:
         """
         if samples < 0 or rate < 1 or self.rate not in (0, rate):
             raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
-        self.rate = rate
+        if not self.rate:
+            self.rate, self._window = rate, round(self._policy.window * rate)
         self.end += samples
-        excess = self.end - self.start - self.samples(self._policy.window)
+        excess = self.end - self.start - self._window
         if excess <= 0:
             return ()
         oldest = self.start + excess
@@ -388,7 +391,7 @@ class AudioLedger:
     @property
     def window_due(self) -> int:
         """Where the oldest audio begins to leave the window, unless some is committed before."""
-        return self.start + self.samples(self._policy.window) + 1
+        return self.start + self._window + 1
 
     # -- what to send
 

@@ -219,12 +219,6 @@ class ConnectionPool:
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
 
-    def forward(self, active: Connection, now: float) -> None:
-        """Send live audio to the active connection, between two of its `positions`."""
-        command = active.sender.forward(self._ledger, now)
-        if command is not None:
-            self._outbox.add(command)
-
     def _update_retention(self) -> None:
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
         # the middle of a word (schedule hedge-beside-committed-words). Not for a probe: its words

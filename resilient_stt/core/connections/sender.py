@@ -132,12 +132,16 @@ class AudioSender:
             commands.append(command)
         return commands
 
-    def forward(self, ledger: AudioLedger, now: float) -> SendAudio | None:
-        """Return the audio that the pace allows now, before the first of `positions`.
+    def forward(self, samples: int, rate: int, now: float) -> bool:
+        """Note that live audio is sent before the first of `positions`, if the pace allows that.
 
-        There, this is what `send` does.
+        There is nothing to do on the way, and the stall detector learns nothing from it. Returns
+        whether the audio is sent.
         """
-        return self._take_audio(ledger, ledger.end, now)
+        if self._bucket.available(now, rate) < samples:
+            return False
+        self._take(samples, rate, now)
+        return True
 
     def positions(self, ledger: AudioLedger) -> list[int]:
         """Return the session samples at which `send` does more than send audio, once caught up."""
@@ -220,14 +224,19 @@ class AudioSender:
         count = min(self._bucket.available(now, ledger.rate), most)
         if not least or count < least:
             return None
-        start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate
+        start = self.cursor
+        self._take(count, ledger.rate, now)
+        return SendAudio(self._id, start, self.cursor)
+
+    def _take(self, samples: int, rate: int, now: float) -> None:
+        start, end, seconds = self.cursor, self.cursor + samples, samples / rate
         if self.timeline is None:
-            self.timeline = Timeline(ledger.rate)
+            self.timeline = Timeline(rate)
         self.timeline.append(start, end)
         self._bucket.take(seconds)
         self.cursor = end
-        self.processed_by = max(self.processed_by, now) + seconds / self._processing_rate
-        return SendAudio(self._id, start, end)
+        begins_at = self.processed_by if self.processed_by > now else now
+        self.processed_by = begins_at + seconds / self._processing_rate
 
 
 def _min_chunk(ledger: AudioLedger) -> int:

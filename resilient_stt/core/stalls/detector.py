@@ -73,7 +73,8 @@ class StallDeadline:
 
 
 Timeouts = tuple[float | None, float | None, float]
-"""A provider's p99, interim timeout and most speech without text, in seconds."""
+"""A provider's p99, and its interim timeout and most speech without text if they depend on what it
+was seen to do, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ class StallDetector:
         self._traits = traits
         self._latency = latency
         self._habits = habits or ProviderHabits()
+        self._is_promise = traits.interim_results and not traits.interims_certain
+        """Whether only its plugin says that it gives interim text, so that habits decide."""
         self.policy = policy
         """How long silence may last."""
         self.last_text_at = -math.inf
@@ -401,6 +404,8 @@ class StallDetector:
     @property
     def timeouts(self) -> Timeouts:
         """All timeouts that other connections of the provider may change."""
+        if not self._is_promise:
+            return self._latency.p99, None, 0.0
         return self._latency.p99, self.interim_timeout, self._max_speech_without_text
 
     def _no_interim(
@@ -492,8 +497,7 @@ class StallDetector:
     @property
     def _max_speech_without_text(self) -> float:
         limit = self.policy.max_speech_without_text
-        is_promise = self._traits.interim_results and not self._traits.interims_certain
-        if is_promise and not self._habits.has_given_text:
+        if self._is_promise and not self._habits.has_given_text:
             limit = min(limit, self.policy.max_speech_before_first_text)
         return max(MIN_SPEECH_WITHOUT_TEXT, limit)
 
