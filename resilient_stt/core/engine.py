@@ -55,7 +55,7 @@ reconnect's is held until it becomes active.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -123,9 +123,8 @@ from .routing.selector import ProviderSelector
 from .stalls.detector import StallDeadline, Timeouts
 from .transcript.tokens import has_word
 
-MAX_LULL = 1.0
-"""Seconds of audio in which nothing is decided, at most. Committed audio is released after a lull,
-so this bounds memory only."""
+MAX_BEHIND = 1.0
+"""Seconds of audio in a lull that are not committed yet, at most: a bound of memory only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +137,8 @@ class Lull:
     """Its end, on the clock of `now`."""
     before: int
     """The session sample at which it ends."""
+    max_samples_behind: int
+    """After so many samples the silence is committed, and released."""
     timeouts: Timeouts
     """Those that it was computed with; others may come from other streams."""
 
@@ -271,10 +272,8 @@ class FailoverEngine:
         if self.done:
             self._after_the_end(message, now)
             return self._outbox.take()
-        if isinstance(message, AudioPushed):
-            start, connection = self._ledger.end, self.forward(message.samples, message.rate, now)
-            if connection is not None:
-                return [SendAudio(connection, start, self._ledger.end)]
+        if isinstance(message, AudioPushed) and (commands := self._take_in_lull(message, now)):
+            return commands
         self._catch_up()
         self._now = now
         self._is_deadline_known, self._lull = False, None
@@ -361,6 +360,7 @@ class FailoverEngine:
             lull is None
             or now >= lull.until
             or self._ledger.end + samples >= lull.before
+            or self._samples_behind >= lull.max_samples_behind
             or lull.connection.stall_detector.timeouts != lull.timeouts
             or not lull.connection.sender.forward(samples, rate, now)
         ):
@@ -369,6 +369,17 @@ class FailoverEngine:
         self._samples_behind += samples
         self.handover.push(samples, rate, now)
         return lull.connection.id
+
+    def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
+        """Take audio in a lull, and return the commands; nothing if there is no lull."""
+        lull, start, released = self._lull, self._ledger.end, list[Command]()
+        if lull is not None and self._samples_behind >= lull.max_samples_behind:
+            self._catch_up()
+            released.append(self._release_audio())
+        connection = self.forward(audio.samples, audio.rate, now)
+        if connection is None:
+            return []
+        return [SendAudio(connection, start, self._ledger.end), *released]
 
     def _catch_up(self) -> None:
         """Count the audio of the last lull, and commit its silence as far as its end allowed."""
@@ -382,22 +393,32 @@ class FailoverEngine:
         active = self._pool.active
         if active is None or not self._pool.is_live or self._routing.pending is not None:
             return None
-        before = min(
-            self._ledger.end + self._ledger.samples(MAX_LULL),
-            self._ledger.window_due,
-            *active.sender.positions(self._ledger),
-            *self._committer.positions(active),
-            *self._emitter.positions(active),
-            *self._hedging.positions(active, self._now),
-            *self._unanswered.positions(active),
-            *self._failback.positions(active),
-            *self._probe.positions(active),
-        )
-        if before <= self._ledger.end:
-            return None
+        before = self._ledger.window_due
+        for place in self._positions(active):
+            if place <= self._ledger.end:
+                return None
+            before = min(before, place)
         deadline = self.deadline()
-        until = math.inf if deadline is None else deadline
-        return Lull(active, until, before, active.stall_detector.timeouts)
+        return Lull(
+            active,
+            math.inf if deadline is None else deadline,
+            before,
+            self._ledger.samples(MAX_BEHIND),
+            active.stall_detector.timeouts,
+        )
+
+    def _positions(self, active: Connection) -> Iterator[int]:
+        """Yield the session samples at which audio alone makes something due.
+
+        The parts that often have something to do with every frame come first.
+        """
+        yield from self._hedging.positions(active, self._now)
+        yield from self._emitter.positions(active)
+        yield from self._failback.positions(active)
+        yield from self._committer.positions(active)
+        yield from self._probe.positions(active)
+        yield from self._unanswered.positions(active)
+        yield from active.sender.positions(self._ledger)
 
     # -- what the caller does
 

@@ -26,7 +26,7 @@ class Arrivals:
         """The step in which that was."""
 
     def __repr__(self) -> str:
-        return f"Arrivals(entries={len(self._entries)}, newest_at={self.newest_at})"
+        return f"Arrivals(entries={len(self._entries) + bool(self._newest_end)})"
 
     def pushed(self, end: int, now: float, window: float) -> None:
         """Note that audio was pushed up to sample `end`; forget what is older than `window`."""

@@ -371,7 +371,7 @@ class AudioLedger:
 
         `None` if there are already, or if no voice goes on at the live edge.
         """
-        if self.vad_enabled and not self.speaking:
+        if not self.speaking:
             return None
         voiced = self.voiced_samples(since, self.end)
         if self.seconds(voiced) >= seconds:

@@ -325,12 +325,13 @@ class HedgeController:
 
     def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
+        if not isinstance(self._state, Watching):
+            return [self._ledger.end]
+        places = active.stall_detector.positions(self._ledger, self._multiplier.value)
         stall = self._next_stall(active)
         # Audio that was sent just now may have made a deadline that is over already.
         is_due = stall is not None and now >= stall.hedge_at
-        if is_due or not isinstance(self._state, Watching):
-            return [self._ledger.end]
-        return active.stall_detector.positions(self._ledger, self._multiplier.value)
+        return [self._ledger.end] if is_due else places
 
     @property
     def _hedge(self) -> Connection | None:

@@ -379,6 +379,10 @@ class StallDetector:
         """
         if ledger.vad_enabled and not ledger.speaking:
             return self._positions_in_pause(ledger)
+        if self._voice_since is None:
+            return [ledger.end]
+        if not ledger.vad_enabled:
+            return []  # there is no stall, and no more to learn before the next text
         since = max(self._text_expected_from, ledger.watermark)
         limit = self._max_speech_without_text
         amounts = (
@@ -387,8 +391,6 @@ class StallDetector:
             self._stretched(limit, ledger, multiplier),
         )
         places = [ledger.pending_due, *(ledger.voice_due(since, amount) for amount in amounts)]
-        if self._voice_since is None:
-            places.append(ledger.end)
         return [place for place in places if place is not None]
 
     def _positions_in_pause(self, ledger: AudioLedger) -> list[int]:
