@@ -386,6 +386,7 @@ class FailoverEngine:
         if self._samples_behind:
             self._budget.record_pushed(self._ledger.seconds(self._samples_behind), self._now)
             self._samples_behind = 0
+            self._pool.update_retention()
             self._committer.commit_silence(self._pool.active, self._now)
 
     def _next_lull(self) -> Lull | None:

@@ -16,7 +16,7 @@ class Arrivals:
     """Knows which audio was pushed before a time, on the clock of the engine."""
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[float, int]] = deque(maxlen=MAX_ENTRIES)
+        self._entries: deque[tuple[float, int]] = deque(maxlen=MAX_ENTRIES - 1)
         """When audio was pushed, and the sample up to which there was audio then; the last of each
         step, but for the newest."""
         self.newest_at = -math.inf

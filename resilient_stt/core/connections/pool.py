@@ -130,7 +130,7 @@ class ConnectionPool:
         )
         self._loss.connection_opened(connection)
         self._connections[connection.id] = connection
-        self._update_retention()
+        self.update_retention()
         self._next_id += 1
         self._outbox.add(
             OpenConnection(
@@ -158,7 +158,7 @@ class ConnectionPool:
         del self._connections[connection.id]
         if connection is self._active:
             self._active = None
-        self._update_retention()
+        self.update_retention()
         self._outbox.add(CloseConnection(connection.id))
 
     def close_all(self) -> None:
@@ -211,7 +211,7 @@ class ConnectionPool:
     def feed(self, connection: Connection, now: float) -> None:
         """Send a connection what its pace allows, and after the last of it the end of input."""
         self._outbox.add(*connection.sender.send(self._ledger, now))
-        self._update_retention()
+        self.update_retention()
         if connection.cursor < self._ledger.end:
             return
         if self.input_ended and connection.input_ended_at is None:
@@ -219,7 +219,8 @@ class ConnectionPool:
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
 
-    def _update_retention(self) -> None:
+    def update_retention(self) -> None:
+        """Note what the connections are still to be sent; `feed`, `open` and `close` do it too."""
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
         # the middle of a word (schedule hedge-beside-committed-words). Not for a probe: its words
         # are never emitted.
