@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -84,7 +85,6 @@ class Call:
         event = TranscriptEvent(EventKind.FINAL, text, words, since, until)
         return self.take(ProviderEvent(0, event))
 
-    @property
     def is_lull(self) -> bool:
         """Whether another frame would be forwarded; asks a copy."""
         engine = deepcopy(self.engine)
@@ -93,7 +93,8 @@ class Call:
 
 def without_lulls(sim: Simulation) -> Simulation:
     """The same call by an engine that decides on every frame."""
-    same = Simulation(sim.words, deepcopy(list(sim.recognizers.values())), **sim._world)
+    world: dict[str, Any] = sim._world
+    same = Simulation(sim.words, deepcopy(list(sim.recognizers.values())), **world)
     same.engine._next_lull = lambda: None  # type: ignore[method-assign]
     return same
 
@@ -152,7 +153,7 @@ def test_a_deadline_ends_it() -> None:
     call.push(1.0)
     call.take(SpeechStarted(900))
     call.push(1.0)
-    assert call.is_lull
+    assert call.is_lull()
     deadline = call.engine.deadline()
     assert deadline is not None
     assert call.engine.forward(FRAME, RATE, deadline) is None
@@ -163,22 +164,22 @@ def test_other_streams_may_change_a_timeout() -> None:
     """A provider whose finals came earlier elsewhere is suspect earlier here."""
     call = Call()
     call.push(1.0)
-    assert call.is_lull
+    assert call.is_lull()
     for _ in range(100):
         call.health["a"].latency.add(0.7)
-    assert not call.is_lull
+    assert not call.is_lull()
     call.push(0.1)
-    assert call.is_lull
+    assert call.is_lull()
 
 
 def test_other_streams_may_show_that_it_gives_interims() -> None:
     """A provider that only promises interim transcripts may keep that elsewhere."""
     call = Call(ProviderTraits(name="a", interim_results=True, interims_certain=False))
     call.push(1.0)
-    assert call.is_lull
+    assert call.is_lull()
     for _ in range(50):
         call.health["a"].habits.text_came(0.5, in_speech=True)
-    assert not call.is_lull
+    assert not call.is_lull()
 
 
 def test_audio_beyond_the_pace_is_decided_on() -> None:
@@ -188,7 +189,7 @@ def test_audio_beyond_the_pace_is_decided_on() -> None:
     assert call.engine.forward(200, RATE, call.now) is None
     commands = call.engine.handle(AudioPushed(200, RATE), call.now)
     assert sum(c.end - c.start for c in commands if isinstance(c, SendAudio)) <= 100
-    assert not call.is_lull
+    assert not call.is_lull()
 
 
 def test_a_language_that_was_asked_for() -> None:
@@ -200,7 +201,7 @@ def test_a_language_that_was_asked_for() -> None:
     call.take(SpeechEnded(1_400))
     call.take(LanguageChanged("es"))
     call.push(0.04)
-    assert not call.is_lull
+    assert not call.is_lull()
 
 
 def test_the_window_loses_nothing_in_a_lull() -> None:
@@ -221,6 +222,6 @@ def test_a_preferred_provider_may_be_back(speaking: bool) -> None:
     if speaking:
         call.take(SpeechStarted(950))
     call.push(0.2)
-    assert not call.is_lull
+    assert not call.is_lull()
     call.push(3.0)
-    assert call.is_lull is speaking
+    assert call.is_lull() is speaking
