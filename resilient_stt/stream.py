@@ -2,6 +2,9 @@
 
 One pump takes all inputs from one queue in order, hands each to the engine, executes the commands
 that the engine returns, and arms one timer at the engine's deadline.
+
+Only audio on which the engine has nothing to decide does not wait for the pump: it is sent when it
+is pushed, unless something waits in the queue.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, assert_never
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import NOT_GIVEN, TimedString
-from livekit.agents.utils import aio, shortuuid
+from livekit.agents.utils import shortuuid
 
 from .core.engine import FailoverEngine
 from .core.events import Event, Switched
@@ -69,6 +72,10 @@ if TYPE_CHECKING:
     from livekit.agents.llm.chat_context import MetricsMetadata
 
 
+_AUDIO = rtc.AudioFrame, AudioPushed, SpeechStarted, SpeechEnded, VoiceActivityLost
+"""What is in the queue of a stream because of audio that was pushed."""
+
+
 class ResilientStream(stt.RecognizeStream):
     """A stream that goes on while the providers behind it fail.
 
@@ -95,9 +102,10 @@ class ResilientStream(stt.RecognizeStream):
         super().__init__(stt=stt, conn_options=dataclasses.replace(conn_options, max_retry=0))
         self.id = shortuuid("STT_")
         """Names this stream in its events (`stream_id`) and in the log."""
+        self._loop = asyncio.get_running_loop()
         self._runtime = runtime
         self._opening = runtime.succession.opened(language)
-        compat.on_end(self, lambda: runtime.succession.ended(self._opening))
+        compat.on_end(self, self._end)
         self._detector = runtime.new_detector()
         self._routing = LanguageTracker(
             runtime.router,
@@ -119,6 +127,8 @@ class ResilientStream(stt.RecognizeStream):
         self._pushed = 0
         """Samples of `_frames` that the engine knows of."""
         self._gave_up: GiveUp | None = None
+        self._leaves_audio = False
+        """Whether another stream may go on with its audio, now that its task is over."""
         self._connections: dict[int, ProviderConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._inbox: asyncio.Queue[Input | rtc.AudioFrame] = asyncio.Queue()
@@ -128,6 +138,12 @@ class ResilientStream(stt.RecognizeStream):
         self._options_changed: set[str] = set()
         """Providers with changed options of which the engine does not know yet."""
         self._mixed_down = False
+        self._rate = 0
+        """Of the pushed audio in Hz; 0 before any was pushed."""
+        self._is_idle = False
+        """Whether the pump waits for an item."""
+        self._piece: rtc.AudioFrame | None = None
+        """The newest audio, while it is pushed."""
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "ended"
@@ -177,29 +193,30 @@ class ResilientStream(stt.RecognizeStream):
         """
         self._check_open()
         check(frame)
-        self._opening.note_use()
-        rate = compat.pushed_rate(self)
-        if rate and frame.sample_rate != rate:
-            raise AudioFormatError(
-                f"the sample rate changed from {rate} to {frame.sample_rate} Hz in the "
-                "middle of a stream; resample the audio to one rate (livekit.rtc.AudioResampler) "
-                "or open a new stream"
-            )
-        if frame.num_channels > 1 and not self._mixed_down:
-            self._mixed_down = True
-            logger.warning("audio is mixed down to mono", channels=frame.num_channels)
-        if frame.samples_per_channel:
-            super().push_frame(mono(frame))
+        if not self._opening.is_used:
+            self._opening.note_use()
+        if (rate := frame.sample_rate) != self._rate:
+            self._set_rate(rate)
+        if (channels := frame.num_channels) > 1:
+            self._warn_of_mixing(channels)
+            frame = mono(frame)
+        if not frame.samples_per_channel:
+            return
+        if self._is_idle and self._inbox.empty():
+            self._take_audio(frame)
+        else:
+            self._inbox.put_nowait(frame)
 
     def flush(self) -> None:
         """Ask for finals of the audio pushed so far."""
         self._check_open()
-        super().flush()
+        self._inbox.put_nowait(FlushRequested())
 
     def end_input(self) -> None:
         """Note that no more audio will come; the stream ends when everything is transcribed."""
-        self._check_open()
-        super().end_input()
+        self.flush()
+        self._inbox.put_nowait(InputEnded())
+        compat.end_input(self)
 
     def options_changed(self, provider: str) -> None:
         """Note that a provider's options changed; a connection to it is opened anew."""
@@ -225,25 +242,40 @@ class ResilientStream(stt.RecognizeStream):
     def _provider(self) -> stt.STT[Any]:
         return self._runtime.providers[self.serving]
 
+    def _set_rate(self, rate: int) -> None:
+        if self._rate:
+            raise AudioFormatError(
+                f"the sample rate changed from {self._rate} to {rate} Hz in the "
+                "middle of a stream; resample the audio to one rate (livekit.rtc.AudioResampler) "
+                "or open a new stream"
+            )
+        self._rate = rate
+
+    def _warn_of_mixing(self, channels: int) -> None:
+        if not self._mixed_down:
+            self._mixed_down = True
+            logger.warning("audio is mixed down to mono", channels=channels)
+
     def _check_open(self) -> None:
+        if not compat.is_closed(self):
+            return
         if compat.input_ended(self):
             raise StreamClosedError(
                 "this stream takes no more audio: end_input() or aclose() was called; "
                 "open a new one with ResilientSTT.stream()"
             )
-        if compat.output_ended(self):
-            raise StreamClosedError(
-                "this stream has ended; open a new one with ResilientSTT.stream()"
-            )
+        raise StreamClosedError("this stream has ended; open a new one with ResilientSTT.stream()")
 
     # -- the pump
 
     async def _run(self) -> None:
         async with self._runtime.sharing_health():
             await self._pump()
+        if self._gave_up is not None:
+            self._leaves_audio = True
+            raise _gave_up(self._gave_up)
 
     async def _pump(self) -> None:
-        reader = asyncio.create_task(self._read_input(), name="resilient_stt.input")
         try:
             # audio waits in the inbox meanwhile
             await self._runtime.first_health_read()
@@ -252,35 +284,38 @@ class ResilientStream(stt.RecognizeStream):
             for item in first:
                 self._process(item)
             while not self._engine.done:
-                self._process(await self._inbox.get())
+                self._is_idle = True
+                item = await self._inbox.get()
+                self._is_idle = False
+                self._process(item)
         finally:
+            self._is_idle = False
             if self._timer:
                 self._timer.cancel()
-            await aio.cancel_and_wait(reader)
             await self._close_connections()
-        if self._gave_up is not None:
-            self._leave_audio()
-            raise _gave_up(self._gave_up)
-
-    async def _read_input(self) -> None:
-        async for item in compat.pushed(self):
-            self._inbox.put_nowait(item if isinstance(item, rtc.AudioFrame) else FlushRequested())
-        self._inbox.put_nowait(InputEnded())
 
     def _process(self, item: Input | rtc.AudioFrame) -> None:
         if isinstance(item, rtc.AudioFrame):
-            self._wall_clock.pushed(item.duration, time.time())
-            for piece in pieces(item):
-                self._frames.append(piece)
-                if self._detector is not None:
-                    self._report_voice(self._detector.push(piece))
-                self._push_to(self._frames.end)
+            self._take_audio(item)
             return
         if isinstance(item, InputEnded) and self._detector is not None:
             self._report_voice(self._detector.finish())
         if isinstance(item, OptionsChanged):
             self._options_changed.discard(item.provider)
         self._handle(item)
+
+    def _take_audio(self, frame: rtc.AudioFrame) -> None:
+        """Keep audio, and tell the engine of it and of the speech that is found in it."""
+        self._wall_clock.pushed(frame.samples_per_channel / self._rate, time.time())
+        for piece in pieces(frame):
+            self._piece = piece
+            self._frames.append(piece)
+            if self._detector is not None:
+                edges = self._detector.push(piece)
+                if edges or self._detector.failure is not None:
+                    self._report_voice(edges)
+            self._push_to(self._frames.end)
+        self._piece = None  # its owner may change it now
 
     def _report_voice(self, edges: Iterable[SpeechEdge]) -> None:
         """Tell the engine of speech at the sample where it became certain.
@@ -290,33 +325,46 @@ class ResilientStream(stt.RecognizeStream):
         """
         for edge in edges:
             self._push_to(self._frames.end if edge.known_at is None else edge.known_at)
-            self._handle(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+            self._take_in(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
         if self._detector is not None and self._detector.failure is not None:
             self._runtime.report_detector_failure(self._detector.failure)
             self._detector = None
-            self._handle(VoiceActivityLost())
+            self._take_in(VoiceActivityLost())
 
     def _push_to(self, position: int) -> None:
-        samples = min(position, self._frames.end) - self._pushed
-        if samples > 0:
-            self._pushed += samples
-            self._handle(AudioPushed(samples, self._frames.rate))
+        start, rate = self._pushed, self._frames.rate
+        end = min(position, self._frames.end)
+        if end <= start:
+            return
+        self._pushed, connection = end, None
+        if not (self._is_idle and self._inbox.qsize()):  # else what waits comes first
+            connection = self._engine.forward(end - start, rate, self._loop.time())
+        if connection is None:
+            self._take_in(AudioPushed(end - start, rate))
+        else:
+            self._send(connection, start, end)
+
+    def _take_in(self, item: Input) -> None:
+        """Hand an input to the engine if this is the pump; else leave it to the pump."""
+        if self._is_idle:
+            self._inbox.put_nowait(item)
+        else:
+            self._handle(item)
 
     def _handle(self, item: Input) -> None:
-        loop = asyncio.get_running_loop()
         with self._runtime.health_lock:
-            commands = self._engine.handle(item, loop.time())
+            commands = self._engine.handle(item, self._loop.time())
         for command in commands:
             self._execute(command)
-        self._arm(loop)
+        self._arm()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _arm(self) -> None:
         deadline = self._engine.deadline()
         if self._timer:
             if self._timer.when() == deadline:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(deadline, self._wake) if deadline is not None else None
+        self._timer = self._loop.call_at(deadline, self._wake) if deadline is not None else None
 
     def _wake(self) -> None:
         self._timer = None
@@ -329,12 +377,10 @@ class ResilientStream(stt.RecognizeStream):
 
     def _execute(self, command: Command) -> None:
         match command:
+            case SendAudio(connection, start, end):
+                self._send(connection, start, end)
             case OpenConnection():
                 self._open(command)
-            case SendAudio(connection, start, end):
-                self._with_connection(
-                    connection, lambda stream: stream.push(self._frames.frame(start, end))
-                )
             case FlushConnection(connection):
                 self._with_connection(connection, ProviderConnection.flush)
             case EndInput(connection):
@@ -368,6 +414,14 @@ class ResilientStream(stt.RecognizeStream):
                 pass  # the engine is done, which ends the pump
             case _:
                 assert_never(command)
+
+    def _send(self, connection: int, start: int, end: int) -> None:
+        if (stream := self._connections.get(connection)) is None:
+            return  # it could not be opened, and the engine does not know yet
+        piece = self._piece
+        if piece is None or end != self._frames.end or end - start != piece.samples_per_channel:
+            piece = self._frames.frame(start, end)
+        stream.push(piece)
 
     def _emit(self, command: Emit) -> None:
         if command.text:
@@ -458,11 +512,17 @@ class ResilientStream(stt.RecognizeStream):
         self._origin = self._pushed = audio.frames.end
         self._engine = self._make_engine(audio.handover)
 
+    def _end(self) -> None:
+        """Note that the task is over: from now on no audio can be pushed."""
+        if self._leaves_audio:
+            self._leave_audio()
+        self._runtime.succession.ended(self._opening)
+
     def _leave_audio(self) -> None:
         """Leave what is pending to the next stream, with what was pushed by now."""
         unread = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
-        for item in [*unread, *compat.unread(self)]:
-            if isinstance(item, rtc.AudioFrame):
+        for item in unread:
+            if isinstance(item, _AUDIO):
                 self._process(item)
         handover = self._engine.handover
         if handover.pending_seconds:

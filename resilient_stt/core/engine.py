@@ -41,6 +41,12 @@ voice activity), the routing (language), or the connection that it came from. `_
 whatever has become due, always in the same order: held finals, silence to commit, the route, the
 outage or the active connection, and at last the feeding of all connections.
 
+Nearly all inputs are audio that changes nothing, and fifty come in a second of each stream. So
+there are two kinds of deadlines: times (`deadline`), and positions in the audio, such as that at
+which the voice without text is enough for a stall. The parts know both (`deadlines`, `positions`).
+Audio before the first of either is a lull (`Lull`): it is counted and sent, and nothing is decided.
+Only silence goes on being committed, and that is done before the next decision (`_catch_up`).
+
 A connection's event is interpreted once (`Connection.interpret`), and then goes where the role of
 the connection sends it: the active one's to the emitter, a probe's to the probe, a hedge's or a
 reconnect's is held until it becomes active.
@@ -48,8 +54,9 @@ reconnect's is held until it becomes active.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from .connections.clean_ends import CleanEnds
@@ -100,6 +107,7 @@ from .messages import (
     ProviderEvent,
     ReleaseAudio,
     Role,
+    SendAudio,
     SpeechEnded,
     SpeechStarted,
     StreamOpened,
@@ -113,8 +121,27 @@ from .policy import Policies, ProviderTraits
 from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
-from .stalls.detector import StallDeadline
+from .stalls.detector import StallDeadline, Timeouts
 from .transcript.tokens import has_word
+
+MAX_BEHIND = 1.0
+"""Seconds of audio in a lull that are not committed yet, at most: a bound of memory only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lull:
+    """Audio that is only counted and sent: nothing can be due before it is over."""
+
+    connection: Connection
+    """The active one, and the only one: it is sent the audio."""
+    until: float
+    """Its end, on the clock of `now`."""
+    before: int
+    """The session sample at which it ends."""
+    max_samples_behind: int
+    """After so many samples the silence is committed, and released."""
+    timeouts: Timeouts
+    """Those that it was computed with; others may come from other streams."""
 
 
 class FailoverEngine:
@@ -216,6 +243,13 @@ class FailoverEngine:
         """Since when, after the end of the input, no text has come while words are missing."""
         self._clean_ends = CleanEnds()
         self._now = 0.0
+        self._deadline: float | None = None
+        self._is_deadline_known = False
+        """Whether `_deadline` is that of the last input."""
+        self._lull: Lull | None = None
+        """The audio that comes next, if nothing is to be decided before another input."""
+        self._samples_behind = 0
+        """Samples that were pushed in a lull since the last decision."""
         self.done = False
         """Whether the last command was returned: inputs have no effect any more."""
         self.failures_in_a_row = 0
@@ -241,8 +275,22 @@ class FailoverEngine:
         if self.done:
             self._after_the_end(message, now)
             return self._outbox.take()
+        if isinstance(message, AudioPushed) and (commands := self._take_in_lull(message, now)):
+            return commands
+        self._catch_up()
         self._now = now
-        backoff = self._policies.retry.wait_max
+        self._is_deadline_known, self._lull = False, None
+        backoff = self._take_input(message, now)
+        self._advance(now, backoff)
+        if isinstance(message, AudioPushed):
+            self._lull = self._next_lull()
+        return self._outbox.take()
+
+    def _take_input(self, message: Input, now: float) -> float:
+        """Pass an input to the part that it is about.
+
+        Returns the seconds to wait, should an outage begin.
+        """
         match message:
             case StreamOpened():
                 self._open_stream(now)
@@ -263,12 +311,11 @@ class FailoverEngine:
                 | AudioUntaken()
             ):
                 self._on_connection_input(message, now)
-            case DeadlineReached():
-                backoff = message.backoff
+            case DeadlineReached(backoff):
+                return backoff
             case _:
                 assert_never(message)
-        self._advance(now, backoff)
-        return self._outbox.take()
+        return self._policies.retry.wait_max
 
     def deadline(self) -> float | None:
         """Return when something becomes due without any input; `None` if nothing does.
@@ -276,8 +323,12 @@ class FailoverEngine:
         Unless another input comes first, you must call `handle(DeadlineReached(...), now)` at that
         time, which is on the clock of `now`. Every input may move the deadline.
         """
-        if self.done:
-            return None
+        if not self._is_deadline_known:
+            self._deadline = None if self.done else self._find_deadline()
+            self._is_deadline_known = True
+        return self._deadline
+
+    def _find_deadline(self) -> float | None:
         due = [*self._probe.deadlines, *self._emitter.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
@@ -298,6 +349,80 @@ class FailoverEngine:
         # What was due by now has been done, as far as it could be: waking up for it again would
         # not change anything. Audio is different, for the pace may allow it at this very moment.
         return min([*sends, *(at for at in due if at > self._now)], default=None)
+
+    # -- audio on which nothing is decided
+
+    def forward(self, samples: int, rate: int, now: float) -> int | None:
+        """Take audio in a lull, as `handle` takes `AudioPushed`.
+
+        Returns the connection that you must send it to. `deadline()` stays the same. `None` if
+        there is no lull: then nothing was done, and you must call `handle`.
+        """
+        lull = self._lull
+        if (
+            lull is None
+            or now >= lull.until
+            or self._ledger.end + samples >= lull.before
+            or self._samples_behind >= lull.max_samples_behind
+            or lull.connection.stall_detector.timeouts != lull.timeouts
+            or not lull.connection.sender.forward(samples, rate, now)
+        ):
+            return None
+        self._now = now
+        self._samples_behind += samples
+        self.handover.push(samples, rate, now)
+        return lull.connection.id
+
+    def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
+        """Take audio in a lull, and return the commands; nothing if there is no lull."""
+        lull, start, released = self._lull, self._ledger.end, list[Command]()
+        if lull is not None and self._samples_behind >= lull.max_samples_behind:
+            self._catch_up()
+            released.append(self._release_audio())
+        connection = self.forward(audio.samples, audio.rate, now)
+        if connection is None:
+            return []
+        return [SendAudio(connection, start, self._ledger.end), *released]
+
+    def _catch_up(self) -> None:
+        """Count the audio of the last lull, and commit its silence as far as its end allowed."""
+        if self._samples_behind:
+            self._budget.record_pushed(self._ledger.seconds(self._samples_behind), self._now)
+            self._samples_behind = 0
+            self._pool.update_retention()
+            self._committer.commit_silence(self._pool.active, self._now)
+
+    def _next_lull(self) -> Lull | None:
+        """Return the audio on which nothing is to be decided; `None` if there is none."""
+        active = self._pool.active
+        if active is None or not self._pool.is_live or self._routing.pending is not None:
+            return None
+        before = self._ledger.window_due
+        for place in self._positions(active):
+            if place <= self._ledger.end:
+                return None
+            before = min(before, place)
+        deadline = self.deadline()
+        return Lull(
+            active,
+            math.inf if deadline is None else deadline,
+            before,
+            self._ledger.samples(MAX_BEHIND),
+            active.stall_detector.timeouts,
+        )
+
+    def _positions(self, active: Connection) -> Iterator[int]:
+        """Yield the session samples at which audio alone makes something due.
+
+        The parts that often have something to do with every frame come first.
+        """
+        yield from self._hedging.positions(active, self._now)
+        yield from self._emitter.positions(active)
+        yield from self._failback.positions(active)
+        yield from self._committer.positions(active)
+        yield from self._probe.positions(active)
+        yield from self._unanswered.positions(active)
+        yield from active.sender.positions(self._ledger)
 
     # -- what the caller does
 

@@ -67,10 +67,9 @@ def pushed(stream: stt.RecognizeStream) -> AsyncIterable[object]:
     return stream._input_ch
 
 
-def unread(stream: stt.RecognizeStream) -> Iterator[object]:
-    """Take what was pushed and not read yet, as `pushed` does, without waiting for more."""
-    while not stream._input_ch.empty():
-        yield stream._input_ch.recv_nowait()
+def end_input(stream: stt.RecognizeStream) -> None:
+    """Let no more audio be pushed."""
+    stream._input_ch.close()
 
 
 def on_end(stream: stt.RecognizeStream, note: Callable[[], None]) -> None:
@@ -86,6 +85,11 @@ def input_ended(stream: stt.RecognizeStream) -> bool:
 def output_ended(stream: stt.RecognizeStream) -> bool:
     """Whether the stream's task is over, so that no event can be sent any more."""
     return stream._event_ch.closed
+
+
+def is_closed(stream: stt.RecognizeStream) -> bool:
+    """Whether its input or its output has ended."""
+    return stream._input_ch.closed or stream._event_ch.closed
 
 
 def send(stream: stt.RecognizeStream, event: stt.SpeechEvent) -> None:
@@ -123,11 +127,6 @@ def recognize_utterances(
 def queue_length(stream: stt.RecognizeStream) -> int:
     """How much of what was pushed the stream's task has not taken yet, in items."""
     return stream._input_ch.qsize()
-
-
-def pushed_rate(stream: stt.RecognizeStream) -> int:
-    """The sample rate of the pushed audio in Hz; 0 before any was pushed."""
-    return stream._pushed_sr
 
 
 def start_time(stream: stt.RecognizeStream) -> float:

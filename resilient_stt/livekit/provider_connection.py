@@ -149,14 +149,21 @@ class ProviderConnection:
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
-        self._sent.pushed(frame.duration, time.time())
+        seconds = frame.samples_per_channel / frame.sample_rate
+        self._sent.pushed(seconds, time.time())
         if self._queue_check is None:
             self._check_queue_in(UNTAKEN_REPORTED_FROM)
-        if compat.queue_length(self._stream) < self._queue_length:
-            self._has_taken = True
-        self._guarded(lambda: self._stream.push_frame(frame))
-        self._queue_length = compat.queue_length(self._stream)
-        self._report_queue(frame.duration)
+        if not self._has_taken:
+            self._has_taken = compat.queue_length(self._stream) < self._queue_length
+        try:
+            self._stream.push_frame(frame)
+        except Exception:
+            self._refused()
+        if not self._has_taken:
+            self._queue_length = compat.queue_length(self._stream)
+        self._unreported += seconds
+        if self._unreported >= 1:
+            self._report_queue()
 
     def _check_queue_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -175,11 +182,8 @@ class ProviderConnection:
         elif self._untaken_reported:
             self._inbox(AudioUntaken(self.id, taken=True, backoff=self._wait()))
 
-    def _report_queue(self, pushed: float) -> None:
+    def _report_queue(self) -> None:
         """Report how much audio the stream's task has not taken, for every second that it grows."""
-        self._unreported += pushed
-        if self._unreported < 1:
-            return
         self._unreported = 0.0
         seconds = compat.queued_seconds(self._stream)
         if seconds > QUEUE_REPORTED_FROM:
@@ -220,8 +224,11 @@ class ProviderConnection:
         try:
             action()
         except Exception:
-            # a dead stream; the reader is about to report why, and if it does not, we do
-            asyncio.get_running_loop().call_later(READER_GRACE, self._report_refused)
+            self._refused()
+
+    def _refused(self) -> None:
+        """Note a dead stream: the reader is about to report why, and if it does not, we do."""
+        asyncio.get_running_loop().call_later(READER_GRACE, self._report_refused)
 
     def _report_refused(self) -> None:
         if not self._reader.done():

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
 
 import numpy as np
 from livekit import rtc
@@ -29,7 +29,10 @@ to samples of another rate. Such an edge is moved to the end of the audio."""
 NOISE_FLOOR = 10.0
 """RMS of 16-bit samples (-70 dBFS); quieter windows are all equally quiet."""
 
+_WINDOW_BYTES = 2 * VAD_WINDOW_SAMPLES
+
 _Window = np.ndarray[Any, np.dtype[np.int16]]
+_Ts = TypeVarTuple("_Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,8 @@ class CheckedDetector:
         self._detector = detector
         self._pushed = 0
         """Samples pushed so far."""
-        self._tolerance = 0
-        """`POSITION_TOLERANCE` in samples."""
+        self._rate = 0
+        """Samples per second of the last frame."""
         self._speaking = False
         self._last = 0
         """Position of the last edge."""
@@ -94,8 +97,8 @@ class CheckedDetector:
     def push(self, frame: rtc.AudioFrame) -> list[SpeechEdge]:
         """Push a frame into the detector and return the edges it found."""
         self._pushed += frame.samples_per_channel
-        self._tolerance = round(POSITION_TOLERANCE * frame.sample_rate)
-        return self._checked(lambda: self._detector.push(frame))
+        self._rate = frame.sample_rate
+        return self._checked(self._detector.push, frame)
 
     def finish(self) -> list[SpeechEdge]:
         """Tell the detector that no more audio will come and return its last edges.
@@ -108,12 +111,14 @@ class CheckedDetector:
             self._speaking = False
         return edges
 
-    def _checked(self, detect: Callable[[], Iterator[SpeechEdge]]) -> list[SpeechEdge]:
+    def _checked(
+        self, detect: Callable[[*_Ts], Iterator[SpeechEdge]], *args: *_Ts
+    ) -> list[SpeechEdge]:
         edges: list[SpeechEdge] = []
         if self.failure is not None:
             return edges
         try:
-            for edge in detect():
+            for edge in detect(*args):
                 checked = self._check(edge)
                 edges.append(checked)  # those before a failure count
         except SpeechDetectorError as failure:
@@ -147,7 +152,7 @@ class CheckedDetector:
                 if started
                 else "reported an end of speech that had not started"
             )
-        if not self._last <= at <= self._pushed + self._tolerance:
+        if not self._last <= at <= self._pushed + round(POSITION_TOLERANCE * self._rate):
             raise self._violation(
                 f"reported speech at sample {at}, which must lie between its last position "
                 f"({self._last}) and the end of the audio pushed so far ({self._pushed})"
@@ -190,7 +195,8 @@ class BundledDetector:
         self._model = VAD()
         self._rate = 0
         self._resampler: rtc.AudioResampler | None = None
-        self._pending = np.empty(0, np.int16)
+        self._pending = bytearray()
+        """Samples that do not fill a window yet."""
         self._windows = 0
         self._last_voiced = 0
         """How many windows there were up to and including the last voiced one."""
@@ -202,13 +208,13 @@ class BundledDetector:
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
         """Take the next mono frame; the first one sets the rate of all."""
         for piece in self._at_model_rate(frame):
-            samples = np.frombuffer(piece.data, np.int16)
-            self._pending = np.concatenate([self._pending, samples])
-        while len(self._pending) >= VAD_WINDOW_SAMPLES:
-            window, self._pending = (
-                self._pending[:VAD_WINDOW_SAMPLES],
-                self._pending[VAD_WINDOW_SAMPLES:],
-            )
+            self._pending += piece.data
+        return self._edges() if len(self._pending) >= _WINDOW_BYTES else iter(())
+
+    def _edges(self) -> Iterator[SpeechEdge]:
+        while len(self._pending) >= _WINDOW_BYTES:
+            window = np.frombuffer(bytes(self._pending[:_WINDOW_BYTES]), np.int16)
+            del self._pending[:_WINDOW_BYTES]
             self._windows += 1
             if (edge := self._judge(self._model.predict(window), window)) is not None:
                 yield edge
@@ -218,14 +224,14 @@ class BundledDetector:
         if self._speaking:
             yield self._end()
 
-    def _at_model_rate(self, frame: rtc.AudioFrame) -> list[rtc.AudioFrame]:
+    def _at_model_rate(self, frame: rtc.AudioFrame) -> Sequence[rtc.AudioFrame]:
         if not self._rate:
             self._rate = frame.sample_rate
             if self._rate != MODEL_RATE:
                 self._resampler = rtc.AudioResampler(
                     self._rate, MODEL_RATE, quality=rtc.AudioResamplerQuality.QUICK
                 )
-        return self._resampler.push(frame) if self._resampler else [frame]
+        return self._resampler.push(frame) if self._resampler else (frame,)
 
     def _judge(self, probability: float, window: _Window) -> SpeechEdge | None:
         options = self._options
@@ -233,7 +239,8 @@ class BundledDetector:
             if probability >= options.end_below:
                 self._voiced()
                 return None
-            self._levels.append(math.sqrt(np.mean(np.square(window, dtype=np.float64))))
+            samples = window.astype(np.float64)
+            self._levels.append(math.sqrt(np.dot(samples, samples) / len(samples)))
             silence = self._seconds(self._windows - self._last_voiced)
             # a rise may be the next word, which the model has not recognized yet
             if silence >= options.silence + (options.onset_wait if self._rises() else 0.0):

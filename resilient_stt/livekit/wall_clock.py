@@ -7,6 +7,7 @@ is found by asking when that audio was pushed.
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_right
 
@@ -33,6 +34,8 @@ class WallClock:
         """Seconds of audio from which on it was pushed at another pace."""
         self._times = array("d")
         """When that audio was spoken, if it was pushed at once."""
+        self._newest = -math.inf
+        """When the audio would have begun that was pushed last, at its pace."""
         self.seconds = 0.0
         """Seconds of audio that were pushed."""
 
@@ -43,8 +46,8 @@ class WallClock:
         """Note that the next `seconds` of audio were pushed at wall time `now`."""
         start, spoken = self.seconds, now - seconds
         self.seconds += seconds
-        expected = self.at(start)
-        if expected is None or abs(expected - spoken) > JITTER:
+        if not -JITTER <= spoken - start - self._newest <= JITTER:
+            self._newest = spoken - start
             self._since.append(start)
             self._times.append(spoken)
             self._forget_old()

@@ -68,6 +68,8 @@ class AudioLedger:
         """The engine sets it to false if the detector fails in mid-stream."""
         self.rate = 0
         """Samples per second; 0 before the first frame."""
+        self._window = 0
+        """The policy's window in samples."""
         self.start = 0
         self.end = 0
         self.watermark = 0
@@ -105,9 +107,10 @@ class AudioLedger:
         """
         if samples < 0 or rate < 1 or self.rate not in (0, rate):
             raise AssertionError(f"{samples} samples at {rate} Hz after {self.rate} Hz")
-        self.rate = rate
+        if not self.rate:
+            self.rate, self._window = rate, round(self._policy.window * rate)
         self.end += samples
-        excess = self.end - self.start - self.samples(self._policy.window)
+        excess = self.end - self.start - self._window
         if excess <= 0:
             return ()
         oldest = self.start + excess
@@ -360,6 +363,35 @@ class AudioLedger:
             return 0.0
         last = (self._segments[-1].end or 0) if self._segments else 0
         return (self.end - last) / self.rate
+
+    # -- what audio alone brings
+
+    def voice_due(self, since: int, seconds: float) -> int | None:
+        """Where there may be so many seconds of voice since `since`, if the voice goes on.
+
+        `None` if there are already, or if no voice goes on at the live edge.
+        """
+        if not self.speaking:
+            return None
+        voiced = self.voiced_samples(since, self.end)
+        if self.seconds(voiced) >= seconds:
+            return None
+        return self.end + max(1, int(seconds * self.rate) - voiced)
+
+    @property
+    def pending_due(self) -> int | None:
+        """Where the open segment becomes long enough to be pending; `None` if it is, or is none."""
+        if not self.speaking or self._is_pending(self._segments[-1], self.end):
+            return None
+        policy, start = self._policy, self._segments[-1].start
+        if self._is_remainder(self._segments[-1]):
+            return self.watermark + self.samples(policy.min_pending_remainder)
+        return start + self.samples(policy.min_pending_speech)
+
+    @property
+    def window_due(self) -> int:
+        """Where the oldest audio begins to leave the window, unless some is committed before."""
+        return self.start + self._window + 1
 
     # -- what to send
 

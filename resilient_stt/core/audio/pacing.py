@@ -26,10 +26,9 @@ class TokenBucket:
 
         If the clock goes back, nothing is refilled.
         """
-        self._seconds = min(
-            self._pace.burst, self._seconds + max(0.0, now - self._at) * self._pace.rate
-        )
-        self._at = max(self._at, now)
+        if now > self._at:
+            seconds, burst = self._seconds + (now - self._at) * self._pace.rate, self._pace.burst
+            self._seconds, self._at = (seconds if seconds < burst else burst), now
         return int(self._seconds * rate + ROUNDING_SAMPLES)
 
     def take(self, seconds: float) -> None:

@@ -33,6 +33,11 @@ class LossTracker:
     def __repr__(self) -> str:
         return f"LossTracker(gone={_total(self._gone)}, reported={self._reported_samples})"
 
+    @property
+    def has_any(self) -> bool:
+        """Whether speech is gone that may be lost."""
+        return bool(self._gone)
+
     def connection_opened(self, connection: Connection) -> None:
         """Note a new connection: it misses everything that is gone."""
         connection.missed_speech = self._gone

@@ -64,6 +64,7 @@ class ConnectionPool:
         self.input_ended_at: float | None = None
         """Since when no more audio comes; `None` while it may."""
         self._connections: dict[int, Connection] = {}
+        self._active: Connection | None = None
         self._next_id = 0
         self._loss = LossTracker()
 
@@ -82,10 +83,20 @@ class ConnectionPool:
     @property
     def active(self) -> Connection | None:
         """The connection whose words are emitted; `None` in an outage."""
-        for connection in self._connections.values():
-            if connection.role is Role.ACTIVE:
-                return connection
-        return None
+        return self._active
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the active connection is the only one, was sent all audio, and may answer it."""
+        active = self._active
+        return (
+            active is not None
+            and len(self._connections) == 1
+            and active.caught_up
+            and active.cursor == self._ledger.end
+            and not (self.input_ended or active.finished or active.held_events)
+            and not self._loss.has_any
+        )
 
     def get(self, connection_id: int) -> Connection | None:
         """Return the connection of that id; `None` if it was closed."""
@@ -119,7 +130,7 @@ class ConnectionPool:
         )
         self._loss.connection_opened(connection)
         self._connections[connection.id] = connection
-        self._update_retention()
+        self.update_retention()
         self._next_id += 1
         self._outbox.add(
             OpenConnection(
@@ -127,12 +138,13 @@ class ConnectionPool:
             )
         )
         if role is Role.ACTIVE:
+            self._active = connection
             self._set_serving(connection)
         return connection
 
     def promote(self, connection: Connection) -> None:
         """Make a connection active that was not."""
-        connection.role = Role.ACTIVE
+        connection.role, self._active = Role.ACTIVE, connection
         # Others have committed words since it was opened.
         self.reset_trimmer(connection)
         self._set_serving(connection)
@@ -144,7 +156,9 @@ class ConnectionPool:
     def close(self, connection: Connection) -> None:
         """Close a connection; later events of it are ignored."""
         del self._connections[connection.id]
-        self._update_retention()
+        if connection is self._active:
+            self._active = None
+        self.update_retention()
         self._outbox.add(CloseConnection(connection.id))
 
     def close_all(self) -> None:
@@ -197,7 +211,7 @@ class ConnectionPool:
     def feed(self, connection: Connection, now: float) -> None:
         """Send a connection what its pace allows, and after the last of it the end of input."""
         self._outbox.add(*connection.sender.send(self._ledger, now))
-        self._update_retention()
+        self.update_retention()
         if connection.cursor < self._ledger.end:
             return
         if self.input_ended and connection.input_ended_at is None:
@@ -205,7 +219,8 @@ class ConnectionPool:
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
 
-    def _update_retention(self) -> None:
+    def update_retention(self) -> None:
+        """Note what the connections are still to be sent; `feed`, `open` and `close` do it too."""
         # Also committed audio is kept until it was sent to everybody, so that a hedge does not miss
         # the middle of a word (schedule hedge-beside-committed-words). Not for a probe: its words
         # are never emitted.

@@ -139,6 +139,22 @@ class AudioSender:
             commands.append(command)
         return commands
 
+    def forward(self, samples: int, rate: int, now: float) -> bool:
+        """Note that live audio is sent before the first of `positions`, if the pace allows that.
+
+        There is nothing to do on the way, and the stall detector learns nothing from it. Returns
+        whether the audio is sent.
+        """
+        if self._bucket.available(now, rate) < samples:
+            return False
+        self._take(samples, rate, now)
+        return True
+
+    def positions(self, ledger: AudioLedger) -> list[int]:
+        """Return the session samples at which `send` does more than send audio, once caught up."""
+        pause = self._next_pause(ledger)
+        return [] if pause is None else [pause]
+
     def end_input(self, ledger: AudioLedger, now: float) -> EndInput:
         """End the connection's input, which asks for the last final."""
         self.input_ended_at = now
@@ -168,7 +184,10 @@ class AudioSender:
                 self._expect_final(flush, ledger, now, flushed=True)
                 return FlushConnection(self._id)
             if pause is None or pause > self.cursor:
-                return self._send_audio(ledger, until, now)
+                command = self._take_audio(ledger, until, now)
+                if command is not None:
+                    self._stall_detector.audio_sent(ledger, self.cursor, self.processed_by)
+                return command
             self._last_pause = pause
             self._expect_final(pause, ledger, now, flushed=self._flush_at_pauses)
             if self._flush_at_pauses:
@@ -203,7 +222,7 @@ class AudioSender:
             through, processed_at, flushed=flushed, sent_ago=sent_ago, last_word_end=last_word_end
         )
 
-    def _send_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
+    def _take_audio(self, ledger: AudioLedger, until: int, now: float) -> SendAudio | None:
         waiting = until - self.cursor
         least = min(waiting, _min_chunk(ledger))
         # A live frame is sent whole: cutting it would only delay its rest.
@@ -212,15 +231,19 @@ class AudioSender:
         count = min(self._bucket.available(now, ledger.rate), most)
         if not least or count < least:
             return None
-        start, end, seconds = self.cursor, self.cursor + count, count / ledger.rate
+        start = self.cursor
+        self._take(count, ledger.rate, now)
+        return SendAudio(self._id, start, self.cursor)
+
+    def _take(self, samples: int, rate: int, now: float) -> None:
+        start, end, seconds = self.cursor, self.cursor + samples, samples / rate
         if self.timeline is None:
-            self.timeline = Timeline(ledger.rate)
+            self.timeline = Timeline(rate)
         self.timeline.append(start, end)
         self._bucket.take(seconds)
         self.cursor = end
-        self.processed_by = max(self.processed_by, now) + seconds / self._processing_rate
-        self._stall_detector.audio_sent(ledger, end, self.processed_by)
-        return SendAudio(self._id, start, end)
+        begins_at = self.processed_by if self.processed_by > now else now
+        self.processed_by = begins_at + seconds / self._processing_rate
 
 
 def _min_chunk(ledger: AudioLedger) -> int:

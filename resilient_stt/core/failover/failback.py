@@ -80,6 +80,14 @@ class Failback:
             return []
         return [self._draining_since + self._policy.drain_timeout]
 
+    def positions(self, active: Connection) -> list[int]:
+        """Return the session samples at which audio alone may give `step` something to do."""
+        ledger = self._ledger
+        if ledger.speaking or not ledger.vad_enabled:
+            return []
+        may_move = active.too_slow or self._selector.has_preferred(active.traits)
+        return [ledger.end] if may_move else []
+
     def _recovered_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         policy = self._policy
         # A provider that comes and goes must not take the stream with it.

@@ -73,6 +73,12 @@ class Probe:
         """When `step` may have something to do without any input."""
         return [self._ends_at(self._connection)] if self._connection else []
 
+    def positions(self, active: Connection) -> list[int]:
+        """Return the session samples at which audio alone may give `step` something to do."""
+        is_early = self._utterance_start is not None
+        may_begin = is_early and self._selector.has_preferred(active.traits)
+        return [self._ledger.end] if may_begin else []
+
     def active_sent_words(self) -> None:
         """Note that the active connection sent words, so the probe should have some as well."""
         self._words_spoken = True
@@ -111,18 +117,26 @@ class Probe:
             self._close(self._connection)
 
     def _begin(self, active: Connection, now: float) -> None:
-        ledger = self._ledger
-        start = ledger.segment_start(ledger.end) if ledger.speaking else None
-        if start is None or ledger.end - start > ledger.samples(self._max_start_delay):
+        start = self._utterance_start
+        if start is None:
             return
         if self._pool.input_ended or not (active.caught_up and self._enabled):
             return
         for provider in self._selector.probe_candidates(active.traits, now):
             if self._selector.acquire_probe(provider.name, now):
-                start = max(start, ledger.start)
+                start = max(start, self._ledger.start)
                 self._connection = self._pool.open(provider, Role.PROBE, now, start)
                 self._final_due_at, self._words_spoken = None, False
                 return
+
+    @property
+    def _utterance_start(self) -> int | None:
+        """Where the utterance began that goes on; `None` if it is too late to probe with it."""
+        ledger = self._ledger
+        start = ledger.segment_start(ledger.end) if ledger.speaking else None
+        if start is None or ledger.end - start > ledger.samples(self._max_start_delay):
+            return None
+        return start
 
     def _ends_at(self, connection: Connection) -> float:
         if self._final_due_at is None:

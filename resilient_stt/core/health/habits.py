@@ -38,6 +38,8 @@ class ProviderHabits:
     def __init__(self) -> None:
         self._waits: deque[float] = deque(maxlen=MAX_WAITS)
         """Seconds that speech waited for text."""
+        self._longest_wait = 0.0
+        """The longest of them."""
         self.refused_languages: set[str] = set()
         """Tags that its plugin does not take."""
         self._ends: bool | None = None
@@ -46,7 +48,7 @@ class ProviderHabits:
         """Seconds of speech in whose midst interim transcripts followed other text."""
 
     def __repr__(self) -> str:
-        return f"ProviderHabits(shown={self._shown}, longest={max(self._waits, default=0)})"
+        return f"ProviderHabits(shown={self._shown}, longest={self._longest_wait})"
 
     @property
     def has_given_text(self) -> bool:
@@ -79,12 +81,11 @@ class ProviderHabits:
         speech came before.
         """
         self._waits.append(wait)
+        self._longest_wait = max(self._waits)
         self._shown += wait if in_speech else 0.0
 
     def interim_timeout(self, policy: WatchdogPolicy) -> float | None:
         """Return how many seconds of speech may pass without text; `None`: as many as it takes."""
         if self._shown < policy.min_interims_shown:
             return None
-        return max(
-            policy.no_interim_timeout, policy.interim_wait_factor * max(self._waits, default=0.0)
-        )
+        return max(policy.no_interim_timeout, policy.interim_wait_factor * self._longest_wait)

@@ -28,6 +28,11 @@ class FinalLatency:
         self._fleet: list[float] = []
         """The samples of all processes, sorted; empty without a shared store."""
         self._unreported: deque[float] = deque(maxlen=MAX_SAMPLES)
+        self.p99: float | None = None
+        """The smallest sample that 99 % of the samples do not exceed; `None` if there are too few.
+
+        Of the samples of all processes if they are more than this process's own. An attribute,
+        because it is read for every frame."""
 
     def __repr__(self) -> str:
         return f"FinalLatency(samples={len(self._samples)}, p99={self.p99})"
@@ -41,16 +46,12 @@ class FinalLatency:
         self._samples.append(seconds)
         self._unreported.append(seconds)
         insort(self._sorted, seconds)
+        self._update_p99()
 
-    @property
-    def p99(self) -> float | None:
-        """The smallest sample that 99 % of the samples do not exceed; `None` if there are too few.
-
-        Uses the samples of all processes if they are more than this process's own.
-        """
+    def _update_p99(self) -> None:
         known = max(self._fleet, self._sorted, key=len)
         count = len(known)
-        return known[-(-99 * count // 100) - 1] if count >= self._min_samples else None
+        self.p99 = known[-(-99 * count // 100) - 1] if count >= self._min_samples else None
 
     # -- other processes
 
@@ -67,3 +68,4 @@ class FinalLatency:
     def share(self, samples: Iterable[float]) -> None:
         """Replace the samples of all processes (this one's included); empty if they are unknown."""
         self._fleet = sorted([s for s in samples if 0 <= s < math.inf][-MAX_SAMPLES:])
+        self._update_p99()

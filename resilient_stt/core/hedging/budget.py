@@ -72,13 +72,13 @@ class HedgeBudget:
 
     def _minute(self, now: float) -> _Minute:
         """Return the entry of the current minute, and forget those before the window."""
-        number = int(now // MINUTE)
-        oldest = number - self._minutes_in_window
-        while self._minutes and self._minutes[0].number <= oldest:
-            self._minutes.popleft()
-        if not self._minutes or self._minutes[-1].number < number:
-            self._minutes.append(_Minute(number))
-        return self._minutes[-1]
+        number, minutes = int(now // MINUTE), self._minutes
+        if not minutes or minutes[-1].number < number:
+            oldest = number - self._minutes_in_window
+            while minutes and minutes[0].number <= oldest:
+                minutes.popleft()
+            minutes.append(_Minute(number))
+        return minutes[-1]
 
 
 def _valid(seconds: float) -> float:

@@ -218,9 +218,12 @@ class HedgeController:
 
     def is_unanswered(self, active: Connection) -> bool:
         """Return whether nobody gives words for so much voice that it is no noise."""
-        ledger = self._ledger
-        since = max(ledger.watermark, active.stall_detector.text_through)
+        ledger, since = self._ledger, self._unanswered_since(active)
         return ledger.seconds(ledger.voiced_samples(since, ledger.end)) >= self.unanswered_limit
+
+    def unanswered_due(self, active: Connection) -> int | None:
+        """Return the session sample at which `is_unanswered` may be true; `None` if it is."""
+        return self._ledger.voice_due(self._unanswered_since(active), self.unanswered_limit)
 
     def take_hedge(self) -> Connection | None:
         """End the suspicion, and return the hedge, which the caller must promote."""
@@ -323,9 +326,22 @@ class HedgeController:
             case _ as never:
                 assert_never(never)
 
+    def positions(self, active: Connection, now: float) -> list[int]:
+        """Return the session samples at which audio alone may give `step` something to do."""
+        if not isinstance(self._state, Watching):
+            return [self._ledger.end]
+        places = active.stall_detector.positions(self._ledger, self._multiplier.value)
+        stall = self._next_stall(active)
+        # Audio that was sent just now may have made a deadline that is over already.
+        is_due = stall is not None and now >= stall.hedge_at
+        return [self._ledger.end] if is_due else places
+
     @property
     def _hedge(self) -> Connection | None:
         return None if isinstance(self._state, Watching) else self._state.hedge
+
+    def _unanswered_since(self, active: Connection) -> int:
+        return max(self._ledger.watermark, active.stall_detector.text_through)
 
     # -- a stall
 

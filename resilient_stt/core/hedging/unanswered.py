@@ -63,6 +63,16 @@ class UnansweredVoice:
         """When `is_over` may be true without any input."""
         return [] if self._since is None else [self._since + self._outage_limit]
 
+    def positions(self, active: Connection) -> list[int]:
+        """Return the session samples at which audio alone may give `step` something to do."""
+        ledger = self._ledger
+        if self._had_words or not ledger.vad_enabled:
+            return []
+        if self._since is not None:
+            return [ledger.end]
+        place = self._hedging.unanswered_due(active)
+        return [] if place is None else [place]
+
     def step(self, active: Connection, now: float) -> None:
         """Report the outage once there is too much voice for noise."""
         if self._since is None and not self._pool.input_ended and self.is_too_much(active):

@@ -102,6 +102,21 @@ class Committer:
             self._pool.audio_covered(active)
         ledger.commit_silence(processed_through)
 
+    def positions(self, active: Connection) -> list[int]:
+        """Return the session samples at which `commit_silence` may commit speech.
+
+        It commits silence with every frame. That changes nothing but what a replay is sent.
+        """
+        ledger, claims = self._ledger, active.untimed_finals
+        if not claims:
+            return []
+        segment = ledger.first_pending()
+        if segment is None or segment.start >= claims[0]:
+            return [ledger.end]
+        if segment.end is None:
+            return []
+        return [segment.end + ledger.samples(self._policy.commit_grace)]
+
     # -- inside
 
     def _record(

@@ -123,6 +123,12 @@ class TranscriptEmitter:
         due += self._flushes.deadlines(self._pool.active)
         return [*due, self._pending.until] if self._pending else due
 
+    def positions(self, active: Connection) -> list[int]:
+        """Return the session samples at which audio alone may give `step` something to do."""
+        if self.has_pending_final or self.holds_doubtful_final:
+            return [self._ledger.end]
+        return self._speech.positions(active)
+
     def step(self, now: float) -> None:
         """Emit the held FINAL if no connection has repeated it in time."""
         self._doubtful.step(now)

@@ -85,6 +85,21 @@ class SpeechBalancer:
         since, policy = self._held_end.since, self._policy
         return [since + policy.end_of_speech_silence, since + policy.end_of_speech_hold]
 
+    def positions(self, active: Connection) -> list[int]:
+        """Session samples at which `step` may have something to do without any other input."""
+        ledger = self._ledger
+        if ledger.speaking:
+            return []
+        if self._held_end is not None:
+            return [ledger.end]
+        if not self.speaking or active.id == self._announced_by or not ledger.vad_enabled:
+            return []
+        silence = self._policy.end_of_speech_silence
+        began = ledger.end - ledger.samples(ledger.silence_duration)
+        waits = (silence, silence + active.stall_detector.final_timeout)
+        places = [began + int(wait * ledger.rate) for wait in waits]
+        return [place for place in places if place > ledger.end] or [ledger.end]
+
     # -- what providers report
 
     def on_event(self, connection: Connection, event: Interpreted, now: float) -> list[Emit]:

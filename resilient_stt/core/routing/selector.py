@@ -217,6 +217,10 @@ class ProviderSelector:
                 return provider
         return None
 
+    def has_preferred(self, active: ProviderTraits) -> bool:
+        """Whether a provider is preferred over `active`, and may be probed or returned to."""
+        return bool(self._preferred_over(active))
+
     def probe_candidates(self, active: ProviderTraits, now: float) -> list[ProviderTraits]:
         """The providers preferred over `active` for which a probe is due, in order."""
         due = []

@@ -72,6 +72,11 @@ class StallDeadline:
     """The stall is about pending speech before this session sample."""
 
 
+Timeouts = tuple[float | None, float | None, float]
+"""A provider's p99, and its interim timeout and most speech without text if they depend on what it
+was seen to do, in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class _ExpectedFinal:
     """A final that a flush or the end of speech asks for."""
@@ -107,6 +112,8 @@ class StallDetector:
         self._traits = traits
         self._latency = latency
         self._habits = habits or ProviderHabits()
+        self._is_promise = traits.interim_results and not traits.interims_certain
+        """Whether only its plugin says that it gives interim text, so that habits decide."""
         self.policy = policy
         """How long silence may last."""
         self.last_text_at = -math.inf
@@ -364,6 +371,45 @@ class StallDetector:
         )
         return min((stall for stall in stalls if stall), key=lambda stall: stall.due, default=None)
 
+    def positions(self, ledger: AudioLedger, multiplier: float) -> list[int]:
+        """Return the session samples at which audio alone may bring a stall nearer.
+
+        Between them `audio_sent` has no effect, if the connection is sent all audio as it is
+        pushed, and `timeouts` stay the same.
+        """
+        if ledger.vad_enabled and not ledger.speaking:
+            return self._positions_in_pause(ledger)
+        if self._voice_since is None:
+            return [ledger.end]
+        if not ledger.vad_enabled:
+            return []  # there is no stall, and no more to learn before the next text
+        since = max(self._text_expected_from, ledger.watermark)
+        limit = self._max_speech_without_text
+        amounts = (
+            self.policy.min_speech_before_stall,
+            limit * (len(self._textless_marks) + 1),
+            self._stretched(limit, ledger, multiplier),
+        )
+        places = [ledger.pending_due, *(ledger.voice_due(since, amount) for amount in amounts)]
+        return [place for place in places if place is not None]
+
+    def _positions_in_pause(self, ledger: AudioLedger) -> list[int]:
+        """Return where a pause becomes long enough to tell short speech from what follows."""
+        if self._voice_since is None:
+            return []
+        voice_end = ledger.last_voice_end(ledger.end)
+        if voice_end == ledger.end:
+            return [ledger.end]
+        over = voice_end + ledger.samples(self.policy.no_interim_timeout / 2)
+        return [over] if over > ledger.end else []
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """All timeouts that other connections of the provider may change."""
+        if not self._is_promise:
+            return self._latency.p99, None, 0.0
+        return self._latency.p99, self.interim_timeout, self._max_speech_without_text
+
     def _no_interim(
         self, ledger: AudioLedger, cursor: int, multiplier: float
     ) -> StallDeadline | None:
@@ -412,9 +458,7 @@ class StallDetector:
 
     def _no_text(self, ledger: AudioLedger, cursor: int, multiplier: float) -> StallDeadline | None:
         limit = self._max_speech_without_text
-        # Speech that has left the replay window cannot be counted: without this cap a stretched
-        # limit would never be reached.
-        stretched = max(limit, min(multiplier * limit, ledger.window / 2))
+        stretched = self._stretched(limit, ledger, multiplier)
         multiples = math.ceil(stretched / limit)
         if self.interim_timeout is not None or len(self._textless_marks) < multiples:
             return None
@@ -423,6 +467,12 @@ class StallDetector:
         processed_at, _ = self._textless_marks[multiples - 1]
         _, through = self._textless_marks[0]
         return StallDeadline(StallReason.NO_TEXT, processed_at, processed_at, through)
+
+    def _stretched(self, limit: float, ledger: AudioLedger, multiplier: float) -> float:
+        """Return how many seconds of speech may pass without text."""
+        # Speech that has left the replay window cannot be counted: without this cap a stretched
+        # limit would never be reached.
+        return max(limit, min(multiplier * limit, ledger.window / 2))
 
     def _empty_final(self, ledger: AudioLedger, multiplier: float) -> StallDeadline | None:
         is_many = self._empty_finals >= multiplier * self.policy.empty_final_threshold
@@ -449,8 +499,7 @@ class StallDetector:
     @property
     def _max_speech_without_text(self) -> float:
         limit = self.policy.max_speech_without_text
-        is_promise = self._traits.interim_results and not self._traits.interims_certain
-        if is_promise and not self._habits.has_given_text:
+        if self._is_promise and not self._habits.has_given_text:
             limit = min(limit, self.policy.max_speech_before_first_text)
         return max(MIN_SPEECH_WITHOUT_TEXT, limit)
 

@@ -91,8 +91,13 @@ class TranscriptHistory:
         """
         if not self._tokens or self._tokens[-1].start is None:
             return []
-        timed = dict.fromkeys((c.start, c.end) for c in self._tokens if c.start is not None)
-        return list(timed)[-3:]
+        spans: list[tuple[float, float]] = []
+        for token in reversed(self._tokens):
+            if token.start is not None and (token.start, token.end) not in spans:
+                spans.append((token.start, token.end))
+            if len(spans) == 3:
+                break
+        return spans[::-1]
 
     def _place_between(self, before: float, start: float) -> float:
         """Return where to cut between a word that ends at `before` and one that begins at `start`.

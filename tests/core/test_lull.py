@@ -1,0 +1,227 @@
+"""Audio on which nothing is decided: `FailoverEngine.forward`, and what ends a lull."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from resilient_stt.core.engine import MAX_BEHIND, FailoverEngine
+from resilient_stt.core.health.breaker import Breaker
+from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.hedging.budget import HedgeBudget
+from resilient_stt.core.messages import (
+    AudioPushed,
+    Command,
+    DeadlineReached,
+    EventKind,
+    Input,
+    LanguageChanged,
+    ProviderEvent,
+    ReleaseAudio,
+    SendAudio,
+    SpeechEnded,
+    SpeechStarted,
+    StreamOpened,
+    TranscriptEvent,
+    Word,
+)
+from resilient_stt.core.policy import Pace, Policies, ProviderTraits, ReplayPolicy
+
+from ..support.promises import simulations
+from ..support.simulator import Simulation, routing
+
+RATE = 1_000
+FRAME = 20
+"""Samples of a frame: 20 ms."""
+
+
+class Call:
+    """A stream on one provider or two, pushed in real time."""
+
+    def __init__(
+        self,
+        *providers: ProviderTraits,
+        policies: Policies | None = None,
+        vad_enabled: bool = True,
+    ) -> None:
+        policies = policies or Policies()
+        traits = providers or (ProviderTraits(name="a"), ProviderTraits(name="b"))
+        self.health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in traits}
+        self.engine = FailoverEngine(
+            routing(list(traits)), self.health, policies, HedgeBudget(), vad_enabled=vad_enabled
+        )
+        self.now, self.end = 100.0, 0
+        self.decided: list[float] = []
+        """The seconds of audio at which something was decided because of a frame alone."""
+        self.commands = self.engine.handle(StreamOpened(), self.now)
+
+    def push(self, seconds: float) -> list[Command]:
+        """Push audio in frames, as a stream does. Returns the commands."""
+        commands: list[Command] = []
+        for _ in range(round(seconds * RATE / FRAME)):
+            self.now += FRAME / RATE
+            deadline = self.engine.deadline()
+            start, self.end = self.end, self.end + FRAME
+            connection = self.engine.forward(FRAME, RATE, self.now)
+            if connection is not None:
+                commands.append(SendAudio(connection, start, self.end))
+                assert self.engine.deadline() == deadline
+                continue
+            before = self.engine._lull
+            commands += self.engine.handle(AudioPushed(FRAME, RATE), self.now)
+            if before is None or before is not self.engine._lull:
+                self.decided.append(self.end / RATE)
+        return commands
+
+    def take(self, message: Input) -> list[Command]:
+        return self.engine.handle(message, self.now)
+
+    def final(self, text: str, since: float, until: float) -> list[Command]:
+        words = (Word(text, since, until),)
+        event = TranscriptEvent(EventKind.FINAL, text, words, since, until)
+        return self.take(ProviderEvent(0, event))
+
+    def is_lull(self) -> bool:
+        """Whether another frame would be forwarded; asks a copy."""
+        engine = deepcopy(self.engine)
+        return engine.forward(FRAME, RATE, self.now + FRAME / RATE) is not None
+
+
+def without_lulls(sim: Simulation) -> Simulation:
+    """The same call by an engine that decides on every frame."""
+    world: dict[str, Any] = sim._world
+    same = Simulation(sim.words, deepcopy(list(sim.recognizers.values())), **world)
+    same.engine._next_lull = lambda: None  # type: ignore[method-assign]
+    return same
+
+
+def noted(sim: Simulation) -> list[tuple[float, str]]:
+    """The commands with their times; audio may be released later."""
+    return [(at, repr(c)) for at, c in sim.commands if not isinstance(c, ReleaseAudio)]
+
+
+@given(simulations(times=("words", "end", "none")))
+@settings(max_examples=60)
+def test_the_same_is_decided_at_the_same_time(sim: Simulation) -> None:
+    """Whatever the providers do, a call is the same as if each frame were decided on."""
+    each = without_lulls(sim)
+    assert noted(sim.run(within=60)) == noted(each.run(within=60))
+
+
+def test_a_silent_caller_costs_no_decision() -> None:
+    """While nobody speaks, audio is only forwarded, and old audio released."""
+    call = Call()
+    commands = call.push(10.0)
+    assert len(call.decided) == 1
+    sent = [(c.start, c.end) for c in commands if isinstance(c, SendAudio)]
+    assert sent == [(at, at + FRAME) for at in range(0, call.end, FRAME)]
+    released = [c.before for c in commands if isinstance(c, ReleaseAudio)]
+    policy = ReplayPolicy()
+    kept = policy.lookback + policy.commit_grace + MAX_BEHIND + 2 * FRAME / RATE
+    assert call.end - released[-1] <= kept * RATE
+
+
+def test_without_voice_activity() -> None:
+    """Without VAD all audio may be speech, and still nothing is to be decided on a frame."""
+    call = Call(vad_enabled=False)
+    call.push(10.0)
+    assert len(call.decided) == 1
+
+
+def test_speech_is_decided_on_where_it_means_something() -> None:
+    """In speech it is decided when there is enough voice to mean something, not with each frame."""
+    call = Call()
+    call.push(1.0)
+    call.take(SpeechStarted(900))
+    call.push(1.5)
+    assert len(call.decided) < 8
+    call.final("hello", 1.0, 2.2)
+    call.push(0.3)
+    call.take(SpeechEnded(2_450))
+    before = len(call.decided)
+    call.push(6.0)
+    assert len(call.decided) - before < 8
+
+
+def test_a_deadline_ends_it() -> None:
+    """At the engine's deadline a frame is not forwarded, whether the timer has come or not."""
+    call = Call(ProviderTraits(name="a", interim_results=True), ProviderTraits(name="b"))
+    call.push(1.0)
+    call.take(SpeechStarted(900))
+    call.push(1.0)
+    assert call.is_lull()
+    deadline = call.engine.deadline()
+    assert deadline is not None
+    assert call.engine.forward(FRAME, RATE, deadline) is None
+    assert call.engine.forward(FRAME, RATE, deadline - 0.01) is not None
+
+
+def test_other_streams_may_change_a_timeout() -> None:
+    """A provider whose finals came earlier elsewhere is suspect earlier here."""
+    call = Call()
+    call.push(1.0)
+    assert call.is_lull()
+    for _ in range(100):
+        call.health["a"].latency.add(0.7)
+    assert not call.is_lull()
+    call.push(0.1)
+    assert call.is_lull()
+
+
+def test_other_streams_may_show_that_it_gives_interims() -> None:
+    """A provider that only promises interim transcripts may keep that elsewhere."""
+    call = Call(ProviderTraits(name="a", interim_results=True, interims_certain=False))
+    call.push(1.0)
+    assert call.is_lull()
+    for _ in range(50):
+        call.health["a"].habits.text_came(0.5, in_speech=True)
+    assert not call.is_lull()
+
+
+def test_audio_beyond_the_pace_is_decided_on() -> None:
+    """A burst that the provider may not be sent yet is held back as ever."""
+    call = Call(ProviderTraits(name="a", pace=Pace(burst=0.1, rate=1.0)))
+    call.push(1.0)
+    assert call.engine.forward(200, RATE, call.now) is None
+    commands = call.engine.handle(AudioPushed(200, RATE), call.now)
+    assert sum(c.end - c.start for c in commands if isinstance(c, SendAudio)) <= 100
+    assert not call.is_lull()
+
+
+def test_a_language_that_was_asked_for() -> None:
+    """While a change of language waits for the end of a sentence, every frame is decided on."""
+    call = Call()
+    call.push(1.0)
+    call.take(SpeechStarted(900))
+    call.push(0.5)
+    call.take(SpeechEnded(1_400))
+    call.take(LanguageChanged("es"))
+    call.push(0.04)
+    assert not call.is_lull()
+
+
+def test_the_window_loses_nothing_in_a_lull() -> None:
+    """In the smallest window, silence is committed before it would leave the window as lost."""
+    call = Call(policies=Policies(replay=replace(ReplayPolicy(), window=6.0)))
+    commands = call.push(30.0)
+    assert {type(c).__name__ for c in commands} == {"SendAudio", "ReleaseAudio"}
+
+
+@pytest.mark.parametrize("speaking", [True, False])
+def test_a_preferred_provider_may_be_back(speaking: bool) -> None:
+    """On a fallback, frames are decided on where a probe or the return may begin."""
+    call = Call()
+    call.push(1.0)
+    selector = call.engine._selector
+    selector.set_route((ProviderTraits(name="b"), ProviderTraits(name="a")), "")
+    call.take(DeadlineReached())
+    if speaking:
+        call.take(SpeechStarted(950))
+    call.push(0.2)
+    assert not call.is_lull()
+    call.push(3.0)
+    assert call.is_lull() is speaking
