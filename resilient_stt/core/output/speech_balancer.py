@@ -94,11 +94,9 @@ class SpeechBalancer:
             return [ledger.end]
         if not self.speaking or active.id == self._announced_by or not ledger.vad_enabled:
             return []
-        silence = self._policy.end_of_speech_silence
-        began = ledger.end - ledger.samples(ledger.silence_duration)
-        waits = (silence, silence + active.stall_detector.final_timeout)
-        places = [began + int(wait * ledger.rate) for wait in waits]
-        return [place for place in places if place > ledger.end] or [ledger.end]
+        silence = ledger.samples(self._policy.end_of_speech_silence)
+        over = ledger.end - ledger.samples(ledger.silence_duration) + silence
+        return [max(over, ledger.end)]
 
     # -- what providers report
 
