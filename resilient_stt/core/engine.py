@@ -361,6 +361,7 @@ class FailoverEngine:
         lull = self._lull
         if (
             lull is None
+            or samples <= 0  # an empty frame is nothing to send
             or now >= lull.until
             or self._ledger.end + samples >= lull.before
             or self._samples_behind >= lull.max_samples_behind

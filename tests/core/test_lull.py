@@ -225,3 +225,14 @@ def test_a_preferred_provider_may_be_back(speaking: bool) -> None:
     assert not call.is_lull()
     call.push(3.0)
     assert call.is_lull() is speaking
+
+
+def test_an_empty_frame_in_a_lull() -> None:
+    """Nothing is sent of a frame without samples, and the lull goes on."""
+    call = Call()
+    call.push(1.0)
+    assert call.is_lull()
+    assert call.engine.forward(0, RATE, call.now) is None
+    sent = call.take(AudioPushed(0, RATE))
+    assert not any(isinstance(command, SendAudio) for command in sent)
+    assert call.is_lull()
