@@ -148,6 +148,14 @@ def test_times_in_forgotten_audio() -> None:
     assert told(connection, ledger, 1.0, 4.0).utterance.end is None
 
 
+def test_an_old_end_without_a_start() -> None:
+    """What only says where it ends, long ago, may have begun at any voice before."""
+    ledger = ledger_of(18.0, (1.0, 4.0), (10.0, 16.0))
+    connection = connected(ledger, 17.0)
+    event = TranscriptEvent(FINAL, "one two three", (), None, 4.0)
+    assert connection.interpret(event, 100.0 + 17.0).utterance.end == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize("text", ["three four five six", "我们今天去公园散步好吗谢谢大家"])
 def test_a_sentence_as_a_word(text: str) -> None:
     """A "word" that is a whole sentence has the times of that sentence only."""
