@@ -375,7 +375,7 @@ class FailoverEngine:
         return lull.connection.id
 
     def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
-        """Take audio in a lull, and return the commands; nothing if there is no lull."""
+        """Return the commands for audio in a lull; none if a decision is needed instead."""
         lull, start, released = self._lull, self._ledger.end, list[Command]()
         if lull is not None and self._samples_behind >= lull.max_samples_behind:
             self._catch_up()

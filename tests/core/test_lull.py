@@ -113,7 +113,7 @@ def test_the_same_is_decided_at_the_same_time(sim: Simulation) -> None:
 
 
 def test_a_silent_caller_costs_no_decision() -> None:
-    """While nobody speaks, audio is only forwarded, and old audio released."""
+    """While nobody speaks, audio is forwarded, old audio is released, and nothing is decided."""
     call = Call()
     commands = call.push(10.0)
     assert len(call.decided) == 1

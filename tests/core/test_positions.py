@@ -49,7 +49,7 @@ def test_a_pause_begins() -> None:
 
 
 def test_without_voice_activity_no_amount_is_due() -> None:
-    """Without VAD there is no stall; only the first audio after a text is noted."""
+    """Without VAD, audio causes no stall. The detector notes when the first of it was sent."""
     ledger, stalls = ledger_of(1.0, vad_enabled=False), detector()
     assert stalls.positions(ledger, 1.0) == [ledger.end]
     stalls.audio_sent(ledger, ledger.end, 10.0)

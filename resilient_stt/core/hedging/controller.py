@@ -536,8 +536,7 @@ class HedgeController:
             # the text for what the active connection has processed just now may be on its way.
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
-        shown_at = self._unfinished.first_word_at()
-        if shown_at is not None and not active.finished:
+        if not active.finished and (shown_at := self._unfinished.first_word_at()) is not None:
             # The consumer was shown words there, so it is not noise: both have left them out
             # (schedule shown-words-and-two-half-open-connections).
             through = min(through, shown_at)

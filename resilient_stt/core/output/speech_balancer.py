@@ -232,8 +232,8 @@ class SpeechBalancer:
         if not ledger.vad_enabled or ledger.silence_duration < silence:
             return False
         if not ledger.has_pending_speech():
-            # A remainder is no speech that a final is expected for, but a replay repeats the word
-            # that it may be (schedule end-of-speech-before-a-replayed-word).
+            # No final is expected for so little voice. But it may be a word, and a replay will
+            # transcribe it (schedule end-of-speech-before-a-replayed-word).
             voiced = ledger.voiced_samples(ledger.watermark, ledger.end)
             is_replaying = active is not None and active.is_replaying(now)
             return not is_replaying or voiced < ledger.samples(self._min_speech)

@@ -382,7 +382,7 @@ class StallDetector:
         if self._voice_since is None:
             return [ledger.end]
         if not ledger.vad_enabled:
-            return []  # there is no stall, and no more to learn before the next text
+            return []  # without VAD, audio alone never causes a stall
         since = max(self._text_expected_from, ledger.watermark)
         limit = self._max_speech_without_text
         amounts = (
