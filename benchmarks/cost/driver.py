@@ -14,6 +14,8 @@ from livekit import rtc
 from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 
+from .rehearsed import sent_at
+
 WARM_UP = 1.0
 """Seconds of audio before anything is measured: connections are open by then."""
 PHASES = 20
@@ -28,7 +30,7 @@ class Driven:
         cpu: Seconds of CPU that the process used.
         audio: Seconds of audio pushed, of all streams together.
         finals: Finals of all streams.
-        ways: Seconds of real time from the provider to the consumer, of each event.
+        ways: Seconds of real time from a rehearsed provider to the consumer, of each event.
         errors: What streams raised.
     """
 
@@ -46,8 +48,8 @@ async def drive(
     streams: int,
     seconds: float,
     warm_up: float = WARM_UP,
-    on_warm: Callable[[], None] = lambda: None,
-    on_end: Callable[[], None] = lambda: None,
+    on_warm: Callable[[], object] = lambda: None,
+    on_end: Callable[[], object] = lambda: None,
 ) -> Driven:
     """Push so many seconds of audio to so many streams, after the warm-up, and close them.
 
@@ -95,8 +97,8 @@ async def _push(
 async def _listen(stream: stt.RecognizeStream, driven: Driven) -> None:
     try:
         async for event in stream:
-            if event.request_id:
-                driven.ways.append(time.perf_counter() - float(event.request_id))
+            if (sent := sent_at(event)) is not None:
+                driven.ways.append(time.perf_counter() - sent)
             driven.finals += event.type is SpeechEventType.FINAL_TRANSCRIPT
     except Exception as error:  # it is in the result
         driven.errors.append(error)

@@ -35,7 +35,7 @@ class Size:
     rounds: int = 5
 
 
-def measure(size: Size) -> Rounds:
+def measure(size: Size = Size()) -> Rounds:
     """Measure the microseconds of CPU for each frame, of every subject and of the VAD's model."""
     return alternate([*SUBJECTS, MODEL], size.rounds, functools.partial(_cpu_of_a_frame, size=size))
 
@@ -48,9 +48,15 @@ def _cpu_of_a_frame(subject: str, size: Size) -> float:
 
 
 def run(
-    subject: str, rehearsal: Rehearsal, *, streams: int, seconds: float, providers: int = 2
+    subject: str,
+    rehearsal: Rehearsal,
+    *,
+    streams: int,
+    seconds: float,
+    providers: int = 2,
+    warm_up: float = WARM_UP,
 ) -> Driven:
-    """Let streams of a subject hear a rehearsal in virtual time.
+    """Let streams of a subject hear a rehearsal in virtual time; measure them after the warm-up.
 
     Raises:
         RuntimeError: It gave other finals than the provider did, so the figures mean nothing.
@@ -60,12 +66,14 @@ def run(
         made = [RehearsedSTT(f"provider-{n}", rehearsal) for n in range(providers)]
         target = SUBJECTS[subject](made)
         try:
-            return await drive(target, rehearsal.frames, streams=streams, seconds=seconds)
+            return await drive(
+                target, rehearsal.frames, streams=streams, seconds=seconds, warm_up=warm_up
+            )
         finally:
             await target.aclose()
 
     driven = in_virtual_time(go())
-    expected = streams * rehearsal.finals(WARM_UP + seconds)
+    expected = streams * rehearsal.finals(warm_up + seconds)
     if driven.errors or driven.finals != expected:
         raise RuntimeError(
             f"{subject}: {driven.finals} finals instead of {expected}, errors: {driven.errors[:3]}"

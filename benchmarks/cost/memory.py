@@ -21,7 +21,7 @@ from resilient_stt.testing.speech.reference import SAMPLE_RATE
 from .in_process import in_virtual_time
 from .process import in_new_process, resident
 from .rehearsed import Rehearsal, RehearsedSTT, of_speech
-from .subjects import SUBJECTS
+from .subjects import ADAPTER, BARE, SUBJECTS
 
 State = Literal["healthy", "unsettled", "hour"]
 KIB = 1024
@@ -53,11 +53,33 @@ SIZES: dict[State, Streams] = {
 }
 
 
-def measure(subject: str, state: State) -> float:
-    """Return the KiB that a stream of a subject takes, in a process of its own.
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """KiB of a stream, by subject.
 
-    Of "hour" it is what a stream takes more after an hour than after `SETTLED` seconds.
+    Attributes:
+        healthy: While a provider works.
+        unsettled: With `UNSETTLED` seconds of audio that no provider has transcribed.
+        hour: What a stream takes more after an hour of speech than after `SETTLED` seconds.
     """
+
+    healthy: dict[str, float]
+    unsettled: dict[str, float]
+    hour: dict[str, float]
+
+
+def measure() -> Memory:
+    """Measure every subject; only ours keep audio, so only they can have some that is unsettled."""
+    ours = [subject for subject in SUBJECTS if subject not in (BARE, ADAPTER)]
+    return Memory(
+        healthy={subject: kib(subject, "healthy") for subject in SUBJECTS},
+        unsettled={subject: kib(subject, "unsettled") for subject in ours},
+        hour={subject: kib(subject, "hour") for subject in SUBJECTS},
+    )
+
+
+def kib(subject: str, state: State) -> float:
+    """Return the KiB that a stream of a subject takes in a state, in a process of its own."""
     return in_new_process(_measure, subject, state)
 
 

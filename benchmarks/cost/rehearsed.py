@@ -59,9 +59,14 @@ class Rehearsal:
     def finals(self, seconds: float) -> int:
         """The number of finals within so many seconds of audio."""
         heard = round(seconds * SAMPLE_RATE)
-        whole, rest = divmod(heard, self.samples)
-        at = [line.at for line in self.lines if line.kind is SpeechEventType.FINAL_TRANSCRIPT]
-        return whole * len(at) + sum(one <= rest for one in at)
+        said = itertools.takewhile(lambda due: due[0] <= heard, self.endlessly())
+        return sum(line.kind is SpeechEventType.FINAL_TRANSCRIPT for _, line in said)
+
+    def endlessly(self) -> Iterator[tuple[int, Line]]:
+        """Yield each line with the sample at which it is said, over and over."""
+        for begun in itertools.count(0, self.samples):
+            for line in self.lines:
+                yield begun + line.at, line
 
 
 def of_speech() -> Rehearsal:
@@ -136,8 +141,17 @@ class RehearsedSTT(stt.STT[str]):
         raise NotImplementedError
 
 
+_SENT = "sent at "
+
+
+def sent_at(event: stt.SpeechEvent) -> float | None:
+    """The real time at which a rehearsed provider sent an event; None if another one did."""
+    _, ours, at = event.request_id.partition(_SENT)
+    return float(at) if ours else None
+
+
 class RehearsedStream(stt.RecognizeStream):
-    """One connection. The `request_id` of an event is the real time at which it was sent."""
+    """One connection."""
 
     def __init__(self, of: RehearsedSTT, conn_options: APIConnectOptions) -> None:
         super().__init__(stt=of, conn_options=conn_options)
@@ -146,8 +160,7 @@ class RehearsedStream(stt.RecognizeStream):
     async def _run(self) -> None:
         if not self._of.works:
             raise APIConnectionError("this provider is down")
-        rehearsal = self._of.rehearsal
-        heard, lines = 0, _endless(rehearsal)
+        heard, lines = 0, self._of.rehearsal.endlessly()
         due, line = next(lines)
         async for item in pushed(self):
             if isinstance(item, rtc.AudioFrame):
@@ -158,15 +171,8 @@ class RehearsedStream(stt.RecognizeStream):
                     due, line = next(lines)
 
 
-def _endless(rehearsal: Rehearsal) -> Iterator[tuple[int, Line]]:
-    """Yield each line with the sample at which it is said."""
-    for begun in itertools.count(0, rehearsal.samples):
-        for line in rehearsal.lines:
-            yield begun + line.at, line
-
-
 def _event(line: Line, shift: float) -> stt.SpeechEvent:
-    now = f"{time.perf_counter()}"
+    now = f"{_SENT}{time.perf_counter()}"
     if not line.words:
         return stt.SpeechEvent(type=line.kind, request_id=now)
     return stt.SpeechEvent(type=line.kind, request_id=now, alternatives=[_data(line.words, shift)])
