@@ -18,6 +18,8 @@ from .rehearsed import sent_at
 
 WARM_UP = 1.0
 """Seconds of audio before anything is measured: connections are open by then."""
+LAST = 0.1
+"""Seconds in which the last frame's events come."""
 PHASES = 20
 """Groups of streams; each pushes at a time of its own, as callers do, and not all at once."""
 
@@ -73,6 +75,7 @@ async def drive(
         driven.cpu = time.process_time() - begun
         driven.audio = streams * seconds
         on_end()
+        await asyncio.sleep(LAST)
         for task in listeners:
             task.cancel()
         await asyncio.gather(*listeners, return_exceptions=True)

@@ -47,8 +47,8 @@ class Streams:
 
 
 SIZES: dict[State, Streams] = {
-    "healthy": Streams(20, 100),
-    "unsettled": Streams(1, 20),
+    "healthy": Streams(10, 40),
+    "unsettled": Streams(1, 10),
     "hour": Streams(0, 10),
 }
 
