@@ -14,7 +14,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from . import alignment, bill, growth, in_process, live, memory, startup, way
+from .alignment import Alignment
+from .bill import Bill
+from .growth import Growth
+from .live import Live
+from .memory import Memory
 from .rounds import Rounds
+from .way import Way
 
 
 def _processor() -> str:
@@ -53,13 +59,13 @@ class Results:
 
     machine: Machine = field(default_factory=Machine)
     frame: Rounds | None = None
-    live: dict[int, live.Live] | None = None
-    way: way.Way | None = None
-    memory: memory.Memory | None = None
+    live: dict[int, Live] | None = None
+    way: Way | None = None
+    memory: Memory | None = None
     startup: Rounds | None = None
-    growth: list[growth.Growth] | None = None
-    bill: dict[str, bill.Bill] | None = None
-    alignment: alignment.Alignment | None = None
+    growth: list[Growth] | None = None
+    bill: dict[str, Bill] | None = None
+    alignment: Alignment | None = None
 
 
 MEASURES: dict[str, Callable[[], Any]] = {
