@@ -21,6 +21,8 @@ LOCK = "requirements/dev.txt"
 dependency turns this red. `nox -s lock` takes newer ones."""
 PAGE = "docs/providers.md"
 """What `nox -s matrix` writes."""
+COST = "docs/cost.md"
+"""What `nox -s bench` writes."""
 HOOKS = ".pre-commit-config.yaml"
 TYPED = (
     "resilient_stt",
@@ -218,6 +220,19 @@ def matrix(session: nox.Session) -> None:
     """
     install(session)
     session.run("resilient-stt", "matrix", *(session.posargs or ["--update", PAGE]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What it costs beside the bare plugin and FallbackAdapter; the page with it is written.
+
+    nox -s bench, or nox -s bench -- frame memory. About half an hour on two cores, which must be
+    idle otherwise. nox -s bench -- --quick compares a few ratios with benchmarks/cost/limits.toml,
+    in a minute or two on any machine, and fails if one is above its limit.
+    """
+    install(session)
+    whole = ["--json", str(Path(session.create_tmp()) / "cost.json"), "--update", COST]
+    session.run("python", "-m", "benchmarks.cost", *(session.posargs or whole))
 
 
 @nox.session

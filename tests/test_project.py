@@ -88,7 +88,7 @@ def hosted() -> Iterator[str]:
                 for key, value in zip(matrix, values, strict=True):
                     command = command.replace(f"${{{{ matrix.{key} }}}}", value)
                 if command.startswith("nox -s "):
-                    yield from command.split()[2:]
+                    yield from command.partition(" -- ")[0].split()[2:]
 
 
 def test_the_hosted_workflow_runs_sessions_that_there_are() -> None:
