@@ -83,7 +83,7 @@ def test_results_survive_in_a_file() -> None:
 def test_the_page_is_written_between_its_markers(tmp_path: Path) -> None:
     """It has a table and its plots of what was measured, and nothing of what was not."""
     path = tmp_path / "cost.md"
-    with pytest.raises(CommandError, match="cannot read .*No such file"):
+    with pytest.raises(CommandError, match=r"cannot read .*No such file"):
         page.update(path, results())
     path.write_text("before <!-- cost:begin --> old <!-- cost:end --> after")
     page.update(path, results())

@@ -34,9 +34,7 @@ def main() -> int:
         return _quick()
     results = from_json(given.kept.read_text()) if given.kept else Results()
     if not given.none:
-        _measure(results, given.parts or [*MEASURES])
-    if given.json:
-        given.json.write_text(as_json(results))
+        _measure(results, given.parts or [*MEASURES], given.json)
     if given.update:
         page.update(given.update, results)
     _print(page.text(results))
@@ -52,11 +50,14 @@ def _quick() -> int:
     return 0
 
 
-def _measure(results: Results, parts: list[str]) -> None:
+def _measure(results: Results, parts: list[str], path: Path | None) -> None:
+    """Measure parts, and write the results after each: the next may take long."""
     results.machine = Machine()
     for part in parts:
         begun = time.monotonic()
         setattr(results, part, MEASURES[part]())
+        if path:
+            path.write_text(as_json(results))
         sys.stderr.write(f"{part}: measured in {time.monotonic() - begun:.0f} s\n")
 
 

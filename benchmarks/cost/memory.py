@@ -49,7 +49,7 @@ class Streams:
 SIZES: dict[State, Streams] = {
     "healthy": Streams(10, 40),
     "unsettled": Streams(1, 10),
-    "hour": Streams(0, 10),
+    "hour": Streams(0, 3),
 }
 
 
