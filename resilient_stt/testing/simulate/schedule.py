@@ -364,7 +364,20 @@ def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
     for _ in range(dice.choice([0, 0, 0, 1, 2])):
         noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
         pieces.insert(dice.randrange(len(pieces) + 1), noise)
-    return tuple(pieces)
+    return _shorten_noise(pieces)
+
+
+def _shorten_noise(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Shorten the second of two long noises without a word between them.
+
+    Nobody could tell them from speech that no provider hears: of `max_unanswered_speech` seconds
+    without a word, the promise is that they are reported as lost.
+    """
+    shortened = pieces[:1]
+    for piece in pieces[1:]:
+        both = _is_noise(piece) and _is_noise(shortened[-1])
+        shortened.append(replace(piece, length=min(piece.length, 1.5)) if both else piece)
+    return tuple(shortened)
 
 
 def _lengthen_last_word(pieces: tuple[Piece, ...], seconds: float) -> tuple[Piece, ...]:
