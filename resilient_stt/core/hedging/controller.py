@@ -88,7 +88,7 @@ from .evidence import (
     silent_through,
     skipped_speech_answer,
 )
-from .noise_multiplier import NoiseMultiplier
+from ..stalls.noise_multiplier import NoiseMultiplier
 from .opener import HedgeOpener
 from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
 
