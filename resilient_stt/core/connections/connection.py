@@ -65,8 +65,6 @@ class Connection:
     trimmer: OverlapTrimmer
     known_through: int
     """Before this sample it may be sent words that were committed when it was opened."""
-    left_out: tuple[int, int] | None = None
-    """From which sample to which it is sent no audio, after the known words; see `hedge_start`."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
     """Events that it sent before it became active, or behind its held FINAL."""
     held_count: int = 0
@@ -239,9 +237,8 @@ def open_connection(
             provider, stall_detector, policy, ledger, start, known_through
         ),
         stall_detector=stall_detector,
-        trimmer=_trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word, left_out=skip),
+        trimmer=_trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
         known_through=ledger.watermark,
-        left_out=skip,
     )
 
 
@@ -257,7 +254,6 @@ def trimmer_of(
         ledger,
         history,
         starts_mid_word=connection.starts_mid_word,
-        left_out=connection.left_out,
         since=since,
     )
 
@@ -268,7 +264,6 @@ def _trimmer_at(
     history: TranscriptHistory,
     *,
     starts_mid_word: bool,
-    left_out: tuple[int, int] | None,
     since: int = 0,
 ) -> OverlapTrimmer:
     return history.trimmer(
@@ -276,7 +271,6 @@ def _trimmer_at(
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
-        left_out=left_out and (ledger.seconds(left_out[0]), ledger.seconds(left_out[1])),
         since=since,
     )
 

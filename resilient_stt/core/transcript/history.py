@@ -114,7 +114,6 @@ class TranscriptHistory:
         last_voice_end: Callable[[float], float],
         *,
         starts_mid_word: bool,
-        left_out: tuple[float, float] | None = None,
         since: int = 0,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
@@ -126,26 +125,18 @@ class TranscriptHistory:
                 times was spoken by then at the latest
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
-            left_out: from where to where it is sent no audio, so that no word is repeated
-                (schedule words-that-a-hedge-is-not-sent).
             since: an earlier value of `recorded`; the tokens before it were trimmed already.
         """
         later = len(self._tokens) - (self.recorded - since)
         tokens = list(self._tokens)[max(0, later) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
-        heard_by = [last_voice_end(c.end) if c.start is None else c.end for c in tokens]
-        tolerance = self._policy.word_time_tolerance
-        gap, gap_end = left_out or (0.0, 0.0)
         repeated = [
-            c
-            for c, end in zip(tokens, heard_by, strict=True)
-            if end > replay_from
-            and not (gap < (end if c.start is None else c.start) and end < gap_end - tolerance)
+            c for c in tokens if (last_voice_end(c.end) if c.start is None else c.end) > replay_from
         ]
         # Where the clock of the committed words was off, the replay begins before them, by that
         # much (test_wrong_times_commit_no_word_that_did_not_come).
-        reach = replay_from - MAX_APART * tolerance
+        reach = replay_from - MAX_APART * self._policy.word_time_tolerance
         context = [
             c
             for c in tokens
