@@ -29,11 +29,11 @@ from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
 from ..events import ErrorKind
-from ..stalls.noise_multiplier import NoiseMultiplier
 from ..messages import ConnectionFailed, Role
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
+from ..stalls.noise_multiplier import NoiseMultiplier
 
 
 class Outage:

@@ -71,6 +71,7 @@ from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
+from ..stalls.noise_multiplier import NoiseMultiplier
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
@@ -88,7 +89,6 @@ from .evidence import (
     silent_through,
     skipped_speech_answer,
 )
-from ..stalls.noise_multiplier import NoiseMultiplier
 from .opener import HedgeOpener
 from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
 
