@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from livekit.agents import LanguageCode
 
 from ...config import Config, load
-from ...config.specs import ProviderSpec
 from ...core.policy import Policies
 from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
@@ -21,6 +20,7 @@ from ...testing.fakes.registry import FAKES
 from ...testing.fakes.server import FakeServer
 from ...testing.speech.reference import ReferenceSpeech
 from ..command_error import CommandError
+from ..fake_names import fake_of
 
 _RECORDINGS = {ReferenceSpeech.load(name).language: name for name in ReferenceSpeech.names()}
 
@@ -46,7 +46,7 @@ class ConfiguredChain:
     def plugins(self) -> dict[str, str]:
         """The name of the fake of each provider of the route, by the provider's name, in order."""
         providers = _loaded(self.source).providers
-        return {name: _fake_of(providers[name]) or "" for name in self.names}
+        return {name: fake_of(providers[name]) or "" for name in self.names}
 
     def stt(self, servers: Mapping[str, FakeServer], policies: Policies | None) -> ResilientSTT:
         """Return what the configuration describes, with the configuration's policies if `policies`
@@ -86,7 +86,7 @@ def configured_chain(
     if not names:
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
-        if _fake_of(config.providers[name]) is None:
+        if fake_of(config.providers[name]) is None:
             known = (fake for fake in FAKES.values() if fake.is_configurable)
             fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in known])
             raise CommandError(
@@ -113,14 +113,6 @@ def recording_in(language: str) -> str:
     raise CommandError(
         f"there is no recording in {language!r}; choose from: {', '.join(sorted(_RECORDINGS))}"
     )
-
-
-def _fake_of(spec: ProviderSpec) -> str | None:
-    """The name of the fake that stands in for a configured provider; None if there is none."""
-    made = (spec.factory.plugin, spec.factory.kind)
-    fakes = ((name, fake) for name, fake in FAKES.items() if fake.is_configurable)
-    fitting = (name for name, fake in fakes if (fake.plugin, fake.plugin_class) == made)
-    return next(fitting, None)
 
 
 @functools.cache
