@@ -64,7 +64,7 @@ COMMANDS = {
         "Validate a configuration; show its providers, routes, policies and health store.",
     ),
     "health": Command(
-        ".health.health_command",
+        ".fleet_health.health_command",
         "health",
         "Show what all processes know of each provider; lock, unlock or reset one in all of them.",
     ),

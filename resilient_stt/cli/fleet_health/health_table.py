@@ -67,13 +67,11 @@ def health_as_json(targets: FleetTargets, found: Iterable[FleetStatus]) -> dict[
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: `45 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    """Return seconds as people say them, in one unit or two: `45 s`, `1 min 30 s`, `3 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    units = ((hours, "h"), (minutes, "min"), (0 if hours else rest, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in units if count) or "0 s"
 
 
 def _why(status: FleetStatus) -> str:
