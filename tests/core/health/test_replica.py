@@ -11,7 +11,7 @@ from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker, BreakerState
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica
-from resilient_stt.core.health.report import HealthReport, OperatorLock, StoredReport
+from resilient_stt.core.health.report import ClockSample, HealthReport, OperatorLock, StoredReport
 from resilient_stt.core.policy import BreakerPolicy
 
 SERVER = ErrorKind.SERVER
@@ -383,3 +383,9 @@ def test_an_operator_s_lock_is_news_once() -> None:
     assert replica.apply_lock(replace(first, stamp=90_000_000))
     assert replica.apply_lock(None)
     assert breaker.state(1.0) is BreakerState.CLOSED
+
+
+def test_the_end_of_a_lock_is_rather_too_early_than_too_late() -> None:
+    """It is dated from when the store was asked, not from when its answer came."""
+    clock = ClockSample(10_000_000, sent=5.0, received=5.4)
+    assert clock.to_deadline(12_000_000) == 7.0
