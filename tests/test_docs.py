@@ -16,7 +16,8 @@ import pytest
 import resilient_stt
 from resilient_stt import Event, Policies
 from resilient_stt.core import events
-from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal, BreakerState
+from resilient_stt.core.events import BreakerState
+from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal
 from resilient_stt.core.policy import ProviderTraits
 
 from .support.scripts import ROOT

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .events import ErrorKind, Event, StallReason
+from .events import ErrorKind, Event, Role, StallReason
 
 ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 """Failures that only the owner of the account can mend."""
@@ -229,20 +229,6 @@ Input = (
 
 
 # --- commands
-
-
-class Role(StrEnum):
-    """What a connection is for."""
-
-    ACTIVE = "active"
-    """Its transcripts are emitted."""
-    HEDGE = "hedge"
-    """It is sent the audio of a silent active connection, to find out whether there are words. Its
-    transcripts are held until it is promoted."""
-    RECONNECT = "reconnect"
-    """It is tried in an outage, perhaps beside others; the first with words is promoted."""
-    PROBE = "probe"
-    """It tests a provider that recovers; its transcripts are never emitted."""
 
 
 @dataclass(frozen=True, slots=True)

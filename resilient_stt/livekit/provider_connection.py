@@ -14,6 +14,7 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
+from ..core.events import Role
 from ..core.messages import (
     AudioQueued,
     AudioUntaken,
@@ -23,7 +24,6 @@ from ..core.messages import (
     OpenConnection,
     PluginReconnected,
     ProviderEvent,
-    Role,
 )
 from ..errors import Failure, classify_for
 from ..observe import logger

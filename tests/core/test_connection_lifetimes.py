@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core.events import ErrorKind, ProviderFailed
+from resilient_stt.core.events import ErrorKind, ProviderFailed, Role
 from resilient_stt.core.messages import (
     AudioPushed,
     AudioQueued,
@@ -26,7 +26,6 @@ from resilient_stt.core.messages import (
     ProviderEvent,
     ReportAvailability,
     ReportEvent,
-    Role,
     SetServing,
     SpeechEnded,
     SpeechStarted,

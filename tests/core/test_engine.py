@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import ErrorKind, OutageStarted, ProviderFailed, Replayed, Switched
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import (
+    BreakerState,
+    ErrorKind,
+    OutageStarted,
+    ProviderFailed,
+    Replayed,
+    Switched,
+)
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
 from resilient_stt.core.messages import (

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import AudioLost, ErrorKind
+from resilient_stt.core.events import AudioLost, ErrorKind, Role
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -44,7 +44,6 @@ from resilient_stt.core.messages import (
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
-    Role,
     SendAudio,
     SetServing,
     SpeechEnded,

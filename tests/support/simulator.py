@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import ErrorKind, Event
+from resilient_stt.core.events import ErrorKind, Event, Role
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -41,7 +41,6 @@ from resilient_stt.core.messages import (
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
-    Role,
     SendAudio,
     SetServing,
     SpeechEnded,

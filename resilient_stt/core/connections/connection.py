@@ -28,8 +28,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..audio.ledger import AudioLedger, Spans
-from ..events import Replayed
-from ..messages import EventKind, Role, TranscriptEvent
+from ..events import Replayed, Role
+from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..transcript.history import TranscriptHistory

@@ -18,7 +18,7 @@ from collections.abc import Collection
 from functools import reduce
 
 from ..audio.ledger import Spans
-from ..messages import Role
+from ..events import Role
 from .connection import Connection
 
 

@@ -21,15 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..audio.ledger import AudioLedger, Spans
-from ..events import AudioLossReason, AudioLost, ProviderFailed
+from ..events import AudioLossReason, AudioLost, ProviderFailed, Role
 from ..health.provider import ProviderHealth, advice
-from ..messages import (
-    CloseConnection,
-    ConnectionFailed,
-    OpenConnection,
-    Role,
-    SetServing,
-)
+from ..messages import CloseConnection, ConnectionFailed, OpenConnection, SetServing
 from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.language import LanguageTracker

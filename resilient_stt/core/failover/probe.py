@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import ErrorKind, ProviderRecovered
+from ..events import ErrorKind, ProviderRecovered, Role
 from ..health.provider import ProviderHealth
-from ..messages import ConnectionFailed, EventKind, FlushConnection, Role, TranscriptEvent
+from ..messages import ConnectionFailed, EventKind, FlushConnection, TranscriptEvent
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector

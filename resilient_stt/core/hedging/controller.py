@@ -65,8 +65,8 @@ from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
 from ..connections.unfinished_text import UnfinishedText
-from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
-from ..messages import ConnectionFailed, Role
+from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, Role, StallReason
+from ..messages import ConnectionFailed
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector

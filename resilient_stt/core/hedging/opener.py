@@ -6,8 +6,7 @@ import math
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import HedgeFinished, HedgeOutcome
-from ..messages import Role
+from ..events import HedgeFinished, HedgeOutcome, Role
 from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector

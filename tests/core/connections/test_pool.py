@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
-from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed
+from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed, Role
 from resilient_stt.core.messages import (
     ConnectionFailed,
     EventKind,
     OpenConnection,
     ReportEvent,
-    Role,
     TranscriptEvent,
 )
 from resilient_stt.core.policy import (
