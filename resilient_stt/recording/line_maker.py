@@ -27,7 +27,7 @@ from ..core.messages import (
     SpeechEnded,
     SpeechStarted,
 )
-from .stream_recorder import AudioBlock, AudioTakenOver, Heard, Note, StreamEnded
+from .stream_recorder import AudioBlock, AudioTakenOver, Heard, Note, RecordingEnded
 
 LOUDNESS_STEP = 0.05
 """Seconds of audio for each value of the loudness."""
@@ -103,8 +103,8 @@ class LineMaker:
                 return "gave_up", {"message": message}
             case AudioTakenOver():
                 return "taken_over", {}
-            case StreamEnded(outcome):
-                return "ended", {"outcome": outcome}
+            case RecordingEnded():
+                return "ended", {}
         raise AssertionError(f"nothing is known of {noted!r}")
 
     def _seconds(self, samples: int) -> float:

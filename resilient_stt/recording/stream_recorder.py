@@ -74,13 +74,11 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamEnded:
-    """The stream's task is over. `outcome`: `finished`, `gave_up` or `closed` by its owner."""
-
-    outcome: str
+class RecordingEnded:
+    """The stream's task is over."""
 
 
-Noted = Input | Command | AudioBlock | AudioTakenOver | Heard | StreamEnded
+Noted = Input | Command | AudioBlock | AudioTakenOver | Heard | RecordingEnded
 Note = tuple[float, int, Noted]
 """The time on the clock of the loop, the live edge in samples, and what happened."""
 
@@ -137,11 +135,11 @@ class StreamRecorder:
         if self._live - self._block_start >= self._block_size and self._rate:
             self._take_block(now)
 
-    def ended(self, outcome: str, now: float) -> None:
+    def ended(self, now: float) -> None:
         """Note that the stream is over: its page is written now."""
         if self._rate:
             self._take_block(now)
-        self._note(StreamEnded(outcome), now)
+        self._note(RecordingEnded(), now)
         self._over()
 
     def _take(self, command: Command, now: float) -> None:
