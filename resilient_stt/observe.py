@@ -13,14 +13,27 @@ from structlog.typing import EventDict
 
 from .core.events import (
     AudioLost,
+    BreakerChanged,
+    ConnectionClosed,
+    ConnectionEstablished,
+    ConnectionOpened,
+    ConnectionPromoted,
+    Decision,
+    Detail,
     Event,
+    FinalEmitted,
     HedgeFinished,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
+    ProbeFailed,
+    ProbePassed,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    StallCleared,
+    StallSuspected,
+    StreamEnded,
     Switched,
 )
 from .core.messages import ACCOUNT_ERRORS
@@ -79,6 +92,10 @@ def _failure(event: ProviderFailed) -> str:
 
 
 def _summary(event: Event) -> str:
+    return _decision(event) if isinstance(event, Decision) else _detail(event)
+
+
+def _decision(event: Decision) -> str:
     match event:
         case ProviderFailed():
             return _failure(event)
@@ -98,6 +115,37 @@ def _summary(event: Event) -> str:
             return provider
         case LanguageRouted(language=language, route=route, reason=why):
             return f"{language or 'unknown'}, route {route} ({why})"
+    assert_never(event)
+
+
+def _detail(event: Detail) -> str:
+    match event:
+        case ConnectionOpened(provider=provider, role=role, connection=number):
+            return f"{provider} ({role}, {number})"
+        case ConnectionEstablished(provider=provider, duration=seconds):
+            return f"{provider} after {seconds:.2f} s"
+        case ConnectionPromoted(provider=provider, from_role=role):
+            return f"{provider} ({role} -> active)"
+        case ConnectionClosed(provider=provider, role=role, reason=reason):
+            return f"{provider} ({role}): {reason}"
+        case StallSuspected(provider=provider, trigger=trigger):
+            return f"{provider} ({trigger})"
+        case StallCleared(provider=provider, trigger=trigger, duration=seconds):
+            return f"{provider} ({trigger}) after {seconds:.1f} s"
+        case ProbePassed(provider=provider):
+            return provider
+        case ProbeFailed(provider=provider, reason=reason):
+            return f"{provider} ({reason})"
+        case BreakerChanged(provider=provider, from_state=old, state=new):
+            return f"{provider}: {old} -> {new}"
+        case FinalEmitted(provider=provider, words=words):
+            return f"{provider}, {words} words"
+        case StreamEnded():
+            return (
+                f"{event.reason}; {event.pushed:.1f} s = {event.final:.1f} final"
+                f" + {event.silence:.1f} silence + {event.lost:.1f} lost"
+                f" + {event.buffered:.1f} buffered"
+            )
     assert_never(event)
 
 

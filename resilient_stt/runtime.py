@@ -40,6 +40,17 @@ EventName = Literal[
     "hedge_finished",
     "provider_recovered",
     "language_routed",
+    "connection_opened",
+    "connection_established",
+    "connection_promoted",
+    "connection_closed",
+    "stall_suspected",
+    "stall_cleared",
+    "probe_passed",
+    "probe_failed",
+    "breaker_changed",
+    "final_emitted",
+    "stream_ended",
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.core.events`."""
 

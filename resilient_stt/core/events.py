@@ -483,7 +483,7 @@ class StreamEnded(OfStream):
     lateness: Lateness
 
 
-Event = (
+Decision = (
     Switched
     | Replayed
     | AudioLost
@@ -493,7 +493,11 @@ Event = (
     | HedgeFinished
     | ProviderRecovered
     | LanguageRouted
-    | ConnectionOpened
+)
+"""What was decided, and matters to whoever runs the agent. Nothing happens in most calls."""
+
+Detail = (
+    ConnectionOpened
     | ConnectionEstablished
     | ConnectionPromoted
     | ConnectionClosed
@@ -505,3 +509,6 @@ Event = (
     | FinalEmitted
     | StreamEnded
 )
+"""What makes the record of a call complete: connections, doubts, health, finals and accounts."""
+
+Event = Decision | Detail

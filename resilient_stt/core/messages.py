@@ -186,12 +186,26 @@ class AudioUntaken:
     """The plugin has taken none of the audio that a connection was sent.
 
     Plugins take audio when they are connected. Reported again and again, from 1 s after the first
-    audio on, until it has; then once with `taken`. `backoff` is as in `ConnectionFailed`.
+    audio on, until it has. `backoff` is as in `ConnectionFailed`.
     """
 
     connection: int
-    taken: bool = False
     backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTaken:
+    """The plugin has begun to take the audio that a connection was sent: it is connected."""
+
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The caller has closed the stream: nobody listens any more.
+
+    After `Finish` or `GiveUp` it does nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +228,7 @@ ConnectionInput = (
     | PluginReconnected
     | AudioQueued
     | AudioUntaken
+    | AudioTaken
 )
 """What the stream of one connection does."""
 
@@ -225,6 +240,7 @@ Input = (
     | LanguageChanged
     | ConnectionInput
     | DeadlineReached
+    | StreamClosed
 )
 
 
