@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .fleet import HealthStore, MemoryHealth, RedisHealth
     from .livekit.usage import UsageMetadata
     from .livekit.vad import SpeechDetector, SpeechEdge
+    from .recording.recording_options import RecordingOptions
     from .stream import ResilientStream
     from .stt import ResilientSTT
 
@@ -73,6 +74,7 @@ __all__ = [
     "Policies",
     "ProviderFailed",
     "ProviderRecovered",
+    "RecordingOptions",
     "RedisHealth",
     "ReplayPolicy",
     "Replayed",
@@ -138,6 +140,7 @@ _NAMES_BY_MODULE = {
         "SpeechDetector",
         "SpeechEdge",
     ),
+    ".recording.recording_options": ("RecordingOptions",),
     ".stream": ("ResilientStream",),
     ".stt": ("ResilientSTT",),
 }

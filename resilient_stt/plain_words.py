@@ -1,4 +1,4 @@
-"""What the values of events mean, in plain English: for the terminal, and for a recording's page."""
+"""What the values of events mean, in plain English: for the terminal, and for a recording."""
 
 from __future__ import annotations
 

@@ -52,6 +52,8 @@ class _Assembly:
         self._serving: int | None = None
         self._first_serving = ""
         self._finals: list[RecordedFinal] = []
+        self._report: Line | None = None
+        """An event `final_emitted` whose final comes next."""
         self._marks: list[Mark] = []
         self._levels: list[int] = []
         self._levels_from: float | None = None
@@ -165,6 +167,10 @@ class _Assembly:
             replayed=self._is_replayed(self._serving, start),
             words=words,
         )
+        report, self._report = self._report, None
+        if report is not None and report["provider"] == line["provider"]:
+            final["connection"], final["late"] = report["connection"], report["lateness"]
+            final["replayed"] = self._is_replayed(report["connection"], start)
         _set_lateness(final)
         self._finals.append(final)
 
@@ -173,11 +179,8 @@ class _Assembly:
         connection = self._connections.get(number) if isinstance(number, int) else None
         if name == "stream_ended":
             self._accounts = line
-        elif name == "final_emitted" and self._finals:
-            final = self._finals[-1]
-            final["connection"], final["late"] = line["connection"], line["lateness"]
-            final["replayed"] = self._is_replayed(line["connection"], final["start"])
-            _set_lateness(final)
+        elif name == "final_emitted":
+            self._report = line
         elif connection is not None and name == "connection_established":
             connection["established"] = self._now
         elif connection is not None and name == "connection_closed":
@@ -226,9 +229,7 @@ class _Assembly:
             stream_id=self._head["stream_id"],
             started=self._head["started"],
             outcome=outcome,  # type: ignore[typeddict-item]
-            result=result(
-                outcome, self._marks, self._first_serving, accounts["lost"], self._now
-            ),
+            result=result(outcome, self._marks, self._first_serving, accounts["lost"], self._now),
             text=self._head["text"],
             language=self._head["language"],
             providers=self._head["providers"],

@@ -10,10 +10,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-VERSION = 1
+VERSION: Literal[1] = 1
 """Raised when a field changes its meaning or goes; a new field does not raise it."""
 
 Severity = Literal["bad", "doubt", "good", "info"]
@@ -162,8 +162,6 @@ class Accounts(TypedDict):
 
 class Document(TypedDict):
     """A whole recording."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     version: Literal[1]
     software: str

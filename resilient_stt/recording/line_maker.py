@@ -8,9 +8,9 @@ audio that was taken over from a stream that gave up.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +61,6 @@ class LineMaker:
     """Where the stream's own audio begins, in samples."""
     _rest: bytes = b""
     """Audio that is too short for a value of its loudness."""
-    _speech: dict[str, Any] = field(default_factory=dict)
 
     def line(self, note: Note) -> Line:
         """Return the line of a note."""
@@ -79,6 +78,25 @@ class LineMaker:
         match noted:
             case AudioBlock():
                 return "audio", self._audio(noted)
+            case Emit():
+                return "final", self._final(noted)
+            case ReportEvent(event):
+                return "event", {"name": event.name, **_plain(asdict(event)), **self._times(event)}
+            case SpeechStarted(at) | SpeechEnded(at):
+                started = isinstance(noted, SpeechStarted)
+                return "voice", {"started": started, "from": self._seconds(at)}
+            case GiveUp(message):
+                return "gave_up", {"message": message}
+            case InputEnded():
+                return "input_ended", {}
+            case AudioTakenOver():
+                return "taken_over", {}
+            case RecordingEnded():
+                return "ended", {}
+        return self._of_connection(noted)
+
+    def _of_connection(self, noted: object) -> tuple[str, Mapping[str, Any]]:
+        match noted:
             case Heard(connection, kind, words):
                 return "heard", {"connection": connection, "what": kind.value, "words": words}
             case OpenConnection(connection, provider, start, language, role):
@@ -88,23 +106,8 @@ class LineMaker:
                 return "closed", {"connection": connection}
             case SetServing(provider, connection):
                 return "serving", {"connection": connection, "provider": provider}
-            case Emit():
-                return "final", self._final(noted)
-            case ReportEvent(event):
-                return "event", {"name": event.name, **_plain(asdict(event)), **self._times(event)}
             case ConnectionFailed() | ConnectionEnded():
                 return "failed", _failure(noted)
-            case SpeechStarted(at) | SpeechEnded(at):
-                started = isinstance(noted, SpeechStarted)
-                return "voice", {"started": started, "from": self._seconds(at)}
-            case InputEnded():
-                return "input_ended", {}
-            case GiveUp(message):
-                return "gave_up", {"message": message}
-            case AudioTakenOver():
-                return "taken_over", {}
-            case RecordingEnded():
-                return "ended", {}
         raise AssertionError(f"nothing is known of {noted!r}")
 
     def _seconds(self, samples: int) -> float:
@@ -129,20 +132,20 @@ class LineMaker:
         return content
 
     def _final(self, emit: Emit) -> Mapping[str, Any]:
-        words = [[w.text, self._shifted(w.start), self._shifted(w.end)] for w in emit.words]
-        final: Line = {
+        words = [
+            # a recording without text has the lengths of the words
+            [w.text if self.text else len(w.text), self._shifted(w.start), self._shifted(w.end)]
+            for w in emit.words
+        ]
+        return {
             "provider": emit.provider,
             "start": self._shifted(emit.start),
             "end": self._shifted(emit.end),
             "language": emit.language,
-            "text": emit.text.strip(),
+            "text": emit.text.strip() if self.text else "",
             "words": words,
             "count": len(words) or len(emit.text.split()),
         }
-        if not self.text:
-            final["text"] = ""
-            final["words"] = [[len(text), start, end] for text, start, end in words]
-        return final
 
     def _times(self, event: Any) -> Mapping[str, Any]:
         """The positions of an event, in the stream's own audio."""

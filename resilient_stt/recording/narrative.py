@@ -119,8 +119,8 @@ def _switched(e: Fields) -> Told:
     old, new, reason = e["from_provider"], e["to_provider"], e["reason"]
     again = max(0.0, float(e["event_at"]) - float(e["event_replay_from"]))
     replay = (
-        f" The last {seconds(again)} of audio had no final transcript yet, so {new} gets them again: "
-        "nothing said in between is missing."
+        f" The last {seconds(again)} of audio had no final transcript yet, so {new} gets them "
+        "again: nothing said in between is missing."
         if again >= 0.05
         else ""
     )
@@ -206,7 +206,7 @@ def _probe_passed(e: Fields) -> Told:
 
 def _breaker(e: Fields) -> Told:
     severity, title, why = _BREAKERS.get(e["state"], ("info", "{p}: " + e["state"], ""))
-    return Told(severity, title.format(p=e["provider"]), why, e["provider"])  # type: ignore[arg-type]
+    return Told(severity, title.format(p=e["provider"]), why, e["provider"])
 
 
 def _outage_started(e: Fields) -> Told:
@@ -294,7 +294,9 @@ def _story(marks: Sequence[Mark], serving: str) -> str:
     if not serving:
         return "Nothing was transcribed"
     if doubts:
-        return f"{serving} transcribed the whole call, with {_times(doubts, 'incident', 'incidents')}"
+        return (
+            f"{serving} transcribed the whole call, with {_times(doubts, 'incident', 'incidents')}"
+        )
     return f"{serving} transcribed the whole call, and nothing went wrong"
 
 

@@ -67,6 +67,8 @@ class _Journal:
     head: StreamHead
     started: datetime
     notes: deque[Note] = field(default_factory=deque)
+    is_ending: bool = False
+    """Whether the last note was made; it may not be written yet."""
     is_over: bool = False
     is_broken: bool = False
     """Whether it could not be written: what is noted from then on is dropped."""
@@ -140,6 +142,7 @@ class Recorder:
         self.options = options
         self._lock = threading.Lock()
         """Held while the thread or the list of streams changes; never while anything is written."""
+        self._written = threading.Condition(self._lock)
         self._journals: list[_Journal] = []
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -154,20 +157,23 @@ class Recorder:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="resilient_stt.recorder")
                 self._thread.start()
-        return StreamRecorder(journal.notes, read, self._wake.set)
+        return StreamRecorder(journal.notes, read, over=lambda: self._end(journal))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the pages of all streams that have ended are written.
 
         Returns:
-            Whether that was so within `timeout` seconds. It is not while a stream is open.
+            Whether that was so within `timeout` seconds.
         """
         self._wake.set()
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return thread is None or not thread.is_alive()
+        with self._written:
+            return self._written.wait_for(
+                lambda: not any(journal.is_ending for journal in self._journals), timeout
+            )
+
+    def _end(self, journal: _Journal) -> None:
+        journal.is_ending = True
+        self._wake.set()
 
     def _run(self) -> None:
         self._rotate()
@@ -194,8 +200,9 @@ class Recorder:
             self._report(error)
         if not (journal.is_over or is_exiting):
             return False
-        with self._lock:
+        with self._written:
             self._journals.remove(journal)
+            self._written.notify_all()
         return True
 
     def _rotate(self) -> None:

@@ -168,7 +168,8 @@ class StreamRecorder:
             span[1] = end
             return
         if span is not None:  # silence was left out between the two
-            self._note(AudioBlock(b"", self._rate, 0, ((connection, *span),)), self._last_now)
+            skipped = ((connection, span[0], span[1]),)
+            self._note(AudioBlock(b"", self._rate, 0, skipped), self._last_now)
         self._sent[connection] = [start, end]
 
     def _take_block(self, now: float) -> None:
