@@ -77,6 +77,7 @@ class Setup:
             policies=config.policies,
             retranscribe=config.retranscribe,
             health_store=config.store,
+            recording=config.recording,
             options={name: config.providers[name].options for name in providers},
         )
 

@@ -9,7 +9,7 @@ from ..errors import ConfigurationError
 from ..phrasing import kind_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordingOptions:
     """What the flight recorder writes, for `ResilientSTT(record=...)`.
 
