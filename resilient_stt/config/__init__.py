@@ -46,7 +46,7 @@ class Config:
     policies: Policies = field(repr=False)
     retranscribe: bool = False
     store: HealthStore = field(default_factory=DefaultHealth)
-    recording: RecordingOptions | None = None
+    recording: RecordingOptions | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

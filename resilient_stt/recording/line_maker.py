@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.events import Event
 from ..core.messages import (
     CloseConnection,
     ConnectionEnded,
@@ -81,7 +82,7 @@ class LineMaker:
             case Emit():
                 return "final", self._final(noted)
             case ReportEvent(event):
-                return "event", {"name": event.name, **_plain(asdict(event)), **self._times(event)}
+                return "event", self._event(event)
             case SpeechStarted(at) | SpeechEnded(at):
                 started = isinstance(noted, SpeechStarted)
                 return "voice", {"started": started, "from": self._seconds(at)}
@@ -147,10 +148,17 @@ class LineMaker:
             "count": len(words) or len(emit.text.split()),
         }
 
-    def _times(self, event: Any) -> Mapping[str, Any]:
-        """The positions of an event, in the stream's own audio."""
-        names = [name for name in ("at", "replay_from") if hasattr(event, name)]
-        return {f"event_{name}": self._shifted(getattr(event, name)) for name in names}
+    def _event(self, event: Event) -> Mapping[str, Any]:
+        """The fields of an event, its positions in the stream's own audio.
+
+        Its `at` is `event_at`: it may be earlier than the line, which is when it was reported.
+        """
+        fields: Line = _plain(asdict(event))
+        for name in ("at", "replay_from", "start", "end"):
+            if name in fields:
+                fields[name] = self._shifted(fields[name])
+        fields["event_at"] = fields.pop("at")
+        return {"name": event.name, **fields}
 
 
 def _failure(noted: ConnectionFailed | ConnectionEnded) -> Mapping[str, Any]:

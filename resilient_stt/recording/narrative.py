@@ -17,6 +17,8 @@ Fields = Mapping[str, Any]
 
 _FAILURES = {kind.value: words for kind, words in FAILURES.items()} | {
     "stalled": "stopped giving text",
+    "connect": "could not be reached",
+    "quota": "had no credits left",
 }
 _STALLS = {kind.value: words for kind, words in STALLS.items()}
 _LOSSES = {kind.value: words for kind, words in LOSSES.items()}
@@ -73,6 +75,10 @@ _ROLES = {
     Role.PROBE.value: "it tested whether the provider works again",
 }
 
+_ONE_STORY = 5.0
+"""Seconds between a reconnect and the switch to another provider after
+which one did not lead to the other."""
+
 
 class Told(NamedTuple):
     """An event in words."""
@@ -112,12 +118,13 @@ def cause(fields: Fields) -> str:
     names = {"from": fields["from_provider"], "to": fields["to_provider"]}
     if reason in _SWITCHES:
         return _SWITCHES[reason].format_map(names)
-    return f"{names['from']} {_FAILURES.get(reason, reason)}"
+    who = "it" if names["from"] == names["to"] else names["from"]
+    return f"{who} {_FAILURES.get(reason, reason)}"
 
 
 def _switched(e: Fields) -> Told:
     old, new, reason = e["from_provider"], e["to_provider"], e["reason"]
-    again = max(0.0, float(e["event_at"]) - float(e["event_replay_from"]))
+    again = max(0.0, float(e["event_at"]) - float(e["replay_from"]))
     replay = (
         f" The last {seconds(again)} of audio had no final transcript yet, so {new} gets them "
         "again: nothing said in between is missing."
@@ -253,7 +260,7 @@ def mark(line: Fields, at: float) -> Mark | None:
     if name not in _TELLERS:
         return None
     told = _TELLERS[name](line)
-    hidden = ("kind", "name", "clock", "stream_id", "at", "event_at", "event_replay_from")
+    hidden = ("kind", "name", "clock", "stream_id", "at", "event_at")
     fields = {key: value for key, value in line.items() if key not in hidden}
     return Mark(
         at=at,
@@ -279,25 +286,65 @@ def result(outcome: str, marks: Sequence[Mark], serving: str, lost: float, end: 
 
 def _story(marks: Sequence[Mark], serving: str) -> str:
     switches = [m for m in marks if m["kind"] == "switched"]
-    outages = [m for m in marks if m["kind"] == "outage_started"]
+    takeovers = [m for m in switches if m["event"]["from_provider"] != m["event"]["to_provider"]]
+    if any(m["kind"] == "outage_started" for m in marks):
+        return _outages(marks)
+    if takeovers:
+        first, later = takeovers[0], takeovers[1:]
+        before = switches[: switches.index(first)]
+        return f"{_takeover(first, before)}{_later(later)}"
     if switches:
         first = switches[0]
-        old, new = first["event"]["from_provider"], first["event"]["to_provider"]
-        did = "was reconnected" if old == new else "took over"
-        more = len(switches) - 1
-        others = f"; {_times(more, 'more switch', 'more switches')} followed" if more else ""
-        others += f"; {_times(len(outages), 'outage', 'outages')} of all providers" * bool(outages)
-        return f"{new} {did} at {seconds(first['at'])} because {cause(first['event'])}{others}"
-    if outages:
-        return f"No provider worked for a while, from {seconds(outages[0]['at'])} on"
+        again = f", and {_times(len(switches) - 1, 'time', 'times')} more" * (len(switches) > 1)
+        name = first["event"]["to_provider"]
+        why = cause(first["event"])
+        return f"{name} was reconnected at {seconds(first['at'])} because {why}{again}"
     doubts = sum(m["severity"] in ("doubt", "bad") for m in marks)
     if not serving:
         return "Nothing was transcribed"
     if doubts:
-        return (
-            f"{serving} transcribed the whole call, with {_times(doubts, 'incident', 'incidents')}"
-        )
+        incidents = _times(doubts, "incident", "incidents")
+        return f"{serving} transcribed the whole call, with {incidents}"
     return f"{serving} transcribed the whole call, and nothing went wrong"
+
+
+def _takeover(switch: Mark, before: Sequence[Mark]) -> str:
+    """Say who took over and why; `before`: attempts to reconnect, which came to nothing."""
+    fields = switch["event"]
+    why = cause(fields)
+    if before and switch["at"] - before[-1]["at"] < _ONE_STORY:
+        root = _FAILURES.get(before[-1]["event"]["reason"], before[-1]["event"]["reason"])
+        failed = _FAILURES.get(fields["reason"], fields["reason"])
+        if failed != root:
+            why = f"{fields['from_provider']} {root}, and then {failed}"
+    return f"{fields['to_provider']} took over at {seconds(switch['at'])} because {why}"
+
+
+def _later(switches: Sequence[Mark]) -> str:
+    if not switches:
+        return ""
+    last = switches[-1]
+    if len(switches) == 1 and last["event"]["reason"] == SwitchReason.FAILBACK:
+        return f"; {last['event']['to_provider']} serves again since {seconds(last['at'])}"
+    return f"; {_times(len(switches), 'more switch', 'more switches')} followed"
+
+
+def _outages(marks: Sequence[Mark]) -> str:
+    begun = [m for m in marks if m["kind"] == "outage_started"]
+    ended = [m for m in marks if m["kind"] == "outage_ended"]
+    why: dict[str, str] = {}
+    for failure in marks:
+        if failure["kind"] == "provider_failed" and failure["at"] <= begun[0]["at"]:
+            reason = failure["event"]["reason"]
+            why[failure["provider"]] = _FAILURES.get(reason, reason)
+    reasons = ", ".join(f"{name} {words}" for name, words in why.items())
+    until = f" to {seconds(ended[0]['at'])}" if ended else " on"
+    more = f"; {_times(len(begun) - 1, 'more outage', 'more outages')} followed"
+    because = f" because {reasons}" if reasons else ""
+    return (
+        f"No provider worked from {seconds(begun[0]['at'])}{until}{because}"
+        f"{more if len(begun) > 1 else ''}"
+    )
 
 
 def _times(count: int, one: str, many: str) -> str:
