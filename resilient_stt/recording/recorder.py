@@ -127,7 +127,7 @@ class _Journal:
 
     def _begin(self) -> None:
         Path(self.options.folder).mkdir(parents=True, exist_ok=True)
-        self._file = self.path("jsonl").open("a", encoding="utf-8")
+        self._file = self.path("jsonl").open("w", encoding="utf-8")
         self._file.write(_dumped(self.head.line(self.started, text=self.options.text)) + "\n")
 
 
@@ -214,15 +214,18 @@ class Recorder:
             self._report(error)
 
     def _report(self, error: Exception) -> None:
+        """Log once what keeps the recorder from writing."""
         if self._has_failed:
             return
         self._has_failed = True
-        why = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
-        logger.error(
-            f"the flight recorder cannot write to {self.options.folder}: {why}; calls go on, and "
-            "are not recorded; free the disk, or make the folder of record= writable",
-            exc_info=None if isinstance(error, OSError) else error,
-        )
+        if isinstance(error, OSError):
+            logger.error(
+                f"the flight recorder cannot write to {self.options.folder}: "
+                f"{error.strerror or type(error).__name__}; calls go on without it; free the "
+                "disk, or choose a folder for record= that can be written"
+            )
+        else:
+            logger.error("the flight recorder failed; calls go on without it", exc_info=error)
 
 
 def read_lines(path: Path) -> Iterator[Line]:

@@ -11,7 +11,7 @@ import jsonschema
 from livekit.agents import stt
 
 from resilient_stt import ResilientSTT
-from resilient_stt.core.events import Event, StreamEnded
+from resilient_stt.core.events import StreamEnded
 from resilient_stt.fleet import MemoryHealth
 from resilient_stt.recording.document import Document, schema
 from resilient_stt.recording.recording_options import RecordingOptions
@@ -24,7 +24,7 @@ class RecordedCall:
     """A call, its events, and what was written of it."""
 
     played: Played
-    events: list[Event]
+    events: list[StreamEnded]
     json_text: str
     page: str
 
@@ -38,7 +38,7 @@ class RecordedCall:
     @property
     def ended(self) -> StreamEnded:
         """The accounts, as the event tells them."""
-        (event,) = [event for event in self.events if isinstance(event, StreamEnded)]
+        (event,) = self.events
         return event
 
 
@@ -52,7 +52,7 @@ async def recorded_call(
 ) -> RecordedCall:
     """Play speech to providers, and return what the flight recorder wrote."""
     record = RecordingOptions(folder, text=text)
-    events: list[Event] = []
+    events: list[StreamEnded] = []
     async with ResilientSTT(
         providers, health=MemoryHealth(isolated=True), record=record, **options
     ) as target:

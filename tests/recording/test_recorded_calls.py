@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[list[Fault], list[Fault]]] = {
     "down": ([DROP, Refuse(connections=from_(1))], []),
     "stall": ([Stall(at_word=16)], []),
     "wrong-key": ([Status(401)], []),
-    "outage": ([Drop(at_time=5), Refuse(at_time=4.9, until=9)],) * 2,  # type: ignore[dict-item]
+    "outage": ([Drop(at_time=5), Refuse(at_time=4.9, until=9)],) * 2,
 }
 each_fault = pytest.mark.parametrize("fault", FAULTS)
 
@@ -68,7 +68,7 @@ async def test_the_document_tells_what_the_stream_told(
     assert document["accounts_complete"]
     assert accounts["words"] == dict(ended.words)
     for name in ("pushed", "final", "silence", "lost", "buffered", "replayed", "hedged", "probed"):
-        assert accounts[name] == pytest.approx(getattr(ended, name), abs=0.0006)  # type: ignore[literal-required]
+        assert accounts[name] == pytest.approx(getattr(ended, name), abs=0.0006)
     sent = [(one.provider, one.role, one.seconds) for one in ended.sent]
     assert [tuple(one.values()) for one in accounts["sent"]] == [
         (provider, role, pytest.approx(seconds, abs=0.0006)) for provider, role, seconds in sent
