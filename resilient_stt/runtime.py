@@ -25,7 +25,7 @@ from .errors import ConfigurationError, Failure, SpeechDetectorError
 from .livekit import compat
 from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
-from .observe import log_event, logger
+from .observe import EventLog, logger
 from .setup import Setup
 from .succession import Succession
 
@@ -85,6 +85,7 @@ class Runtime:
         self.setup = setup
         self.policies = setup.policies
         self.router = setup.router
+        self._log = EventLog()
         self._emit = emit
         self._emit_error = emit_error
         self._make_detector = detector_factory(vad)
@@ -181,7 +182,7 @@ class Runtime:
 
     def report(self, event: Event) -> None:
         """Log an event and hand it to those who subscribed to its name."""
-        log_event(event)
+        self._log.write(event)
         self._emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # recoverable: another provider takes over
