@@ -17,6 +17,7 @@ from livekit.agents.stt import STT, AvailabilityChangedEvent, StreamAdapter
 from livekit.agents.types import NotGivenOr
 from livekit.agents.vad import VAD
 
+from . import metrics
 from .arguments import detector_factory
 from .core.events import Event, ProviderFailed
 from .core.health.provider import advice
@@ -183,6 +184,7 @@ class Runtime:
     def report(self, event: Event) -> None:
         """Log an event and hand it to those who subscribed to its name."""
         self._log.write(event)
+        metrics.record(event)
         self._emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # recoverable: another provider takes over
