@@ -18,6 +18,7 @@ from livekit.agents.stt import STT, AvailabilityChangedEvent, StreamAdapter
 from livekit.agents.types import NotGivenOr
 from livekit.agents.vad import VAD
 
+from . import metrics
 from .arguments import detector_factory
 from .core.events import Event, ProviderFailed
 from .core.health.provider import advice
@@ -26,7 +27,7 @@ from .errors import ConfigurationError, Failure, SpeechDetectorError
 from .livekit import compat
 from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
-from .observe import log_event, logger
+from .observe import EventLog, logger
 from .recording.document import RecordedProvider
 from .recording.recorder import Recorder, StreamHead
 from .recording.recording_options import RecordingOptions
@@ -96,6 +97,7 @@ class Runtime:
         self.recorder = None if record is None else Recorder(record)
         self.policies = setup.policies
         self.router = setup.router
+        self._log = EventLog()
         self._emit = emit
         self._emit_error = emit_error
         self._make_detector = detector_factory(vad)
@@ -215,7 +217,8 @@ class Runtime:
 
     def report(self, event: Event) -> None:
         """Log an event and hand it to those who subscribed to its name."""
-        log_event(event)
+        self._log.write(event)
+        metrics.record(event)
         self._emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # recoverable: another provider takes over

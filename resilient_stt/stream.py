@@ -259,7 +259,7 @@ class ResilientStream(stt.RecognizeStream):
     def _warn_of_mixing(self, channels: int) -> None:
         if not self._mixed_down:
             self._mixed_down = True
-            logger.warning("audio is mixed down to mono", channels=channels)
+            logger.warning("audio is mixed down to mono", channels=channels, stream_id=self.id)
 
     def _check_open(self) -> None:
         if not compat.is_closed(self):

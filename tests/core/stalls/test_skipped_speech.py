@@ -359,6 +359,7 @@ def skipped_before(final: Utterance, *, end: float) -> SkippedSpeech:
         first_word_at=2 * RATE,
         end=round(end * RATE),
         final=final,
+        voice=((0, round(0.7 * RATE)),),
         speech=0.7,
         had_interims=True,
     )
