@@ -126,8 +126,8 @@ def _switched(e: Fields) -> Told:
     old, new, reason = e["from_provider"], e["to_provider"], e["reason"]
     again = max(0.0, float(e["event_at"]) - float(e["replay_from"]))
     replay = (
-        f" The last {seconds(again)} of audio had no final transcript yet, so {new} gets them "
-        "again: nothing said in between is missing."
+        f" The last {seconds(again)} of audio had no final transcript yet, so they are sent "
+        f"again, to {new}: nothing said in between is missing."
         if again >= 0.05
         else ""
     )
@@ -140,10 +140,11 @@ def _switched(e: Fields) -> Told:
 
 def _replayed(e: Fields) -> Told:
     trimmed = float(e["silence_trimmed"])
+    took = f"in {seconds(e['duration'])}" if e["duration"] >= 0.05 else "at once"
     left_out = f" {seconds(trimmed)} of silence in it were left out." if trimmed >= 0.05 else ""
     why = (
-        f"It was sent {seconds(e['seconds'])} of buffered audio in {seconds(e['duration'])}, and "
-        f"its text is up to date.{left_out}"
+        f"It was sent {seconds(e['seconds'])} of buffered audio {took}, and its text is up to "
+        f"date.{left_out}"
     )
     return Told("good", f"{e['provider']} has caught up", why, e["provider"])
 
@@ -332,12 +333,15 @@ def _later(switches: Sequence[Mark]) -> str:
 def _outages(marks: Sequence[Mark]) -> str:
     begun = [m for m in marks if m["kind"] == "outage_started"]
     ended = [m for m in marks if m["kind"] == "outage_ended"]
-    why: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for failure in marks:
         if failure["kind"] == "provider_failed" and failure["at"] <= begun[0]["at"]:
             reason = failure["event"]["reason"]
-            why[failure["provider"]] = _FAILURES.get(reason, reason)
-    reasons = ", ".join(f"{name} {words}" for name, words in why.items())
+            failed[failure["provider"]] = _FAILURES.get(reason, reason)
+    alike: dict[str, list[str]] = {}
+    for name, words in failed.items():
+        alike.setdefault(words, []).append(name)
+    reasons = ", and ".join(f"{' and '.join(names)} {words}" for words, names in alike.items())
     until = f" to {seconds(ended[0]['at'])}" if ended else " on"
     more = f"; {_times(len(begun) - 1, 'more outage', 'more outages')} followed"
     because = f" because {reasons}" if reasons else ""

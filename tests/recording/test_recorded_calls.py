@@ -116,7 +116,7 @@ async def test_a_failover_is_told(
     assert document["result"].endswith("no speech was lost.")
     (switch,) = [m for m in document["marks"] if m["event"].get("to_provider") == "deepgram"]
     assert switch["title"] == "deepgram took over from cartesia"
-    assert "again: nothing said in between is missing" in switch["why"]
+    assert "sent again, to deepgram: nothing said in between is missing" in switch["why"]
     deepgram = [c for c in document["connections"] if c["provider"] == "deepgram"]
     assert deepgram[0]["replayed"]
     first = next(final for final in document["finals"] if final["provider"] == "deepgram")

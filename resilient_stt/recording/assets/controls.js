@@ -17,11 +17,17 @@ function schedule() {
   requestAnimationFrame(() => { scheduled = false; draw(); });
 }
 
-function zoom(factor, around = (state.from + state.to) / 2) {
+function zoom(factor, around = middle()) {
   const span = Math.min(end - start, Math.max(SHORTEST, (state.to - state.from) * factor));
   const share = (around - state.from) / (state.to - state.from);
   const from = Math.min(Math.max(start, around - share * span), end - span);
   show(from, from + span);
+}
+
+// The selection if it is in the view, else the middle of the view.
+function middle() {
+  const at = placeOf(state.selected);
+  return at >= state.from && at <= state.to ? at : (state.from + state.to) / 2;
 }
 
 const pan = (share) => {
@@ -41,17 +47,25 @@ function select(key, { zoomIn = false } = {}) {
     const span = zoomIn ? Math.min(state.to - state.from, 12) : state.to - state.from;
     if (zoomIn || at < state.from || at > state.to) show(at - span / 2, at + span / 2);
   }
-  for (const old of document.querySelectorAll("li .current, .current")) {
+  for (const old of document.querySelectorAll("[data-key].current")) {
     old.classList.remove("current");
   }
   if (key) {
     for (const one of document.querySelectorAll(`#story [data-key="${key}"], #transcript [data-key="${key}"]`)) {
       one.classList.add("current");
-      one.scrollIntoView({ block: "nearest" });
+      reveal(one);
     }
   }
   details();
   draw();
+}
+
+// Scrolls the list, and never the page.
+function reveal(one) {
+  const list = one.closest("ol"), box = list.getBoundingClientRect();
+  const own = one.getBoundingClientRect();
+  if (own.top < box.top) list.scrollTop -= box.top - own.top + 20;
+  else if (own.bottom > box.bottom) list.scrollTop += own.bottom - box.bottom + 20;
 }
 
 function step(list, by) {

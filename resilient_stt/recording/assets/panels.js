@@ -50,6 +50,7 @@ function legend() {
         fill: "url(#replay-p0)" })],
       ticks: () => [element("path", { d: "M6 2v5M12 2v5M20 2v10", class: "ticks p0" })],
       again: () => [element("line", { x1: 1, x2: 29, y1: 8, y2: 8, class: "again p0" })],
+      outage: () => [element("rect", { x: 1, y: 1, width: 28, height: 14, class: "outage" })],
       late: () => [element("path", { d: "M11 5h8l-4 6z", class: "late" })],
     };
     box.append(...shapes[kind]());
@@ -62,7 +63,8 @@ function legend() {
   if (roles.has("probe") || roles.has("reconnect")) {
     swatch("probe", "probe or reconnect: finds out whether a provider works");
   }
-  if (connections.some((c) => c.replayed.length)) {
+  if (outages.length) swatch("outage", "no provider works");
+  if (connections.some((c) => c.again.length)) {
     swatch("replay", "audio from before it was opened, sent again");
   }
   swatch("ticks", "text came (long: a final transcript)");
@@ -92,6 +94,7 @@ function story() {
 
 function transcript() {
   const list = byId("transcript");
+  list.style.setProperty("--names", `${Math.max(6, ...names.map((name) => name.length)) + 2}ch`);
   if (!recording.finals.length) {
     list.append(element("li", { class: "none" }, "No final transcript came."));
   }

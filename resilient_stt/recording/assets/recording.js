@@ -22,11 +22,20 @@ recording.finals.forEach((final, number) => {
   }
 });
 const marks = recording.marks.map((mark, index) => ({ ...mark, key: `mark-${index}` }));
-const connections = recording.connections.map((connection) => ({
-  ...connection,
-  key: `connection-${connection.id}`,
-  begin: Math.min(connection.opened, ...connection.replayed.map((span) => span[0])),
-}));
+const connections = recording.connections.map((connection) => {
+  // A long outage has many attempts that came to nothing: what they were sent would hide the rest.
+  const again = connection.texts.length ? connection.replayed : [];
+  return {
+    ...connection,
+    key: `connection-${connection.id}`,
+    again,
+    begin: Math.min(connection.opened, ...again.map((span) => span[0])),
+  };
+});
+const outages = marks.filter((mark) => mark.kind === "outage_started").map((mark) => [
+  mark.at,
+  marks.find((one) => one.kind === "outage_ended" && one.at >= mark.at)?.at ?? recording.end,
+]);
 
 // Connections to one provider that overlap are drawn below each other.
 const rowsOf = Object.fromEntries(names.map((name) => [name, 1]));

@@ -3,10 +3,10 @@
 const GUTTER = 124, RIGHT = 14;
 const AXIS = 22, MARKS = 30, LOUDNESS = 46, ROW = 17, WORDS = 26, LANE_GAP = 10, HELD = 40;
 const GLYPHS = {
-  switched: "⇄", replayed: "↻", audio_lost: "!", provider_failed: "✕", outage_started: "⊘",
-  outage_ended: "✓", hedge_finished: "⑂", provider_recovered: "✓", language_routed: "A",
+  switched: "⇄", replayed: "↻", audio_lost: "−", provider_failed: "✕", outage_started: "!",
+  outage_ended: "✓", hedge_finished: "H", provider_recovered: "✓", language_routed: "A",
   stall_suspected: "?", stall_cleared: "✓", probe_passed: "✓", probe_failed: "✕",
-  breaker_changed: "⏻",
+  breaker_changed: "B",
 };
 const RANK = { bad: 3, doubt: 2, good: 1, info: 0 };
 const FAILED = new Set(["auth", "quota", "rate_limited", "bad_request", "connect", "dropped",
@@ -37,7 +37,7 @@ function draw() {
   lines.push(axis(y), markRow(marksAt, y));
   svg.setAttribute("viewBox", `0 0 ${width} ${y}`);
   svg.setAttribute("height", y);
-  svg.replaceChildren(patterns(), afterInput(y), ...parts, ...lines);
+  svg.replaceChildren(patterns(), ...parts, ...bands(marksAt, y), ...lines);
   if (focused) svg.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   drawOverview();
 }
@@ -65,14 +65,17 @@ function axis(bottom) {
   return group;
 }
 
-function afterInput(bottom) {
-  const from = recording.input_ended;
-  if (from >= state.to || recording.end - from < 0.05) return element("g");
-  const group = element("g", { class: "after" });
-  group.append(element("rect", { x: clamped(from), y: AXIS, height: bottom - AXIS,
-    width: clamped(recording.end) - clamped(from) }),
-    element("title", {}, "The audio has ended; the stream waits for the last transcripts."));
-  return group;
+function bands(top, bottom) {
+  const made = outages.map((outage) => [...outage, "outage", "No provider works."]);
+  made.push([recording.input_ended, recording.end, "after",
+    "The audio has ended; the stream waits for the last transcripts."]);
+  return made.filter(([from, to]) => isVisible(from, to) && to - from > 0.05)
+    .map(([from, to, name, title]) => {
+      const box = element("rect", { x: clamped(from), y: top, height: bottom - top, class: name,
+        width: clamped(to) - clamped(from) });
+      box.append(element("title", {}, title));
+      return box;
+    });
 }
 
 function label(y, title, hint) {
@@ -136,7 +139,7 @@ function bar(connection, y) {
   const color = colorOf(connection.provider);
   const group = element("g", { class: "connection", "data-key": connection.key, role: "button",
     "aria-label": connectionTitle(connection) });
-  for (const [from, to] of connection.replayed) {
+  for (const [from, to] of connection.again) {
     if (isVisible(from, to)) {
       group.append(element("rect", { x: clamped(from), y: y + 1, height: 11, class: "replay",
         width: Math.max(2, clamped(to) - clamped(from)), fill: `url(#replay-${color})` }));
@@ -191,11 +194,20 @@ function wordStrip(name, y) {
   return group;
 }
 
+const pen = document.createElement("canvas").getContext("2d");
+const widths = new Map();
+
+function textWidth(text) {
+  pen.font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif";
+  if (!widths.has(text)) widths.set(text, pen.measureText(text).width);
+  return widths.get(text);
+}
+
 function wordBox(word, left, wide, y) {
   const group = element("g", { class: `word ${colorOf(word.provider)}`, "data-key": word.key });
   group.append(element("rect", { x: left, y: y + 2, width: wide, height: 18, rx: 2 }));
   const shown = recording.text ? word.text : "·".repeat(Math.min(word.length, 8));
-  if (wide > shown.length * 6.2 + 4) {
+  if (wide > textWidth(shown) + 3) {
     group.append(element("text", { x: left + wide / 2, y: y + 15, "text-anchor": "middle" },
       shown));
   }
@@ -246,7 +258,7 @@ function markRow(y, bottom) {
   for (const mark of marks) {
     if (!isVisible(mark.at, mark.at)) continue;
     const last = clusters.at(-1);
-    if (last && x(mark.at) - x(last[0].at) < 22) last.push(mark);
+    if (last && x(mark.at) - x(last[0].at) < 34) last.push(mark);
     else clusters.push([mark]);
   }
   for (const cluster of clusters) row.append(markGlyph(cluster, y, bottom));
@@ -261,9 +273,12 @@ function markGlyph(cluster, y, bottom) {
   const group = element("g", { class: `mark ${worst.severity}`, tabindex: 0, role: "button",
     "data-key": worst.key, "data-all": cluster.map((mark) => mark.key).join(" "),
     "aria-label": cluster.map((mark) => `${time(mark.at)}: ${mark.title}`).join("; ") });
-  const at = x(worst.at);
+  const at = x(cluster[0].at);
+  for (const mark of cluster) {
+    const own = x(mark.at);
+    group.append(element("line", { x1: own, x2: own, y1: y + 24, y2: bottom, class: "stem" }));
+  }
   group.append(
-    element("line", { x1: at, x2: at, y1: y + 24, y2: bottom, class: "stem" }),
     element("circle", { cx: at, cy: y + 14, r: 9.5 }),
     element("text", { x: at, y: y + 18.5, "text-anchor": "middle" },
       GLYPHS[worst.kind] ?? "•"));
