@@ -82,9 +82,9 @@ function search() {
   state.matches = sought ? [...matchingMarks(sought), ...matchingWords(sought)] : [];
   state.matches.sort((a, b) => placeOf(a) - placeOf(b));
   state.match = -1;
-  const matches = new Set(state.matches);
+  state.found = new Set(state.matches);
   for (const one of document.querySelectorAll("#story [data-key], #transcript [data-key]")) {
-    one.classList.toggle("match", matches.has(one.dataset.key));
+    one.classList.toggle("match", state.found.has(one.dataset.key));
   }
   byId("found").textContent = sought ? `${state.matches.length} found` : "";
   draw();

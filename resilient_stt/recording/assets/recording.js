@@ -52,7 +52,7 @@ for (const name of names) {
 
 const start = recording.start;
 const end = Math.max(recording.end, start + 1);
-const state = { from: start, to: end, selected: null, matches: [], match: -1 };
+const state = { from: start, to: end, selected: null, matches: [], found: new Set(), match: -1 };
 
 function element(name, attributes = {}, ...children) {
   const isSvg = ["svg", "g", "path", "rect", "line", "text", "title", "circle", "defs", "pattern"];

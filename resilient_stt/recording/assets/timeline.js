@@ -182,7 +182,7 @@ function wordStrip(name, y) {
   for (const word of words) {
     if (word.provider !== name || !isVisible(word.start, word.end)) continue;
     const left = clamped(word.start), wide = clamped(word.end) - left;
-    const isMarked = state.selected === word.key || state.matches.includes(word.key);
+    const isMarked = state.selected === word.key || state.found.has(word.key);
     if (wide < 3 && !isMarked && !word.isLate) {
       narrow.push(`M${left.toFixed(1)} ${y + 2}h${Math.max(1, wide - 0.4).toFixed(1)}v18h-${
         Math.max(1, wide - 0.4).toFixed(1)}z`);
@@ -220,7 +220,7 @@ function wordBox(word, left, wide, y) {
       d: `M${left + wide / 2 - 4} ${y - 3}h8l-4 6z` }));
   }
   if (state.selected === word.key) group.classList.add("selected");
-  if (state.matches.includes(word.key)) group.classList.add("match");
+  if (state.found.has(word.key)) group.classList.add("match");
   group.append(element("title", {}, `${spoken(word)}: ${word.provider}, ${time(word.start)}`
     + (word.isLate ? ", late" : "")));
   return group;
@@ -287,7 +287,7 @@ function markGlyph(cluster, y, bottom) {
       `+${cluster.length - 1}`));
   }
   if (cluster.some((mark) => mark.key === state.selected)) group.classList.add("selected");
-  if (cluster.some((mark) => state.matches.includes(mark.key))) group.classList.add("match");
+  if (cluster.some((mark) => state.found.has(mark.key))) group.classList.add("match");
   group.append(element("title", {},
     cluster.map((mark) => `${time(mark.at)}: ${mark.title}`).join("\n")));
   return group;
