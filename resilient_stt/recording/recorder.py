@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import TextIOBase
 from pathlib import Path
-from typing import Any
 
 from ..observe import logger
 from .assemble import assemble
@@ -268,5 +267,5 @@ def dumped(document: Document) -> str:
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Writes a value as JSON; `json.dumps` would make an encoder each time."""

@@ -32,8 +32,9 @@ from ..core.messages import (
     SpeechEnded,
     SpeechStarted,
 )
+from ..observe import logger
 
-BLOCK = 0.25
+BLOCK = 0.5
 """Seconds of audio that are noted at once, with what was sent of it and what is buffered."""
 
 MAX_NOTES = 50_000
@@ -103,6 +104,8 @@ class StreamRecorder:
         self._rate = self._block_size = 0
         self._sent: dict[int, list[int]] = {}
         self._last_now = 0.0
+        self.has_failed = False
+        """Whether nothing more is noted, because of a mistake in here."""
 
     def took_over(self, live: int, rate: int) -> None:
         """Note that the stream goes on with audio of another one, which ends at `live`."""
@@ -137,10 +140,15 @@ class StreamRecorder:
 
     def ended(self, now: float) -> None:
         """Note that the stream is over: its page is written now."""
-        if self._rate:
+        if self._rate and not self.has_failed:
             self._take_block(now)
-        self._note(RecordingEnded(), now)
+        self._notes.append((now, self._live, RecordingEnded()))
         self._over()
+
+    def fail(self, error: Exception) -> None:
+        """Note nothing more, because of an exception in here: what is noted may be wrong."""
+        self.has_failed = True
+        logger.error("a stream is not recorded any more; the call goes on", exc_info=error)
 
     def _take(self, command: Command, now: float) -> None:
         if isinstance(command, SendAudio):
@@ -190,7 +198,10 @@ class StreamRecorder:
 
 
 class RecordedEngine(FailoverEngine):
-    """An engine whose inputs and commands are taken down. It decides nothing else."""
+    """An engine whose inputs and commands are taken down. It decides nothing else.
+
+    A mistake in taking them down ends the recording, and never the call.
+    """
 
     def __init__(self, recorder: StreamRecorder, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -203,12 +214,21 @@ class RecordedEngine(FailoverEngine):
         self._is_handling = True
         commands = super().handle(message, now)
         self._is_handling = False
-        self._recorder.handled(message, commands, now)
+        recorder = self._recorder
+        if not recorder.has_failed:
+            try:
+                recorder.handled(message, commands, now)
+            except Exception as error:
+                recorder.fail(error)
         return commands
 
     def forward(self, samples: int, rate: int, now: float) -> int | None:
         """Take audio in a lull, and note it."""
         connection = super().forward(samples, rate, now)
-        if connection is not None and not self._is_handling:
-            self._recorder.forwarded(connection, samples, rate, now)
+        recorder = self._recorder
+        if connection is not None and not self._is_handling and not recorder.has_failed:
+            try:
+                recorder.forwarded(connection, samples, rate, now)
+            except Exception as error:
+                recorder.fail(error)
         return connection

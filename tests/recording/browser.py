@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,14 @@ class Browser:
 def running() -> Iterator[Browser]:
     """Run Chromium."""
     try:
-        from playwright.sync_api import sync_playwright  # type: ignore[import-not-found]
+        playwright_api: Any = import_module("playwright.sync_api")  # not in the lock
     except ImportError:
         if os.environ.get(REQUIRED):
             raise
         pytest.skip("no Playwright; pip install playwright")
     path = chromium()
-    with sync_playwright() as playwright:
-        options = {"executable_path": path, "args": ["--no-sandbox"]}
-        browser = playwright.chromium.launch(**options)
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield Browser(browser)
         browser.close()
 

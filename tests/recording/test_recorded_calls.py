@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from resilient_stt import Policies, RetryPolicy
+from resilient_stt.recording.stream_recorder import StreamRecorder
 from resilient_stt.testing import (
     Drop,
     FakeCartesia,
@@ -189,3 +190,24 @@ async def test_no_key_is_written(
     call = await recorded_call([fake_cartesia.stt(), fake_deepgram.stt()], folder, CALL)
     assert "CARTESIA_API_KEY" in call.json_text
     assert "SECRET-KEY" not in call.json_text + call.page
+
+
+@pytest.mark.parametrize("method", ["handled", "forwarded"])
+async def test_a_mistake_of_the_recorder_does_not_reach_the_call(
+    method: str,
+    fake_cartesia: FakeCartesia,
+    fake_deepgram: FakeDeepgram,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If something cannot be taken down, every word is still transcribed; it is logged once."""
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(StreamRecorder, method, broken)
+    call = await call_with("down", fake_cartesia, fake_deepgram, folder)
+    assert call.played.score.ok
+    records = [r for r in caplog.records if "not recorded any more" in r.getMessage()]
+    assert len(records) == 1
