@@ -47,25 +47,30 @@ class Cost:
     ending: float
     late: tuple[float, float]
 
+    @property
+    def told(self) -> str:
+        """The figures in a line, in milliseconds."""
+        worst, p99 = self.late
+        return (
+            f"{self.cpu * 1e3:.2f} ms of CPU for a second of a stream, {self.ending * 1e3:.1f} ms "
+            f"at its end; the loop at most {worst * 1e3:.0f} ms late, p99 {p99 * 1e3:.1f} ms"
+        )
+
 
 async def run(streams: int, speech: ReferenceSpeech, folder: Path | None) -> Cost:
     """Play the speech to all streams at once, in real time."""
     late: list[float] = []
     async with AsyncExitStack() as stack:
-        pairs = await stack.enter_async_context(in_own_process(scenario_named("none"), streams))
+        (pair,) = await stack.enter_async_context(in_own_process(scenario_named("none"), 1))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        targets = [
-            ResilientSTT(
-                pair.providers(http)[:1], health=MemoryHealth(isolated=True), record=folder
-            )
-            for pair in pairs
-        ]
+        target = ResilientSTT(
+            pair.providers(http)[:1], health=MemoryHealth(isolated=True), record=folder
+        )
         watching = asyncio.create_task(watch(late))
         begun = time.process_time()
-        await asyncio.gather(*(play(target, speech) for target in targets))
+        await asyncio.gather(*(play(target, speech) for _ in range(streams)))
         played = time.process_time()
-        for target in targets:
-            await target.aclose()  # waits for the pages
+        await target.aclose()  # waits for the pages
         ended = time.process_time()
         watching.cancel()
     late.sort()
@@ -97,17 +102,16 @@ def main() -> int:
             for recorded, runs in costs.items():
                 where = Path(folder) if recorded else None
                 runs.append(asyncio.run(run(options.streams, speech, where)))
-                shown = runs[-1]
-                print(
-                    f"{'recorded' if recorded else 'plain':9} {shown.cpu * 1e3:.2f} ms of CPU for "
-                    f"a second of a stream; at its end {shown.ending * 1e3:.1f} ms; the loop at "
-                    f"most {shown.late[0] * 1e3:.1f} ms late, p99 {shown.late[1] * 1e3:.2f} ms",
-                    flush=True,
-                )
-    plain, recorded = (statistics.median(c.cpu for c in costs[kind]) for kind in (False, True))
-    share = recorded / plain - 1
-    print(f"the recorder costs {share:.1%} of the CPU of a stream")
+                _print(("recorded: " if recorded else "plain:    ") + runs[-1].told)
+    plain, with_recorder = (statistics.median(c.cpu for c in runs) for runs in costs.values())
+    share = with_recorder / plain - 1
+    _print(f"the recorder costs {share:.1%} of the CPU of a stream")
     return int(share > MOST)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -33,20 +33,26 @@ from .stream_recorder import AudioBlock, AudioTakenOver, Heard, Note, RecordingE
 LOUDNESS_STEP = 0.05
 """Seconds of audio for each value of the loudness."""
 
+_FULL_SCALE = 32768
+
 SILENCE = -90
 """dBFS of digital silence, and the lowest that is written; 16 bits reach no lower."""
 
 Line = dict[str, Any]
 
 
-def loudness(samples: np.ndarray[Any, np.dtype[np.int16]], size: int) -> list[int]:
-    """Return the loudness of each `size` samples in whole dBFS: the root of their mean square."""
-    blocks = -(-len(samples) // size)
-    padded = np.zeros(blocks * size, np.float32)
-    padded[: len(samples)] = samples
-    square = np.square(padded.reshape(blocks, size) / 32768).mean(axis=1)
+def loudness(audio: bytes, size: int) -> list[int]:
+    """Return the loudness of each `size` samples in whole dBFS: the root of their mean square.
+
+    `audio` is 16 bit mono; a rest of less than `size` samples is left out.
+    """
+    blocks = len(audio) // (2 * size)
+    samples = np.frombuffer(audio, np.int16, blocks * size).astype(np.float32)
+    rows = samples.reshape(blocks, size)
+    mean = np.einsum("ij,ij->i", rows, rows) / (size * _FULL_SCALE**2)
     lowest = 10.0 ** (SILENCE / 10)
-    return [int(level) for level in np.round(10 * np.log10(np.maximum(square, lowest)))]
+    levels: list[float] = (10 * np.log10(np.maximum(mean, lowest))).tolist()
+    return [round(level) for level in levels]
 
 
 @dataclass(slots=True)
@@ -128,7 +134,7 @@ class LineMaker:
             data = self._rest + block.data
             whole = len(data) // (2 * size) * 2 * size
             self._rest = data[whole:]
-            content["loudness"] = loudness(np.frombuffer(data[:whole], np.int16), size)
+            content["loudness"] = loudness(data, size)
             content["held"] = round(block.held / block.rate, 3)
         return content
 

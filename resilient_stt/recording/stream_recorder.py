@@ -154,7 +154,8 @@ class StreamRecorder:
         if isinstance(command, SendAudio):
             self._was_sent(command.connection, command.start, command.end)
         elif isinstance(command, ReleaseAudio):
-            self._take_block(now)  # afterwards its audio may be gone
+            if command.before > self._block_start:
+                self._take_block(now)  # afterwards its audio may be gone
             self._released = max(self._released, min(command.before, self._live))
         elif isinstance(command, Emit):
             if command.kind is EventKind.FINAL and command.text:
