@@ -159,7 +159,8 @@ def test_the_readme_lists_every_event_with_its_fields() -> None:
     """No event and no field of one is missing in the table of events, and none is invented."""
     listed = {
         row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2] if len(row) > 2 else ""))
-        for row in rows(ROOT / "README.md", "| Event | When it is emitted | Fields |")
+        for kind in ("Event", "Detail")
+        for row in rows(ROOT / "README.md", f"| {kind} | When it is emitted | Fields |")
     }
     del listed["stt_availability_changed"]  # LiveKit's own
     assert listed == {
