@@ -67,7 +67,7 @@ def opened(number: int, role: Role, provider: str = "a") -> ConnectionOpened:
 
 def test_open_connections_come_back_to_zero() -> None:
     """A promoted connection changes its role."""
-    events = [
+    events: list[Event] = [
         opened(0, Role.ACTIVE),
         opened(1, Role.HEDGE),
         ConnectionPromoted(
@@ -104,7 +104,7 @@ def final(lateness: float | None, stream: str = "x") -> FinalEmitted:
 
 def test_the_delay_that_a_failover_adds() -> None:
     """It is the lateness of the stream's first final after a failure, and of no later one."""
-    events = [
+    events: list[Event] = [
         switched("a", "b", ErrorKind.DROPPED),
         switched("c", "d", SwitchReason.FAILBACK, stream="y"),
         final(0.5, stream="y"),
@@ -113,13 +113,13 @@ def test_the_delay_that_a_failover_adds() -> None:
     ]
     assert measured(events, instruments.DELAY_ADDED) == [(3.0, ("dropped",))]
     assert measured(events, instruments.FINAL_LATENESS) == [(s, ("b",)) for s in (0.5, 3.0, 0.4)]
-    unknown = [switched("a", "b", ErrorKind.DROPPED), final(None), final(1.0)]
+    unknown: list[Event] = [switched("a", "b", ErrorKind.DROPPED), final(None), final(1.0)]
     assert measured(unknown, instruments.DELAY_ADDED) == []
 
 
 def test_reconnects() -> None:
     """The same provider again, and every attempt in an outage."""
-    events = [
+    events: list[Event] = [
         switched("a", "a", ErrorKind.DROPPED),
         switched("a", "b", ErrorKind.DROPPED),
         opened(3, Role.RECONNECT, "b"),
@@ -133,11 +133,8 @@ def test_a_breaker_is_in_one_state() -> None:
     locked = BreakerChanged(
         at=0, provider="a", from_state=BreakerState.CLOSED, state=BreakerState.LOCKED
     )
-    states = [
-        (value, labels[1])
-        for value, labels in measured(
-            [opened(0, Role.ACTIVE), locked, opened(1, Role.ACTIVE)], instruments.BREAKER_STATE
-        )
-    ]
+    events: list[Event] = [opened(0, Role.ACTIVE), locked, opened(1, Role.ACTIVE)]
+    found = measured(events, instruments.BREAKER_STATE)
+    states = [(value, labels[1]) for value, labels in found]
     assert [state for value, state in states if value] == ["closed", "locked"]
     assert len(states) == 2 * len(BreakerState)
