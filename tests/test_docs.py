@@ -19,6 +19,8 @@ from resilient_stt.core import events
 from resilient_stt.core.events import BreakerState
 from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal
 from resilient_stt.core.policy import ProviderTraits
+from resilient_stt.metrics.instruments import ALL, Kind
+from resilient_stt.metrics.prometheus import name_of
 
 from .support.scripts import ROOT
 
@@ -167,6 +169,19 @@ def test_the_readme_lists_every_event_with_its_fields() -> None:
         event.name: {f.name for f in dataclasses.fields(event)} - {"at", "stream_id"}
         for event in get_args(Event)
     }
+
+
+def test_the_readme_lists_every_metric() -> None:
+    """With the name that Prometheus shows, its labels and what it is; nothing else is listed."""
+    listed = rows(ROOT / "README.md", "| Metric | Labels | What it is |")
+    assert [row for row in listed if len(row) == 3] == [
+        [
+            f"`{name_of(i)}{'_total' * (i.kind is Kind.COUNTER)}`",
+            ", ".join(f"`{label}`" for label in i.labels),
+            i.description,
+        ]
+        for i in ALL
+    ]
 
 
 def test_the_readme_lists_every_reason() -> None:
