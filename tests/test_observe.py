@@ -10,7 +10,7 @@ import traceback
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import aiohttp
 import pytest
@@ -300,7 +300,8 @@ async def test_private(
             ],
             policies=policies,
         )
-        listen(made, reported.append)
+        for kind in get_args(Event):
+            made.on(kind.name, reported.append)
         for name in LIVEKITS:
             made.on(name, reported.append)
         played = await play(made, SPEECH.padded(3.0))

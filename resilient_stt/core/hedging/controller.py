@@ -199,8 +199,9 @@ class HedgeController:
         asked = {hedge.traits.name} if hedge is not None else set()
         self._state = CheckingSkippedSpeech(skipped=skipped, hedge=hedge, hedged_providers=asked)
         self._skipped_checked_through = skipped.first_word_at
-        if active := self._pool.active:
-            self._reports.suspected(active, StallReason.SKIPPED_SPEECH, skipped.since)
+        active = self._pool.active
+        assert active is not None
+        self._reports.suspected(active, StallReason.SKIPPED_SPEECH, skipped.since)
 
     def final_committed(self) -> None:
         """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
