@@ -11,7 +11,6 @@ from typing import assert_never
 from .core.events import (
     AudioLost,
     BreakerChanged,
-    BreakerState,
     ConnectionClosed,
     ConnectionEstablished,
     ConnectionOpened,
@@ -61,8 +60,6 @@ def level(event: Event) -> int:
         case ProviderFailed(reason=reason):
             # only the owner of the account can fix it
             return logging.ERROR if reason in ACCOUNT_ERRORS else logging.WARNING
-        case BreakerChanged(state=BreakerState.OPEN | BreakerState.LOCKED):
-            return logging.WARNING
         case _:
             return _LEVELS.get(type(event), logging.INFO)
 

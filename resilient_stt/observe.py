@@ -19,7 +19,7 @@ import structlog
 from structlog.typing import EventDict
 
 from . import log_lines
-from .core.events import AudioLost, Event, StreamEnded
+from .core.events import AudioLost, BreakerChanged, BreakerState, Event, StreamEnded
 from .livekit import job
 
 REPEATS_ALLOWED = 3
@@ -66,6 +66,7 @@ class _Repeats:
 
     since: float
     """When the first of them was written."""
+    level: int
     message: str
     count: int = 0
     """How many there were since."""
@@ -84,6 +85,8 @@ class EventLog:
         self._clock = clock
         self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
         """By what they say, the oldest first."""
+        self._breakers: dict[str, BreakerState] = {}
+        """The state of each provider's breaker that was written last."""
 
     def __repr__(self) -> str:
         return f"EventLog({len(self._repeats)} kinds of lines)"
@@ -96,21 +99,26 @@ class EventLog:
         level = log_lines.level(event)
         if not logger.isEnabledFor(level):
             return
+        if isinstance(event, BreakerChanged):
+            # Streams share the breakers, and each reports a change that it has not seen.
+            if self._breakers.get(event.provider) is event.state:
+                return
+            self._breakers[event.provider] = event.state
         message = log_lines.message(event)
         may_repeat = level == logging.DEBUG or isinstance(event, AudioLost | StreamEnded)
-        if may_repeat or self._is_news(event, message):
+        if may_repeat or self._is_news(event, level, message):
             logger.log(level, message, **log_lines.fields(event))
         if isinstance(event, StreamEnded):
             self._tell_unwritten()
 
-    def _is_news(self, event: Event, message: str) -> bool:
+    def _is_news(self, event: Event, level: int, message: str) -> bool:
         """Return whether a line is to be written, and not only counted."""
         now, said = self._clock(), log_lines.gist(event)
         repeats = self._repeats.get(said)
         if repeats is None or now - repeats.since > REPEATS_WITHIN:
             if repeats is not None:
                 self._tell(repeats)
-            self._repeats[said] = repeats = _Repeats(now, message)
+            self._repeats[said] = repeats = _Repeats(now, level, message)
             self._repeats.move_to_end(said)
             if len(self._repeats) > MAX_KINDS:
                 self._tell(self._repeats.popitem(last=False)[1])
@@ -126,7 +134,8 @@ class EventLog:
         """Write how often a line was not written, if it was not."""
         if repeats.unwritten:
             seconds = round(self._clock() - repeats.since)
-            logger.info(
+            logger.log(
+                repeats.level,
                 f"{repeats.unwritten} more in {seconds} s: {repeats.message}",
                 repeated=repeats.unwritten,
             )

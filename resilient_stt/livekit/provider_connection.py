@@ -152,14 +152,15 @@ class ProviderConnection:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
         seconds = frame.samples_per_channel / frame.sample_rate
         self._sent.pushed(seconds, time.time())
-        if self._queue_check is None:
-            self._check_queue_in(UNTAKEN_REPORTED_FROM)
         if not self._has_taken:
             self._check_taken(self._queue_length)
         try:
             self._stream.push_frame(frame)
         except Exception:
             self._refused()
+            return
+        if self._queue_check is None:
+            self._check_queue_in(UNTAKEN_REPORTED_FROM)
         if not self._has_taken:
             self._queue_length = compat.queue_length(self._stream)
         self._unreported += seconds

@@ -53,7 +53,7 @@ from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPol
 from resilient_stt.core.routing.language import LanguageTracker, Router
 from resilient_stt.testing.speech.accent import Accent
 
-from .accounts import assert_adds_up
+from .accounts import assert_adds_up, assert_complete
 
 RATE = 16_000
 START_DELAY = 0.1
@@ -751,6 +751,8 @@ class Simulation:
                 assert not self.connections, "a connection is still open"
             case ReportEvent(StreamEnded() as ended):
                 assert_adds_up(ended, RATE)
+                events = self.all_events
+                assert_complete(events[: events.index(ended) + 1])
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
 
