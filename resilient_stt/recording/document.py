@@ -207,3 +207,12 @@ def _adapter() -> TypeAdapter[Document]:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a document."""
     return {"title": "resilient_stt recording", **_adapter().json_schema()}
+
+
+def validated(data: str) -> Document:
+    """Return the document that a text holds.
+
+    Raises:
+        ValueError: it does not fit the schema.
+    """
+    return _adapter().validate_json(data)
