@@ -29,7 +29,7 @@ from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
 from .observe import EventLog, logger
 from .recording.document import RecordedProvider
-from .recording.recorder import Recorder, StreamHead
+from .recording.flight_recorder import FlightRecorder, StreamHead
 from .recording.recording_options import RecordingOptions
 from .recording.stream_recorder import StreamRecorder
 from .setup import Setup
@@ -94,7 +94,7 @@ class Runtime:
                 is none of the things that it may be.
         """
         self.setup = setup
-        self.recorder = None if record is None else Recorder(record)
+        self.recorder = None if record is None else FlightRecorder(record)
         self.policies = setup.policies
         self.router = setup.router
         self._log = EventLog()

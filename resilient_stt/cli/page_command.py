@@ -10,9 +10,9 @@ import typer
 
 from ..recording import document as documents
 from ..recording.assemble import assemble
-from ..recording.document import Document
+from ..recording.document import RecordingDocument
+from ..recording.flight_recorder import read_lines, write_document
 from ..recording.page import render
-from ..recording.recorder import read_lines, write_document
 from ..recording.recordings_folder import write_whole
 from .command_error import CommandError
 
@@ -51,14 +51,14 @@ def page(
     typer.echo(target)
 
 
-def _assembled(file: Path) -> Document:
+def _assembled(file: Path) -> RecordingDocument:
     try:
         return assemble(read_lines(file))
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(f"{file}: {_why(error)}") from None
 
 
-def _checked(file: Path, data: str) -> Document:
+def _checked(file: Path, data: str) -> RecordingDocument:
     try:
         return documents.validated(data)
     except ValueError:

@@ -11,12 +11,12 @@ from .document import (
     VERSION,
     Accounts,
     CountedLateness,
-    Document,
     Loudness,
     Mark,
     RecordedConnection,
     RecordedFinal,
     RecordedWord,
+    RecordingDocument,
     RolePeriod,
     Span,
 )
@@ -24,7 +24,7 @@ from .line_maker import LOUDNESS_STEP, Line
 from .narrative import closing, mark, result
 
 
-def assemble(lines: Iterable[Line]) -> Document:
+def assemble(lines: Iterable[Line]) -> RecordingDocument:
     """Return the document of a stream, or of as much of it as there are lines.
 
     Raises:
@@ -215,7 +215,7 @@ class _Assembly:
 
     # -- the whole
 
-    def document(self) -> Document:
+    def document(self) -> RecordingDocument:
         """Return what is known by now."""
         for number in self._open:
             self._connections[number]["closed"] = self._now
@@ -223,7 +223,7 @@ class _Assembly:
             self._speech.append((self._speaks_since, self._live))
         accounts = self._complete() if self._accounts else self._counted()
         outcome = self._outcome()
-        return Document(
+        return RecordingDocument(
             version=VERSION,
             software=self._head["software"],
             stream_id=self._head["stream_id"],

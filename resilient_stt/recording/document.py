@@ -160,7 +160,7 @@ class Accounts(TypedDict):
     lateness: CountedLateness
 
 
-class Document(TypedDict):
+class RecordingDocument(TypedDict):
     """A whole recording."""
 
     version: Literal[1]
@@ -200,8 +200,8 @@ class Document(TypedDict):
 
 
 @cache
-def _adapter() -> TypeAdapter[Document]:
-    return TypeAdapter(Document)
+def _adapter() -> TypeAdapter[RecordingDocument]:
+    return TypeAdapter(RecordingDocument)
 
 
 def schema() -> dict[str, Any]:
@@ -209,7 +209,7 @@ def schema() -> dict[str, Any]:
     return {"title": "resilient_stt recording", **_adapter().json_schema()}
 
 
-def validated(data: str) -> Document:
+def validated(data: str) -> RecordingDocument:
     """Return the document that a text holds.
 
     Raises:

@@ -28,7 +28,7 @@ from ..core.messages import (
     SpeechEnded,
     SpeechStarted,
 )
-from .stream_recorder import AudioBlock, AudioTakenOver, Heard, Note, RecordingEnded
+from .stream_recorder import AudioBlock, AudioTakenOver, Note, RecordingEnded, TextHeard
 
 LOUDNESS_STEP = 0.05
 """Seconds of audio for each value of the loudness."""
@@ -104,7 +104,7 @@ class LineMaker:
 
     def _of_connection(self, noted: object) -> tuple[str, Mapping[str, Any]]:
         match noted:
-            case Heard(connection, kind, words):
+            case TextHeard(connection, kind, words):
                 return "heard", {"connection": connection, "what": kind.value, "words": words}
             case OpenConnection(connection, provider, start, language, role):
                 of = {"provider": provider, "role": role.value, "language": language}

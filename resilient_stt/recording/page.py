@@ -7,12 +7,12 @@ from functools import cache
 from importlib import resources
 from string import Template
 
-from .document import Document
+from .document import RecordingDocument
 
 _SCRIPTS = ("recording.js", "timeline.js", "panels.js", "controls.js")
 
 
-def render(data: str, document: Document) -> str:
+def render(data: str, document: RecordingDocument) -> str:
     """Return the page of a document; `data` is the document as JSON."""
     return Template(_asset("page.html")).substitute(
         title=html.escape(f"{document['stream_id']}: {document['result']}"),

@@ -1,7 +1,7 @@
 """Notes what happens in a stream, on the event loop: as little work as possible.
 
 A note is an object that the engine made anyway, with the time and the live edge. Everything else is
-done by the thread of `recorder.py`: making lines of them, computing the loudness, writing.
+done by the thread of `flight_recorder.py`: making lines of them, computing the loudness, writing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class AudioTakenOver:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class TextHeard:
     """A connection gave text: how many words, and of which kind."""
 
     connection: int
@@ -79,7 +79,7 @@ class RecordingEnded:
     """The stream's task is over."""
 
 
-Noted = Input | Command | AudioBlock | AudioTakenOver | Heard | RecordingEnded
+Noted = Input | Command | AudioBlock | AudioTakenOver | TextHeard | RecordingEnded
 Note = tuple[float, int, Noted]
 """The time on the clock of the loop, the live edge in samples, and what happened."""
 
@@ -130,7 +130,7 @@ class StreamRecorder:
             event = message.event
             if event.kind in _TEXTS and event.text:
                 count = len(event.words) or len(event.text.split())
-                self._note(Heard(message.connection, event.kind, count), now)
+                self._note(TextHeard(message.connection, event.kind, count), now)
         elif kind in _INPUTS:
             self._note(message, now)
         for command in commands:

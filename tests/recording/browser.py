@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from resilient_stt.recording.document import Document
+from resilient_stt.recording.document import RecordingDocument
+from resilient_stt.recording.flight_recorder import dumped
 from resilient_stt.recording.page import render
-from resilient_stt.recording.recorder import dumped
 from resilient_stt.testing import Drop, FakeCartesia, FakeDeepgram, Fault, ReferenceSpeech, Refuse
 from resilient_stt.testing import from_ as after
 from resilient_stt.testing.harness.clock import run_virtual
@@ -85,7 +85,7 @@ def running() -> Iterator[Browser]:
         browser.close()
 
 
-def page_of(folder: Path, *, faulty: bool, text: bool = True) -> tuple[Path, Document]:
+def page_of(folder: Path, *, faulty: bool, text: bool = True) -> tuple[Path, RecordingDocument]:
     """Record a call, in which Cartesia fails if it is `faulty`; return its page and document."""
     speech = ReferenceSpeech.load("english").excerpt(0, 2).padded(1.0)
     drop = Drop(at_word=16, part=0.5, connections={0})
@@ -100,12 +100,12 @@ def page_of(folder: Path, *, faulty: bool, text: bool = True) -> tuple[Path, Doc
             providers = [cartesia.stt(http_session=http), deepgram.stt(http_session=http)]
             return (await recorded_call(providers, folder, speech, text=text)).json_text
 
-    document: Document = json.loads(run_virtual(call()))
+    document: RecordingDocument = json.loads(run_virtual(call()))
     (page,) = folder.glob("*.html")
     return page, document
 
 
-def long_page(folder: Path, document: Document, seconds: float) -> Path:
+def long_page(folder: Path, document: RecordingDocument, seconds: float) -> Path:
     """Write the page of a call of at least that length: the document again and again."""
     length = document["end"]
     times = int(seconds / length) + 1

@@ -13,7 +13,7 @@ from livekit.agents import stt
 from resilient_stt import ResilientSTT
 from resilient_stt.core.events import StreamEnded
 from resilient_stt.fleet import MemoryHealth
-from resilient_stt.recording.document import Document, schema
+from resilient_stt.recording.document import RecordingDocument, schema
 from resilient_stt.recording.recording_options import RecordingOptions
 from resilient_stt.testing.harness.play import Played, play
 from resilient_stt.testing.speech.reference import ReferenceSpeech
@@ -29,9 +29,9 @@ class RecordedCall:
     page: str
 
     @property
-    def document(self) -> Document:
+    def document(self) -> RecordingDocument:
         """The JSON document; it fits its schema."""
-        document: Document = json.loads(self.json_text)
+        document: RecordingDocument = json.loads(self.json_text)
         jsonschema.validate(document, schema())
         return document
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from resilient_stt.recording.document import Document
+from resilient_stt.recording.document import RecordingDocument
 
 from .browser import Browser, chromium, long_page, page_of, running
 
-Recorded = tuple[Path, Document]
+Recorded = tuple[Path, RecordingDocument]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """What the flight recorder costs: CPU of the process, and how late the event loop comes.
 
-Run `python benchmarks/recorder.py` from a checkout with the package installed. Some streams run in
-real time, with LiveKit's Cartesia plugin and local voice activity, against a fake server in another
-process: first all without a recorder, then all with one, and so on.
+Run `python benchmarks/flight_recorder.py` from a checkout with the package installed. Some streams
+run in real time, with LiveKit's Cartesia plugin and local voice activity, against a fake server in
+another process: first all without a recorder, then all with one, and so on.
 
 The recorder works in two places. Its thread is measured as what other threads than that of the
 event loop take, with and without a recorder. What it takes of the event loop is too little to be

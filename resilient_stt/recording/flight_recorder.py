@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from io import TextIOBase
 from pathlib import Path
 
 from ..observe import logger
 from .assemble import assemble
-from .document import VERSION, Document, RecordedProvider
+from .document import VERSION, RecordedProvider, RecordingDocument
 from .line_maker import Line, LineMaker
 from .page import render
 from .recording_options import RecordingOptions
@@ -28,6 +29,14 @@ from .stream_recorder import Note, RecordingEnded, StreamRecorder
 
 INTERVAL = 0.5
 """Seconds between two writes: a crash loses no more than this and the time of a write."""
+
+
+@cache
+def _software() -> str:
+    """Our name and version; reading the version takes milliseconds."""
+    from .. import __version__  # the package imports this module
+
+    return f"resilient_stt {__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,10 @@ class StreamHead:
 
     def line(self, started: datetime, *, text: bool) -> Line:
         """The first line of a recording."""
-        from .. import __version__  # the package imports this module
-
         return {
             "kind": "stream",
             "version": VERSION,
-            "software": f"resilient_stt {__version__}",
+            "software": _software(),
             "stream_id": self.stream_id,
             "started": started.isoformat(timespec="milliseconds"),
             "text": text,
@@ -130,7 +137,7 @@ class _Journal:
         self._file.write(_dumped(self.head.line(self.started, text=self.options.text)) + "\n")
 
 
-class Recorder:
+class FlightRecorder:
     """Records the streams of one `ResilientSTT`.
 
     Its thread runs while a stream is open and until the last page is written. It is no daemon, so
@@ -236,12 +243,15 @@ def read_lines(path: Path) -> Iterator[Line]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                yield json.loads(line)
+                read = json.loads(line)
             except ValueError:
                 return
+            if not isinstance(read, dict):
+                return
+            yield read
 
 
-def write_document(document: Document, json_path: Path, html_path: Path) -> None:
+def write_document(document: RecordingDocument, json_path: Path, html_path: Path) -> None:
     """Write a document and its page.
 
     Raises:
@@ -252,20 +262,24 @@ def write_document(document: Document, json_path: Path, html_path: Path) -> None
     write_whole(html_path, render(data, document))
 
 
-def dumped(document: Document) -> str:
-    """Return a document as JSON, a line for each item of its long lists.
+def dumped(document: RecordingDocument) -> str:
+    """Return a document as JSON, on many lines.
 
-    It is made in small pieces: `json.dumps` of all would keep the other threads waiting.
+    It is made in small pieces: encoding all at once would keep the other threads waiting.
     """
     fields: list[str] = []
     for name, value in document.items():
         if isinstance(value, list) and value:
-            items = ",\n".join(_dumped(item) for item in value)
+            parts = (value[at : at + _ITEMS] for at in range(0, len(value), _ITEMS))
+            items = ",\n".join(_dumped(part)[1:-1] for part in parts)
             fields.append(f"{_dumped(name)}:[\n{items}\n]")
         else:
             fields.append(f"{_dumped(name)}:{_dumped(value)}")
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
+
+_ITEMS = 20
+"""Items of a list that are encoded at once."""
 
 _dumped = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Writes a value as JSON; `json.dumps` would make an encoder each time."""

@@ -26,10 +26,15 @@ from resilient_stt.core.messages import (
     SetServing,
     Word,
 )
-from resilient_stt.recording import recorder as recorder_module
+from resilient_stt.recording import flight_recorder as recorder_module
 from resilient_stt.recording.assemble import assemble
 from resilient_stt.recording.document import RecordedProvider
-from resilient_stt.recording.recorder import Recorder, StreamHead, read_lines, write_document
+from resilient_stt.recording.flight_recorder import (
+    FlightRecorder,
+    StreamHead,
+    read_lines,
+    write_document,
+)
 from resilient_stt.recording.recording_options import RecordingOptions
 from resilient_stt.recording.stream_recorder import MAX_NOTES, StreamRecorder
 
@@ -73,7 +78,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Logged:
 
 def test_a_stream_becomes_a_document_and_a_page(folder: Path) -> None:
     """When the stream has ended, there are both, and its lines are gone."""
-    recorder = Recorder(RecordingOptions(folder))
+    recorder = FlightRecorder(RecordingOptions(folder))
     stream = recorder.open(HEAD, tone)
     a_call(stream, 4)
     stream.ended(104.0)
@@ -91,7 +96,7 @@ def test_a_stream_becomes_a_document_and_a_page(folder: Path) -> None:
 
 def test_lines_are_there_within_a_second(folder: Path) -> None:
     """While the stream is open, what happened is in the file soon afterwards."""
-    recorder = Recorder(RecordingOptions(folder))
+    recorder = FlightRecorder(RecordingOptions(folder))
     stream = recorder.open(HEAD, tone)
     try:
         a_call(stream, 2)
@@ -109,10 +114,10 @@ def test_lines_are_there_within_a_second(folder: Path) -> None:
 CRASHING = """
 import os, signal, sys, time
 sys.path.insert(0, {tests!r})
-from tests.recording.test_recorder import HEAD, a_call, tone
-from resilient_stt.recording.recorder import Recorder
+from tests.recording.test_flight_recorder import HEAD, a_call, tone
+from resilient_stt.recording.flight_recorder import FlightRecorder
 from resilient_stt.recording.recording_options import RecordingOptions
-stream = Recorder(RecordingOptions(sys.argv[1])).open(HEAD, tone)
+stream = FlightRecorder(RecordingOptions(sys.argv[1])).open(HEAD, tone)
 a_call(stream, 3)
 print("noted", flush=True)
 time.sleep({wait})
@@ -163,7 +168,7 @@ def test_a_process_that_exits_finishes_its_recordings(folder: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path, logged: Logged) -> None:
     """It is logged once, for all streams, and what is noted is dropped."""
     (tmp_path / "file").write_text("")
-    recorder = Recorder(RecordingOptions(tmp_path / "file" / "calls"))
+    recorder = FlightRecorder(RecordingOptions(tmp_path / "file" / "calls"))
     for _ in range(2):
         stream = recorder.open(HEAD, tone)
         a_call(stream, 1)
@@ -179,7 +184,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, logged: Logged) -> None:
 def test_a_full_disk(folder: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is logged once; the stream's notes are dropped, and nothing is raised."""
     monkeypatch.setattr(recorder_module._Journal, "path", lambda self, suffix: Path("/dev/full"))
-    recorder = Recorder(RecordingOptions(folder))
+    recorder = FlightRecorder(RecordingOptions(folder))
     stream = recorder.open(HEAD, tone)
     a_call(stream, 60)
     stream.ended(160.0)
@@ -193,7 +198,7 @@ def test_a_mistake_of_ours_ends_the_recording_only(
 ) -> None:
     """An exception within the recorder is logged with its traceback, and the thread goes on."""
     monkeypatch.setattr(recorder_module, "assemble", lambda lines: 1 / 0)
-    recorder = Recorder(RecordingOptions(folder))
+    recorder = FlightRecorder(RecordingOptions(folder))
     stream = recorder.open(HEAD, tone)
     stream.ended(100.0)
     assert recorder.wait(10)
