@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..core.events import Role
+from ..core.events import HedgeOutcome, Role
 from .document import (
     VERSION,
     Accounts,
@@ -51,6 +51,8 @@ class _Assembly:
         self._open: set[int] = set()
         self._serving: int | None = None
         self._first_serving = ""
+        self._hedge_promoted = False
+        """Whether the next switch is to a hedge, which was sent the audio before."""
         self._finals: list[RecordedFinal] = []
         self._report: Line | None = None
         """An event `final_emitted` whose final comes next."""
@@ -188,6 +190,10 @@ class _Assembly:
             self._on_closed(line)
         elif name == "switched":
             self._switches[line["from_provider"], line["to_provider"], line["reason"]] += 1
+        if name == "hedge_finished":
+            self._hedge_promoted = line["outcome"] == HedgeOutcome.PROMOTED
+        elif name == "switched":
+            line, self._hedge_promoted = {**line, "was_hedge": self._hedge_promoted}, False
         if (told := mark(line, self._now)) is not None:
             self._marks.append(told)
 

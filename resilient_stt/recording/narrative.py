@@ -125,9 +125,14 @@ def cause(fields: Fields) -> str:
 def _switched(e: Fields) -> Told:
     old, new, reason = e["from_provider"], e["to_provider"], e["reason"]
     again = max(0.0, float(e["event_at"]) - float(e["replay_from"]))
+    sent = (
+        f"{new} has transcribed them already"
+        if e.get("was_hedge")
+        else f"they are sent again, to {new}"
+    )
     replay = (
-        f" The last {seconds(again)} of audio had no final transcript yet, so they are sent "
-        f"again, to {new}: nothing said in between is missing."
+        f" The last {seconds(again)} of audio had no final transcript yet, but {sent}: nothing "
+        "said in between is missing."
         if again >= 0.05
         else ""
     )
@@ -261,7 +266,7 @@ def mark(line: Fields, at: float) -> Mark | None:
     if name not in _TELLERS:
         return None
     told = _TELLERS[name](line)
-    hidden = ("kind", "name", "clock", "stream_id", "at", "event_at")
+    hidden = ("kind", "name", "clock", "stream_id", "at", "event_at", "was_hedge")
     fields = {key: value for key, value in line.items() if key not in hidden}
     return Mark(
         at=at,

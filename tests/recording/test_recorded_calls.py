@@ -133,6 +133,8 @@ async def test_a_hedge_has_its_own_role_and_reason(
     document = (await call_with("stall", fake_cartesia, fake_deepgram, folder)).document
     kinds = [mark["kind"] for mark in document["marks"]]
     assert kinds.index("stall_suspected") < kinds.index("switched")
+    switch = document["marks"][kinds.index("switched")]
+    assert "deepgram has transcribed them already" in switch["why"]
     (hedge,) = [c for c in document["connections"] if c["provider"] == "deepgram"]
     assert [period["role"] for period in hedge["roles"]] == ["hedge", "active"]
 

@@ -94,7 +94,7 @@ function story() {
 
 function transcript() {
   const list = byId("transcript");
-  list.style.setProperty("--names", `${Math.max(6, ...names.map((name) => name.length)) + 2}ch`);
+  list.style.setProperty("--names", `${Math.max(6, ...names.map((name) => name.length)) + 3}ch`);
   if (!recording.finals.length) {
     list.append(element("li", { class: "none" }, "No final transcript came."));
   }

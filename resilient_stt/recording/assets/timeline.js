@@ -203,13 +203,21 @@ function textWidth(text) {
   return widths.get(text);
 }
 
+// The text, or its beginning and an ellipsis; empty if not even two letters fit.
+function fitted(text, wide) {
+  if (textWidth(text) <= wide) return text;
+  const letters = Math.floor(text.length * (wide - textWidth("…")) / textWidth(text));
+  return letters >= 2 ? `${text.slice(0, letters)}…` : "";
+}
+
 function wordBox(word, left, wide, y) {
   const group = element("g", { class: `word ${colorOf(word.provider)}`, "data-key": word.key });
   group.append(element("rect", { x: left, y: y + 2, width: wide, height: 18, rx: 2 }));
   const shown = recording.text ? word.text : "·".repeat(Math.min(word.length, 8));
-  if (wide > textWidth(shown) + 3) {
+  const fitting = fitted(shown, wide - 3);
+  if (fitting) {
     group.append(element("text", { x: left + wide / 2, y: y + 15, "text-anchor": "middle" },
-      shown));
+      fitting));
   }
   if (word.final.replayed) {
     group.append(element("line", { x1: left, x2: left + wide, y1: y + 22, y2: y + 22,
