@@ -389,7 +389,7 @@ class BreakerChanged(OfStream):
     """The circuit breaker of `provider` is in another state than this stream knew.
 
     A breaker is shared by the streams of a process, perhaps of a fleet, and each stream reports the
-    change when it next decides something. A stream begins with all breakers closed.
+    change with the next input that is not audio. A stream begins with all breakers closed.
     """
 
     name: ClassVar[Literal["breaker_changed"]] = "breaker_changed"
