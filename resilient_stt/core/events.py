@@ -452,7 +452,8 @@ class Lateness:
 class StreamEnded(OfStream):
     """A stream has ended: its accounts. It is the last event of a stream.
 
-    To the sample, `pushed` = `final` + `silence` + `lost` + `buffered`. All are seconds of audio.
+    Only of one that gave up `AudioLost` may follow, for what it left to a next stream that did not
+    come; here that is `buffered`. To the sample, `pushed` = `final` + `silence` + `lost` + `buffered`. All are seconds of audio.
     """
 
     name: ClassVar[Literal["stream_ended"]] = "stream_ended"
@@ -494,7 +495,7 @@ Decision = (
     | ProviderRecovered
     | LanguageRouted
 )
-"""What was decided, and matters to whoever runs the agent. Nothing happens in most calls."""
+"""What was decided, and matters to whoever runs the agent. In most calls there is none."""
 
 Detail = (
     ConnectionOpened
