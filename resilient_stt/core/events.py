@@ -453,7 +453,9 @@ class StreamEnded(OfStream):
     """A stream has ended: its accounts. It is the last event of a stream.
 
     Only of one that gave up `AudioLost` may follow, for what it left to a next stream that did not
-    come; here that is `buffered`. To the sample, `pushed` = `final` + `silence` + `lost` + `buffered`. All are seconds of audio.
+    come; here that is `buffered`.
+
+    To the sample, `pushed` = `final` + `silence` + `lost` + `buffered`. All are seconds of audio.
     """
 
     name: ClassVar[Literal["stream_ended"]] = "stream_ended"
