@@ -295,10 +295,10 @@ class FailoverEngine:
         backoff = self._take_input(message, now)
         if not self.done:
             self._advance(now, backoff)
-        if not self.done:
-            self._report_breakers()
         if isinstance(message, AudioPushed):
             self._lull = self._next_lull()
+        elif not self.done:
+            self._report_breakers()  # not for every frame: that costs some microseconds
         return self._outbox.take()
 
     def _take_input(self, message: Input, now: float) -> float:

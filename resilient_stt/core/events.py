@@ -389,7 +389,7 @@ class BreakerChanged(OfStream):
     """The circuit breaker of `provider` is in another state than this stream knew.
 
     A breaker is shared by the streams of a process, perhaps of a fleet, and each stream reports the
-    change when it next decides something. A stream begins with all breakers closed.
+    change with the next input that is not audio. A stream begins with all breakers closed.
     """
 
     name: ClassVar[Literal["breaker_changed"]] = "breaker_changed"
@@ -452,6 +452,9 @@ class Lateness:
 class StreamEnded(OfStream):
     """A stream has ended: its accounts. It is the last event of a stream.
 
+    Only of one that gave up `AudioLost` may follow, for what it left to a next stream that did not
+    come; here that is `buffered`.
+
     To the sample, `pushed` = `final` + `silence` + `lost` + `buffered`. All are seconds of audio.
     """
 
@@ -494,7 +497,7 @@ Decision = (
     | ProviderRecovered
     | LanguageRouted
 )
-"""What was decided, and matters to whoever runs the agent. Nothing happens in most calls."""
+"""What was decided, and matters to whoever runs the agent. In most calls there is none."""
 
 Detail = (
     ConnectionOpened

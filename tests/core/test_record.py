@@ -218,9 +218,9 @@ def test_how_late_a_final_is(vad_enabled: bool, timed: bool, expected: float | N
     if vad_enabled:
         engine.handle(SpeechStarted(RATE), 2.0)
         engine.handle(SpeechEnded(round(1.5 * RATE)), 2.0)
-    words = (Word("yes", 1.0, 1.4),) if timed else ()
-    times = {"start": 1.0, "end": 1.4} if timed else {}
-    event = TranscriptEvent(EventKind.FINAL, "yes", words, **times)
+    event = TranscriptEvent(EventKind.FINAL, "yes")
+    if timed:
+        event = TranscriptEvent(EventKind.FINAL, "yes", (Word("yes", 1.0, 1.4),), 1.0, 1.4)
     commands = engine.handle(ProviderEvent(0, event), 2.5)
     commands += engine.handle(InputEnded(), 2.5)
     (final,) = [
