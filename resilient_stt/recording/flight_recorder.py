@@ -132,7 +132,8 @@ class _Journal:
             file.close()
 
     def _begin(self) -> None:
-        Path(self.options.folder).mkdir(parents=True, exist_ok=True)
+        # it holds what callers said
+        Path(self.options.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = self.path("jsonl").open("w", encoding="utf-8")
         self._file.write(_dumped(self.head.line(self.started, text=self.options.text)) + "\n")
 
