@@ -519,7 +519,7 @@ class ResilientStream(stt.RecognizeStream):
         self._detector = audio.detector
         self._origin = self._pushed = audio.frames.end
         if self._recorder is not None:
-            self._recorder.took_over(audio.frames.end, audio.frames.rate)
+            self._recorder.took_over(audio.frames.start, audio.frames.end, audio.frames.rate)
         self._engine = self._make_engine(audio.handover)
 
     def _end(self) -> None:

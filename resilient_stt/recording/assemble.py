@@ -235,7 +235,7 @@ class _Assembly:
             stream_id=self._head["stream_id"],
             started=self._head["started"],
             outcome=outcome,  # type: ignore[typeddict-item]
-            result=result(outcome, self._marks, self._first_serving, accounts["lost"], self._now),
+            result=result(outcome, self._marks, self._first_serving, accounts, self._now),
             text=self._head["text"],
             language=self._head["language"],
             providers=self._head["providers"],

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..core.events import CloseReason, HedgeOutcome, LanguageReason, Role, SwitchReason
 from ..plain_words import DETAILS, FAILURES, LOSSES, STALLS
-from .document import Mark, Severity
+from .document import Accounts, Mark, Severity
 
 Fields = Mapping[str, Any]
 
@@ -279,15 +279,22 @@ def mark(line: Fields, at: float) -> Mark | None:
     )
 
 
-def result(outcome: str, marks: Sequence[Mark], serving: str, lost: float, end: float) -> str:
-    """Say in one sentence or two what became of a stream; `serving`: who served first."""
-    lost_text = f"{seconds(lost)} of speech were lost" if lost else "no speech was lost"
-    story = _story(marks, serving)
+def result(
+    outcome: str, marks: Sequence[Mark], serving: str, accounts: Accounts, end: float
+) -> str:
+    """Say in one sentence what became of a stream; `serving`: who served first."""
+    clauses = [_story(marks, serving)]
+    if accounts.get("taken_over"):
+        taken = seconds(accounts["taken_over"])
+        clauses.append(f"it went on with {taken} of audio of a stream that had given up")
     if outcome == "gave_up":
-        return f"The stream gave up after {seconds(end)}, because no provider worked. {story}"
+        left = seconds(accounts.get("buffered", 0.0))
+        clauses.append(f"the stream gave up at {seconds(end)}, with {left} of audio for a next one")
     if outcome == "crashed":
-        return f"The recording stops at {seconds(end)}: the process ended before the call. {story}"
-    return f"{story}; {lost_text}."
+        clauses.append(f"the recording stops at {seconds(end)}, with the process")
+    lost = accounts["lost"]
+    clauses.append(f"{seconds(lost)} of speech were lost" if lost else "no speech was lost")
+    return "; ".join(clauses) + "."
 
 
 def _story(marks: Sequence[Mark], serving: str) -> str:

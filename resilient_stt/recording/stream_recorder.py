@@ -107,9 +107,10 @@ class StreamRecorder:
         self.has_failed = False
         """Whether nothing more is noted, because of a mistake in here."""
 
-    def took_over(self, live: int, rate: int) -> None:
-        """Note that the stream goes on with audio of another one, which ends at `live`."""
-        self._live = self._block_start = self._released = live
+    def took_over(self, start: int, end: int, rate: int) -> None:
+        """Note that the stream goes on with audio of another one, from `start` to `end`."""
+        self._live = self._block_start = end
+        self._released = start
         self._set_rate(rate)
         self._note(AudioTakenOver(rate), self._last_now)
 

@@ -87,7 +87,9 @@ def test_a_page_of_what_a_crash_left(cli: Cli) -> None:
     document = json.loads(Path("x.json").read_text())
     jsonschema.validate(document, schema())
     assert document["outcome"] == "crashed"
-    assert document["result"].startswith("The recording stops at 1.0")
+    assert document["result"].endswith(
+        "the recording stops at 1.0 s, with the process; no speech was lost."
+    )
     first = Path("x.html").read_text()
     Path("x.html").unlink()
     assert cli("page", "x.json").exit_code == 0

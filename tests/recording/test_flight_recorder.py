@@ -154,7 +154,7 @@ def test_a_killed_process_leaves_what_it_wrote(folder: Path) -> None:
         {"provider": "a", "role": "active", "seconds": pytest.approx(3.0, abs=0.3)}
     ]
     write_document(document, folder / "x.json", folder / "x.html")
-    assert "the process ended before the call" in (folder / "x.html").read_text()
+    assert "the recording stops at" in (folder / "x.html").read_text()
 
 
 def test_a_process_that_exits_finishes_its_recordings(folder: Path) -> None:

@@ -6,10 +6,11 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resilient_stt import Policies, RetryPolicy
+from resilient_stt import Policies, ResilientSTT, RetryPolicy
 from resilient_stt.recording.stream_recorder import StreamRecorder
 from resilient_stt.testing import (
     Drop,
@@ -23,6 +24,8 @@ from resilient_stt.testing import (
     from_,
 )
 
+from .. import test_succession
+from ..support.fakes import FakeSTT
 from .calls import RecordedCall, recorded_call
 
 pytestmark = pytest.mark.stt_virtual_time
@@ -158,7 +161,7 @@ async def test_a_stream_that_gives_up(
     providers = [fake_cartesia.stt(), fake_deepgram.stt()]
     call = await recorded_call(providers, folder, CALL, policies=policies)
     assert call.document["outcome"] == "gave_up"
-    assert call.document["result"].startswith("The stream gave up after 3")
+    assert "; the stream gave up at 3" in call.document["result"]
     assert call.document["finals"] == []
 
 
@@ -213,3 +216,34 @@ async def test_a_mistake_of_the_recorder_does_not_reach_the_call(
     assert call.played.score.ok
     records = [r for r in caplog.records if "not recorded any more" in r.getMessage()]
     assert len(records) == 1
+
+
+def documents_in(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("*.json")]
+
+
+async def test_a_stream_that_goes_on_with_the_audio_of_another(folder: Path) -> None:
+    """What the other stream left lies before 0, and the words are those of the call."""
+    resilient = ResilientSTT(
+        [FakeSTT(test_succession.down(5.0, test_succession.BACK + 5.0))],
+        policies=test_succession.policies(),
+        record=folder,
+    )
+    call = await test_succession.Call(resilient).run()
+    await resilient.aclose()
+    first, second = sorted(documents_in(folder), key=lambda d: d["outcome"] != "gave_up")
+    assert (first["outcome"], second["outcome"]) == ("gave_up", "finished")
+    assert second["start"] < -1
+    assert "; it went on with " in second["result"]
+    assert second["held"][0][1] > 1
+    assert second["accounts"]["taken_over"] == pytest.approx(-second["start"], abs=2)
+    assert first["accounts"]["buffered"] == pytest.approx(
+        second["accounts"]["taken_over"], abs=0.01
+    )
+    texts = [final["text"] for document in (first, second) for final in document["finals"]]
+    assert texts == [final.text.strip() for final in call.finals]
+    taken_over = second["finals"][0]
+    assert taken_over["start"] < 0
+    assert taken_over["replayed"]
+    heard = len(second["loudness"]["dbfs"]) * second["loudness"]["step"]
+    assert heard == pytest.approx(second["input_ended"], abs=0.2)
