@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -133,7 +132,7 @@ def run_until(folder: Path, end: str, wait: float) -> subprocess.Popen[str]:
 
 
 def test_a_killed_process_leaves_what_it_wrote(folder: Path) -> None:
-    """After SIGKILL, a document can be made of the lines; it says that it was cut off."""
+    """After a kill, a document can be made of the lines; it says that it was cut off."""
     with run_until(folder, "", wait=60) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "noted\n"
@@ -142,7 +141,7 @@ def test_a_killed_process_leaves_what_it_wrote(folder: Path) -> None:
             "word2" in path.read_text() for path in folder.glob("*.jsonl")
         ):
             time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     (lines,) = folder.glob("*.jsonl")
     with lines.open("a") as file:
         file.write('{"kind":"final","at":3.0,"cl')  # it was killed within a write
@@ -176,7 +175,6 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, logged: Logged) -> None:
     assert recorder.wait(10)
     (record,) = logged()
     assert "the flight recorder cannot write to" in record.getMessage()
-    assert "Not a directory" in record.getMessage()
     assert record.exc_info is None
 
 

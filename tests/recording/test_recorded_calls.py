@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from resilient_stt import Policies, ResilientSTT, RetryPolicy
+from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.recording.stream_recorder import StreamRecorder
 from resilient_stt.testing import (
     Drop,
@@ -25,7 +26,7 @@ from resilient_stt.testing import (
 )
 
 from .. import test_succession
-from ..support.fakes import FakeSTT
+from ..support.fakes import FakeSTT, says
 from .calls import RecordedCall, recorded_call
 
 pytestmark = pytest.mark.stt_virtual_time
@@ -247,3 +248,10 @@ async def test_a_stream_that_goes_on_with_the_audio_of_another(folder: Path) -> 
     assert taken_over["replayed"]
     heard = len(second["loudness"]["dbfs"]) * second["loudness"]["step"]
     assert heard == pytest.approx(second["input_ended"], abs=0.2)
+
+
+async def test_without_a_recorder_a_frame_does_nothing_more() -> None:
+    """The engine is the plain one; a stream that is recorded has another class of it."""
+    async with ResilientSTT([FakeSTT(says("a"))]) as plain, plain.stream() as stream:
+        assert type(stream._engine) is FailoverEngine
+        assert stream._recorder is None
