@@ -17,6 +17,7 @@ from livekit.agents.stt import STT, AvailabilityChangedEvent, StreamAdapter
 from livekit.agents.types import NotGivenOr
 from livekit.agents.vad import VAD
 
+from . import metrics
 from .arguments import detector_factory
 from .core.events import Event, ProviderFailed
 from .core.health.provider import advice
@@ -25,7 +26,7 @@ from .errors import ConfigurationError, Failure, SpeechDetectorError
 from .livekit import compat
 from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
-from .observe import log_event, logger
+from .observe import EventLog, logger
 from .setup import Setup
 from .succession import Succession
 
@@ -40,6 +41,17 @@ EventName = Literal[
     "hedge_finished",
     "provider_recovered",
     "language_routed",
+    "connection_opened",
+    "connection_established",
+    "connection_promoted",
+    "connection_closed",
+    "stall_suspected",
+    "stall_cleared",
+    "probe_passed",
+    "probe_failed",
+    "breaker_changed",
+    "final_emitted",
+    "stream_ended",
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.core.events`."""
 
@@ -74,6 +86,7 @@ class Runtime:
         self.setup = setup
         self.policies = setup.policies
         self.router = setup.router
+        self._log = EventLog()
         self._emit = emit
         self._emit_error = emit_error
         self._make_detector = detector_factory(vad)
@@ -170,7 +183,8 @@ class Runtime:
 
     def report(self, event: Event) -> None:
         """Log an event and hand it to those who subscribed to its name."""
-        log_event(event)
+        self._log.write(event)
+        metrics.record(event)
         self._emit(event.name, event)
         if isinstance(event, ProviderFailed):
             # recoverable: another provider takes over

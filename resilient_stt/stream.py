@@ -21,7 +21,7 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import shortuuid
 
 from .core.engine import FailoverEngine
-from .core.events import Event, Switched
+from .core.events import ConnectionOpened, Event, FinalEmitted, Switched
 from .core.handover import Handover
 from .core.messages import (
     AudioPushed,
@@ -47,6 +47,7 @@ from .core.messages import (
     SetServing,
     SpeechEnded,
     SpeechStarted,
+    StreamClosed,
     StreamOpened,
     VoiceActivityLost,
     Word,
@@ -254,7 +255,7 @@ class ResilientStream(stt.RecognizeStream):
     def _warn_of_mixing(self, channels: int) -> None:
         if not self._mixed_down:
             self._mixed_down = True
-            logger.warning("audio is mixed down to mono", channels=channels)
+            logger.warning("audio is mixed down to mono", channels=channels, stream_id=self.id)
 
     def _check_open(self) -> None:
         if not compat.is_closed(self):
@@ -290,6 +291,7 @@ class ResilientStream(stt.RecognizeStream):
                 self._process(item)
         finally:
             self._is_idle = False
+            self._handle(StreamClosed())
             if self._timer:
                 self._timer.cancel()
             await self._close_connections()
@@ -547,10 +549,14 @@ class ResilientStream(stt.RecognizeStream):
         """Return an event with this stream's id, and positions in its own audio."""
         shift = self._offset - self.start_time_offset
         event = dataclasses.replace(event, stream_id=self.id, at=max(0.0, event.at + shift))
-        if isinstance(event, Switched):
-            replay_from = max(0.0, event.replay_from + shift)
-            event = dataclasses.replace(event, replay_from=replay_from)
-        return event
+        match event:
+            case Switched(replay_from=since) | ConnectionOpened(replay_from=since):
+                return dataclasses.replace(event, replay_from=max(0.0, since + shift))
+            case FinalEmitted(start=float() as start, end=float() as end):
+                start, end = _time(start, shift), _time(end, shift)
+                return dataclasses.replace(event, start=start, end=end)
+            case _:
+                return event
 
     def _event(self, emit: Emit) -> stt.SpeechEvent:
         """The provider's event with our text and times, or an event that the engine adds."""

@@ -10,8 +10,8 @@ from rich.text import Text
 from ..core.events import (
     AudioLossReason,
     AudioLost,
+    Decision,
     ErrorKind,
-    Event,
     HedgeFinished,
     HedgeOutcome,
     LanguageRouted,
@@ -25,8 +25,8 @@ from ..core.events import (
     SwitchReason,
 )
 
-EVENT_NAMES = tuple(kind.name for kind in get_args(Event))
-"""The names of all events, for `ResilientSTT.on`."""
+EVENT_NAMES = tuple(kind.name for kind in get_args(Decision))
+"""The names of the events that are told, for `ResilientSTT.on`."""
 
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
 
@@ -58,6 +58,7 @@ exceptions, which are printed as they are."""
 _LOSSES = {
     AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
     AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
+    AudioLossReason.UNANSWERED: "no provider gave a word for so much voice",
     AudioLossReason.STREAM_ENDED: "the stream ended before a provider had transcribed it",
 }
 
@@ -106,7 +107,7 @@ class Narrator:
         self._held_replay: Replayed | None = None
         self._latest = 0.0
 
-    def lines(self, event: Event) -> list[Text]:
+    def lines(self, event: Decision) -> list[Text]:
         """Return the lines to print now that `event` has happened; often one, sometimes none."""
         if not self._is_worth_a_line(event):
             return []
@@ -132,7 +133,7 @@ class Narrator:
         held, self._held_replay = self._held_replay, None
         return [self._line(held)] if held else []
 
-    def _is_worth_a_line(self, event: Event) -> bool:
+    def _is_worth_a_line(self, event: Decision) -> bool:
         match event:
             case AudioLost() | OutageStarted() | OutageEnded():
                 return True
@@ -147,7 +148,7 @@ class Narrator:
                 return not self._in_outage
         assert_never(event)
 
-    def _remember(self, event: Event) -> None:
+    def _remember(self, event: Decision) -> None:
         match event:
             case HedgeFinished(outcome=outcome):
                 self._hedge_promoted = outcome is HedgeOutcome.PROMOTED
@@ -180,13 +181,13 @@ class Narrator:
     def _in_background(self, provider: str) -> bool:
         return self._serving not in ("", provider)
 
-    def _line(self, event: Event) -> Text:
+    def _line(self, event: Decision) -> Text:
         # An event may carry an earlier time than the one before it. The times that are printed
         # never go back, so that nobody looks for a mistake in the order.
         self._latest = max(self._latest, event.at)
         return Text.assemble((f"{self._latest:6.2f} s  ", "dim"), *self._parts(event))
 
-    def _parts(self, event: Event) -> list[Part]:
+    def _parts(self, event: Decision) -> list[Part]:
         match event:
             case ProviderFailed(provider=provider):
                 return _failure(event, in_background=self._in_background(provider))
@@ -211,7 +212,7 @@ class Narrator:
                 return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {_LOSSES[loss]}"]
 
 
-def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
+def narrate(events: Iterable[Decision], serving: str = "") -> list[Text]:
     """Return all lines about the events of a stream that began with the provider `serving`."""
     narrator = Narrator(serving)
     lines = [line for event in events for line in narrator.lines(event)]

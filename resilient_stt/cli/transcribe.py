@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import VARIABLE, load
-from ..core.events import AudioLost, Event
+from ..core.events import AudioLost, Decision
 from ..errors import StreamClosedError
 from ..providers.defaults import DEFAULT_CONFIG, DEFAULTS, from_environment, plugin_of
 from ..providers.traits import traits_of
@@ -252,7 +252,7 @@ class TranscriptPrinter:
             typer.echo(text)
             sys.stdout.flush()
 
-    def _print_event(self, event: Event) -> None:
+    def _print_event(self, event: Decision) -> None:
         self.lost = self.lost or isinstance(event, AudioLost)
         for line in self._narrator.lines(event):
             self._progress.console.print(line, soft_wrap=True)

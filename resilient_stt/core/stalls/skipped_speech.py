@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..audio.ledger import AudioLedger
+from ..audio.spans import Spans, total
 from ..messages import Word
 from ..policy import WatchdogPolicy
 from ..transcript.overlap import Utterance
@@ -43,8 +44,10 @@ class SkippedSpeech:
     """Where the FINAL ends, at the latest."""
     final: Utterance
     """What of the FINAL is not committed."""
+    voice: Spans
+    """The voice in the skipped speech."""
     speech: float
-    """Seconds of voice in the skipped speech."""
+    """How many seconds that is."""
     had_interims: bool
     """Whether the connection itself had words of it in interim transcripts."""
 
@@ -122,7 +125,8 @@ def find_skipped_speech(
         # Without times the voice may be that of the FINAL itself.
         return None
     since = ledger.watermark if had_interims else max(begin, ledger.watermark)
-    speech = ledger.seconds(ledger.voiced_samples(since, first_word_at))
+    voice = ledger.voiced_spans(since, first_word_at)
+    speech = ledger.seconds(total(voice))
     if had_interims:
         min_speech = policy.min_skipped_speech_with_interims
     else:
@@ -139,6 +143,7 @@ def find_skipped_speech(
         first_word_at=first_word_at,
         end=end,
         final=new_words,
+        voice=voice,
         speech=speech,
         had_interims=had_interims,
     )
