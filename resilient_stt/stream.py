@@ -524,6 +524,7 @@ class ResilientStream(stt.RecognizeStream):
 
     def _end(self) -> None:
         """Note that the task is over: from now on no audio can be pushed."""
+        self._handle(StreamClosed())  # a task that was cancelled at once has never run
         if self._leaves_audio:
             self._leave_audio()
         self._runtime.succession.ended(self._opening)
