@@ -276,6 +276,14 @@ class FlushConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class SendSilence:
+    """Send so many seconds of silence to a connection, behind the last of the session's audio."""
+
+    connection: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndInput:
     """Tell a connection that no more audio comes."""
 
@@ -365,6 +373,7 @@ Command = (
     OpenConnection
     | SendAudio
     | FlushConnection
+    | SendSilence
     | EndInput
     | CloseConnection
     | ReleaseAudio

@@ -80,6 +80,7 @@ class Model:
     slow_endpointing: bool = False
     final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+    finalizes_at_end: bool = True
     finalizes_when_dropped: bool = False
 
 
@@ -179,8 +180,9 @@ TABLE = (
         for family in ("universal-3", "u3")
     ),
     _other(plugin="assemblyai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    # The text of a turn comes in deltas after it has ended (measured with the plugin 1.8.9).
-    _other(plugin="openai", interim_results=False),
+    # The text of a turn comes in deltas after it has ended (measured with the plugin 1.8.9). Of the
+    # end of the input the plugin tells its server nothing.
+    _other(plugin="openai", interim_results=False, finalizes_at_end=False),
     # It says that it gives interim transcripts, and its stream has no code for them.
     _other(plugin="sarvam", interim_results=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
     _other(plugin="sarvam", kind="STTRealtime", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
@@ -195,9 +197,13 @@ TABLE = (
     _other(plugin="aws", pace=Pace(burst=2.0, rate=1.1)),
     # The plugin sends audio at the pace of speech, whatever it is given.
     _other(plugin="meta", pace=Pace(burst=1.0, rate=1.0), end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="simplismart", interim_results=False),
-    _other(plugin="soniox", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="gladia", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="simplismart", interim_results=False, finalizes_at_end=False),
+    # Of the end of the input Soniox's plugin (1.8.9), as the one before, tells its server nothing.
+    # Gladia's does, and does not wait for the answer.
+    *(
+        _other(plugin=plugin, finalizes_at_end=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT)
+        for plugin in ("soniox", "gladia")
+    ),
     _other(plugin="xai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
     _other(plugin="speechmatics", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
 )
@@ -289,6 +295,8 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "slow_endpointing": needs_flush or model.slow_endpointing,
         "final_timeout": model.final_timeout,
         "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
+        # An utterance is transcribed when voice activity finds its end. That it does in silence.
+        "finalizes_at_end": model.finalizes_at_end and streams,
         "finalizes_when_dropped": model.finalizes_when_dropped,
     }
 

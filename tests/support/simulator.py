@@ -43,6 +43,7 @@ from resilient_stt.core.messages import (
     ReportEvent,
     Role,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -245,6 +246,10 @@ class Recognizer:
     final_timeout: float = 1.2
     end_of_turn_timeout: float = 0.0
     finalizes_when_dropped: bool = False
+    finalizes_at_end: bool = True
+    """The end of its input makes it send a FINAL. Its stream then ends, else only with the call."""
+    known: bool = True
+    """Whether that it does not is among its traits."""
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
@@ -271,6 +276,7 @@ class Recognizer:
             final_timeout=self.final_timeout,
             end_of_turn_timeout=self.end_of_turn_timeout,
             finalizes_when_dropped=self.finalizes_when_dropped,
+            finalizes_at_end=self.finalizes_at_end or not self.known,
         )
 
 
@@ -352,13 +358,23 @@ class SimulatedConnection:
             self._wordless_at = self.sent / RATE
             self._send(TranscriptEvent(EventKind.FINAL))
 
+    def receive_silence(self, seconds: float) -> None:
+        if isinstance(self.fault, Refuse) or self._is_deaf:
+            return
+        if self._word and self._part:  # the caller hung up in it
+            self._finish_word(self._word, self._part, round(self._word.end * RATE))
+            self._part = None
+        self.sent += round(seconds * RATE)
+        self._busy = max(self._busy, self.sim.now) + seconds / self.of.speed
+        self._endpoint(self.sent / RATE)
+
     def flush(self) -> None:
         if self.of.flushes:
             self._finalize(len(self._pending))
 
     def end(self) -> None:
         self.ended = True
-        if isinstance(self.fault, Refuse):
+        if isinstance(self.fault, Refuse) or not self.of.finalizes_at_end:
             return
         if isinstance(self.fault, DropAfterClose):
             self._in(self.fault.after, ConnectionFailed(self.id, ErrorKind.DROPPED, "drop"))
@@ -736,6 +752,10 @@ class Simulation:
             case FlushConnection(number):
                 assert not self.connections[number].ended
                 self.connections[number].flush()
+            case SendSilence(number, seconds):
+                assert not self.connections[number].ended
+                assert self.now >= self.ended_at
+                self.connections[number].receive_silence(seconds)
             case EndInput(number):
                 assert not self.connections[number].ended
                 assert self.now >= self.ended_at
