@@ -596,6 +596,12 @@ class ProviderTraits:
     interims_certain: bool = True
     """Whether that is certain. If only its plugin says so, it is believed once the provider has
     given some."""
+    interim_interval: Seconds = 0.0
+    """Seconds of speech between two interim transcripts, at most, where that is more than a second
+    or so. 0: they come as usual."""
+    endpointing: Seconds = 0.0
+    """Seconds of silence in which it ends an utterance, whatever was said; 0 if unknown. Then its
+    final is due also if somebody speaks on."""
     manual_flush: bool = False
     """Whether it answers a flush with a final."""
     slow_endpointing: bool = False

@@ -250,6 +250,10 @@ class Recognizer:
     """The end of its input makes it send a FINAL. Its stream then ends, else only with the call."""
     known: bool = True
     """Whether that it does not is among its traits."""
+    endpointing_known: bool = False
+    """Whether its endpointing is among its traits."""
+    interim_interval: float = 0.0
+    """Seconds between two of its interim transcripts of one utterance, at least."""
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
@@ -276,6 +280,8 @@ class Recognizer:
             final_timeout=self.final_timeout,
             end_of_turn_timeout=self.end_of_turn_timeout,
             finalizes_when_dropped=self.finalizes_when_dropped,
+            endpointing=self.endpointing if self.endpointing_known else 0.0,
+            interim_interval=self.interim_interval,
             finalizes_at_end=self.finalizes_at_end or not self.known,
         )
 
@@ -329,6 +335,8 @@ class SimulatedConnection:
         self._part: PartialWord | None = None
         self._pending: list[TranscribedWord] = []
         self._started = False
+        self._interim_at = -math.inf
+        """Second of its own audio of the last word that it gave an interim transcript for."""
         self._edges = itertools.count()
         self._finals = 0
         self._schedule_fault()
@@ -436,7 +444,8 @@ class SimulatedConnection:
         self._pending.append(TranscribedWord(index, text, start, end, whole))
         if len(self._pending) >= self.of.most:
             self._finalize(self.of.most)
-        elif self.of.interims:
+        elif self.of.interims and end - self._interim_at >= self.of.interim_interval:
+            self._interim_at = end
             self._send(self._transcript(EventKind.INTERIM, self._pending))
 
     def _endpoint(self, at: float) -> None:
@@ -449,6 +458,7 @@ class SimulatedConnection:
     def _finalize(self, count: int) -> None:
         event, self._pending = self._pending[:count], self._pending[count:]
         if event:
+            self._interim_at = -math.inf
             self._final_at = self._processed_at
             self._send(self._transcript(EventKind.FINAL, event))
         if self._started and not self._pending:

@@ -268,6 +268,13 @@ class AudioLedger:
             for s in self._unfinished_segments()
         )
 
+    def pause_after(self, position: int) -> float | None:
+        """Seconds of silence around `position`, which a segment ends; `None` if none has."""
+        following = next((s.start for s in self._segments if s.start >= position), None)
+        if following is None:
+            return None
+        return self.seconds(following - self.last_speech_end(position))
+
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
         for segment in self._unfinished_segments():

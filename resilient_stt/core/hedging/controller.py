@@ -592,8 +592,8 @@ class HedgeController:
             )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
-            gives_interims = hedge.stall_detector.interim_timeout is not None
-            through = skipped.interims_through if gives_interims else skipped.end
+            gives_soon = hedge.stall_detector.gives_interims_soon
+            through = skipped.interims_through if gives_soon else skipped.end
             if (
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)
