@@ -55,7 +55,7 @@ def test_the_last_words_come_in_silence(times: str, interims: bool, endpointing:
 
 
 def test_the_end_of_the_input_does_not_wait_for_ever() -> None:
-    """A provider that has fallen silent gets it once the final is overdue; another has the words."""
+    """One that has fallen silent gets it once the final is overdue; another has the words."""
     first = silent(faults=[Stall(LAST - 0.6)], interims=False)
     sim = run(first, Recognizer("b"))
     assert_promises(sim)

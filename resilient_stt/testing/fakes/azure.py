@@ -236,11 +236,12 @@ class FakeAzure(FakeWebServer):
         self.redirect(plugin)
         return plugin
 
-    def redirect(self, plugin: STT[Any]) -> None:
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
         """Take away its region, which may come from the environment: the SDK wants one address."""
         azure: Any = plugin
         others = ("speech_region", "speech_endpoint", "speech_auth_token")
         azure._config = replace(azure._config, **dict.fromkeys(others, NOT_GIVEN))
+        return plugin
 
     @property
     def address(self) -> dict[str, Any]:

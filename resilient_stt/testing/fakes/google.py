@@ -245,7 +245,7 @@ class FakeGoogle(FakeServer):
         self.redirect(plugin)
         return plugin
 
-    def redirect(self, plugin: STT[Any]) -> None:
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
         """Give it other clients: it has no option for an address."""
         google: Any = plugin
 
@@ -254,6 +254,7 @@ class FakeGoogle(FakeServer):
             return self._client(google._config.version)
 
         google._pool._connect_cb = connect
+        return plugin
 
     @property
     def address(self) -> dict[str, Any]:

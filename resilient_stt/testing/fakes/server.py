@@ -419,8 +419,10 @@ class FakeServer(ABC):
         finally:
             self._open_streams -= 1
 
-    def redirect(self, plugin: STT[Any]) -> None:
-        """Make a plugin connect here that was made with this `address`, if its options cannot."""
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
+        """Lead a plugin here that was made with this `address`, as far as its options cannot;
+        return it."""
+        return plugin
 
     @abstractmethod
     def stt(self, **options: Any) -> stt.STT[Any]:
