@@ -36,8 +36,8 @@ pytestmark = [
 MODULES = {"flux": "livekit.plugins.deepgram", "inference": "livekit.agents.inference"}
 VARIABLES = {**KEY_VARIABLES, "flux": KEY_VARIABLES["deepgram"]}
 NAMES = sorted(FAKES.keys() - {"azure", "google"})
-"""Google's client and Azure's SDK connect again by themselves, without a word; what Google answers
-is here, too, and what Azure's SDK raises in test_signs."""
+"""Those that keep virtual time. Azure's SDK does not, so that all of its errors happen at once.
+Google's client connects again by itself, without a word; what Google answers is here."""
 SPEECH = ReferenceSpeech.load("english").excerpt(0, 2).padded(1.0)
 KEYS = ("fake-key", "fake-secret")
 
@@ -143,7 +143,7 @@ async def leave_no_task() -> None:
             task.cancel()
 
 
-def assert_told(call: Call, kind: ErrorKind) -> None:
+def assert_told(call: Call, kind: ErrorKind, connections: int = 6) -> None:
     """The failures are of the kind; of refused credentials there is one, a lock, and advice."""
     assert {failure.reason for failure in call.failures} == {kind}
     said = f"{call.events} {call.errors}"
@@ -151,12 +151,13 @@ def assert_told(call: Call, kind: ErrorKind) -> None:
     if kind in (ErrorKind.AUTH, ErrorKind.QUOTA):
         assert call.state is BreakerState.LOCKED
         assert len(call.failures) == 1
-        assert VARIABLES[call.name] in call.failures[0].advice
+        variables = VARIABLES[call.name].split(" and ")
+        assert all(variable in call.failures[0].advice for variable in variables)
         assert len(call.server.connections) == 1
     else:
         assert call.state is not BreakerState.LOCKED
         assert not any(failure.advice for failure in call.failures)
-        assert len(call.server.connections) <= 6
+        assert len(call.server.connections) <= connections
 
 
 @pytest.mark.parametrize(
@@ -197,3 +198,27 @@ async def test_one_connection_in_300_seconds_for_credentials(name: str) -> None:
         await call.play()
         assert len(call.server.connections) == 2
         assert len(call.failures) == 1
+
+
+AZURE: dict[Fault, ErrorKind] = {
+    **REFUSALS,
+    Hang(): ErrorKind.STALLED,
+    **{InBandError(code, at_word=4, then="close"): kind for code, kind in IN_BAND.items()},
+}
+"""Azure's SDK takes all audio before it is connected, so that a handshake that hangs is silence."""
+
+
+async def azure_call(fault: Fault) -> list[str]:
+    """Play a call in which Azure fails; return what is wrong with it."""
+    async with call_with("azure", fault) as call:
+        played = await call.play()
+        call.server.faults = ()  # else the SDK waits for its server for 10 s
+        return [f"{fault}: {played.score} {[*map(str, call.failures)]} {call.state} {len(call.server.connections)}"]
+
+
+async def test_azure() -> None:
+    """The same of Azure, whose SDK tries five times itself, but not with a refused key."""
+    pytest.importorskip("livekit.plugins.azure", exc_type=ImportError)
+    told = await asyncio.gather(*map(azure_call, AZURE))
+    for line in told: print(line)
+    assert 0

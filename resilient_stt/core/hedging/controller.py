@@ -74,6 +74,8 @@ from ..stalls.detector import StallDeadline
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
+from ..transcript.spoken_length import spoken_length
+from ..transcript.tokens import tokenize
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,
@@ -115,6 +117,7 @@ class HedgeController:
         self._unfinished = unfinished
         self._outbox = outbox
         self._policy = policies.watchdog
+        self._replay_policy = policies.replay
         self._word_time_tolerance = policies.replay.word_time_tolerance
         self._connect_timeout = policies.retry.connect_timeout
         self._opener = HedgeOpener(
@@ -169,10 +172,12 @@ class HedgeController:
         asked = ledger.seconds(ledger.voiced_samples(ledger.watermark, begin))
         if asked >= self.unanswered_limit:
             begin = 0  # no noise explains so much voice, so that it is asked about again
+        tokens = tokenize(new_words.text, new_words.language)
         skipped = find_skipped_speech(
             self._ledger,
             self._policy,
             new_words,
+            longest=spoken_length(tokens, self._replay_policy).longest,
             interim_words=extent.skipped,
             heard_through=extent.audio,
             begin=begin,
