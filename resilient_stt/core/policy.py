@@ -612,6 +612,9 @@ class ProviderTraits:
     end_of_turn_timeout: Seconds = 0.0
     """The same, in seconds, if the provider decides itself when a turn is over, and interim
     transcripts have covered the speech. 0: it does not decide."""
+    ends_at_sent: bool = False
+    """Whether the end that it gives without times of words is how much audio it had been sent, and
+    not where the words end."""
     finalizes_at_end: bool = True
     """Whether it makes a final of its last words when their input ends. Otherwise it is sent
     silence first, so that it finds the end of the speech itself."""

@@ -84,6 +84,7 @@ class Model:
     slow_endpointing: bool = False
     final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+    ends_at_sent: bool = False
     finalizes_at_end: bool = True
     finalizes_when_dropped: bool = False
 
@@ -194,7 +195,13 @@ TABLE = (
     ),
     # It says that it gives interim transcripts, and its stream has no code for them.
     _other(plugin="sarvam", interim_results=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="sarvam", kind="STTRealtime", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    # The plugin (1.8.9) takes for the end of a final how much it had sent when `vad.speech_end` came.
+    _other(
+        plugin="sarvam",
+        kind="STTRealtime",
+        ends_at_sent=True,
+        end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+    ),
     # The plugin drops interim transcripts below a confidence of 0.65, and Google gives interims
     # none. Faster than real time it answers OUT_OF_RANGE.
     _other(plugin="google", pace=Pace(burst=2.0, rate=1.5), interim_results=False),
@@ -308,6 +315,7 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
         # An utterance is transcribed when voice activity finds its end. That it does in silence.
         "finalizes_at_end": model.finalizes_at_end and streams,
+        "ends_at_sent": model.ends_at_sent,
         "finalizes_when_dropped": model.finalizes_when_dropped,
     }
 

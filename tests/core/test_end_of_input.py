@@ -18,6 +18,7 @@ from ..support.simulator import (
     DropAfterClose,
     Fault,
     IgnoreClose,
+    Latency,
     LostTail,
     Recognizer,
     Refuse,
@@ -219,3 +220,13 @@ def test_told_words_are_asked_about_by_nobody_else(times: str, interims: bool, t
     sim = Simulation(TWO, [first, Recognizer("b")], tail=tail).run(within=LIMIT)
     assert_promises(sim)
     assert sim.opened == ["a"]
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.6])
+def test_a_late_final_without_times_at_the_end(speed: float) -> None:
+    """What it covers for certain ends before its words do. The rest is not asked about either."""
+    late = Recognizer("a", [Latency(2.5)], times="none", interims=False, final_timeout=6.0)
+    words = speak(*sentence("one two three four five six seven eight nine ten", word=0.3 / speed))
+    sim = Simulation(words, [late, Recognizer("b")], tail=1.0).run(within=LIMIT)
+    assert_promises(sim)
+    assert sim.opened[1:] == []
