@@ -188,6 +188,8 @@ class Committer:
         is_covered = pending is not None and pending.start < extent.covered
         if ends_turn or pending is first_pending or is_covered:
             connection.untimed_finals.append(through)
+        elif ledger.watermark < remainder_end <= through:
+            connection.untimed_finals.append(remainder_end)
 
     def commit_untimed_finals(self, connection: Connection, past: int) -> None:
         """Commit the segments that finals without times cover, of the audio before `past`.
