@@ -195,7 +195,7 @@ TABLE = (
     ),
     # It says that it gives interim transcripts, and its stream has no code for them.
     _other(plugin="sarvam", interim_results=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    # The plugin (1.8.9) takes for the end of a final how much it had sent when `vad.speech_end` came.
+    # The plugin (1.8.9) takes for the end of a final what it had sent when `vad.speech_end` came.
     _other(
         plugin="sarvam",
         kind="STTRealtime",

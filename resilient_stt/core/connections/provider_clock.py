@@ -133,7 +133,11 @@ class ProviderClock:
             words = () if any(map(_is_segment, event.words)) else event.words
             return Times(words, event.words[0].start, event.words[-1].end)
         start, end = event.start, event.end
-        if self._ends_at_sent or end is None or not 0 < end <= seconds_sent + self._policy.max_time_error:
+        if (
+            self._ends_at_sent
+            or end is None
+            or not 0 < end <= seconds_sent + self._policy.max_time_error
+        ):
             return UNTIMED
         return Times((), start if start is not None and 0 <= start <= end else None, end)
 

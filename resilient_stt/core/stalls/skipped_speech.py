@@ -104,7 +104,7 @@ def find_skipped_speech(
 ) -> SkippedSpeech | None:
     """Return the speech that a FINAL skips, if that may hold words.
 
-    `new_words`: what of the FINAL is not committed, and `longest`: the most seconds of voice that it
+    `new_words`: what of the FINAL is not committed. `longest`: the most seconds of voice that it
     takes to say that. `interim_words`: the connection's own words that the FINAL skips
     (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
     which the connection can have processed audio. `begin`: where voice may begin that was not asked

@@ -147,6 +147,9 @@ class FakeServer(ABC):
     """The name of its class."""
     plugin_options: ClassVar[Mapping[str, Any]] = {}
     """Options of the class with which it speaks this protocol, beside its `address`."""
+    unnoticed: ClassVar[Mapping[str, str]] = {}
+    """Faults that cost words, by their names in `chaos`, and why nobody behind the plugin can
+    notice that in time."""
     is_real_time: ClassVar[bool] = False
     """Whether virtual time runs like real time while the server runs."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]

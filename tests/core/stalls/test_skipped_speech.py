@@ -275,7 +275,8 @@ def find(
 
 
 @pytest.mark.parametrize(
-    ("longest", "multiplier", "skipped_through"), [(1.0, 1.0, 3.0), (1.6, 1.0, None), (1.0, 2.0, None)]
+    ("longest", "multiplier", "skipped_through"),
+    [(1.0, 1.0, 3.0), (1.6, 1.0, None), (1.0, 2.0, None)],
 )
 def test_a_final_of_too_few_words(
     longest: float, multiplier: float, skipped_through: float | None
