@@ -269,11 +269,15 @@ class AudioLedger:
         )
 
     def pause_after(self, position: int) -> float | None:
-        """Seconds of silence around `position`, which a segment ends; `None` if none has."""
-        following = next((s.start for s in self._segments if s.start >= position), None)
-        if following is None:
+        """Seconds of silence between the segments before and after `position`.
+
+        `None` if it lies within a segment, or there is none before or after it.
+        """
+        before = max((s.end for s in self._segments if s.start < position and s.end), default=None)
+        after = next((s.start for s in self._segments if s.start >= position), None)
+        if before is None or after is None or before > position:
             return None
-        return self.seconds(following - self.last_speech_end(position))
+        return self.seconds(after - before)
 
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
