@@ -198,7 +198,7 @@ def test_a_final_is_expected_after_the_end_of_input() -> None:
     ledger.speech_started(0)
     connection = a_connection(ledger)
     connection.sender.send(ledger, 10.0)
-    assert connection.sender.end_input(ledger, 10.0) == EndInput(0)
+    assert connection.sender.ask_for_last_final(ledger, 10.0, 0.0) == EndInput(0)
     assert connection.input_ended_at == 10.0
     assert expected(connection) == [(2.0, True)]
 
