@@ -763,14 +763,8 @@ class Simulation:
             case FlushConnection(number):
                 assert not self.connections[number].ended
                 self.connections[number].flush()
-            case SendSilence(number, seconds):
-                assert not self.connections[number].ended
-                assert self.now >= self.ended_at
-                self.connections[number].receive_silence(seconds)
-            case EndInput(number):
-                assert not self.connections[number].ended
-                assert self.now >= self.ended_at
-                self.connections[number].end()
+            case SendSilence() | EndInput():
+                self._execute_at_end(command)
             case CloseConnection(number):
                 self.closed.append(self.connections.pop(number))
             case ReleaseAudio(before, kept):
@@ -785,6 +779,15 @@ class Simulation:
                 assert_complete(events[: events.index(ended) + 1])
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
+
+    def _execute_at_end(self, command: SendSilence | EndInput) -> None:
+        connection = self.connections[command.connection]
+        assert not connection.ended
+        assert self.now >= self.ended_at
+        if isinstance(command, SendSilence):
+            connection.receive_silence(command.seconds)
+        else:
+            connection.end()
 
     def _is_held(self, start: int, end: int) -> bool:
         """Return whether the audio between two samples was not released."""
