@@ -83,6 +83,8 @@ class AudioSender:
         """When it was asked for its last final; `None` before."""
         self._end_due_at: float | None = None
         """When the end of its input is due, behind the silence; `None` if it is not."""
+        self._silence = 0
+        """Samples of silence that it was sent behind the audio."""
 
     def __repr__(self) -> str:
         return f"AudioSender(cursor={self.cursor}, caught_up={self.caught_up})"
@@ -94,8 +96,8 @@ class AudioSender:
 
     @property
     def samples_sent(self) -> int:
-        """Samples that it was sent."""
-        return self.timeline.sent if self.timeline else 0
+        """Samples that it was sent, with the silence behind the audio: what is paid for."""
+        return (self.timeline.sent if self.timeline else 0) + self._silence
 
     @property
     def samples_replayed(self) -> int:
@@ -199,6 +201,7 @@ class AudioSender:
         if not silence:
             return self.end_input(now)
         self.input_ended_at = now
+        self._silence = ledger.samples(silence)
         self._note_sent(silence, now)
         self._end_due_at = self.processed_by + self._stall_detector.final_timeout
         return SendSilence(self._id, silence)
