@@ -215,7 +215,7 @@ class ConnectionPool:
                 connection=connection.id,
                 role=connection.role,
                 reason=reason,
-                seconds=connection.seconds_sent,
+                seconds=self._ledger.seconds(connection.sender.samples_sent),
                 duration=now - connection.opened_at,
             )
         )
