@@ -17,8 +17,8 @@ from livekit.agents import stt
 from livekit.agents.utils import http_context
 
 from resilient_stt import ResilientSTT
-from resilient_stt.core.events import ErrorKind, ProviderFailed
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind, ProviderFailed
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.providers.keys import KEY_VARIABLES
 from resilient_stt.testing import Fault, Hang, InBandError, ReferenceSpeech, Refuse, Status
 from resilient_stt.testing.fakes.registry import FAKES

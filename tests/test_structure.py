@@ -19,6 +19,7 @@ CORE_ORDER = (
     ("messages",),
     ("outbox",),
     ("audio",),
+    ("accounts",),
     ("progress",),
     ("transcript",),
     ("health",),

@@ -15,6 +15,7 @@ from .command_error import CommandError
 from .demo.demo_command import demo
 from .demo.fake_servers import serve_fakes
 from .matrix.matrix_command import matrix
+from .page_command import page
 from .schema_command import schema
 from .serve.serve_command import serve
 from .transcribe import transcribe
@@ -58,6 +59,7 @@ app.command()(matrix)
 app.command()(serve)
 app.command()(check)
 app.command()(schema)
+app.command()(page)
 app.command(hidden=True)(serve_fakes)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import ErrorKind, Event
+from resilient_stt.core.events import Decision, ErrorKind, Event, Role, StreamEnded
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -41,7 +41,6 @@ from resilient_stt.core.messages import (
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
-    Role,
     SendAudio,
     SendSilence,
     SetServing,
@@ -54,6 +53,8 @@ from resilient_stt.core.messages import (
 from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPolicy
 from resilient_stt.core.routing.language import LanguageTracker, Router
 from resilient_stt.testing.speech.accent import Accent
+
+from .accounts import assert_adds_up, assert_complete
 
 RATE = 16_000
 START_DELAY = 0.1
@@ -762,14 +763,8 @@ class Simulation:
             case FlushConnection(number):
                 assert not self.connections[number].ended
                 self.connections[number].flush()
-            case SendSilence(number, seconds):
-                assert not self.connections[number].ended
-                assert self.now >= self.ended_at
-                self.connections[number].receive_silence(seconds)
-            case EndInput(number):
-                assert not self.connections[number].ended
-                assert self.now >= self.ended_at
-                self.connections[number].end()
+            case SendSilence() | EndInput():
+                self._end_input(command)
             case CloseConnection(number):
                 self.closed.append(self.connections.pop(number))
             case ReleaseAudio(before, kept):
@@ -778,8 +773,21 @@ class Simulation:
                 self.released, self.kept = before, kept
             case Finish() | GiveUp():
                 assert not self.connections, "a connection is still open"
+            case ReportEvent(StreamEnded() as ended):
+                assert_adds_up(ended, RATE)
+                events = self.all_events
+                assert_complete(events[: events.index(ended) + 1])
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
+
+    def _end_input(self, command: SendSilence | EndInput) -> None:
+        connection = self.connections[command.connection]
+        assert not connection.ended
+        assert self.now >= self.ended_at
+        if isinstance(command, SendSilence):
+            connection.receive_silence(command.seconds)
+        else:
+            connection.end()
 
     def _is_held(self, start: int, end: int) -> bool:
         """Return whether the audio between two samples was not released."""
@@ -813,8 +821,12 @@ class Simulation:
         return [e.kind for e in self.emitted if e.kind in (EventKind.START, EventKind.END)]
 
     @property
-    def events(self) -> list[Event]:
+    def all_events(self) -> list[Event]:
         return [c.event for _, c in self.commands if isinstance(c, ReportEvent)]
+
+    @property
+    def events(self) -> list[Decision]:
+        return [event for event in self.all_events if isinstance(event, Decision)]
 
     @property
     def opened(self) -> list[str]:

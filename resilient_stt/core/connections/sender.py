@@ -75,6 +75,8 @@ class AudioSender:
         self.caught_up = start == ledger.end
         """Whether it has reached the live edge once. From then on no silence is left out: a live
         recognizer needs it to find the ends of sentences."""
+        self._samples_replayed = 0 if self.caught_up else None
+        """Samples that it had been sent when it caught up; `None` before."""
         self.processed_by = now
         """When the provider has processed everything that it was sent."""
         self.input_ended_at: float | None = None
@@ -89,6 +91,16 @@ class AudioSender:
     def seconds_sent(self) -> float:
         """Seconds of audio that it was sent."""
         return self.timeline.seconds if self.timeline else 0.0
+
+    @property
+    def samples_sent(self) -> int:
+        """Samples that it was sent."""
+        return self.timeline.sent if self.timeline else 0
+
+    @property
+    def samples_replayed(self) -> int:
+        """Samples that it was sent before it had caught up with the live edge."""
+        return self.samples_sent if self._samples_replayed is None else self._samples_replayed
 
     @property
     def flushed_through(self) -> int:
@@ -159,6 +171,11 @@ class AudioSender:
         """Return the session samples at which `send` does more than send audio, once caught up."""
         pause = self._next_pause(ledger)
         return [] if pause is None else [pause]
+
+    def mark_caught_up(self) -> None:
+        """Note that it has reached the live edge: what it is sent from now on is no replay."""
+        self.caught_up = True
+        self._samples_replayed = self.samples_sent
 
     @property
     def awaits_end(self) -> bool:

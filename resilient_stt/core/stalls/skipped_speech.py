@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..audio.ledger import AudioLedger
+from ..audio.spans import Spans, total
 from ..messages import Word
 from ..policy import WatchdogPolicy
 from ..transcript.overlap import Utterance
@@ -44,8 +45,10 @@ class SkippedSpeech:
     """Where the FINAL ends, at the latest."""
     final: Utterance
     """What of the FINAL is not committed."""
+    voice: Spans
+    """The voice in the skipped speech."""
     speech: float
-    """Seconds of voice in the skipped speech."""
+    """How many seconds that is."""
     had_interims: bool
     """Whether the connection itself had words of it in interim transcripts."""
 
@@ -131,7 +134,8 @@ def find_skipped_speech(
         end = min(ledger.samples(new_words.end), heard_through)
         too_much = ledger.voiced_samples(since, end) - ledger.samples(longest)
         first_word_at = ledger.voice_end(since, too_much) or since
-    speech = ledger.seconds(ledger.voiced_samples(since, first_word_at))
+    voice = ledger.voiced_spans(since, first_word_at)
+    speech = ledger.seconds(total(voice))
     if had_interims:
         min_speech = policy.min_skipped_speech_with_interims
     else:
@@ -148,6 +152,7 @@ def find_skipped_speech(
         first_word_at=first_word_at,
         end=end,
         final=new_words,
+        voice=voice,
         speech=speech,
         had_interims=had_interims,
     )

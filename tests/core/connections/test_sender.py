@@ -7,8 +7,9 @@ import pytest
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
 from resilient_stt.core.connections.sender import AudioSender
+from resilient_stt.core.events import Role
 from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import EndInput, FlushConnection, Role, SendAudio
+from resilient_stt.core.messages import EndInput, FlushConnection, SendAudio
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
 

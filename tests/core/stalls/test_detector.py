@@ -13,10 +13,10 @@ from resilient_stt.core.connections.connection import (
     Connection,
     open_connection,
 )
-from resilient_stt.core.events import StallReason
+from resilient_stt.core.events import Role, StallReason
 from resilient_stt.core.health.habits import ProviderHabits
 from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
+from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector

@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.events import AudioLost, ErrorKind, HedgeFinished, ProviderFailed, Switched
-from resilient_stt.core.messages import Emit, EventKind, Role, SetServing, Word
+from resilient_stt.core.events import (
+    AudioLost,
+    ErrorKind,
+    HedgeFinished,
+    ProviderFailed,
+    Role,
+    Switched,
+)
+from resilient_stt.core.messages import Emit, EventKind, SetServing, Word
 from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from resilient_stt.core.transcript.overlap import Utterance
@@ -375,6 +382,7 @@ def skipped_before(final: Utterance, *, end: float) -> SkippedSpeech:
         first_word_at=2 * RATE,
         end=round(end * RATE),
         final=final,
+        voice=((0, round(0.7 * RATE)),),
         speech=0.7,
         had_interims=True,
     )
