@@ -45,6 +45,7 @@ from .core.messages import (
     ReportAvailability,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -62,7 +63,7 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.frames import FrameStore, check, mono, pieces
+from .livekit.frames import FrameStore, check, mono, pieces, silence
 from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
 from .livekit.wall_clock import WallClock
@@ -389,6 +390,8 @@ class ResilientStream(stt.RecognizeStream):
                 self._open(command)
             case FlushConnection(connection):
                 self._with_connection(connection, ProviderConnection.flush)
+            case SendSilence(connection, seconds):
+                self._send_silence(connection, seconds)
             case EndInput(connection):
                 self._with_connection(connection, ProviderConnection.end_input)
             case CloseConnection(connection):
@@ -428,6 +431,11 @@ class ResilientStream(stt.RecognizeStream):
         if piece is None or end != self._frames.end or end - start != piece.samples_per_channel:
             piece = self._frames.frame(start, end)
         stream.push(piece)
+
+    def _send_silence(self, connection: int, seconds: float) -> None:
+        if (stream := self._connections.get(connection)) is not None:
+            for piece in silence(self._frames.rate, seconds):
+                stream.push(piece)
 
     def _emit(self, command: Emit) -> None:
         if command.text:

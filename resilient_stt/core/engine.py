@@ -816,6 +816,9 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            # What finals without times were about is committed only now. Another provider must not
+            # be asked about that (test_told_words_are_asked_about_by_nobody_else).
+            self._committer.commit_silence(active, now)
             if active.ended:
                 self._clean_ends.connection_ended(active)
         self._unanswered.step(active, now)
@@ -857,6 +860,8 @@ class FailoverEngine:
                     self._finish_unanswered()
                     return
             self._missing_tails.record(now)
+        if active.input_ended_at is not None and self._hedging.is_hedging:
+            self._pool.note_lost_tail(active)
         failure = ConnectionFailed(
             active.id, ErrorKind.STALLED, backoff=backoff, trigger=stall.reason
         )

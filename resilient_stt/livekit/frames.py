@@ -108,6 +108,11 @@ def _split(frame: rtc.AudioFrame, size: int) -> Iterator[rtc.AudioFrame]:
         yield rtc.AudioFrame(part, frame.sample_rate, frame.num_channels, len(part) // step)
 
 
+def silence(rate: int, seconds: float) -> Iterable[rtc.AudioFrame]:
+    """Return so many seconds of silence at `rate` Hz, in pieces of at most `PIECE` seconds."""
+    return pieces(rtc.AudioFrame.create(rate, 1, round(seconds * rate)))
+
+
 def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:
     """Mix a frame down to one channel, the mean of all."""
     channels = frame.num_channels
