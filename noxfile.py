@@ -32,7 +32,7 @@ TYPED = (
     "noxfile.py",
     "_resilient_stt_pytest.py",
 )
-TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-xdist")
+TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-timeout", "pytest-xdist")
 """What the tests need beside the extras."""
 EXTRAS = ".[cli,pytest,redis]"
 """The package with what its tests need of it."""

@@ -257,7 +257,8 @@ async def play_call(first: RecordedSTT, second: RecordedSTT, against: str) -> Pl
     if not listener.done():
         stream.end_input()
     try:
-        await asyncio.wait_for(listener, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await listener
     except Exception as error:  # a result of the call, not a failure of this program
         played.error = type(error).__name__
     await stream.aclose()

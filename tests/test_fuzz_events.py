@@ -269,7 +269,8 @@ async def hear(behavior: Behavior, *, vad: bool = True, second: Behavior | None 
     async with resilient.stream() as stream:
         pushing = asyncio.create_task(push(stream))
         try:
-            await asyncio.wait_for(listen(stream), SPEECH.duration + PATIENCE)
+            async with asyncio.timeout(SPEECH.duration + PATIENCE):
+                await listen(stream)
         except Exception as error:
             heard.error = error
         pushing.cancel()

@@ -187,7 +187,8 @@ async def test_a_provider_that_never_comes_back() -> None:
     """Everything that was said since the drop is reported, whichever stream had it last."""
     made = Call(ResilientSTT([FakeSTT(down(2.0, 1e9))], policies=policies()))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(made.run(), SPEECH.duration + 30.0)
+        async with asyncio.timeout(SPEECH.duration + 30.0):
+            await made.run()
     await made.resilient.aclose()
     said = voice(word for word in SPEECH.words if word.start >= 2.0)
     assert made.seconds_lost >= said

@@ -100,7 +100,8 @@ class FleetSync(HealthSync):
             if self._settled.is_set():
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), self._max_wait / TURNS)
+                async with asyncio.timeout(self._max_wait / TURNS):
+                    await self._settled.wait()
         if not self._settled.is_set():
             _slow.add(self._address)
 
@@ -120,7 +121,8 @@ class FleetSync(HealthSync):
         try:
             async with self.running():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._settled.wait(), REFRESH_TIMEOUT)
+                    async with asyncio.timeout(REFRESH_TIMEOUT):
+                        await self._settled.wait()
         finally:
             self._refresh = None
 
@@ -140,7 +142,8 @@ class FleetSync(HealthSync):
                 await retrying(self._exchange, link)
                 self._redis_answered()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), SYNC_INTERVAL)
+                    async with asyncio.timeout(SYNC_INTERVAL):
+                        await self._wake.wait()
         finally:
             await self._leave(link)
 
@@ -204,10 +207,12 @@ class FleetSync(HealthSync):
                     replica.leave()
                 now = asyncio.get_running_loop().time()
                 if any(replica.has_updates(now) for replica in self._replicas):
-                    await asyncio.wait_for(link.exchange(last=True), LEAVE_TIMEOUT)
+                    async with asyncio.timeout(LEAVE_TIMEOUT):
+                        await link.exchange(last=True)
         # A stream that opened meanwhile has started a new task, which uses the same replicas.
         if not self._users:
             for replica in self._replicas:
                 replica.store_lost()
         with suppress(Exception):
-            await asyncio.wait_for(link.aclose(), LEAVE_TIMEOUT)
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await link.aclose()

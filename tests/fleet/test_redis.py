@@ -133,11 +133,11 @@ async def test_a_slow_redis_is_waited_for_once(
 ) -> None:
     """A Redis whose answer comes too late is waited for again when it has been in time once."""
     waits: list[float] = []
-    plain = asyncio.wait_for
+    plain = asyncio.timeout
 
-    async def counted(awaited: Any, timeout: float) -> Any:
-        waits.append(timeout)
-        return await plain(awaited, timeout)
+    def counted(delay: float) -> asyncio.Timeout:
+        waits.append(delay)
+        return plain(delay)
 
     async def call(max_wait: float) -> int:
         """Open a stream until Redis has answered; returns how many parts it waited."""
@@ -150,7 +150,7 @@ async def test_a_slow_redis_is_waited_for_once(
             await until(lambda: host.breaker.probe_lease.shared)
         return parts
 
-    monkeypatch.setattr(asyncio, "wait_for", counted)
+    monkeypatch.setattr(asyncio, "timeout", counted)
     redis_server.ask("CLIENT", "PAUSE", 500)
     assert await call(0.05) == fleet.TURNS
     assert await call(9.0) == 0  # not waited for, and in time

@@ -17,6 +17,7 @@ from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.policy import BreakerPolicy
 from resilient_stt.fleet.identity import identify, provider_key
+from resilient_stt.fleet.sync import FleetSync
 
 from ..support.fakes import FakeSTT
 
@@ -115,6 +116,27 @@ def test_a_refresh_without_a_loop_does_nothing() -> None:
     )
     sync.refresh()
     assert repr(sync) == "FleetSync('redis://localhost', users=0, lost=False)"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_stream_can_be_closed_while_it_waits_for_the_first_read(turns: int) -> None:
+    """Also in the very moment when Redis answers: else the stream would never end."""
+    health = ProviderHealth(Breaker(BreakerPolicy()))
+    sync = RedisHealth("redis://127.0.0.1:1").sync([("k", health)], 10.0)
+    assert isinstance(sync, FleetSync)
+
+    async def stream() -> None:
+        await sync.first_read()
+        await asyncio.Event().wait()
+
+    streaming = asyncio.create_task(stream())
+    await asyncio.sleep(0)
+    sync._settled.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    streaming.cancel()
+    await asyncio.wait({streaming}, timeout=10)
+    assert streaming.cancelled()
 
 
 # -- keys of providers

@@ -27,7 +27,8 @@ async def failure_of(
     pusher = asyncio.create_task(push(stream, speech))
     try:
         with pytest.raises(expected) as raised:
-            await asyncio.wait_for(drain(stream), within)
+            async with asyncio.timeout(within):
+                await drain(stream)
     finally:
         pusher.cancel()
         await asyncio.gather(pusher, return_exceptions=True)

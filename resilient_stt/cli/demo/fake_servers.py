@@ -91,7 +91,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), _EXIT_TIMEOUT)
+        async with asyncio.timeout(_EXIT_TIMEOUT):
+            await process.wait()
     except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

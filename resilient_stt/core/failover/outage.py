@@ -13,11 +13,17 @@ are no words: a reconnect also works when it must be connected by now (it has ou
 timeout, and its plugin takes audio), and either no words are pending or it had time enough to
 transcribe them. In that case the pending speech is noise, or no better connection can be had.
 
+One that should have repeated committed words, and gives none in its time, is deaf and is left. But
+words without times may not be in its audio at all, and a slow provider may still be busy with it.
+So the next ones get twice the time, and so on (schedule a-slow-provider-after-an-outage).
+
 After `RetryPolicy.outage_limit` the stream gives up; after `RetryPolicy.end_input_limit` if the
 input has ended.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
@@ -26,6 +32,8 @@ from ..events import ErrorKind
 from ..messages import ConnectionFailed, Role
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
+from ..stalls.detector import StallDeadline
+from ..stalls.noise_multiplier import NoiseMultiplier
 
 
 class Outage:
@@ -49,6 +57,9 @@ class Outage:
         self._retry = policies.retry
         self._break_duration = policies.breaker.break_duration
         self._connected_after = policies.connected_after
+        self._multiplier = NoiseMultiplier(policies.watchdog.max_deadline_multiplier)
+        """Stretches the time in which an attempt has to give words."""
+        self._stretched_at = -math.inf
         self.since = since
         self._next_attempt_at: dict[str, float] = {}
         self._reported: set[tuple[str, ErrorKind, str]] = set()
@@ -94,6 +105,9 @@ class Outage:
             if self._is_silent(connection, now) and connection.trimmer.expects_repeats:
                 deaf = ConnectionFailed(connection.id, ErrorKind.STALLED, backoff=backoff)
                 self.failed(connection, deaf, now)
+                if connection.opened_at >= self._stretched_at:
+                    self._multiplier.double()
+                    self._stretched_at = now
         for provider in self._selector.outage_candidates(now):
             due_at = self._next_attempt_at.setdefault(provider.name, now)
             if now >= due_at and self._may_attempt(provider, now):
@@ -122,7 +136,7 @@ class Outage:
         due += [planned[provider.name] for provider in candidates if provider.name in planned]
         for connection in self.reconnects:
             due.append(connection.opened_at + self._connected_after)
-            if stall := connection.stall_detector.next_stall(self._ledger, connection.cursor):
+            if stall := self._next_stall(connection):
                 due.append(stall.due)
         return due
 
@@ -156,5 +170,10 @@ class Outage:
 
     def _is_silent(self, connection: Connection, now: float) -> bool:
         """Return whether an attempt had its time, and has no words for the pending speech."""
-        stall = connection.stall_detector.next_stall(self._ledger, connection.cursor)
+        stall = self._next_stall(connection)
         return self._is_connected(connection, now) and stall is not None and now >= stall.due
+
+    def _next_stall(self, connection: Connection) -> StallDeadline | None:
+        return connection.stall_detector.next_stall(
+            self._ledger, connection.cursor, self._multiplier.value
+        )

@@ -71,6 +71,7 @@ from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
+from ..stalls.noise_multiplier import NoiseMultiplier
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
@@ -88,7 +89,6 @@ from .evidence import (
     silent_through,
     skipped_speech_answer,
 )
-from .noise_multiplier import NoiseMultiplier
 from .opener import HedgeOpener
 from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
 
@@ -525,6 +525,8 @@ class HedgeController:
         session time (seconds) of a word that the hedge has transcribed after `stall.through`.
         """
         ledger = self._ledger
+        if self._ask_others_once_more(hedging, hedge, active, stall, now):
+            return
         pending_through = max(stall.through, hedging.expected_through)
         through = min(pending_through, silent)
         if new_word_at is not None:
@@ -540,9 +542,7 @@ class HedgeController:
             # The consumer was shown words there, so it is not noise: both have left them out
             # (schedule shown-words-and-two-half-open-connections).
             through = min(through, shown_at)
-        same_provider = hedge.traits.name == active.traits.name
-        hears = has_words(hedge)
-        if hears:
+        if has_words(hedge):
             ledger.commit(through)
         else:
             # Nothing shows that it hears: no words were committed that it could repeat
@@ -563,13 +563,32 @@ class HedgeController:
         self._multiplier.double()
         self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
         self._state = Watching()
-        if active.finished and same_provider and not self._had_second_round:
-            # The other providers failed when they were asked. There will be no later chance, so ask
-            # them once more (schedule other-providers-once-more-at-the-end).
-            self._had_second_round = True
-            again = Hedging(hedged_providers={active.traits.name})
-            self._state = again
-            self._open_hedge(again, active, stall, now)
+
+    def _ask_others_once_more(
+        self,
+        hedging: Hedging,
+        hedge: Connection,
+        active: Connection,
+        stall: StallDeadline,
+        now: float,
+    ) -> bool:
+        """Ask the providers again that have failed, after the end of the input.
+
+        Only the active connection's own provider has answered, and there will be no later chance
+        (schedules other-providers-once-more-at-the-end, a-repetition-and-no-more-at-the-end).
+        Returns whether one is asked, or will be.
+        """
+        same_provider = hedge.traits.name == active.traits.name
+        if not (self._pool.input_ended and same_provider) or self._had_second_round:
+            return False
+        self._had_second_round = True
+        again = Hedging(hedged_providers={active.traits.name})
+        self._open_hedge(again, active, stall, now)
+        if again.hedge is None and not self._opener.is_waiting(now):
+            return False
+        self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
+        self._state = again
+        return True
 
     # -- skipped speech
 

@@ -239,9 +239,11 @@ class SpeechBalancer:
             return not is_replaying or voiced < ledger.samples(self._min_speech)
         if active is None or self._announced_by is not None:
             return False  # another connection has to transcribe what the last one left out
-        # A cough gets no FINAL, and the consumer must not wait for one for ever.
+        # A cough gets no FINAL, and the consumer must not wait for one for ever. But words that
+        # come late are still coming (schedule a-late-final-after-silence).
         patience = silence + active.stall_detector.final_timeout
-        is_cough = ledger.silence_duration >= patience and not active.is_replaying(now)
+        quiet = min(ledger.silence_duration, now - active.stall_detector.last_text_at)
+        is_cough = quiet >= patience and not active.is_replaying(now)
         return is_cough or not self._has_words_to_come(active, now)
 
     # -- the start of speech

@@ -129,7 +129,8 @@ async def play(
     async with target.stream() as stream:
         pushing = asyncio.create_task(push(stream))
         try:
-            await asyncio.wait_for(listen(stream), speech.duration + patience)
+            async with asyncio.timeout(speech.duration + patience):
+                await listen(stream)
             played.finished = True
         except (
             Exception

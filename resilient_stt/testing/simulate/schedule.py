@@ -324,7 +324,7 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
         scripts = [replace(s, drift=0.0) for s in scripts]
     if liar is not None:
         scripts[liar] = _add_lies(dice, scripts[liar], length, alone=count == 1)
-        losing = _lose_final(dice, scripts[liar])
+        losing = _lose_final(dice, scripts[liar], alone=count == 1)
         if _has_interims_of_all(losing) and not _repeats(pieces) and dice.random() < 0.3:
             scripts[liar] = losing
         if scripts[liar].times == "none":
@@ -364,7 +364,20 @@ def _draw_pieces(dice: random.Random, *, repeats: bool) -> tuple[Piece, ...]:
     for _ in range(dice.choice([0, 0, 0, 1, 2])):
         noise = Piece("", dice.choice(gaps), dice.choice([0.2, 0.5, 1.5, 4.0]))
         pieces.insert(dice.randrange(len(pieces) + 1), noise)
-    return tuple(pieces)
+    return _shorten_noise(pieces)
+
+
+def _shorten_noise(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Shorten the second of two long noises without a word between them.
+
+    Nobody could tell them from speech that no provider hears: of `max_unanswered_speech` seconds
+    without a word, the promise is that they are reported as lost.
+    """
+    shortened = pieces[:1]
+    for piece in pieces[1:]:
+        both = _is_noise(piece) and _is_noise(shortened[-1])
+        shortened.append(replace(piece, length=min(piece.length, 1.5)) if both else piece)
+    return tuple(shortened)
 
 
 def _lengthen_last_word(pieces: tuple[Piece, ...], seconds: float) -> tuple[Piece, ...]:
@@ -533,10 +546,18 @@ def _add_lies(
     return replace(script, faults=(*lies, *script.faults))
 
 
-def _lose_final(dice: random.Random, script: ProviderScript) -> ProviderScript:
-    """Let a provider emit interims of everything, and its first connection leave out one final."""
+def _lose_final(dice: random.Random, script: ProviderScript, *, alone: bool) -> ProviderScript:
+    """Let a provider emit interims of everything, and its first connection leave out one final.
+
+    If it is `alone`, it does not say 429 then: that is taken for a limit of one connection, so
+    that nobody is left to be asked.
+    """
     lost = FaultSpec("final", "lost_final", after=dice.choice([0, 0, 1, 2, 4]))
-    return replace(script, faults=(lost, *script.faults[1:]), interim_results=True, max_words=99)
+    later = [
+        replace(fault, kind="dropped") if alone and fault and fault.kind == "429" else fault
+        for fault in script.faults[1:]
+    ]
+    return replace(script, faults=(lost, *later), interim_results=True, max_words=99)
 
 
 def _draw_silent_fault(dice: random.Random, length: float) -> FaultSpec:
@@ -615,6 +636,8 @@ def promised(schedule: Schedule) -> bool:
     if last and last.length < _min_last_word(schedule.scripts):
         return False
     alone = len(lies) == 1
+    if alone and losing and any(m and m.kind == "429" for m in schedule.scripts[0].faults):
+        return False
     return not any(s.down for s in schedule.scripts) and (
         lies == [1] if alone else lies.count(0) >= len(lies) - 1
     )

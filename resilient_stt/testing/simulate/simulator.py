@@ -62,6 +62,11 @@ LATE = 18.0
 """Seconds within which a word must be emitted, whatever one provider does. Several connections may
 fall silent one after the other, and each of them gets its time. The longest delay in 860 calls was
 14 s."""
+LATER_BY_A_CHANGE = 5.0
+"""Seconds more for each change of options or of the language: the connection is opened anew, and
+replays up to ten seconds at twice the speed of speech."""
+LATER_BY_A_REFUSAL = RetryPolicy().rejected_interval
+"""Seconds more where a provider rejects the request itself: it is not asked again before."""
 STRAGGLER = 1.0
 """Seconds after the end of speech in which the text of a last short word may still come."""
 EXACT = 0.1
@@ -461,9 +466,11 @@ class _CallObserver:
             or any(s.down for s in schedule.scripts)
         ):
             return
+        changes = len(schedule.option_changes) + len(schedule.language_changes)
+        limit = LATE + changes * LATER_BY_A_CHANGE + schedule.refused * LATER_BY_A_REFUSAL
         if schedule.accents:
             late = self._score.late_max_s
-            if late is not None and late > LATE:
+            if late is not None and late > limit:
                 yield f"a word came {late:.1f} s after it was spoken"
             return
         words = (s for s in sounds(schedule) if s.value != NOISE)
@@ -475,7 +482,7 @@ class _CallObserver:
                 continue
             for word in _words_of(event.alternatives[0].text):
                 late = at - spoken[word].end / RATE if word in spoken else 0.0
-                if late > LATE:
+                if late > limit:
                     yield f"{word!r} came {late:.1f} s after it was spoken"
 
     def _check_memory(self, *, whole: bool) -> Iterator[str]:

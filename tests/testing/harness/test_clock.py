@@ -154,7 +154,8 @@ def test_time_jumps_again_after_executor_work() -> None:
         with pytest.raises(ZeroDivisionError):
             await asyncio.to_thread(divmod, 1, 0)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(time.sleep, 0.05), 0.01)
+            async with asyncio.timeout(0.01):
+                await asyncio.to_thread(time.sleep, 0.05)
         await asyncio.sleep(HOUR)
 
     real = time.monotonic()
@@ -244,7 +245,8 @@ async def _answered_by_a_thread() -> str:
     thread = threading.Timer(0.02, loop.call_soon_threadsafe, [came.set])
     thread.start()
     try:
-        await asyncio.wait_for(came.wait(), 10)
+        async with asyncio.timeout(10):
+            await came.wait()
     except TimeoutError:
         return "timer"
     else:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from resilient_stt.core.hedging.noise_multiplier import NoiseMultiplier
+from resilient_stt.core.stalls.noise_multiplier import NoiseMultiplier
 
 
 def test_it_doubles_up_to_the_maximum() -> None:
