@@ -55,6 +55,7 @@ def run(
     seconds: float,
     providers: int = 2,
     warm_up: float = WARM_UP,
+    phases: int | None = None,
 ) -> Driven:
     """Let streams of a subject hear a rehearsal in virtual time; measure them after the warm-up.
 
@@ -67,7 +68,12 @@ def run(
         target = SUBJECTS[subject](made)
         try:
             return await drive(
-                target, rehearsal.frames, streams=streams, seconds=seconds, warm_up=warm_up
+                target,
+                rehearsal.frames,
+                streams=streams,
+                seconds=seconds,
+                warm_up=warm_up,
+                phases=phases,
             )
         finally:
             await target.aclose()
