@@ -12,8 +12,8 @@ import pytest
 from livekit.agents import APIStatusError
 
 from resilient_stt import BreakerPolicy, Policies, RedisHealth, ResilientSTT
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.fleet import redis
 from resilient_stt.fleet import sync as fleet
 from resilient_stt.fleet.wire import (
