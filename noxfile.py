@@ -236,6 +236,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """The page of the flight recorder in Chromium, driven by Playwright; about half a minute.
+
+    Chromium is the system's: apt-get install chromium. Without it, other sessions skip these tests.
+    """
+    install(session)
+    session.install("playwright")
+    browser = "tests/recording/test_page_in_browser.py"
+    session.run(
+        "python", "-m", "pytest", *session.posargs, browser, env={"CI_REQUIRES_CHROMIUM": "1"}
+    )
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel and install it alone; then with the extra of its command line, and run the
     demo.

@@ -16,8 +16,8 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.agents.utils.audio import calculate_audio_duration
 
-from .core.events import ErrorKind
-from .core.messages import ACCOUNT_ERRORS, ReportAvailability, Role
+from .core.events import ErrorKind, Role
+from .core.messages import ACCOUNT_ERRORS, ReportAvailability
 from .core.policy import ProviderTraits
 from .core.routing.selector import ProviderSelector
 from .core.transcript import coverage

@@ -7,7 +7,7 @@ from typing import Literal
 Extra = Literal["cli", "testing", "yaml"]
 
 IMPORTED = {
-    "av": "PyAV",
+    "av": "av",
     "dotenv": "python-dotenv",
     "rich": "rich",
     "typer": "typer",

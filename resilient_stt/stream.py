@@ -13,6 +13,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from livekit import rtc
@@ -21,7 +22,7 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import shortuuid
 
 from .core.engine import FailoverEngine
-from .core.events import Event, Switched
+from .core.events import ConnectionOpened, Event, FinalEmitted, Switched
 from .core.handover import Handover
 from .core.messages import (
     AudioPushed,
@@ -44,9 +45,11 @@ from .core.messages import (
     ReportAvailability,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
+    StreamClosed,
     StreamOpened,
     VoiceActivityLost,
     Word,
@@ -60,11 +63,12 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.frames import FrameStore, check, mono, pieces
+from .livekit.frames import FrameStore, check, mono, pieces, silence
 from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
 from .livekit.wall_clock import WallClock
 from .observe import logger
+from .recording.stream_recorder import RecordedEngine
 from .runtime import Runtime
 from .succession import StreamAudio
 
@@ -113,12 +117,14 @@ class ResilientStream(stt.RecognizeStream):
             language,
             retranscribe=runtime.setup.retranscribe,
         )
+        self._frames = FrameStore()
+        self._recorder = runtime.record(self.id, language, self._samples)
+        """Takes down what happens; `None` if nothing is recorded."""
         self._engine = self._make_engine()
         self.serving = self._routing.route.providers[0].name
         """Name of the provider that serves; before one was opened, of the route's first."""
         self.last_activity = runtime.next_activity()
         """A number that grows with every opened stream and every transcript of any stream."""
-        self._frames = FrameStore()
         self._wall_clock = WallClock(runtime.policies.replay.window)
         """When the caller pushed each second of audio."""
         self._origin = 0
@@ -254,7 +260,7 @@ class ResilientStream(stt.RecognizeStream):
     def _warn_of_mixing(self, channels: int) -> None:
         if not self._mixed_down:
             self._mixed_down = True
-            logger.warning("audio is mixed down to mono", channels=channels)
+            logger.warning("audio is mixed down to mono", channels=channels, stream_id=self.id)
 
     def _check_open(self) -> None:
         if not compat.is_closed(self):
@@ -290,6 +296,7 @@ class ResilientStream(stt.RecognizeStream):
                 self._process(item)
         finally:
             self._is_idle = False
+            self._handle(StreamClosed())
             if self._timer:
                 self._timer.cancel()
             await self._close_connections()
@@ -383,6 +390,8 @@ class ResilientStream(stt.RecognizeStream):
                 self._open(command)
             case FlushConnection(connection):
                 self._with_connection(connection, ProviderConnection.flush)
+            case SendSilence(connection, seconds):
+                self._send_silence(connection, seconds)
             case EndInput(connection):
                 self._with_connection(connection, ProviderConnection.end_input)
             case CloseConnection(connection):
@@ -422,6 +431,11 @@ class ResilientStream(stt.RecognizeStream):
         if piece is None or end != self._frames.end or end - start != piece.samples_per_channel:
             piece = self._frames.frame(start, end)
         stream.push(piece)
+
+    def _send_silence(self, connection: int, seconds: float) -> None:
+        if (stream := self._connections.get(connection)) is not None:
+            for piece in silence(self._frames.rate, seconds):
+                stream.push(piece)
 
     def _emit(self, command: Emit) -> None:
         if command.text:
@@ -478,8 +492,10 @@ class ResilientStream(stt.RecognizeStream):
     # -- what a stream that gives up leaves to the next
 
     def _make_engine(self, handover: Handover | None = None) -> FailoverEngine:
-        runtime = self._runtime
-        return FailoverEngine(
+        runtime, recorder = self._runtime, self._recorder
+        # a class of its own, so that a frame that is not recorded costs nothing more
+        make = FailoverEngine if recorder is None else partial(RecordedEngine, recorder)
+        return make(
             self._routing,
             runtime.health,
             runtime.policies,
@@ -510,13 +526,22 @@ class ResilientStream(stt.RecognizeStream):
         self._frames, self._wall_clock = audio.frames, audio.wall_clock
         self._detector = audio.detector
         self._origin = self._pushed = audio.frames.end
+        if self._recorder is not None:
+            self._recorder.took_over(audio.frames.start, audio.frames.end, audio.frames.rate)
         self._engine = self._make_engine(audio.handover)
 
     def _end(self) -> None:
         """Note that the task is over: from now on no audio can be pushed."""
+        self._handle(StreamClosed())  # a task that was cancelled at once has never run
         if self._leaves_audio:
             self._leave_audio()
         self._runtime.succession.ended(self._opening)
+        if self._recorder is not None:
+            self._recorder.ended(self._loop.time())
+
+    def _samples(self, start: int, end: int) -> bytes:
+        """Return the audio between two positions in `_frames`."""
+        return bytes(self._frames.frame(start, end).data)
 
     def _leave_audio(self) -> None:
         """Leave what is pending to the next stream, with what was pushed by now."""
@@ -547,10 +572,14 @@ class ResilientStream(stt.RecognizeStream):
         """Return an event with this stream's id, and positions in its own audio."""
         shift = self._offset - self.start_time_offset
         event = dataclasses.replace(event, stream_id=self.id, at=max(0.0, event.at + shift))
-        if isinstance(event, Switched):
-            replay_from = max(0.0, event.replay_from + shift)
-            event = dataclasses.replace(event, replay_from=replay_from)
-        return event
+        match event:
+            case Switched(replay_from=since) | ConnectionOpened(replay_from=since):
+                return dataclasses.replace(event, replay_from=max(0.0, since + shift))
+            case FinalEmitted(start=float() as start, end=float() as end):
+                start, end = _time(start, shift), _time(end, shift)
+                return dataclasses.replace(event, start=start, end=end)
+            case _:
+                return event
 
     def _event(self, emit: Emit) -> stt.SpeechEvent:
         """The provider's event with our text and times, or an event that the engine adds."""

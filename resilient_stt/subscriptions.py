@@ -14,13 +14,24 @@ from livekit.agents.stt import AvailabilityChangedEvent, STTError
 
 from .core.events import (
     AudioLost,
+    BreakerChanged,
+    ConnectionClosed,
+    ConnectionEstablished,
+    ConnectionOpened,
+    ConnectionPromoted,
+    FinalEmitted,
     HedgeFinished,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
+    ProbeFailed,
+    ProbePassed,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    StallCleared,
+    StallSuspected,
+    StreamEnded,
     Switched,
 )
 from .runtime import EventName
@@ -99,6 +110,74 @@ class Subscribe(Protocol):
     ) -> Handler[LanguageRouted, _R]: ...
     @overload
     def __call__(self, event: Literal["language_routed"]) -> Decorator[LanguageRouted]: ...
+    @overload
+    def __call__(
+        self, event: Literal["connection_opened"], callback: Handler[ConnectionOpened, _R]
+    ) -> Handler[ConnectionOpened, _R]: ...
+    @overload
+    def __call__(self, event: Literal["connection_opened"]) -> Decorator[ConnectionOpened]: ...
+    @overload
+    def __call__(
+        self, event: Literal["connection_established"], callback: Handler[ConnectionEstablished, _R]
+    ) -> Handler[ConnectionEstablished, _R]: ...
+    @overload
+    def __call__(
+        self, event: Literal["connection_established"]
+    ) -> Decorator[ConnectionEstablished]: ...
+    @overload
+    def __call__(
+        self, event: Literal["connection_promoted"], callback: Handler[ConnectionPromoted, _R]
+    ) -> Handler[ConnectionPromoted, _R]: ...
+    @overload
+    def __call__(self, event: Literal["connection_promoted"]) -> Decorator[ConnectionPromoted]: ...
+    @overload
+    def __call__(
+        self, event: Literal["connection_closed"], callback: Handler[ConnectionClosed, _R]
+    ) -> Handler[ConnectionClosed, _R]: ...
+    @overload
+    def __call__(self, event: Literal["connection_closed"]) -> Decorator[ConnectionClosed]: ...
+    @overload
+    def __call__(
+        self, event: Literal["stall_suspected"], callback: Handler[StallSuspected, _R]
+    ) -> Handler[StallSuspected, _R]: ...
+    @overload
+    def __call__(self, event: Literal["stall_suspected"]) -> Decorator[StallSuspected]: ...
+    @overload
+    def __call__(
+        self, event: Literal["stall_cleared"], callback: Handler[StallCleared, _R]
+    ) -> Handler[StallCleared, _R]: ...
+    @overload
+    def __call__(self, event: Literal["stall_cleared"]) -> Decorator[StallCleared]: ...
+    @overload
+    def __call__(
+        self, event: Literal["probe_passed"], callback: Handler[ProbePassed, _R]
+    ) -> Handler[ProbePassed, _R]: ...
+    @overload
+    def __call__(self, event: Literal["probe_passed"]) -> Decorator[ProbePassed]: ...
+    @overload
+    def __call__(
+        self, event: Literal["probe_failed"], callback: Handler[ProbeFailed, _R]
+    ) -> Handler[ProbeFailed, _R]: ...
+    @overload
+    def __call__(self, event: Literal["probe_failed"]) -> Decorator[ProbeFailed]: ...
+    @overload
+    def __call__(
+        self, event: Literal["breaker_changed"], callback: Handler[BreakerChanged, _R]
+    ) -> Handler[BreakerChanged, _R]: ...
+    @overload
+    def __call__(self, event: Literal["breaker_changed"]) -> Decorator[BreakerChanged]: ...
+    @overload
+    def __call__(
+        self, event: Literal["final_emitted"], callback: Handler[FinalEmitted, _R]
+    ) -> Handler[FinalEmitted, _R]: ...
+    @overload
+    def __call__(self, event: Literal["final_emitted"]) -> Decorator[FinalEmitted]: ...
+    @overload
+    def __call__(
+        self, event: Literal["stream_ended"], callback: Handler[StreamEnded, _R]
+    ) -> Handler[StreamEnded, _R]: ...
+    @overload
+    def __call__(self, event: Literal["stream_ended"]) -> Decorator[StreamEnded]: ...
     @overload
     def __call__(
         self,

@@ -373,7 +373,20 @@ MUTANTS = (
     Mutant(
         "a connection is left open",
         "HedgeOpener",
-        Replace("self._pool.close(_hedge)", "setattr(_hedge, 'role', type(_hedge.role).PROBE)"),
+        Replace(
+            "self._pool.close(_hedge, _reason, _now)",
+            "setattr(_hedge, 'role', type(_hedge.role).PROBE)",
+        ),
+    ),
+    Mutant(
+        "silence is not accounted",
+        "AudioLedger.commit_noise",
+        Replace("self._commit(_to)", "0 * self._commit(_to)"),
+    ),
+    Mutant(
+        "the audio of a promoted hedge is accounted twice",
+        "ConnectionPool._account",
+        Replace("sender.samples_sent - _before", "sender.samples_sent"),
     ),
     Mutant(
         "providers' clocks are not told apart",

@@ -16,8 +16,11 @@ import pytest
 import resilient_stt
 from resilient_stt import Event, Policies
 from resilient_stt.core import events
-from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal, BreakerState
+from resilient_stt.core.events import BreakerState
+from resilient_stt.core.health.breaker import TRANSITIONS, BreakerSignal
 from resilient_stt.core.policy import ProviderTraits
+from resilient_stt.metrics.instruments import ALL, Kind
+from resilient_stt.metrics.prometheus import name_of
 
 from .support.scripts import ROOT
 
@@ -158,13 +161,27 @@ def test_the_readme_lists_every_event_with_its_fields() -> None:
     """No event and no field of one is missing in the table of events, and none is invented."""
     listed = {
         row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2] if len(row) > 2 else ""))
-        for row in rows(ROOT / "README.md", "| Event | When it is emitted | Fields |")
+        for kind in ("Event", "Detail")
+        for row in rows(ROOT / "README.md", f"| {kind} | When it is emitted | Fields |")
     }
     del listed["stt_availability_changed"]  # LiveKit's own
     assert listed == {
         event.name: {f.name for f in dataclasses.fields(event)} - {"at", "stream_id"}
         for event in get_args(Event)
     }
+
+
+def test_the_readme_lists_every_metric() -> None:
+    """With the name that Prometheus shows, its labels and what it is; nothing else is listed."""
+    listed = rows(ROOT / "README.md", "| Metric | Labels | What it is |")
+    assert [row for row in listed if len(row) == 3] == [
+        [
+            f"`{name_of(i)}{'_total' * (i.kind is Kind.COUNTER)}`",
+            ", ".join(f"`{label}`" for label in i.labels),
+            i.description,
+        ]
+        for i in ALL
+    ]
 
 
 def test_the_readme_lists_every_reason() -> None:

@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import traceback
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import aiohttp
 import pytest
 from livekit.agents import APIConnectionError, APIStatusError
+from livekit.agents.cli.log import ColoredFormatter, JsonFormatter
 from livekit.agents.stt import STTError
 
 from resilient_stt import (
     AudioLossReason,
     AudioLost,
+    BreakerChanged,
     BreakerPolicy,
+    BreakerState,
     ErrorKind,
     Event,
     FailbackPolicy,
-    HedgeFinished,
-    HedgeOutcome,
-    LanguageReason,
-    LanguageRouted,
-    OutageEnded,
+    FinalEmitted,
     OutageStarted,
     Policies,
     ProviderFailed,
     ProviderRecovered,
-    Replayed,
+    ReplayPolicy,
     ResilientSTT,
     RetryPolicy,
-    StallReason,
+    StreamEnded,
+    StreamEndReason,
     Switched,
 )
-from resilient_stt.observe import log_event, logger
+from resilient_stt.core.accounts import StreamAccounts
+from resilient_stt.core.audio.ledger import AudioLedger
+from resilient_stt.livekit import job
+from resilient_stt.observe import (
+    MAX_KINDS,
+    REPEATS_ALLOWED,
+    REPEATS_WITHIN,
+    EventLog,
+    logger,
+)
 from resilient_stt.runtime import EventName
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
@@ -73,119 +84,140 @@ LIVEKITS: tuple[EventName | Literal["error", "metrics_collected"], ...] = (
     "stt_availability_changed",
 )
 
-EVENTS: list[tuple[Event, int, str]] = [
-    (
-        ProviderFailed(at=1.0, provider="a", reason=ErrorKind.DROPPED, detail="X"),
-        30,
-        "provider failed: a (dropped, X)",
-    ),
-    (
-        ProviderFailed(
-            at=1.0, provider="a", reason=ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE
-        ),
-        30,
-        "provider failed: a (stalled, final_overdue)",
-    ),
-    (
-        ProviderFailed(
-            at=1.0, provider="a", reason=ErrorKind.AUTH, detail="X 401", advice="check A_KEY"
-        ),
-        40,
-        "provider failed: a (auth): check A_KEY",
-    ),
-    (
-        ProviderFailed(at=1.0, provider="a", reason=ErrorKind.QUOTA, detail="X 402"),
-        40,
-        "provider failed: a (quota, X 402)",
-    ),
-    (
-        Switched(
-            at=1.0, from_provider="a", to_provider="b", reason=ErrorKind.DROPPED, replay_from=0.5
-        ),
-        20,
-        "switched: a -> b (dropped)",
-    ),
-    (
-        Replayed(at=1.0, provider="b", seconds=0.5, silence_trimmed=0.0, duration=0.1),
-        20,
-        "replayed: b, 0.5 s",
-    ),
-    (OutageStarted(at=1.0), 40, "outage started: no provider works"),
-    (
-        OutageEnded(at=1.0, provider="a", duration=2.0),
-        20,
-        "outage ended: a works again after 2.0 s",
-    ),
-    (
-        AudioLost(at=1.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED),
-        40,
-        "audio lost: 3.0 s (window_exceeded)",
-    ),
-    *(
-        (
-            HedgeFinished(
-                at=1.0,
-                provider="a",
-                hedge_provider="b",
-                trigger=StallReason.FINAL_OVERDUE,
-                outcome=v,
-                seconds=2.0,
-            ),
-            20,
-            f"hedge finished: a checked by b ({v})",
-        )
-        for v in HedgeOutcome
-    ),
-    (ProviderRecovered(at=1.0, provider="a"), 20, "provider recovered: a"),
-    (
-        LanguageRouted(
-            at=1.0,
-            from_language="en",
-            language="es",
-            route="es",
-            providers=("b", "a"),
-            reason=LanguageReason.REQUESTED,
-        ),
-        20,
-        "language routed: es, route es (requested)",
-    ),
-]
+DROPPED = ProviderFailed(at=1.0, provider="a", reason=ErrorKind.DROPPED, stream_id="STT_1")
 
 
-@pytest.mark.parametrize(("event", "level", "message"), EVENTS, ids=lambda v: str(v))
-def test_levels(event: Event, level: int, message: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Each event is one record with its fields as extras. ERROR is for what needs a human, or what
-    the caller notices.
-    """
-    caplog.set_level(logging.DEBUG, LOGGER)
-    log_event(event)
+def test_a_record_has_the_event_s_fields(caplog: pytest.LogCaptureFixture) -> None:
+    """As extras of a standard record, which any handler takes."""
+    EventLog().write(DROPPED)
     [record] = caplog.records
-    assert (record.name, record.levelno, record.getMessage()) == (LOGGER, level, message)
-    for field in dataclasses.fields(event):
-        assert record.__dict__[field.name] == getattr(event, field.name)
+    assert (record.name, record.levelno) == (LOGGER, logging.WARNING)
+    assert record.getMessage() == "provider failed: a (dropped)"
+    for field in dataclasses.fields(DROPPED):
+        assert record.__dict__[field.name] == getattr(DROPPED, field.name)
+    assert not hasattr(record, "job_id")
+
+
+def test_a_record_names_the_job(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its room, whoever writes it."""
+    context = SimpleNamespace(
+        job=SimpleNamespace(id="AJ_1", room=SimpleNamespace(name="support-7"))
+    )
+    monkeypatch.setattr(job, "get_job_context", lambda *, required: context)
+    EventLog().write(DROPPED)
+    logger.warning("audio is mixed down to mono")
+    for record in caplog.records:
+        assert (record.__dict__["job_id"], record.__dict__["room"]) == ("AJ_1", "support-7")
+
+
+def test_details_are_for_who_asks_for_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is made of an event that is not logged; at DEBUG each is, however many there are."""
+    log, final = EventLog(), FinalEmitted(at=1.0, provider="a", connection=0, words=3)
+    caplog.set_level(logging.INFO, LOGGER)
+    log.write(final)
+    assert not caplog.records
+    caplog.set_level(logging.DEBUG, LOGGER)
+    for _ in range(10):
+        log.write(final)
+    assert len(caplog.records) == 10
+
+
+def ended() -> StreamEnded:
+    """The accounts of a stream that was given nothing."""
+    return StreamAccounts(AudioLedger(ReplayPolicy(), vad_enabled=True)).ended(
+        StreamEndReason.CLOSED, gone=0
+    )
+
+
+def test_lines_that_repeat_are_summarized(caplog: pytest.LogCaptureFixture) -> None:
+    """Three a minute are written, and the number of the others with the first of the next."""
+    now = [0.0]
+    log = EventLog(clock=lambda: now[0])
+    for now[0] in range(10):
+        log.write(DROPPED)
+        log.write(dataclasses.replace(DROPPED, provider="b"))
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("provider failed: a (dropped)") == REPEATS_ALLOWED == 3
+    assert messages.count("provider failed: b (dropped)") == 3
+    caplog.clear()
+    now[0] = REPEATS_WITHIN + 1
+    log.write(DROPPED)
+    assert [record.getMessage() for record in caplog.records] == [
+        "7 more in 61 s: provider failed: a (dropped)",
+        "provider failed: a (dropped)",
+    ]
+    assert caplog.records[0].__dict__["repeated"] == 7
+
+
+def test_what_was_not_written_is_told_at_the_end_of_a_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody must wait for the same line to come once more."""
+    caplog.set_level(logging.INFO, LOGGER)
+    log = EventLog(clock=lambda: 5.0)
+    for _ in range(5):
+        log.write(DROPPED)
+    log.write(ended())
+    log.write(ended())
+    assert [record.getMessage().split(";")[0] for record in caplog.records[3:]] == [
+        "stream ended: closed",
+        "2 more in 0 s: provider failed: a (dropped)",
+        "stream ended: closed",
+    ]
+
+
+def test_lost_audio_is_never_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Each loss counts."""
+    log = EventLog()
+    for _ in range(9):
+        log.write(AudioLost(at=1.0, seconds=2.0, reason=AudioLossReason.WINDOW_EXCEEDED))
+    assert len(caplog.records) == 9
+
+
+def test_the_memory_of_repeats_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """What is forgotten is told before."""
+    log = EventLog(clock=lambda: 0.0)
+    for _ in range(5):
+        log.write(DROPPED)
+    caplog.clear()
+    for number in range(MAX_KINDS):
+        log.write(dataclasses.replace(DROPPED, provider=f"p{number}"))
+    assert repr(log) == f"EventLog({MAX_KINDS} kinds of lines)"
+    assert "2 more in 0 s: provider failed: a (dropped)" in caplog.messages
 
 
 def test_a_record_names_our_line(caplog: pytest.LogCaptureFixture) -> None:
     """Not the one in structlog that hands it to `logging`; nor does an exception's record."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    log_event(OutageStarted(at=1.0))
+    EventLog().write(OutageStarted(at=1.0))
     logger.info("here")
     logger.warning("there", exc_info=True)
     logger.exception("with a traceback")
     first, *others = [(Path(r.pathname).name, r.funcName) for r in caplog.records]
-    assert first == ("observe.py", "log_event")
+    assert first == ("observe.py", "write")
     assert set(others) == {(Path(__file__).name, "test_a_record_names_our_line")}
 
 
-def test_times_are_rounded(caplog: pytest.LogCaptureFixture) -> None:
-    """Times are logged to the millisecond."""
-    log_event(AudioLost(at=1.23456789, seconds=2.0, reason=AudioLossReason.WINDOW_EXCEEDED))
-    assert caplog.records[0].__dict__["at"] == 1.235
-
-
-def test_every_event_has_a_level() -> None:
-    """The test above covers every event."""
-    assert {type(event) for event, _, _ in EVENTS} == set(get_args(Event))
+@pytest.mark.parametrize("devmode", [True, False])
+def test_livekit_s_formatters_print_the_fields(devmode: bool) -> None:
+    """Colored lines in development and JSON in production, as LiveKit's CLI sets them up."""
+    formatter = ColoredFormatter("%(message)s %(extra)s") if devmode else JsonFormatter()
+    printed: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: printed.append(formatter.format(record))  # type: ignore[method-assign]
+    logging.getLogger(LOGGER).addHandler(handler)
+    try:
+        EventLog().write(DROPPED)
+    finally:
+        logging.getLogger(LOGGER).removeHandler(handler)
+    [line] = printed
+    assert "provider failed: a (dropped)" in line
+    assert '"stream_id": "STT_1"' in line
+    assert '"reason": "dropped"' in line
+    if not devmode:
+        assert json.loads(line)["level"] == "WARNING"
 
 
 def check_private(caplog: pytest.LogCaptureFixture, others: list[Any]) -> None:
@@ -268,7 +300,8 @@ async def test_private(
             ],
             policies=policies,
         )
-        listen(made, reported.append)
+        for kind in get_args(Event):
+            made.on(kind.name, reported.append)
         for name in LIVEKITS:
             made.on(name, reported.append)
         played = await play(made, SPEECH.padded(3.0))
@@ -406,3 +439,20 @@ async def test_private_when_recognizing(caplog: pytest.LogCaptureFixture) -> Non
     await asyncio.sleep(30)
     await made.aclose()
     check_private(caplog, ["".join(traceback.format_exception(raised.value))])
+
+
+def test_streams_that_share_a_breaker_write_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Each stream reports a change that is news to it, and the log has it once."""
+    caplog.set_level(logging.INFO, LOGGER)
+    log = EventLog()
+    closed, locked = BreakerState.CLOSED, BreakerState.LOCKED
+    changed = BreakerChanged(at=1.0, provider="a", from_state=closed, state=locked)
+    for stream in "xyz":
+        log.write(dataclasses.replace(changed, stream_id=stream))
+    log.write(dataclasses.replace(changed, from_state=locked, state=closed))
+    log.write(changed)
+    assert [record.getMessage() for record in caplog.records] == [
+        "breaker changed: a, closed -> locked",
+        "breaker changed: a, locked -> closed",
+        "breaker changed: a, closed -> locked",
+    ]

@@ -11,8 +11,7 @@ import aiohttp
 import pytest
 
 from resilient_stt import Policies, ResilientSTT
-from resilient_stt.core.events import OutageStarted, ProviderFailed, Switched
-from resilient_stt.core.health.breaker import BreakerState
+from resilient_stt.core.events import BreakerState, OutageStarted, ProviderFailed, Switched
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Fault, HalfOpen, Stall

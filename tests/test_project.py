@@ -46,7 +46,7 @@ def test_the_lock_has_what_is_asked_for(asked: str) -> None:
 
 def test_what_extras_bring_is_no_dependency() -> None:
     """The extra of the command line brings all of it, and every extra asks for the same version."""
-    brought = {canonicalize_name(name).replace("pyav", "av") for name in IMPORTED.values()}
+    brought = {canonicalize_name(name) for name in IMPORTED.values()}
     extras = {
         extra: {canonicalize_name(Requirement(one).name): one for one in asked}
         for extra, asked in PROJECT["project"]["optional-dependencies"].items()

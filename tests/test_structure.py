@@ -21,6 +21,7 @@ CORE_ORDER = (
     ("messages",),
     ("outbox",),
     ("audio",),
+    ("accounts",),
     ("progress",),
     ("transcript",),
     ("health",),

@@ -52,9 +52,9 @@ def _quick() -> int:
 
 def _measure(results: Results, parts: list[str], path: Path | None) -> None:
     """Measure parts, and write the results after each: the next may take long."""
-    results.machine = Machine()
     for part in parts:
         begun = time.monotonic()
+        results.machine = Machine()
         setattr(results, part, MEASURES[part]())
         if path:
             path.write_text(as_json(results))

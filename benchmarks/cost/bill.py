@@ -76,6 +76,20 @@ class Bill:
     repeated: int
 
     @property
+    def shares(self) -> dict[str, float]:
+        """What each provider received in each role, in multiples of what was pushed.
+
+        Plugins report their audio every few seconds, so what connections received that broke off
+        before is `unreported`.
+        """
+        found = {}
+        for provider, roles in self.sent.items():
+            rest = self.received[provider] - sum(roles.values())
+            for role, seconds in {**roles, "unreported": rest}.items():
+                found[f"{provider} {role}"] = seconds / self.pushed
+        return found
+
+    @property
     def factor(self) -> float:
         """All audio that servers received, in multiples of what was pushed."""
         return sum(self.received.values()) / self.pushed

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from resilient_stt.livekit.compat import VAD, VAD_WINDOW_SAMPLES
-from resilient_stt.testing.harness.clock import VirtualTimeLoop
+from resilient_stt.testing.harness.clock import VirtualTimeLoop, wall_clock_follows
 from resilient_stt.testing.harness.logs import no_logging
 
 from .driver import WARM_UP, Driven, drive
@@ -32,7 +32,7 @@ class Size:
 
     streams: int = 100
     seconds: float = 25.0
-    rounds: int = 5
+    rounds: int = 3
 
 
 def measure(size: Size = Size()) -> Rounds:
@@ -55,6 +55,7 @@ def run(
     seconds: float,
     providers: int = 2,
     warm_up: float = WARM_UP,
+    phases: int | None = None,
 ) -> Driven:
     """Let streams of a subject hear a rehearsal in virtual time; measure them after the warm-up.
 
@@ -67,7 +68,12 @@ def run(
         target = SUBJECTS[subject](made)
         try:
             return await drive(
-                target, rehearsal.frames, streams=streams, seconds=seconds, warm_up=warm_up
+                target,
+                rehearsal.frames,
+                streams=streams,
+                seconds=seconds,
+                warm_up=warm_up,
+                phases=phases,
             )
         finally:
             await target.aclose()
@@ -82,10 +88,18 @@ def run(
 
 
 def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time, without the wait for traffic: there is none."""
+    """Run a coroutine in virtual time, without the wait for traffic: there is none.
+
+    Real time would not pass at the pace of the audio, and streams would note that of every frame.
+    """
+
+    async def on_one_clock() -> T:
+        with wall_clock_follows(asyncio.get_running_loop()):
+            return await main
+
     loop_factory = functools.partial(VirtualTimeLoop, settle=0.0)
     with no_logging(), asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(main)
+        return runner.run(on_one_clock())
 
 
 def _model() -> float:

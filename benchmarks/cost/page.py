@@ -38,7 +38,8 @@ def text(results: Results) -> str:
 def _markdown(machine: Machine, found: Sequence[Section], folder: str) -> Iterator[str]:
     yield (
         f"Measured on {machine.day}: {machine.processor}, {machine.cores} cores, Python "
-        f"{machine.python}, LiveKit Agents {machine.livekit}."
+        f"{machine.python}, LiveKit Agents {machine.livekit}; load average {machine.load:g} when "
+        "the last part began."
     )
     for section in found:
         yield from ("", f"## {section.title}", "", section.text, "")

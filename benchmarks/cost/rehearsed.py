@@ -145,7 +145,8 @@ _SENT = "sent at "
 
 
 def sent_at(event: stt.SpeechEvent) -> float | None:
-    """The real time at which a rehearsed provider sent an event; None if another one did."""
+    """The CPU of the process, in seconds, when a rehearsed provider sent an event; None if another
+    provider did."""
     _, ours, at = event.request_id.partition(_SENT)
     return float(at) if ours else None
 
@@ -172,7 +173,7 @@ class RehearsedStream(stt.RecognizeStream):
 
 
 def _event(line: Line, shift: float) -> stt.SpeechEvent:
-    now = f"{_SENT}{time.perf_counter()}"
+    now = f"{_SENT}{time.process_time()}"
     if not line.words:
         return stt.SpeechEvent(type=line.kind, request_id=now)
     return stt.SpeechEvent(type=line.kind, request_id=now, alternatives=[_data(line.words, shift)])

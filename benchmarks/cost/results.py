@@ -30,6 +30,10 @@ def _processor() -> str:
     return next(names, platform.processor())
 
 
+def _load() -> float:
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0
+
+
 @dataclass(frozen=True)
 class Machine:
     """What the figures were measured on, and when."""
@@ -38,6 +42,8 @@ class Machine:
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     python: str = field(default_factory=platform.python_version)
     livekit: str = field(default_factory=lambda: version("livekit-agents"))
+    load: float = field(default_factory=_load)
+    """The load average when the last part began: above 1, other programs had a part in it."""
     day: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
 
 

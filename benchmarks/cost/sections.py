@@ -17,6 +17,9 @@ from .rounds import Rounds
 from .subjects import ADAPTER, BARE, SUBJECTS
 from .way import STREAMS, Way
 
+LEAST = 0.02
+"""The least share of the bill that is shown."""
+
 Row = Sequence[str]
 
 
@@ -116,8 +119,8 @@ def _live(by_streams: Mapping[int, Live]) -> Section:
 def _way(found: Way) -> Section:
     return Section(
         "An event's way",
-        f"Microseconds from the provider's event to the consumer, with {STREAMS} streams in real "
-        "time in one process.",
+        f"Microseconds from the provider's event to the consumer, with {STREAMS} streams in one "
+        "process: CPU of the process, which does nothing else, so the machine has no part in it.",
         ("", "p50, µs", "p99, µs"),
         [(s, f"{found.median.median(s):.0f}", f"{found.tail.median(s):.0f}") for s in SUBJECTS],
     )
@@ -182,10 +185,7 @@ def _bill(bills: Mapping[str, Bill]) -> Section:
     rows = []
     for name, bill in bills.items():
         shares = (
-            f"{provider} {role} {100 * seconds / bill.pushed:.0f} %"
-            for provider, roles in bill.sent.items()
-            for role, seconds in roles.items()
-            if seconds
+            f"{what} {100 * share:.0f} %" for what, share in bill.shares.items() if share > LEAST
         )
         words = f"{bill.lost} / {bill.repeated}"
         row = (name, f"{bill.pushed:.0f} s", f"{bill.factor:.2f}x", f"{bill.hedges}")
@@ -194,9 +194,10 @@ def _bill(bills: Mapping[str, Bill]) -> Section:
     return Section(
         "The bill",
         "Audio that the providers received, in multiples of what the caller pushed, over the real "
-        "plugins and the kit's servers in virtual time. The last but one column says who was sent "
-        "it and in which role, as the plugins report it: in steps of up to 5 s.",
-        ("", "pushed", "received", "hedges", "sent, of what was pushed", "lost / repeated"),
+        "plugins and the kit's servers in virtual time; and who received it in which role. "
+        "*Unreported* is what a plugin had not reported yet when its connection broke off: they "
+        "report every 5 s.",
+        ("", "pushed", "received", "hedges", "of what was pushed", "words lost / repeated"),
         rows,
         [Plot("bill", "Audio received, of audio pushed", "x", factors)],
     )

@@ -1,15 +1,17 @@
-"""An event's way from the provider to the consumer: real time, while many streams are open."""
+"""An event's way from the provider to the consumer, while many streams are open.
+
+It is counted in CPU of this process, which does nothing else: what the machine does meanwhile has
+no part in it. Each stream pushes at a time of its own: events of several streams at one moment wait
+for each other.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 from dataclasses import dataclass
 
-from resilient_stt.testing.harness.logs import no_logging
-
-from .driver import drive
-from .rehearsed import RehearsedSTT, of_speech
+from . import in_process
+from .rehearsed import of_speech
 from .rounds import Rounds, alternate
 from .subjects import SUBJECTS
 
@@ -29,18 +31,11 @@ def measure(seconds: float = 12.0, rounds: int = 3) -> Way:
     tails: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
 
     def median(subject: str) -> float:
-        with no_logging():
-            ways = asyncio.run(_ways(subject, seconds))
-        percentiles = statistics.quantiles(ways, n=100)
+        driven = in_process.run(
+            subject, of_speech(), streams=STREAMS, seconds=seconds, phases=STREAMS
+        )
+        percentiles = statistics.quantiles(driven.ways, n=100)
         tails[subject].append(1e6 * percentiles[98])
         return 1e6 * percentiles[49]
 
     return Way(alternate([*SUBJECTS], rounds, median), Rounds(tails))
-
-
-async def _ways(subject: str, seconds: float) -> list[float]:
-    rehearsal = of_speech()
-    target = SUBJECTS[subject]([RehearsedSTT(f"provider-{n}", rehearsal) for n in range(2)])
-    driven = await drive(target, rehearsal.frames, streams=STREAMS, seconds=seconds)
-    await target.aclose()
-    return driven.ways

@@ -73,6 +73,11 @@ COMMANDS = {
         "schema",
         "Print the JSON Schema of the configuration file, for editors.",
     ),
+    "page": Command(
+        ".page_command",
+        "page",
+        "Make the page of a recording, beside it.",
+    ),
     "serve-fakes": Command(
         ".demo.fake_servers",
         "serve_fakes",

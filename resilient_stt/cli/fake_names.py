@@ -18,8 +18,7 @@ def fake_of(spec: ProviderSpec) -> str | None:
     """Return the name of the fake that stands in for a configured provider; None if there is
     none."""
     made = (spec.factory.plugin, spec.factory.kind)
-    fakes = ((name, fake) for name, fake in FAKES.items() if fake.is_configurable)
-    fitting = (name for name, fake in fakes if (fake.plugin, fake.plugin_class) == made)
+    fitting = (name for name, f in FAKES.items() if (f.plugin, f.plugin_class) == made)
     return next(fitting, None)
 
 

@@ -8,10 +8,9 @@ from typing import assert_never, get_args
 from rich.text import Text
 
 from ..core.events import (
-    AudioLossReason,
     AudioLost,
+    Decision,
     ErrorKind,
-    Event,
     HedgeFinished,
     HedgeOutcome,
     LanguageRouted,
@@ -20,46 +19,15 @@ from ..core.events import (
     ProviderFailed,
     ProviderRecovered,
     Replayed,
-    StallReason,
     Switched,
     SwitchReason,
 )
+from ..plain_words import DETAILS, FAILURES, LOSSES, STALLS
 
-EVENT_NAMES = tuple(kind.name for kind in get_args(Event))
-"""The names of all events, for `ResilientSTT.on`."""
+EVENT_NAMES = tuple(kind.name for kind in get_args(Decision))
+"""The names of the events that are told, for `ResilientSTT.on`."""
 
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
-
-_FAILURES = {
-    ErrorKind.AUTH: "rejected the API key",
-    ErrorKind.QUOTA: "has no credits left",
-    ErrorKind.RATE_LIMITED: "rejected the connection: too many requests",
-    ErrorKind.BAD_REQUEST: "rejected the request",
-    ErrorKind.CONNECT: "cannot be reached",
-    ErrorKind.DROPPED: "dropped the connection",
-    ErrorKind.STALLED: "stalled",
-    ErrorKind.SERVER: "reported an internal error",
-    ErrorKind.PROTOCOL: "sent messages that cannot be parsed",
-}
-
-_STALLS = {
-    StallReason.NO_INTERIM: "no interim transcript",
-    StallReason.FINAL_OVERDUE: "final transcript overdue",
-    StallReason.NO_TEXT: "no text for a long stretch of speech",
-    StallReason.EMPTY_FINALS: "empty final transcripts",
-    StallReason.MISSING_TAIL: "no text for the last words",
-    StallReason.SKIPPED_SPEECH: "a final transcript skipped words",
-}
-
-_DETAILS = {"heard nothing": "no text where another provider had text"}
-"""Texts of `ProviderFailed.detail` that are printed differently. The others are names of
-exceptions, which are printed as they are."""
-
-_LOSSES = {
-    AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
-    AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
-    AudioLossReason.STREAM_ENDED: "the stream ended before a provider had transcribed it",
-}
 
 FAILURES_BEFORE_OPEN = (
     ErrorKind.CONNECT,
@@ -106,7 +74,7 @@ class Narrator:
         self._held_replay: Replayed | None = None
         self._latest = 0.0
 
-    def lines(self, event: Event) -> list[Text]:
+    def lines(self, event: Decision) -> list[Text]:
         """Return the lines to print now that `event` has happened; often one, sometimes none."""
         if not self._is_worth_a_line(event):
             return []
@@ -132,7 +100,7 @@ class Narrator:
         held, self._held_replay = self._held_replay, None
         return [self._line(held)] if held else []
 
-    def _is_worth_a_line(self, event: Event) -> bool:
+    def _is_worth_a_line(self, event: Decision) -> bool:
         match event:
             case AudioLost() | OutageStarted() | OutageEnded():
                 return True
@@ -147,7 +115,7 @@ class Narrator:
                 return not self._in_outage
         assert_never(event)
 
-    def _remember(self, event: Event) -> None:
+    def _remember(self, event: Decision) -> None:
         match event:
             case HedgeFinished(outcome=outcome):
                 self._hedge_promoted = outcome is HedgeOutcome.PROMOTED
@@ -180,13 +148,13 @@ class Narrator:
     def _in_background(self, provider: str) -> bool:
         return self._serving not in ("", provider)
 
-    def _line(self, event: Event) -> Text:
+    def _line(self, event: Decision) -> Text:
         # An event may carry an earlier time than the one before it. The times that are printed
         # never go back, so that nobody looks for a mistake in the order.
         self._latest = max(self._latest, event.at)
         return Text.assemble((f"{self._latest:6.2f} s  ", "dim"), *self._parts(event))
 
-    def _parts(self, event: Event) -> list[Part]:
+    def _parts(self, event: Decision) -> list[Part]:
         match event:
             case ProviderFailed(provider=provider):
                 return _failure(event, in_background=self._in_background(provider))
@@ -208,10 +176,10 @@ class Narrator:
             case LanguageRouted(language=language, route=route):
                 return [(f"language is now {language or 'unknown'}", "cyan"), f": route {route}"]
             case AudioLost(seconds=seconds, reason=loss):
-                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {_LOSSES[loss]}"]
+                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {LOSSES[loss]}"]
 
 
-def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
+def narrate(events: Iterable[Decision], serving: str = "") -> list[Text]:
     """Return all lines about the events of a stream that began with the provider `serving`."""
     narrator = Narrator(serving)
     lines = [line for event in events for line in narrator.lines(event)]
@@ -220,11 +188,11 @@ def narrate(events: Iterable[Event], serving: str = "") -> list[Text]:
 
 def _failure(event: ProviderFailed, *, in_background: bool) -> list[Part]:
     where = "in the background: " if in_background else ""
-    detail = _DETAILS.get(event.detail, event.detail)
-    cause = _STALLS[event.trigger] if event.trigger else detail
+    detail = DETAILS.get(event.detail, event.detail)
+    cause = STALLS[event.trigger] if event.trigger else detail
     notes = f" ({cause})" if cause else ""
     notes += f": {event.advice}" if event.advice else ""
-    return [where, _name(event.provider), (f" {_FAILURES[event.reason]}", "red"), (notes, "dim")]
+    return [where, _name(event.provider), (f" {FAILURES[event.reason]}", "red"), (notes, "dim")]
 
 
 def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
@@ -250,7 +218,7 @@ def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
 
 
 def _hedge(event: HedgeFinished) -> list[Part]:
-    trigger = f" ({_STALLS[event.trigger]})" if event.trigger else ""
+    trigger = f" ({STALLS[event.trigger]})" if event.trigger else ""
     provider = _name(event.provider)
     # Where no other provider is healthy, the hedge is a second connection to the same one.
     second = "a second connection to " if event.hedge_provider == event.provider else ""

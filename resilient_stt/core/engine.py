@@ -59,18 +59,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from .accounts import StreamAccounts
 from .connections.clean_ends import CleanEnds
 from .connections.connection import Connection
 from .connections.interpreter import Interpreted
 from .connections.pool import ConnectionPool
 from .connections.unfinished_text import UnfinishedText
 from .events import (
+    BreakerChanged,
+    CloseReason,
     ErrorKind,
     HedgeOutcome,
     LanguageRouted,
     OutageEnded,
     OutageStarted,
+    Role,
     StallReason,
+    StreamEndReason,
     Switched,
     SwitchReason,
 )
@@ -80,6 +85,7 @@ from .failover.own_sessions import OwnSessions
 from .failover.probe import Probe
 from .failover.rest import Rest
 from .handover import Handover
+from .health.breaker_watch import BreakerWatch
 from .health.provider import ProviderHealth
 from .health.report import OperatorLock
 from .hedging.budget import HedgeBudget
@@ -89,6 +95,7 @@ from .messages import (
     AudioInput,
     AudioPushed,
     AudioQueued,
+    AudioTaken,
     AudioUntaken,
     Command,
     ConnectionEnded,
@@ -107,10 +114,10 @@ from .messages import (
     PluginReconnected,
     ProviderEvent,
     ReleaseAudio,
-    Role,
     SendAudio,
     SpeechEnded,
     SpeechStarted,
+    StreamClosed,
     StreamOpened,
     TranscriptEvent,
     VoiceActivityLost,
@@ -175,6 +182,8 @@ class FailoverEngine:
         """What the engine of the next stream goes on with, if this one gives up."""
         self._ledger = ledger = handover.ledger
         history = handover.history
+        self._accounts = accounts = StreamAccounts(ledger)
+        self._breakers = BreakerWatch(health)
         self._selector = selector = ProviderSelector(
             routing.route.providers, health, policies.retry, language=routing.language
         )
@@ -185,6 +194,7 @@ class FailoverEngine:
             selector=selector,
             health=health,
             policies=policies,
+            accounts=accounts,
             outbox=outbox,
         )
         unfinished = UnfinishedText(ledger, history)
@@ -222,6 +232,8 @@ class FailoverEngine:
             hedging=self._hedging,
             probe=self._probe,
             unfinished=unfinished,
+            arrivals=handover.arrivals,
+            accounts=accounts,
             policies=policies,
             outbox=outbox,
         )
@@ -251,6 +263,8 @@ class FailoverEngine:
         """Whether `_deadline` is that of the last input."""
         self._lull: Lull | None = None
         """The audio that comes next, if nothing is to be decided before another input."""
+        self._is_lull_known = False
+        """Whether `_lull` is that behind the last input."""
         self._samples_behind = 0
         """Samples that were pushed in a lull since the last decision."""
         self.done = False
@@ -282,11 +296,12 @@ class FailoverEngine:
             return commands
         self._catch_up()
         self._now = now
-        self._is_deadline_known, self._lull = False, None
+        self._is_deadline_known = self._is_lull_known = False
         backoff = self._take_input(message, now)
-        self._advance(now, backoff)
-        if isinstance(message, AudioPushed):
-            self._lull = self._next_lull()
+        if not self.done:
+            self._advance(now, backoff)
+        if not (self.done or isinstance(message, AudioPushed)):
+            self._report_breakers()  # not for every frame: that costs some microseconds
         return self._outbox.take()
 
     def _take_input(self, message: Input, now: float) -> float:
@@ -312,13 +327,22 @@ class FailoverEngine:
                 | PluginReconnected()
                 | AudioQueued()
                 | AudioUntaken()
+                | AudioTaken()
             ):
                 self._on_connection_input(message, now)
+            case StreamClosed():
+                self._leave()
             case DeadlineReached(backoff):
                 return backoff
             case _:
                 assert_never(message)
         return self._policies.retry.wait_max
+
+    def _report_breakers(self) -> None:
+        for name, from_state, state in self._breakers.changes(self._now):
+            self._outbox.report(
+                BreakerChanged(at=self._pool.at, provider=name, from_state=from_state, state=state)
+            )
 
     def deadline(self) -> float | None:
         """Return when something becomes due without any input; `None` if nothing does.
@@ -361,7 +385,7 @@ class FailoverEngine:
         Returns the connection that you must send it to. `deadline()` stays the same. `None` if
         there is no lull: then nothing was done, and you must call `handle`.
         """
-        lull = self._lull
+        lull = self._lull if self._is_lull_known else self._find_lull()
         if (
             lull is None
             or samples <= 0  # an empty frame is nothing to send
@@ -380,7 +404,7 @@ class FailoverEngine:
 
     def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
         """Return the commands for audio in a lull; none if a decision is needed instead."""
-        lull, start, released = self._lull, self._ledger.end, list[Command]()
+        lull, start, released = self._find_lull(), self._ledger.end, list[Command]()
         if lull is not None and self._samples_behind >= lull.max_samples_behind:
             self._catch_up()
             released.append(self._release_audio())
@@ -396,6 +420,12 @@ class FailoverEngine:
             self._samples_behind = 0
             self._pool.update_retention()
             self._committer.commit_silence(self._pool.active, self._now)
+
+    def _find_lull(self) -> Lull | None:
+        if not self._is_lull_known:
+            self._lull = self._next_lull()
+            self._is_lull_known = True
+        return self._lull
 
     def _next_lull(self) -> Lull | None:
         """Return the audio on which nothing is to be decided; `None` if there is none."""
@@ -482,7 +512,8 @@ class FailoverEngine:
             case Role.HEDGE:
                 self._hedging.renew_hedge(connection, now)
             case Role.PROBE:
-                self._probe.cancel(now)  # it was to show one utterance from its start to its end
+                # it was to show one utterance from its start to its end
+                self._probe.cancel(now, CloseReason.RENEWED)
             case _:
                 assert self._outage is not None, connection
                 self._outage.renew(connection, now)
@@ -536,6 +567,7 @@ class FailoverEngine:
             return  # it was closed while this was under way
         match message:
             case ProviderEvent(_, event):
+                self._pool.note_established(connection, now)
                 self._on_event(connection, event, now)
             case ConnectionFailed():
                 self._on_connection_failed(connection, message, now)
@@ -547,9 +579,12 @@ class FailoverEngine:
                 self._on_reconnected(connection, backoff, now)
             case AudioQueued(_, seconds, backoff):
                 self._on_audio_queued(connection, seconds, backoff, now)
-            case AudioUntaken(_, taken, backoff):
-                connection.connecting = not taken
+            case AudioUntaken(_, backoff):
+                connection.connecting = True
                 self._check_connecting(connection, backoff, now)
+            case AudioTaken():
+                connection.connecting = False
+                self._pool.note_established(connection, now)
             case _:
                 assert_never(message)
 
@@ -692,14 +727,14 @@ class FailoverEngine:
         match connection.role:
             case Role.ACTIVE:
                 self._commit_what_was_told(connection, now)
-                self._pool.close(connection)
+                self._pool.close(connection, CloseReason.IDLE, now)
                 reopen_at = connection.opened_at + self._policies.retry.idle_reopen_interval
                 self._rest = Rest(connection.traits, self._ledger.end, reopen_at)
             case Role.PROBE:
-                self._probe.cancel(now)
+                self._probe.cancel(now, CloseReason.IDLE)
             case _:
                 assert self._outage is not None, connection
-                self._outage.closed(connection, now, backoff)
+                self._outage.closed(connection, CloseReason.IDLE, now, backoff)
 
     def _is_refused_for_ours(
         self, connection: Connection, failure: ConnectionFailed, now: float
@@ -714,17 +749,17 @@ class FailoverEngine:
         retry_at = self._own_sessions.retry_at(now)
         match connection.role:
             case Role.ACTIVE:
-                self._pool.close(connection)
+                self._pool.close(connection, CloseReason.REFUSED, now)
                 self._rest = Rest(connection.traits, -1, retry_at, not_before=retry_at)
             case Role.PROBE:
-                self._probe.cancel(now)
+                self._probe.cancel(now, CloseReason.REFUSED)
             case Role.HEDGE:
                 active = self._pool.active
                 assert active is not None
                 self._hedging.hedge_refused(connection, active, retry_at, now)
             case _:
                 assert self._outage is not None, connection
-                self._outage.closed(connection, now, backoff)
+                self._outage.closed(connection, CloseReason.REFUSED, now, backoff)
 
     def _step_rest(self, rest: Rest, now: float) -> None:
         """Open a connection for audio, or finish if the input has ended without more words."""
@@ -786,6 +821,9 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            # What finals without times were about is committed only now. Another provider must not
+            # be asked about that (test_told_words_are_asked_about_by_nobody_else).
+            self._committer.commit_silence(active, now)
             if active.ended:
                 self._clean_ends.connection_ended(active)
         self._unanswered.step(active, now)
@@ -827,6 +865,8 @@ class FailoverEngine:
                     self._finish_unanswered()
                     return
             self._missing_tails.record(now)
+        if active.input_ended_at is not None and self._hedging.is_hedging:
+            self._pool.note_lost_tail(active)
         failure = ConnectionFailed(
             active.id, ErrorKind.STALLED, backoff=backoff, trigger=stall.reason
         )
@@ -844,7 +884,7 @@ class FailoverEngine:
         failed = connection.traits
         self._emitter.connection_failed(connection, now)
         hedge = self._hedging.take_hedge()
-        self._pool.close(connection)
+        self._pool.close(connection, failure.kind, now)
         target: ProviderTraits | None
         if hedge is not None:
             target = hedge.traits
@@ -891,7 +931,7 @@ class FailoverEngine:
     ) -> None:
         """Leave a connection that works for a new one on `target`."""
         self._hedging.dismiss(now)
-        self._pool.close(connection)
+        self._pool.close(connection, reason, now)
         if reason is SwitchReason.FAILBACK:
             self._failback.failed_back(now)
         elif reason in (SwitchReason.SLOW, SwitchReason.LOCKED):
@@ -901,15 +941,15 @@ class FailoverEngine:
     def _report_switch(
         self, from_provider: str, connection: Connection, reason: ErrorKind | SwitchReason
     ) -> None:
-        self._outbox.report(
-            Switched(
-                at=self._pool.at,
-                from_provider=from_provider,
-                to_provider=connection.traits.name,
-                reason=reason,
-                replay_from=self._ledger.seconds(connection.start),
-            )
+        switch = Switched(
+            at=self._pool.at,
+            from_provider=from_provider,
+            to_provider=connection.traits.name,
+            reason=reason,
+            replay_from=self._ledger.seconds(connection.start),
         )
+        self._accounts.switched(switch)
+        self._outbox.report(switch)
 
     def _open_active(self, provider: ProviderTraits, now: float) -> Connection:
         self._failback.serving_changed(now)
@@ -948,7 +988,7 @@ class FailoverEngine:
             )
         )
         if self._outage:
-            self._outage.route_changed()
+            self._outage.route_changed(now)
         elif self._rest:
             self._rest.provider = self._selector.initial(now)
         elif active := self._pool.active:
@@ -959,7 +999,7 @@ class FailoverEngine:
         target = self._selector.initial(now)
         same = active.traits.name == target.name
         if same and active.language == target.language_hint(self._routing.language):
-            self._emitter.emit_pending()
+            self._emitter.emit_pending(now)
         elif self._emitter.has_pending_final or not active.finished:
             self._probe.cancel(now)
             self._move(active, target, SwitchReason.LANGUAGE, now)
@@ -1005,7 +1045,7 @@ class FailoverEngine:
         assert outage is not None
         for other in outage.reconnects:
             if other is not connection:
-                self._pool.close(other)
+                self._pool.close(other, CloseReason.NOT_NEEDED, now)
         self._outbox.report(
             OutageEnded(
                 at=self._pool.at,
@@ -1041,7 +1081,7 @@ class FailoverEngine:
             self._finish_unanswered()
             return
         self._close()
-        self._outbox.add(Finish())
+        self._end(StreamEndReason.FINISHED, Finish())
 
     def _unanswered_error(self) -> str:
         """Return the error's message if no provider ever gave a word; empty if nothing is wrong."""
@@ -1064,34 +1104,46 @@ class FailoverEngine:
         self._hedging.dismiss(self._now, HedgeOutcome.NO_SPEECH)
         if active := self._pool.active:
             self._emit_held(active, self._now)
-        self._emitter.emit_pending()
+        self._emitter.emit_pending(self._now)
         if not is_noise:  # else its words were taken back
-            self._emitter.emit_unfinished(self._ledger.end)
+            self._emitter.emit_unfinished(self._ledger.end, self._now)
         self._close()
-        lost = self._ledger.abandon(self._ledger.end)
-        if is_noise:
-            lost = ()
+        lost = () if is_noise else self._ledger.abandon(self._ledger.end)
         self._pool.report_unanswered(lost)
         # The caller has hung up. If all words have come, he does not care about the outage.
-        failed = bool(lost) and bool(outage)
-        self._outbox.add(GiveUp(outage, self._selector.why_failed()) if failed else Finish())
+        if lost and outage:
+            self._end(StreamEndReason.GAVE_UP, GiveUp(outage, self._selector.why_failed()))
+        else:
+            self._end(StreamEndReason.FINISHED, Finish())
 
     def _give_up(self, message: str, now: float) -> None:
         """End the stream by an exception; what was said just now may be taken over by another."""
         if self._pool.input_ended:
             self._finish_unanswered(message)  # the caller has hung up: no stream follows
             return
-        self._emitter.emit_pending()
-        self._emitter.emit_unfinished(self.handover.stale_position(now))
+        self._emitter.emit_pending(now)
+        self._emitter.emit_unfinished(self.handover.stale_position(now), now)
         self._close()
         self._pool.report_unanswered(self.handover.drop_stale(now))
-        last = GiveUp(message, self._selector.why_failed())
-        self._outbox.add(self._release_audio(), last)
+        self._outbox.add(self._release_audio())
+        self._end(StreamEndReason.GAVE_UP, GiveUp(message, self._selector.why_failed()))
+
+    def _leave(self) -> None:
+        """End the stream because nobody listens any more: nothing is emitted."""
+        self._probe.cancel(self._now, CloseReason.STREAM_ENDED)
+        self._pool.close_all(self._now)
+        self._end(StreamEndReason.CLOSED)
 
     def _close(self) -> None:
-        self._probe.cancel(self._now)
-        self._emitter.finish()
-        self._pool.close_all()
+        self._probe.cancel(self._now, CloseReason.STREAM_ENDED)
+        self._emitter.finish(self._now)
+        self._pool.close_all(self._now)
+
+    def _end(self, reason: StreamEndReason, *last: Finish | GiveUp) -> None:
+        """Report the accounts of the stream, and return the last command, if there is one."""
+        self._report_breakers()
+        self._outbox.report(self._accounts.ended(reason, gone=self._pool.gone_samples))
+        self._outbox.add(*last)
         self.done = True
 
     def _after_the_end(self, message: Input, now: float) -> None:

@@ -16,7 +16,8 @@ that no stream takes over.
 from __future__ import annotations
 
 from .audio.arrivals import Arrivals
-from .audio.ledger import AudioLedger, Spans
+from .audio.ledger import AudioLedger
+from .audio.spans import Spans
 from .policy import ReplayPolicy
 from .transcript.history import TranscriptHistory
 
@@ -33,6 +34,11 @@ class Handover:
 
     def __repr__(self) -> str:
         return f"Handover({self.ledger!r}, {self._arrivals!r})"
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """When the audio was pushed."""
+        return self._arrivals
 
     @property
     def pending_seconds(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .events import ErrorKind, Event, StallReason
+from .events import ErrorKind, Event, Role, StallReason
 
 ACCOUNT_ERRORS = (ErrorKind.AUTH, ErrorKind.QUOTA)
 """Failures that only the owner of the account can mend."""
@@ -186,12 +186,26 @@ class AudioUntaken:
     """The plugin has taken none of the audio that a connection was sent.
 
     Plugins take audio when they are connected. Reported again and again, from 1 s after the first
-    audio on, until it has; then once with `taken`. `backoff` is as in `ConnectionFailed`.
+    audio on, until it has. `backoff` is as in `ConnectionFailed`.
     """
 
     connection: int
-    taken: bool = False
     backoff: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTaken:
+    """The plugin has begun to take the audio that a connection was sent: it is connected."""
+
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The caller has closed the stream: nobody listens any more.
+
+    After `Finish` or `GiveUp` it does nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +228,7 @@ ConnectionInput = (
     | PluginReconnected
     | AudioQueued
     | AudioUntaken
+    | AudioTaken
 )
 """What the stream of one connection does."""
 
@@ -225,24 +240,11 @@ Input = (
     | LanguageChanged
     | ConnectionInput
     | DeadlineReached
+    | StreamClosed
 )
 
 
 # --- commands
-
-
-class Role(StrEnum):
-    """What a connection is for."""
-
-    ACTIVE = "active"
-    """Its transcripts are emitted."""
-    HEDGE = "hedge"
-    """It is sent the audio of a silent active connection, to find out whether there are words. Its
-    transcripts are held until it is promoted."""
-    RECONNECT = "reconnect"
-    """It is tried in an outage, perhaps beside others; the first with words is promoted."""
-    PROBE = "probe"
-    """It tests a provider that recovers; its transcripts are never emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,14 @@ class FlushConnection:
     """Flush a connection: ask it for finals of what it was sent."""
 
     connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendSilence:
+    """Send so many seconds of silence to a connection, behind the last of the session's audio."""
+
+    connection: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +375,7 @@ Command = (
     OpenConnection
     | SendAudio
     | FlushConnection
+    | SendSilence
     | EndInput
     | CloseConnection
     | ReleaseAudio

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..core.health.breaker import BreakerState
+from ..core.events import BreakerState
 from ..core.health.latency import MAX_SAMPLES
 from ..core.health.report import ClockSample, HealthReport, StoredReport
 from .link import TIMEOUT

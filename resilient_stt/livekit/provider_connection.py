@@ -14,8 +14,10 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.utils import aio
 
+from ..core.events import Role
 from ..core.messages import (
     AudioQueued,
+    AudioTaken,
     AudioUntaken,
     ConnectionEnded,
     ConnectionFailed,
@@ -23,7 +25,6 @@ from ..core.messages import (
     OpenConnection,
     PluginReconnected,
     ProviderEvent,
-    Role,
 )
 from ..errors import Failure, classify_for
 from ..observe import logger
@@ -100,8 +101,8 @@ class ProviderConnection:
         """Seconds of audio that were pushed since the length of the queue was last looked at."""
         self._queue_length = 0
         """Items that waited in the stream when it was last sent one, with that one."""
-        self._has_taken = self._untaken_reported = False
-        """Whether the plugin has taken any of them; whether it was reported that it has not."""
+        self._has_taken = False
+        """Whether the plugin has taken any of them."""
         self._queue_check: asyncio.TimerHandle | None = None
         """Looks whether the plugin has taken any; begins with the first of them."""
         self.provider = order.provider
@@ -151,14 +152,15 @@ class ProviderConnection:
         """Send a frame. If the stream refuses it, the connection is reported as ended."""
         seconds = frame.samples_per_channel / frame.sample_rate
         self._sent.pushed(seconds, time.time())
-        if self._queue_check is None:
-            self._check_queue_in(UNTAKEN_REPORTED_FROM)
         if not self._has_taken:
-            self._has_taken = compat.queue_length(self._stream) < self._queue_length
+            self._check_taken(self._queue_length)
         try:
             self._stream.push_frame(frame)
         except Exception:
             self._refused()
+            return
+        if self._queue_check is None:
+            self._check_queue_in(UNTAKEN_REPORTED_FROM)
         if not self._has_taken:
             self._queue_length = compat.queue_length(self._stream)
         self._unreported += seconds
@@ -171,16 +173,18 @@ class ProviderConnection:
 
     def _report_untaken(self) -> None:
         """Report that the stream's task has taken none of what it was sent, until it takes some."""
-        if self._reader.done():
+        if self._reader.done() or self._has_taken:
             return
-        waiting = compat.queue_length(self._stream)
-        self._has_taken |= waiting < max(self._queue_length, 1)
+        self._check_taken(max(self._queue_length, 1))
         if not self._has_taken:
-            self._untaken_reported = True
             self._inbox(AudioUntaken(self.id, backoff=self._wait()))
             self._check_queue_in(UNTAKEN_REPORTED_AGAIN)
-        elif self._untaken_reported:
-            self._inbox(AudioUntaken(self.id, taken=True, backoff=self._wait()))
+
+    def _check_taken(self, sent: int) -> None:
+        """Report it once if the stream's task has taken any of the items it was `sent`."""
+        if compat.queue_length(self._stream) < sent:
+            self._has_taken = True
+            self._inbox(AudioTaken(self.id))
 
     def _report_queue(self) -> None:
         """Report how much audio the stream's task has not taken, for every second that it grows."""

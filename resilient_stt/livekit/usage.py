@@ -15,7 +15,7 @@ from typing import Any
 from livekit.agents.metrics import STTMetrics
 from livekit.agents.metrics.base import Metadata
 
-from ..core.messages import Role
+from ..core.events import Role
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class UsageMetadata(Metadata):
 
     `provider` is the provider's name in the configuration. `role` is `active`, or for audio that
     was sent in addition to the serving connection's: `hedge`, `probe`, or `reconnect` in an outage;
-    see `core.messages.Role`.
+    see `core.events.Role`.
     """
 
     provider: str

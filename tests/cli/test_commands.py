@@ -58,7 +58,7 @@ def run_without(module: str, *args: str) -> subprocess.CompletedProcess[str]:
     [
         ("typer", "typer", ["--help"]),
         ("rich", "rich", ["demo", "--fast"]),
-        ("av", "PyAV", ["transcribe", "call.wav"]),
+        ("av", "av", ["transcribe", "call.wav"]),
         ("dotenv", "python-dotenv", ["check", str(EXAMPLE)]),
     ],
 )

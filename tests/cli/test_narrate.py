@@ -6,8 +6,8 @@ from resilient_stt.cli.narrate import narrate
 from resilient_stt.core.events import (
     AudioLossReason,
     AudioLost,
+    Decision,
     ErrorKind,
-    Event,
     HedgeFinished,
     HedgeOutcome,
     LanguageReason,
@@ -24,7 +24,7 @@ from resilient_stt.core.events import (
 from ..support.events import OUTAGE, STALL, failed, hedge, replayed, switched
 
 
-def sentences(events: list[Event], serving: str = "cartesia") -> list[str]:
+def sentences(events: list[Decision], serving: str = "cartesia") -> list[str]:
     """The lines about events, without their times."""
     return [line.plain.partition(" s  ")[2] for line in narrate(events, serving)]
 
@@ -44,7 +44,7 @@ def test_failed_attempts_during_an_outage_are_left_out() -> None:
 
 def test_a_replay_on_a_connection_that_never_opened_is_left_out() -> None:
     """Audio that was queued for a connection that was then refused has not been replayed."""
-    events: list[Event] = [
+    events: list[Decision] = [
         switched(6.0, "cartesia", "cartesia", 4.0),
         replayed(6.0, "cartesia", 1.5),
         failed(6.0, "cartesia", ErrorKind.CONNECT),
@@ -57,7 +57,7 @@ def test_a_replay_on_a_connection_that_never_opened_is_left_out() -> None:
 
 def test_lost_audio_is_printed_even_during_an_outage() -> None:
     """Lost speech is never left out."""
-    events: list[Event] = [
+    events: list[Decision] = [
         OutageStarted(at=1.0),
         AudioLost(at=70.0, seconds=3.0, reason=AudioLossReason.WINDOW_EXCEEDED),
     ]
@@ -83,7 +83,7 @@ def test_a_stall_without_a_hedge_is_a_failure() -> None:
 
 def test_printed_times_never_go_back() -> None:
     """An event about an earlier moment is printed with the time of the line before it."""
-    events: list[Event] = [
+    events: list[Decision] = [
         OutageEnded(at=17.0, provider="a", duration=4.0),
         replayed(16.0, "a", 5.5),
     ]
@@ -116,7 +116,7 @@ def test_each_outcome_of_a_hedge_is_a_line(event: HedgeFinished, sentence: str) 
 
 def test_a_repeated_failure_in_the_background_is_printed_once() -> None:
     """It is printed again only after the provider has recovered."""
-    tries: list[Event] = [failed(at, "cartesia", ErrorKind.CONNECT) for at in (12.0, 18.0, 24.0)]
+    tries: list[Decision] = [failed(at, "cartesia", ErrorKind.CONNECT) for at in (12.0, 18.0, 24.0)]
     failback = Switched(
         at=40.0,
         from_provider="deepgram",
@@ -124,7 +124,7 @@ def test_a_repeated_failure_in_the_background_is_printed_once() -> None:
         reason=SwitchReason.FAILBACK,
         replay_from=40.0,
     )
-    events: list[Event] = [
+    events: list[Decision] = [
         failed(6.0, "cartesia"),
         switched(6.0, "cartesia", "deepgram", 4.0),
         *tries,
@@ -170,7 +170,7 @@ def test_a_change_of_language_is_a_line() -> None:
 
 def test_a_replay_is_told_though_a_probe_of_another_provider_fails() -> None:
     """Only a failure of the provider itself means that its replay did not happen."""
-    events: list[Event] = [
+    events: list[Decision] = [
         failed(6.0, "cartesia"),
         switched(6.0, "cartesia", "deepgram", 4.0),
         replayed(6.0, "deepgram", 1.5),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core.events import ErrorKind, ProviderFailed
+from resilient_stt.core.events import ErrorKind, ProviderFailed, Role
 from resilient_stt.core.messages import (
     AudioPushed,
     AudioQueued,
+    AudioTaken,
     AudioUntaken,
     CloseConnection,
     Command,
@@ -26,7 +27,6 @@ from resilient_stt.core.messages import (
     ProviderEvent,
     ReportAvailability,
     ReportEvent,
-    Role,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -167,7 +167,7 @@ def test_a_connection_that_does_not_connect_is_left() -> None:
         call.go_on(0.2)
         if connects == "text":
             call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL)))
-        call.send(AudioUntaken(0, taken=connects == "late"))
+        call.send(AudioTaken(0) if connects == "late" else AudioUntaken(0))
         assert (0 in call.open) is (connects != "no")
         left = [(event.reason, event.detail) for event in call.failures]
         assert left == [(ErrorKind.CONNECT, "does not connect")] * (connects == "no")
@@ -188,7 +188,7 @@ def test_a_connection_that_does_not_connect_ends_no_outage() -> None:
     call.now += Policies().connected_after - 0.5
     call.send(DeadlineReached())
     assert not serves()
-    call.send(AudioUntaken(attempts[0], taken=True))
+    call.send(AudioTaken(attempts[0]))
     call.now += 1.0
     call.send(DeadlineReached())
     assert serves() == [attempts[0]]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import AudioLost, ErrorKind
+from resilient_stt.core.events import AudioLost, ErrorKind, Role, StreamEndReason
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -44,7 +44,6 @@ from resilient_stt.core.messages import (
     ReleaseAudio,
     ReportAvailability,
     ReportEvent,
-    Role,
     SendAudio,
     SetServing,
     SpeechEnded,
@@ -66,6 +65,7 @@ from resilient_stt.core.policy import (
 from resilient_stt.core.transcript.similarity import MAX_FUZZY_LETTERS
 from resilient_stt.core.transcript.tokens import is_similar
 
+from ..support.accounts import assert_adds_up
 from ..support.promises import alone
 from ..support.simulator import routing
 
@@ -242,6 +242,9 @@ class AnyInput(RuleBasedStateMachine):
         window = self.policies.replay.window
         assert self.engine.done or self.pushed - self.released <= window * RATE + 1
         assert repr(self.engine)
+        gone = self.engine._pool.gone_samples
+        accounts = self.engine._accounts.ended(StreamEndReason.CLOSED, gone=gone)
+        assert_adds_up(accounts, RATE)
 
     def _check(self, command: Command, released: int) -> None:
         match command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resilient_stt.core.engine import FailoverEngine
+from resilient_stt.core.events import Role
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -14,7 +15,6 @@ from resilient_stt.core.messages import (
     FlushConnection,
     InputEnded,
     OpenConnection,
-    Role,
     SpeechStarted,
     StreamOpened,
     VoiceActivityLost,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resilient_stt import RedisHealth
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
 from resilient_stt.core.health.report import ClockSample
 from resilient_stt.fleet import sync
 from resilient_stt.fleet.wire import LONGEST_REASON, decode_lock

@@ -10,8 +10,7 @@ import pytest
 from livekit.agents import APIStatusError
 
 from resilient_stt import BreakerPolicy, Policies, ResilientSTT
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
 from resilient_stt.fleet import redis
 from resilient_stt.fleet import sync as fleet
 from resilient_stt.fleet.wire import (

@@ -21,6 +21,7 @@ from livekit.plugins import cartesia, deepgram
 from resilient_stt import ResilientSTT
 from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.messages import (
+    AudioTaken,
     AudioUntaken,
     ConnectionEnded,
     ConnectionFailed,
@@ -29,7 +30,11 @@ from resilient_stt.core.messages import (
     OpenConnection,
     ProviderEvent,
 )
-from resilient_stt.livekit.provider_connection import CLOCK_OFFSET_SENTINEL, ProviderConnection
+from resilient_stt.livekit.provider_connection import (
+    CLOCK_OFFSET_SENTINEL,
+    UNTAKEN_REPORTED_FROM,
+    ProviderConnection,
+)
 from resilient_stt.livekit.sessions import ClosingSessions
 
 from ..support.fakes import (
@@ -353,7 +358,19 @@ async def test_audio_that_is_not_taken_is_reported() -> None:
     for frame in frames(5.0):
         connection.push(frame)
         await asyncio.sleep(frame.duration)
-    reports = [r for r in inbox if isinstance(r, AudioUntaken)]
-    assert [r.taken for r in reports] == [False] * 4 + [True]
-    assert len(inbox) == len(reports)
+    assert [type(report) for report in inbox] == [AudioUntaken] * 4 + [AudioTaken]
+    await connection.aclose()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_the_first_audio_that_is_taken_is_reported(goes_on: bool) -> None:
+    """Once, with the next frame, or after a second if no other frame comes."""
+    inbox: list[Report] = []
+    connection = opened(FakeSTT(), inbox)
+    for frame in frames(2.0 if goes_on else 0.02):
+        connection.push(frame)
+        await asyncio.sleep(frame.duration)
+    if not goes_on:
+        await asyncio.sleep(UNTAKEN_REPORTED_FROM)
+    assert inbox == [AudioTaken(7)]
     await connection.aclose()

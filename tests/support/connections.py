@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection, open_connection
+from resilient_stt.core.events import Role
 from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import Role
 from resilient_stt.core.policy import Pace, ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
 from resilient_stt.core.transcript.history import TranscriptHistory

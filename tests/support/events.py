@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from resilient_stt.core.events import (
+    Decision,
     ErrorKind,
-    Event,
     HedgeFinished,
     HedgeOutcome,
     OutageEnded,
@@ -55,7 +55,7 @@ def hedge(
     )
 
 
-OUTAGE: list[Event] = [
+OUTAGE: list[Decision] = [
     failed(6.0, "cartesia"),
     switched(6.0, "cartesia", "deepgram", 4.0),
     replayed(6.0, "deepgram", 1.5),
@@ -68,7 +68,7 @@ OUTAGE: list[Event] = [
 ]
 """A failover, and an outage that the first provider ends."""
 
-STALL: list[Event] = [
+STALL: list[Decision] = [
     hedge(12.7, HedgeOutcome.PROMOTED),
     ProviderFailed(
         at=12.7, provider="cartesia", reason=ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE

@@ -17,7 +17,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
-from resilient_stt import Event, Policies, ResilientSTT
+from resilient_stt import Decision, Policies, ResilientSTT
 from resilient_stt.livekit import compat
 from resilient_stt.providers.traits import traits_of
 from resilient_stt.setup import Setup
@@ -26,7 +26,8 @@ from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Fault
 from resilient_stt.testing.speech.recognizer import AudioRecognizer, HeardWord
 
-EVENTS = tuple(e.name for e in get_args(Event))
+EVENTS = tuple(e.name for e in get_args(Decision))
+"""The names of the events that matter to whoever runs the agent."""
 
 Behavior = Callable[["FakeStream"], Awaitable[None]]
 
@@ -288,7 +289,7 @@ class Arena:
     cartesia: FakeCartesia
     deepgram: FakeDeepgram
     stt: ResilientSTT
-    events: list[Event] = field(default_factory=list)
+    events: list[Decision] = field(default_factory=list)
 
     @property
     def connections(self) -> tuple[int, int]:

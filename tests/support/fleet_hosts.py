@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from resilient_stt import Policies, RedisHealth, ResilientSTT
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.fleet.wire import PREFIX
 
 from .fakes import Behavior, FakeStream, FakeSTT, says

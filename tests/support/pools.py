@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resilient_stt.core.accounts import StreamAccounts
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.pool import ConnectionPool
 from resilient_stt.core.health.breaker import Breaker
@@ -29,6 +30,7 @@ class BarePool(ConnectionPool):
             selector=ProviderSelector(tracker.route.providers, health, policies.retry),
             health=health,
             policies=policies,
+            accounts=StreamAccounts(ledger),
             outbox=self.outbox,
         )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import AudioLost, ErrorKind, Event
+from resilient_stt.core.events import AudioLost, Decision, ErrorKind
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.hedging.budget import HedgeBudget
@@ -184,7 +184,7 @@ def assert_times(sim: Simulation, within: float) -> None:
         assert abs(word.end - truth.end) <= within
 
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=Decision)
 
 
 def events(sim: Simulation, kind: type[E]) -> list[E]:

@@ -61,6 +61,8 @@ class ConfiguredChain:
         )
         if policies:
             setup = replace(setup, policies=policies)
+        for name, server in servers.items():
+            server.redirect(setup.providers[name])
         return ResilientSTT(setup, language=self.language)
 
 
@@ -87,8 +89,7 @@ def configured_chain(
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
         if fake_of(config.providers[name]) is None:
-            known = (fake for fake in FAKES.values() if fake.is_configurable)
-            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in known])
+            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in FAKES.values()])
             raise CommandError(
                 f"{name} is {config.providers[name].factory.title}, but there are fake providers "
                 f"of {fakes} only; leave it out with --without {name}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from livekit.agents import stt
 from livekit.agents.stt import SpeechEventType
 
-from ...core.events import Event, OutageEnded, OutageStarted, Switched
+from ...core.events import Decision, OutageEnded, OutageStarted, Switched
 from ...testing.harness.play import Played
 from ...testing.harness.score import Final, Score, score
 from ...testing.speech.reference import ReferenceSpeech
@@ -28,7 +28,7 @@ class AttributedFinal:
     switches: int
 
 
-Listener = Callable[["DemoRun", "AttributedFinal | Event"], None]
+Listener = Callable[["DemoRun", "AttributedFinal | Decision"], None]
 
 
 class DemoRun:
@@ -50,7 +50,7 @@ class DemoRun:
     ) -> None:
         self.speech = speech
         self.attributed_finals: list[AttributedFinal] = []
-        self.events: list[Event] = []
+        self.events: list[Decision] = []
         self.interim = ""
         self.first_provider = self.serving = provider
         self.position = 0.0
@@ -109,7 +109,7 @@ class DemoRun:
             self.attributed_finals.append(final)
             self._notify(final)
 
-    def take_event(self, event: Event) -> None:
+    def take_event(self, event: Decision) -> None:
         """Record an event of `ResilientSTT`."""
         self.events.append(event)
         if isinstance(event, Switched | OutageEnded):
@@ -124,6 +124,6 @@ class DemoRun:
         """Record an event of LiveKit's `FallbackAdapter`."""
         self._adapter_failovers += not event.available
 
-    def _notify(self, what: AttributedFinal | Event) -> None:
+    def _notify(self, what: AttributedFinal | Decision) -> None:
         if self._listener:
             self._listener(self, what)

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ...core.events import Event
+from ...core.events import Decision
 from ..narrate import COLORS, Narrator, color_of, narrate
 from .candidates import Candidate
 from .charts import LOST, PENDING, SYMBOLS, axis, lost_words, provider_chart, words_chart
@@ -109,7 +109,7 @@ class PlainLines:
         self._console = console
         self._narrators: dict[DemoRun, Narrator] = {}
 
-    def print(self, run: DemoRun, what: AttributedFinal | Event) -> None:
+    def print(self, run: DemoRun, what: AttributedFinal | Decision) -> None:
         """Print what has happened in a run; this is a `Listener` of `DemoRun`."""
         narrator = self._narrators.setdefault(run, Narrator(run.first_provider))
         if isinstance(what, AttributedFinal):

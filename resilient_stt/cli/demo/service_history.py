@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...core.events import Event, OutageEnded, OutageStarted, ProviderFailed, Replayed, Switched
+from ...core.events import Decision, OutageEnded, OutageStarted, ProviderFailed, Replayed, Switched
 from ..narrate import FAILURES_BEFORE_OPEN
 
 
@@ -39,14 +39,14 @@ class ServiceHistory:
     outages: list[ServicePeriod] = field(default_factory=list)
 
     @classmethod
-    def of(cls, provider: str, events: Iterable[Event]) -> ServiceHistory:
+    def of(cls, provider: str, events: Iterable[Decision]) -> ServiceHistory:
         """Return the history of a stream that began with `provider`."""
         history = cls([ServicePeriod(provider, 0.0)])
         for event in events:
             history._add(event)
         return history
 
-    def _add(self, event: Event) -> None:
+    def _add(self, event: Decision) -> None:
         in_outage = bool(self.outages) and self.outages[-1].end is None
         match event:
             case OutageEnded(at=at, provider=provider):

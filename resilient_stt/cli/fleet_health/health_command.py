@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ...config import VARIABLE
 from ...config.models import seconds
-from ...core.health.breaker import BreakerState
+from ...core.events import BreakerState
 from ...fleet.operations import FleetOperations, FleetStatus
 from ...fleet.sync import advice_of
 from ...fleet.wire import LONGEST_BREAK

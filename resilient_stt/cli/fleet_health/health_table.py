@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ...core.health.breaker import BreakerState
+from ...core.events import BreakerState
 from ...fleet.operations import FleetStatus
 from .fleet_targets import FleetTargets
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -86,16 +86,22 @@ async def _fake_rows(
         why = f"not asked: there is no fake of {spec.factory.title}"
         return [LiveRow(name, model, _routes(config, name), Attempt(), works=False, verdict=why)]
     server = await servers.enter_async_context(FAKES[fake]())
-    return await _rows(config.with_options({name: server.address}), name, model)
+    return await _rows(config.with_options({name: server.address}), name, model, server.redirect)
 
 
-async def _rows(config: Config, name: str, model: str) -> list[LiveRow]:
+async def _rows(
+    config: Config,
+    name: str,
+    model: str,
+    redirect: Callable[[stt.STT[Any]], object] = lambda provider: None,
+) -> list[LiveRow]:
     try:
         provider = config.make(name)
     except ConfigurationError as error:  # a key is missing
         routes = _routes(config, name)
         return [LiveRow(name, model, routes, Attempt(), works=False, verdict=str(error))]
     try:
+        redirect(provider)
         return await _asked(config, name, provider, model or provider.model)
     finally:
         with suppress(Exception):

@@ -38,6 +38,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from ..policy import ReplayPolicy
+from .audio_accounts import AudioAccounts
+from .spans import Spans, after, total
 
 
 @dataclass(slots=True)
@@ -46,10 +48,6 @@ class Segment:
 
     start: int
     end: int | None = None
-
-
-Spans = tuple[tuple[int, int], ...]
-"""Stretches of audio as (start, end) in samples; ordered, and none overlaps another."""
 
 
 class AudioLedger:
@@ -87,6 +85,8 @@ class AudioLedger:
         """Whether a connection is still to be sent them."""
         self._flushes: list[int] = []
         self._segments: list[Segment] = []
+        self.accounts = AudioAccounts(0)
+        """What became of the audio before the watermark; each stream begins its own."""
 
     def __repr__(self) -> str:
         return (
@@ -114,8 +114,9 @@ class AudioLedger:
         if excess <= 0:
             return ()
         oldest = self.start + excess
-        lost = self.voiced_spans(self.watermark, oldest)
-        self.watermark = max(self.watermark, oldest)
+        lost = self.accounts.unreported(self.voiced_spans(self.watermark, oldest))
+        self.accounts.dropped += total(lost)
+        self._finish_with(oldest, of_it=total(lost))
         self._forget(oldest)
         return lost
 
@@ -123,14 +124,25 @@ class AudioLedger:
         """Finish with all audio before `before`, in which no words will be found any more.
 
         Returns:
-            The voice in it that may have held a word, which is lost by that.
+            The voice in it that may have held a word, which is lost by that and must be reported.
         """
         if before <= self.watermark:
             return ()
-        lost = self.pending_voice(before)
-        self.watermark = before
+        lost = self.accounts.unreported(self.pending_voice(before))
+        self.accounts.gave_up(total(lost))
+        self._finish_with(before, of_it=total(lost))
         self._forget(before)
         return lost
+
+    def lose(self, voice: Spans) -> int:
+        """Note that pending voice is reported as lost, though a final is about to skip it.
+
+        Returns:
+            How many samples of it are lost by that.
+        """
+        lost = self.accounts.unreported(after(voice, self.watermark))
+        self.accounts.reported_lost(lost)
+        return total(lost)
 
     def add_flush(self) -> None:
         """Note that the user flushed at the live edge. A replay repeats the flush at its place."""
@@ -164,10 +176,15 @@ class AudioLedger:
     # -- committing
 
     def commit(self, position: int) -> None:
-        """Finish with all audio before `position`; a position before the watermark does nothing."""
-        self.committed_through = max(self.committed_through, min(position, self.end))
-        self.watermark = max(self.watermark, self.committed_through)
-        self.trim()
+        """Finish with all audio before `position`, because a final covers it.
+
+        A position before the watermark does nothing.
+        """
+        self.accounts.final += self._commit(position)
+
+    def commit_noise(self, position: int) -> None:
+        """Finish with all audio before `position`, because no provider has found words in it."""
+        self.accounts.silence += self._commit(position)
 
     def commit_silence(self, processed_through: int) -> None:
         """Commit audio in which no word can be pending any more.
@@ -198,7 +215,7 @@ class AudioLedger:
                 until, self.watermark if self._is_remainder(first) else first.start - padding
             )
         if until > self.watermark:
-            self.commit(until)
+            self.commit_noise(until)
 
     def trim(self) -> None:
         """Forget committed audio that is older than the lookback and that no connection needs."""
@@ -267,6 +284,17 @@ class AudioLedger:
             and (s.end is None or self._is_pending(s, s.end))
             for s in self._unfinished_segments()
         )
+
+    def pause_after(self, position: int) -> float | None:
+        """Seconds of silence between the segments before and after `position`.
+
+        `None` if it lies within a segment, or there is none before or after it.
+        """
+        before = max((s.end for s in self._segments if s.start < position and s.end), default=None)
+        after = next((s.start for s in self._segments if s.start >= position), None)
+        if before is None or after is None or before > position:
+            return None
+        return self.seconds(after - before)
 
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
@@ -506,6 +534,20 @@ class AudioLedger:
     def _unfinished_segments(self) -> list[Segment]:
         """The segments that end behind the watermark, long enough for a word or not."""
         return [s for s in self._segments if s.end is None or s.end > self.watermark]
+
+    def _commit(self, position: int) -> int:
+        """Finish with all audio before `position`. Returns the samples to count for that."""
+        self.committed_through = max(self.committed_through, min(position, self.end))
+        passed = self.accounts.passed(self.watermark, max(self.watermark, self.committed_through))
+        self.watermark = max(self.watermark, self.committed_through)
+        self.trim()
+        return passed
+
+    def _finish_with(self, before: int, *, of_it: int) -> None:
+        """Finish with audio in which no final was found; all but `of_it` samples are silence."""
+        if before > self.watermark:
+            self.accounts.silence += self.accounts.passed(self.watermark, before) - of_it
+            self.watermark = before
 
     def _forget(self, before: int) -> None:
         """Drop everything before a position; the shell releases its frames up to `start`."""

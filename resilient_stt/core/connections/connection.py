@@ -27,9 +27,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..audio.ledger import AudioLedger, Spans
-from ..events import Replayed
-from ..messages import EventKind, Role, TranscriptEvent
+from ..audio.ledger import AudioLedger
+from ..audio.spans import Spans
+from ..events import Replayed, Role
+from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 from ..transcript.history import TranscriptHistory
@@ -85,6 +86,10 @@ class Connection:
     """It has given a transcript with text."""
     too_slow: bool = False
     """Its finals come too late: it is to be left between two words."""
+    established: bool = False
+    """Its plugin has taken audio, or has given an event."""
+    samples_accounted: int = 0
+    """Samples that it was sent in an earlier role, and that are in the accounts."""
     _replayed_by: float = -math.inf
     """When the provider can have processed its replay."""
     _replay_report: Replayed | None = None
@@ -113,7 +118,7 @@ class Connection:
 
     @property
     def input_ended_at(self) -> float | None:
-        """When it was sent the end of input; `None` before."""
+        """When it was asked for its last final; `None` before."""
         return self.sender.input_ended_at
 
     def is_replaying(self, now: float) -> bool:
@@ -166,7 +171,7 @@ class Connection:
 
     def mark_caught_up(self, at: float, now: float) -> None:
         """Note that it has reached the live edge, session second `at`."""
-        self.sender.caught_up = True
+        self.sender.mark_caught_up()
         self._replayed_by = self.sender.processed_by
         self._replay_report = Replayed(
             at=at,

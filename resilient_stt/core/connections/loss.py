@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import reduce
 
-from ..audio.ledger import Spans
-from ..messages import Role
+from ..audio.spans import Spans, after, intersection, merged, total
+from ..events import Role
 from .connection import Connection
 
 
@@ -31,7 +31,12 @@ class LossTracker:
         self._reported_samples = 0
 
     def __repr__(self) -> str:
-        return f"LossTracker(gone={_total(self._gone)}, reported={self._reported_samples})"
+        return f"LossTracker(gone={total(self._gone)}, reported={self._reported_samples})"
+
+    @property
+    def gone_samples(self) -> int:
+        """Samples of speech that left the window, and that no words have covered since."""
+        return total(self._gone)
 
     @property
     def has_any(self) -> bool:
@@ -44,10 +49,10 @@ class LossTracker:
 
     def audio_dropped(self, voiced: Spans, connections: Collection[Connection]) -> None:
         """Note that uncommitted speech left the window."""
-        self._gone = _merged(self._gone + voiced)
+        self._gone = merged(self._gone + voiced)
         for connection in connections:
-            unsent = _after(voiced, connection.cursor)
-            connection.missed_speech = _merged(connection.missed_speech + unsent)
+            unsent = after(voiced, connection.cursor)
+            connection.missed_speech = merged(connection.missed_speech + unsent)
 
     def audio_covered(
         self, connection: Connection, committed_through: int, connections: Collection[Connection]
@@ -57,44 +62,19 @@ class LossTracker:
         `connections`: those that live; `connection` itself may be closed by now.
         """
         if self._gone:
-            still_gone = connection.missed_speech + _after(self._gone, committed_through)
-            self._gone = _merged(still_gone)
+            still_gone = connection.missed_speech + after(self._gone, committed_through)
+            self._gone = merged(still_gone)
             for other in connections:
-                other.missed_speech = _intersection(other.missed_speech, self._gone)
+                other.missed_speech = intersection(other.missed_speech, self._gone)
 
     def unreported(self, connections: Collection[Connection]) -> int:
         """Return how many samples are lost for certain and not reported yet."""
         # What only a probe was sent is lost: its words are never emitted
         # (test_a_probe_saves_no_speech).
         missed = [c.missed_speech for c in connections if c.role is not Role.PROBE]
-        certain = reduce(_intersection, missed) if missed else self._gone
-        return _total(certain) - self._reported_samples
+        certain = reduce(intersection, missed) if missed else self._gone
+        return total(certain) - self._reported_samples
 
     def mark_reported(self, samples: int) -> None:
         """Note that so many lost samples were reported."""
         self._reported_samples += samples
-
-
-def _total(spans: Spans) -> int:
-    return sum(end - start for start, end in spans)
-
-
-def _after(spans: Spans, at: int) -> Spans:
-    return tuple((max(start, at), end) for start, end in spans if end > at)
-
-
-def _merged(spans: Spans) -> Spans:
-    """Return the same audio in as few spans as possible, in order."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return tuple(joined)
-
-
-def _intersection(first: Spans, second: Spans) -> Spans:
-    return tuple(
-        (max(a, c), min(b, d)) for a, b in first for c, d in second if max(a, c) < min(b, d)
-    )

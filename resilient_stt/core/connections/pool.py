@@ -20,16 +20,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..audio.ledger import AudioLedger, Spans
-from ..events import AudioLossReason, AudioLost, ProviderFailed
-from ..health.provider import ProviderHealth, advice
-from ..messages import (
-    CloseConnection,
-    ConnectionFailed,
-    OpenConnection,
+from ..accounts import StreamAccounts
+from ..audio.ledger import AudioLedger
+from ..audio.spans import Spans, total
+from ..events import (
+    AudioLossReason,
+    AudioLost,
+    CloseReason,
+    ConnectionClosed,
+    ConnectionEstablished,
+    ConnectionOpened,
+    ConnectionPromoted,
+    ErrorKind,
+    ProviderFailed,
     Role,
-    SetServing,
+    SwitchReason,
 )
+from ..health.provider import ProviderHealth, advice
+from ..messages import CloseConnection, ConnectionFailed, OpenConnection, SetServing
 from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.language import LanguageTracker
@@ -52,6 +60,7 @@ class ConnectionPool:
         selector: ProviderSelector,
         health: Mapping[str, ProviderHealth],
         policies: Policies,
+        accounts: StreamAccounts,
         outbox: Outbox,
     ) -> None:
         self._ledger = ledger
@@ -60,6 +69,7 @@ class ConnectionPool:
         self._selector = selector
         self._health = health
         self._policies = policies
+        self._accounts = accounts
         self._outbox = outbox
         self.input_ended_at: float | None = None
         """Since when no more audio comes; `None` while it may."""
@@ -132,6 +142,16 @@ class ConnectionPool:
         self._connections[connection.id] = connection
         self.update_retention()
         self._next_id += 1
+        self._outbox.report(
+            ConnectionOpened(
+                at=self.at,
+                provider=provider.name,
+                connection=connection.id,
+                role=role,
+                replay_from=self._ledger.seconds(connection.start),
+                language=connection.language,
+            )
+        )
         self._outbox.add(
             OpenConnection(
                 connection.id, provider.name, connection.start, connection.language, role
@@ -144,7 +164,17 @@ class ConnectionPool:
 
     def promote(self, connection: Connection) -> None:
         """Make a connection active that was not."""
-        connection.role, self._active = Role.ACTIVE, connection
+        self._account(connection)
+        from_role, connection.role, self._active = connection.role, Role.ACTIVE, connection
+        self._outbox.report(
+            ConnectionPromoted(
+                at=self.at,
+                provider=connection.traits.name,
+                connection=connection.id,
+                role=Role.ACTIVE,
+                from_role=from_role,
+            )
+        )
         # Others have committed words since it was opened.
         self.reset_trimmer(connection)
         self._set_serving(connection)
@@ -153,20 +183,60 @@ class ConnectionPool:
         """Let a connection trim what is committed by now."""
         connection.trimmer = trimmer_of(connection, self._ledger, self._history)
 
-    def close(self, connection: Connection) -> None:
+    def note_established(self, connection: Connection, now: float) -> None:
+        """Note that a connection's plugin has taken audio, or has given an event."""
+        if connection.established:
+            return
+        connection.established = True
+        self._outbox.report(
+            ConnectionEstablished(
+                at=self.at,
+                provider=connection.traits.name,
+                connection=connection.id,
+                role=connection.role,
+                duration=now - connection.opened_at,
+            )
+        )
+
+    def close(
+        self, connection: Connection, reason: ErrorKind | SwitchReason | CloseReason, now: float
+    ) -> None:
         """Close a connection; later events of it are ignored."""
         del self._connections[connection.id]
         if connection is self._active:
             self._active = None
         self.update_retention()
+        self._account(connection)
         self._outbox.add(CloseConnection(connection.id))
+        self._outbox.report(
+            ConnectionClosed(
+                at=self.at,
+                provider=connection.traits.name,
+                connection=connection.id,
+                role=connection.role,
+                reason=reason,
+                seconds=self._ledger.seconds(connection.sender.samples_sent),
+                duration=now - connection.opened_at,
+            )
+        )
 
-    def close_all(self) -> None:
+    def close_all(self, now: float) -> None:
         """Close every connection, and report what is lost with the last."""
         for connection in self:
-            self.close(connection)
+            self.close(connection, CloseReason.STREAM_ENDED, now)
         self._ledger.trim()
         self.report_loss()
+
+    def _account(self, connection: Connection) -> None:
+        """Count what a connection was sent in its role, which ends now."""
+        sender, before = connection.sender, connection.samples_accounted
+        connection.samples_accounted = sender.samples_sent
+        self._accounts.audio_sent(
+            connection.traits.name,
+            connection.role,
+            sender.samples_sent - before,
+            max(0, sender.samples_replayed - before),
+        )
 
     def _set_serving(self, connection: Connection) -> None:
         self._outbox.add(SetServing(connection.traits.name, connection.id))
@@ -179,7 +249,7 @@ class ConnectionPool:
 
         `known`: the same failure was reported already.
         """
-        self.close(connection)
+        self.close(connection, failure.kind, now)
         is_news = self._selector.record_connection_failure(connection.traits.name, failure, now)
         if is_news and not known:
             self.report_failure(connection.traits, failure)
@@ -214,10 +284,35 @@ class ConnectionPool:
         self.update_retention()
         if connection.cursor < self._ledger.end:
             return
-        if self.input_ended and connection.input_ended_at is None:
-            self._outbox.add(connection.sender.end_input(self._ledger, now))
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
+        if self.input_ended and connection.sender.awaits_end:
+            self._end_input(connection, now)
+
+    def _end_input(self, connection: Connection, now: float) -> None:
+        sender, told_all = connection.sender, self.has_nothing_to_tell(connection)
+        if connection.input_ended_at is not None:
+            self._outbox.add(*sender.finish_input(now, is_answered=told_all))
+        elif told_all:
+            self._outbox.add(sender.end_input(now))
+        else:
+            silence = self._closing_silence(connection)
+            self._outbox.add(sender.ask_for_last_final(self._ledger, now, silence))
+
+    def _closing_silence(self, connection: Connection) -> float:
+        """Return how many seconds of silence are to ask for the last final; 0: the end does."""
+        provider = connection.traits
+        if provider.manual_flush or not connection.seconds_sent:
+            return 0.0
+        assert self.input_ended_at is not None
+        # A connection that is opened now is to find words that others have left out at the end.
+        # They may be of the same kind.
+        needs_silence = (
+            not provider.finalizes_at_end
+            or self._health[provider.name].habits.loses_tails
+            or connection.opened_at > self.input_ended_at
+        )
+        return self._policies.watchdog.closing_silence if needs_silence else 0.0
 
     def update_retention(self) -> None:
         """Note what the connections are still to be sent; `feed`, `open` and `close` do it too."""
@@ -246,26 +341,30 @@ class ConnectionPool:
             connection, self._ledger.committed_through, self._connections.values()
         )
 
+    @property
+    def gone_samples(self) -> int:
+        """Samples of speech that left the window, and that no words have covered since."""
+        return self._loss.gone_samples
+
     def report_loss(self) -> None:
         """Report the speech that is lost for certain and not reported yet."""
         samples = self._loss.unreported(self._connections.values())
         if samples > 0:
             self._loss.mark_reported(samples)
-            self._outbox.report(
-                AudioLost(
-                    at=self.at,
-                    seconds=self._ledger.seconds(samples),
-                    reason=AudioLossReason.WINDOW_EXCEEDED,
-                )
-            )
+        self._report_lost(samples, AudioLossReason.WINDOW_EXCEEDED)
 
     def report_unanswered(self, voiced: Spans) -> None:
         """Report speech as lost that no provider will be asked about any more."""
-        if samples := sum(end - start for start, end in voiced):
+        self._report_lost(total(voiced), AudioLossReason.STREAM_ENDED)
+
+    def report_skipped(self, voiced: Spans, reason: AudioLossReason) -> None:
+        """Report pending speech as lost that a final is about to skip."""
+        self._report_lost(self._ledger.lose(voiced), reason)
+
+    def _report_lost(self, samples: int, reason: AudioLossReason) -> None:
+        if samples > 0:
             seconds = self._ledger.seconds(samples)
-            self._outbox.report(
-                AudioLost(at=self.at, seconds=seconds, reason=AudioLossReason.STREAM_ENDED)
-            )
+            self._outbox.report(AudioLost(at=self.at, seconds=seconds, reason=reason))
 
     # -- questions that several ask
 
@@ -303,6 +402,10 @@ class ConnectionPool:
             self._health[connection.traits.name].habits.stream_stayed_open()
         if self.never_ends(connection):
             connection.mark_ended()  # as far as its plugin ever does
+
+    def note_lost_tail(self, connection: Connection) -> None:
+        """Note that another connection has last words that this one has left out."""
+        self._health[connection.traits.name].habits.tail_was_lost()
 
     def never_ends(self, connection: Connection) -> bool:
         """Return whether the streams of a connection's provider stay open after their input."""

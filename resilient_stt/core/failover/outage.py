@@ -28,8 +28,8 @@ import math
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import ErrorKind
-from ..messages import ConnectionFailed, Role
+from ..events import CloseReason, ErrorKind, Role, SwitchReason
+from ..messages import ConnectionFailed
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
@@ -89,14 +89,16 @@ class Outage:
         self._reported.add(what)
         self._schedule(connection.traits.name, connection.opened_at, now, failure.backoff)
 
-    def closed(self, connection: Connection, now: float, backoff: float) -> None:
-        """Close an attempt that its provider closed although it owed nothing; plan the next."""
-        self._pool.close(connection)
+    def closed(
+        self, connection: Connection, reason: CloseReason, now: float, backoff: float
+    ) -> None:
+        """Close an attempt that ended without a failure; plan the next."""
+        self._pool.close(connection, reason, now)
         self._schedule(connection.traits.name, connection.opened_at, now, backoff)
 
     def renew(self, connection: Connection, now: float) -> None:
         """Open an attempt anew, on another clock; that is no failure."""
-        self._pool.close(connection)
+        self._pool.close(connection, CloseReason.RENEWED, now)
         self._pool.open(connection.traits, Role.RECONNECT, now)
 
     def open_due_attempts(self, now: float, backoff: float) -> None:
@@ -122,10 +124,10 @@ class Outage:
         attempts = sorted(self.reconnects, key=lambda c: names.index(c.traits.name))
         return next((c for c in attempts if self._works(c, now)), None)
 
-    def route_changed(self) -> None:
+    def route_changed(self, now: float) -> None:
         """Drop the attempts: other providers serve from now on, and are tried at once."""
         for connection in self.reconnects:
-            self._pool.close(connection)
+            self._pool.close(connection, SwitchReason.LANGUAGE, now)
         self._next_attempt_at.clear()
 
     def deadlines(self, now: float) -> list[float]:

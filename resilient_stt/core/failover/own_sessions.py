@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import ErrorKind
-from ..messages import ConnectionFailed, Role
+from ..events import ErrorKind, Role
+from ..messages import ConnectionFailed
 from ..policy import RetryPolicy
 
 

@@ -19,9 +19,16 @@ from collections.abc import Mapping
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import ErrorKind, ProviderRecovered
+from ..events import (
+    CloseReason,
+    ErrorKind,
+    ProbeFailed,
+    ProbePassed,
+    ProviderRecovered,
+    Role,
+)
 from ..health.provider import ProviderHealth
-from ..messages import ConnectionFailed, EventKind, FlushConnection, Role, TranscriptEvent
+from ..messages import ConnectionFailed, EventKind, FlushConnection, TranscriptEvent
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
@@ -100,21 +107,41 @@ class Probe:
         name = connection.traits.name
         breaker = self._health[name].breaker
         breaker.probe_passed(now)
+        self._outbox.report(
+            ProbePassed(
+                at=self._pool.at,
+                provider=name,
+                connection=connection.id,
+                role=Role.PROBE,
+                duration=now - connection.opened_at,
+            )
+        )
         if breaker.is_proven():
             self._outbox.report(ProviderRecovered(at=self._pool.at, provider=name))
             self._outbox.add(*self._selector.mark_recovered(name))
-        self._close(connection)
+        self._close(connection, CloseReason.NOT_NEEDED, now)
 
     def failed(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         """Close a probe that failed, and count the failure."""
         self._connection = None
+        self._outbox.report(
+            ProbeFailed(
+                at=self._pool.at,
+                provider=connection.traits.name,
+                connection=connection.id,
+                role=Role.PROBE,
+                reason=failure.kind,
+                detail=failure.detail,
+                duration=now - connection.opened_at,
+            )
+        )
         self._pool.fail(connection, failure, now)
 
-    def cancel(self, now: float) -> None:
-        """End the probe, if there is one, without a result."""
+    def cancel(self, now: float, reason: CloseReason = CloseReason.NOT_NEEDED) -> None:
+        """End the probe, if there is one, without a result; `reason` says why."""
         if self._connection:
             self._health[self._connection.traits.name].breaker.release_probe(now)
-            self._close(self._connection)
+            self._close(self._connection, reason, now)
 
     def _begin(self, active: Connection, now: float) -> None:
         start = self._utterance_start
@@ -151,6 +178,6 @@ class Probe:
         else:
             self.cancel(now)
 
-    def _close(self, connection: Connection) -> None:
+    def _close(self, connection: Connection, reason: CloseReason, now: float) -> None:
         self._connection = None
-        self._pool.close(connection)
+        self._pool.close(connection, reason, now)

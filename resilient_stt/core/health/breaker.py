@@ -54,21 +54,12 @@ import math
 from collections.abc import Callable
 from enum import StrEnum
 
-from ..events import ErrorKind
+from ..events import BreakerState, ErrorKind
 from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy
 from .outcomes import NO_OUTCOMES, FleetOutcomes, OutcomeWindow
 from .probe_lease import ProbeLease
 from .report import HealthReport, LocalObservations, OperatorLock
-
-
-class BreakerState(StrEnum):
-    """Whether a provider gets traffic (closed), probes (half-open), or nothing (open, locked)."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    LOCKED = "locked"
 
 
 class BreakerSignal(StrEnum):

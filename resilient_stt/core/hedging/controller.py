@@ -65,8 +65,8 @@ from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
 from ..connections.unfinished_text import UnfinishedText
-from ..events import AudioLossReason, AudioLost, ErrorKind, HedgeOutcome, StallReason
-from ..messages import ConnectionFailed, Role
+from ..events import AudioLossReason, CloseReason, ErrorKind, HedgeOutcome, Role, StallReason
+from ..messages import ConnectionFailed
 from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
@@ -75,6 +75,8 @@ from ..stalls.noise_multiplier import NoiseMultiplier
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
+from ..transcript.spoken_length import spoken_length
+from ..transcript.tokens import tokenize
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,
@@ -91,6 +93,7 @@ from .evidence import (
 )
 from .opener import HedgeOpener
 from .states import CheckingSkippedSpeech, Hedging, State, Suspicion, Watching
+from .suspicion_reports import SuspicionReports
 
 
 class HedgeController:
@@ -113,14 +116,15 @@ class HedgeController:
         self._ledger = ledger
         self._history = history
         self._unfinished = unfinished
-        self._outbox = outbox
         self._policy = policies.watchdog
+        self._replay_policy = policies.replay
         self._word_time_tolerance = policies.replay.word_time_tolerance
         self._connect_timeout = policies.retry.connect_timeout
         self._opener = HedgeOpener(
             pool=pool, selector=selector, outbox=outbox, policies=policies, budget=budget
         )
         self._state: State = Watching()
+        self._reports = SuspicionReports(pool, outbox)
         self._multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
         """Stretches the stall deadlines."""
         self._skipped_multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
@@ -169,10 +173,12 @@ class HedgeController:
         asked = ledger.seconds(ledger.voiced_samples(ledger.watermark, begin))
         if asked >= self.unanswered_limit:
             begin = 0  # no noise explains so much voice, so that it is asked about again
+        tokens = tokenize(new_words.text, new_words.language)
         skipped = find_skipped_speech(
             self._ledger,
             self._policy,
             new_words,
+            longest=spoken_length(tokens, self._replay_policy).longest,
             interim_words=extent.skipped,
             heard_through=extent.audio,
             begin=begin,
@@ -198,6 +204,9 @@ class HedgeController:
         asked = {hedge.traits.name} if hedge is not None else set()
         self._state = CheckingSkippedSpeech(skipped=skipped, hedge=hedge, hedged_providers=asked)
         self._skipped_checked_through = skipped.first_word_at
+        active = self._pool.active
+        assert active is not None
+        self._reports.suspected(active, StallReason.SKIPPED_SPEECH, skipped.since)
 
     def final_committed(self) -> None:
         """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
@@ -229,6 +238,7 @@ class HedgeController:
         """End the suspicion, and return the hedge, which the caller must promote."""
         hedge = self._hedge
         self._state = Watching()
+        self._reports.left()
         return hedge
 
     def dismiss(self, now: float, outcome: HedgeOutcome = HedgeOutcome.PRIMARY_RECOVERED) -> None:
@@ -239,6 +249,7 @@ class HedgeController:
         if not isinstance(self._state, Watching) and self._state.hedge is not None:
             self._opener.close(self._state, outcome, now)
         self._state = Watching()
+        self._reports.cleared(now)
 
     def hedge_failed(
         self, hedge: Connection, failure: ConnectionFailed, active: Connection, now: float
@@ -273,7 +284,7 @@ class HedgeController:
         suspicion = self._state
         assert not isinstance(suspicion, Watching)
         suspicion.hedge = None
-        self._pool.close(hedge)
+        self._pool.close(hedge, CloseReason.REFUSED, now)
         if hedge.traits.name != active.traits.name:
             suspicion.hedged_providers.discard(hedge.traits.name)
             self._opener.wait(hedge.traits.name, retry_at)
@@ -283,6 +294,7 @@ class HedgeController:
             active.stall_detector.clear(active.cursor)
             self._multiplier.double()
             self._state = Watching()
+            self._reports.cleared(now)
 
     def renew_hedge(self, hedge: Connection, now: float) -> None:
         """Open the hedge anew: its audio begins again, and what it has transcribed is forgotten.
@@ -293,7 +305,7 @@ class HedgeController:
         suspicion = self._state
         assert not isinstance(suspicion, Watching)
         self._opener.charge(hedge, now)
-        self._pool.close(hedge)
+        self._pool.close(hedge, CloseReason.RENEWED, now)
         suspicion.hedge = self._pool.open(hedge.traits, Role.HEDGE, now)
 
     # -- the state machine
@@ -360,8 +372,10 @@ class HedgeController:
             if due:
                 self._multiplier.double()
             return stall if due else None
-        hedging = self._state if isinstance(self._state, Hedging) else Hedging()
-        self._state = hedging
+        hedging = self._state if isinstance(self._state, Hedging) else None
+        if hedging is None:
+            self._state = hedging = Hedging()
+            self._reports.suspected(active, stall.reason, now)
         if due and hedging.hedge is not None and self._is_outage(hedging, active):
             # An outage asks all providers at once, and again and again.
             self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
@@ -543,7 +557,7 @@ class HedgeController:
             # (schedule shown-words-and-two-half-open-connections).
             through = min(through, shown_at)
         if has_words(hedge):
-            ledger.commit(through)
+            ledger.commit_noise(through)
         else:
             # Nothing shows that it hears: no words were committed that it could repeat
             # (test_a_second_connection_commits_no_silence, test_no_provider_ever_gives_a_word).
@@ -563,6 +577,7 @@ class HedgeController:
         self._multiplier.double()
         self._opener.close(hedging, HedgeOutcome.NO_SPEECH, now, stall)
         self._state = Watching()
+        self._reports.cleared(now)
 
     def _ask_others_once_more(
         self,
@@ -611,8 +626,8 @@ class HedgeController:
             )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
-            gives_interims = hedge.stall_detector.interim_timeout is not None
-            through = skipped.interims_through if gives_interims else skipped.end
+            gives_soon = hedge.stall_detector.gives_interims_soon
+            through = skipped.interims_through if gives_soon else skipped.end
             if (
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)
@@ -633,12 +648,16 @@ class HedgeController:
             if covered is False:
                 self._skipped_multiplier.double()
                 self._state = Watching()
+                self._reports.cleared(now)
                 return None
         has_time = checking.awaits_hedges(self._policy, self._ledger, now)
         if has_time and self._opener.is_waiting(now):
             return None
         self._state = Watching()
-        return self._conclude_unchecked(checking, stall)
+        leaves = self._conclude_unchecked(checking, stall)
+        if leaves is None:
+            self._reports.cleared(now)
+        return leaves
 
     def _conclude_unchecked(
         self, checking: CheckingSkippedSpeech, stall: StallDeadline
@@ -650,18 +669,15 @@ class HedgeController:
             # or there are no words yet that it could repeat, nothing speaks for noise.
             may_be_deaf = checking.found_deaf or self._ledger.known_words is None
             if may_be_deaf and skipped.speech >= self.unanswered_limit:
-                self._report_lost(skipped, AudioLossReason.UNANSWERED)
+                self._pool.report_skipped(skipped.voice, AudioLossReason.UNANSWERED)
             return None
         if not self._policy.hedging:
             # An "um" may be in an interim transcript and in no final. It is too short to fail over.
             return stall if skipped.speech >= self._policy.min_skipped_speech else None
         # The connection transcribes, at least, and no other one does better: it is not left. But
         # its final lacks words of its own interim transcripts, and that is reported.
-        self._report_lost(skipped, AudioLossReason.FINAL_SKIPPED)
+        self._pool.report_skipped(skipped.voice, AudioLossReason.FINAL_SKIPPED)
         return None
-
-    def _report_lost(self, skipped: SkippedSpeech, reason: AudioLossReason) -> None:
-        self._outbox.report(AudioLost(at=self._pool.at, seconds=skipped.speech, reason=reason))
 
     def _hedge_for_skipped(
         self, checking: CheckingSkippedSpeech, active: Connection, now: float

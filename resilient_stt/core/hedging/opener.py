@@ -6,8 +6,7 @@ import math
 
 from ..connections.connection import Connection
 from ..connections.pool import ConnectionPool
-from ..events import HedgeFinished, HedgeOutcome
-from ..messages import Role
+from ..events import CloseReason, HedgeFinished, HedgeOutcome, Role
 from ..outbox import Outbox
 from ..policy import Policies, ProviderTraits
 from ..routing.selector import ProviderSelector
@@ -136,7 +135,7 @@ class HedgeOpener:
         assert hedge is not None
         self.charge(hedge, now)
         self.report(hedge, outcome, stall)
-        self._pool.close(hedge)
+        self._pool.close(hedge, CloseReason.NOT_NEEDED, now)
 
     def report(self, hedge: Connection, outcome: HedgeOutcome, stall: StallDeadline | None) -> None:
         """Report how a hedge has ended."""

@@ -25,11 +25,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ..accounts import StreamAccounts
+from ..audio.arrivals import Arrivals
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import Interpreted
 from ..connections.pool import ConnectionPool
 from ..connections.unfinished_text import UnfinishedText
+from ..events import FinalEmitted
 from ..failover.probe import Probe
 from ..health.provider import ProviderHealth
 from ..hedging.controller import HedgeController
@@ -39,6 +42,7 @@ from ..policy import MIN_CHUNK, Policies
 from ..routing.language import LanguageTracker
 from ..routing.selector import ProviderSelector
 from ..transcript.overlap import Utterance
+from ..transcript.tokens import tokenize
 from .committer import Committer
 from .doubtful_final import DoubtfulFinals
 from .flush_answers import FlushAnswers
@@ -80,6 +84,8 @@ class TranscriptEmitter:
         hedging: HedgeController,
         probe: Probe,
         unfinished: UnfinishedText,
+        arrivals: Arrivals,
+        accounts: StreamAccounts,
         policies: Policies,
         outbox: Outbox,
     ) -> None:
@@ -91,6 +97,8 @@ class TranscriptEmitter:
         self._health = health
         self._hedging = hedging
         self._probe = probe
+        self._arrivals = arrivals
+        self._accounts = accounts
         self._policies = policies
         self._outbox = outbox
         self._pending: PendingFinal | None = None
@@ -133,7 +141,7 @@ class TranscriptEmitter:
         """Emit the held FINAL if no connection has repeated it in time."""
         self._doubtful.step(now)
         if self._pending and now >= self._pending.until:
-            self.emit_pending()
+            self.emit_pending(now)
 
     def flush_requested(self, now: float) -> None:
         """Note that the consumer flushes at the live edge."""
@@ -178,7 +186,7 @@ class TranscriptEmitter:
             if is_final and self._hold_for_language(connection, interpreted, new_words, now):
                 return
             self._outbox.add(*self._speech.words_due(connection))
-            self._emit(connection, interpreted, new_words)
+            self._emit(connection, interpreted, new_words, now)
             if not is_final:
                 self._unfinished.shown(connection)
         if is_final:
@@ -189,11 +197,11 @@ class TranscriptEmitter:
             if utterance.text.strip():
                 self._final_committed(connection, interpreted, now)
 
-    def emit_pending(self) -> None:
+    def emit_pending(self, now: float) -> None:
         """Emit the FINAL that is held for another language, if there is one."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            self._emit_held(pending.connection, pending.final, pending.new_words)
+            self._emit_held(pending.connection, pending.final, pending.new_words, now)
 
     def end_speech_in_silence(self, now: float) -> None:
         """Answer a flush, and end speech, once the caller is silent and no words are missing."""
@@ -201,7 +209,7 @@ class TranscriptEmitter:
         if not (self._hedging.holds_final or self.holds_doubtful_final):
             self._outbox.add(*self._speech.step(self._pool.active, now))
 
-    def emit_unfinished(self, before: int) -> None:
+    def emit_unfinished(self, before: int, now: float) -> None:
         """Emit as FINAL what only interim transcripts had: no provider will make it final.
 
         Of the audio before the sample `before` only: another stream will transcribe the rest.
@@ -209,28 +217,32 @@ class TranscriptEmitter:
         for connection, text, new_words, through in self._unfinished.take(before):
             self._outbox.add(*self._speech.words_due(connection))
             final = replace(text, event=replace(text.event, kind=EventKind.FINAL))
-            self._emit(connection, final, new_words)
+            self._emit(connection, final, new_words, now)
             self._ledger.commit(through)
             self._pool.audio_covered(connection)
 
-    def finish(self) -> None:
+    def finish(self, now: float) -> None:
         """Emit what is held, and end speech that is still open: no connection will."""
-        self.emit_pending()
+        self.emit_pending(now)
         left_out = self._doubtful.take_left_out()
         if left_out and (new_words := left_out[0].trimmer.trim(left_out[1].utterance)):
-            self._emit_held(*left_out, new_words)
+            self._emit_held(*left_out, new_words, now)
         self._outbox.add(*self._speech.end())
 
     # -- inside
 
-    def _emit_held(self, connection: Connection, final: Interpreted, new_words: Utterance) -> None:
+    def _emit_held(
+        self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
+    ) -> None:
         """Emit a FINAL that was held, whose connection may be closed by now."""
         if active := self._pool.active:
             self._outbox.add(*self._speech.words_due(active))
         self._committer.commit_held_final(connection, final, new_words)
-        self._emit(connection, final, new_words)
+        self._emit(connection, final, new_words, now)
 
-    def _emit(self, connection: Connection, interpreted: Interpreted, new_words: Utterance) -> None:
+    def _emit(
+        self, connection: Connection, interpreted: Interpreted, new_words: Utterance, now: float
+    ) -> None:
         event = interpreted.event
         if event.kind is EventKind.FINAL:
             self._doubtful.final_emitted()
@@ -249,6 +261,35 @@ class TranscriptEmitter:
                 interpreted.speech_end,
             )
         )
+        if event.kind is EventKind.FINAL:
+            self._report_final(connection, interpreted, new_words, now)
+
+    def _report_final(
+        self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
+    ) -> None:
+        report = FinalEmitted(
+            at=self._pool.at,
+            provider=connection.traits.name,
+            connection=connection.id,
+            words=len(tokenize(new_words.text, new_words.language)),
+            start=new_words.start,
+            end=new_words.end,
+            lateness=self._lateness(final, new_words, now),
+        )
+        self._accounts.final_emitted(report)
+        self._outbox.report(report)
+
+    def _lateness(self, final: Interpreted, new_words: Utterance, now: float) -> float | None:
+        """Return the seconds since the last word of a FINAL was spoken; `None` if unknown.
+
+        The word of one without times is at the end of the last voice before it came.
+        """
+        ledger, end = self._ledger, new_words.end
+        if end is None:
+            if not ledger.vad_enabled:
+                return None
+            end = ledger.seconds(ledger.last_voice_end(final.extent.audio))
+        return max(0.0, self._pool.at - end) + max(0.0, now - self._arrivals.newest_at)
 
     def _skips_speech(self, new_words: Utterance | None, final: Interpreted, now: float) -> bool:
         """Hold a FINAL that skips speech. Returns whether it is held."""
@@ -272,7 +313,7 @@ class TranscriptEmitter:
             and pending.is_repeated_by(new_words)
         ):
             self._pending = None  # these words take its place
-        self.emit_pending()
+        self.emit_pending(now)
         provider, language = connection.traits, final.utterance.language
         if not provider.language_detection:
             return False

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ..events import ErrorKind
-from ..health.breaker import PREFERENCE, BreakerState
+from ..events import BreakerState, ErrorKind
+from ..health.breaker import PREFERENCE
 from ..health.provider import ProviderHealth
 from ..health.report import OperatorLock
 from ..messages import ConnectionFailed, ReportAvailability

@@ -17,7 +17,14 @@ from typing import Protocol, TypeVar, get_args
 
 from livekit.agents.utils import http_context
 
-from ...core.events import Event, OutageEnded, ProviderFailed, StallReason, Switched, SwitchReason
+from ...core.events import (
+    Decision,
+    OutageEnded,
+    ProviderFailed,
+    StallReason,
+    Switched,
+    SwitchReason,
+)
 from ...core.policy import Policies
 from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
@@ -118,7 +125,7 @@ class Trial:
 
     played: Played
     served: str
-    events: list[tuple[float, Event]] = field(default_factory=list)
+    events: list[tuple[float, Decision]] = field(default_factory=list)
     servers: list[FakeServer] = field(default_factory=list)
     plan: FaultPlan = FaultPlan()
     names: tuple[str, ...] = ()
@@ -200,8 +207,8 @@ async def run_trial(
         await stack.enter_async_context(http_context.open())
         stt = chain.stt(servers, policies)
         loop = asyncio.get_running_loop()
-        begun, events = loop.time(), list[tuple[float, Event]]()
-        for kind in get_args(Event):
+        begun, events = loop.time(), list[tuple[float, Decision]]()
+        for kind in get_args(Decision):
             stt.on(kind.name, lambda event: events.append((loop.time() - begun, event)))
         try:
             played = await play(stt, speech, accents=[a for a in accents if a])
@@ -230,7 +237,7 @@ async def play_bare(name: str, speech: ReferenceSpeech) -> Played:
             await plugin.aclose()
 
 
-def _last_serving(chain: AnyChain, events: Iterable[Event]) -> str:
+def _last_serving(chain: AnyChain, events: Iterable[Decision]) -> str:
     """The name of the provider that served at the end."""
     name = next(iter(chain.plugins))
     for event in events:

@@ -194,6 +194,8 @@ class ScriptedStream(stt.RecognizeStream):
         self._counts: dict[Point, int] = {}
         self._recognizer = ScriptedRecognizer(of.call, of.script, seed=len(of.call.streams))
         self.name = of.name
+        self.samples_received = 0
+        """Samples that it has taken of what it was sent."""
         self._is_connected = False
         self.closing = False
         self.closed = False
@@ -348,6 +350,7 @@ class ScriptedStream(stt.RecognizeStream):
     def _receive(self, frame: rtc.AudioFrame) -> None:
         now = asyncio.get_running_loop().time()
         self._busy = max(self._busy, now) + frame.duration / self._script.speed
+        self.samples_received += frame.samples_per_channel
         for value, samples in runs(frame):
             self._schedule_transcripts(self._recognizer.hear(value, samples))
         self._apply_fault("audio")
@@ -359,7 +362,8 @@ class ScriptedStream(stt.RecognizeStream):
     def _input_ended(self) -> None:
         if not self._apply_fault("end_input"):
             return
-        self._schedule_transcripts(self._recognizer.finalize())
+        if self._script.finalizes_at_end:
+            self._schedule_transcripts(self._recognizer.finalize())
         if not self._happens("finished"):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 

@@ -14,6 +14,7 @@ import asyncio
 import math
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -23,7 +24,16 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, stt
 from livekit.agents.stt import SpeechEventType
 
-from ...core.events import AudioLost, Event, HedgeFinished, ProviderFailed
+from ...core.events import (
+    AudioLost,
+    ConnectionClosed,
+    ConnectionOpened,
+    Event,
+    HedgeFinished,
+    ProviderFailed,
+    Role,
+    StreamEnded,
+)
 from ...core.policy import (
     FailbackPolicy,
     Pace,
@@ -34,6 +44,7 @@ from ...core.policy import (
     WatchdogPolicy,
 )
 from ...core.routing.language import DEFAULT, DETECT
+from ...core.transcript.tokens import tokenize
 from ...fleet import MemoryHealth
 from ...livekit.vad import SpeechEdge
 from ...setup import Setup
@@ -255,6 +266,12 @@ class _CallObserver:
         """When each provider last failed, in seconds of the call."""
         self._seconds_kept = 0.0
         self._seconds_lost = 0.0
+        self._ended: list[StreamEnded] = []
+        """The accounts that were reported."""
+        self._opened: list[int] = []
+        self._closed: list[ConnectionClosed] = []
+        self._samples_pushed = 0
+        """Samples that the stream has taken of those that the caller pushed."""
         self._error: Exception | None = None
         self._has_ended = False
         for kind in get_args(Event):
@@ -284,6 +301,7 @@ class _CallObserver:
         ledger = stream._engine._ledger
         self._seconds_kept = ledger.seconds(ledger.end - ledger.start)
         await stream.aclose()
+        self._samples_pushed = stream._pushed
         caller.cancel()
         await asyncio.wait([caller, consumer])
 
@@ -327,6 +345,12 @@ class _CallObserver:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, AudioLost):
             self._seconds_lost += event.seconds
+        if isinstance(event, StreamEnded):
+            self._ended.append(event)
+        if isinstance(event, ConnectionOpened):
+            self._opened.append(event.connection)
+        if isinstance(event, ConnectionClosed):
+            self._closed.append(event)
         if isinstance(event, ProviderFailed):
             self._last_failed_at[event.provider] = self._call.now
         if isinstance(event, HedgeFinished) and event.outcome != "promoted":
@@ -360,6 +384,7 @@ class _CallObserver:
             *self._check_repeats(),
             *self._check_memory(whole=whole),
             *self._check_breakers(),
+            *self._check_accounts(whole=whole),
         ]
         if whole and not self._has_ended:
             self._result.violations.append("the stream did not end")
@@ -538,6 +563,47 @@ class _CallObserver:
                 last_text = at
                 if at - last_open > STRAGGLER:
                     yield f"{event.type.value} at {at:.2f} s outside of speech"
+
+    def _check_accounts(self, *, whole: bool) -> Iterator[str]:
+        """Yield what does not add up in the accounts, or is not what the providers got."""
+        if len(self._ended) != 1:
+            yield f"{len(self._ended)} accounts were reported"
+            return
+        (ended,) = self._ended
+        parts = [ended.final, ended.silence, ended.lost, ended.buffered]
+        samples = [round(seconds * RATE) for seconds in parts]
+        pushed = round(ended.pushed * RATE)
+        if sum(samples) != pushed or min(samples) < 0:
+            yield f"the audio does not add up: {ended}"
+        if pushed != self._samples_pushed:
+            yield f"{self._samples_pushed} samples were pushed, and accounted are {pushed}"
+        if ended.lost > self._seconds_lost + 1e-6:
+            yield f"{ended.lost:.3f} s are lost, and {self._seconds_lost:.3f} s were reported"
+        if whole and not self._error and round(ended.buffered * RATE):
+            yield f"the stream has finished, and {ended.buffered:.3f} s are buffered"
+        words = Counter[str]()
+        for data in self._finals:
+            words[(data.metadata or {})["provider"]] += len(tokenize(data.text, data.language))
+        if whole and +Counter(ended.words) != +words:
+            yield f"words {dict(words)} were emitted, and accounted are {ended.words}"
+        yield from self._check_audio_sent(ended)
+
+    def _check_audio_sent(self, ended: StreamEnded) -> Iterator[str]:
+        """Yield audio that connections got beyond the accounts, and connections without an end."""
+        if sorted(self._opened) != sorted(c.connection for c in self._closed):
+            yield f"connections {self._opened} were opened, and closed were {self._closed}"
+        sent, closed, received = Counter[str](), Counter[str](), Counter[str]()
+        for part in ended.sent:
+            sent[part.provider] += round(part.seconds * RATE)
+        for connection in self._closed:
+            closed[connection.provider] += round(connection.seconds * RATE)
+        for stream in self._call.streams:
+            received[stream.name] += stream.samples_received
+        if +sent != +closed or not received <= sent:
+            yield f"samples sent: {sent}, by connection {closed}, received {received}"
+        serving = sum(a.seconds for a in ended.sent if a.role in (Role.ACTIVE, Role.RECONNECT))
+        if not 0 <= ended.replayed <= serving + 1e-6:
+            yield f"{ended.replayed} s of {serving} s are a replay"
 
     def _check_repeats(self) -> Iterator[str]:
         """Yield words of interims that were final before."""

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from resilient_stt.cli.demo.service_history import ServiceHistory
-from resilient_stt.core.events import ErrorKind, Event, ProviderRecovered
+from resilient_stt.core.events import Decision, ErrorKind, ProviderRecovered
 
 from ...support.events import OUTAGE, STALL, failed, switched
 
 
 def test_failover_and_failback() -> None:
     """A background failure ends no period of service, but is kept as a failure."""
-    events: list[Event] = [
+    events: list[Decision] = [
         *STALL,
         failed(18.0, "cartesia", ErrorKind.CONNECT),
         ProviderRecovered(at=30.0, provider="cartesia"),
@@ -37,7 +37,7 @@ def test_outage() -> None:
 
 def test_a_provider_that_never_connected_has_no_period() -> None:
     """A handshake that hung for a while is not service."""
-    events: list[Event] = [
+    events: list[Decision] = [
         failed(1.5, "cartesia", ErrorKind.CONNECT),
         switched(1.5, "cartesia", "deepgram", 0.2, reason=ErrorKind.CONNECT),
     ]

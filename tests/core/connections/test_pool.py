@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
-from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed
+from resilient_stt.core.events import AudioLost, ErrorKind, ProviderFailed, Role
 from resilient_stt.core.messages import (
     ConnectionFailed,
     EventKind,
     OpenConnection,
     ReportEvent,
-    Role,
     TranscriptEvent,
 )
 from resilient_stt.core.policy import (
@@ -208,11 +207,11 @@ def test_speech_is_lost_when_its_last_connection_closes() -> None:
     connections = pool_of_names("a", "b")
     sent = opened(connections, Role.ACTIVE, cursor=999)
     connections.audio_dropped(((0, 400),))
-    connections.close(sent)
+    connections.close(sent, ErrorKind.DROPPED, 0.0)
     assert reported(connections) == []
     opened(connections, Role.ACTIVE)
     assert reported(connections) == [4.0]
-    connections.close_all()
+    connections.close_all(0.0)
     assert reported(connections) == []  # it is not reported twice
 
 
@@ -226,7 +225,7 @@ def test_speech_that_a_final_covered_is_not_lost(committed: int, lost_then: list
     assert beside.missed_speech == ((0, 400),)
     connections.ledger.commit(committed)
     connections.audio_covered(sent)
-    connections.close_all()
+    connections.close_all(0.0)
     assert reported(connections) == lost_then
 
 
@@ -269,7 +268,8 @@ def test_a_refused_key_is_reported_once_with_its_name(variable: str, named: str)
     failed = ProviderFailed(
         at=10.0, provider="a", reason=ErrorKind.AUTH, detail="401", advice=advice
     )
-    assert [c.event for c in connections.outbox.take() if isinstance(c, ReportEvent)] == [failed]
+    reports = [c.event for c in connections.outbox.take() if isinstance(c, ReportEvent)]
+    assert [event for event in reports if isinstance(event, ProviderFailed)] == [failed]
 
 
 def test_one_wrong_key_and_a_fallback() -> None:

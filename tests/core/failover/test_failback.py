@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.events import (
+    BreakerState,
     ErrorKind,
     ProviderFailed,
     ProviderRecovered,
     Replayed,
+    Role,
     Switched,
 )
-from resilient_stt.core.health.breaker import BreakerState
 from resilient_stt.core.health.report import OperatorLock
 from resilient_stt.core.messages import (
     CloseConnection,
@@ -25,7 +26,6 @@ from resilient_stt.core.messages import (
     OptionsChanged,
     ReportAvailability,
     ReportEvent,
-    Role,
 )
 from resilient_stt.core.policy import BreakerPolicy, FailbackPolicy, Policies
 

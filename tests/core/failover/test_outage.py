@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_stt.core.events import ErrorKind, OutageEnded, OutageStarted, ProviderFailed
+from resilient_stt.core.events import ErrorKind, OutageEnded, OutageStarted, ProviderFailed, Role
 from resilient_stt.core.messages import (
     CloseConnection,
     ConnectionFailed,
@@ -15,7 +15,6 @@ from resilient_stt.core.messages import (
     GiveUp,
     OpenConnection,
     ReportAvailability,
-    Role,
     StreamOpened,
 )
 from resilient_stt.core.policy import Policies, RetryPolicy, WatchdogPolicy

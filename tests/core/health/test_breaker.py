@@ -8,14 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import (
-    PREFERENCE,
-    TRANSITIONS,
-    Breaker,
-    BreakerSignal,
-    BreakerState,
-)
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import PREFERENCE, TRANSITIONS, Breaker, BreakerSignal
 from resilient_stt.core.health.outcomes import MAX_OUTCOMES
 from resilient_stt.core.health.report import HealthReport, OperatorLock
 from resilient_stt.core.messages import ACCOUNT_ERRORS

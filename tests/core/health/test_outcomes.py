@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.outcomes import NO_OUTCOMES, FleetOutcomes, OutcomeWindow
 from resilient_stt.core.policy import BreakerPolicy
 

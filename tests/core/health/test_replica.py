@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica
 from resilient_stt.core.health.report import ClockSample, HealthReport, OperatorLock, StoredReport

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resilient_stt.core.connections.connection import MAX_HELD_EVENTS
 from resilient_stt.core.engine import FailoverEngine
-from resilient_stt.core.events import ErrorKind, HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.events import ErrorKind, HedgeFinished, ProviderFailed, Role, Switched
 from resilient_stt.core.messages import (
     AudioPushed,
     DeadlineReached,
@@ -21,7 +21,6 @@ from resilient_stt.core.messages import (
     OpenConnection,
     OptionsChanged,
     ProviderEvent,
-    Role,
     SendAudio,
     SpeechEnded,
     SpeechStarted,

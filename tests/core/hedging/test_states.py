@@ -41,6 +41,7 @@ def checking(*, had_interims: bool) -> CheckingSkippedSpeech:
         first_word_at=5 * RATE,
         end=7 * RATE,
         final=Utterance("so"),
+        voice=((3 * RATE, 5 * RATE),),
         speech=2.0,
         had_interims=had_interims,
     )

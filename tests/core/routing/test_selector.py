@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core.events import ErrorKind
-from resilient_stt.core.health.breaker import Breaker, BreakerState
+from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.messages import ConnectionFailed, ReportAvailability
 from resilient_stt.core.policy import BreakerPolicy, ProviderTraits, RetryPolicy

@@ -13,10 +13,10 @@ from resilient_stt.core.connections.connection import (
     Connection,
     open_connection,
 )
-from resilient_stt.core.events import StallReason
+from resilient_stt.core.events import Role, StallReason
 from resilient_stt.core.health.habits import ProviderHabits
 from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, Role, TranscriptEvent
+from resilient_stt.core.messages import EndInput, EventKind, FlushConnection, TranscriptEvent
 from resilient_stt.core.output.committer import Committer
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import MAX_EXPECTED, StallDeadline, StallDetector
@@ -1334,7 +1334,7 @@ def test_finals_are_expected_for_speech_only(stop: float, expected: float) -> No
     assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
     assert detector.expected_through == at(expected)
     detector.clear(at(2.0))
-    assert connection.sender.end_input(ledger, 3.0) == EndInput(0)
+    assert connection.sender.ask_for_last_final(ledger, 3.0, 0.0) == EndInput(0)
     assert detector.expected_through == at(expected)
 
 

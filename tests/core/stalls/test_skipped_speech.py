@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.audio.ledger import AudioLedger
-from resilient_stt.core.events import AudioLost, ErrorKind, HedgeFinished, ProviderFailed, Switched
-from resilient_stt.core.messages import Emit, EventKind, Role, SetServing, Word
+from resilient_stt.core.events import (
+    AudioLost,
+    ErrorKind,
+    HedgeFinished,
+    ProviderFailed,
+    Role,
+    Switched,
+)
+from resilient_stt.core.messages import Emit, EventKind, SetServing, Word
 from resilient_stt.core.policy import Policies, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from resilient_stt.core.transcript.overlap import Utterance
@@ -259,17 +266,40 @@ def find(
     interim_words: tuple[Word, ...] = (),
     *,
     multiplier: float = 1.0,
+    longest: float = 1.0,
 ) -> SkippedSpeech | None:
     """Find what a FINAL at 9 s skips, on a connection that has heard 20 s of audio."""
     return find_skipped_speech(
         ledger,
         POLICY,
         new_words,
+        longest=longest,
         interim_words=interim_words,
         heard_through=20 * RATE,
         now=9.0,
         multiplier=multiplier,
     )
+
+
+@pytest.mark.parametrize(
+    ("longest", "multiplier", "skipped_through"),
+    [(1.0, 1.0, 3.0), (1.6, 1.0, None), (1.0, 2.0, None)],
+)
+def test_a_final_of_too_few_words(
+    longest: float, multiplier: float, skipped_through: float | None
+) -> None:
+    """Voice up to its end that its words cannot take counts as skipped, though its start is not
+    known; what is spoken behind its end does not."""
+    ledger = a_ledger((1.0, 4.0), (5.0, 9.0))
+    final = Utterance("7", (), None, 4.0)
+    found = find(ledger, final, longest=longest, multiplier=multiplier)
+    if skipped_through is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.first_word_at, found.end) == (skipped_through * RATE, 4 * RATE)
+        assert found.speech == 2.0
+        assert not found.had_interims
 
 
 @pytest.mark.parametrize(
@@ -352,6 +382,7 @@ def skipped_before(final: Utterance, *, end: float) -> SkippedSpeech:
         first_word_at=2 * RATE,
         end=round(end * RATE),
         final=final,
+        voice=((0, round(0.7 * RATE)),),
         speech=0.7,
         had_interims=True,
     )
