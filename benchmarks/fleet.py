@@ -5,8 +5,8 @@ through an outage of their provider. They run in a few processes of the system, 
 slower by `--slower`: the interval of the syncs, every time of the policy, and the calls. So 10,000
 processes need no more CPU per second than 1,000, and figures per second are divided by it.
 
-What happens, in seconds of the fleet: until 10 all have text; from 10 to 30 the provider fails
-every new connection, and each process opens one within 10 s; from 30 on it works again.
+What happens, in seconds of the fleet: until 5 all have text; from 5 to 15 the provider fails
+every new connection, and each process opens one within 10 s; from 15 on it works again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import json
 import multiprocessing
 import random
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,10 @@ from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.policy import BreakerPolicy
-from resilient_stt.fleet import RedisHealth, sync
+from resilient_stt.fleet import RedisHealth, link, sync
 
 PROVIDER = "benchmark:provider:0000000000000000"
-OUTAGE, RECOVERY, END = 10.0, 30.0, 60.0
+OUTAGE, RECOVERY, END = 5.0, 15.0, 32.0
 """Seconds of the fleet at which the provider fails, works again, and the run ends."""
 FIRST_TRY = 10.0
 """Seconds within which each process opens a connection in the outage."""
@@ -43,7 +45,7 @@ PROBE = 1.0
 """Seconds from the start of a probe to its first words, or its failure."""
 TICK = 0.5
 """Seconds between two utterances of a call, at which it may probe."""
-CONNECT = 12.0
+CONNECT = 75.0
 """Real seconds before the run in which all connect."""
 _TIMES = (
     "window",
@@ -124,7 +126,7 @@ def _run_members(url: str, count: int, slower: float, start: float, queue: Queue
     """One process of the system, with a part of the fleet."""
     policy = BreakerPolicy()
     policy = replace(policy, **{name: getattr(policy, name) * slower for name in _TIMES})
-    sync.SYNC_INTERVAL = slower
+    sync.SYNC_INTERVAL, link.TIMEOUT = slower, link.TIMEOUT * slower
     seen = Seen([], [], [])
 
     async def run() -> None:
@@ -183,7 +185,7 @@ def _figures(
     opened = sorted(at for one in seen for at in one.opened)
     closed = sorted(at for one in seen for at in one.closed)
     probes = [at for one in seen for at in one.probes]
-    phases = dict(zip(("healthy", "outage", "recovery"), zip(marks, marks[1:]), strict=True))
+    phases = dict(zip(("healthy", "outage", "recovery"), pairwise(marks), strict=True))
     lengths = {"healthy": OUTAGE - 2.0, "outage": RECOVERY - OUTAGE, "recovery": END - RECOVERY}
     rates = {
         phase: (after["total_commands_processed"] - before["total_commands_processed"])
@@ -193,9 +195,8 @@ def _figures(
     }
     used = [mark["used_cpu_user"] + mark["used_cpu_sys"] for mark in marks]
     commands = marks[-1]["total_commands_processed"] - marks[0]["total_commands_processed"]
-    traffic = sum(
-        marks[-1][n] - marks[0][n] for n in ("total_net_input_bytes", "total_net_output_bytes")
-    )
+    ways = ("total_net_input_bytes", "total_net_output_bytes")
+    traffic = sum(marks[-1][way] - marks[0][way] for way in ways)
     return {
         "processes": count,
         "slower": slower,
@@ -228,7 +229,9 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=2, help="processes of the system")
     parser.add_argument("--slower", type=float, default=10.0)
     given = parser.parse_args()
-    print(json.dumps(measure(given.processes, given.systems, given.slower), indent=1))
+    sys.stdout.write(
+        json.dumps(measure(given.processes, given.systems, given.slower), indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":
