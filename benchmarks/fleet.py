@@ -128,7 +128,8 @@ def _run_members(url: str, count: int, slower: float, start: float, queue: Queue
     policy = BreakerPolicy()
     policy = replace(policy, **{name: getattr(policy, name) * slower for name in _TIMES})
     sync.SYNC_INTERVAL = slower
-    link.TIMEOUT = redis.TIMEOUT = link.TIMEOUT * slower
+    link.TIMEOUT *= slower
+    redis.TIMEOUT = link.TIMEOUT  # type: ignore[attr-defined]
     logging.disable()
     seen = Seen([], [], [])
 
