@@ -30,7 +30,7 @@ TYPED = (
     "noxfile.py",
     "_resilient_stt_pytest.py",
 )
-TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-xdist")
+TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-timeout", "pytest-xdist")
 """What the tests need beside the extras."""
 LIVEKIT = ("livekit-agents", "livekit-plugins-cartesia", "livekit-plugins-deepgram")
 SIMULATE = ("-m", "resilient_stt.testing.simulate")

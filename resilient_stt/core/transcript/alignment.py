@@ -186,6 +186,8 @@ class _Table:
         self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
         self._letters: dict[str, Letters] = {}
+        self._places = [None if c.start is None else c.start + c.end for c in self._committed]
+        """Twice the middle of each committed token, in seconds; `None` without times."""
 
     def overlaps(self) -> Iterator[Overlap]:
         """Yield each place at which the overlap can end."""
@@ -239,7 +241,12 @@ class _Table:
         """Return what it counts that a new token is each of the committed ones."""
         spelled: dict[str, float] = {}
         scores = []
-        for c in self._committed:
+        reach = 2 * MAX_APART * self._evidence.tolerance
+        place = math.inf if token.start is None else token.start + token.end
+        for c, other in zip(self._committed, self._places, strict=True):
+            if other is not None and reach < abs(place - other) < math.inf:
+                scores.append(IMPOSSIBLE - late)  # whatever they are: most pairs of a long text
+                continue
             score = spelled.get(c.key)
             if score is None:
                 score = spelled[c.key] = self._spelling(c.key, token.key)

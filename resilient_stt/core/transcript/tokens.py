@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from .forms import DIGITS, UNITS, comparison_key
@@ -61,26 +63,45 @@ class Token(NamedTuple):
     """What is said for a sign beside it: "dollar" for "$60"."""
 
 
-def tokenize(text: str, language: str = "") -> list[Token]:
+MAX_WORD = 32
+"""Characters of a text that counts as one word for what is remembered."""
+
+
+def tokenize(text: str, language: str = "") -> tuple[Token, ...]:
     """Split a text into tokens.
 
     `language` is the BCP 47 tag of the text. It selects the number words; if it is empty, they are
     those of English.
     """
     subtag = language.split("-")[0].lower() or "en"
-    digits, english = DIGITS.get(subtag, {}), subtag == "en"
+    return (_tokens_of_word if len(text) <= MAX_WORD else _tokens_of_text)(text, subtag)
+
+
+def _tokens(text: str, subtag: str) -> tuple[Token, ...]:
     found = []
     for match in _TOKEN.finditer(text):
-        written = match.group()
-        if not written.isascii():
-            written = unicodedata.normalize("NFKC", written).replace("’", "'")
-        written = written.casefold()
-        norm = digits.get(written, written)
+        norm, written, key = _forms(match.group(), subtag)
         start, end = match.span()
         unit = UNITS.get(text[start - 1 : start]) or UNITS.get(text[end : end + 1], "")
-        key = comparison_key(norm, english=english)
         found.append(Token(norm, start, end, written, key, unit))
-    return found
+    return tuple(found)
+
+
+# A recognizer sends the words of a sentence again with each interim transcript, and several parts
+# look at each text. What is remembered is bounded: a few hundred bytes for a word.
+_Tokenizer = Callable[[str, str], tuple[Token, ...]]
+_tokens_of_word: _Tokenizer = lru_cache(maxsize=2048)(_tokens)
+_tokens_of_text: _Tokenizer = lru_cache(maxsize=16)(_tokens)
+
+
+@lru_cache(maxsize=2048)
+def _forms(word: str, subtag: str) -> tuple[str, str, str]:
+    """Return `norm`, `written` and `key` of a word's token."""
+    if not word.isascii():
+        word = unicodedata.normalize("NFKC", word).replace("’", "'")
+    written = word.casefold()
+    norm = DIGITS.get(subtag, {}).get(written, written)
+    return norm, written, comparison_key(norm, english=subtag == "en")
 
 
 def has_word(text: str) -> bool:
