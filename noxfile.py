@@ -179,9 +179,10 @@ def lock(session: nox.Session) -> None:
     """Lock what is newest today: nox -s lock, or nox -s lock -- --upgrade-package ruff."""
     session.install("-c", LOCK, "uv")
     which = session.posargs or ["--upgrade"]
-    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev"
+    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras"
+    groups = ("--group", "dev", "--group", "docs")
     env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"}
-    session.run(*command.split(), *which, "--output-file", LOCK, "pyproject.toml", env=env)
+    session.run(*command.split(), *groups, *which, "--output-file", LOCK, "pyproject.toml", env=env)
     (ruff,) = locked("ruff")
     hooks = Path(HOOKS)
     hooks.write_text(re.sub(r'"ruff==[^"]+"', f'"{ruff}"', hooks.read_text()))
