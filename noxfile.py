@@ -222,6 +222,18 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site; any warning is an error. nox -s docs -- serve shows it.
+
+    The parts that are written from the code must be fresh: python scripts/generated_docs.py.
+    """
+    install(session)
+    session.run("python", "scripts/generated_docs.py", "--check")
+    site = str(Path(session.create_tmp()).resolve() / "site")
+    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--site-dir", site]))
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it alone, and run the demo from it."""
     session.install("-c", LOCK, "build", "hatchling")
