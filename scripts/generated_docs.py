@@ -5,7 +5,8 @@
 
 `docs/settings.md` has every field of the policies and of a configuration, with its docstring.
 `docs/how-it-decides.md` has the state diagrams: of a breaker from its table of transitions, of
-hedging and of a stream from what their modules draw in their docstrings.
+hedging and of a stream from what their modules draw in their docstrings. `docs/comparison.md` has
+the table of the README.
 """
 
 from __future__ import annotations
@@ -204,9 +205,20 @@ def _diagram(arrows: Mapping[tuple[str, str], str]) -> str:
     return "\n".join([*lines, "```"])
 
 
+# -- measured
+
+
+def comparison() -> str:
+    """The table that `resilient-stt demo --update README.md` writes, from there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    begin, end = _markers("comparison")
+    return text.split(begin)[1].split(end)[0]
+
+
 # -- pages
 
 SETTINGS, DECIDES = "docs/settings.md", "docs/how-it-decides.md"
+COMPARISON = "docs/comparison.md"
 PARTS: dict[tuple[str, str], Callable[[], str]] = {
     (SETTINGS, "policies"): policies,
     (SETTINGS, "traits"): traits,
@@ -214,6 +226,7 @@ PARTS: dict[tuple[str, str], Callable[[], str]] = {
     (DECIDES, "stream"): stream,
     (DECIDES, "hedging"): hedging,
     (DECIDES, "breaker"): breaker,
+    (COMPARISON, "comparison"): comparison,
 }
 
 
@@ -225,12 +238,16 @@ def written(page: str, text: str) -> str:
     """
     for (of, name), make in PARTS.items():
         if of == page:
-            begin, end = f"<!-- {name}:begin -->\n", f"\n<!-- {name}:end -->"
+            begin, end = _markers(name)
             if begin not in text or end not in text:
                 raise ValueError(f"{page} has no {begin.strip()} ... {end.strip()}")
             before, after = text.split(begin)[0], text.split(end)[1]
             text = f"{before}{begin}{make()}{end}{after}"
     return text
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:begin -->\n", f"\n<!-- {name}:end -->"
 
 
 def main(arguments: list[str]) -> int:
