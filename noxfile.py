@@ -71,9 +71,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict: the package, and typed code that uses it."""
+    """Mypy, strict: the package, and typed code that uses it, also that of the documentation."""
     install(session)
-    session.run("mypy", *TYPED)
+    blocks = Path(session.create_tmp()) / "blocks"
+    session.run("python", "scripts/code_blocks.py", str(blocks))
+    session.run("mypy", *TYPED, str(blocks))
 
 
 @nox.session
