@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from .fleet import HealthStore, MemoryHealth, RedisHealth
     from .livekit.usage import UsageMetadata
     from .livekit.vad import SpeechDetector, SpeechEdge
+    from .recording.recording_options import RecordingOptions
     from .stream import ResilientStream
     from .stt import ResilientSTT
 
@@ -107,6 +108,7 @@ __all__ = [
     "ProbePassed",
     "ProviderFailed",
     "ProviderRecovered",
+    "RecordingOptions",
     "RedisHealth",
     "ReplayPolicy",
     "Replayed",
@@ -198,6 +200,7 @@ _NAMES_BY_MODULE = {
         "SpeechDetector",
         "SpeechEdge",
     ),
+    ".recording.recording_options": ("RecordingOptions",),
     ".stream": ("ResilientStream",),
     ".stt": ("ResilientSTT",),
 }

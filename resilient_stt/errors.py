@@ -120,7 +120,9 @@ _TRANSPORT = frozenset(
 )
 """The same of a connection that broke."""
 _CONNECT_FAILED = re.compile(
-    r"\b(fail(ed|ure)|unable|could not|cannot|can't) (to )?(connect|establish|open)", re.IGNORECASE
+    r"\b(fail(ed|ure)|unable|could not|cannot|can't) (to )?(connect|establish|open)"
+    r"|\bconnection (failed|refused)\b",
+    re.IGNORECASE,
 )
 _BROKEN = re.compile(r"\b(closed|lost|dropped|disconnected|stopped)\b", re.IGNORECASE)
 

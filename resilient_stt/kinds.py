@@ -71,6 +71,7 @@ _BY_CODE = {
     "internal server error": ErrorKind.SERVER,
     "internal error": ErrorKind.SERVER,
     "server error": ErrorKind.SERVER,
+    "service error": ErrorKind.SERVER,
     "transcriber error": ErrorKind.SERVER,
 }
 """Codes, and names of exceptions of SDKs, that are too common as words of a sentence."""

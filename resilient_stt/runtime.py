@@ -6,6 +6,7 @@ here knows the object that owns it: events leave through the two callables given
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -27,6 +28,10 @@ from .livekit import compat
 from .livekit.sessions import ClosingSessions
 from .livekit.vad import CheckedDetector, SpeechDetectorFactory
 from .observe import EventLog, logger
+from .recording.document import RecordedProvider
+from .recording.flight_recorder import FlightRecorder, StreamHead
+from .recording.recording_options import RecordingOptions
+from .recording.stream_recorder import StreamRecorder
 from .setup import Setup
 from .succession import Succession
 
@@ -55,6 +60,9 @@ EventName = Literal[
 ]
 """Events beside LiveKit's `metrics_collected` and `error`; see `resilient_stt.core.events`."""
 
+_MAX_WAIT_FOR_PAGES = 5.0
+"""Seconds that closing waits for the recordings of ended streams; a page takes less than one."""
+
 EventSink = Callable[[EventName, object], None]
 """Hands an event to those who subscribed to its name."""
 
@@ -69,6 +77,7 @@ class Runtime:
         *,
         emit: EventSink,
         emit_error: Callable[[Exception], None],
+        record: RecordingOptions | None = None,
     ) -> None:
         """Wrap the providers that cannot stream, and start with every provider healthy.
 
@@ -78,12 +87,14 @@ class Runtime:
             emit: called with each event's name and the event.
             emit_error: emits LiveKit's `error` event, marked recoverable: LiveKit closes a session
                 after four errors that are not.
+            record: where and how streams are recorded; `None` if they are not.
 
         Raises:
             ConfigurationError: a provider cannot stream and `vad` is not a LiveKit `VAD`, or `vad`
                 is none of the things that it may be.
         """
         self.setup = setup
+        self.recorder = None if record is None else FlightRecorder(record)
         self.policies = setup.policies
         self.router = setup.router
         self._log = EventLog()
@@ -122,11 +133,16 @@ class Runtime:
         """What streams that gave up leave to the next ones."""
 
     async def aclose(self) -> None:
-        """Stop sharing health, and close the adapters; the providers stay the caller's to close."""
+        """Stop sharing health, close the adapters, and wait for the pages of streams that ended.
+
+        The providers stay the caller's to close.
+        """
         self.succession.close()
         await self._health_sync.aclose()
         for adapter in self._adapters.values():
             await adapter.aclose()
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.wait, _MAX_WAIT_FOR_PAGES)
 
     def stream_timeout(self, name: str) -> float:
         """Return the seconds that a plugin may take to connect, or for one utterance."""
@@ -159,6 +175,24 @@ class Runtime:
         # 2 ** 64 is beyond every wait; more would overflow after enough failures
         longest = min(retry.wait_max, retry.wait_min * 2.0 ** min(max(failures - 1, 0), 64))
         return random.uniform(shortest, max(shortest, longest))
+
+    def record(
+        self, stream_id: str, language: str, read: Callable[[int, int], bytes]
+    ) -> StreamRecorder | None:
+        """Begin to record a stream, if streams are recorded; `read` returns samples it holds."""
+        if self.recorder is None:
+            return None
+        head = StreamHead(
+            stream_id=stream_id,
+            language=language,
+            providers=tuple(
+                RecordedProvider(name=provider.name, model=self.providers[provider.name].model)
+                for provider in self.router.lookup(language).providers
+            ),
+            replay_window=self.policies.replay.window,
+            late_after=self.policies.watchdog.slow_final_threshold,
+        )
+        return self.recorder.open(head, read)
 
     def new_detector(self) -> CheckedDetector | None:
         """Make a detector of local voice activity; `None` if that is turned off.

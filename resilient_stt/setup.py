@@ -16,6 +16,7 @@ from .fleet import DefaultHealth, HealthStore
 from .fleet.identity import ProviderIdentity, identify
 from .providers.defaults import name_providers
 from .providers.traits import traits_of
+from .recording.recording_options import RecordingOptions
 
 if TYPE_CHECKING:  # at run time it would import a YAML reader, which takes 0.1 s
     from .config import Config
@@ -31,6 +32,8 @@ class Setup:
     policies: Policies = field(default_factory=Policies)
     retranscribe: bool = False
     health_store: HealthStore = field(default_factory=DefaultHealth)
+    recording: RecordingOptions | None = None
+    """What is recorded of streams, and where; nothing by default."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """The options that providers were configured with; empty where they were given as objects."""
 
@@ -74,6 +77,7 @@ class Setup:
             policies=config.policies,
             retranscribe=config.retranscribe,
             health_store=config.store,
+            recording=config.recording,
             options={name: config.providers[name].options for name in providers},
         )
 

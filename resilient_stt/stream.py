@@ -13,6 +13,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, assert_never
 
 from livekit import rtc
@@ -44,6 +45,7 @@ from .core.messages import (
     ReportAvailability,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -61,11 +63,12 @@ from .errors import (
     no_http_session,
 )
 from .livekit import compat
-from .livekit.frames import FrameStore, check, mono, pieces
+from .livekit.frames import FrameStore, check, mono, pieces, silence
 from .livekit.provider_connection import ProviderConnection, connection_failed
 from .livekit.vad import SpeechEdge
 from .livekit.wall_clock import WallClock
 from .observe import logger
+from .recording.stream_recorder import RecordedEngine
 from .runtime import Runtime
 from .succession import StreamAudio
 
@@ -114,12 +117,14 @@ class ResilientStream(stt.RecognizeStream):
             language,
             retranscribe=runtime.setup.retranscribe,
         )
+        self._frames = FrameStore()
+        self._recorder = runtime.record(self.id, language, self._samples)
+        """Takes down what happens; `None` if nothing is recorded."""
         self._engine = self._make_engine()
         self.serving = self._routing.route.providers[0].name
         """Name of the provider that serves; before one was opened, of the route's first."""
         self.last_activity = runtime.next_activity()
         """A number that grows with every opened stream and every transcript of any stream."""
-        self._frames = FrameStore()
         self._wall_clock = WallClock(runtime.policies.replay.window)
         """When the caller pushed each second of audio."""
         self._origin = 0
@@ -385,6 +390,8 @@ class ResilientStream(stt.RecognizeStream):
                 self._open(command)
             case FlushConnection(connection):
                 self._with_connection(connection, ProviderConnection.flush)
+            case SendSilence(connection, seconds):
+                self._send_silence(connection, seconds)
             case EndInput(connection):
                 self._with_connection(connection, ProviderConnection.end_input)
             case CloseConnection(connection):
@@ -424,6 +431,11 @@ class ResilientStream(stt.RecognizeStream):
         if piece is None or end != self._frames.end or end - start != piece.samples_per_channel:
             piece = self._frames.frame(start, end)
         stream.push(piece)
+
+    def _send_silence(self, connection: int, seconds: float) -> None:
+        if (stream := self._connections.get(connection)) is not None:
+            for piece in silence(self._frames.rate, seconds):
+                stream.push(piece)
 
     def _emit(self, command: Emit) -> None:
         if command.text:
@@ -480,8 +492,10 @@ class ResilientStream(stt.RecognizeStream):
     # -- what a stream that gives up leaves to the next
 
     def _make_engine(self, handover: Handover | None = None) -> FailoverEngine:
-        runtime = self._runtime
-        return FailoverEngine(
+        runtime, recorder = self._runtime, self._recorder
+        # a class of its own, so that a frame that is not recorded costs nothing more
+        make = FailoverEngine if recorder is None else partial(RecordedEngine, recorder)
+        return make(
             self._routing,
             runtime.health,
             runtime.policies,
@@ -512,13 +526,22 @@ class ResilientStream(stt.RecognizeStream):
         self._frames, self._wall_clock = audio.frames, audio.wall_clock
         self._detector = audio.detector
         self._origin = self._pushed = audio.frames.end
+        if self._recorder is not None:
+            self._recorder.took_over(audio.frames.start, audio.frames.end, audio.frames.rate)
         self._engine = self._make_engine(audio.handover)
 
     def _end(self) -> None:
         """Note that the task is over: from now on no audio can be pushed."""
+        self._handle(StreamClosed())  # a task that was cancelled at once has never run
         if self._leaves_audio:
             self._leave_audio()
         self._runtime.succession.ended(self._opening)
+        if self._recorder is not None:
+            self._recorder.ended(self._loop.time())
+
+    def _samples(self, start: int, end: int) -> bytes:
+        """Return the audio between two positions in `_frames`."""
+        return bytes(self._frames.frame(start, end).data)
 
     def _leave_audio(self) -> None:
         """Leave what is pending to the next stream, with what was pushed by now."""

@@ -31,6 +31,7 @@ from .livekit.usage import with_role
 from .livekit.vad import SpeechDetectorFactory
 from .observe import logger
 from .providers.defaults import from_environment
+from .recording.recording_options import RecordingOptions, recording_options
 from .runtime import EventName, Runtime
 from .setup import Setup
 from .stream import ResilientStream
@@ -66,6 +67,7 @@ class ResilientSTT(STT[EventName]):
         vad: NotGivenOr[VAD | SpeechDetectorFactory | None] = NOT_GIVEN,
         policies: Policies | None = None,
         health: HealthStore | None = None,
+        record: str | Path | RecordingOptions | None = None,
         traits: Mapping[str, Mapping[str, Any]] | None = None,
         attempt_timeout: float | None = None,
         max_retry_per_stt: int | None = None,
@@ -88,6 +90,9 @@ class ResilientSTT(STT[EventName]):
             health: where the providers' health is kept; `RedisHealth("redis://...")` shares it with
                 a fleet. Without it, all `ResilientSTT` of this process share that of the same
                 provider: plugin, class, model, address, credential and language.
+            record: a folder. For each stream, a page that shows what happened is written there, and
+                the same as JSON; `RecordingOptions` says whether words are in it, and how many are
+                kept.
             traits: what is known better of providers than our table says, by their names
                 (`cartesia`; `deepgram-2` for a second one; the model's of LiveKit Inference), such
                 as `{"soniox": {"interim_results": False}}`. The traits are the fields of
@@ -112,6 +117,7 @@ class ResilientSTT(STT[EventName]):
             vad,
             emit=self.emit,
             emit_error=lambda error: compat.emit_error(self, error, recoverable=True),
+            record=recording_options(record) or setup.recording,
         )
         super().__init__(capabilities=_capabilities(list(self._runtime.providers.values())))
         self._language = validate_language(language)

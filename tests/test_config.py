@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.plugins import cartesia, deepgram
 
-from resilient_stt import ConfigurationError, Pace, Policies, ReplayPolicy, RetryPolicy
+from resilient_stt import (
+    ConfigurationError,
+    Pace,
+    Policies,
+    RecordingOptions,
+    ReplayPolicy,
+    RetryPolicy,
+)
 from resilient_stt.config import VARIABLE, Config, load
 from resilient_stt.config.models import Configuration, seconds
 from resilient_stt.config.schema import json_schema
@@ -415,3 +423,29 @@ def test_the_readme_shows_the_real_error(tmp_path: Path, monkeypatch: pytest.Mon
         load("stt.yaml")
     shown = section().split("<!-- mistakes:begin -->\n```\n")[1].split("\n```")[0]
     assert shown == f"resilient-stt: {raised.value}"
+
+
+def test_what_is_recorded() -> None:
+    """Only the folder is needed; without the section, nothing is recorded."""
+    assert load({"providers": ONE}).recording is None
+    assert load({"providers": ONE, "record": {"folder": "c"}}).recording == RecordingOptions("c")
+    given = {"folder": "c", "text": False, "max_recordings": 5, "max_bytes": 600}
+    recording = load({"providers": ONE, "record": given}).recording
+    assert recording == RecordingOptions("c", text=False, max_recordings=5, max_bytes=600)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({}, "record: 'folder' is missing"),
+        ("calls/", "record: must be a mapping, not a text"),
+        ({"folder": ""}, "record.folder: must be the path of a folder, not ''"),
+        ({"folder": "c", "max_recordings": 0}, "record.max_recordings: must be 1 or more, not 0"),
+        ({"folder": "c", "max_bytes": True}, "record.max_bytes: must be a number, not true"),
+        ({"folder": "c", "txt": False}, "record: unknown key 'txt'; did you mean 'text'?"),
+    ],
+)
+def test_what_cannot_be_recorded(record: object, why: str) -> None:
+    """A mistake is told with its place."""
+    with pytest.raises(ConfigurationError, match=re.escape(why)):
+        load({"providers": ONE, "record": record})

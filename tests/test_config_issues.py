@@ -224,6 +224,8 @@ words = st.sampled_from(
             "es",
             "health",
             "store",
+            "record",
+            "folder",
             "retranscribe",
             "skip_language_check",
         ),
@@ -252,6 +254,7 @@ GOOD: dict[str, Any] = {
     "failback": {"min_dwell": 3},
     "health": {"store": "memory"},
     "retranscribe": True,
+    "record": {"folder": "calls", "text": False, "max_recordings": 5, "max_bytes": 10**6},
 }
 
 

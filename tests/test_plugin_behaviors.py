@@ -15,7 +15,8 @@ from livekit.agents.stt import SpeechEventType
 from livekit.agents.utils import http_context
 
 from resilient_stt import ProviderFailed, ResilientSTT, RetryPolicy, Switched
-from resilient_stt.testing import Fault, Hang, Played, ReferenceSpeech, Refuse, play
+from resilient_stt.cli.chaos.fault_rows import speech_of
+from resilient_stt.testing import Fault, Hang, Latency, Played, ReferenceSpeech, Refuse, play
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.fakes.registry import FAKES
 from resilient_stt.testing.fakes.server import FakeServer
@@ -333,3 +334,33 @@ async def test_who_is_deaf_from_the_start_is_left_in_the_first_sentences() -> No
     assert (played.score.lost, played.score.twice) == (0, 0)
     first = next(at for at, event in played.events if event.alternatives)
     assert first < 12.0
+
+
+@pytest.mark.parametrize("name", ["gladia", "openai", "soniox"])
+async def test_a_caller_who_hangs_up_in_mid_sentence(name: str, session: None) -> None:
+    """These plugins make no final of the last words at the end of the input, but in silence: so
+    they are sent some, and nobody else is asked. Alone they lose the words."""
+    speech = speech_of(25)
+    async with fake_of(name) as server, FakeDeepgram() as other:
+        bare = server.stt()
+        alone = await play(bare, speech, patience=8.0)
+        await bare.aclose()
+        assert alone.score.lost
+        call = Call(server.stt(), other.stt())
+        played = await call.play(speech)
+        await call.stt.aclose()
+        assert played.score.ok, str(played.score)
+        assert not call.failures
+        assert not other.connections
+
+
+async def test_a_late_final_of_sarvam_ends_where_it_was_spoken(session: None) -> None:
+    """The plugin takes for its end what it had sent when the end of speech was told. That is in the
+    next sentence if the server is late, and of that sentence nothing is lost."""
+    late = Latency(3.0, at_time=4.2, until=10.2)
+    async with fake_of("sarvam", late) as server:
+        call = Call(server.stt())
+        played = await call.play(ReferenceSpeech.load("english").excerpt(1, 3).padded(1.0))
+        await call.stt.aclose()
+        assert played.score.ok, str(played.score)
+        assert not call.failures

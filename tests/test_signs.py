@@ -218,6 +218,20 @@ CARRIED: dict[str, tuple[Callable[[], Exception], ErrorKind]] = {
         ),
         AUTH,
     ),
+    "azure refused": (
+        lambda: APIConnectionError(
+            "Azure STT canceled: Connection failed (no connection to the remote host). "
+            "SessionId: x (CancellationErrorCode.ConnectionFailure)"
+        ),
+        ErrorKind.CONNECT,
+    ),
+    "azure internal": (
+        lambda: APIConnectionError(
+            "Azure STT canceled: The speech service encountered an internal error. "
+            "SessionId: x (CancellationErrorCode.ServiceError)"
+        ),
+        ErrorKind.SERVER,
+    ),
     "azure rate": (
         lambda: APIConnectionError(
             "Azure STT canceled: x SessionId: 402 (CancellationErrorCode.TooManyRequests)"

@@ -25,6 +25,8 @@ from resilient_stt import (
     RetryPolicy,
     SpeechEdge,
     StreamClosedError,
+    StreamEnded,
+    StreamEndReason,
     Switched,
 )
 from resilient_stt.testing.faults import (
@@ -43,6 +45,7 @@ from resilient_stt.testing.harness.play import Played, play
 from resilient_stt.testing.harness.score import Final, score
 from resilient_stt.testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 
+from .support.accounts import assert_adds_up
 from .support.fakes import (
     Arena,
     Behavior,
@@ -656,3 +659,40 @@ async def test_a_plugin_that_reconnects_by_itself(at: float) -> None:
     check(played)
     failures = [e for e in a.events if isinstance(e, ProviderFailed)]
     assert [(e.reason, e.detail) for e in failures] == [("dropped", "reconnected by itself")]
+
+
+# -- its accounts
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_every_stream_reports_its_accounts(closed: bool) -> None:
+    """Also one that is closed in the middle, with what it was given and has buffered."""
+    made = ResilientSTT([FakeSTT(says("hi"))])
+    reported: list[StreamEnded] = []
+    made.on("stream_ended", reported.append)
+    stream = made.stream()
+    for frame in frames(1.0):
+        stream.push_frame(frame)
+        await asyncio.sleep(frame.duration)
+    if not closed:
+        stream.end_input()
+        await collect(stream)
+    await stream.aclose()
+    await made.aclose()
+    (ended,) = reported
+    assert_adds_up(ended, RATE)
+    assert ended.stream_id == stream.id
+    assert ended.reason is (StreamEndReason.CLOSED if closed else StreamEndReason.FINISHED)
+    assert ended.pushed == 1.0
+    assert ended.words == {"fake": 1}
+    assert (ended.buffered > 0) is closed
+
+
+async def test_a_stream_that_is_closed_at_once_reports_its_accounts() -> None:
+    """Before its task could open anything."""
+    made = ResilientSTT([FakeSTT()])
+    reported: list[StreamEnded] = []
+    made.on("stream_ended", reported.append)
+    await made.stream().aclose()
+    await made.aclose()
+    assert [ended.pushed for ended in reported] == [0.0]

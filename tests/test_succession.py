@@ -7,17 +7,30 @@ import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from livekit import rtc
 from livekit.agents import APIConnectionError, stt
 
-from resilient_stt import AudioLost, Policies, ReplayPolicy, ResilientSTT, RetryPolicy
+from resilient_stt import (
+    AudioLost,
+    ConnectionOpened,
+    Event,
+    FinalEmitted,
+    Policies,
+    ReplayPolicy,
+    ResilientSTT,
+    RetryPolicy,
+    StreamEnded,
+    StreamEndReason,
+    Switched,
+)
 from resilient_stt.stream import ResilientStream
 from resilient_stt.testing.harness.score import Final, Score, score
 from resilient_stt.testing.speech.reference import ReferenceSpeech, SpokenWord
 
+from .support.accounts import assert_adds_up, assert_complete
 from .support.fakes import FakeStream, FakeSTT, frames, stt_error, transcribes
 
 pytestmark = pytest.mark.stt_virtual_time
@@ -167,6 +180,36 @@ async def test_a_chain_of_streams() -> None:
     made = await call(2.0, 2.0 + 2 * LIMIT + 1.5, window=20.0)
     assert made.opened == 3
     assert made.score.ok, str(made.score)
+
+
+async def test_the_accounts_of_a_chain_of_streams() -> None:
+    """Each adds up; what one has buffered at its end the next takes over, with what came since.
+
+    No position is before a stream's own audio, although it goes on with older audio.
+    """
+    resilient = ResilientSTT([FakeSTT(down(2.0, 2.0 + BACK))], policies=policies())
+    reported: list[Event] = []
+    for kind in get_args(Event):
+        resilient.on(kind.name, reported.append)
+    made = await Call(resilient).run()
+    await resilient.aclose()
+    assert made.score.ok, str(made.score)
+    first, second = (event for event in reported if isinstance(event, StreamEnded))
+    assert [first.stream_id, second.stream_id] == made.ids
+    assert (first.reason, second.reason) == (StreamEndReason.GAVE_UP, StreamEndReason.FINISHED)
+    for ended in (first, second):
+        assert_adds_up(ended, 16_000)
+        assert_complete([event for event in reported if event.stream_id == ended.stream_id])
+    assert first.taken_over == 0
+    assert first.buffered <= second.taken_over <= first.buffered + RECREATION + 0.1
+    assert second.final > 0
+    for event in reported:
+        positions = [event.at]
+        if isinstance(event, ConnectionOpened | Switched):
+            positions.append(event.replay_from)
+        if isinstance(event, FinalEmitted):
+            positions += [at for at in (event.start, event.end) if at is not None]
+        assert min(positions) >= 0, event
 
 
 @pytest.mark.parametrize("window", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])

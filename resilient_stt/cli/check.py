@@ -173,6 +173,9 @@ def _print_settings(console: Console, config: Config) -> None:
     memory = isinstance(config.store, MemoryHealth)
     where = "memory, within the process" if memory else repr(config.store)
     console.print(Text(f"health store: {where}"), soft_wrap=True)
+    if config.recording is not None:
+        words = "with words" if config.recording.text else "without words"
+        console.print(Text(f"recordings: {config.recording.folder}, {words}"), soft_wrap=True)
     if config.retranscribe:
         console.print(Text("retranscribe: true"), soft_wrap=True)
     changed = list(_changed(config.policies))

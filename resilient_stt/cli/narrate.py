@@ -8,7 +8,6 @@ from typing import assert_never, get_args
 from rich.text import Text
 
 from ..core.events import (
-    AudioLossReason,
     AudioLost,
     Decision,
     ErrorKind,
@@ -20,47 +19,15 @@ from ..core.events import (
     ProviderFailed,
     ProviderRecovered,
     Replayed,
-    StallReason,
     Switched,
     SwitchReason,
 )
+from ..plain_words import DETAILS, FAILURES, LOSSES, STALLS
 
 EVENT_NAMES = tuple(kind.name for kind in get_args(Decision))
 """The names of the events that are told, for `ResilientSTT.on`."""
 
 COLORS = {"cartesia": "bright_cyan", "deepgram": "bright_magenta"}
-
-_FAILURES = {
-    ErrorKind.AUTH: "rejected the API key",
-    ErrorKind.QUOTA: "has no credits left",
-    ErrorKind.RATE_LIMITED: "rejected the connection: too many requests",
-    ErrorKind.BAD_REQUEST: "rejected the request",
-    ErrorKind.CONNECT: "cannot be reached",
-    ErrorKind.DROPPED: "dropped the connection",
-    ErrorKind.STALLED: "stalled",
-    ErrorKind.SERVER: "reported an internal error",
-    ErrorKind.PROTOCOL: "sent messages that cannot be parsed",
-}
-
-_STALLS = {
-    StallReason.NO_INTERIM: "no interim transcript",
-    StallReason.FINAL_OVERDUE: "final transcript overdue",
-    StallReason.NO_TEXT: "no text for a long stretch of speech",
-    StallReason.EMPTY_FINALS: "empty final transcripts",
-    StallReason.MISSING_TAIL: "no text for the last words",
-    StallReason.SKIPPED_SPEECH: "a final transcript skipped words",
-}
-
-_DETAILS = {"heard nothing": "no text where another provider had text"}
-"""Texts of `ProviderFailed.detail` that are printed differently. The others are names of
-exceptions, which are printed as they are."""
-
-_LOSSES = {
-    AudioLossReason.WINDOW_EXCEEDED: "it is older than the replay window",
-    AudioLossReason.FINAL_SKIPPED: "a final transcript skipped it, and no hedge was possible",
-    AudioLossReason.UNANSWERED: "no provider gave a word for so much voice",
-    AudioLossReason.STREAM_ENDED: "the stream ended before a provider had transcribed it",
-}
 
 FAILURES_BEFORE_OPEN = (
     ErrorKind.CONNECT,
@@ -209,7 +176,7 @@ class Narrator:
             case LanguageRouted(language=language, route=route):
                 return [(f"language is now {language or 'unknown'}", "cyan"), f": route {route}"]
             case AudioLost(seconds=seconds, reason=loss):
-                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {_LOSSES[loss]}"]
+                return [(f"{seconds:.1f} s of speech lost", "bold red"), f": {LOSSES[loss]}"]
 
 
 def narrate(events: Iterable[Decision], serving: str = "") -> list[Text]:
@@ -221,11 +188,11 @@ def narrate(events: Iterable[Decision], serving: str = "") -> list[Text]:
 
 def _failure(event: ProviderFailed, *, in_background: bool) -> list[Part]:
     where = "in the background: " if in_background else ""
-    detail = _DETAILS.get(event.detail, event.detail)
-    cause = _STALLS[event.trigger] if event.trigger else detail
+    detail = DETAILS.get(event.detail, event.detail)
+    cause = STALLS[event.trigger] if event.trigger else detail
     notes = f" ({cause})" if cause else ""
     notes += f": {event.advice}" if event.advice else ""
-    return [where, _name(event.provider), (f" {_FAILURES[event.reason]}", "red"), (notes, "dim")]
+    return [where, _name(event.provider), (f" {FAILURES[event.reason]}", "red"), (notes, "dim")]
 
 
 def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
@@ -249,7 +216,7 @@ def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
 
 
 def _hedge(event: HedgeFinished) -> list[Part]:
-    trigger = f" ({_STALLS[event.trigger]})" if event.trigger else ""
+    trigger = f" ({STALLS[event.trigger]})" if event.trigger else ""
     provider = _name(event.provider)
     # Where no other provider is healthy, the hedge is a second connection to the same one.
     second = "a second connection to " if event.hedge_provider == event.provider else ""

@@ -25,11 +25,13 @@ from ..core.events import AudioLost, Decision
 from ..errors import StreamClosedError
 from ..providers.defaults import DEFAULT_CONFIG, DEFAULTS, from_environment, plugin_of
 from ..providers.traits import traits_of
+from ..recording.recording_options import RecordingOptions
 from ..setup import Setup
 from ..stt import ResilientSTT
 from .audio_file import AudioFile, open_audio_file
 from .command_error import CommandError
 from .env_files import read_env_files
+from .html_page import HtmlOption, recorded_to
 from .narrate import EVENT_NAMES, Narrator
 from .standard_streams import stoppable
 from .terminal import log_records_to
@@ -67,6 +69,7 @@ def transcribe(
     deepgram_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Base URL instead of Deepgram's own.")
     ] = None,
+    html: HtmlOption = None,
 ) -> None:
     """Transcribe an audio file with Cartesia, and with Deepgram when Cartesia fails.
 
@@ -80,12 +83,16 @@ def transcribe(
     console = Console(stderr=True, highlight=False)
     urls = {"cartesia": cartesia_url, "deepgram": deepgram_url}
     source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
-    with log_records_to(console, verbose=verbose), open_audio_file(file) as audio:
+    with (
+        log_records_to(console, verbose=verbose),
+        open_audio_file(file) as audio,
+        recorded_to(html) as record,
+    ):
         printer = TranscriptPrinter(console, audio, as_json=as_json)
         if source:
-            make = functools.partial(_configured, source, language, urls)
+            make = functools.partial(_configured, source, language, urls, record)
         else:
-            make = functools.partial(_by_default, language, urls, console)
+            make = functools.partial(_by_default, language, urls, record, console)
         asyncio.run(stoppable(_transcribe(make, printer, language=language, pace=pace)))
     if audio.damaged:
         packets = "1 damaged packet" if audio.damaged == 1 else f"{audio.damaged} damaged packets"
@@ -109,7 +116,12 @@ async def _transcribe(
         printer.close()
 
 
-def _configured(source: str, language: str | None, urls: Mapping[str, str | None]) -> ResilientSTT:
+def _configured(
+    source: str,
+    language: str | None,
+    urls: Mapping[str, str | None],
+    record: RecordingOptions | None,
+) -> ResilientSTT:
     """Make what a configuration describes, with other addresses for the providers of a plugin.
 
     Raises:
@@ -124,11 +136,14 @@ def _configured(source: str, language: str | None, urls: Mapping[str, str | None
     }
     if language is not None and (issues := config.language_issues(language)):
         raise config.document.configuration_error(issues)
-    return ResilientSTT(Setup.from_config(config.with_options(addresses)))
+    return ResilientSTT(Setup.from_config(config.with_options(addresses)), record=record)
 
 
 def _by_default(
-    language: str | None, urls: Mapping[str, str | None], console: Console
+    language: str | None,
+    urls: Mapping[str, str | None],
+    record: RecordingOptions | None,
+    console: Console,
 ) -> ResilientSTT:
     """Make Cartesia, then Deepgram: those that have a key and whose model supports the language.
 
@@ -141,7 +156,7 @@ def _by_default(
         if not os.environ.get(default.variable):
             console.print(f"{default.name} is not used: {default.variable} is not set")
     if language is None:
-        return ResilientSTT(providers)
+        return ResilientSTT(providers, record=record)
     unfit: dict[str, str] = {}
     for issue in load(DEFAULT_CONFIG).language_issues(language):
         if not issue.place:
@@ -153,7 +168,7 @@ def _by_default(
         raise CommandError(f"--language: {'; '.join(unused)}")
     for why in unused:
         console.print(f"not used: {why}", soft_wrap=True)
-    return ResilientSTT(fit)
+    return ResilientSTT(fit, record=record)
 
 
 def _check_pace(pace: float, target: ResilientSTT) -> None:

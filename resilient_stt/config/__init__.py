@@ -21,6 +21,7 @@ from ..fleet import DefaultHealth, HealthStore, store_by_name
 from ..phrasing import quoted
 from ..providers import plugins
 from ..providers.traits import traits_of
+from ..recording.recording_options import RecordingOptions
 from .diagnosis import validated
 from .issues import ConfigIssue, Document
 from .routes import RouteChecks
@@ -45,6 +46,7 @@ class Config:
     policies: Policies = field(repr=False)
     retranscribe: bool = False
     store: HealthStore = field(default_factory=DefaultHealth)
+    recording: RecordingOptions | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -157,4 +159,5 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         policies=model.policies(),
         retranscribe=model.retranscribe,
         store=store_by_name(model.health.given_store),
+        recording=model.recording(),
     )

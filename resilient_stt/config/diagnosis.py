@@ -30,6 +30,9 @@ _WANTED = {
     "finite_number": "a finite number",
     "greater_than_equal": "0 or more",
 }
+_REMOVED_WHOLE = {"providers": 2, "routes": 2, "record": 1}
+"""How many steps lead to what is removed if something in it is invalid: it lacks a required key, or
+it must not be taken for another one."""
 _PROVIDER_NAME = "a letter, then letters, digits, '-', '_' or '.', at most 64 characters"
 _POLICY_ERROR = re.compile(r"\w+\.(?P<field>\w+) (?P<rest>.*)", re.DOTALL)
 """A policy's `ValueError`: `RetryPolicy.connect_timeout must be ...`."""
@@ -54,10 +57,10 @@ def validated(document: Document) -> tuple[Top, list[ConfigIssue]]:
 
 
 def _without(data: dict[str, Any], places: list[Place]) -> dict[str, Any]:
-    """A copy without the invalid places; of a provider or a route the whole is removed."""
+    """A copy without the invalid places; a provider, a route and `record` are removed whole."""
     valid = _copied(data)
     for place in places:
-        end = min(len(place), 2) if place[0] in ("providers", "routes") else len(place)
+        end = min(len(place), _REMOVED_WHOLE.get(str(place[0]), len(place)))
         within: Any = valid
         for step in place[: end - 1]:
             within = within.get(step, {})

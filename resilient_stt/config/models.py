@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,7 @@ from ..core.policy import Pace, Policies, ProviderTraits, Seconds
 from ..core.routing.language import DEFAULT
 from ..errors import ConfigurationError
 from ..fleet import store_by_name
+from ..recording.recording_options import RecordingOptions
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)) *([a-z]*)")
@@ -185,6 +187,39 @@ class HealthSection(Strict):
         return self.store if "store" in self.model_fields_set else None
 
 
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("must be the path of a folder")
+    return value
+
+
+def _at_least_one(value: int) -> int:
+    if value < 1:
+        raise ValueError("must be 1 or more")
+    return value
+
+
+_Limit = Annotated[
+    int,
+    BeforeValidator(_no_boolean),
+    AfterValidator(_at_least_one),
+    _schema({"type": "integer", "minimum": 1}),
+]
+
+
+class RecordSection(Strict):
+    """The flight recorder: a page for each stream, which shows what happened and why."""
+
+    folder: Annotated[str, AfterValidator(_not_empty)]
+    """Where the pages, and the same as JSON, are written; it is made if it does not exist."""
+    text: _Flag = RecordingOptions.text
+    """Whether words are written. Without them, their times, lengths and providers still are."""
+    max_recordings: _Limit = RecordingOptions.max_recordings
+    """Streams that are kept; beyond it, the oldest are deleted."""
+    max_bytes: _Limit = RecordingOptions.max_bytes
+    """Bytes that all recordings of the folder may have; beyond it, the oldest are deleted."""
+
+
 class Top(Strict):
     """The part of `Configuration` that a type checker knows: all but the policies."""
 
@@ -201,10 +236,16 @@ class Top(Strict):
     """Whether a sentence that reveals another language is transcribed again by the providers of
     that language."""
     health: HealthSection = HealthSection()
+    record: RecordSection | None = None
+    """Records each stream; without it, nothing is recorded."""
 
     def given_providers(self) -> dict[str, ProviderBase]:
         """The providers by name."""
         return dict(self.providers)
+
+    def recording(self) -> RecordingOptions | None:
+        """What is recorded, if anything is."""
+        return None if self.record is None else RecordingOptions(**self.record.model_dump())
 
     def policies(self) -> Policies:
         """The policies; fields that are left out have their defaults."""

@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 from ..core.policy import Pace, ProviderTraits
-from .models import POLICIES, Configuration, HealthSection, ProviderBase, Top
+from .models import POLICIES, Configuration, HealthSection, ProviderBase, RecordSection, Top
 
 
 def json_schema() -> dict[str, Any]:
@@ -17,7 +17,7 @@ def json_schema() -> dict[str, Any]:
     not in it.
     """
     schema = Configuration.model_json_schema()
-    for kind in (*POLICIES.values(), Pace, HealthSection):
+    for kind in (*POLICIES.values(), Pace, HealthSection, RecordSection):
         _describe(schema["$defs"][kind.__name__], kind)
     _describe(schema["$defs"]["Traits"], ProviderTraits)
     _describe(schema["$defs"]["ProviderEntry"], ProviderBase)

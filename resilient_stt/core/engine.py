@@ -260,6 +260,8 @@ class FailoverEngine:
         """Whether `_deadline` is that of the last input."""
         self._lull: Lull | None = None
         """The audio that comes next, if nothing is to be decided before another input."""
+        self._is_lull_known = False
+        """Whether `_lull` is that behind the last input."""
         self._samples_behind = 0
         """Samples that were pushed in a lull since the last decision."""
         self.done = False
@@ -291,13 +293,11 @@ class FailoverEngine:
             return commands
         self._catch_up()
         self._now = now
-        self._is_deadline_known, self._lull = False, None
+        self._is_deadline_known = self._is_lull_known = False
         backoff = self._take_input(message, now)
         if not self.done:
             self._advance(now, backoff)
-        if isinstance(message, AudioPushed):
-            self._lull = self._next_lull()
-        elif not self.done:
+        if not (self.done or isinstance(message, AudioPushed)):
             self._report_breakers()  # not for every frame: that costs some microseconds
         return self._outbox.take()
 
@@ -382,7 +382,7 @@ class FailoverEngine:
         Returns the connection that you must send it to. `deadline()` stays the same. `None` if
         there is no lull: then nothing was done, and you must call `handle`.
         """
-        lull = self._lull
+        lull = self._lull if self._is_lull_known else self._find_lull()
         if (
             lull is None
             or samples <= 0  # an empty frame is nothing to send
@@ -400,7 +400,7 @@ class FailoverEngine:
 
     def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
         """Return the commands for audio in a lull; none if a decision is needed instead."""
-        lull, start, released = self._lull, self._ledger.end, list[Command]()
+        lull, start, released = self._find_lull(), self._ledger.end, list[Command]()
         if lull is not None and self._samples_behind >= lull.max_samples_behind:
             self._catch_up()
             released.append(self._release_audio())
@@ -416,6 +416,12 @@ class FailoverEngine:
             self._samples_behind = 0
             self._pool.update_retention()
             self._committer.commit_silence(self._pool.active, self._now)
+
+    def _find_lull(self) -> Lull | None:
+        if not self._is_lull_known:
+            self._lull = self._next_lull()
+            self._is_lull_known = True
+        return self._lull
 
     def _next_lull(self) -> Lull | None:
         """Return the audio on which nothing is to be decided; `None` if there is none."""
@@ -810,6 +816,9 @@ class FailoverEngine:
             return
         if (drained_at := self._pool.drained_at(active)) is not None and now >= drained_at:
             self._pool.mark_drained(active)
+            # What finals without times were about is committed only now. Another provider must not
+            # be asked about that (test_told_words_are_asked_about_by_nobody_else).
+            self._committer.commit_silence(active, now)
             if active.ended:
                 self._clean_ends.connection_ended(active)
         self._unanswered.step(active, now)
@@ -851,6 +860,8 @@ class FailoverEngine:
                     self._finish_unanswered()
                     return
             self._missing_tails.record(now)
+        if active.input_ended_at is not None and self._hedging.is_hedging:
+            self._pool.note_lost_tail(active)
         failure = ConnectionFailed(
             active.id, ErrorKind.STALLED, backoff=backoff, trigger=stall.reason
         )

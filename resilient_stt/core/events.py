@@ -1,9 +1,9 @@
-"""Typed public events: what the SDK decided, for logs, metrics and subscribers.
+"""Typed public events: what the SDK decided (`Decision`), and what that was made of (`Detail`).
 
-Subscribe by name, as with LiveKit's own events: `stt.on("switched", handler)`. No event carries an
-API key or transcript text. `at` and every other position is seconds of session audio (0 = first
-frame of the stream); durations are seconds. `stream_id` tells the streams of a process apart. The
-enums are string enums: their members compare
+Logs, metrics and traces are made of them. Subscribe by name, as with LiveKit's own events:
+`stt.on("switched", handler)`. No event carries an API key or transcript text. `at` and every other
+position is seconds of session audio (0 = first frame of the stream); durations are seconds.
+`stream_id` tells the streams of a process apart. The enums are string enums: their members compare
 equal to their values and serialize to JSON as them.
 """
 

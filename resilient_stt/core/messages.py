@@ -278,6 +278,14 @@ class FlushConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class SendSilence:
+    """Send so many seconds of silence to a connection, behind the last of the session's audio."""
+
+    connection: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndInput:
     """Tell a connection that no more audio comes."""
 
@@ -367,6 +375,7 @@ Command = (
     OpenConnection
     | SendAudio
     | FlushConnection
+    | SendSilence
     | EndInput
     | CloseConnection
     | ReleaseAudio

@@ -413,6 +413,9 @@ class WatchdogPolicy(_Checked):
     transcript, if the plugin makes such a FINAL up when its connection drops
     (`finalizes_when_dropped`). The error follows at once, or after the closing handshake with a
     server that is far away."""
+    closing_silence: Seconds = 2.0
+    """Seconds of silence that are sent behind the last words of the input to a provider that makes
+    no final of them at its end (`finalizes_at_end`). Soniox waits for 2 s of it at most."""
     min_latency_samples: int = 5
     """Finals that must have been timed before a provider's p99 is used."""
     interim_word_jitter: Seconds = 0.1
@@ -593,6 +596,12 @@ class ProviderTraits:
     interims_certain: bool = True
     """Whether that is certain. If only its plugin says so, it is believed once the provider has
     given some."""
+    interim_interval: Seconds = 0.0
+    """Seconds of speech between two interim transcripts, at most, where that is more than a second
+    or so. 0: they come as usual."""
+    endpointing: Seconds = 0.0
+    """Seconds of silence in which it ends an utterance, whatever was said; 0 if unknown. Then its
+    final is due also if somebody speaks on."""
     manual_flush: bool = False
     """Whether it answers a flush with a final."""
     slow_endpointing: bool = False
@@ -603,6 +612,12 @@ class ProviderTraits:
     end_of_turn_timeout: Seconds = 0.0
     """The same, in seconds, if the provider decides itself when a turn is over, and interim
     transcripts have covered the speech. 0: it does not decide."""
+    ends_at_sent: bool = False
+    """Whether the end that it gives without times of words is how much audio it had been sent, and
+    not where the words end."""
+    finalizes_at_end: bool = True
+    """Whether it makes a final of its last words when their input ends. Otherwise it is sent
+    silence first, so that it finds the end of the speech itself."""
     finalizes_when_dropped: bool = False
     """Whether its plugin passes the last interim transcript off as a FINAL when its connection
     drops in the middle of a turn. Such a FINAL has half a sentence."""

@@ -44,7 +44,7 @@ class FrameStore:
             self._kept = b""
         elif kept_start != self._kept_start or len(self._kept) != (kept_end - kept_start) * BYTES:
             self._kept_start, self._kept = kept_start, self._read(kept_start, kept_end)
-        gone = min(before, self.end) - self._start
+        gone = min(before, self.end) - self.start
         if gone > 0:
             del self._audio[: gone * BYTES]
 
@@ -57,12 +57,12 @@ class FrameStore:
         return rtc.AudioFrame(self._read(start, end), self.rate, 1, end - start)
 
     @property
-    def _start(self) -> int:
-        """The position of the first sample in `_audio`."""
+    def start(self) -> int:
+        """The position of the oldest sample that was not released."""
         return self.end - len(self._audio) // BYTES
 
     def _read(self, start: int, end: int) -> bytes:
-        begin, first = self._start, self._kept_start
+        begin, first = self.start, self._kept_start
         middle = max(start, min(end, begin))
         data = b""
         if first <= start < middle:
@@ -106,6 +106,11 @@ def _split(frame: rtc.AudioFrame, size: int) -> Iterator[rtc.AudioFrame]:
     for at in range(0, frame.samples_per_channel, size):
         part = bytes(data[at * step : (at + size) * step])
         yield rtc.AudioFrame(part, frame.sample_rate, frame.num_channels, len(part) // step)
+
+
+def silence(rate: int, seconds: float) -> Iterable[rtc.AudioFrame]:
+    """Return so many seconds of silence at `rate` Hz, in pieces of at most `PIECE` seconds."""
+    return pieces(rtc.AudioFrame.create(rate, 1, round(seconds * rate)))
 
 
 def mono(frame: rtc.AudioFrame) -> rtc.AudioFrame:

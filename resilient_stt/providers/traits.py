@@ -74,12 +74,18 @@ class Model:
     interim_results: bool = True
     """Whether it gives interim transcripts while somebody speaks, if LiveKit's capabilities say
     so."""
+    interim_interval: float = 0.0
+    endpointing_ms: str = ""
+    """Which of its options has the silence in milliseconds that ends an utterance for certain, as a
+    path: `turn_detection.silence_duration_ms`; empty if it is not known."""
     manual_flush: bool | None = None
     """Whether it answers a flush with a final; `None`: LiveKit's capabilities say, and if they do,
     it gives a final only when it is flushed."""
     slow_endpointing: bool = False
     final_timeout: float = _UNKNOWN_FINAL_TIMEOUT
     end_of_turn_timeout: float = 0.0
+    ends_at_sent: bool = False
+    finalizes_at_end: bool = True
     finalizes_when_dropped: bool = False
 
 
@@ -173,17 +179,29 @@ TABLE = (
             plugin="assemblyai",
             family=family,
             variants=".*",
-            interim_results=False,
+            interim_interval=3.0,
             end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
         )
         for family in ("universal-3", "u3")
     ),
     _other(plugin="assemblyai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    # The text of a turn comes in deltas after it has ended (measured with the plugin 1.8.9).
-    _other(plugin="openai", interim_results=False),
+    # The text of a turn comes in deltas after it has ended (measured with the plugin 1.8.9). Of the
+    # end of the input the plugin tells its server nothing.
+    _other(
+        plugin="openai",
+        interim_results=False,
+        endpointing_ms="turn_detection.silence_duration_ms",
+        finalizes_at_end=False,
+    ),
     # It says that it gives interim transcripts, and its stream has no code for them.
     _other(plugin="sarvam", interim_results=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="sarvam", kind="STTRealtime", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    # The plugin (1.8.9) takes for the end of a final what it had sent when `vad.speech_end` came.
+    _other(
+        plugin="sarvam",
+        kind="STTRealtime",
+        ends_at_sent=True,
+        end_of_turn_timeout=_END_OF_TURN_TIMEOUT,
+    ),
     # The plugin drops interim transcripts below a confidence of 0.65, and Google gives interims
     # none. Faster than real time it answers OUT_OF_RANGE.
     _other(plugin="google", pace=Pace(burst=2.0, rate=1.5), interim_results=False),
@@ -195,9 +213,13 @@ TABLE = (
     _other(plugin="aws", pace=Pace(burst=2.0, rate=1.1)),
     # The plugin sends audio at the pace of speech, whatever it is given.
     _other(plugin="meta", pace=Pace(burst=1.0, rate=1.0), end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="simplismart", interim_results=False),
-    _other(plugin="soniox", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
-    _other(plugin="gladia", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    _other(plugin="simplismart", interim_results=False, finalizes_at_end=False),
+    # Of the end of the input Soniox's plugin (1.8.9), as the one before, tells its server nothing.
+    # Gladia's does, and does not wait for the answer.
+    *(
+        _other(plugin=plugin, finalizes_at_end=False, end_of_turn_timeout=_END_OF_TURN_TIMEOUT)
+        for plugin in ("soniox", "gladia")
+    ),
     _other(plugin="xai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
     _other(plugin="speechmatics", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
 )
@@ -287,10 +309,26 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "manual_flush": needs_flush or bool(model.manual_flush),
         # Who says that he can be flushed gives no final before (elevenlabs with manual commits).
         "slow_endpointing": needs_flush or model.slow_endpointing,
+        "interim_interval": model.interim_interval,
+        "endpointing": _endpointing(model, provider) if streams else 0.0,
         "final_timeout": model.final_timeout,
         "end_of_turn_timeout": model.end_of_turn_timeout if streams else 0.0,
+        # An utterance is transcribed when voice activity finds its end. That it does in silence.
+        "finalizes_at_end": model.finalizes_at_end and streams,
+        "ends_at_sent": model.ends_at_sent,
         "finalizes_when_dropped": model.finalizes_when_dropped,
     }
+
+
+def _endpointing(model: Model, provider: stt.STT[Any]) -> float:
+    """Seconds of silence that end an utterance for certain; 0 if that is not known."""
+    name, *path = model.endpointing_ms.split(".")
+    for value in kept(provider, name) if name else ():
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+        if isinstance(value, int | float):
+            return value / 1000
+    return 0.0
 
 
 # -- languages

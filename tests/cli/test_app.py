@@ -18,7 +18,7 @@ def test_help_lists_the_commands(cli: Callable[..., Any]) -> None:
     """The commands for users are listed; the one that `demo` starts is hidden."""
     result = cli("--help")
     assert result.exit_code == 0
-    for command in ("demo", "transcribe", "chaos", "matrix", "serve", "check", "schema"):
+    for command in ("demo", "transcribe", "chaos", "matrix", "serve", "check", "schema", "page"):
         assert f" {command} " in result.stdout
     assert "serve-fakes" not in result.stdout
 
@@ -31,7 +31,7 @@ def test_version(cli: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "transcribe", "chaos", "matrix", "serve", "check", "schema"]
+    "command", ["", "demo", "transcribe", "chaos", "matrix", "serve", "check", "schema", "page"]
 )
 def test_h_is_help(cli: Callable[..., Any], command: str) -> None:
     """`-h` works everywhere."""

@@ -18,6 +18,7 @@ from ..support.simulator import (
     DropAfterClose,
     Fault,
     IgnoreClose,
+    Latency,
     LostTail,
     Recognizer,
     Refuse,
@@ -207,3 +208,28 @@ def test_noise_behind_providers_that_never_end_their_streams() -> None:
     for health in sim.health.values():
         health.habits.stream_stayed_open()
     assert_promises(sim.run(within=LIMIT))
+
+
+@pytest.mark.parametrize("tail", [0.04, 0.6, 1.0, 2.5])
+@pytest.mark.parametrize("interims", [True, False])
+@pytest.mark.parametrize("times", ["words", "end", "none"])
+def test_told_words_are_asked_about_by_nobody_else(times: str, interims: bool, tail: float) -> None:
+    """Of a stream that stays open after its last final, which may have no times, nothing is missing
+    once it is not waited for any more."""
+    first = Recognizer("a", [IgnoreClose()], times=times, interims=interims)
+    sim = Simulation(TWO, [first, Recognizer("b")], tail=tail).run(within=LIMIT)
+    assert_promises(sim)
+    assert sim.opened == ["a"]
+
+
+@pytest.mark.parametrize("late", [0.9, 1.0])
+@pytest.mark.parametrize("turns", [0.0, 6.0])
+def test_a_late_final_without_times_at_the_end(late: float, turns: float) -> None:
+    """What it covers for certain ends before its words do. The rest, too short to be expected in
+    the call, is not asked about at its end either."""
+    first = Recognizer(
+        "a", [Latency(late)], times="none", final_timeout=6.0, end_of_turn_timeout=turns
+    )
+    sim = Simulation(TWO, [first, Recognizer("b")], tail=1.3).run(within=LIMIT)
+    assert_promises(sim)
+    assert sim.opened == ["a"]

@@ -71,9 +71,8 @@ class Call:
                 commands.append(SendAudio(connection, start, self.end))
                 assert self.engine.deadline() == deadline
                 continue
-            before = self.engine._lull
             commands += self.engine.handle(AudioPushed(FRAME, RATE), self.now)
-            if before is None or before is not self.engine._lull:
+            if not self.engine._is_lull_known:
                 self.decided.append(self.end / RATE)
         return commands
 

@@ -42,6 +42,7 @@ from resilient_stt.core.messages import (
     ReportAvailability,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -246,6 +247,14 @@ class Recognizer:
     final_timeout: float = 1.2
     end_of_turn_timeout: float = 0.0
     finalizes_when_dropped: bool = False
+    finalizes_at_end: bool = True
+    """The end of its input makes it send a FINAL. Its stream then ends, else only with the call."""
+    known: bool = True
+    """Whether that it does not is among its traits."""
+    endpointing_known: bool = False
+    """Whether its endpointing is among its traits."""
+    interim_interval: float = 0.0
+    """Seconds between two of its interim transcripts of one utterance, at least."""
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
@@ -272,6 +281,9 @@ class Recognizer:
             final_timeout=self.final_timeout,
             end_of_turn_timeout=self.end_of_turn_timeout,
             finalizes_when_dropped=self.finalizes_when_dropped,
+            endpointing=self.endpointing if self.endpointing_known else 0.0,
+            interim_interval=self.interim_interval,
+            finalizes_at_end=self.finalizes_at_end or not self.known,
         )
 
 
@@ -324,6 +336,8 @@ class SimulatedConnection:
         self._part: PartialWord | None = None
         self._pending: list[TranscribedWord] = []
         self._started = False
+        self._interim_at = -math.inf
+        """Second of its own audio of the last word that it gave an interim transcript for."""
         self._edges = itertools.count()
         self._finals = 0
         self._schedule_fault()
@@ -353,13 +367,23 @@ class SimulatedConnection:
             self._wordless_at = self.sent / RATE
             self._send(TranscriptEvent(EventKind.FINAL))
 
+    def receive_silence(self, seconds: float) -> None:
+        if isinstance(self.fault, Refuse) or self._is_deaf:
+            return
+        if self._word and self._part:  # the caller hung up in it
+            self._finish_word(self._word, self._part, round(self._word.end * RATE))
+            self._part = None
+        self.sent += round(seconds * RATE)
+        self._busy = max(self._busy, self.sim.now) + seconds / self.of.speed
+        self._endpoint(self.sent / RATE)
+
     def flush(self) -> None:
         if self.of.flushes:
             self._finalize(len(self._pending))
 
     def end(self) -> None:
         self.ended = True
-        if isinstance(self.fault, Refuse):
+        if isinstance(self.fault, Refuse) or not self.of.finalizes_at_end:
             return
         if isinstance(self.fault, DropAfterClose):
             self._in(self.fault.after, ConnectionFailed(self.id, ErrorKind.DROPPED, "drop"))
@@ -421,7 +445,8 @@ class SimulatedConnection:
         self._pending.append(TranscribedWord(index, text, start, end, whole))
         if len(self._pending) >= self.of.most:
             self._finalize(self.of.most)
-        elif self.of.interims:
+        elif self.of.interims and end - self._interim_at >= self.of.interim_interval:
+            self._interim_at = end
             self._send(self._transcript(EventKind.INTERIM, self._pending))
 
     def _endpoint(self, at: float) -> None:
@@ -434,6 +459,7 @@ class SimulatedConnection:
     def _finalize(self, count: int) -> None:
         event, self._pending = self._pending[:count], self._pending[count:]
         if event:
+            self._interim_at = -math.inf
             self._final_at = self._processed_at
             self._send(self._transcript(EventKind.FINAL, event))
         if self._started and not self._pending:
@@ -737,10 +763,8 @@ class Simulation:
             case FlushConnection(number):
                 assert not self.connections[number].ended
                 self.connections[number].flush()
-            case EndInput(number):
-                assert not self.connections[number].ended
-                assert self.now >= self.ended_at
-                self.connections[number].end()
+            case SendSilence() | EndInput():
+                self._end_input(command)
             case CloseConnection(number):
                 self.closed.append(self.connections.pop(number))
             case ReleaseAudio(before, kept):
@@ -755,6 +779,15 @@ class Simulation:
                 assert_complete(events[: events.index(ended) + 1])
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
+
+    def _end_input(self, command: SendSilence | EndInput) -> None:
+        connection = self.connections[command.connection]
+        assert not connection.ended
+        assert self.now >= self.ended_at
+        if isinstance(command, SendSilence):
+            connection.receive_silence(command.seconds)
+        else:
+            connection.end()
 
     def _is_held(self, start: int, end: int) -> bool:
         """Return whether the audio between two samples was not released."""

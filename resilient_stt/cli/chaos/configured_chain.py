@@ -61,6 +61,8 @@ class ConfiguredChain:
         )
         if policies:
             setup = replace(setup, policies=policies)
+        for name, server in servers.items():
+            server.redirect(setup.providers[name])
         return ResilientSTT(setup, language=self.language)
 
 
@@ -87,8 +89,7 @@ def configured_chain(
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
         if _fake_of(config.providers[name]) is None:
-            known = (fake for fake in FAKES.values() if fake.is_configurable)
-            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in known])
+            fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in FAKES.values()])
             raise CommandError(
                 f"{name} is {config.providers[name].factory.title}, but there are fake providers "
                 f"of {fakes} only; leave it out with --without {name}"
@@ -118,8 +119,7 @@ def recording_in(language: str) -> str:
 def _fake_of(spec: ProviderSpec) -> str | None:
     """The name of the fake that stands in for a configured provider; None if there is none."""
     made = (spec.factory.plugin, spec.factory.kind)
-    fakes = ((name, fake) for name, fake in FAKES.items() if fake.is_configurable)
-    fitting = (name for name, fake in fakes if (fake.plugin, fake.plugin_class) == made)
+    fitting = (name for name, f in FAKES.items() if (f.plugin, f.plugin_class) == made)
     return next(fitting, None)
 
 

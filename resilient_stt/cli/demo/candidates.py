@@ -16,6 +16,7 @@ from livekit.agents import stt
 from livekit.agents.utils import aio
 
 from ...fleet import MemoryHealth
+from ...recording.recording_options import RecordingOptions
 from ...stt import ResilientSTT
 from ...testing.harness.play import play
 from ..narrate import EVENT_NAMES
@@ -36,26 +37,33 @@ class Candidate:
     Attributes:
         key: Its name in JSON.
         title: Its name in tables.
-        make: Returns it, given the plugins of Cartesia and Deepgram.
+        make: Returns it, given the plugins of Cartesia and Deepgram, and how it is recorded; only
+            ours can be.
     """
 
     key: str
     title: str
-    make: Callable[[list[stt.STT[Any]]], stt.STT[Any]]
+    make: Callable[[list[stt.STT[Any]], RecordingOptions | None], stt.STT[Any]]
 
 
-PLUGIN = Candidate("plugin", "Cartesia plugin", lambda providers: providers[0])
-ADAPTER = Candidate("fallback_adapter", "FallbackAdapter", lambda p: stt.FallbackAdapter(p))
+PLUGIN = Candidate("plugin", "Cartesia plugin", lambda providers, _: providers[0])
+ADAPTER = Candidate("fallback_adapter", "FallbackAdapter", lambda p, _: stt.FallbackAdapter(p))
 OURS = Candidate(
     "resilient",
     "ResilientSTT",
-    lambda providers: ResilientSTT(providers, health=MemoryHealth(isolated=True)),
+    lambda providers, record: ResilientSTT(
+        providers, health=MemoryHealth(isolated=True), record=record
+    ),
 )
 CANDIDATES = (PLUGIN, ADAPTER, OURS)
 
 
 async def compete(
-    scenario: Scenario, runs: Mapping[Candidate, DemoRun], *, virtual: bool = False
+    scenario: Scenario,
+    runs: Mapping[Candidate, DemoRun],
+    *,
+    virtual: bool = False,
+    record: RecordingOptions | None = None,
 ) -> None:
     """Let candidates transcribe side by side, each with a pair of fake providers of its own.
 
@@ -64,6 +72,7 @@ async def compete(
         runs: The record of each candidate; it is filled while the candidates transcribe.
         virtual: Whether the event loop's clock is virtual. The fake providers then run on this
             loop, because a process of their own would live in real time.
+        record: How ours is recorded, if it is.
     """
     serve = in_this_process if virtual else in_own_process
     async with contextlib.AsyncExitStack() as stack:
@@ -73,13 +82,15 @@ async def compete(
         await stack.enter_async_context(_ticking(runs.values()))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for (candidate, run), endpoints in zip(runs.items(), pairs, strict=True):
-            group.create_task(_play_to(candidate, run, endpoints))
+            group.create_task(_play_to(candidate, run, endpoints, record))
 
 
-async def _play_to(candidate: Candidate, run: DemoRun, endpoints: Endpoints) -> None:
+async def _play_to(
+    candidate: Candidate, run: DemoRun, endpoints: Endpoints, record: RecordingOptions | None
+) -> None:
     """Play the run's speech to a candidate, in the loop's real time, and record what comes."""
     async with aiohttp.ClientSession() as http:
-        target = candidate.make(endpoints.providers(http))
+        target = candidate.make(endpoints.providers(http), record)
         if isinstance(target, ResilientSTT):
             for name in EVENT_NAMES:
                 target.on(name, run.take_event)

@@ -13,8 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
+from ...recording.recording_options import RecordingOptions
 from ...testing.harness.clock import run_virtual
 from ..command_error import CommandError
+from ..html_page import HtmlOption, recorded_to
 from ..marked_files import update_marked
 from ..standard_streams import stoppable
 from ..terminal import log_records_to, print_table
@@ -68,6 +70,7 @@ def demo(
             help="Write the Markdown table between its markers in a file. Needs --compare.",
         ),
     ] = None,
+    html: HtmlOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log records.")] = False,
 ) -> None:
     """Stream half a minute of speech through Cartesia and Deepgram while they fail.
@@ -84,13 +87,16 @@ def demo(
         return
     markdown = markdown or update is not None
     _check_options(fault, compare=compare, as_json=as_json, markdown=markdown)
+    if fault == _ALL and html is not None:
+        raise CommandError("--html shows one call; name one fault, such as --fault drop")
     scenarios = list(SCENARIOS.values()) if fault == _ALL else [scenario_named(fault)]
     candidates = CANDIDATES if compare else (OURS,)
     quiet = as_json or markdown
     presenter = _Presenter(
         Console(stderr=quiet, highlight=False), quiet=quiet, fast=fast or markdown, verbose=verbose
     )
-    compared = {scenario: presenter.run(scenario, candidates) for scenario in scenarios}
+    with recorded_to(html) as record:
+        compared = {scenario: presenter.run(scenario, candidates, record) for scenario in scenarios}
     if as_json:
         _print_json(compared, compare=compare)
     elif markdown:
@@ -120,7 +126,12 @@ class _Presenter:
         fits = console.width >= MIN_WIDTH and console.height >= MIN_HEIGHT
         self._live = console.is_terminal and fits and not console.options.ascii_only
 
-    def run(self, scenario: Scenario, candidates: Iterable[Candidate]) -> dict[Candidate, DemoRun]:
+    def run(
+        self,
+        scenario: Scenario,
+        candidates: Iterable[Candidate],
+        record: RecordingOptions | None = None,
+    ) -> dict[Candidate, DemoRun]:
         """Let candidates transcribe under a scenario; returns what each of them did."""
         candidates = tuple(candidates)
         speech = scenario.speech()
@@ -131,7 +142,7 @@ class _Presenter:
         if plain:
             self._console.print(f"fault: {scenario.name} ({scenario.summary})", soft_wrap=True)
         with log_records_to(self._console, verbose=self._verbose):
-            self._run_on_its_clock(self._compete(scenario, runs))
+            self._run_on_its_clock(self._compete(scenario, runs, record))
         if not self._quiet:
             print_table(self._console, tables.result_table(runs))
             self._console.print(tables.summary(runs[OURS]))
@@ -146,7 +157,12 @@ class _Presenter:
         else:
             asyncio.run(stoppable(work))
 
-    async def _compete(self, scenario: Scenario, runs: dict[Candidate, DemoRun]) -> None:
+    async def _compete(
+        self,
+        scenario: Scenario,
+        runs: dict[Candidate, DemoRun],
+        record: RecordingOptions | None,
+    ) -> None:
         view: RenderableType = (
             SingleRunView(scenario, runs[OURS])
             if len(runs) == 1
@@ -154,7 +170,7 @@ class _Presenter:
         )
         shown = live(self._console, lambda: view) if self._live else contextlib.nullcontext()
         async with shown:
-            await compete(scenario, runs, virtual=self._fast)
+            await compete(scenario, runs, virtual=self._fast, record=record)
 
 
 def _print_json(compared: Comparison, *, compare: bool) -> None:

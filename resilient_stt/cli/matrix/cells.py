@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from rich.console import Console
 
+from ...testing.fakes.registry import FAKES
 from ...testing.harness.clock import run_virtual
 from ...testing.harness.trial import HEALTHY, Chain, extra_delay, play_bare, violations
 from ..chaos import results
@@ -89,8 +90,15 @@ class ProviderCells:
 
     @property
     def broken(self) -> list[Cell]:
-        """The cells in which a promise was broken."""
-        return [cell for cell in self.cells if cell.result.broken]
+        """The cells in which a promise was broken, but for faults that cannot be noticed."""
+        return [c for c in self.cells if c.result.broken and not self.excuse(c)]
+
+    def excuse(self, cell: Cell) -> str:
+        """Why nobody can notice the fault of a cell behind this provider's plugin; empty if one
+        can, or if another provider fails there."""
+        if cell.place is ProviderPlace.TAKES_OVER:
+            return ""
+        return FAKES[self.name].unnoticed.get(cell.result.row.fault, "")
 
     @property
     def kept(self) -> bool:

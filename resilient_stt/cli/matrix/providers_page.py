@@ -116,7 +116,7 @@ def _about(provider: ProviderCells, facts: _Facts) -> Iterator[str]:
             if traits.end_of_turn_timeout
             else ""
         )
-        + f". {_flush(traits)} A replay sends {traits.pace.burst:g} s at once, then "
+        + f". {_flush(traits)} {_end(traits)}A replay sends {traits.pace.burst:g} s at once, then "
         f"{traits.pace.rate:g} times real time."
     )
 
@@ -129,6 +129,8 @@ def _abilities(able: stt.STTCapabilities) -> str:
 
 
 def _interims(traits: ProviderTraits) -> str:
+    if traits.interim_interval:
+        return f"It gives an interim transcript every {traits.interim_interval:g} s."
     if traits.interim_results:
         return "It gives interim transcripts."
     return "Interim transcripts are not expected of it."
@@ -140,6 +142,12 @@ def _flush(traits: ProviderTraits) -> str:
     if traits.slow_endpointing:
         return "It is flushed at pauses."
     return "It answers a flush."
+
+
+def _end(traits: ProviderTraits) -> str:
+    if traits.finalizes_at_end:
+        return ""
+    return "At the end of the input only silence makes its last words final. "
 
 
 def _table(provider: ProviderCells) -> Iterator[str]:
@@ -166,6 +174,11 @@ def _broken(provider: ProviderCells) -> Iterator[str]:
     if provider.bare.violations:
         yield ""
         yield f"The bare plugin, without any fault: {results.listed(provider.bare.violations)}."
+    excused = (c for c in provider.cells if c.result.broken)
+    reasons = {c.result.row.fault: reason for c in excused if (reason := provider.excuse(c))}
+    for fault, reason in reasons.items():
+        yield ""
+        yield f"`{fault}` cannot be noticed in time: {reason}."
     healthy = [c for c in provider.broken if c.result.row.fault == NONE]
     for cell in healthy:
         yield ""

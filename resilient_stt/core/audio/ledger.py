@@ -285,6 +285,17 @@ class AudioLedger:
             for s in self._unfinished_segments()
         )
 
+    def pause_after(self, position: int) -> float | None:
+        """Seconds of silence between the segments before and after `position`.
+
+        `None` if it lies within a segment, or there is none before or after it.
+        """
+        before = max((s.end for s in self._segments if s.start < position and s.end), default=None)
+        after = next((s.start for s in self._segments if s.start >= position), None)
+        if before is None or after is None or before > position:
+            return None
+        return self.seconds(after - before)
+
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
         for segment in self._unfinished_segments():

@@ -118,7 +118,7 @@ class Connection:
 
     @property
     def input_ended_at(self) -> float | None:
-        """When it was sent the end of input; `None` before."""
+        """When it was asked for its last final; `None` before."""
         return self.sender.input_ended_at
 
     def is_replaying(self, now: float) -> bool:

@@ -90,7 +90,7 @@ class EventInterpreter:
         """Interim transcripts since the last FINAL with text."""
         self._ledger = ledger
         self._bounds = SpeechBounds(start, policy)
-        self._clock = ProviderClock(start, policy)
+        self._clock = ProviderClock(start, policy, ends_at_sent=provider.ends_at_sent)
         self._known_through = known_through
         self._last_interim = ("", 0)
         """The last interim text since the last FINAL, and the cursor when it came."""

@@ -215,7 +215,7 @@ class ConnectionPool:
                 connection=connection.id,
                 role=connection.role,
                 reason=reason,
-                seconds=connection.seconds_sent,
+                seconds=self._ledger.seconds(connection.sender.samples_sent),
                 duration=now - connection.opened_at,
             )
         )
@@ -284,10 +284,35 @@ class ConnectionPool:
         self.update_retention()
         if connection.cursor < self._ledger.end:
             return
-        if self.input_ended and connection.input_ended_at is None:
-            self._outbox.add(connection.sender.end_input(self._ledger, now))
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
+        if self.input_ended and connection.sender.awaits_end:
+            self._end_input(connection, now)
+
+    def _end_input(self, connection: Connection, now: float) -> None:
+        sender, told_all = connection.sender, self.has_nothing_to_tell(connection)
+        if connection.input_ended_at is not None:
+            self._outbox.add(*sender.finish_input(now, is_answered=told_all))
+        elif told_all:
+            self._outbox.add(sender.end_input(now))
+        else:
+            silence = self._closing_silence(connection)
+            self._outbox.add(sender.ask_for_last_final(self._ledger, now, silence))
+
+    def _closing_silence(self, connection: Connection) -> float:
+        """Return how many seconds of silence are to ask for the last final; 0: the end does."""
+        provider = connection.traits
+        if provider.manual_flush or not connection.seconds_sent:
+            return 0.0
+        assert self.input_ended_at is not None
+        # A connection that is opened now is to find words that others have left out at the end.
+        # They may be of the same kind.
+        needs_silence = (
+            not provider.finalizes_at_end
+            or self._health[provider.name].habits.loses_tails
+            or connection.opened_at > self.input_ended_at
+        )
+        return self._policies.watchdog.closing_silence if needs_silence else 0.0
 
     def update_retention(self) -> None:
         """Note what the connections are still to be sent; `feed`, `open` and `close` do it too."""
@@ -377,6 +402,10 @@ class ConnectionPool:
             self._health[connection.traits.name].habits.stream_stayed_open()
         if self.never_ends(connection):
             connection.mark_ended()  # as far as its plugin ever does
+
+    def note_lost_tail(self, connection: Connection) -> None:
+        """Note that another connection has last words that this one has left out."""
+        self._health[connection.traits.name].habits.tail_was_lost()
 
     def never_ends(self, connection: Connection) -> bool:
         """Return whether the streams of a connection's provider stay open after their input."""

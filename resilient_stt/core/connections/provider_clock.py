@@ -14,6 +14,8 @@ Not believed is what
 * is too short for its words (`spoken_length`): other units, or the same time for all words;
 * lies where nobody spoke, while elsewhere somebody did;
 * lies in audio that is committed and forgotten;
+* is how much had been sent when the end of the speech came (`ends_at_sent`): a late end would cover
+  the next sentence;
 * goes back behind the last final. Then one of two things has happened. The plugin may have
   reconnected by itself: its clock begins anew, the audio in flight is lost, and the connection has
   to be replaced. Or the provider counts each utterance from its own start, and nothing is lost.
@@ -64,9 +66,13 @@ DUPLICATE = Times(is_duplicate=True)
 class ProviderClock:
     """Judges the times of one connection's events, in the order in which they come."""
 
-    def __init__(self, start: int, policy: ReplayPolicy) -> None:
-        """`start`: the first session sample that the connection is sent."""
+    def __init__(self, start: int, policy: ReplayPolicy, *, ends_at_sent: bool = False) -> None:
+        """`start`: the first session sample that the connection is sent.
+
+        `ends_at_sent`: as in `ProviderTraits`.
+        """
         self._policy = policy
+        self._ends_at_sent = ends_at_sent
         self.last_final_end = 0.0
         """Where the last final with times ends, in seconds of the connection's own audio."""
         self._last_text = ""
@@ -127,7 +133,11 @@ class ProviderClock:
             words = () if any(map(_is_segment, event.words)) else event.words
             return Times(words, event.words[0].start, event.words[-1].end)
         start, end = event.start, event.end
-        if end is None or not 0 < end <= seconds_sent + self._policy.max_time_error:
+        if (
+            self._ends_at_sent
+            or end is None
+            or not 0 < end <= seconds_sent + self._policy.max_time_error
+        ):
             return UNTIMED
         return Times((), start if start is not None and 0 <= start <= end else None, end)
 

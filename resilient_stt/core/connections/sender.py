@@ -26,7 +26,7 @@ from __future__ import annotations
 from ..audio.ledger import AudioLedger
 from ..audio.pacing import TokenBucket
 from ..audio.timeline import Timeline
-from ..messages import EndInput, FlushConnection, SendAudio
+from ..messages import EndInput, FlushConnection, SendAudio, SendSilence
 from ..policy import MIN_CHUNK, ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
 
@@ -80,7 +80,11 @@ class AudioSender:
         self.processed_by = now
         """When the provider has processed everything that it was sent."""
         self.input_ended_at: float | None = None
-        """When it was sent the end of input; `None` before."""
+        """When it was asked for its last final; `None` before."""
+        self._silence = 0
+        """Samples of silence that it was sent at the end of its input."""
+        self._end_due_at: float | None = None
+        """When the end of its input is due, behind the silence; `None` if it is not."""
 
     def __repr__(self) -> str:
         return f"AudioSender(cursor={self.cursor}, caught_up={self.caught_up})"
@@ -92,8 +96,8 @@ class AudioSender:
 
     @property
     def samples_sent(self) -> int:
-        """Samples that it was sent."""
-        return self.timeline.sent if self.timeline else 0
+        """Samples that it was sent, with the silence at the end of its input."""
+        return self._silence + (self.timeline.sent if self.timeline else 0)
 
     @property
     def samples_replayed(self) -> int:
@@ -138,10 +142,13 @@ class AudioSender:
         return max(0.0, self.seconds_sent - self.backlog(now) * self._processing_rate)
 
     def next_send_at(self, ledger: AudioLedger) -> float | None:
-        """Return when the pace allows the next piece of waiting audio; `None` if none waits."""
+        """Return when the pace allows the next piece of waiting audio, or when the end is due.
+
+        `None` if neither waits.
+        """
         waiting = ledger.end - self.cursor
         if waiting <= 0:
-            return None
+            return self._end_due_at
         return self._bucket.available_at(min(waiting, _min_chunk(ledger)) / ledger.rate)
 
     def send(self, ledger: AudioLedger, now: float) -> list[SendAudio | FlushConnection]:
@@ -172,11 +179,42 @@ class AudioSender:
         self.caught_up = True
         self._samples_replayed = self.samples_sent
 
-    def end_input(self, ledger: AudioLedger, now: float) -> EndInput:
-        """End the connection's input, which asks for the last final."""
+    @property
+    def awaits_end(self) -> bool:
+        """Whether it was not sent the end of its input yet."""
+        return self.input_ended_at is None or self._end_due_at is not None
+
+    def end_input(self, now: float) -> EndInput:
+        """End the connection's input; no final is due for it."""
         self.input_ended_at = now
-        self._expect_final(self.cursor, ledger, now, flushed=True)
         return EndInput(self._id)
+
+    def ask_for_last_final(
+        self, ledger: AudioLedger, now: float, silence: float
+    ) -> SendSilence | EndInput:
+        """Ask for the last final: by the end of the input, or by so many seconds of silence.
+
+        Behind silence the end becomes due as soon as the final has come (`finish_input`), or is
+        overdue.
+        """
+        self._expect_final(self.cursor, ledger, now, flushed=True)
+        if not silence:
+            return self.end_input(now)
+        self.input_ended_at = now
+        self._silence = ledger.samples(silence)
+        self._note_sent(silence, now)
+        self._end_due_at = self.processed_by + self._stall_detector.final_timeout
+        return SendSilence(self._id, silence)
+
+    def finish_input(self, now: float, *, is_answered: bool) -> list[EndInput]:
+        """Return the end of the input, if it is due behind the silence.
+
+        `is_answered`: the last final has come.
+        """
+        if self._end_due_at is None or not (is_answered or now >= self._end_due_at):
+            return []
+        self._end_due_at = None
+        return [EndInput(self._id)]
 
     # -- inside
 
@@ -259,6 +297,9 @@ class AudioSender:
         self.timeline.append(start, end)
         self._bucket.take(seconds)
         self.cursor = end
+        self._note_sent(seconds, now)
+
+    def _note_sent(self, seconds: float, now: float) -> None:
         begins_at = self.processed_by if self.processed_by > now else now
         self.processed_by = begins_at + seconds / self._processing_rate
 

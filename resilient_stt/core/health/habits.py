@@ -19,6 +19,10 @@ What our table or the user says of a provider (`ProviderTraits.interims_certain`
 Some plugins never end a stream whose input has ended (Soniox's, ElevenLabs', OpenAI's realtime
 models). Whoever has ended one ends all, unless something is wrong; who has only been given up has
 nothing to be waited for once all words are told.
+
+And some give no final of the last words when their input ends: they tell their server nothing
+(OpenAI's, Soniox's), or do not wait for its answer (Gladia's). If another connection had the words,
+that was seen.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class ProviderHabits:
         """Tags that its plugin does not take."""
         self._ends: bool | None = None
         """Whether it ends a stream after its input; `None` before that was seen."""
+        self.loses_tails = False
+        """Whether it was seen to leave out the last words of an input that had ended."""
         self._shown = 0.0
         """Seconds of speech in whose midst interim transcripts followed other text."""
 
@@ -67,6 +73,10 @@ class ProviderHabits:
     def stream_stayed_open(self) -> None:
         """Note that a stream that had told all words was given up after its input."""
         self._ends = bool(self._ends)
+
+    def tail_was_lost(self) -> None:
+        """Note that another connection had last words that one of its own left out."""
+        self.loses_tails = True
 
     def refuses(self, language: str) -> bool:
         """Note that its plugin does not take a language; return whether that is news."""

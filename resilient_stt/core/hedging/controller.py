@@ -75,6 +75,8 @@ from ..stalls.noise_multiplier import NoiseMultiplier
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import Utterance
+from ..transcript.spoken_length import spoken_length
+from ..transcript.tokens import tokenize
 from .budget import HedgeBudget
 from .evidence import (
     answer_timeout,
@@ -115,6 +117,7 @@ class HedgeController:
         self._history = history
         self._unfinished = unfinished
         self._policy = policies.watchdog
+        self._replay_policy = policies.replay
         self._word_time_tolerance = policies.replay.word_time_tolerance
         self._connect_timeout = policies.retry.connect_timeout
         self._opener = HedgeOpener(
@@ -170,10 +173,12 @@ class HedgeController:
         asked = ledger.seconds(ledger.voiced_samples(ledger.watermark, begin))
         if asked >= self.unanswered_limit:
             begin = 0  # no noise explains so much voice, so that it is asked about again
+        tokens = tokenize(new_words.text, new_words.language)
         skipped = find_skipped_speech(
             self._ledger,
             self._policy,
             new_words,
+            longest=spoken_length(tokens, self._replay_policy).longest,
             interim_words=extent.skipped,
             heard_through=extent.audio,
             begin=begin,
@@ -621,8 +626,8 @@ class HedgeController:
             )
             # Interim transcripts come soon after the words. So a hedge that gives them need not
             # process the rest of the FINAL's audio first.
-            gives_interims = hedge.stall_detector.interim_timeout is not None
-            through = skipped.interims_through if gives_interims else skipped.end
+            gives_soon = hedge.stall_detector.gives_interims_soon
+            through = skipped.interims_through if gives_soon else skipped.end
             if (
                 not is_certain
                 and checking.awaits_hedges(self._policy, self._ledger, now)

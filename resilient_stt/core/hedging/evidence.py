@@ -93,7 +93,8 @@ def is_deaf(hedge: Connection, ledger: AudioLedger, connect_timeout: float, now:
     texts = (held.utterance for held in hedge.held_events if held.event.text.strip())
     if (first := next(texts, None)) is None:
         # A provider of finals may still wait for the end of a sentence.
-        return hedge.traits.interim_results and had_time_to_answer(
+        is_promised = hedge.traits.interim_results and not hedge.traits.interim_interval
+        return is_promised and had_time_to_answer(
             hedge, hedge.known_through, ledger, connect_timeout, now
         )
     return first.start is not None and first.start > ledger.seconds(hedge.known_through)

@@ -110,12 +110,16 @@ class Committer:
         ledger, claims = self._ledger, active.untimed_finals
         if not claims:
             return []
-        segment = ledger.first_pending()
-        if segment is None or segment.start >= claims[0]:
+        segment, end = ledger.first_pending(), ledger.remainder_end()
+        if segment is not None:
+            if segment.start >= claims[0]:
+                return [ledger.end]
+            if segment.end is None:
+                return []
+            end = segment.end
+        elif not ledger.watermark < end <= claims[0]:
             return [ledger.end]
-        if segment.end is None:
-            return []
-        return [segment.end + ledger.samples(self._policy.commit_grace)]
+        return [end + ledger.samples(self._policy.commit_grace)]
 
     # -- inside
 
@@ -184,6 +188,8 @@ class Committer:
         is_covered = pending is not None and pending.start < extent.covered
         if ends_turn or pending is first_pending or is_covered:
             connection.untimed_finals.append(through)
+        elif ledger.watermark < remainder_end <= through:
+            connection.untimed_finals.append(remainder_end)
 
     def commit_untimed_finals(self, connection: Connection, past: int) -> None:
         """Commit the segments that finals without times cover, of the audio before `past`.
@@ -208,7 +214,25 @@ class Committer:
                     self._note_known_words()
                     if connection.traits.end_of_turn_timeout:
                         continue
+            elif segment is None and not self._commit_remainder(connection, claim, past):
+                return
             claims.popleft()
+
+    def _commit_remainder(self, connection: Connection, claim: int, past: int) -> bool:
+        """Commit what is left of the segment that a FINAL without times was about.
+
+        It is too short to be pending, but at the end of the input it would count as missing
+        (test_a_late_final_without_times_at_the_end). Returns whether the claim is used up.
+        """
+        ledger = self._ledger
+        end = ledger.remainder_end()
+        if ledger.watermark < end <= claim:
+            if end > past:
+                return False
+            if not self._has_begun_within(connection, end):
+                ledger.commit(end)
+                self._note_known_words()
+        return True
 
     def _has_begun_within(self, connection: Connection, segment_end: int) -> bool:
         """Return whether text that is not final yet may be about a segment that ends there.

@@ -247,7 +247,6 @@ class TranscriptEmitter:
         if event.kind is EventKind.FINAL:
             self._doubtful.final_emitted()
             self._flushes.final_emitted()
-            self._report_final(connection, interpreted, new_words, now)
         self._outbox.add(
             Emit(
                 event.kind,
@@ -262,6 +261,8 @@ class TranscriptEmitter:
                 interpreted.speech_end,
             )
         )
+        if event.kind is EventKind.FINAL:
+            self._report_final(connection, interpreted, new_words, now)
 
     def _report_final(
         self, connection: Connection, final: Interpreted, new_words: Utterance, now: float

@@ -341,8 +341,15 @@ class StallDetector:
         if not self._traits.interim_results:
             return None
         if self._traits.interims_certain:
-            return self.policy.no_interim_timeout
+            interval = self.policy.interim_wait_factor * self._traits.interim_interval
+            return max(self.policy.no_interim_timeout, interval)
         return self._habits.interim_timeout(self.policy)
+
+    @property
+    def gives_interims_soon(self) -> bool:
+        """Whether an interim transcript follows the words within the usual time."""
+        timeout = self.interim_timeout
+        return timeout is not None and timeout <= self.policy.no_interim_timeout
 
     def answer_due_at(self, through: int) -> float | None:
         """Return when the last final for audio before `through` is due; `None` if there is none."""
@@ -454,7 +461,26 @@ class StallDetector:
         # a stream got no finals until the next long pause (test_interims_that_no_final_follows).
         if expected.last_word_end < ledger.samples(self._interims_restarted_at):
             return False
+        pause = ledger.pause_after(expected.through)
+        if pause is not None and pause >= self._longest_endpointing:
+            return False
         return ledger.speech_continues(expected.through, cursor)
+
+    @property
+    def _longest_endpointing(self) -> float:
+        """Seconds of silence in which it gives its final, even if somebody speaks on.
+
+        Where interim transcripts come soon, their absence shows more. And who decides himself when
+        a turn is over may wait, whatever he did before.
+        """
+        if self.gives_interims_soon:
+            return math.inf
+        if self._latency.p99 is not None and not self._traits.end_of_turn_timeout:
+            return self._latency.p99
+        if not self._traits.endpointing:
+            return math.inf
+        # Its own voice detector and ours need not agree about where the voice ends.
+        return self._traits.endpointing + self.policy.last_word_margin
 
     def _no_text(self, ledger: AudioLedger, cursor: int, multiplier: float) -> StallDeadline | None:
         limit = self._max_speech_without_text

@@ -8,7 +8,8 @@ But recognizers skip speech for good reasons, too: coughs, music, an "um". Holdi
 of them would make every transcript late. A FINAL is therefore held for one of two reasons only:
 
 * The connection itself had words there, in interim transcripts (`interims`).
-* The voice is longer than any cough: `WatchdogPolicy.min_skipped_speech`.
+* The voice is longer than any cough: `WatchdogPolicy.min_skipped_speech`. Voice within the FINAL
+  counts as well, if its words are too few for it: nobody says "7" for five seconds.
 
 The hedge's transcript decides: does it begin with words of the skipped speech, or with the words of
 the FINAL? Times decide it where both have them, and the words themselves where not.
@@ -97,6 +98,7 @@ def find_skipped_speech(
     policy: WatchdogPolicy,
     new_words: Utterance,
     *,
+    longest: float,
     interim_words: Sequence[Word],
     heard_through: int,
     begin: int = 0,
@@ -105,8 +107,9 @@ def find_skipped_speech(
 ) -> SkippedSpeech | None:
     """Return the speech that a FINAL skips, if that may hold words.
 
-    `new_words`: what of the FINAL is not committed. `interim_words`: the connection's own words
-    that the FINAL skips (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
+    `new_words`: what of the FINAL is not committed. `longest`: the most seconds of voice that it
+    takes to say that. `interim_words`: the connection's own words that the FINAL skips
+    (`InterimTracker.take_skipped`). `heard_through`: the session sample up to
     which the connection can have processed audio. `begin`: where voice may begin that was not asked
     about yet. `multiplier`: how much noise has stretched
     `min_skipped_speech`.
@@ -121,10 +124,16 @@ def find_skipped_speech(
     if new_words.start is not None and new_words.end is not None:
         first_word_at = min(ledger.samples(new_words.start), heard_through)
         end = min(ledger.samples(new_words.end), heard_through)
-    elif not had_interims:
+    elif not had_interims and new_words.end is None:
         # Without times the voice may be that of the FINAL itself.
         return None
     since = ledger.watermark if had_interims else max(begin, ledger.watermark)
+    if new_words.start is None and new_words.end is not None and not had_interims:
+        # All of the voice up to its end may be that of the FINAL, as far as its words go
+        # (test_a_final_of_too_few_words).
+        end = min(ledger.samples(new_words.end), heard_through)
+        too_much = ledger.voiced_samples(since, end) - ledger.samples(longest)
+        first_word_at = ledger.voice_end(since, too_much) or since
     voice = ledger.voiced_spans(since, first_word_at)
     speech = ledger.seconds(total(voice))
     if had_interims:

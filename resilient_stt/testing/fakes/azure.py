@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from livekit.agents.types import NOT_GIVEN
 
 from ..faults import IgnoreClose, InBandError
 from ..harness.clock import threads_at_work
@@ -30,6 +31,7 @@ from .web import FakeWebServer
 from .wires import Content, WebSocketWire
 
 if TYPE_CHECKING:
+    from livekit.agents.stt import STT
     from livekit.plugins import azure
 
     from .wires import Wire
@@ -230,7 +232,16 @@ class FakeAzure(FakeWebServer):
         `azure.STT`."""
         from livekit.plugins import azure
 
-        return azure.STT(**{**self.plugin_options, **self.address, **options})
+        plugin = azure.STT(**{**self.plugin_options, **self.address, **options})
+        self.redirect(plugin)
+        return plugin
+
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
+        """Take away its region, which may come from the environment: the SDK wants one address."""
+        azure: Any = plugin
+        others = ("speech_region", "speech_endpoint", "speech_auth_token")
+        azure._config = replace(azure._config, **dict.fromkeys(others, NOT_GIVEN))
+        return plugin
 
     @property
     def address(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from .server import FakeServer, Rejection, ServerConnection
 from .utterances import UtteranceDialogue, language_of, parsed
 
 if TYPE_CHECKING:
+    from livekit.agents.stt import STT
     from livekit.plugins import google
 
     from .grpc_calls import Link, Relay
@@ -222,7 +223,6 @@ class FakeGoogle(FakeServer):
     """
 
     plugin = "google"
-    is_configurable = False
     dialogue_class = _CallDialogue
 
     latency: float = 0.25
@@ -241,13 +241,19 @@ class FakeGoogle(FakeServer):
         `google.STT`."""
         from livekit.plugins import google
 
-        plugin = google.STT(**{**self.address, **options})
+        plugin = google.STT(**{**self.plugin_options, **self.address, **options})
+        self.redirect(plugin)
+        return plugin
+
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
+        """Give it other clients: it has no option for an address."""
+        google: Any = plugin
 
         async def connect(timeout: float) -> Any:
             self._await_call()
-            return self._client(plugin._config.version)
+            return self._client(google._config.version)
 
-        plugin._pool._connect_cb = connect
+        google._pool._connect_cb = connect
         return plugin
 
     @property

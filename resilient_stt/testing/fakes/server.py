@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from livekit.agents.stt import STT
+
 __all__ = [
     "FAKE_KEY",
     "LOOPBACK",
@@ -145,8 +147,9 @@ class FakeServer(ABC):
     """The name of its class."""
     plugin_options: ClassVar[Mapping[str, Any]] = {}
     """Options of the class with which it speaks this protocol, beside its `address`."""
-    is_configurable: ClassVar[bool] = True
-    """Whether the class connects here with its `address`, and needs nothing but options."""
+    unnoticed: ClassVar[Mapping[str, str]] = {}
+    """Faults that cost words, by their names in `chaos`, and why nobody behind the plugin can
+    notice that in time."""
     is_real_time: ClassVar[bool] = False
     """Whether virtual time runs like real time while the server runs."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]
@@ -418,6 +421,11 @@ class FakeServer(ABC):
                 self._dialogues.remove(dialogue)
         finally:
             self._open_streams -= 1
+
+    def redirect(self, plugin: STT[Any]) -> STT[Any]:
+        """Lead a plugin here that was made with this `address`, as far as its options cannot;
+        return it."""
+        return plugin
 
     @abstractmethod
     def stt(self, **options: Any) -> stt.STT[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiohttp import web
 
@@ -118,6 +118,10 @@ class FakeSoniox(FakeWebServer):
     path = base_path = "/transcribe-websocket"
     scheme = "ws"
     dialogue_class = _TokensDialogue
+    unnoticed: ClassVar[Mapping[str, str]] = {
+        "lost-final": "tokens become final one after another. If the last of a sentence are lost, "
+        "the plugin joins the rest to the next sentence, which looks like a revision"
+    }
 
     latency: float = 0.15
     endpoint_silence: float = 0.6

@@ -90,6 +90,10 @@ _PLAIN_WORDS = (
 )
 """Words that are written in one way, no two of which are similar."""
 
+MAX_ENDPOINTING = 0.5
+"""Seconds of silence that end a transcript, at most, of a provider of which only silence does that
+at the end: less than what it is sent there."""
+
 MIN_SPEECH = ReplayPolicy().min_pending_speech
 MIN_PAUSE_AROUND_NOISE = 0.6
 """Seconds of silence that make noise and a word beside it two stretches of voice."""
@@ -146,6 +150,8 @@ class ProviderScript:
         endpointing: Seconds of silence that make a transcript final.
         max_words: Words after which a transcript is final without a pause.
         slow_endpointing: The trait of this name: whether it is to be flushed at the end of speech.
+        finalizes_at_end: Whether the end of its input makes a transcript final. Otherwise only
+            silence does, and that it does is not known of it.
         speed: Multiple of real time at which it processes audio.
         drift: Seconds by which a word's start and end may be wrong, either way.
         capitalizes: Whether it writes a capital letter at the start and a full stop at the end.
@@ -169,6 +175,7 @@ class ProviderScript:
     interim_results: bool = True
     manual_flush: bool = True
     slow_endpointing: bool = False
+    finalizes_at_end: bool = True
     speed: float = 20.0
     drift: float = 0.0
     capitalizes: bool = False
@@ -348,6 +355,7 @@ def draw(seed: int, *, accents: bool = False) -> Schedule:
     drawn = _silence_turns(random.Random(f"turns {seed}"), drawn)
     drawn = _add_option_changes(random.Random(f"options {seed}"), drawn)
     drawn = _abandon(random.Random(f"abandoned {seed}"), drawn)
+    drawn = _leave_ends_open(random.Random(f"ends {seed}"), drawn)
     return _add_accents(random.Random(f"accents {seed}"), drawn) if accents else drawn
 
 
@@ -457,6 +465,28 @@ def _silence_turns(dice: random.Random, drawn: Schedule) -> Schedule:
     """Let some providers emit text only, with dice of their own."""
     scripts = [replace(s, reports_turns=dice.random() < 0.75) for s in drawn.scripts]
     return replace(drawn, scripts=tuple(scripts))
+
+
+def _leave_ends_open(dice: random.Random, drawn: Schedule) -> Schedule:
+    """Let some providers make no final of the last words when their input ends.
+
+    Not where words may be missing for another reason, too: what two connections leave out at the
+    end is noise. And such words show only if they are long enough.
+    """
+    if drawn.lies or drawn.abandoned or drawn.routed or dice.random() < 0.7:
+        return drawn
+    scripts = tuple(
+        replace(s, finalizes_at_end=False)
+        if not s.manual_flush and s.endpointing <= MAX_ENDPOINTING and dice.random() < 0.6
+        else s
+        for s in drawn.scripts
+    )
+    if scripts == drawn.scripts:
+        return drawn
+    pieces = _lengthen_last_word(drawn.pieces, _min_last_word(scripts))
+    if any(s.times == "none" for s in scripts):
+        pieces = _separate_noise(pieces)
+    return replace(drawn, scripts=scripts, pieces=pieces)
 
 
 def _add_option_changes(dice: random.Random, drawn: Schedule) -> Schedule:

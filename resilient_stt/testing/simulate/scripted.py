@@ -362,7 +362,8 @@ class ScriptedStream(stt.RecognizeStream):
     def _input_ended(self) -> None:
         if not self._apply_fault("end_input"):
             return
-        self._schedule_transcripts(self._recognizer.finalize())
+        if self._script.finalizes_at_end:
+            self._schedule_transcripts(self._recognizer.finalize())
         if not self._happens("finished"):
             asyncio.get_running_loop().call_at(self._at + _ENDED_AFTER, self._end)
 

@@ -235,13 +235,38 @@ def test_a_provider_is_left_out(cli: Cli, stt_yaml: str) -> None:
 
 def test_every_plugin_with_a_fake_can_be_configured(cli: Cli, stt_yaml: str) -> None:
     """A configured class is led to its fake: Flux is another one than Deepgram's other models."""
-    text = Path(stt_yaml).read_text()
-    own = text.replace("routes:", "  flux: {plugin: deepgram, class: STTv2}\nroutes:")
-    Path(stt_yaml).write_text(own.replace("[cartesia, deepgram]", "[flux, cartesia]"))
+    assert served_beside_cartesia(cli, stt_yaml, "{plugin: deepgram, class: STTv2}") == {
+        "Cartesia": 1,
+        "Deepgram": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "{plugin: google, options: {credentials_file: /no/such/file.json}}",
+        "{plugin: azure, options: {speech_key: any, speech_region: westeurope}}",
+    ],
+)
+def test_a_plugin_without_a_base_url_can_be_configured(
+    cli: Cli, stt_yaml: str, provider: str
+) -> None:
+    """Google's takes no address at all, and Azure's SDK none beside a region."""
+    name = provider.split(",")[0].removeprefix("{plugin: ")
+    pytest.importorskip(f"livekit.plugins.{name}")
+    assert sum(served_beside_cartesia(cli, stt_yaml, provider).values()) == 2
+
+
+def served_beside_cartesia(cli: Cli, path: str, provider: str) -> dict[str, int]:
+    """Who served at the end when a configured provider, or Cartesia behind it, dropped."""
+    text = Path(path).read_text()
+    own = text.replace("routes:", f"  other: {provider}\nroutes:")
+    Path(path).write_text(own.replace("[cartesia, deepgram]", "[other, cartesia]"))
     only = ("--only", "drop", "--moments", "1", "--jobs", "1", "--json")
-    result = cli("chaos", stt_yaml, *only)
-    assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["rows"][0]["served"] == {"Cartesia": 1, "Deepgram": 1}
+    result = cli("chaos", path, *only)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    served: dict[str, int] = json.loads(result.stdout)["rows"][0]["served"]
+    return served
 
 
 def test_the_environment_names_the_configuration(

@@ -175,6 +175,35 @@ def test_the_page_is_written_between_its_markers(cli: Cli, tmp_path: Path) -> No
     assert printed.stdout.strip() in text
 
 
+def test_a_fault_that_nobody_can_notice_has_its_reason_on_the_page(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words are lost all the same, and counted; but it is no reason for an exit status, unless
+    another provider fails there."""
+
+    def lost_where(places: set[ProviderPlace]) -> Callable[[MatrixRow], list[CaseOutcome]]:
+        def outcomes(item: MatrixRow) -> list[CaseOutcome]:
+            lost = item.row.fault == "lost-final" and item.place in places
+            of_case = CaseOutcome({"lost": 5} if lost else {}, (1.0, 1.5), item.provider, 0.4)
+            return [of_case for _ in item.row.cases]
+
+        return outcomes
+
+    arguments = ("matrix", "soniox", "--only", "lost-final", "-j", "1", "--markdown")
+    own = {ProviderPlace.PRIMARY, ProviderPlace.FALLBACK}
+    monkeypatch.setattr(matrix_command, "run_matrix_row", lost_where(own))
+    result = cli(*arguments)
+    assert result.exit_code == 0
+    assert (
+        "| `lost-final` | **5 lost**, 0.4 s, +0.0 s | 0.4 s, +0.0 s | **5 lost**" in result.stdout
+    )
+    assert "\n`lost-final` cannot be noticed in time: tokens become final" in result.stdout
+    monkeypatch.setattr(matrix_command, "run_matrix_row", lost_where({ProviderPlace.TAKES_OVER}))
+    result = cli(*arguments)
+    assert result.exit_code == 1
+    assert "cannot be noticed" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -409,3 +409,13 @@ def test_impossible_speech_is_refused() -> None:
     ledger.speech_started(5)
     with pytest.raises(AssertionError, match="twice"):
         ledger.speech_started(6)
+
+
+@pytest.mark.parametrize(
+    ("position", "pause"),
+    [(2.1, 1.5), (2.0, 1.5), (3.5, 1.5), (0.4, None), (4.2, None), (1.5, None)],
+)
+def test_the_pause_around_a_position(position: float, pause: float | None) -> None:
+    """It lasts from the last voice that had ended to the next that begins."""
+    ledger = ledger_of(6.0, (1.0, 2.0), (3.5, 4.0))
+    assert ledger.pause_after(at(position)) == pause

@@ -6,8 +6,9 @@ from resilient_stt.core.audio.ledger import AudioLedger
 from resilient_stt.core.connections.connection import Connection
 from resilient_stt.core.connections.interpreter import Interpreted
 from resilient_stt.core.messages import EventKind, TranscriptEvent, Word
+from resilient_stt.core.policy import Pace, ProviderTraits
 
-from ...support.connections import RATE, a_connection, ledger_of
+from ...support.connections import RATE, a_connection, ledger_of, opened
 
 FINAL, INTERIM = EventKind.FINAL, EventKind.INTERIM
 
@@ -183,3 +184,17 @@ def test_a_repeated_final_without_a_start() -> None:
     event = TranscriptEvent(FINAL, "yes", unusable, None, 3.0)
     assert not connection.interpret(event, 100.0).is_duplicate
     assert connection.interpret(event, 100.1).is_duplicate
+
+
+@pytest.mark.parametrize("ends_at_sent", [True, False])
+@pytest.mark.parametrize("words", [True, False])
+def test_an_end_that_is_what_was_sent(ends_at_sent: bool, words: bool) -> None:
+    """Of a provider that is known for it, only times of words are believed: a late end would be in
+    the next sentence."""
+    ledger = ledger_of(16.0, (1.0, 4.0), (5.0, 8.5))
+    provider = ProviderTraits(name="a", pace=Pace(burst=100.0), ends_at_sent=ends_at_sent)
+    connection = opened(provider, ledger)
+    connection.sender.caught_up = True
+    send(connection, ledger, 6.0)
+    end = told(connection, ledger, 1.0, 5.9, "one two three four five six", words=words)
+    assert (end.utterance.end is None) is (ends_at_sent and not words)

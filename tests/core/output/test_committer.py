@@ -136,3 +136,56 @@ def test_an_untimed_final_in_speech_that_is_not_over() -> None:
     pool.end_input(0.0)
     committer.commit_untimed_finals(connection, 3 * RATE)
     assert ledger.watermark == 3 * RATE
+
+
+@pytest.mark.parametrize(
+    ("claim", "processed", "announced", "watermark", "left"),
+    [
+        (3.0, 5.0, False, 2.0, 0),
+        (3.0, 1.9, False, 1.7, 1),  # it may still be about the next words
+        (1.8, 5.0, False, 1.7, 0),  # the final came before they were sent
+        (3.0, 5.0, True, 1.7, 0),  # another is under way for them
+    ],
+)
+def test_what_is_left_of_the_segment_of_an_untimed_final(
+    claim: float, processed: float, announced: bool, watermark: float, left: int
+) -> None:
+    """A rest of 0.3 s is too short to be pending, and belongs to the final as well."""
+    ledger = ledger_of(6.0, (1.0, 2.0), committed=1.7)
+    connection = a_connection(ledger, burst=100.0)
+    connection.sender.send(ledger, 10.0)
+    if announced:
+        interim = TranscriptEvent(EventKind.INTERIM, "two")
+        connection.interpret(interim, 10.0)
+        connection.interpreter._last_interim = "two", round(1.9 * RATE)
+    committer = committer_of(ledger)
+    connection.untimed_finals.append(round(claim * RATE))
+    assert committer.positions(connection) == (
+        [4 * RATE] if claim >= 2.0 else [ledger.end]  # 2 s of grace
+    )
+    committer.commit_untimed_finals(connection, round(processed * RATE))
+    assert ledger.watermark == round(watermark * RATE)
+    assert len(connection.untimed_finals) == left
+
+
+def test_positions_of_untimed_finals() -> None:
+    """A claim on a segment waits for the segment's end, and one that is used up for nothing."""
+    ledger = ledger_of(3.0, (1.0, 2.0))
+    connection = a_connection(ledger)
+    committer = committer_of(ledger)
+    assert committer.positions(connection) == []
+    connection.untimed_finals.append(3 * RATE)
+    assert committer.positions(connection) == [4 * RATE]
+    connection.untimed_finals[0] = RATE
+    assert committer.positions(connection) == [ledger.end]
+    open_ledger = ledger_of(3.0)
+    open_ledger.speech_started(RATE)
+    assert committer_of(open_ledger).positions(connection_with_claim(open_ledger)) == []
+    empty = ledger_of(3.0)
+    assert committer_of(empty).positions(connection_with_claim(empty)) == [empty.end]
+
+
+def connection_with_claim(ledger: AudioLedger) -> Connection:
+    connection = a_connection(ledger)
+    connection.untimed_finals.append(3 * RATE)
+    return connection

@@ -1334,7 +1334,7 @@ def test_finals_are_expected_for_speech_only(stop: float, expected: float) -> No
     assert FlushConnection(0) in connection.sender.send(ledger, 2.0)
     assert detector.expected_through == at(expected)
     detector.clear(at(2.0))
-    assert connection.sender.end_input(ledger, 3.0) == EndInput(0)
+    assert connection.sender.ask_for_last_final(ledger, 3.0, 0.0) == EndInput(0)
     assert detector.expected_through == at(expected)
 
 

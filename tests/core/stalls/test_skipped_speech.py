@@ -266,17 +266,40 @@ def find(
     interim_words: tuple[Word, ...] = (),
     *,
     multiplier: float = 1.0,
+    longest: float = 1.0,
 ) -> SkippedSpeech | None:
     """Find what a FINAL at 9 s skips, on a connection that has heard 20 s of audio."""
     return find_skipped_speech(
         ledger,
         POLICY,
         new_words,
+        longest=longest,
         interim_words=interim_words,
         heard_through=20 * RATE,
         now=9.0,
         multiplier=multiplier,
     )
+
+
+@pytest.mark.parametrize(
+    ("longest", "multiplier", "skipped_through"),
+    [(1.0, 1.0, 3.0), (1.6, 1.0, None), (1.0, 2.0, None)],
+)
+def test_a_final_of_too_few_words(
+    longest: float, multiplier: float, skipped_through: float | None
+) -> None:
+    """Voice up to its end that its words cannot take counts as skipped, though its start is not
+    known; what is spoken behind its end does not."""
+    ledger = a_ledger((1.0, 4.0), (5.0, 9.0))
+    final = Utterance("7", (), None, 4.0)
+    found = find(ledger, final, longest=longest, multiplier=multiplier)
+    if skipped_through is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.first_word_at, found.end) == (skipped_through * RATE, 4 * RATE)
+        assert found.speech == 2.0
+        assert not found.had_interims
 
 
 @pytest.mark.parametrize(

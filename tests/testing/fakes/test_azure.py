@@ -173,6 +173,21 @@ async def test_faults_of_open_connections() -> None:
     assert stalled.connections[0].audio > 1.0
 
 
+async def test_a_stream_of_ours_closes_in_time_beside_a_server_that_hangs() -> None:
+    """The plugin's own `aclose()` waits for the server for 10 s, in a thread of the executor."""
+    async with FakeAzure(faults=[Hang()]) as server:
+        ours = ResilientSTT([server.stt()])
+        stream = ours.stream()
+        listener = asyncio.create_task(drain(stream))
+        await push(stream, SPEECH)
+        async with asyncio.timeout(5):
+            await stream.aclose()
+            await ours.aclose()
+        await asyncio.gather(listener, return_exceptions=True)
+        assert asyncio.all_tasks() - {asyncio.current_task()}  # which the SDK still keeps waiting
+        server.faults = ()
+
+
 @pytest.mark.sweep  # because the SDK waits for 10 s, in a thread, before it gives a server up
 async def test_a_server_that_never_answers_is_silent() -> None:
     """The plugin takes its session for started, and never tells that it is not."""

@@ -71,6 +71,7 @@ def test_many_kinds_of_calls_are_drawn() -> None:
         "interim_results",
         "manual_flush",
         "slow_endpointing",
+        "finalizes_at_end",
         "adds_offset",
         "capitalizes",
         "hangs",

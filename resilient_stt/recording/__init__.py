@@ -1,0 +1,1 @@
+"""The flight recorder: a page for each stream, which shows what happened and why."""
