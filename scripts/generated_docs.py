@@ -20,7 +20,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from resilient_stt.config.models import POLICIES, HealthSection, ProviderBase, Top
+from resilient_stt.config.models import POLICIES, HealthSection, ProviderBase, RecordSection, Top
 from resilient_stt.config.schema import field_docs
 from resilient_stt.core.events import BreakerState
 from resilient_stt.core.health.breaker import TRANSITIONS
@@ -58,7 +58,8 @@ def traits() -> str:
 def configuration() -> str:
     """What else a configuration has, with the docstrings of its models."""
     lines = ["| Setting | Default | What it does |", "|---|---|---|"]
-    for prefix, model in (("", Top), ("providers.NAME.", ProviderBase), ("health.", HealthSection)):
+    sections = (("providers.NAME.", ProviderBase), ("health.", HealthSection))
+    for prefix, model in (("", Top), *sections, ("record.", RecordSection)):
         documented = field_docs(model)
         for name, entry in model.model_fields.items():
             if name in documented:
@@ -90,7 +91,9 @@ def _default(value: Any) -> str:
     match value:
         case bool():
             return f"`{str(value).lower()}`"
-        case float() | int():
+        case int():
+            return str(value)
+        case float():
             return f"{value:g}"
         case str() if value:
             return f"`{value}`"
