@@ -21,6 +21,8 @@ LOCK = "requirements/dev.txt"
 dependency turns this red. `nox -s lock` takes newer ones."""
 PAGE = "docs/providers.md"
 """What `nox -s matrix` writes."""
+COST = "docs/cost.md"
+"""What `nox -s bench` writes."""
 HOOKS = ".pre-commit-config.yaml"
 TYPED = (
     "resilient_stt",
@@ -32,6 +34,8 @@ TYPED = (
 )
 TOOLS = ("hypothesis", "jsonschema", "packaging", "pytest-timeout", "pytest-xdist")
 """What the tests need beside the extras."""
+EXTRAS = ".[cli,pytest,redis]"
+"""The package with what its tests need of it."""
 LIVEKIT = ("livekit-agents", "livekit-plugins-cartesia", "livekit-plugins-deepgram")
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
 CORE = ("tests/core", "tests/testing/simulate/test_simulator.py")
@@ -155,7 +159,7 @@ def lowest(session: nox.Session) -> None:
     `nox -s "livekit(livekit='oldest')"` has the oldest LiveKit: half of the tests use what that
     does not have (keyterms, a voice activity detector of its own), so it runs the contract only.
     """
-    oldest = ("--resolution", "lowest-direct", "-e", ".[pytest,redis]")
+    oldest = ("--resolution", "lowest-direct", "-e", EXTRAS)
     session.install(*oldest, *locked(*TOOLS), *locked(*LIVEKIT))
     compiled(session)
     others = ("-W", "ignore::DeprecationWarning")  # what old versions warn of is not ours
@@ -166,9 +170,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """Types and tests, with what is newest today: of dependencies, and of the tools, too."""
-    session.install(
-        "--upgrade", "-e", ".[pytest,redis]", *nox.project.dependency_groups(PROJECT, "dev")
-    )
+    session.install("--upgrade", "-e", EXTRAS, *nox.project.dependency_groups(PROJECT, "dev"))
     compiled(session)
     session.run("mypy", *TYPED)
     session.run("python", "-m", "pytest", "-n", "2", "-m", "not sweep", *session.posargs)
@@ -221,6 +223,19 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """What it costs beside the bare plugin and FallbackAdapter; the page with it is written.
+
+    nox -s bench, or nox -s bench -- frame memory. About half an hour on two cores, which must be
+    idle otherwise. nox -s bench -- --quick compares a few ratios with benchmarks/cost/limits.toml,
+    in a minute or two on any machine, and fails if one is above its limit.
+    """
+    install(session)
+    whole = ["--json", str(Path(session.create_tmp()) / "cost.json"), "--update", COST]
+    session.run("python", "-m", "benchmarks.cost", *(session.posargs or whole))
+
+
+@nox.session
 def page(session: nox.Session) -> None:
     """The page of the flight recorder in Chromium, driven by Playwright; about half a minute.
 
@@ -236,7 +251,9 @@ def page(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it alone, and run the demo from it."""
+    """Build the wheel and install it alone; then with the extra of its command line, and run the
+    demo.
+    """
     session.install("-c", LOCK, "build", "hatchling")
     compiled(session)
     dist = Path(session.create_tmp()).resolve()
@@ -249,6 +266,9 @@ def wheel(session: nox.Session) -> None:
     commands = dist / "alone" / ("Scripts" if os.name == "nt" else "bin")
     pip = [str(commands / "python"), "-m", "pip", "install", "-q", "-c", LOCK]
     session.run(*pip, str(built), external=True)
+    alone = "import resilient_stt; resilient_stt.ResilientSTT"
+    session.run(str(commands / "python"), "-P", "-c", alone, external=True)
+    session.run(*pip, f"{built}[cli]", external=True)
     session.chdir(OUT_OF_REACH)
     command = str(commands / "resilient-stt")
     printed = session.run(command, "demo", "--json", external=True, silent=True)
@@ -267,7 +287,7 @@ def livekit(session: nox.Session, livekit: str) -> None:
     by default. The newest is what the registry has today; the default sessions use it, too.
     """
     pins = oldest_livekit() if livekit == "oldest" else []
-    session.install("--upgrade", "-e", ".[pytest,redis]", *locked(*TOOLS), *pins)
+    session.install("--upgrade", "-e", EXTRAS, *locked(*TOOLS), *pins)
     session.run("python", "-c", "import livekit.agents; print(livekit.agents.__version__)")
     contract = ("livekit_contract", "contract", "agent_session", "stream", "stt")
     tests = [f"tests/test_{name}.py" for name in contract] + ["tests/livekit/test_compat.py"]

@@ -1,7 +1,8 @@
 """A voice agent that keeps transcribing while its speech-to-text providers fail.
 
 Set `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY` for speech-to-text, and `LIVEKIT_URL`,
-`LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` for the language model and the voice. Then talk to it:
+`LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` for the language model and the voice, in the environment
+or in a `.env` file (`pip install python-dotenv` reads it). Then talk to it:
 
     python examples/agent.py console
 """

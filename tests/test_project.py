@@ -15,6 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from resilient_stt.extras import IMPORTED
+
 from .support.scripts import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -40,6 +42,20 @@ def test_the_lock_has_what_is_asked_for(asked: str) -> None:
         (version,) = pin.specifier
         assert version.operator == "=="
         assert wanted.specifier.contains(version.version), pin
+
+
+def test_what_extras_bring_is_no_dependency() -> None:
+    """The extra of the command line brings all of it, and every extra asks for the same version."""
+    brought = {canonicalize_name(name) for name in IMPORTED.values()}
+    extras = {
+        extra: {canonicalize_name(Requirement(one).name): one for one in asked}
+        for extra, asked in PROJECT["project"]["optional-dependencies"].items()
+    }
+    needed = {canonicalize_name(Requirement(d).name) for d in PROJECT["project"]["dependencies"]}
+    assert {*extras["cli"]} == brought
+    assert not needed & brought
+    for name in brought:
+        assert len({asked[name] for asked in extras.values() if name in asked}) == 1
 
 
 def test_the_hooks_have_what_is_locked() -> None:
@@ -72,7 +88,7 @@ def hosted() -> Iterator[str]:
                 for key, value in zip(matrix, values, strict=True):
                     command = command.replace(f"${{{{ matrix.{key} }}}}", value)
                 if command.startswith("nox -s "):
-                    yield from command.split()[2:]
+                    yield from command.partition(" -- ")[0].split()[2:]
 
 
 def test_the_hosted_workflow_runs_sessions_that_there_are() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from resilient_stt.extras import IMPORTED
+
 PACKAGE = Path(__file__).parents[1] / "resilient_stt"
 
 CORE_ORDER = (
@@ -129,6 +131,17 @@ def test_core_imports_nothing_outside(name: str) -> None:
             assert imported.startswith("resilient_stt.core"), f"{name} imports {imported}"
         else:
             assert top in sys.stdlib_module_names - IMPURE, f"{name} imports {imported}"
+
+
+def test_only_the_command_line_and_the_kit_import_what_extras_bring() -> None:
+    """What is beside `cli` and `testing` imports only PyYAML, where it reads YAML."""
+    found = {
+        name: brought
+        for name in MODULES
+        if name.split(".")[1:2] not in (["cli"], ["testing"])
+        if (brought := {m.partition(".")[0] for m in imports(name, lazily=True)} & IMPORTED.keys())
+    }
+    assert found == {"resilient_stt.config.yamlfile": {"yaml"}}
 
 
 def test_every_part_of_core_has_its_place() -> None:

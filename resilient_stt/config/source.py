@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..extras import install_command
 from ..phrasing import is_unicode, kind_of, quoted
 from .issues import ConfigIssue, Document, Place
+from .limits import DEEPEST, LARGEST, MOST
 from .variables import Expansion
-from .yamlfile import DEEPEST, MOST, Reader, YAMLIssue
 
 VARIABLE = "RESILIENT_STT_CONFIG"
 """The environment variable that holds the path of a configuration."""
-LARGEST = 1_000_000
-"""Bytes that a file may have. Bounds memory."""
 
 _FORMATS = {".yaml", ".yml", ".toml"}
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -120,6 +119,13 @@ def _near(path: Path) -> str:
 
 
 def _from_yaml(name: str, text: str) -> tuple[Document, list[ConfigIssue]]:
+    try:
+        from .yamlfile import Reader, YAMLIssue
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            f"{name}: reading YAML needs PyYAML, which is not installed: "
+            f"{install_command('yaml')}, or write the configuration in TOML"
+        ) from None
     reader = Reader()
     try:
         data = reader.read(text)

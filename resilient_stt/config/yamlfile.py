@@ -15,11 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ..phrasing import is_unicode, quoted
 from .issues import ConfigIssue, Place
-
-DEEPEST = 20
-"""Levels that a configuration may be nested; a valid one has five. Bounds the stack."""
-MOST = 10_000
-"""Values that a configuration may have, aliases expanded. Bounds memory and time."""
+from .limits import DEEPEST, MOST
 
 _PREFIX = "tag:yaml.org,2002:"
 _SCALARS = {

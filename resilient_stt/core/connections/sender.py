@@ -81,10 +81,10 @@ class AudioSender:
         """When the provider has processed everything that it was sent."""
         self.input_ended_at: float | None = None
         """When it was asked for its last final; `None` before."""
+        self._silence = 0
+        """Samples of silence that it was sent at the end of its input."""
         self._end_due_at: float | None = None
         """When the end of its input is due, behind the silence; `None` if it is not."""
-        self._silence = 0
-        """Samples of silence that it was sent behind the audio."""
 
     def __repr__(self) -> str:
         return f"AudioSender(cursor={self.cursor}, caught_up={self.caught_up})"
@@ -96,8 +96,8 @@ class AudioSender:
 
     @property
     def samples_sent(self) -> int:
-        """Samples that it was sent, with the silence behind the audio: what is paid for."""
-        return (self.timeline.sent if self.timeline else 0) + self._silence
+        """Samples that it was sent, with the silence at the end of its input."""
+        return self._silence + (self.timeline.sent if self.timeline else 0)
 
     @property
     def samples_replayed(self) -> int:

@@ -14,12 +14,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
-import av
 import numpy as np
 from livekit import rtc
 from numpy.typing import NDArray
 
+from ...extras import install_command
 from .languages import MULTIPLE, written
+
+try:
+    import av
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "resilient_stt.testing needs PyAV, which is not installed: " + install_command("testing"),
+        name="av",
+    ) from None
 
 SAMPLE_RATE = 16_000
 """Samples per second of every recording."""

@@ -1,0 +1,1 @@
+"""Measure what `ResilientSTT` costs beside the bare plugin and LiveKit's `FallbackAdapter`."""
