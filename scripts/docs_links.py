@@ -10,7 +10,7 @@ import posixpath
 import re
 from typing import Any
 
-OUTSIDE = re.compile(r"(?<=\]\()(?:\.\./)+[^)\s]+")
+UPWARDS = re.compile(r"(?<=\]\()(?:\.\./)+[^)\s]+")
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
@@ -19,6 +19,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
 
     def address(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(folder, link[0]))
+        if path.startswith("docs/"):
+            return link[0]
         return f"{config.repo_url.rstrip('/')}/blob/main/{path}"
 
-    return OUTSIDE.sub(address, markdown)
+    return UPWARDS.sub(address, markdown)

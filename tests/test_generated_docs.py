@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -77,3 +78,14 @@ def test_a_stream_leaves_every_state_but_the_last() -> None:
     assert {one.source for one in drawn} == {"Served", "Rest", "Outage"}
     assert {one.target for one in drawn} == {"Served", "Rest", "Outage", "Done"}
     assert all(one.result in ("Finish", "GiveUp") for one in drawn if one.target == "Done")
+
+
+def test_links_out_of_the_documentation_lead_to_the_repository() -> None:
+    """A site has nothing beside docs/; links within it, and to others, stay."""
+    hook: Any = load("scripts/docs_links.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="one/page.md"))
+    config = SimpleNamespace(repo_url="https://host/repository")
+    inside = "[a](../other.md) [b](#here) [c](https://host/../x)"
+    text = f"[d](../../examples/agent.py#top) {inside}"
+    changed = hook.on_page_markdown(text, page=page, config=config)
+    assert changed == f"[d](https://host/repository/blob/main/examples/agent.py#top) {inside}"
