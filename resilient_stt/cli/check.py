@@ -54,6 +54,20 @@ def check(
             "--strict", help="Fail if a key is missing, or a model looks like a typing error."
         ),
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Ask every provider that a route names to transcribe two seconds of speech.",
+        ),
+    ] = False,
+    fake: Annotated[
+        bool,
+        typer.Option("--fake", help="With --live: ask fake providers on this machine instead."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --live: print one JSON object, nothing else.")
+    ] = False,
 ) -> None:
     """Validate a configuration; show its providers, routes, policies and health store.
 
@@ -61,22 +75,40 @@ def check(
     be set where the agent runs; with --strict it is one. A model that is not known but looks like
     one that is, is shown, too. Variables come from the environment, .env.local and .env.
 
+    With --live, each provider gets two seconds of speech, in each of its languages, with its key.
+    The table shows what came of it: seconds until it was connected, from the first of the speech to
+    the first word, and from the end of the speech to the last final. The exit status is 1 if a
+    route has no provider that works.
+
     If the configuration has mistakes, all of them are listed and the exit status is 2.
     """
+    if (fake or as_json) and not live:
+        raise CommandError("--fake and --json need --live")
     read_env_files()
     loaded = load(config)
     findings = asyncio.run(_create_providers(loaded))
+    if live:
+        _fail_if_strict(loaded, findings, strict=strict)
+        from .live_check.live_report import check_live  # with the kit, which takes half a second
+
+        models = {name: found.model for name, found in findings.items()}
+        check_live(loaded, models, fake=fake, as_json=as_json)
+        return
     console = table_console(_WIDTH)
     print_table(console, _provider_table(loaded, findings))
     print_table(console, _route_table(loaded))
     _print_settings(console, loaded)
+    _fail_if_strict(loaded, findings, strict=strict)
+    console.print(Text(f"{loaded.name}: no mistakes found"), soft_wrap=True)
+
+
+def _fail_if_strict(config: Config, findings: dict[str, _Finding], *, strict: bool) -> None:
     wrong = [
-        f"{name}: {note}" for name in loaded.used for note in findings[name].fails_strict if strict
+        f"{name}: {note}" for name in config.used for note in findings[name].fails_strict if strict
     ]
     if wrong:
         listed = "\n".join(["--strict:", *wrong]) if len(wrong) > 1 else f"--strict: {wrong[0]}"
-        raise CommandError(f"{loaded.name}: {listed}")
-    console.print(Text(f"{loaded.name}: no mistakes found"), soft_wrap=True)
+        raise CommandError(f"{config.name}: {listed}")
 
 
 async def _create_providers(config: Config) -> dict[str, _Finding]:

@@ -63,6 +63,11 @@ COMMANDS = {
         "check",
         "Validate a configuration; show its providers, routes, policies and health store.",
     ),
+    "health": Command(
+        ".fleet_health.health_command",
+        "health",
+        "Show what all processes know of each provider; lock, unlock or reset one in all of them.",
+    ),
     "schema": Command(
         ".schema_command",
         "schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..config.specs import ProviderSpec
 from ..phrasing import nearest
 from ..providers import plugins
 from ..providers.model_strings import INFERENCE
@@ -11,6 +12,14 @@ from .command_error import CommandError
 
 _EXTRA = 'pip install "livekit-resilient-stt[providers]"'
 """Installs the plugins of all fakes."""
+
+
+def fake_of(spec: ProviderSpec) -> str | None:
+    """Return the name of the fake that stands in for a configured provider; None if there is
+    none."""
+    made = (spec.factory.plugin, spec.factory.kind)
+    fitting = (name for name, f in FAKES.items() if (f.plugin, f.plugin_class) == made)
+    return next(fitting, None)
 
 
 def known_fake(name: str) -> str:

@@ -203,6 +203,8 @@ def _switch(event: Switched, *, hedge_promoted: bool) -> list[Part]:
         what = [new_provider, " serves again (failback)"]
     elif event.reason is SwitchReason.SLOW:
         what = [new_provider, " takes over (it is faster)"]
+    elif event.reason is SwitchReason.LOCKED:
+        what = [new_provider, " takes over (the other one is locked)"]
     else:
         what = [new_provider, " takes over"]
     seconds = event.at - event.replay_from

@@ -20,7 +20,7 @@ A stream is in one of four states:
   Served ── the active connection fails or stalls: its hedge takes over, or the same provider is
             reopened, or the next provider of the route is opened ──▶ Served
   Served ── ... and no provider is left, or failures lead nowhere ──▶ Outage
-  Served ── options or language change, failback, slow finals ──▶ Served, on a new connection
+  Served ── options or language change, failback, slow finals, lock ──▶ Served, on a new connection
   Served ── the active connection is closed normally, and owed nothing ──▶ Rest
   Served ── the active connection is refused because of another one of ours ──▶ Rest
   Rest ── there is audio again, or the other one had time to close ──▶ Served
@@ -87,6 +87,7 @@ from .failover.rest import Rest
 from .handover import Handover
 from .health.breaker_watch import BreakerWatch
 from .health.provider import ProviderHealth
+from .health.report import OperatorLock
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
 from .hedging.unanswered import UnansweredVoice
@@ -149,6 +150,8 @@ class Lull:
     """After so many samples the silence is committed, and released."""
     timeouts: Timeouts
     """Those that it was computed with; others may come from other streams."""
+    operator_lock: OperatorLock | None
+    """The same of the active provider; another one comes from the store."""
 
 
 class FailoverEngine:
@@ -390,6 +393,7 @@ class FailoverEngine:
             or self._ledger.end + samples >= lull.before
             or self._samples_behind >= lull.max_samples_behind
             or lull.connection.stall_detector.timeouts != lull.timeouts
+            or self._selector.operator_lock(lull.connection.traits.name) is not lull.operator_lock
             or not lull.connection.sender.forward(samples, rate, now)
         ):
             return None
@@ -440,6 +444,7 @@ class FailoverEngine:
             before,
             self._ledger.samples(MAX_BEHIND),
             active.stall_detector.timeouts,
+            self._selector.operator_lock(active.traits.name),
         )
 
     def _positions(self, active: Connection) -> Iterator[int]:
@@ -929,7 +934,7 @@ class FailoverEngine:
         self._pool.close(connection, reason, now)
         if reason is SwitchReason.FAILBACK:
             self._failback.failed_back(now)
-        elif reason is SwitchReason.SLOW:
+        elif reason in (SwitchReason.SLOW, SwitchReason.LOCKED):
             self._outbox.add(*self._selector.mark_unavailable(connection.traits.name))
         self._report_switch(connection.traits.name, self._open_active(target, now), reason)
 

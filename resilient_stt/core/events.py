@@ -96,6 +96,8 @@ class SwitchReason(StrEnum):
     """At a turn boundary: a preferred provider has recovered."""
     SLOW = "slow"
     """Between two words: the provider's finals came too late."""
+    LOCKED = "locked"
+    """At a turn boundary: an operator locked the provider."""
     OPTIONS_CHANGED = "options_changed"
     """`update_options` changed the provider's own options."""
     LANGUAGE = "language"

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..core.health.latency import MAX_SAMPLES
 from ..core.health.probe_lease import ProbeLease
 from ..core.health.replica import HealthReplica
 from ..core.health.report import ClockSample
+from ..observe import logger
+from .round_trip import ProviderKeys, RoundTrip
 from .wire import (
     APPEND_SAMPLES,
     KEEP,
     MAX_STORED_OUTCOMES,
-    PREFIX,
     RECORD_FAILURES,
     RECORD_TEXTS,
     RETURN_LEASE,
     STORE_NEWEST,
     decode,
     decode_failures,
+    decode_lock,
     decode_samples,
     decode_texts,
     encode,
@@ -93,14 +95,16 @@ class RedisLink:
 
         `samples`: exchange those of final delays, too.
         """
-        trip = _RoundTrip(asyncio.get_running_loop())
+        trip = RoundTrip(asyncio.get_running_loop())
         for provider, replica in self._replicas:
-            key = _Keys.of(provider)
+            key = ProviderKeys.of(provider)
             if clock is not None:
                 _write_outcomes(trip, key, replica, clock)
                 _write_report(trip, key, replica, clock)
                 _sync_lease(trip, key.lease, replica)
-            trip.add_optional(partial(_report_read, trip, replica), "GET", key.report)
+            trip.add_optional(
+                partial(_verdicts_read, trip, provider, replica), "MGET", key.report, key.lock
+            )
             _read_outcomes(trip, key, replica)
             if samples:
                 if clock is not None:
@@ -111,22 +115,8 @@ class RedisLink:
         return await trip.run(self._client)
 
 
-class _Keys(NamedTuple):
-    """The keys of one provider."""
-
-    report: str
-    failures: str
-    texts: str
-    samples: str
-    lease: str
-
-    @classmethod
-    def of(cls, provider: str) -> _Keys:
-        return cls(*(f"{PREFIX}{provider}:{what}" for what in cls._fields))
-
-
 def _write_outcomes(
-    trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample
+    trip: RoundTrip, key: ProviderKeys, replica: HealthReplica, clock: ClockSample
 ) -> None:
     """Write failures, and text that speaks against them. Both before a report that counts them."""
     expires = _ms(replica.health.breaker.window)
@@ -146,7 +136,7 @@ def _write_outcomes(
         )
 
 
-def _read_outcomes(trip: _RoundTrip, key: _Keys, replica: HealthReplica) -> None:
+def _read_outcomes(trip: RoundTrip, key: ProviderKeys, replica: HealthReplica) -> None:
     """Read failures and texts together, after the report: they may make a newer one."""
     found: list[tuple[str, float]] = []
 
@@ -160,7 +150,9 @@ def _read_outcomes(trip: _RoundTrip, key: _Keys, replica: HealthReplica) -> None
     trip.add_optional(texts_read, "ZRANGE", key.texts, 0, -1, "WITHSCORES")
 
 
-def _write_report(trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: ClockSample) -> None:
+def _write_report(
+    trip: RoundTrip, key: ProviderKeys, replica: HealthReplica, clock: ClockSample
+) -> None:
     report = replica.unreported()
     if report is None:
         return
@@ -175,7 +167,7 @@ def _write_report(trip: _RoundTrip, key: _Keys, replica: HealthReplica, clock: C
     trip.add_required(written, "EVAL", STORE_NEWEST, len(keys), *keys, stamp, text, expires)
 
 
-def _write_samples(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
+def _write_samples(trip: RoundTrip, key: str, replica: HealthReplica) -> None:
     latency = replica.health.latency
     samples = latency.unreported
     if not samples:
@@ -188,7 +180,7 @@ def _write_samples(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
     trip.add_required(written, "EVAL", APPEND_SAMPLES, 1, key, MAX_SAMPLES, _ms(KEEP), *texts)
 
 
-def _sync_lease(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
+def _sync_lease(trip: RoundTrip, key: str, replica: HealthReplica) -> None:
     """Return the lease if no stream here uses it, or ask for it if a stream wants it."""
     lease = replica.health.breaker.probe_lease
     if lease.must_return(trip.sent):
@@ -205,71 +197,29 @@ def _sync_lease(trip: _RoundTrip, key: str, replica: HealthReplica) -> None:
         trip.add_optional(lambda _: None, "PEXPIRE", key, expires, "NX")
 
 
-def _lease_answered(trip: _RoundTrip, lease: ProbeLease, reply: Any) -> None:
+def _lease_answered(trip: RoundTrip, lease: ProbeLease, reply: Any) -> None:
     if reply:
         lease.record_grant(trip.clock.received)
     else:
         lease.record_refusal(trip.clock.received)
 
 
-def _report_read(trip: _RoundTrip, replica: HealthReplica, reply: Any) -> None:
-    replica.apply_stored(decode(reply, trip.clock), trip.clock.received)
+def _verdicts_read(trip: RoundTrip, provider: str, replica: HealthReplica, reply: Any) -> None:
+    """Take over what the processes report, and what an operator wants."""
+    if not isinstance(reply, list):  # Redis refuses: a lock that is known stays until its end
+        replica.apply_stored(None, trip.clock.received)
+        return
+    report, lock = reply
+    replica.apply_stored(decode(report, trip.clock), trip.clock.received)
+    found = decode_lock(lock, trip.clock)
+    if replica.apply_lock(found.lock if found else None):
+        state = "locked" if found else "not locked any more"
+        reason = found.lock.reason if found else ""
+        logger.info(f"provider {state} by an operator", provider_key=provider, reason=reason)
 
 
 def _samples_read(replica: HealthReplica, reply: Any) -> None:
     replica.health.latency.share(decode_samples(reply))
-
-
-class _RoundTrip:
-    """Commands that are sent together, each with a callback for its reply."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._time = loop.time
-        self.sent = loop.time()
-        self.clock = ClockSample(0, self.sent, self.sent)
-        """Redis's clock; valid in callbacks, because its command is the first one."""
-        self._commands: list[tuple[str | int, ...]] = []
-        self._callbacks: list[Callable[[Any], None]] = []
-        self._error: Exception | None = None
-        self.add_required(self._clock_read, "TIME")
-
-    def add_required(self, callback: Callable[[Any], None], *command: str | int) -> None:
-        """Add a command. If Redis refuses it, `run` raises, and the callback is not called."""
-
-        def replied(reply: Any) -> None:
-            if isinstance(reply, Exception):
-                self._error = self._error or reply
-            else:
-                callback(reply)
-
-        self.add_optional(replied, *command)
-
-    def add_optional(self, callback: Callable[[Any], None], *command: str | int) -> None:
-        """Add a command. If Redis refuses it, the callback gets the exception as the reply."""
-        self._commands.append(command)
-        self._callbacks.append(callback)
-
-    async def run(self, client: Redis) -> ClockSample:
-        """Send all commands, call all callbacks, and return Redis's clock.
-
-        Raises:
-            Exception: Redis does not answer, or has refused a required command. In the latter case
-                all callbacks have been called.
-        """
-        pipeline = client.pipeline(transaction=False)
-        for command in self._commands:
-            pipeline.execute_command(*command)
-        replies = await pipeline.execute(raise_on_error=False)
-        for callback, reply in zip(self._callbacks, replies, strict=True):
-            callback(reply)
-        if self._error is not None:
-            raise self._error
-        return self.clock
-
-    def _clock_read(self, reply: Any) -> None:
-        seconds, microseconds = reply
-        stamp = int(seconds) * 1_000_000 + int(microseconds)
-        self.clock = ClockSample(stamp, self.sent, self._time())
 
 
 def _ms(seconds: float) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,6 +19,8 @@ from .sync import FleetSync
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from .operations import FleetOperations
 
 FORMS = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
 """The forms of a URL, for messages."""
@@ -53,6 +56,22 @@ class RedisHealth(HealthStore):
 
     def __repr__(self) -> str:
         return f"RedisHealth({self._address!r})"
+
+    @property
+    def address(self) -> str:
+        """Its URL without user, password and options, for messages."""
+        return self._address
+
+    @asynccontextmanager
+    async def operations(self) -> AsyncIterator[FleetOperations]:
+        """Connect for an operator, who looks at the fleet and steers it."""
+        from .operations import FleetOperations  # no agent needs it
+
+        client = _client(self._url)
+        try:
+            yield FleetOperations(client)
+        finally:
+            await client.aclose()
 
     def sync(self, health: Sequence[tuple[str, ProviderHealth]], max_wait: float) -> HealthSync:
         """Make a sync of providers with all processes that use this Redis."""

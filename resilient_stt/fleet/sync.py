@@ -36,6 +36,13 @@ _ADVICE = {
 _DEFAULT_ADVICE = "check that it runs, and that this machine can reach it within 1 s"
 
 
+def advice_of(error: BaseException | None) -> tuple[str, str]:
+    """The name of redis-py's exception, and what to do. Its text is not shown: it may hold
+    anything."""
+    kind = type(error).__name__
+    return kind, _ADVICE.get(kind, _DEFAULT_ADVICE)
+
+
 _slow: set[str] = set()
 """Addresses that have let a stream of this process wait in vain, and were not in time since."""
 
@@ -188,8 +195,7 @@ class FleetSync(HealthSync):
             return
         self._lost = True
         error = state.outcome.exception() if state.outcome else None
-        kind = type(error).__name__  # only the name: the text may hold anything
-        advice = _ADVICE.get(kind, _DEFAULT_ADVICE)
+        kind, advice = advice_of(error)
         logger.warning(
             # All of it is in the message, too: formatters other than LiveKit's drop the fields.
             f"health is not shared: Redis at {self._address} failed ({kind}): {advice}; until it "

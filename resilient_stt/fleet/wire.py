@@ -1,5 +1,5 @@
-"""What stands in Redis: `resilient_stt:PROVIDER_KEY:report`, `:failures`, `:texts`, `:samples` and
-`:lease`.
+"""What stands in Redis: `resilient_stt:PROVIDER_KEY:report`, `:failures`, `:texts`, `:samples`,
+`:lease` and `:lock`.
 
 - `report` is a string: the time at which the newest report was found (microseconds on Redis's
   clock), a space, and the report as JSON. Durations are relative to that time, because the clocks
@@ -10,8 +10,12 @@
   in it. It is written only while there are failures, so a healthy fleet writes neither.
 - `samples` is a list of final delays in seconds.
 - `lease` is a string: the replica that may probe now.
+- `lock` is a string: the time at which an operator's lock ends (microseconds on Redis's clock), a
+  space, and who set it when and why, as JSON. It is not a report: no observation ends it.
 
-Every key expires. Values that do not have this form are ignored and overwritten.
+Every key expires. Values that do not have this form are ignored and overwritten. Processes of
+versions before `lock` do not read it, and go on as if it were not there; all else is the same. A
+reset is a report of health, which they read, too.
 """
 
 from __future__ import annotations
@@ -19,11 +23,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.health.report import ClockSample, HealthReport, StoredReport
+from ..core.health.report import ClockSample, HealthReport, OperatorLock, StoredReport
 
 PREFIX = "resilient_stt:"
 KEEP = 3600.0
@@ -34,6 +38,9 @@ MAX_STORED_OUTCOMES = 64
 every process reads: in an outage, all fail before the first of them has reported it."""
 LONGEST_BREAK = 86_400.0
 """Seconds that a break in a stored report may last. A report with more was not written by us."""
+
+LONGEST_REASON = 200
+"""Letters of an operator's reason, and of who gave it."""
 
 STORE_NEWEST = """
 local time = redis.call('TIME')
@@ -101,6 +108,14 @@ return 1
 """
 """Appends samples. Arguments: how many to keep, milliseconds to keep them, the samples."""
 
+STORE_LOCK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local text = string.format('%.0f ', now + ARGV[1] * 1000) .. ARGV[2]
+return redis.call('SET', KEYS[1], text, 'PX', ARGV[1])
+"""
+"""Sets an operator's lock. Arguments: milliseconds that it lasts, and its JSON."""
+
 RETURN_LEASE = """
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -125,6 +140,51 @@ class _WireReport(BaseModel):
     trips: Annotated[int, Field(ge=0, le=64)] = 0
     passes: Annotated[int, Field(ge=0, le=64)] = 0
     slow: bool = False
+
+
+class _WireLock(BaseModel):
+    """An operator's lock as JSON, without its end. Later versions may add fields."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
+    by: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
+    """The user and the machine."""
+    lasts: Annotated[float, Field(ge=0, le=LONGEST_BREAK)] = 0.0
+    """Seconds from when it was set to its end."""
+
+
+class StoredLock(NamedTuple):
+    """An operator's lock as it was read from the store."""
+
+    lock: OperatorLock
+    by: str
+    """The user and the machine."""
+    lasts: float
+    """Seconds from when it was set to its end."""
+
+
+def encode_lock(reason: str, by: str, seconds: float) -> str:
+    """An operator's lock as JSON; both texts are cut to `LONGEST_REASON` letters."""
+    return _WireLock(
+        reason=reason[:LONGEST_REASON], by=by[:LONGEST_REASON], lasts=seconds
+    ).model_dump_json()
+
+
+def decode_lock(value: Any, clock: ClockSample) -> StoredLock | None:
+    """Read the value of a `lock` key; `None` if it is missing, over, or not of our form."""
+    match = _STORED.fullmatch(value) if isinstance(value, bytes) else None
+    if match is None:
+        return None
+    try:
+        found = _WireLock.model_validate_json(match[2])
+    except ValidationError:
+        return None
+    stamp = int(match[1])
+    if not 0 < stamp - clock.stamp <= LONGEST_BREAK * 1e6:
+        return None
+    lock = OperatorLock(clock.to_deadline(stamp), stamp, found.reason)
+    return StoredLock(lock, found.by, found.lasts)
 
 
 def encode(report: HealthReport, origin: str, uncertainty: float) -> str:

@@ -26,6 +26,7 @@ _LOSSES = {kind.value: words for kind, words in LOSSES.items()}
 _SWITCHES = {
     SwitchReason.FAILBACK.value: "{to} is preferred and works again, and the caller had paused",
     SwitchReason.SLOW.value: "transcripts of {from} came too late",
+    SwitchReason.LOCKED.value: "an operator locked {from}, and the caller had paused",
     SwitchReason.OPTIONS_CHANGED.value: "the application changed the options of {from}",
     SwitchReason.LANGUAGE.value: "another language is spoken, which {to} transcribes",
 }
@@ -38,6 +39,7 @@ _CLOSED = {
     CloseReason.STREAM_ENDED.value: "the stream ended",
     SwitchReason.FAILBACK.value: "a preferred provider works again",
     SwitchReason.SLOW.value: "its transcripts came too late",
+    SwitchReason.LOCKED.value: "an operator locked its provider",
     SwitchReason.OPTIONS_CHANGED.value: "the application changed the provider's options",
     SwitchReason.LANGUAGE.value: "another language is spoken",
 }
@@ -68,7 +70,8 @@ _BREAKERS = {
     "locked": (
         "bad",
         "{p} is locked out",
-        "Its key or account was refused. Trying again would not help before somebody mends that.",
+        "Its key or account was refused, or an operator locked it. It is left alone until that is "
+        "over.",
     ),
 }
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from resilient_stt.core.engine import MAX_BEHIND, FailoverEngine
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
+from resilient_stt.core.health.report import OperatorLock
 from resilient_stt.core.hedging.budget import HedgeBudget
 from resilient_stt.core.messages import (
     AudioPushed,
@@ -20,6 +21,7 @@ from resilient_stt.core.messages import (
     EventKind,
     Input,
     LanguageChanged,
+    OpenConnection,
     ProviderEvent,
     ReleaseAudio,
     SendAudio,
@@ -235,3 +237,14 @@ def test_an_empty_frame_in_a_lull() -> None:
     sent = call.take(AudioPushed(0, RATE))
     assert not any(isinstance(command, SendAudio) for command in sent)
     assert call.is_lull()
+
+
+def test_a_lock_in_silence_ends_it() -> None:
+    """The provider is left with the next frames, not at the end of the next utterance."""
+    call = Call()
+    call.push(5.0)
+    assert call.is_lull()
+    call.health["a"].breaker.operator_lock = OperatorLock(call.now + 60.0, 1)
+    assert not call.is_lull()
+    opened = [c for c in call.push(5.0) if isinstance(c, OpenConnection)]
+    assert [c.provider for c in opened] == ["b"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from livekit.agents import LanguageCode
 
 from ...config import Config, load
-from ...config.specs import ProviderSpec
 from ...core.policy import Policies
 from ...core.routing.language import DEFAULT
 from ...fleet import MemoryHealth
@@ -21,6 +20,7 @@ from ...testing.fakes.registry import FAKES
 from ...testing.fakes.server import FakeServer
 from ...testing.speech.reference import ReferenceSpeech
 from ..command_error import CommandError
+from ..fake_names import fake_of
 
 _RECORDINGS = {ReferenceSpeech.load(name).language: name for name in ReferenceSpeech.names()}
 
@@ -46,7 +46,7 @@ class ConfiguredChain:
     def plugins(self) -> dict[str, str]:
         """The name of the fake of each provider of the route, by the provider's name, in order."""
         providers = _loaded(self.source).providers
-        return {name: _fake_of(providers[name]) or "" for name in self.names}
+        return {name: fake_of(providers[name]) or "" for name in self.names}
 
     def stt(self, servers: Mapping[str, FakeServer], policies: Policies | None) -> ResilientSTT:
         """Return what the configuration describes, with the configuration's policies if `policies`
@@ -88,7 +88,7 @@ def configured_chain(
     if not names:
         raise CommandError(f"--without leaves no provider of the route of {language!r}")
     for name in names:
-        if _fake_of(config.providers[name]) is None:
+        if fake_of(config.providers[name]) is None:
             fakes = listed([f"{fake.plugin}.{fake.plugin_class}" for fake in FAKES.values()])
             raise CommandError(
                 f"{name} is {config.providers[name].factory.title}, but there are fake providers "
@@ -114,13 +114,6 @@ def recording_in(language: str) -> str:
     raise CommandError(
         f"there is no recording in {language!r}; choose from: {', '.join(sorted(_RECORDINGS))}"
     )
-
-
-def _fake_of(spec: ProviderSpec) -> str | None:
-    """The name of the fake that stands in for a configured provider; None if there is none."""
-    made = (spec.factory.plugin, spec.factory.kind)
-    fitting = (name for name, f in FAKES.items() if (f.plugin, f.plugin_class) == made)
-    return next(fitting, None)
 
 
 @functools.cache

@@ -1,11 +1,12 @@
 """When a stream moves from a connection that works to another provider.
 
-Two reasons, two moments:
+Three reasons, two moments:
 
 * Off a provider whose finals come too late: between two words. Its pending speech is replayed.
 * Back to a preferred provider that has recovered: at a turn boundary, where nothing is pending. The
   old connection is flushed first, and gets `drain_timeout` for words that local voice activity has
   missed.
+* Off a provider that an operator has locked: at a turn boundary, too, if another one is healthy.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Failback:
             faster = self._selector.hedge_candidate(active.traits, (), now, healthy=True)
             if faster is not None:
                 return faster, SwitchReason.SLOW
-        target = self._recovered_provider(active, now) if self._at_turn_boundary(active) else None
+        target = self._better_provider(active, now) if self._at_turn_boundary(active) else None
         if target is None:
             self._draining_since = None
             return None
@@ -71,7 +72,7 @@ class Failback:
                 self._outbox.add(FlushConnection(active.id))
         if now < self._draining_since + self._policy.drain_timeout:
             return None
-        return target, SwitchReason.FAILBACK
+        return target
 
     @property
     def deadlines(self) -> list[float]:
@@ -85,8 +86,21 @@ class Failback:
         ledger = self._ledger
         if ledger.speaking or not ledger.vad_enabled:
             return []
-        may_move = active.too_slow or self._selector.has_preferred(active.traits)
+        may_move = (
+            active.too_slow
+            or self._selector.has_preferred(active.traits)
+            or self._selector.operator_lock(active.traits.name) is not None
+        )
         return [ledger.end] if may_move else []
+
+    def _better_provider(
+        self, active: Connection, now: float
+    ) -> tuple[ProviderTraits, SwitchReason] | None:
+        if self._selector.is_locked_by_operator(active.traits.name, now):
+            other = self._selector.hedge_candidate(active.traits, (), now, healthy=True)
+            return (other, SwitchReason.LOCKED) if other else None
+        recovered = self._recovered_provider(active, now)
+        return (recovered, SwitchReason.FAILBACK) if recovered else None
 
     def _recovered_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         policy = self._policy

@@ -13,6 +13,8 @@ States:
 - open: the provider gets no traffic until its break is over.
 - half-open: the break is over, and the provider gets probes, one at a time.
 - locked: like open, because the account was refused (`ACCOUNT_ERRORS`); only its owner can help.
+  Or because an operator locked the provider (`OperatorLock`): nothing that is observed ends that,
+  and what is observed meanwhile counts once it has ended.
 
 What opens a breaker:
 
@@ -57,7 +59,7 @@ from ..messages import ACCOUNT_ERRORS
 from ..policy import BreakerPolicy
 from .outcomes import NO_OUTCOMES, FleetOutcomes, OutcomeWindow
 from .probe_lease import ProbeLease
-from .report import HealthReport, LocalObservations
+from .report import HealthReport, LocalObservations, OperatorLock
 
 
 class BreakerSignal(StrEnum):
@@ -135,6 +137,8 @@ class Breaker:
         self._passes = 0
         """Probes that passed since the last failure."""
         self.observations = LocalObservations()
+        self.operator_lock: OperatorLock | None = None
+        """A lock that an operator set; it may be over."""
         self.probe_lease = ProbeLease(policy)
         self.notify: Callable[[], None] = lambda: None
         """Called when other processes should learn something at once, or a lease is wanted."""
@@ -146,6 +150,16 @@ class Breaker:
 
     def state(self, now: float) -> BreakerState:
         """The state at `now`. An open or locked breaker is half-open once its break is over."""
+        if self.is_locked_by_operator(now):
+            return BreakerState.LOCKED
+        return self._observed_state(now)
+
+    def is_locked_by_operator(self, now: float) -> bool:
+        """Whether an operator keeps traffic away from the provider."""
+        return self.operator_lock is not None and now < self.operator_lock.until
+
+    def _observed_state(self, now: float) -> BreakerState:
+        """The state without what an operator did."""
         if self._state in (BreakerState.OPEN, BreakerState.LOCKED) and now >= self._open_until:
             return TRANSITIONS[self._state, BreakerSignal.COOLED]
         return self._state
@@ -166,7 +180,8 @@ class Breaker:
         if self._state is BreakerState.CLOSED:
             # A failure that did not open it still needs a proof of health before a failback.
             due = self._failed_at + self._jittered(self._policy.break_duration)
-        return max(now, due, self.probe_lease.until)
+        locked_until = self.operator_lock.until if self.operator_lock else -math.inf
+        return max(now, due, self.probe_lease.until, locked_until)
 
     # -- what traffic showed
 
@@ -330,7 +345,7 @@ class Breaker:
     # -- inside
 
     def _cool_down(self, now: float) -> None:
-        self._state = self.state(now)
+        self._state = self._observed_state(now)
 
     def _prove_healthy(self, now: float) -> None:
         before = self._state

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from .outcomes import FleetOutcomes
 from .provider import ProviderHealth
-from .report import HealthReport, StoredReport
+from .report import HealthReport, OperatorLock, StoredReport
 
 
 class HealthReplica:
@@ -104,6 +104,18 @@ class HealthReplica:
         # A report that seems too old is looked at again: the next round trip may date it better.
         if self.health.breaker.adopt(stored.report, now):
             self._adopted_stamp = stored.stamp
+
+    def apply_lock(self, lock: OperatorLock | None) -> bool:
+        """Take over an operator's lock (`None`: there is none); return whether that is news.
+
+        It stays in force while the store is away: it has an end.
+        """
+        breaker = self.health.breaker
+        known = breaker.operator_lock
+        if known == lock or (known and lock and known.stamp == lock.stamp):
+            return False
+        breaker.operator_lock = lock
+        return True
 
     def apply_outcomes(
         self, failures: Sequence[tuple[str, float]], texts: Sequence[float], now: float

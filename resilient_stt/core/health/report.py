@@ -59,6 +59,17 @@ class StoredReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorLock:
+    """A lock that a person set in the store, such as for the time of a maintenance."""
+
+    until: float
+    """When it ends, in seconds on this process's clock."""
+    stamp: int
+    """The same in microseconds on the store's clock, by which a lock is known again."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockSample:
     """One reading of the store's clock, made between `sent` and `received` on this process's."""
 
@@ -75,6 +86,10 @@ class ClockSample:
     def to_store(self, at: float) -> int:
         """Convert a time of this process to the store's clock."""
         return self.stamp + math.floor((at - self.received) / _MICROSECOND)
+
+    def to_deadline(self, stamp: int) -> float:
+        """Convert a time of the store that may be in the future, rather too early than too late."""
+        return self.sent + (stamp - self.stamp) * _MICROSECOND
 
     def to_local(self, stamp: int) -> float:
         """Convert a time of the store to this process's clock; a future time becomes now."""

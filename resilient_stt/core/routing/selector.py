@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from ..events import BreakerState, ErrorKind
 from ..health.breaker import PREFERENCE
 from ..health.provider import ProviderHealth
+from ..health.report import OperatorLock
 from ..messages import ConnectionFailed, ReportAvailability
 from ..policy import ProviderTraits, RetryPolicy
 from .retry_budget import RetryBudget
@@ -269,8 +270,16 @@ class ProviderSelector:
         return name in self._rejected
 
     def is_locked(self, name: str, now: float) -> bool:
-        """Whether the provider's credentials were refused."""
+        """Whether the provider's credentials were refused, or an operator locked it."""
         return self._health[name].breaker.state(now) is BreakerState.LOCKED
+
+    def operator_lock(self, name: str) -> OperatorLock | None:
+        """The lock that an operator set on the provider; it may be over."""
+        return self._health[name].breaker.operator_lock
+
+    def is_locked_by_operator(self, name: str, now: float) -> bool:
+        """Whether an operator wants no traffic to the provider."""
+        return self._health[name].breaker.is_locked_by_operator(now)
 
     # -- inside
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from resilient_stt.core.events import (
     Role,
     Switched,
 )
+from resilient_stt.core.health.report import OperatorLock
 from resilient_stt.core.messages import (
     CloseConnection,
     Emit,
@@ -349,3 +351,53 @@ def test_the_next_provider_is_probed_while_another_process_probes_the_first() ->
     sim.run(within=2)
     assert_promises(sim)
     assert set(sim.opened_as(Role.PROBE)) == {"b"}
+
+
+# --- an operator's lock
+
+
+def locked(sim: Simulation, name: str, at: float, *, until: float = math.inf) -> Simulation:
+    """The call, with a provider that is locked from a second of it to another."""
+
+    def lock() -> None:
+        sim.health[name].breaker.operator_lock = OperatorLock(sim.base + until, 1, "maintenance")
+
+    sim.at(sim.base + at, lock)
+    return sim
+
+
+@pytest.mark.parametrize(
+    ("at", "before"), [(0.0, 5.6), (1.3, 5.6), (3.0, 5.6), (4.4, 5.6), (6.0, 10.6)]
+)
+def test_a_provider_that_an_operator_locks_is_left_at_a_turn_boundary(
+    at: float, before: float
+) -> None:
+    """Its utterance is transcribed to the end, and no later one is sent to it."""
+    sim = Simulation(turns(6, pause=4.0), [Recognizer("a"), Recognizer("b")], policies=SOON)
+    locked(sim, "a", at).run(within=2)
+    assert_promises(sim)
+    assert reasons(sim) == [("a", "b", "locked")]
+    assert before in [w.start for w in sim.words]
+    assert at <= next(e.at for e in events(sim, Switched)) < before
+    assert ReportAvailability("a", False) in [c for _, c in sim.commands]
+    assert events(sim, ProviderFailed) == []
+
+
+def test_a_lock_that_ends() -> None:
+    """The stream fails back without a probe: nothing failed."""
+    sim = Simulation(turns(10, pause=3.0), [Recognizer("a"), Recognizer("b")], policies=SOON)
+    locked(sim, "a", 1.0, until=12.0).run(within=2)
+    assert_promises(sim)
+    assert reasons(sim) == [("a", "b", "locked"), ("b", "a", "failback")]
+    assert sim.opened_as(Role.PROBE) == []
+
+
+def test_a_locked_provider_is_better_than_none() -> None:
+    """A stream that has no other one goes on with it."""
+    route = [Recognizer("a"), Recognizer("b", down=[(0.0, 99.0)])]
+    sim = Simulation(turns(6), route, policies=SOON)
+    for _ in range(3):
+        sim.health["b"].breaker.record_failure(ErrorKind.SERVER, sim.now)
+    locked(sim, "a", 2.0).run(within=9)
+    assert_promises(sim)
+    assert sim.served == ["a"]

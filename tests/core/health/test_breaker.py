@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from resilient_stt.core.events import BreakerState, ErrorKind
 from resilient_stt.core.health.breaker import PREFERENCE, TRANSITIONS, Breaker, BreakerSignal
 from resilient_stt.core.health.outcomes import MAX_OUTCOMES
+from resilient_stt.core.health.report import HealthReport, OperatorLock
 from resilient_stt.core.messages import ACCOUNT_ERRORS
 from resilient_stt.core.policy import BreakerPolicy
 
@@ -776,3 +777,38 @@ def test_leases_do_not_overlap(script: list[tuple[float, Call]]) -> None:
             until = -math.inf
         at = breaker.probe_at(now)
         assert at is None or at >= until
+
+
+# --- an operator's lock ---
+
+
+def test_nothing_that_is_observed_ends_an_operator_s_lock() -> None:
+    """Text, probes and reports count for the time after it; so do failures."""
+    breaker = Breaker(POLICY)
+    breaker.operator_lock = OperatorLock(60.0, 1)
+    for act in (
+        breaker.record_text,
+        breaker.record_timely_final,
+        breaker.probe_passed,
+        lambda now: breaker.adopt(HealthReport(at=now, healthy=True), now),
+    ):
+        act(10.0)
+        assert breaker.state(10.0) is BreakerState.LOCKED
+        assert not breaker.admits(10.0)
+    assert breaker.is_proven()
+    assert breaker.probe_at(10.0) is None
+    assert breaker.state(60.0) is BreakerState.CLOSED
+
+
+def test_a_failure_before_an_operator_s_lock() -> None:
+    """The provider is probed when the lock is over, not before."""
+    breaker = tripped()
+    breaker.operator_lock = OperatorLock(60.0, 1)
+    assert breaker.probe_at(10.0) == 60.0
+    assert not breaker.acquire_probe(10.0)
+    breaker.record_text(20.0)
+    assert breaker.probe_at(20.0) is None
+    breaker.record_failure(ErrorKind.AUTH, 30.0)
+    assert breaker.state(60.0) is BreakerState.LOCKED
+    breaker.operator_lock = None
+    assert breaker.state(30.0 + 2 * POLICY.auth_cooldown) is BreakerState.HALF_OPEN

@@ -11,7 +11,7 @@ from resilient_stt.core.events import BreakerState, ErrorKind
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.replica import HealthReplica
-from resilient_stt.core.health.report import HealthReport, StoredReport
+from resilient_stt.core.health.report import ClockSample, HealthReport, OperatorLock, StoredReport
 from resilient_stt.core.policy import BreakerPolicy
 
 SERVER = ErrorKind.SERVER
@@ -364,3 +364,28 @@ def test_own_samples_are_reported_once() -> None:
     latency.mark_reported(5)
     assert latency.unreported == []
     assert repr(replica).startswith("HealthReplica(me, Breaker(closed")
+
+
+# --- an operator's lock
+
+
+def test_an_operator_s_lock_is_news_once() -> None:
+    """The store's answer is dated anew with each round trip; its stamp says that it is the same."""
+    replica = made()
+    breaker = replica.health.breaker
+    assert not replica.apply_lock(None)
+    first = OperatorLock(60.0, 60_000_000, "maintenance")
+    assert replica.apply_lock(first)
+    assert not replica.apply_lock(replace(first, until=59.9))
+    assert breaker.operator_lock is first
+    replica.store_lost()
+    assert breaker.state(1.0) is BreakerState.LOCKED
+    assert replica.apply_lock(replace(first, stamp=90_000_000))
+    assert replica.apply_lock(None)
+    assert breaker.state(1.0) is BreakerState.CLOSED
+
+
+def test_the_end_of_a_lock_is_rather_too_early_than_too_late() -> None:
+    """It is dated from when the store was asked, not from when its answer came."""
+    clock = ClockSample(10_000_000, sent=5.0, received=5.4)
+    assert clock.to_deadline(12_000_000) == 7.0

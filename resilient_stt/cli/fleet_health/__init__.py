@@ -1,0 +1,1 @@
+"""`resilient-stt health`: what all processes of a fleet know of each provider, and its locks."""
