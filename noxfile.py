@@ -75,9 +75,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict: the package, and typed code that uses it."""
+    """Mypy, strict: the package, and typed code that uses it, also that of the documentation."""
     install(session)
-    session.run("mypy", *TYPED)
+    blocks = Path(session.create_tmp()) / "blocks"
+    session.run("python", "scripts/code_blocks.py", str(blocks))
+    session.run("mypy", *TYPED, str(blocks))
 
 
 @nox.session
@@ -181,9 +183,10 @@ def lock(session: nox.Session) -> None:
     """Lock what is newest today: nox -s lock, or nox -s lock -- --upgrade-package ruff."""
     session.install("-c", LOCK, "uv")
     which = session.posargs or ["--upgrade"]
-    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev"
+    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras"
+    groups = ("--group", "dev", "--group", "docs")
     env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"}
-    session.run(*command.split(), *which, "--output-file", LOCK, "pyproject.toml", env=env)
+    session.run(*command.split(), *groups, *which, "--output-file", LOCK, "pyproject.toml", env=env)
     (ruff,) = locked("ruff")
     hooks = Path(HOOKS)
     hooks.write_text(re.sub(r'"ruff==[^"]+"', f'"{ruff}"', hooks.read_text()))
@@ -220,6 +223,18 @@ def matrix(session: nox.Session) -> None:
     """
     install(session)
     session.run("resilient-stt", "matrix", *(session.posargs or ["--update", PAGE]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site; any warning is an error. nox -s docs -- serve shows it.
+
+    The parts that are written from the code must be fresh: python scripts/generated_docs.py.
+    """
+    install(session)
+    session.run("python", "scripts/generated_docs.py", "--check")
+    site = str(Path(session.create_tmp()).resolve() / "site")
+    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--site-dir", site]))
 
 
 @nox.session

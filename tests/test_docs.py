@@ -139,6 +139,12 @@ def rows(page: Path, header: str) -> list[list[str]]:
     ]
 
 
+def test_the_reference_has_every_public_name() -> None:
+    """`api.md` has what the package exports, each name once, and nothing else."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: resilient_stt\.(\w+)$", page, re.M)) == resilient_stt.__all__
+
+
 def test_many_changes_have_a_place() -> None:
     """`architecture.md` says for each kind of change where it belongs."""
     places = [row[1] for row in rows(ARCHITECTURE, "| I want to change ... | File and function |")]

@@ -26,7 +26,7 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(
 ASKED = [
     *PROJECT["project"]["dependencies"],
     *itertools.chain(*PROJECT["project"]["optional-dependencies"].values()),
-    *PROJECT["dependency-groups"]["dev"],
+    *itertools.chain(*PROJECT["dependency-groups"].values()),
     *PROJECT["build-system"]["requires"],
 ]
 

@@ -1,0 +1,91 @@
+"""The parts of the documentation that a script writes are those of the code as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from resilient_stt.core.events import HedgeOutcome
+from resilient_stt.core.hedging.states import State
+from resilient_stt.core.policy import Policies
+
+from .support.scripts import ROOT, load
+
+GENERATED: Any = load("scripts/generated_docs.py")
+each_page = pytest.mark.parametrize("page", sorted({page for page, _ in GENERATED.PARTS}))
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@each_page
+def test_a_page_says_what_the_code_says(page: str) -> None:
+    """Run `python scripts/generated_docs.py` after a change of a setting or a transition."""
+    assert GENERATED.written(page, text_of(page)) == text_of(page)
+
+
+@each_page
+def test_a_part_is_written_between_its_markers(page: str) -> None:
+    """What was there is replaced, and nothing else."""
+    names = [name for of, name in GENERATED.PARTS if of == page]
+    stale = text_of(page)
+    for name in names:
+        before, _, rest = stale.partition(f"<!-- {name}:begin -->\n")
+        _, end, after = rest.partition(f"\n<!-- {name}:end -->")
+        stale = f"{before}<!-- {name}:begin -->\nstale{end}{after}"
+    assert stale.count("stale") == len(names)
+    assert GENERATED.written(page, stale) == text_of(page)
+
+
+def test_a_page_without_markers_is_a_mistake() -> None:
+    """A part that has no place would be left out without a word."""
+    with pytest.raises(ValueError, match="policies:begin"):
+        GENERATED.written(GENERATED.SETTINGS, "# Settings\n")
+
+
+@pytest.mark.parametrize("section", [f.name for f in dataclasses.fields(Policies)])
+def test_every_setting_has_a_row(section: str) -> None:
+    """With a type, its default and a text."""
+    rows = {
+        cells[0].strip("`"): cells[1:]
+        for line in text_of(GENERATED.SETTINGS).splitlines()
+        if len(cells := [cell.strip() for cell in line[2:-2].split(" | ")]) == 5
+    }
+    policy = getattr(Policies(), section)
+    for field in dataclasses.fields(policy):
+        kind, default, unit, text = rows[f"{section}.{field.name}"]
+        assert default.strip("`") == str(getattr(policy, field.name)).lower().removesuffix(".0")
+        assert (kind == "duration") == (unit == "s")
+        assert text
+
+
+def test_the_hedge_controller_draws_the_states_that_it_has() -> None:
+    """The states of its table are its classes, and the results are outcomes."""
+    drawn = GENERATED.hedging_transitions()
+    states = {state.__name__.removesuffix("SkippedSpeech") for state in get_args(State)}
+    assert {one.source for one in drawn} == {one.target for one in drawn} == states
+    outcomes = {str(outcome).removeprefix("primary_") for outcome in HedgeOutcome}
+    assert {one.result for one in drawn} == {"", *outcomes}
+
+
+def test_a_stream_leaves_every_state_but_the_last() -> None:
+    """The engine's drawing has four states, and each of them can be reached from the first."""
+    drawn = GENERATED.stream_transitions()
+    assert {one.source for one in drawn} == {"Served", "Rest", "Outage"}
+    assert {one.target for one in drawn} == {"Served", "Rest", "Outage", "Done"}
+    assert all(one.result in ("Finish", "GiveUp") for one in drawn if one.target == "Done")
+
+
+def test_links_out_of_the_documentation_lead_to_the_repository() -> None:
+    """A site has nothing beside docs/; links within it, and to others, stay."""
+    hook: Any = load("scripts/docs_links.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="one/page.md"))
+    config = SimpleNamespace(repo_url="https://host/repository")
+    inside = "[a](../other.md) [b](#here) [c](https://host/../x)"
+    text = f"[d](../../examples/agent.py#top) {inside}"
+    changed = hook.on_page_markdown(text, page=page, config=config)
+    assert changed == f"[d](https://host/repository/blob/main/examples/agent.py#top) {inside}"
