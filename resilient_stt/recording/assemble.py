@@ -62,7 +62,7 @@ class _Assembly:
         self._held: list[tuple[float, float]] = []
         self._speech: list[Span] = []
         self._speaks_since: float | None = None
-        self._sent: Counter[tuple[str, str]] = Counter()
+        self._sent: dict[tuple[str, str], float] = {}
         self._switches: Counter[tuple[str, str, str]] = Counter()
         self._accounts: Mapping[str, Any] | None = None
         self._gave_up = self._ended = False
@@ -109,6 +109,11 @@ class _Assembly:
             reason="",
             why="",
         )
+
+    def _on_silence(self, line: Line) -> None:
+        """Silence behind the session's audio, which makes a recognizer finish, and is paid for."""
+        if connection := self._connections.get(line["connection"]):
+            self._count_sent(connection, line["seconds"])
 
     def _on_heard(self, line: Line) -> None:
         if connection := self._connections.get(line["connection"]):
@@ -203,8 +208,7 @@ class _Assembly:
         connection = self._connections.get(number)
         if connection is None:
             return
-        connection["sent"] = round(connection["sent"] + end - start, 3)
-        self._sent[connection["provider"], connection["roles"][-1]["role"]] += end - start  # type: ignore[assignment]
+        self._count_sent(connection, end - start)
         before = min(end, connection["opened"])
         if before - start < 0.001:
             return
@@ -213,6 +217,11 @@ class _Assembly:
             spans[-1] = (spans[-1][0], before)
         else:
             spans.append((start, before))
+
+    def _count_sent(self, connection: RecordedConnection, seconds: float) -> None:
+        connection["sent"] = round(connection["sent"] + seconds, 3)
+        place = connection["provider"], connection["roles"][-1]["role"]
+        self._sent[place] = self._sent.get(place, 0.0) + seconds
 
     def _is_replayed(self, number: int | None, start: float) -> bool:
         connection = None if number is None else self._connections.get(number)

@@ -24,6 +24,7 @@ from ..core.messages import (
     InputEnded,
     OpenConnection,
     ReportEvent,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -111,6 +112,8 @@ class LineMaker:
                 return "opened", {"connection": connection, "from": self._seconds(start), **of}
             case CloseConnection(connection):
                 return "closed", {"connection": connection}
+            case SendSilence(connection, seconds):
+                return "silence", {"connection": connection, "seconds": round(seconds, 3)}
             case SetServing(provider, connection):
                 return "serving", {"connection": connection, "provider": provider}
             case ConnectionFailed() | ConnectionEnded():

@@ -49,7 +49,11 @@ _LANGUAGES = {
 }
 
 _BREAKERS = {
-    "closed": ("good", "{p} gets calls again", "Its circuit breaker has closed."),
+    "closed": (
+        "good",
+        "{p} gets calls again",
+        "It has shown that it works, so its circuit breaker has closed.",
+    ),
     "open": (
         "bad",
         "{p} is avoided for now",

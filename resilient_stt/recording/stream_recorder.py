@@ -28,6 +28,7 @@ from ..core.messages import (
     ReleaseAudio,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -42,7 +43,7 @@ MAX_NOTES = 50_000
 hangs: then the recording gets a gap, and the memory of the call stays bounded."""
 
 _INPUTS = {ConnectionEnded, ConnectionFailed, InputEnded, SpeechEnded, SpeechStarted}
-_COMMANDS = {CloseConnection, GiveUp, OpenConnection, ReportEvent, SetServing}
+_COMMANDS = {CloseConnection, GiveUp, OpenConnection, ReportEvent, SendSilence, SetServing}
 _TEXTS = {EventKind.INTERIM, EventKind.PREFLIGHT, EventKind.FINAL}
 
 

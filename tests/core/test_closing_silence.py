@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from resilient_stt.core.events import HedgeFinished, ProviderFailed, Switched
+from resilient_stt.core.events import (
+    ConnectionClosed,
+    HedgeFinished,
+    ProviderFailed,
+    StreamEnded,
+    Switched,
+)
 from resilient_stt.core.messages import EndInput, SendSilence
 from resilient_stt.core.policy import Policies, WatchdogPolicy
 
@@ -130,3 +136,16 @@ def test_deaf_providers_end_in_time() -> None:
     sim = run(silent("a", rest), silent("b", rest))
     assert sim.seconds <= 30
     assert_balance(sim)
+
+
+def test_silence_is_accounted_like_all_audio_that_is_sent() -> None:
+    """Providers bill for it, but it is no replay."""
+    sim = run(silent())
+    (closed,) = [e for e in sim.all_events if isinstance(e, ConnectionClosed)]
+    (ended,) = [e for e in sim.all_events if isinstance(e, StreamEnded)]
+    length = LAST + 0.04 + SILENCE
+    assert closed.seconds == pytest.approx(length, abs=0.001)
+    assert [(s.provider, s.role, round(s.seconds, 2)) for s in ended.sent] == [
+        ("a", "active", round(length, 2))
+    ]
+    assert ended.replayed == 0

@@ -178,11 +178,10 @@ def test_keys(browser: Browser, failover: Recorded) -> None:
         assert document["marks"][0]["why"] in text_of(page, "#detail")
         page.keyboard.press("w")
         assert content_of(page, "#detail h3") == document["finals"][0]["words"][0]["text"]
-        page.locator("#timeline .mark").first.focus()
+        page.locator("#timeline .connection").first.focus()
         page.keyboard.press("Enter")
-        assert document["marks"][0]["title"] in text_of(page, "#detail") or "took over" in text_of(
-            page, "#detail"
-        )
+        assert text_of(page, "#detail").startswith("Connection 0 to cartesia")
+        assert page.evaluate("document.activeElement.dataset.key") == "connection-0"
         page.keyboard.press("Escape")
         assert "Click a word" in text_of(page, "#detail")
         page.keyboard.press("?")

@@ -764,7 +764,7 @@ class Simulation:
                 assert not self.connections[number].ended
                 self.connections[number].flush()
             case SendSilence() | EndInput():
-                self._execute_at_end(command)
+                self._end_input(command)
             case CloseConnection(number):
                 self.closed.append(self.connections.pop(number))
             case ReleaseAudio(before, kept):
@@ -780,7 +780,7 @@ class Simulation:
             case Emit() | SetServing() | ReportAvailability() | ReportEvent():
                 pass
 
-    def _execute_at_end(self, command: SendSilence | EndInput) -> None:
+    def _end_input(self, command: SendSilence | EndInput) -> None:
         connection = self.connections[command.connection]
         assert not connection.ended
         assert self.now >= self.ended_at

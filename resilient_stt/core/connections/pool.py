@@ -215,7 +215,7 @@ class ConnectionPool:
                 connection=connection.id,
                 role=connection.role,
                 reason=reason,
-                seconds=connection.seconds_sent,
+                seconds=self._ledger.seconds(connection.sender.samples_sent),
                 duration=now - connection.opened_at,
             )
         )
@@ -284,10 +284,10 @@ class ConnectionPool:
         self.update_retention()
         if connection.cursor < self._ledger.end:
             return
-        if self.input_ended and connection.sender.awaits_end:
-            self._end_input(connection, now)
         if not connection.caught_up:
             connection.mark_caught_up(self.at, now)
+        if self.input_ended and connection.sender.awaits_end:
+            self._end_input(connection, now)
 
     def _end_input(self, connection: Connection, now: float) -> None:
         sender, told_all = connection.sender, self.has_nothing_to_tell(connection)

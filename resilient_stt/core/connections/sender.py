@@ -81,6 +81,8 @@ class AudioSender:
         """When the provider has processed everything that it was sent."""
         self.input_ended_at: float | None = None
         """When it was asked for its last final; `None` before."""
+        self._silence = 0
+        """Samples of silence that it was sent at the end of its input."""
         self._end_due_at: float | None = None
         """When the end of its input is due, behind the silence; `None` if it is not."""
 
@@ -94,8 +96,8 @@ class AudioSender:
 
     @property
     def samples_sent(self) -> int:
-        """Samples that it was sent."""
-        return self.timeline.sent if self.timeline else 0
+        """Samples that it was sent, with the silence at the end of its input."""
+        return self._silence + (self.timeline.sent if self.timeline else 0)
 
     @property
     def samples_replayed(self) -> int:
@@ -199,6 +201,7 @@ class AudioSender:
         if not silence:
             return self.end_input(now)
         self.input_ended_at = now
+        self._silence = ledger.samples(silence)
         self._note_sent(silence, now)
         self._end_due_at = self.processed_by + self._stall_detector.final_timeout
         return SendSilence(self._id, silence)

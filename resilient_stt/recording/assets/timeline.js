@@ -138,7 +138,7 @@ function lane(name, y) {
 function bar(connection, y) {
   const color = colorOf(connection.provider);
   const group = element("g", { class: "connection", "data-key": connection.key, role: "button",
-    "aria-label": connectionTitle(connection) });
+    tabindex: 0, "aria-label": connectionTitle(connection) });
   for (const [from, to] of connection.again) {
     if (isVisible(from, to)) {
       group.append(element("rect", { x: clamped(from), y: y + 1, height: 11, class: "replay",

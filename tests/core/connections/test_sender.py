@@ -9,7 +9,7 @@ from resilient_stt.core.connections.connection import Connection
 from resilient_stt.core.connections.sender import AudioSender
 from resilient_stt.core.events import Role
 from resilient_stt.core.health.latency import FinalLatency
-from resilient_stt.core.messages import EndInput, FlushConnection, SendAudio
+from resilient_stt.core.messages import EndInput, FlushConnection, SendAudio, SendSilence
 from resilient_stt.core.policy import ProviderTraits, ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.detector import StallDetector
 
@@ -201,6 +201,18 @@ def test_a_final_is_expected_after_the_end_of_input() -> None:
     assert connection.sender.ask_for_last_final(ledger, 10.0, 0.0) == EndInput(0)
     assert connection.input_ended_at == 10.0
     assert expected(connection) == [(2.0, True)]
+
+
+def test_silence_behind_the_audio_is_paid_for_too() -> None:
+    """A provider that finalizes only in silence is sent some, and its bill says so."""
+    ledger = ledger_of(2.0, (0.5, 1.5))
+    connection = a_connection(ledger)
+    connection.sender.send(ledger, 10.0)
+    before = connection.sender.samples_sent
+    silence = connection.sender.ask_for_last_final(ledger, 10.0, 1.5)
+    assert silence == SendSilence(0, 1.5)
+    assert connection.sender.samples_sent == before + 1.5 * RATE
+    assert connection.seconds_sent == before / RATE
 
 
 def test_audio_that_left_the_window_is_not_sent() -> None:
