@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import multiprocessing
 import random
 import subprocess
@@ -34,7 +35,7 @@ from resilient_stt.core.events import ErrorKind
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.policy import BreakerPolicy
-from resilient_stt.fleet import RedisHealth, link, sync
+from resilient_stt.fleet import RedisHealth, link, redis, sync
 
 PROVIDER = "benchmark:provider:0000000000000000"
 OUTAGE, RECOVERY, END = 5.0, 15.0, 32.0
@@ -45,7 +46,7 @@ PROBE = 1.0
 """Seconds from the start of a probe to its first words, or its failure."""
 TICK = 0.5
 """Seconds between two utterances of a call, at which it may probe."""
-CONNECT = 75.0
+CONNECT = 40.0
 """Real seconds before the run in which all connect."""
 _TIMES = (
     "window",
@@ -126,7 +127,10 @@ def _run_members(url: str, count: int, slower: float, start: float, queue: Queue
     """One process of the system, with a part of the fleet."""
     policy = BreakerPolicy()
     policy = replace(policy, **{name: getattr(policy, name) * slower for name in _TIMES})
-    sync.SYNC_INTERVAL, link.TIMEOUT = slower, link.TIMEOUT * slower
+    sync.SYNC_INTERVAL = slower
+    link.TIMEOUT *= slower
+    redis.TIMEOUT = link.TIMEOUT  # type: ignore[attr-defined]
+    logging.disable()
     seen = Seen([], [], [])
 
     async def run() -> None:
@@ -158,7 +162,7 @@ def measure(count: int, systems: int, slower: float) -> dict[str, Any]:
     """Run a fleet of `count` processes in `systems` processes of the system."""
     context = multiprocessing.get_context("spawn")
     queue: Queue[Seen] = context.Queue()
-    with _redis() as url, Redis.from_url(url) as redis:
+    with _redis() as url, Redis.from_url(url) as client:
         start = time.monotonic() + CONNECT
         parts = [
             context.Process(target=_run_members, args=(url, count // systems, slower, start, queue))
@@ -166,16 +170,16 @@ def measure(count: int, systems: int, slower: float) -> dict[str, Any]:
         ]
         for part in parts:
             part.start()
-        marks = [_info_at(redis, start + at * slower) for at in (2.0, OUTAGE, RECOVERY, END)]
+        marks = [_info_at(client, start + at * slower) for at in (2.0, OUTAGE, RECOVERY, END)]
         seen = [queue.get() for _ in parts]
         for part in parts:
             part.join()
     return _figures(count, slower, marks, seen)
 
 
-def _info_at(redis: Redis, at: float) -> dict[str, Any]:
+def _info_at(client: Redis, at: float) -> dict[str, Any]:
     time.sleep(max(0.0, at - time.monotonic()))
-    info: dict[str, Any] = redis.info()
+    info: dict[str, Any] = client.info()
     return info
 
 
@@ -229,9 +233,8 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=2, help="processes of the system")
     parser.add_argument("--slower", type=float, default=10.0)
     given = parser.parse_args()
-    sys.stdout.write(
-        json.dumps(measure(given.processes, given.systems, given.slower), indent=1) + "\n"
-    )
+    found = measure(given.processes, given.systems, given.slower)
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
