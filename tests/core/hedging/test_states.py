@@ -9,7 +9,7 @@ from resilient_stt.core.engine import FailoverEngine
 from resilient_stt.core.events import HedgeFinished, StallReason
 from resilient_stt.core.hedging.evidence import had_time_to_answer
 from resilient_stt.core.hedging.states import CheckingSkippedSpeech
-from resilient_stt.core.messages import Command, Input
+from resilient_stt.core.messages import Command, Input, StreamOpened
 from resilient_stt.core.policy import ReplayPolicy, WatchdogPolicy
 from resilient_stt.core.stalls.skipped_speech import SkippedSpeech
 from resilient_stt.core.transcript.overlap import Utterance
@@ -141,8 +141,9 @@ def test_transitions(
 
 def test_nothing_is_due_before_a_hedge_is_asked_about_a_held_final() -> None:
     """`step` comes first, and opens the hedge or ends the check."""
-    sim = Simulation(TWO, [Recognizer("a"), Recognizer("b")]).run(within=2)
-    controller = sim.engine._hedging
+    engine = Simulation(TWO, [Recognizer("a"), Recognizer("b")]).engine
+    engine.handle(StreamOpened(), 0.0)
+    controller = engine._hedging
     controller.hold_final(checking(had_interims=False).skipped)
     ledger = ledger_of(4.0, (0.0, 4.0))
     assert controller.deadlines(a_connection(ledger)) == []
