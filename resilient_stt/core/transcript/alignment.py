@@ -270,13 +270,11 @@ class _Table:
         return min(0.0, SUBSTITUTION + LIKENESS * likeness)
 
     def _with_times(self, c: TimedToken, start: float, end: float, score: float) -> float:
-        """Return what it counts by their spelling (`score`) and times."""
+        """Return what it counts by their spelling (`score`) and times that may be one word's."""
         tolerance = self._evidence.tolerance
         if c.start is None:
             return IMPOSSIBLE if start > c.end + tolerance else score
         apart = abs(c.start + c.end - start - end) / 2 / tolerance
-        if apart > MAX_APART:
-            return IMPOSSIBLE
         if score < FILLER_MATCH:
             same = 1 - (abs(c.start - start) + abs(c.end - end)) / (2 * tolerance)
             return max(score, SUBSTITUTION + LIKENESS * same)
