@@ -351,8 +351,8 @@ MUTANTS = (
         "the end of input is not passed on",
         "ConnectionPool.feed",
         Replace(
-            "_pool.input_ended and _connection.input_ended_at is None",
-            "_pool.input_ended and _connection.input_ended_at is None and not _connection.start",
+            "_pool.input_ended and _connection.sender.awaits_end",
+            "_pool.input_ended and _connection.sender.awaits_end and not _connection.start",
         ),
     ),
     Mutant(

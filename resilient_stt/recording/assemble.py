@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..core.events import HedgeOutcome, Role
@@ -69,6 +69,21 @@ class _Assembly:
         self._input_ended: float | None = None
         """The clock at the end of the input."""
         self._live = self._now = self._clock = self._start = 0.0
+        self._takers: dict[str, Callable[[Line], None]] = {
+            "audio": self._on_audio,
+            "opened": self._on_opened,
+            "silence": self._on_silence,
+            "heard": self._on_heard,
+            "failed": self._on_failed,
+            "closed": self._on_closed,
+            "serving": self._on_serving,
+            "voice": self._on_voice,
+            "input_ended": self._on_input_ended,
+            "gave_up": self._on_gave_up,
+            "ended": self._on_ended,
+            "final": self._on_final,
+            "event": self._on_event,
+        }
 
     def add(self, line: Line) -> None:
         """Take the next line in; lines of an unknown kind are left out."""
@@ -76,7 +91,7 @@ class _Assembly:
         self._live = max(self._live, live)
         waited = 0.0 if self._input_ended is None else self._clock - self._input_ended
         self._now = round(live + waited, 3)
-        if (take := getattr(self, f"_on_{line['kind']}", None)) is not None:
+        if (take := self._takers.get(line["kind"])) is not None:
             take(line)
 
     # -- lines, by their kind

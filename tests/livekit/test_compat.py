@@ -18,11 +18,13 @@ from resilient_stt.livekit import compat
 from ..support.fakes import FakeSTT, collect, frames, says, texts
 
 PACKAGE = Path(resilient_stt.__file__).parent
+FAKES = PACKAGE / "testing" / "fakes"
+REDIRECTED = FAKES / "google.py", FAKES / "azure.py"
+"""The fakes that replace what a plugin takes no option for: its client, or its region."""
 SOURCES = {
     str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8")
     for path in sorted(PACKAGE.rglob("*.py"))
-    # The fake Google replaces the client of a plugin that takes no address.
-    if path not in (Path(compat.__file__), PACKAGE / "testing" / "fakes" / "google.py")
+    if path not in (Path(compat.__file__), *REDIRECTED)
 }
 
 OVERRIDDEN = {
