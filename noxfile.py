@@ -92,7 +92,8 @@ def tests(session: nox.Session) -> None:
     install(session)
     measured(session, CORE, "core")
     unmeasured = [f"--ignore={path}" for path in CORE]
-    session.run("python", *pytest(session), "not sweep", "tests", *unmeasured)
+    # More workers than cores: many of these wait, for processes and in real time.
+    session.run("python", *pytest(session, workers=4), "not sweep", "tests", *unmeasured)
     session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(SIMULATED))
 
 
@@ -122,9 +123,10 @@ def measured(
     session.run("coverage", "report", f"--omit={omitted}", f"--fail-under={least}", env=data)
 
 
-def pytest(session: nox.Session, seed: int = 0) -> list[str]:
+def pytest(session: nox.Session, seed: int = 0, workers: int = 2) -> list[str]:
     """Return the command for the tests of some marks, which are to follow. `seed`: of the draws."""
-    return ["-m", "pytest", "-n", "2", f"--hypothesis-seed={seed}", *session.posargs, "-m"]
+    parallel = ["-n", str(workers), "--dist", "worksteal"]
+    return ["-m", "pytest", *parallel, f"--hypothesis-seed={seed}", *session.posargs, "-m"]
 
 
 @nox.session
