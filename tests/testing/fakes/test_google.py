@@ -77,7 +77,8 @@ async def test_interim_results_without_confidence_are_dropped_by_the_plugin(
     all_of_them = await heard(google.stt(min_confidence_threshold=0.0))
     assert not of_type(by_default, SpeechEventType.INTERIM_TRANSCRIPT)
     assert of_type(all_of_them, SpeechEventType.INTERIM_TRANSCRIPT)
-    assert all(sum("isFinal" not in str(m) for m in c.sent) > 2 for c in google.connections)
+    # On a busy machine gRPC's threads may fall behind, and the plugin opens another stream.
+    assert sum(sum("isFinal" not in str(m) for m in c.sent) > 2 for c in google.connections) >= 2
 
 
 async def test_voice_activity_events_are_sent_if_they_are_asked_for(google: FakeGoogle) -> None:
