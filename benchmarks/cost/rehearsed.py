@@ -15,10 +15,10 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
-from livekit.agents.utils import AudioBuffer
 
 from resilient_stt.livekit.compat import capabilities, pushed, send
 from resilient_stt.testing import ReferenceSpeech, SpokenWord, silence
+from resilient_stt.testing.harness.in_process import InProcessSTT
 from resilient_stt.testing.speech.reference import SAMPLE_RATE
 
 FRAME = 320
@@ -105,23 +105,15 @@ def _sentence(words: tuple[SpokenWord, ...]) -> Iterator[Line]:
     yield Line(at, SpeechEventType.END_OF_SPEECH)
 
 
-class RehearsedSTT(stt.STT[str]):
+class RehearsedSTT(InProcessSTT):
     """A provider that says the lines of a rehearsal, on every stream."""
 
     def __init__(self, name: str, rehearsal: Rehearsal, *, works: bool = True) -> None:
-        super().__init__(capabilities=capabilities(streaming=True, interim_results=True))
+        given = capabilities(streaming=True, interim_results=True)
+        super().__init__(name, given, model="rehearsed")
         self.rehearsal = rehearsal
         self.works = works
         """Whether a stream can be opened."""
-        self._name = name
-
-    @property
-    def model(self) -> str:
-        return "rehearsed"
-
-    @property
-    def provider(self) -> str:
-        return self._name
 
     def stream(
         self,
@@ -130,15 +122,6 @@ class RehearsedSTT(stt.STT[str]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> RehearsedStream:
         return RehearsedStream(self, conn_options)
-
-    async def _recognize_impl(
-        self,
-        buffer: AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
 
 _SENT = "sent at "

@@ -17,12 +17,13 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
-from livekit.agents.utils import AudioBuffer, aio
+from livekit.agents.utils import aio
 
 from ...livekit.compat import capabilities, output_ended, pushed, send
 from ...livekit.vad import SpeechEdge
 from ..speech.languages import written
 from ..speech.reference import SpokenWord
+from .in_process import InProcessSTT
 
 RATE = 16_000
 """Samples per second of the audio."""
@@ -84,7 +85,7 @@ def numbered_audio(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.int16]]
     return (np.arange(round(seconds * RATE)) // _STEP).astype(np.uint16).view(np.int16)
 
 
-class RecordedSTT(stt.STT[str]):
+class RecordedSTT(InProcessSTT):
     """A provider that writes recorded words.
 
     Args:
@@ -104,27 +105,17 @@ class RecordedSTT(stt.STT[str]):
         cut: Cut | None = None,
         at: float = 0.0,
     ) -> None:
-        super().__init__(
-            capabilities=capabilities(
-                streaming=True,
-                interim_results=style.interims,
-                aligned_transcript="word" if style.timed else False,
-            )
+        given = capabilities(
+            streaming=True,
+            interim_results=style.interims,
+            aligned_transcript="word" if style.timed else False,
         )
-        self._vendor = name
+        super().__init__(name, given, model=name)
         self.words = words
         self.style = style
         self.cut = cut
         self.at = at
         self.was_cut = False
-
-    @property
-    def model(self) -> str:
-        return self._vendor
-
-    @property
-    def provider(self) -> str:
-        return self._vendor
 
     def stream(
         self,
@@ -133,15 +124,6 @@ class RecordedSTT(stt.STT[str]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> RecordedStream:
         return RecordedStream(self, conn_options)
-
-    async def _recognize_impl(
-        self,
-        buffer: AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
 
 class RecordedStream(stt.RecognizeStream):

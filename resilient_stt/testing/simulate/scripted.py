@@ -29,9 +29,10 @@ from livekit.agents import (
 )
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr, TimedString
-from livekit.agents.utils import AudioBuffer, aio, is_given
+from livekit.agents.utils import aio, is_given
 
 from ...livekit.compat import capabilities, input_ended, output_ended, pushed, send
+from ..harness.in_process import InProcessSTT
 from .schedule import FaultSpec, Point, ProviderScript, Schedule
 
 RATE = 1000
@@ -102,29 +103,19 @@ class SimulatedCall:
         return asyncio.get_running_loop().time() - self.begun
 
 
-class ScriptedSTT(stt.STT[str]):
+class ScriptedSTT(InProcessSTT):
     """A provider that behaves as a `ProviderScript` says."""
 
     def __init__(self, name: str, script: ProviderScript, call: SimulatedCall) -> None:
-        super().__init__(
-            capabilities=capabilities(
-                streaming=True,
-                interim_results=script.interim_results,
-                manual_flush=script.manual_flush,
-            )
+        given = capabilities(
+            streaming=True,
+            interim_results=script.interim_results,
+            manual_flush=script.manual_flush,
         )
-        self.name = name
+        super().__init__(name, given, model="scripted")
         self.script = script
         self.call = call
         self._faults = iter(script.faults)
-
-    @property
-    def model(self) -> str:
-        return "scripted"
-
-    @property
-    def provider(self) -> str:
-        return self.name
 
     def update_options(self, *, number: int) -> None:
         """Take an option, for which open streams reconnect inside themselves, as plugins' do."""
@@ -152,15 +143,6 @@ class ScriptedSTT(stt.STT[str]):
         if fault and fault.at == "stream":
             raise failure(fault.kind)
         return ScriptedStream(self, fault, conn_options, language)
-
-    async def _recognize_impl(
-        self,
-        buffer: AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
 
 class ScriptedStream(stt.RecognizeStream):
