@@ -290,11 +290,11 @@ class AudioLedger:
 
         `None` if it lies within a segment, or there is none before or after it.
         """
-        before = max((s.end for s in self._segments if s.start < position and s.end), default=None)
-        after = next((s.start for s in self._segments if s.start >= position), None)
-        if before is None or after is None or before > position:
+        end = max((s.end for s in self._segments if s.start < position and s.end), default=None)
+        start = next((s.start for s in self._segments if s.start >= position), None)
+        if end is None or start is None or end > position:
             return None
-        return self.seconds(after - before)
+        return self.seconds(start - end)
 
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
