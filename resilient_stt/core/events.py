@@ -133,7 +133,7 @@ class CloseReason(StrEnum):
     """Why a connection was closed that had not failed, and was not left for another one."""
 
     IDLE = "idle"
-    """Its provider closed it when it owed nothing; that is no failure."""
+    """Its provider closed it while no transcript was due. This is not a failure."""
     REFUSED = "refused"
     """Its provider refused it because another connection of this process is open or closing."""
     RENEWED = "renewed"
@@ -465,7 +465,7 @@ class StreamEnded(OfStream):
     pushed: float
     """What the stream was given, with what it took over."""
     taken_over: float = 0.0
-    """What of it another stream had left that gave up (`ReplayPolicy.handover_window`)."""
+    """What an earlier stream left of it when it gave up (`ReplayPolicy.handover_window`)."""
     final: float
     """What finals cover, with the short pauses in it."""
     silence: float

@@ -139,7 +139,7 @@ def test_deaf_providers_end_in_time() -> None:
 
 
 def test_silence_is_accounted_like_all_audio_that_is_sent() -> None:
-    """Providers bill for it, but it is no replay."""
+    """It counts as sent audio, because providers bill for it, but not as replayed audio."""
     sim = run(silent())
     (closed,) = [e for e in sim.all_events if isinstance(e, ConnectionClosed)]
     (ended,) = [e for e in sim.all_events if isinstance(e, StreamEnded)]

@@ -174,7 +174,7 @@ def test_what_is_no_lock(value: object) -> None:
 
 
 def test_a_lock_of_a_later_version() -> None:
-    """Fields that are not known here are no reason to ignore it."""
+    """A lock with fields that this version does not know still counts."""
     found = decode_lock(b'2000000 {"reason":"x","by":"me","lasts":2.0,"new":[1]}', CLOCK)
     assert found is not None
     assert (found.lock.until, found.lock.reason, found.by, found.lasts) == (6.0, "x", "me", 2.0)

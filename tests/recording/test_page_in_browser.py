@@ -231,7 +231,7 @@ def test_search(browser: Browser, failover: Recorded) -> None:
 
 
 def test_print(browser: Browser, failover: Recorded) -> None:
-    """On paper there are no controls, the whole call is drawn, and the colors are for paper."""
+    """A printed page has no controls, shows the whole call, and uses colors for paper."""
     path, document = failover
     with browser.showing(path, dark=True) as page:
         page.keyboard.press("+")

@@ -175,7 +175,7 @@ class AudioSender:
         return [] if pause is None else [pause]
 
     def mark_caught_up(self) -> None:
-        """Note that it has reached the live edge: what it is sent from now on is no replay."""
+        """Note that it has reached the live edge. From now on it is sent live audio."""
         self.caught_up = True
         self._samples_replayed = self.samples_sent
 

@@ -180,8 +180,8 @@ def test_the_page_is_written_between_its_markers(cli: Cli, tmp_path: Path) -> No
 def test_a_fault_that_nobody_can_notice_has_its_reason_on_the_page(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its words are lost all the same, and counted; but it is no reason for an exit status, unless
-    another provider fails there."""
+    """Its words are counted as lost, but it changes the exit status only if another provider fails
+    there."""
 
     def lost_where(places: set[ProviderPlace]) -> Callable[[MatrixRow], list[CaseOutcome]]:
         def outcomes(item: MatrixRow) -> list[CaseOutcome]:
