@@ -33,9 +33,10 @@ class FrameStore:
 
     def append(self, frame: rtc.AudioFrame) -> None:
         """Append a copy of a mono frame: the caller may reuse the frame's buffer."""
+        data, samples = frame.data, frame.samples_per_channel
         self.rate = frame.sample_rate
-        self._audio += frame.data[: frame.samples_per_channel]
-        self.end += frame.samples_per_channel
+        self._audio += data if len(data) == samples else data[:samples]
+        self.end += samples
 
     def release(self, before: int, kept: tuple[int, int] | None = None) -> None:
         """Drop the samples before a position, but for those that are `kept`."""
@@ -97,8 +98,9 @@ def check(frame: rtc.AudioFrame) -> None:
 
 def pieces(frame: rtc.AudioFrame) -> Iterable[rtc.AudioFrame]:
     """Split a frame into pieces of at most `PIECE` seconds."""
-    size = max(1, round(PIECE * frame.sample_rate))
-    return (frame,) if frame.samples_per_channel <= size else _split(frame, size)
+    if frame.samples_per_channel <= PIECE * frame.sample_rate:
+        return (frame,)
+    return _split(frame, max(1, round(PIECE * frame.sample_rate)))
 
 
 def _split(frame: rtc.AudioFrame, size: int) -> Iterator[rtc.AudioFrame]:
