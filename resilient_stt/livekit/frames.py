@@ -12,8 +12,8 @@ from ..errors import AudioFormatError
 BYTES = 2
 """Bytes of a sample: signed 16-bit, as `rtc.AudioFrame` holds them."""
 
-BLOCK = 4096
-"""Bytes that are held, and dropped, together: an eighth of a second at 16 kHz."""
+BLOCK = 2048
+"""Samples that are held, and dropped, together: an eighth of a second at 16 kHz."""
 
 PIECE = 0.1
 """Longest piece of audio in seconds that the engine gets at once; longer frames are split.
@@ -25,19 +25,21 @@ class FrameStore:
     """Pushed audio by session position (samples), kept until the engine releases it.
 
     It is held in blocks of one size. An object for each frame of 20 ms would take a fifth more
-    memory; one buffer for all would take up to twice as much, for it grows in steps and does not
+    memory. One buffer for all would take up to twice as much: it grows in steps, and does not
     shrink with what it holds.
     """
 
-    __slots__ = "_blocks", "_kept", "_kept_start", "_newest", "_skipped", "end", "rate"
+    __slots__ = "_blocks", "_filled", "_kept", "_kept_start", "_newest", "_skipped", "end", "rate"
 
     def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        """All but the newest samples, `BLOCK` bytes in each."""
+        self._blocks: list[bytearray] = []
+        """The samples, oldest first, `BLOCK` in each."""
+        self._newest = memoryview(b"").cast("h")
+        """The last block, to be filled."""
+        self._filled = BLOCK
+        """Samples in it."""
         self._skipped = 0
-        """Bytes at the beginning of the first block that were released."""
-        self._newest = bytearray()
-        """The samples behind the blocks, less than another one."""
+        """Samples at the beginning of the first block that were released."""
         self._kept_start, self._kept = 0, b""
         """Older samples that are kept, and the position of their first."""
         self.end = 0
@@ -46,13 +48,23 @@ class FrameStore:
 
     def append(self, frame: rtc.AudioFrame) -> None:
         """Append a copy of a mono frame: the caller may reuse the frame's buffer."""
-        data, samples, newest = frame.data, frame.samples_per_channel, self._newest
+        data, samples, at = frame.data, frame.samples_per_channel, self._filled
         self.rate = frame.sample_rate
-        newest += data if len(data) == samples else data[:samples]
         self.end += samples
-        while len(newest) >= BLOCK:
-            self._blocks.append(bytes(newest[:BLOCK]))
-            del newest[:BLOCK]
+        if at + samples <= BLOCK:
+            self._newest[at : at + samples] = data if len(data) == samples else data[:samples]
+            self._filled = at + samples
+        else:
+            self._append_across(data[:samples])
+
+    def _append_across(self, data: memoryview) -> None:
+        while len(data):
+            if self._filled == BLOCK:
+                self._blocks.append(block := bytearray(BLOCK * BYTES))
+                self._newest, self._filled = memoryview(block).cast("h"), 0
+            at, count = self._filled, min(len(data), BLOCK - self._filled)
+            self._newest[at : at + count] = data[:count]
+            self._filled, data = at + count, data[count:]
 
     def release(self, before: int, kept: tuple[int, int] | None = None) -> None:
         """Drop the samples before a position, but for those that are `kept`."""
@@ -63,17 +75,11 @@ class FrameStore:
             self._kept_start, self._kept = kept_start, self._read(kept_start, kept_end)
         gone = min(before, self.end) - self.start
         if gone > 0:
-            self._drop(gone * BYTES)
-
-    def _drop(self, count: int) -> None:
-        self._skipped += count
-        whole = min(self._skipped // BLOCK, len(self._blocks))
-        if whole:
-            del self._blocks[:whole]
-            self._skipped -= whole * BLOCK
-        if not self._blocks:
-            del self._newest[: self._skipped]
-            self._skipped = 0
+            self._skipped += gone
+            # the last block is being filled
+            if whole := min(self._skipped // BLOCK, len(self._blocks) - 1):
+                del self._blocks[:whole]
+                self._skipped -= whole * BLOCK
 
     def frame(self, start: int, end: int) -> rtc.AudioFrame:
         """Return the samples from `start` to `end` as one frame.
@@ -86,8 +92,8 @@ class FrameStore:
     @property
     def start(self) -> int:
         """The position of the oldest sample that was not released."""
-        held = len(self._blocks) * BLOCK - self._skipped + len(self._newest)
-        return self.end - held // BYTES
+        held = (len(self._blocks) - 1) * BLOCK + self._filled - self._skipped
+        return self.end - held
 
     def _read(self, start: int, end: int) -> bytes:
         begin, first = self.start, self._kept_start
@@ -96,20 +102,17 @@ class FrameStore:
         if first <= start < middle:
             data = self._kept[(start - first) * BYTES : (middle - first) * BYTES]
         if middle < end:
-            data += self._held((middle - begin) * BYTES, (end - begin) * BYTES)
+            data += self._held(middle - begin, min(end, self.end) - begin)
         if len(data) != (end - start) * BYTES:
             raise AssertionError(f"span {start}..{end} is not held any more")
         return data
 
     def _held(self, start: int, end: int) -> bytes:
-        """Return bytes of what is held, counted from the oldest sample that was not released."""
+        """Return samples of what is held, counted from the oldest that was not released."""
         start, end = start + self._skipped, end + self._skipped
         first = start // BLOCK
-        parts: list[bytes | bytearray] = [*self._blocks[first : -(-end // BLOCK)]]
-        if end > len(self._blocks) * BLOCK:
-            first = min(first, len(self._blocks))
-            parts.append(self._newest)
-        return b"".join(parts)[start - first * BLOCK : end - first * BLOCK]
+        blocks = b"".join(self._blocks[first : -(-end // BLOCK)])
+        return blocks[(start - first * BLOCK) * BYTES : (end - first * BLOCK) * BYTES]
 
 
 _FIELDS = ("data", "sample_rate", "num_channels", "samples_per_channel")
