@@ -96,7 +96,7 @@ def _measure(subject: str, state: State) -> float:
 async def _opened(subject: str, state: State) -> float:
     works = state == "healthy"
     spread, seconds = (SPREAD, SPREAD + SETTLED) if works else (0.0, UNSETTLED)
-    async with _Caller(subject, works=works) as caller:
+    async with Caller(subject, works=works) as caller:
         size = SIZES[state]
         await caller.open(size.first, spread)
         await caller.speak(seconds)
@@ -109,7 +109,7 @@ async def _opened(subject: str, state: State) -> float:
 
 
 async def _after_an_hour(subject: str) -> float:
-    async with _Caller(subject) as caller:
+    async with Caller(subject) as caller:
         await caller.open(SIZES["hour"].then, SPREAD)
         await caller.speak(SPREAD + SETTLED)
         before = _resident()
@@ -117,7 +117,7 @@ async def _after_an_hour(subject: str) -> float:
         return (_resident() - before) / SIZES["hour"].then / KIB
 
 
-class _Caller:
+class Caller:
     """Streams of one subject that all hear the reference speech, over and over."""
 
     def __init__(self, subject: str, *, works: bool = True) -> None:
@@ -126,12 +126,12 @@ class _Caller:
         made = [RehearsedSTT(f"provider-{n}", rehearsal, works=works) for n in range(2)]
         self._target = SUBJECTS[subject](made)
         self._stack = AsyncExitStack()
-        self._streams: list[stt.RecognizeStream] = []
+        self.streams: list[stt.RecognizeStream] = []
         self._next: list[int] = []
         """The frame that each of them is pushed next; negative before it begins."""
         self._listeners: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> _Caller:
+    async def __aenter__(self) -> Caller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -142,7 +142,7 @@ class _Caller:
         """Open streams that begin to speak within so many seconds, one after the other."""
         for number in range(streams):
             stream = await self._stack.enter_async_context(self._target.stream())
-            self._streams.append(stream)
+            self.streams.append(stream)
             self._next.append(-round(number / streams * spread / FRAME))
             self._listeners.append(asyncio.create_task(_listen(stream)))
 
@@ -151,7 +151,7 @@ class _Caller:
             listener.cancel()
         await asyncio.gather(*self._listeners, return_exceptions=True)
         await self._stack.aclose()
-        self._streams.clear()
+        self.streams.clear()
         self._next.clear()
         self._listeners.clear()
 
@@ -161,7 +161,7 @@ class _Caller:
         begun = loop.time()
         for number in range(round(seconds / FRAME)):
             await asyncio.sleep(begun + number * FRAME - loop.time())
-            for index, stream in enumerate(self._streams):
+            for index, stream in enumerate(self.streams):
                 if (at := self._next[index]) >= 0:
                     stream.push_frame(self._frames[at % len(self._frames)])
                 self._next[index] = at + 1
