@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Extra = Literal["cli", "testing", "yaml"]
+Extra = Literal["cli", "local", "testing", "yaml"]
 
 IMPORTED = {
     "av": "av",
