@@ -109,11 +109,11 @@ class DecodingThread:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, after_loading)
         except Exception as error:
-            # its text may contain anything
+            # LiveKit's errors repeat the text of their cause, which may contain anything
             name = type(error).__name__
             raise APIConnectionError(
                 f"the local model {self.engine.model} failed: {name}", retryable=False
-            ) from error
+            ) from None
 
 
 def _samples(audio: bytes) -> Samples:
