@@ -29,6 +29,8 @@ class SpeechEngine:
     gate: threading.Event | None = None
     """Decoding waits until it is set."""
     loads: int = 0
+    loaded: threading.Event = field(default_factory=threading.Event)
+    """Set once it was loaded."""
     decoded: list[tuple[bool, float]] = field(default_factory=list)
     """For each call whether it was final, and how many seconds it was given."""
     threads: set[str] = field(default_factory=set)
@@ -38,6 +40,7 @@ class SpeechEngine:
         self.threads.add(threading.current_thread().name)
         if self.load_errors:
             raise self.load_errors.pop(0)
+        self.loaded.set()
 
     def utterance(self, language: str) -> SpeechUtterance:
         return SpeechUtterance(self)
