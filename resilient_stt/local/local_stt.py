@@ -112,7 +112,7 @@ class STT(stt.STT[str]):
         Raises:
             ValueError: the model does not know the language.
         """
-        spoken = self._spoken_language(language)
+        spoken = self.check_language(language)
         self.prewarm()
         return LocalStream(self, self._thread, spoken, conn_options)
 
@@ -123,7 +123,7 @@ class STT(stt.STT[str]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
-        spoken = self._spoken_language(language)
+        spoken = self.check_language(language)
         transcriber = Transcriber(self._thread, spoken)
         finals = [
             await transcriber.final(cut)
@@ -132,7 +132,12 @@ class STT(stt.STT[str]):
         ]
         return join_finals(finals, spoken or NOT_GIVEN)
 
-    def _spoken_language(self, language: NotGivenOr[str]) -> str:
+    def check_language(self, language: NotGivenOr[str]) -> str:
+        """Return the language of a stream that is asked for one.
+
+        Raises:
+            ValueError: the model does not know it.
+        """
         spoken = (language if is_given(language) else "") or self._language
         known = self._thread.engine.language
         if known and spoken and LanguageCode(spoken).language != LanguageCode(known).language:
