@@ -16,6 +16,9 @@ IMPORTED = {
 """The distribution of each module that an extra brings. Whoever only uses `ResilientSTT` imports
 none of them."""
 
+IMPORTED_LOCALLY = {"moonshine_voice": "moonshine-voice", "sounddevice": "sounddevice"}
+"""The same for the extra `local`: imported where a local recognizer or a microphone is used."""
+
 
 def install_command(extra: Extra) -> str:
     """Return the pip command that installs an extra."""
