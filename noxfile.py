@@ -19,6 +19,8 @@ PYTHONS = nox.project.python_versions(PROJECT)
 LOCK = "requirements/dev.txt"
 """All that is installed here, in the versions that passed last, so that no new release of a
 dependency turns this red. `nox -s lock` takes newer ones."""
+LOCAL_LOCK = "requirements/local.txt"
+"""The same for the extra `local`, which only its own session installs."""
 PAGE = "docs/providers.md"
 """What `nox -s matrix` writes."""
 COST = "docs/cost.md"
@@ -186,10 +188,23 @@ def lock(session: nox.Session) -> None:
     """Lock what is newest today: nox -s lock, or nox -s lock -- --upgrade-package ruff."""
     session.install("-c", LOCK, "uv")
     which = session.posargs or ["--upgrade"]
-    command = "uv pip compile --quiet --universal --python-version 3.11 --all-extras"
-    groups = ("--group", "dev", "--group", "docs")
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "pyproject.toml",
+    ]
     env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"}
-    session.run(*command.split(), *groups, *which, "--output-file", LOCK, "pyproject.toml", env=env)
+    extras = [*PROJECT["project"]["optional-dependencies"]]
+    extras.remove("local")
+    usual = [f"--extra={extra}" for extra in extras] + ["--group", "dev", "--group", "docs"]
+    session.run(*command, *usual, *which, "--output-file", LOCK, env=env)
+    local = ["--extra=local", "-c", LOCK]
+    session.run(*command, *local, *which, "--output-file", LOCAL_LOCK, env=env)
     (ruff,) = locked("ruff")
     hooks = Path(HOOKS)
     hooks.write_text(re.sub(r'"ruff==[^"]+"', f'"{ruff}"', hooks.read_text()))
@@ -201,6 +216,19 @@ def sweep(session: nox.Session) -> None:
     install(session)
     command = ["-m", "pytest", "-n", "2", "-m", "sweep", *session.posargs]
     session.run("python", *command, env={"SWEEP": "whole"})
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """The extra `local`: its tests with the real model, and the chain on speech of people.
+
+    nox -s local, or nox -s local -- --cuts 8. The machine must be idle otherwise.
+    """
+    install(session)
+    session.install("-r", LOCAL_LOCK)
+    env = {"CI_REQUIRES_LOCAL": "1"}
+    session.run("python", "-m", "pytest", "tests/local", "tests/cli/test_listen.py", env=env)
+    session.run("python", "benchmarks/local.py", *session.posargs)
 
 
 @nox.session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Extra = Literal["cli", "testing", "yaml"]
+Extra = Literal["cli", "local", "testing", "yaml"]
 
 IMPORTED = {
     "av": "av",
@@ -15,6 +15,9 @@ IMPORTED = {
 }
 """The distribution of each module that an extra brings. Whoever only uses `ResilientSTT` imports
 none of them."""
+
+IMPORTED_LOCALLY = {"moonshine_voice": "moonshine-voice", "sounddevice": "sounddevice"}
+"""The same for the extra `local`: imported where a local recognizer or a microphone is used."""
 
 
 def install_command(extra: Extra) -> str:

@@ -302,9 +302,12 @@ class ResilientSTT(STT[EventName]):
                 stream.language_changed(spoken)
 
     def prewarm(self) -> None:
-        """Pre-warm the preferred provider, and ask the health store which ones are healthy."""
+        """Pre-warm the preferred provider and those of last resort, which load their models in the
+        background; and ask the health store which ones are healthy."""
         self._runtime.refresh_health()
-        self._runtime.providers[self._preferred].prewarm()
+        for name, provider in self._runtime.providers.items():
+            if name == self._preferred or self._runtime.setup.traits[name].last_resort:
+                provider.prewarm()
 
     async def aclose(self) -> None:
         """Let go of the providers, which stay the caller's to close, as with `FallbackAdapter`.

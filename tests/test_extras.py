@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from resilient_stt.extras import IMPORTED
+from resilient_stt.extras import IMPORTED, IMPORTED_LOCALLY
 
 SCRIPT = f"""
 import asyncio, sys
@@ -16,13 +16,13 @@ import asyncio, sys
 import livekit.agents, structlog, livekit.plugins.cartesia, livekit.plugins.deepgram
 
 # LiveKit imports av, and structlog imports rich if it is there. From here on it is our turn.
-for name in {sorted(IMPORTED)!r}:
+for name in {sorted([*IMPORTED, *IMPORTED_LOCALLY, "sherpa_onnx", "faster_whisper"])!r}:
     for loaded in [m for m in sys.modules if m.partition(".")[0] == name]:
         del sys.modules[loaded]
     sys.modules[name] = None  # an import raises
 
 from livekit import rtc
-from resilient_stt import ResilientSTT
+from resilient_stt import ResilientSTT, local
 
 async def main() -> None:
     stt = ResilientSTT([

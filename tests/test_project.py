@@ -15,17 +15,27 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from resilient_stt.extras import IMPORTED
+from resilient_stt.extras import IMPORTED, IMPORTED_LOCALLY
 
 from .support.scripts import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements" / "dev.txt").read_text()
-PINS = [Requirement(line) for line in LOCK.splitlines() if line and line.lstrip()[0] != "#"]
+LOCAL_LOCK = (ROOT / "requirements" / "local.txt").read_text()
+
+
+def pins_of(lock: str) -> list[Requirement]:
+    lines = (line for line in lock.splitlines() if line and line.lstrip()[0] != "#")
+    return [Requirement(line) for line in lines]
+
+
+PINS = pins_of(LOCK)
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+USUAL_EXTRAS = {name: asked for name, asked in EXTRAS.items() if name != "local"}
 ASKED = [
     *PROJECT["project"]["dependencies"],
-    *itertools.chain(*PROJECT["project"]["optional-dependencies"].values()),
+    *itertools.chain(*USUAL_EXTRAS.values()),
     *itertools.chain(*PROJECT["dependency-groups"].values()),
     *PROJECT["build-system"]["requires"],
 ]
@@ -34,9 +44,25 @@ ASKED = [
 @pytest.mark.parametrize("asked", ASKED)
 def test_the_lock_has_what_is_asked_for(asked: str) -> None:
     """Every locked version satisfies its requirement; run `nox -s lock` otherwise."""
+    assert_locked(asked, PINS)
+
+
+@pytest.mark.parametrize("asked", EXTRAS["local"])
+def test_the_local_lock_has_what_is_asked_for(asked: str) -> None:
+    """The extra `local` has a lock of its own, with the versions of the other one."""
+    local = pins_of(LOCAL_LOCK)
+    assert_locked(asked, local)
+    usual = {(canonicalize_name(pin.name), str(pin.specifier)) for pin in PINS}
+    names = {name for name, _ in usual}
+    for pin in local:
+        pinned = canonicalize_name(pin.name), str(pin.specifier)
+        assert pinned in usual or pinned[0] not in names
+
+
+def assert_locked(asked: str, locked: list[Requirement]) -> None:
     wanted = Requirement(asked)
     name = canonicalize_name(wanted.name)
-    pins = [pin for pin in PINS if canonicalize_name(pin.name) == name]
+    pins = [pin for pin in locked if canonicalize_name(pin.name) == name]
     assert pins
     for pin in pins:
         (version,) = pin.specifier
@@ -49,11 +75,12 @@ def test_what_extras_bring_is_no_dependency() -> None:
     brought = {canonicalize_name(name) for name in IMPORTED.values()}
     extras = {
         extra: {canonicalize_name(Requirement(one).name): one for one in asked}
-        for extra, asked in PROJECT["project"]["optional-dependencies"].items()
+        for extra, asked in EXTRAS.items()
     }
     needed = {canonicalize_name(Requirement(d).name) for d in PROJECT["project"]["dependencies"]}
     assert {*extras["cli"]} == brought
-    assert not needed & brought
+    assert {*extras["local"]} == {*IMPORTED_LOCALLY.values()}
+    assert not needed & (brought | {*extras["local"]})
     for name in brought:
         assert len({asked[name] for asked in extras.values() if name in asked}) == 1
 

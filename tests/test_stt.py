@@ -28,6 +28,7 @@ from resilient_stt import (
     StreamClosedError,
     Switched,
     WatchdogPolicy,
+    local,
 )
 from resilient_stt.setup import Setup
 
@@ -43,6 +44,7 @@ from .support.fakes import (
     stt_error,
     texts,
 )
+from .support.local_engines import SpeechEngine
 
 pytestmark = pytest.mark.stt_virtual_time
 
@@ -296,6 +298,15 @@ async def test_prewarms_the_first() -> None:
     first, second = FakeSTT(), FakeSTT()
     ResilientSTT([first, second]).prewarm()
     assert (first.prewarmed, second.prewarmed) == (1, 0)
+
+
+async def test_prewarms_the_last_resort() -> None:
+    """A provider that needs time to load a model is pre-warmed wherever it is in the list."""
+    first, second, last = FakeSTT(), FakeSTT(), local.STT(engine=(engine := SpeechEngine()))
+    made = ResilientSTT([first, second, last])
+    made.prewarm()
+    await asyncio.to_thread(engine.loaded.wait, 10)
+    assert (first.prewarmed, second.prewarmed, engine.loads) == (1, 0, 1)
 
 
 # -- labels, metrics and events

@@ -43,6 +43,11 @@ COMMANDS = {
         "transcribe",
         "Transcribe an audio file with Cartesia, and with Deepgram when Cartesia fails.",
     ),
+    "listen": Command(
+        ".listen",
+        "listen",
+        "Transcribe what the microphone hears, until Ctrl-C.",
+    ),
     "chaos": Command(
         ".chaos.chaos_command",
         "chaos",

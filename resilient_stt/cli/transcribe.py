@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +20,13 @@ from livekit.agents.utils import aio, http_context, is_given
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..config import VARIABLE, load
+from ..config import VARIABLE
 from ..core.events import AudioLost, Decision
 from ..errors import StreamClosedError
-from ..providers.defaults import DEFAULT_CONFIG, DEFAULTS, from_environment, plugin_of
 from ..providers.traits import traits_of
-from ..recording.recording_options import RecordingOptions
-from ..setup import Setup
 from ..stt import ResilientSTT
 from .audio_file import AudioFile, open_audio_file
+from .chosen_providers import by_default, configured
 from .command_error import CommandError
 from .env_files import read_env_files
 from .html_page import HtmlOption, recorded_to
@@ -74,8 +72,9 @@ def transcribe(
     """Transcribe an audio file with Cartesia, and with Deepgram when Cartesia fails.
 
     The API keys come from CARTESIA_API_KEY and DEEPGRAM_API_KEY: in the environment, or in
-    .env.local or .env in the working directory. With one key, one provider is used. With a
-    configuration, its providers, routes and policies are used; `resilient-stt check` explains it.
+    .env.local or .env in the working directory. With one key, one provider is used; without any,
+    the recognizer of the extra `local`, which runs in this process. With a configuration, its
+    providers, routes and policies are used; `resilient-stt check` explains it.
 
     The exit status is 1 if speech was lost or an outage of all providers lasted too long.
     """
@@ -90,9 +89,9 @@ def transcribe(
     ):
         printer = TranscriptPrinter(console, audio, as_json=as_json)
         if source:
-            make = functools.partial(_configured, source, language, urls, record)
+            make = functools.partial(configured, source, language, urls, record)
         else:
-            make = functools.partial(_by_default, language, urls, record, console)
+            make = functools.partial(by_default, language, urls, record, console)
         asyncio.run(stoppable(_transcribe(make, printer, language=language, pace=pace)))
     if audio.damaged:
         packets = "1 damaged packet" if audio.damaged == 1 else f"{audio.damaged} damaged packets"
@@ -114,61 +113,6 @@ async def _transcribe(
         await printer.transcribe(target, language=language, pace=pace)
     finally:
         printer.close()
-
-
-def _configured(
-    source: str,
-    language: str | None,
-    urls: Mapping[str, str | None],
-    record: RecordingOptions | None,
-) -> ResilientSTT:
-    """Make what a configuration describes, with other addresses for the providers of a plugin.
-
-    Raises:
-        ConfigurationError: It has mistakes, or keys are missing, or `language` is not a language
-            tag or one that a model of its route does not support.
-    """
-    config = load(source)
-    addresses = {
-        name: {"base_url": url}
-        for name, spec in config.providers.items()
-        if (url := urls.get(spec.factory.plugin))
-    }
-    if language is not None and (issues := config.language_issues(language)):
-        raise config.document.configuration_error(issues)
-    return ResilientSTT(Setup.from_config(config.with_options(addresses)), record=record)
-
-
-def _by_default(
-    language: str | None,
-    urls: Mapping[str, str | None],
-    record: RecordingOptions | None,
-    console: Console,
-) -> ResilientSTT:
-    """Make Cartesia, then Deepgram: those that have a key and whose model supports the language.
-
-    Raises:
-        ConfigurationError: There is no key at all.
-        CommandError: `language` is not a language tag, or no model is known to support it.
-    """
-    providers = from_environment(urls)
-    for default in DEFAULTS:
-        if not os.environ.get(default.variable):
-            console.print(f"{default.name} is not used: {default.variable} is not set")
-    if language is None:
-        return ResilientSTT(providers, record=record)
-    unfit: dict[str, str] = {}
-    for issue in load(DEFAULT_CONFIG).language_issues(language):
-        if not issue.place:
-            raise CommandError(f"--language: {issue.message}")
-        unfit[str(issue.place[-1])] = issue.message.partition(";")[0]
-    fit = [p for p in providers if plugin_of(p) not in unfit]
-    unused = [unfit[name] for p in providers if (name := plugin_of(p)) in unfit]
-    if not fit:
-        raise CommandError(f"--language: {'; '.join(unused)}")
-    for why in unused:
-        console.print(f"not used: {why}", soft_wrap=True)
-    return ResilientSTT(fit, record=record)
 
 
 def _check_pace(pace: float, target: ResilientSTT) -> None:

@@ -983,7 +983,7 @@ class FailoverEngine:
         self._hedging.dismiss(now)
         self._pool.close(connection, reason, now)
         if reason is SwitchReason.FAILBACK:
-            self._failback.failed_back(now)
+            self._failback.failed_back(connection.traits, now)
         elif reason in (SwitchReason.SLOW, SwitchReason.LOCKED):
             self._outbox.add(*self._selector.mark_unavailable(connection.traits.name))
         self._report_switch(connection.traits.name, self._open_active(target, now), reason)

@@ -623,6 +623,10 @@ class ProviderTraits:
     drops in the middle of a turn. Such a FINAL has half a sentence."""
     language_detection: bool = False
     """Whether it reports the spoken language. It is then configured without one."""
+    last_resort: bool = False
+    """Whether it serves only while no other provider works: a recognizer in this process costs
+    nothing, but hears worse than the vendors'. A stream leaves it at the first turn boundary after
+    one probe of another provider has passed. The `failback` times do not apply."""
     key_variable: str = ""
     """The environment variable that holds its key, for messages; empty if unknown."""
 

@@ -219,6 +219,23 @@ class BundledDetector:
             if (edge := self._judge(self._model.predict(window), window)) is not None:
                 yield edge
 
+    @property
+    def voiced_through(self) -> int:
+        """The sample behind the last voiced window; 0 before the first."""
+        return self._position(self._last_voiced) if self._last_voiced else 0
+
+    @property
+    def pause_start(self) -> int | None:
+        """Where the speech that lasts ends if no more voice follows; `None` without a pause."""
+        if not self._speaking or self._windows == self._last_voiced:
+            return None
+        return self._end_position
+
+    @property
+    def _end_position(self) -> int:
+        end = self._position(self._last_voiced, self._options.pad)
+        return min(end, self._position(self._windows))
+
     def finish(self) -> Iterator[SpeechEdge]:
         """End speech that lasts, at its last voiced window."""
         if self._speaking:
@@ -269,9 +286,8 @@ class BundledDetector:
 
     def _end(self) -> SpeechEdge:
         self._speaking = False
-        known_at = self._position(self._windows)
-        self._ended_at = min(self._position(self._last_voiced, self._options.pad), known_at)
-        return SpeechEdge(False, self._ended_at, known_at)
+        self._ended_at = self._end_position
+        return SpeechEdge(False, self._ended_at, self._position(self._windows))
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE

@@ -13,6 +13,9 @@ from ..errors import ConfigurationError
 from ..observe import logger
 from .model_strings import INFERENCE
 
+LOCAL = "local"
+"""The name by which a configuration finds `resilient_stt.local.STT`, which is in no plugin."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Default:

@@ -29,6 +29,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import ConfigurationError, NoKey
 from ..phrasing import kind_of, listed, nearest, quoted, quoted_key, similar
+from .defaults import LOCAL
 from .model_strings import INFERENCE
 
 GROUP = "resilient_stt.providers"
@@ -96,6 +97,9 @@ def find(plugin: str, kind: str | None = None) -> ProviderFactory:
     if plugin == INFERENCE:
         module = _loaded(plugin, lambda: importlib.import_module("livekit.agents.inference"))
         return ProviderFactory(plugin, _CLASS, module.STT)
+    if plugin == LOCAL:
+        module = _loaded(plugin, lambda: importlib.import_module("resilient_stt.local"))
+        return ProviderFactory(plugin, _CLASS, module.STT)
     if plugin in plugins:
         if plugin in own:
             raise NoProvider(
@@ -107,7 +111,7 @@ def find(plugin: str, kind: str | None = None) -> ProviderFactory:
         if kind:
             raise NoProvider(f"{quoted(plugin)} is an entry point and has no classes", "class")
         return ProviderFactory(plugin, "", _callable(plugin, _loaded(plugin, own[plugin].load)))
-    available = [*plugins, *own, INFERENCE]
+    available = [*plugins, *own, INFERENCE, LOCAL]
     raise NoProvider(_not_installed(plugin, available), available=available)
 
 
@@ -354,6 +358,8 @@ def _refusal(
     named = _VARIABLE.search(words)
     if named and not os.environ.get(named[0]):
         return NoKey(named[0])
+    if isinstance(error, ConfigurationError):  # of a provider of ours
+        return error
     # only these two are about the arguments; the text of any other may contain anything
     if not isinstance(error, ValueError | TypeError):
         return ConfigurationError(f"{maker.title} cannot be made: {type(error).__name__}")

@@ -17,7 +17,7 @@ from livekit.agents import LanguageCode, stt
 from ..core.policy import Pace, ProviderTraits
 from ..core.routing.language import shortened
 from ..livekit.compat import kept, manual_flush
-from .defaults import plugin_of
+from .defaults import LOCAL, plugin_of
 from .keys import key_variable
 from .model_strings import INFERENCE
 
@@ -87,6 +87,7 @@ class Model:
     ends_at_sent: bool = False
     finalizes_at_end: bool = True
     finalizes_when_dropped: bool = False
+    last_resort: bool = False
 
 
 def _other(**fields: Any) -> Model:
@@ -222,6 +223,15 @@ TABLE = (
     ),
     _other(plugin="xai", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
     _other(plugin="speechmatics", end_of_turn_timeout=_END_OF_TURN_TIMEOUT),
+    # Our own recognizer in this process: it is sent all that is kept at once. Its default model is
+    # English; which languages another one knows, its engine checks.
+    _other(
+        plugin=LOCAL,
+        pace=Pace(burst=60.0, rate=20.0),
+        manual_flush=True,
+        final_timeout=_UNKNOWN_FINAL_TIMEOUT,
+        last_resort=True,
+    ),
 )
 """Of several entries that match a model, the first one counts."""
 
@@ -317,6 +327,7 @@ def _model_traits(model: Model, provider: stt.STT[Any]) -> dict[str, Any]:
         "finalizes_at_end": model.finalizes_at_end and streams,
         "ends_at_sent": model.ends_at_sent,
         "finalizes_when_dropped": model.finalizes_when_dropped,
+        "last_resort": model.last_resort,
     }
 
 

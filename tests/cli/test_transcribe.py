@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from resilient_stt import ResilientSTT
 from resilient_stt.cli.audio_file import open_audio_file
 from resilient_stt.cli.transcribe import TranscriptPrinter
 from resilient_stt.config import VARIABLE
+from resilient_stt.local.decoding_thread import DecodingThread
 from resilient_stt.testing.fakes.cartesia import FakeCartesia
 from resilient_stt.testing.fakes.deepgram import FakeDeepgram
 from resilient_stt.testing.faults import Refuse
 from resilient_stt.testing.harness.clock import run_virtual
+
+from ..support.local_engines import SpeechEngine
 
 Cli = Callable[..., Any]
 Record = Callable[..., Path]
@@ -60,12 +64,32 @@ async def test_language_and_failover(record: Record, capsys: pytest.CaptureFixtu
     assert len(asyncio.all_tasks()) == 1
 
 
-def test_without_keys_the_variables_are_named(cli: Cli, record: Record) -> None:
-    """The error names both variables, in one line."""
+def test_without_keys_the_variables_are_named(
+    cli: Cli, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names both variables and the extra that needs none, in one line."""
+    monkeypatch.setitem(sys.modules, "moonshine_voice", None)
     result = cli("transcribe", str(record("speech.wav", "pcm_s16le")))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
     assert "CARTESIA_API_KEY and DEEPGRAM_API_KEY" in result.stderr
+    assert "livekit-resilient-stt[local]" in result.stderr
+
+
+def test_without_keys_the_local_recognizer_transcribes(
+    cli: Cli, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the extra is installed, a file needs no key, and a line says who transcribes it."""
+    engine = SpeechEngine()
+    monkeypatch.setattr(
+        "resilient_stt.local.local_stt.shared_thread", lambda *_: DecodingThread(engine)
+    )
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), "--pace", "9")
+    assert (result.exit_code, result.stdout) == (0, f"{SENTENCE}\n")
+    assert result.stderr == "no key is set: stand-in/exact transcribes, in this process\n"
+    result = cli("transcribe", str(record("speech.wav", "pcm_s16le")), "--language", "de")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "does not know the language de" in result.stderr
 
 
 def test_missing_file(cli: Cli) -> None:
@@ -127,7 +151,7 @@ def test_the_real_environment_wins(
         seen.extend([os.environ["CARTESIA_API_KEY"], os.environ["DEEPGRAM_API_KEY"]])
         return []
 
-    monkeypatch.setattr("resilient_stt.cli.transcribe.from_environment", spy)
+    monkeypatch.setattr("resilient_stt.cli.chosen_providers.from_environment", spy)
     cli("transcribe", str(record("speech.wav", "pcm_s16le")))
     assert seen == ["real", "local"]
 

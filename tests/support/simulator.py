@@ -255,6 +255,8 @@ class Recognizer:
     """Whether its endpointing is among its traits."""
     interim_interval: float = 0.0
     """Seconds between two of its interim transcripts of one utterance, at least."""
+    last_resort: bool = False
+    """Whether it is to serve only while no other provider works."""
     empties: bool = False
     """It sends an empty FINAL for each second of audio without words."""
     jitter: Callable[[int], float] = lambda _: 0.0
@@ -284,6 +286,7 @@ class Recognizer:
             endpointing=self.endpointing if self.endpointing_known else 0.0,
             interim_interval=self.interim_interval,
             finalizes_at_end=self.finalizes_at_end or not self.known,
+            last_resort=self.last_resort,
         )
 
 

@@ -7,6 +7,9 @@ Three reasons, two moments:
   old connection is flushed first, and gets `drain_timeout` for words that local voice activity has
   missed.
 * Off a provider that an operator has locked: at a turn boundary, too, if another one is healthy.
+
+A last resort is not for use where others work: a stream goes there for no other reason than that
+all others have failed, and does not stay there for any time.
 """
 
 from __future__ import annotations
@@ -52,15 +55,16 @@ class Failback:
         self._serving_since = now
         self._draining_since = None
 
-    def failed_back(self, now: float) -> None:
-        """Note that the stream has returned to a preferred provider."""
-        self._returned_at = now
+    def failed_back(self, left: ProviderTraits, now: float) -> None:
+        """Note that the stream has returned to a preferred provider from the one that it left."""
+        if not left.last_resort:
+            self._returned_at = now
 
     def step(self, active: Connection, now: float) -> tuple[ProviderTraits, SwitchReason] | None:
         """Return the provider to move to now, and why. Begins to drain the active connection."""
         if active.too_slow and self._is_silent(active, 0.0):
             faster = self._selector.hedge_candidate(active.traits, (), now, healthy=True)
-            if faster is not None:
+            if faster is not None and not faster.last_resort:
                 return faster, SwitchReason.SLOW
         target = self._better_provider(active, now) if self._at_turn_boundary(active) else None
         if target is None:
@@ -104,10 +108,13 @@ class Failback:
 
     def _recovered_provider(self, active: Connection, now: float) -> ProviderTraits | None:
         policy = self._policy
-        # A provider that comes and goes must not take the stream with it.
-        if not policy.enabled or now - self._serving_since < policy.min_dwell:
+        if not policy.enabled:
             return None
-        if now - self._returned_at < policy.min_interval:
+        dwelt = now - self._serving_since >= policy.min_dwell
+        # A provider that comes and goes must not take the stream with it.
+        if not active.traits.last_resort and not (
+            dwelt and now - self._returned_at >= policy.min_interval
+        ):
             return None
         return self._selector.failback_candidate(active.traits, now)
 

@@ -10,6 +10,7 @@ FINAL comes in time although the active connection has words for the same audio.
 any, it proves nothing.
 
 `BreakerPolicy.success_threshold` passes in a row close the breaker; then the stream may fail back.
+While a last resort serves, one does.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Probe:
         """By when its final has to come; `None` while the utterance lasts."""
         self._words_spoken = False
         """The active connection has sent words since the probe began."""
+        self._urgent = False
+        """A last resort served when it began."""
 
     def __repr__(self) -> str:
         connection = self._connection and self._connection.id
@@ -106,7 +109,7 @@ class Probe:
             return
         name = connection.traits.name
         breaker = self._health[name].breaker
-        breaker.probe_passed(now)
+        breaker.probe_passed(now, urgent=self._urgent)
         self._outbox.report(
             ProbePassed(
                 at=self._pool.at,
@@ -150,10 +153,11 @@ class Probe:
         if self._pool.input_ended or not (active.caught_up and self._enabled):
             return
         for provider in self._selector.probe_candidates(active.traits, now):
-            if self._selector.acquire_probe(provider.name, now):
+            if self._selector.acquire_probe(provider.name, active.traits, now):
                 start = max(start, self._ledger.start)
                 self._connection = self._pool.open(provider, Role.PROBE, now, start)
                 self._final_due_at, self._words_spoken = None, False
+                self._urgent = active.traits.last_resort
                 return
 
     @property

@@ -124,6 +124,8 @@ class Breaker:
         self._state = BreakerState.CLOSED
         """The state as of the last command; `state` lets it cool down."""
         self._open_until = -math.inf
+        self._refused_until = -math.inf
+        """How long the provider itself, or another process, wants it to be left alone."""
         self._trips = 0
         """How many times the next break is doubled."""
         self._outcomes = OutcomeWindow(policy)
@@ -172,14 +174,19 @@ class Breaker:
         """Whether nothing failed since health was proved. A proven breaker is closed."""
         return self._failed_at is None
 
-    def probe_at(self, now: float) -> float | None:
-        """When the next probe may be made, `now` at the earliest; `None` if none is needed."""
+    def probe_at(self, now: float, *, urgent: bool = False) -> float | None:
+        """When the next probe may be made, `now` at the earliest; `None` if none is needed.
+
+        `urgent`: nothing as good as this provider works. Then breaks that grow are not waited for,
+        only those that were asked for.
+        """
         if self._failed_at is None:
             return None
         due = self._open_until  # in the past while half-open
-        if self._state is BreakerState.CLOSED:
+        if urgent or self._state is BreakerState.CLOSED:
             # A failure that did not open it still needs a proof of health before a failback.
             due = self._failed_at + self._jittered(self._policy.break_duration)
+            due = max(due, self._refused_until)
         locked_until = self.operator_lock.until if self.operator_lock else -math.inf
         return max(now, due, self.probe_lease.until, locked_until)
 
@@ -209,10 +216,12 @@ class Breaker:
             # Jitter only adds: the event's advice promises no retry before `auth_cooldown`.
             cooldown = self._policy.auth_cooldown * (1 + abs(self._jitter))
             self._open(BreakerSignal.LOCK, now + cooldown, now)
+            self._refused_until = self._open_until
             self._publish(now)
         elif kind is ErrorKind.RATE_LIMITED:
             # The server says how long, so no doubling is counted.
             self._open(BreakerSignal.TRIP, now + self._rate_limit_wait(retry_after), now)
+            self._refused_until = now + self._rate_limit_wait(retry_after)
             self._publish(now)
         elif self._state is BreakerState.HALF_OPEN:
             self._trip(now)
@@ -247,14 +256,14 @@ class Breaker:
 
     # -- probes
 
-    def acquire_probe(self, now: float) -> bool:
-        """Take the lease for a probe; whether it was taken.
+    def acquire_probe(self, now: float, *, urgent: bool = False) -> bool:
+        """Take the lease for a probe; whether it was taken. `urgent`: as for `probe_at`.
 
         Where a store has to grant the lease, the first call asks for it and returns `False`. Call
         again with the next audio. After `True` you must call `probe_passed`, `record_failure` or
         `release_probe`; without, the lease ends after `BreakerPolicy.probe_timeout`.
         """
-        at = self.probe_at(now)
+        at = self.probe_at(now, urgent=urgent)
         if at is None or at > now:
             return False
         was_wanted = self.probe_lease.wanted
@@ -269,16 +278,17 @@ class Breaker:
         if self.probe_lease.must_return(now):
             self.notify()
 
-    def probe_passed(self, now: float) -> None:
+    def probe_passed(self, now: float, *, urgent: bool = False) -> None:
         """Note that a probe gave a final with words in time.
 
-        `BreakerPolicy.success_threshold` of them in a row prove health as text from traffic does.
+        `BreakerPolicy.success_threshold` of them in a row prove health as text from traffic does;
+        one does if it is `urgent`, as for `probe_at`.
         """
         self._cool_down(now)
         self.release_probe(now)
         self.observations.timely_final_at = now
         self._passes += 1
-        if self._passes >= self._policy.success_threshold:
+        if urgent or self._passes >= self._policy.success_threshold:
             self._prove_healthy(now)
         elif self._state is not BreakerState.CLOSED:
             self._publish(now)  # the next probe may be another process's
@@ -310,6 +320,7 @@ class Breaker:
         self._trips = max(self._trips, report.trips)
         signal = BreakerSignal.LOCK if report.locked else BreakerSignal.TRIP
         self._open(signal, report.until, now)
+        self._refused_until = report.until  # it does not say what for
         self._passes = report.passes
         self._opened_for_slowness = report.slow
         return True

@@ -141,12 +141,13 @@ class ProviderSelector:
         """Take a reconnect off a provider's budget; `may_reconnect` must have allowed it."""
         self._budgets[name].spend()
 
-    def acquire_probe(self, name: str, now: float) -> bool:
+    def acquire_probe(self, name: str, active: ProviderTraits, now: float) -> bool:
         """Try to take a provider's probe lease, of which there is one in the fleet.
 
         Where other processes have a say, the first try fails and asks them: try again.
         """
-        return self._health[name].breaker.acquire_probe(now)
+        breaker = self._health[name].breaker
+        return breaker.acquire_probe(now, urgent=active.last_resort)
 
     # -- who serves
 
@@ -223,10 +224,14 @@ class ProviderSelector:
         return bool(self._preferred_over(active))
 
     def probe_candidates(self, active: ProviderTraits, now: float) -> list[ProviderTraits]:
-        """The providers preferred over `active` for which a probe is due, in order."""
+        """The providers preferred over `active` for which a probe is due, in order.
+
+        If `active` is a last resort, none has to wait for a break that grew.
+        """
         due = []
         for provider in self._preferred_over(active):
-            at = self._health[provider.name].breaker.probe_at(now)
+            breaker = self._health[provider.name].breaker
+            at = breaker.probe_at(now, urgent=active.last_resort)
             if provider.name not in self._rejected and at is not None and at <= now:
                 due.append(provider)
         return due

@@ -812,3 +812,32 @@ def test_a_failure_before_an_operator_s_lock() -> None:
     assert breaker.state(60.0) is BreakerState.LOCKED
     breaker.operator_lock = None
     assert breaker.state(30.0 + 2 * POLICY.auth_cooldown) is BreakerState.HALF_OPEN
+
+
+# --- urgent probes
+
+
+def test_an_urgent_probe_waits_for_no_break_that_grew() -> None:
+    """While nothing as good works, a provider is probed every 5 s, and one pass proves it."""
+    breaker = Breaker(BreakerPolicy(break_duration=5.0))
+    for at in (0.0, 0.1, 0.2, 6.0, 17.0):
+        breaker.record_failure(ErrorKind.SERVER, at)
+    assert breaker.probe_at(17.0) == 37.0
+    assert breaker.probe_at(17.0, urgent=True) == 22.0
+    assert not breaker.acquire_probe(22.0)
+    assert breaker.acquire_probe(22.0, urgent=True)
+    breaker.probe_passed(23.0, urgent=True)
+    assert breaker.is_proven()
+    assert breaker.admits(23.0)
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMITED, ErrorKind.AUTH])
+def test_an_urgent_probe_waits_where_that_was_asked_for(kind: ErrorKind) -> None:
+    """A server's own wait and the time after refused credentials are kept, also from others."""
+    breaker = Breaker(BreakerPolicy(auth_cooldown=60.0))
+    breaker.record_failure(kind, 0.0, 60.0)
+    assert breaker.probe_at(1.0, urgent=True) == 60.0
+    other = Breaker(BreakerPolicy())
+    assert breaker.observations.report is not None
+    other.adopt(breaker.observations.report, 0.0)
+    assert other.probe_at(1.0, urgent=True) == 60.0

@@ -196,9 +196,9 @@ def test_one_probe_at_a_time(selector: ProviderSelector) -> None:
     """Asking takes no lease; while it is taken, no probe is due."""
     fail(selector, "a", ErrorKind.CONNECT)
     assert [selector.probe_candidates(C, 5.0) for _ in range(3)] == [[A]] * 3
-    assert selector.acquire_probe("a", 5.0)
+    assert selector.acquire_probe("a", B, 5.0)
     assert selector.probe_candidates(C, 5.0) == []
-    assert not selector.acquire_probe("a", 5.0)
+    assert not selector.acquire_probe("a", B, 5.0)
     assert selector.probe_candidates(C, 20.0) == [A]
 
 
