@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Any, get_args
 
 import pytest
@@ -47,6 +49,15 @@ def test_queries_ask_for_what_there_is(query: str) -> None:
     for name in names:
         counts = SERIES[name].kind in SUFFIXES
         assert bool(re.search(rf"{name}(\{{[^}}]*\}})?\[", query)) is counts, "a rate of a gauge"
+
+
+def test_the_alerts_fire_when_they_should() -> None:
+    """Prometheus' own tool says so, where it is installed: `apt-get install prometheus`."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool")
+    command = [promtool, "test", "rules", "tests/alerts_test.yaml"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_every_alert_has_a_section_in_the_runbook() -> None:

@@ -70,10 +70,16 @@ _BREAKERS = {
     "locked": (
         "bad",
         "{p} is locked out",
-        "Its key or account was refused, or an operator locked it. It is left alone until that is "
-        "over.",
+        "Its key or account was refused. It is left alone for a while, and then tested: only the "
+        "owner of the account can mend it sooner.",
     ),
 }
+_LOCKED_BY_OPERATOR = (
+    "info",
+    "{p} is locked by an operator",
+    "Somebody has locked it on purpose, such as for its maintenance. It is left alone until that "
+    "is over.",
+)
 
 _ROLES = {
     Role.ACTIVE.value: "it served the stream",
@@ -225,7 +231,8 @@ def _probe_passed(e: Fields) -> Told:
 
 
 def _breaker(e: Fields) -> Told:
-    severity, title, why = _BREAKERS.get(e["state"], ("info", "{p}: " + e["state"], ""))
+    told = _BREAKERS.get(e["state"], ("info", "{p}: " + e["state"], ""))
+    severity, title, why = _LOCKED_BY_OPERATOR if e.get("by_operator") else told
     return Told(severity, title.format(p=e["provider"]), why, e["provider"])
 
 
