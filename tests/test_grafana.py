@@ -60,6 +60,41 @@ def test_the_alerts_fire_when_they_should() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_prometheus_takes_its_configuration() -> None:
+    """Prometheus' own tool says so, where it is installed."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool")
+    command = [promtool, "check", "config", str(FOLDER / "prometheus.yaml")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_compose_mounts_files_that_there_are() -> None:
+    """Where each service looks for them; images have versions, and ports are on loopback."""
+    services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+    assert set(services) == {"prometheus", "grafana"}
+    mounted = {}
+    for service in services.values():
+        assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            source, target, mode = volume.split(":")
+            assert (FOLDER / source).exists(), source
+            assert mode == "ro"
+            mounted[target] = source
+    prometheus = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    assert f"--config.file={next(iter(mounted))}" in services["prometheus"]["command"]
+    (rules,) = prometheus["rule_files"]
+    assert f"/etc/prometheus/{rules}" in mounted
+    provisioning = FOLDER / mounted["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    (files,) = yaml.safe_load((provisioning / "dashboards/files.yaml").read_text())["providers"]
+    assert f"{files['options']['path']}/dashboard.json" in mounted
+
+
 def test_every_alert_has_a_section_in_the_runbook() -> None:
     """Each links to its own, and no section is about an alert that there is not."""
     text = RUNBOOK.read_text().split("## Alerts")[1].split("## Events")[0]
