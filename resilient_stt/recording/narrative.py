@@ -220,7 +220,8 @@ def _cleared(e: Fields) -> Told:
 
 
 def _probe_failed(e: Fields) -> Told:
-    why = f"A test in the background showed after {seconds(e['duration'])} that it still fails."
+    after = "at once" if e["duration"] < 0.1 else f"after {seconds(e['duration'])}"
+    why = f"A test in the background showed {after} that it still fails."
     failure = _FAILURES.get(e["reason"], e["reason"])
     return Told("info", f"{e['provider']} {failure} in a test", why, e["provider"])
 
