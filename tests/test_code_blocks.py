@@ -102,13 +102,16 @@ def mistakes(words: list[str]) -> Iterator[str]:
             extras = re.findall(r"\.\[([\w,]+)\]", " ".join(words))
             asked = {extra for several in extras for extra in several.split(",")}
             yield from (f"no extra {extra}" for extra in asked - {*EXTRAS})
-        case ["python", "-m", module, *_]:
+        case ["python" | "python3", "-m", module, *_]:
             if importlib.util.find_spec(module) is None:
                 yield f"no module {module}"
         case ["python", script, *_]:
             if not (ROOT / script).exists():
                 yield f"no script {script}"
-        case ["nox" | "export" | "curl" | "pytest" | "git", *_]:
+        case ["pytest" | "mypy", *arguments]:
+            paths = [a for a in arguments if "/" in a or a in ("tests", "resilient_stt")]
+            yield from (f"no path {path}" for path in paths if not (ROOT / path).exists())
+        case ["nox" | "export" | "curl" | "git" | "ruff" | ".", *_]:
             pass
         case _:
             yield f"nothing here knows the command {words[0]}"
