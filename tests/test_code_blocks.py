@@ -24,6 +24,7 @@ from resilient_stt.config import load
 
 from .support.scripts import ROOT
 from .support.scripts import load as load_script
+from .test_docs import spans
 
 CODE: Any = load_script("scripts/code_blocks.py")
 BLOCKS = [block for page in CODE.PAGES for block in CODE.blocks(page)]
@@ -83,6 +84,13 @@ def test_what_a_shell_or_a_file_takes(block: Any) -> None:
         case _:
             wrong = [why for command in commands(block.text) for why in mistakes(command)]
             assert not wrong
+
+
+@pytest.mark.parametrize("page", CODE.PAGES, ids=lambda page: page.name)
+def test_what_a_sentence_tells_to_run(page: Path) -> None:
+    """Commands of ours in a sentence exist as well, with their options."""
+    told = [span for span in spans(page) if re.match(r"resilient-stt [a-z]|pip install \.", span)]
+    assert not [why for span in told for words in commands(span) for why in mistakes(words)]
 
 
 def commands(text: str) -> Iterator[list[str]]:
