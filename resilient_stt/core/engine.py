@@ -353,9 +353,15 @@ class FailoverEngine:
         return self._policies.retry.wait_max
 
     def _report_breakers(self) -> None:
-        for name, from_state, state in self._breakers.changes(self._now):
+        for name, from_state, state, by_operator in self._breakers.changes(self._now):
             self._outbox.report(
-                BreakerChanged(at=self._pool.at, provider=name, from_state=from_state, state=state)
+                BreakerChanged(
+                    at=self._pool.at,
+                    provider=name,
+                    from_state=from_state,
+                    state=state,
+                    by_operator=by_operator,
+                )
             )
 
     def deadline(self) -> float | None:
