@@ -691,15 +691,24 @@ class FailoverEngine:
             case _:
                 assert_never(connection.role)
 
-    def _emit(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
+    def _emit(
+        self,
+        connection: Connection,
+        interpreted: Interpreted,
+        now: float,
+        *,
+        followed: bool = False,
+    ) -> None:
         if interpreted.event.text.strip():
             self.failures_in_a_row = 0
-        self._emitter.on_event(connection, interpreted, now)
+        self._emitter.on_event(connection, interpreted, now, followed=followed)
 
     def _emit_held(self, connection: Connection, now: float) -> None:
         """Emit the events that a connection sent before it was active, or behind a held FINAL."""
-        for interpreted in connection.take_held_events():
-            self._emit(connection, interpreted, now)
+        held = connection.take_held_events()
+        last = max((n for n, i in enumerate(held) if i.event.kind is not EventKind.END), default=0)
+        for place, interpreted in enumerate(held):
+            self._emit(connection, interpreted, now, followed=place < last)
 
     def _on_failure(self, connection: Connection, failure: ConnectionFailed, now: float) -> None:
         match connection.role:

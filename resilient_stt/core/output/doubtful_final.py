@@ -71,8 +71,15 @@ class DoubtfulFinals:
         """When `step` may have something to do without any input."""
         return [self._suspect.until] if self._suspect is not None and self._is_held else []
 
-    def on_event(self, connection: Connection, interpreted: Interpreted, now: float) -> bool:
-        """Take the next event of the active connection; return whether it has to be held."""
+    def on_event(
+        self, connection: Connection, interpreted: Interpreted, now: float, *, followed: bool
+    ) -> bool:
+        """Take the next event of the active connection; return whether it has to be held.
+
+        `followed`: the connection has gone on behind it. Then nothing is doubtful: without this
+        rule two FINALs that were held together held each other for ever, and the stream ended in a
+        `RecursionError` (tests/schedules/two-held-finals-hold-each-other.json).
+        """
         suspect, event = self._suspect, interpreted.event
         if suspect is not None and suspect.final is interpreted:
             return False  # it was held, and is emitted now
@@ -82,7 +89,7 @@ class DoubtfulFinals:
             return True
         if event.kind is not EventKind.END:
             self._suspect = None
-        if not self._may_be_made_up(connection, interpreted):
+        if followed or not self._may_be_made_up(connection, interpreted):
             return False
         self._suspect = _Suspect(connection, interpreted, now + self._hold)
         provider = connection.traits

@@ -159,10 +159,17 @@ class TranscriptEmitter:
         """Note that the active connection failed, before it is closed."""
         self._doubtful.connection_failed(connection, now)
 
-    def on_event(self, connection: Connection, interpreted: Interpreted, now: float) -> None:
-        """Take the next event of the active connection, or one that was held until now."""
+    def on_event(
+        self, connection: Connection, interpreted: Interpreted, now: float, *, followed: bool
+    ) -> None:
+        """Take the next event of the active connection, or one that was held until now.
+
+        `followed`: another event of the connection is known, which is more than END.
+        """
         event = interpreted.event
-        if self._hedging.holds_final or self._doubtful.on_event(connection, interpreted, now):
+        if self._hedging.holds_final or self._doubtful.on_event(
+            connection, interpreted, now, followed=followed
+        ):
             connection.hold(interpreted)
             return
         if event.kind in (EventKind.START, EventKind.END):

@@ -42,7 +42,7 @@ class Call:
         return self.connection.interpret(TranscriptEvent(kind, text), 10.0)
 
     def takes(self, kind: EventKind, text: str = "", at: float = 10.0) -> bool:
-        return self.doubtful.on_event(self.connection, self.event(kind, text), at)
+        return self.doubtful.on_event(self.connection, self.event(kind, text), at, followed=False)
 
 
 @pytest.mark.parametrize("kind", [INTERIM, PREFLIGHT])
@@ -51,7 +51,7 @@ def test_the_last_interim_as_a_final_is_held(kind: EventKind) -> None:
     call = Call()
     assert not call.takes(kind, "half")
     final = call.event(FINAL, "half")
-    assert call.doubtful.on_event(call.connection, final, 10.0)
+    assert call.doubtful.on_event(call.connection, final, 10.0, followed=False)
     assert call.takes(END)
     assert call.doubtful.holds
     assert call.doubtful.deadlines == [10.2]
@@ -59,8 +59,17 @@ def test_the_last_interim_as_a_final_is_held(kind: EventKind) -> None:
     assert call.doubtful.holds
     call.doubtful.step(10.2)
     assert call.doubtful.deadlines == []
-    assert not call.doubtful.on_event(call.connection, final, 10.2)
+    assert not call.doubtful.on_event(call.connection, final, 10.2, followed=False)
     assert call.doubtful.take_left_out() is None
+
+
+def test_a_final_that_was_followed_is_not_doubtful() -> None:
+    """Of several events that were held together, only the last may be made up."""
+    call = Call()
+    call.takes(INTERIM, "half")
+    final = call.event(FINAL, "half")
+    assert not call.doubtful.on_event(call.connection, final, 10.0, followed=True)
+    assert call.doubtful.on_event(call.connection, final, 10.0, followed=False)
 
 
 def test_a_connection_that_goes_on_is_believed() -> None:
@@ -173,5 +182,5 @@ def test_all_connections_are_told_apart() -> None:
     call.takes(INTERIM, "half")
     call.takes(FINAL, "half")
     other: Connection = Call().connection
-    assert call.doubtful.on_event(other, call.event(START), 10.1)
+    assert call.doubtful.on_event(other, call.event(START), 10.1, followed=False)
     assert not call.doubtful.holds
