@@ -11,7 +11,7 @@ from .bill import Bill
 from .growth import Growth
 from .in_process import MODEL
 from .live import Live
-from .memory import AUDIO_KIB, SETTLED, UNSETTLED, Memory
+from .memory import AUDIO_KIB, UNSETTLED, Memory
 from .results import Results
 from .rounds import Rounds
 from .subjects import ADAPTER, BARE, SUBJECTS
@@ -143,7 +143,8 @@ def _memory(memory: Memory) -> Section:
         "KiB of a stream, as the difference in the resident memory of a process that opens more of "
         f"them. *Unsettled*: no provider works, so {UNSETTLED:.0f} s of audio are kept, which are "
         f"{AUDIO_KIB:.0f} KiB themselves. *Hour*: what a stream takes more after an hour of speech "
-        f"than after {SETTLED:.0f} s.",
+        "than before it. The callers are at different words, and what is kept of a healthy stream "
+        "is mostly audio: the sentence without a final yet, and 2 s before it.",
         ("", "healthy, KiB", "unsettled, KiB (of the audio)", "hour, KiB"),
         rows,
         [Plot("memory", "Memory of a healthy stream", "KiB", memory.healthy)],
