@@ -165,6 +165,7 @@ class Caller:
                 if (at := self._next[index]) >= 0:
                     stream.push_frame(self._frames[at % len(self._frames)])
                 self._next[index] = at + 1
+        await asyncio.sleep(begun + seconds - loop.time())
 
 
 async def _listen(stream: stt.RecognizeStream) -> None:
