@@ -16,6 +16,7 @@ CORE = EVENTS.parent
 
 PURE = {
     "__future__",
+    "array",
     "bisect",
     "collections",
     "collections.abc",
