@@ -10,6 +10,7 @@ import pytest
 from resilient_stt.core.events import (
     ErrorKind,
     OutageStarted,
+    ProbePassed,
     ProviderRecovered,
     Role,
     Switched,
@@ -72,6 +73,7 @@ def test_it_is_left_at_the_next_turn_boundary(outage: float) -> None:
     assert 3.0 + outage < at < 3.0 + outage + 5.0 + 2 * 3.0  # at most 5 s between two probes
     recovered = events(sim, ProviderRecovered)[-1]
     assert recovered.provider == "a"
+    assert len(events(sim, ProbePassed)) == 1
     boundary = max(w.end for w in words if w.end < at)
     assert at - boundary == pytest.approx(0.7 + 0.5, abs=0.2)
     assert sim.served[-1] == "a"
