@@ -23,9 +23,7 @@ async def test_interims_are_left_out_while_a_final_waits() -> None:
         return said is not None
 
     begun = asyncio.create_task(interim())
-    await asyncio.to_thread(engine.loaded.wait, 10)
-    while not engine.decoded:
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(engine.began.wait, 10)
     waiting = asyncio.create_task(interim())
     await asyncio.sleep(0)
     final = asyncio.create_task(thread.final(engine.utterance("en"), SECOND))
