@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from resilient_stt.cli.app import app
 from resilient_stt.config import load
+from resilient_stt.extras import IMPORTED_LOCALLY
 
 from .support.scripts import ROOT
 from .support.scripts import load as load_script
@@ -111,7 +112,8 @@ def mistakes(words: list[str]) -> Iterator[str]:
             asked = {extra for several in extras for extra in several.split(",")}
             yield from (f"no extra {extra}" for extra in asked - {*EXTRAS})
         case ["python" | "python3", "-m", module, *_]:
-            if importlib.util.find_spec(module) is None:
+            package = module.partition(".")[0]
+            if package not in IMPORTED_LOCALLY and importlib.util.find_spec(module) is None:
                 yield f"no module {module}"
         case ["python", script, *_]:
             if not (ROOT / script).exists():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
+from .helper_threads import low_priority_helpers
 from .local_engine import RATE, Hypothesis, Samples, imported, model_folder
 
 _MODULE = "moonshine_voice"
@@ -69,7 +70,8 @@ class MoonshineEngine:
     def load(self) -> None:
         """Load the model: 0.5 s on an idle core."""
         make = self._library.Transcriber
-        self._transcriber = make(str(self._folder), self._architecture, options=_OPTIONS)
+        with low_priority_helpers():
+            self._transcriber = make(str(self._folder), self._architecture, options=_OPTIONS)
 
     def utterance(self, language: str) -> MoonshineEngine:
         """Begin an utterance: each is decoded as a whole, so there is no state."""
