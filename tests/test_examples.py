@@ -26,6 +26,12 @@ from .test_languages import configuration
 FAULTS = [Drop(at_word=16, part=0.5, connections={0}), Refuse(connections=from_(1))]
 
 
+@pytest.fixture
+def reference_speech() -> ReferenceSpeech:
+    """Three sentences."""
+    return ReferenceSpeech.load("english").excerpt(0, 2).padded(1.0)
+
+
 @pytest.mark.stt_virtual_time
 async def test_the_worker_keeps_transcribing(
     fake_cartesia: FakeCartesia,

@@ -150,7 +150,7 @@ def _switched(e: Fields) -> Told:
         else ""
     )
     if old == new:
-        return Told("doubt", f"{new} was reconnected", f"Because {cause(e)}.{replay}", new)
+        return Told("doubt", f"{new} is tried again", f"Because {cause(e)}.{replay}", new)
     if reason == SwitchReason.FAILBACK:
         return Told("good", f"{new} serves again", f"Because {cause(e)}.{replay}", new)
     return Told("bad", f"{new} took over from {old}", f"Because {cause(e)}.{replay}", new)
