@@ -58,7 +58,7 @@ def demo(
         typer.Option(
             "--real",
             help="Play a recorded human voice to a real recognizer on this machine. Needs the "
-            "extra local.",
+            "extra local, and most of a core; with --fast it may take its time.",
         ),
     ] = False,
     as_json: Annotated[
