@@ -6,6 +6,7 @@ virtual time a transcript takes none.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,11 @@ TENTATIVE_STEP = round(0.5 * SAMPLE_RATE)
 TENTATIVE_GROWTH = 0.5
 """The same as a share of what was decoded before. Each time all of it is decoded: in steps of one
 length, the long utterances of a replay would take several seconds."""
+
+TENTATIVE_SHARE = 0.25
+"""Share of the time that tentative words may take, on the clock of the event loop. In a replay, all
+of them would come at once, and no handshake would be answered in time. In virtual time they take
+none."""
 
 
 def local_recognizer(
@@ -102,6 +108,7 @@ class EngineRecognizer:
         self._odd = b""
         self._received = 0  # samples at sample_rate
         self._count = 0  # of the words that were returned
+        self._busy_until = 0.0  # loop time before which no tentative words are decoded
         self._decoder: UtteranceDecoder | None = None  # of the utterance that is open
         self._decoded: tuple[SpokenAudio, Hypothesis] | None = None  # of the same, so far
 
@@ -133,8 +140,11 @@ class EngineRecognizer:
         if spoken is None:
             return ()
         known = self._decoded[0].end - spoken.start if self._decoded else 0
-        if spoken.end - spoken.start - known >= max(TENTATIVE_STEP, TENTATIVE_GROWTH * known):
+        grown = spoken.end - spoken.start - known >= max(TENTATIVE_STEP, TENTATIVE_GROWTH * known)
+        if grown and (began := _loop_time()) >= self._busy_until:
             self._decoded = spoken, self._decode(spoken, final=False)
+            took = _loop_time() - began
+            self._busy_until = began + took / TENTATIVE_SHARE
         return [] if self._decoded is None else self._words(*self._decoded)
 
     def feed(self, pcm: bytes) -> list[HeardWord]:
@@ -203,3 +213,11 @@ class EngineRecognizer:
 
     def _heard(self, text: str, start: float, end: float, index: int) -> HeardWord:
         return HeardWord("", index, text, start, end, True, True, base(self._language))
+
+
+def _loop_time() -> float:
+    """Return the time of the event loop; without one, 0."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return 0.0
