@@ -94,7 +94,7 @@ def tests(session: nox.Session) -> None:
     draws are those of `explore`.
     """
     install(session)
-    session.run("python", *pytest(session), USUAL, "tests")
+    session.run("python", *pytest(session), USUAL, "tests", "examples")
     session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(SIMULATED))
 
 

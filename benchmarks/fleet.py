@@ -46,8 +46,6 @@ PROBE = 1.0
 """Seconds from the start of a probe to its first words, or its failure."""
 TICK = 0.5
 """Seconds between two utterances of a call, at which it may probe."""
-CONNECT = 40.0
-"""Real seconds before the run in which all connect."""
 _TIMES = (
     "window",
     "break_duration",
@@ -78,6 +76,7 @@ class Member:
     """One process of the fleet."""
 
     def __init__(self, url: str, policy: BreakerPolicy, slower: float, start: float) -> None:
+        """`start`: when the run begins, on the loop's clock; until then, all connect."""
         self._health = ProviderHealth(Breaker(policy, jitter=random.uniform(-1, 1)))
         self._sync = RedisHealth(url).sync([(PROVIDER, self._health)], max_wait=1.0)
         self._slower, self._start = slower, start
@@ -86,7 +85,7 @@ class Member:
 
     async def live(self, seen: Seen) -> None:
         """Live through the outage."""
-        await asyncio.sleep(random.uniform(0, CONNECT * 0.9))
+        await asyncio.sleep(random.uniform(0, 0.9) * max(0.0, self._start - _now()))
         breaker, knows = self._health.breaker, False
         async with self._sync.running():
             await asyncio.sleep(max(0.0, self._start - _now()) + random.random() * self._slower)
@@ -158,12 +157,15 @@ def _redis() -> Iterator[str]:
             server.wait()
 
 
-def measure(count: int, systems: int, slower: float) -> dict[str, Any]:
-    """Run a fleet of `count` processes in `systems` processes of the system."""
+def measure(count: int, systems: int, slower: float, connect: float) -> dict[str, Any]:
+    """Run a fleet of `count` processes in `systems` processes of the system.
+
+    `connect`: real seconds before the run, in which all connect.
+    """
     context = multiprocessing.get_context("spawn")
     queue: Queue[Seen] = context.Queue()
     with _redis() as url, Redis.from_url(url) as client:
-        start = time.monotonic() + CONNECT
+        start = time.monotonic() + connect
         parts = [
             context.Process(target=_run_members, args=(url, count // systems, slower, start, queue))
             for _ in range(systems)
@@ -232,8 +234,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10_000)
     parser.add_argument("--systems", type=int, default=2, help="processes of the system")
     parser.add_argument("--slower", type=float, default=10.0)
+    parser.add_argument("--connect", type=float, default=40.0, help="seconds in which all connect")
     given = parser.parse_args()
-    found = measure(given.processes, given.systems, given.slower)
+    found = measure(given.processes, given.systems, given.slower, given.connect)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 

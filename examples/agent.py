@@ -2,7 +2,8 @@
 
 Set `CARTESIA_API_KEY` and `DEEPGRAM_API_KEY` for speech-to-text, and `LIVEKIT_URL`,
 `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET` for the language model and the voice, in the environment
-or in a `.env` file (`pip install python-dotenv` reads it). Then talk to it:
+or in a `.env` file (`pip install python-dotenv` reads it). Then talk to it, on a machine with a
+microphone and PortAudio (on Debian, `apt-get install libportaudio2`):
 
     python examples/agent.py console
 """

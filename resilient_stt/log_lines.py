@@ -121,7 +121,7 @@ def _failure(event: ProviderFailed) -> str:
 def _detail(event: Detail) -> str:
     match event:
         case BreakerChanged(provider=provider, from_state=old, state=new):
-            return f"{provider}, {old} -> {new}"
+            return f"{provider}, {old} -> {new}{' by an operator' * event.by_operator}"
         case FinalEmitted(provider=provider, words=words):
             return f"{provider}, {words} words"
         case StreamEnded():

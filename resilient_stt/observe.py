@@ -85,8 +85,9 @@ class EventLog:
         self._clock = clock
         self._repeats: OrderedDict[Hashable, _Repeats] = OrderedDict()
         """By what they say, the oldest first."""
-        self._breakers: dict[str, BreakerState] = {}
-        """The state of each provider's breaker that was written last."""
+        self._breakers: dict[str, tuple[BreakerState, bool]] = {}
+        """The state of each provider's breaker that was written last, and whether an operator has
+        locked it."""
 
     def __repr__(self) -> str:
         return f"EventLog({len(self._repeats)} kinds of lines)"
@@ -101,9 +102,10 @@ class EventLog:
             return
         if isinstance(event, BreakerChanged):
             # Streams share the breakers, and each reports a change that it has not seen.
-            if self._breakers.get(event.provider) is event.state:
+            state = event.state, event.by_operator
+            if self._breakers.get(event.provider) == state:
                 return
-            self._breakers[event.provider] = event.state
+            self._breakers[event.provider] = state
         message = log_lines.message(event)
         may_repeat = level == logging.DEBUG or isinstance(event, AudioLost | StreamEnded)
         if may_repeat or self._is_news(event, level, message):

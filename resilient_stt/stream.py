@@ -198,14 +198,11 @@ class ResilientStream(stt.RecognizeStream):
             AudioFormatError: the sample rate differs from that of the first frame.
         """
         self._check_open()
-        check(frame)
+        is_like_others = type(frame) is rtc.AudioFrame and frame.sample_rate == self._rate
+        if not is_like_others or frame.num_channels != 1:
+            frame = self._checked(frame)
         if not self._opening.is_used:
             self._opening.note_use()
-        if (rate := frame.sample_rate) != self._rate:
-            self._set_rate(rate)
-        if (channels := frame.num_channels) > 1:
-            self._warn_of_mixing(channels)
-            frame = mono(frame)
         if not frame.samples_per_channel:
             return
         if self._is_idle and self._inbox.empty():
@@ -247,6 +244,16 @@ class ResilientStream(stt.RecognizeStream):
     @property
     def _provider(self) -> stt.STT[Any]:
         return self._runtime.providers[self.serving]
+
+    def _checked(self, frame: rtc.AudioFrame) -> rtc.AudioFrame:
+        """Return a frame that is unlike those before as one like them, or refuse it."""
+        check(frame)
+        if (rate := frame.sample_rate) != self._rate:
+            self._set_rate(rate)
+        if (channels := frame.num_channels) > 1:
+            self._warn_of_mixing(channels)
+            frame = mono(frame)
+        return frame
 
     def _set_rate(self, rate: int) -> None:
         if self._rate:

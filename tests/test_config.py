@@ -389,26 +389,25 @@ def test_the_schema_describes_fields() -> None:
     json.dumps(schema)
 
 
-# -- the README
+# -- the documentation
 
 
-def section() -> str:
-    text = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
-    return text.split("### Configuration\n")[1].split("\n### ")[0]
+def page() -> str:
+    return (EXAMPLE.parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_is_loaded(tmp_path: Path) -> None:
-    """The configuration in the README loads, and the table there has every key."""
-    text = section().split("```yaml\n")[1].split("```")[0]
+def test_the_documented_configuration_is_loaded(tmp_path: Path) -> None:
+    """It loads, and the table beside it has every key."""
+    text = page().split("```yaml\n")[1].split("```")[0]
     config = yaml_of(text, tmp_path)
     assert list(config.routes) == ["default", "es", "zh-Hant", "detect"]
     assert config.providers["deepgram"].options == {"model": "nova-3"}
     for key in Configuration.model_fields:
-        assert f"`{key}" in section()
+        assert f"`{key}" in page()
 
 
-def test_the_readme_shows_the_real_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error in the README is the one that its example raises."""
+def test_the_real_error_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error in the documentation is the one that its example raises."""
     monkeypatch.chdir(tmp_path)
     Path("stt.yaml").write_text(
         "providers:\n"
@@ -421,7 +420,7 @@ def test_the_readme_shows_the_real_error(tmp_path: Path, monkeypatch: pytest.Mon
     )
     with pytest.raises(ConfigurationError) as raised:
         load("stt.yaml")
-    shown = section().split("<!-- mistakes:begin -->\n```\n")[1].split("\n```")[0]
+    shown = page().split("<!-- mistakes:begin -->\n```\n")[1].split("\n```")[0]
     assert shown == f"resilient-stt: {raised.value}"
 
 

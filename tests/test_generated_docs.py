@@ -15,6 +15,7 @@ from resilient_stt.core.policy import Policies
 from .support.scripts import ROOT, load
 
 GENERATED: Any = load("scripts/generated_docs.py")
+FAILOVER: Any = load("scripts/failover_picture.py")
 each_page = pytest.mark.parametrize("page", sorted({page for page, _ in GENERATED.PARTS}))
 
 
@@ -89,3 +90,29 @@ def test_links_out_of_the_documentation_lead_to_the_repository() -> None:
     text = f"[d](../../examples/agent.py#top) {inside}"
     changed = hook.on_page_markdown(text, page=page, config=config)
     assert changed == f"[d](https://host/repository/blob/main/examples/agent.py#top) {inside}"
+
+
+def test_the_failover_in_the_picture_is_the_one_that_is_played() -> None:
+    """Run `python scripts/failover_picture.py` after a change of what a failover does."""
+    assert FAILOVER.drawn(FAILOVER.recorded()) == FAILOVER.PICTURE.read_text()
+
+
+@pytest.mark.parametrize("scheme", [FAILOVER.LIGHT, FAILOVER.DARK], ids=["light", "dark"])
+def test_the_picture_can_be_read(scheme: dict[str, str]) -> None:
+    """Text has the contrast that WCAG AA asks for, on everything that it stands on."""
+    for text, grounds in FAILOVER.ON.items():
+        for ground in grounds:
+            assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colors, as WCAG 2.2 defines it."""
+    dark, light = sorted(luminance(color) for color in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(color: str) -> float:
+    """The relative luminance of a color such as `#1f7a6d`."""
+    shares = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

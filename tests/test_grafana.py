@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Any, get_args
 
 import pytest
@@ -47,6 +49,50 @@ def test_queries_ask_for_what_there_is(query: str) -> None:
     for name in names:
         counts = SERIES[name].kind in SUFFIXES
         assert bool(re.search(rf"{name}(\{{[^}}]*\}})?\[", query)) is counts, "a rate of a gauge"
+
+
+def test_the_alerts_fire_when_they_should() -> None:
+    """Prometheus' own tool says so, where it is installed: `apt-get install prometheus`."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool")
+    command = [promtool, "test", "rules", "tests/alerts_test.yaml"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_prometheus_takes_its_configuration() -> None:
+    """Prometheus' own tool says so, where it is installed."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool")
+    command = [promtool, "check", "config", str(FOLDER / "prometheus.yaml")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_compose_mounts_files_that_there_are() -> None:
+    """Where each service looks for them; images have versions, and ports are on loopback."""
+    services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+    assert set(services) == {"prometheus", "grafana"}
+    mounted = {}
+    for service in services.values():
+        assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            source, target, mode = volume.split(":")
+            assert (FOLDER / source).exists(), source
+            assert mode == "ro"
+            mounted[target] = source
+    prometheus = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    assert f"--config.file={next(iter(mounted))}" in services["prometheus"]["command"]
+    (rules,) = prometheus["rule_files"]
+    assert f"/etc/prometheus/{rules}" in mounted
+    provisioning = FOLDER / mounted["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    (files,) = yaml.safe_load((provisioning / "dashboards/files.yaml").read_text())["providers"]
+    assert f"{files['options']['path']}/dashboard.json" in mounted
 
 
 def test_every_alert_has_a_section_in_the_runbook() -> None:

@@ -201,6 +201,17 @@ EVENTS: list[tuple[Event, int, str]] = [
         for state in ("closed", "open", "locked")
     ),
     (
+        BreakerChanged(
+            at=1.0,
+            provider="a",
+            from_state=BreakerState.CLOSED,
+            state=BreakerState.LOCKED,
+            by_operator=True,
+        ),
+        20,
+        "breaker changed: a, closed -> locked by an operator",
+    ),
+    (
         FinalEmitted(at=1.0, provider="a", connection=0, words=3, lateness=0.5),
         10,
         "final emitted: a, 3 words",

@@ -456,3 +456,5 @@ def test_streams_that_share_a_breaker_write_one_line(caplog: pytest.LogCaptureFi
         "breaker changed: a, locked -> closed",
         "breaker changed: a, closed -> locked",
     ]
+    log.write(dataclasses.replace(changed, by_operator=True))
+    assert caplog.messages[-1] == "breaker changed: a, closed -> locked by an operator"

@@ -1,6 +1,9 @@
 """Memory of a stream: differences of the resident memory of a process that opens many.
 
 Resident memory has what `tracemalloc` does not see: the VAD's model, and what the allocator wastes.
+
+The callers begin one after the other, so that each is at another word. A stream keeps the audio of
+the sentence that has no final yet: with all at the same word, the figure would be about that word.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import math
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -27,8 +31,10 @@ State = Literal["healthy", "unsettled", "hour"]
 KIB = 1024
 FRAME = 0.1
 """Seconds of a pushed frame: an hour takes long enough."""
+SPREAD = 30.0
+"""Seconds within which the callers begin: about the length of the speech."""
 SETTLED = 20.0
-"""Seconds of audio in which a healthy stream has reached its size: two sentences."""
+"""Seconds of audio, of the last caller, in which a healthy stream has reached its size."""
 UNSETTLED = 58.0
 """Seconds of audio without any transcript; after 60 s of an outage a stream gives up."""
 AUDIO_KIB = UNSETTLED * SAMPLE_RATE * 2 / KIB
@@ -60,7 +66,7 @@ class Memory:
     Attributes:
         healthy: While a provider works.
         unsettled: With `UNSETTLED` seconds of audio that no provider has transcribed.
-        hour: What a stream takes more after an hour of speech than after `SETTLED` seconds.
+        hour: What a stream takes more after an hour of speech than when it had settled.
     """
 
     healthy: dict[str, float]
@@ -88,32 +94,30 @@ def _measure(subject: str, state: State) -> float:
 
 
 async def _opened(subject: str, state: State) -> float:
-    works, seconds = state == "healthy", SETTLED if state == "healthy" else UNSETTLED
-    async with _Caller(subject, works=works) as caller:
+    works = state == "healthy"
+    spread, seconds = (SPREAD, SPREAD + SETTLED) if works else (0.0, UNSETTLED)
+    async with Caller(subject, works=works) as caller:
         size = SIZES[state]
-        await caller.open(size.first)
+        await caller.open(size.first, spread)
         await caller.speak(seconds)
-        if state == "healthy":
-            before = _resident()
-            await caller.open(size.then)
-        else:  # the first ones would give up
-            await caller.close()
-            before = _resident()
-            await caller.open(size.then)
+        if not works:
+            await caller.close()  # they would give up
+        before = _resident()
+        await caller.open(size.then, spread)
         await caller.speak(seconds)
         return (_resident() - before) / size.then / KIB
 
 
 async def _after_an_hour(subject: str) -> float:
-    async with _Caller(subject) as caller:
-        await caller.open(SIZES["hour"].then)
-        await caller.speak(SETTLED)
+    async with Caller(subject) as caller:
+        await caller.open(SIZES["hour"].then, SPREAD)
+        await caller.speak(SPREAD + SETTLED)
         before = _resident()
-        await caller.speak(HOUR - SETTLED)
+        await caller.speak(HOUR)
         return (_resident() - before) / SIZES["hour"].then / KIB
 
 
-class _Caller:
+class Caller:
     """Streams of one subject that all hear the reference speech, over and over."""
 
     def __init__(self, subject: str, *, works: bool = True) -> None:
@@ -122,20 +126,24 @@ class _Caller:
         made = [RehearsedSTT(f"provider-{n}", rehearsal, works=works) for n in range(2)]
         self._target = SUBJECTS[subject](made)
         self._stack = AsyncExitStack()
-        self._streams: list[stt.RecognizeStream] = []
+        self.streams: list[stt.RecognizeStream] = []
+        self._next: list[int] = []
+        """The frame that each of them is pushed next; negative before it begins."""
         self._listeners: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> _Caller:
+    async def __aenter__(self) -> Caller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
         await self._target.aclose()
 
-    async def open(self, streams: int) -> None:
-        for _ in range(streams):
+    async def open(self, streams: int, spread: float) -> None:
+        """Open streams that begin to speak within so many seconds, one after the other."""
+        for number in range(streams):
             stream = await self._stack.enter_async_context(self._target.stream())
-            self._streams.append(stream)
+            self.streams.append(stream)
+            self._next.append(-round(number / streams * spread / FRAME))
             self._listeners.append(asyncio.create_task(_listen(stream)))
 
     async def close(self) -> None:
@@ -143,7 +151,8 @@ class _Caller:
             listener.cancel()
         await asyncio.gather(*self._listeners, return_exceptions=True)
         await self._stack.aclose()
-        self._streams.clear()
+        self.streams.clear()
+        self._next.clear()
         self._listeners.clear()
 
     async def speak(self, seconds: float) -> None:
@@ -152,9 +161,10 @@ class _Caller:
         begun = loop.time()
         for number in range(round(seconds / FRAME)):
             await asyncio.sleep(begun + number * FRAME - loop.time())
-            frame = self._frames[number % len(self._frames)]
-            for stream in self._streams:
-                stream.push_frame(frame)
+            for index, stream in enumerate(self.streams):
+                if (at := self._next[index]) >= 0:
+                    stream.push_frame(self._frames[at % len(self._frames)])
+                self._next[index] = at + 1
 
 
 async def _listen(stream: stt.RecognizeStream) -> None:
@@ -163,10 +173,15 @@ async def _listen(stream: stt.RecognizeStream) -> None:
 
 
 def _longer(rehearsal: Rehearsal) -> list[rtc.AudioFrame]:
-    data = b"".join(bytes(frame.data.cast("B")) for frame in rehearsal.frames)
+    """Return the frames joined to longer ones, over and over until one ends where the speech does.
+
+    If any audio were left out, the provider would say its lines at other times than they are heard.
+    """
     samples = round(FRAME * SAMPLE_RATE)
-    whole = range(0, len(data) - 2 * samples + 1, 2 * samples)
-    return [rtc.AudioFrame(data[at : at + 2 * samples], SAMPLE_RATE, 1, samples) for at in whole]
+    times = math.lcm(samples, rehearsal.samples) // rehearsal.samples
+    data = b"".join(bytes(frame.data.cast("B")) for frame in rehearsal.frames) * times
+    starts = range(0, len(data), 2 * samples)
+    return [rtc.AudioFrame(data[at : at + 2 * samples], SAMPLE_RATE, 1, samples) for at in starts]
 
 
 def _resident() -> int:

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from livekit.agents import LanguageCode
 
+from ..core.routing.language import is_tag
 from ..phrasing import quoted
-
-# RFC 5646, without grandfathered tags and without languages of four letters or more, which are
-# reserved: such a word is rather the name of a language
-_TAG = re.compile(
-    r"[a-z]{2,3}(-[a-z]{3}){0,3}(-[a-z]{4})?(-([a-z]{2}|[0-9]{3}))?"
-    r"(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def is_tag(text: str) -> bool:
-    """Whether a text has the form of a BCP 47 language tag."""
-    return _TAG.fullmatch(text) is not None
 
 
 def tag_issue(text: str, shown: str) -> str:

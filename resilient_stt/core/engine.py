@@ -135,8 +135,12 @@ from .transcript.tokens import has_word
 MAX_BEHIND = 1.0
 """Seconds of audio in a lull that are not committed yet, at most: a bound of memory only."""
 
+MAX_UNCOUNTED = 0.1
+"""Seconds of audio in a lull that no part was told of yet, at most: so late it is noticed that
+another stream has changed what the lull depends on."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Lull:
     """Audio that is only counted and sent: nothing can be due before it is over."""
 
@@ -146,12 +150,22 @@ class Lull:
     """Its end, on the clock of `now`."""
     before: int
     """The session sample at which it ends."""
-    max_samples_behind: int
-    """After so many samples the silence is committed, and released."""
     timeouts: Timeouts
     """Those that it was computed with; others may come from other streams."""
     operator_lock: OperatorLock | None
     """The same of the active provider; another one comes from the store."""
+    rate: int
+    """Samples per second of the audio."""
+    seconds_per_sample: float
+    """How long the provider may need for a sample."""
+    notes_voice: bool
+    """Whether the stall detector has to be told of the next audio: it begins a deadline."""
+    room: int = 0
+    """Samples that may be taken before the parts are told of them."""
+    uncounted: int = 0
+    """Samples that were taken since they were told."""
+    processed_by: float = 0.0
+    """When the provider has processed everything that it was sent."""
 
 
 class FailoverEngine:
@@ -339,9 +353,15 @@ class FailoverEngine:
         return self._policies.retry.wait_max
 
     def _report_breakers(self) -> None:
-        for name, from_state, state in self._breakers.changes(self._now):
+        for name, from_state, state, by_operator in self._breakers.changes(self._now):
             self._outbox.report(
-                BreakerChanged(at=self._pool.at, provider=name, from_state=from_state, state=state)
+                BreakerChanged(
+                    at=self._pool.at,
+                    provider=name,
+                    from_state=from_state,
+                    state=state,
+                    by_operator=by_operator,
+                )
             )
 
     def deadline(self) -> float | None:
@@ -386,35 +406,68 @@ class FailoverEngine:
         there is no lull: then nothing was done, and you must call `handle`.
         """
         lull = self._lull if self._is_lull_known else self._find_lull()
-        if (
-            lull is None
-            or samples <= 0  # an empty frame is nothing to send
-            or now >= lull.until
-            or self._ledger.end + samples >= lull.before
-            or self._samples_behind >= lull.max_samples_behind
-            or lull.connection.stall_detector.timeouts != lull.timeouts
-            or self._selector.operator_lock(lull.connection.traits.name) is not lull.operator_lock
-            or not lull.connection.sender.forward(samples, rate, now)
-        ):
+        # an empty frame is nothing to send
+        if lull is None or now >= lull.until or rate != lull.rate or samples <= 0:
             return None
+        if samples > lull.room and not self._make_room(lull, samples, now):
+            return None
+        lull.room -= samples
+        lull.uncounted += samples
+        begins_at = lull.processed_by if lull.processed_by > now else now
+        lull.processed_by = begins_at + samples * lull.seconds_per_sample
         self._now = now
-        self._samples_behind += samples
-        self.handover.push(samples, rate, now)
         return lull.connection.id
+
+    def _make_room(self, lull: Lull, samples: int, now: float) -> bool:
+        """Tell the parts of the audio so far. Returns whether the lull has room for more."""
+        self._count(lull)
+        ledger, active = self._ledger, lull.connection
+        room = min(
+            lull.before - 1 - ledger.end,
+            ledger.samples(MAX_BEHIND) - self._samples_behind,
+            active.sender.available(now, ledger.rate),
+        )
+        if (
+            samples > room
+            or active.stall_detector.timeouts != lull.timeouts
+            or self._selector.operator_lock(active.traits.name) is not lull.operator_lock
+        ):
+            lull.room = 0
+            return False
+        at_most = 0 if lull.notes_voice else ledger.samples(MAX_UNCOUNTED)
+        lull.room = min(room, max(samples, at_most))
+        return True
+
+    def _count(self, lull: Lull) -> None:
+        """Tell the parts of the audio that was taken in a lull."""
+        if not lull.uncounted:
+            return
+        samples, lull.uncounted = lull.uncounted, 0
+        self._samples_behind += samples
+        lull.connection.sender.forwarded(samples, self._ledger.rate, lull.processed_by)
+        self.handover.push(samples, self._ledger.rate, self._now)
+        if lull.notes_voice:
+            lull.connection.sender.note_voice(self._ledger)
+            lull.notes_voice = False
 
     def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
         """Return the commands for audio in a lull; none if a decision is needed instead."""
-        lull, start, released = self._find_lull(), self._ledger.end, list[Command]()
-        if lull is not None and self._samples_behind >= lull.max_samples_behind:
-            self._catch_up()
-            released.append(self._release_audio())
+        lull, released = self._find_lull(), list[Command]()
+        if lull is not None:
+            self._count(lull)
+            if self._samples_behind + audio.samples > self._ledger.samples(MAX_BEHIND):
+                self._catch_up()
+                released.append(self._release_audio())
+        start = self._ledger.end
         connection = self.forward(audio.samples, audio.rate, now)
         if connection is None:
             return []
-        return [SendAudio(connection, start, self._ledger.end), *released]
+        return [SendAudio(connection, start, start + audio.samples), *released]
 
     def _catch_up(self) -> None:
         """Count the audio of the last lull, and commit its silence as far as its end allowed."""
+        if self._is_lull_known and self._lull is not None:
+            self._count(self._lull)
         if self._samples_behind:
             self._budget.record_pushed(self._ledger.seconds(self._samples_behind), self._now)
             self._samples_behind = 0
@@ -439,12 +492,15 @@ class FailoverEngine:
             before = min(before, place)
         deadline = self.deadline()
         return Lull(
-            active,
-            math.inf if deadline is None else deadline,
-            before,
-            self._ledger.samples(MAX_BEHIND),
-            active.stall_detector.timeouts,
-            self._selector.operator_lock(active.traits.name),
+            connection=active,
+            until=math.inf if deadline is None else deadline,
+            before=before,
+            timeouts=active.stall_detector.timeouts,
+            operator_lock=self._selector.operator_lock(active.traits.name),
+            rate=self._ledger.rate,
+            seconds_per_sample=active.sender.seconds_per_sample(self._ledger.rate),
+            notes_voice=active.stall_detector.awaits_voice(self._ledger),
+            processed_by=active.processed_by,
         )
 
     def _positions(self, active: Connection) -> Iterator[int]:

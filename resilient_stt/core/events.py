@@ -398,6 +398,9 @@ class BreakerChanged(OfStream):
     provider: str
     from_state: BreakerState
     state: BreakerState
+    by_operator: bool = False
+    """Whether it is locked because an operator has locked the provider, such as for its
+    maintenance. Otherwise, one that is locked has refused the account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.utils import is_given
 
 from ..core.messages import EventKind, TranscriptEvent, Word
+from ..core.routing.language import reported
 
 MAX_TIME = 1e12
 """Seconds since 1970 that no clock shows for the next 30,000 years."""
@@ -51,7 +52,7 @@ def normalize(
         timed if len(timed) == len(words) else (),
         to_connection_time(data.start_time) if end else None,
         end or None,
-        str(data.language or ""),
+        reported(str(data.language or "")),
         event,
         speech_start,
         speech_end,

@@ -87,6 +87,13 @@ BREAKER_STATE = Instrument(
     "1 for the state in which a provider's circuit breaker is, 0 for the others.",
     ("provider", "state"),
 )
+OPERATOR_LOCK = Instrument(
+    "operator_lock",
+    "",
+    Kind.STATE,
+    "1 while an operator has locked a provider, else 0. Its breaker is in the state `locked` then.",
+    ("provider",),
+)
 OUTAGES = Instrument("outages", "", Kind.COUNTER, "Times in which no provider worked.")
 OUTAGE_DURATION = Instrument(
     "outage_duration", "seconds", Kind.HISTOGRAM, "How long outages lasted that ended.", (), _LONG
@@ -170,6 +177,7 @@ ALL = (
     OPEN_CONNECTIONS,
     CONNECT_DURATION,
     BREAKER_STATE,
+    OPERATOR_LOCK,
     OUTAGES,
     OUTAGE_DURATION,
     STALLS,

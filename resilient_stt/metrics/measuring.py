@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core.events import (
+    AudioLossReason,
     AudioLost,
     BreakerChanged,
     BreakerState,
@@ -29,6 +30,7 @@ from ..core.events import (
     StallCleared,
     StallSuspected,
     StreamEnded,
+    StreamEndReason,
     Switched,
 )
 from . import instruments
@@ -64,13 +66,12 @@ class Measuring:
             case FinalEmitted():
                 yield from self._of_final(event)
             case BreakerChanged(provider=provider, state=state):
-                yield from self._breaker_is(provider, state)
+                yield from self._breaker_is(provider, state, by_operator=event.by_operator)
             case StreamEnded():
                 self._failed_over.pop(event.stream_id, None)
                 yield from _of_accounts(event)
             case ConnectionOpened():
-                if event.provider not in self._breakers:
-                    yield from self._breaker_is(event.provider, BreakerState.CLOSED)
+                yield from self._zeros(event.provider)
                 yield from _of_connection(event)
             case (
                 ConnectionPromoted()
@@ -84,6 +85,21 @@ class Measuring:
                 yield from _of_connection(event)
             case _:
                 yield from _of_provider(event)
+
+    def _zeros(self, provider: str) -> Iterator[Measurement]:
+        """What alerts ask for begins at 0, when a provider is first used.
+
+        Prometheus sees no increase in a series whose first value is 1.
+        """
+        if not self._breakers:
+            for loss in AudioLossReason:
+                yield Measurement(instruments.AUDIO_LOST, 0, (loss.value,))
+            for end in StreamEndReason:
+                yield Measurement(instruments.STREAMS, 0, (end.value,))
+        if provider not in self._breakers:
+            yield from self._breaker_is(provider, BreakerState.CLOSED)
+            for kind in ErrorKind:
+                yield Measurement(instruments.FAILURES, 0, (provider, kind.value))
 
     def _of_switch(self, event: Switched) -> Iterator[Measurement]:
         old, new, why = event.from_provider, event.to_provider, event.reason
@@ -101,8 +117,11 @@ class Measuring:
             if why is not None:
                 yield Measurement(instruments.DELAY_ADDED, event.lateness, (why.value,))
 
-    def _breaker_is(self, provider: str, state: BreakerState) -> Iterator[Measurement]:
+    def _breaker_is(
+        self, provider: str, state: BreakerState, *, by_operator: bool = False
+    ) -> Iterator[Measurement]:
         self._breakers[provider] = state
+        yield Measurement(instruments.OPERATOR_LOCK, float(by_operator), (provider,))
         for each in BreakerState:
             is_state = float(each is state)
             yield Measurement(instruments.BREAKER_STATE, is_state, (provider, each.value))

@@ -70,10 +70,16 @@ _BREAKERS = {
     "locked": (
         "bad",
         "{p} is locked out",
-        "Its key or account was refused, or an operator locked it. It is left alone until that is "
-        "over.",
+        "Its key or account was refused. It is left alone for a while, and then tested: only the "
+        "owner of the account can mend it sooner.",
     ),
 }
+_LOCKED_BY_OPERATOR = (
+    "info",
+    "{p} is locked by an operator",
+    "Somebody has locked it on purpose, such as for its maintenance. It is left alone until that "
+    "is over.",
+)
 
 _ROLES = {
     Role.ACTIVE.value: "it served the stream",
@@ -214,7 +220,8 @@ def _cleared(e: Fields) -> Told:
 
 
 def _probe_failed(e: Fields) -> Told:
-    why = f"A test in the background showed after {seconds(e['duration'])} that it still fails."
+    after = "at once" if e["duration"] < 0.1 else f"after {seconds(e['duration'])}"
+    why = f"A test in the background showed {after} that it still fails."
     failure = _FAILURES.get(e["reason"], e["reason"])
     return Told("info", f"{e['provider']} {failure} in a test", why, e["provider"])
 
@@ -225,7 +232,8 @@ def _probe_passed(e: Fields) -> Told:
 
 
 def _breaker(e: Fields) -> Told:
-    severity, title, why = _BREAKERS.get(e["state"], ("info", "{p}: " + e["state"], ""))
+    told = _BREAKERS.get(e["state"], ("info", "{p}: " + e["state"], ""))
+    severity, title, why = _LOCKED_BY_OPERATOR if e.get("by_operator") else told
     return Told(severity, title.format(p=e["provider"]), why, e["provider"])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from resilient_stt.core.engine import MAX_BEHIND, FailoverEngine
+from resilient_stt.core.engine import MAX_BEHIND, MAX_UNCOUNTED, FailoverEngine
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.report import OperatorLock
@@ -87,9 +87,11 @@ class Call:
         return self.take(ProviderEvent(0, event))
 
     def is_lull(self) -> bool:
-        """Whether another frame would be forwarded; asks a copy."""
-        engine = deepcopy(self.engine)
-        return engine.forward(FRAME, RATE, self.now + FRAME / RATE) is not None
+        """Whether nothing is decided for longer than audio may stay uncounted; asks a copy."""
+        call = deepcopy(self)
+        call.decided.clear()
+        call.push(MAX_UNCOUNTED + FRAME / RATE)
+        return not call.decided
 
 
 def without_lulls(sim: Simulation) -> Simulation:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit import rtc
 
-from resilient_stt.livekit.frames import FrameStore, mono, pieces
+from resilient_stt.livekit.frames import BLOCK, BYTES, FrameStore, mono, pieces
 
 
 def frame(samples: list[int], rate: int = 16_000, channels: int = 1) -> rtc.AudioFrame:
@@ -56,6 +58,41 @@ def test_kept_samples_survive_every_release(sizes: list[int], data: st.DataObjec
     store.release(total)
     with pytest.raises(AssertionError, match="is not held"):
         store.frame(*kept)
+
+
+@pytest.mark.parametrize("size", [1, 320, BLOCK, 4410, 100_000])
+def test_any_span_of_many_blocks(size: int) -> None:
+    """What is held lies in blocks; a span may begin and end in any of them, or behind the last."""
+    total = 5 * BLOCK
+    audio = [at % 30_000 for at in range(total)]
+    store = FrameStore()
+    for at in range(0, total, size):
+        store.append(frame(audio[at : at + size]))
+    for released in (0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 7, total - 1, total):
+        store.release(released)
+        assert store.start == released
+        for start in {released, min(released + BLOCK, total), total}:
+            for end in {start, min(start + BLOCK + 1, total), total}:
+                assert samples(store.frame(start, end)) == audio[start:end]
+    with pytest.raises(AssertionError, match="is not held"):
+        store.frame(total - 1, total)
+    store.append(frame([1, 2, 3]))
+    assert samples(store.frame(total, total + 3)) == [1, 2, 3]
+
+
+def test_held_audio_takes_its_own_size() -> None:
+    """A buffer with room to grow into would take up to twice as much in every stream."""
+    store, second = FrameStore(), frame([1] * 16_000)
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            store.append(second)
+            store.release(max(0, (number - 9) * 16_000))
+        held = (store.end - store.start) * BYTES
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < taken < 1.04 * held
 
 
 def test_what_was_released_is_gone() -> None:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from resilient_stt.local.helper_threads import low_priority_helpers
+from resilient_stt.local.helper_threads import LOWER, low_priority_helpers
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's"),
@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 
-def test_only_threads_that_are_started_inside_get_a_low_priority() -> None:
+def test_only_threads_that_are_started_inside_get_a_lower_priority() -> None:
     """Those of others that begin at the same time keep theirs, and so does this one."""
     end, running = threading.Event(), threading.Event()
     native: dict[str, int] = {}
@@ -46,4 +46,5 @@ def test_only_threads_that_are_started_inside_get_a_low_priority() -> None:
     usual = os.getpriority(os.PRIO_PROCESS, native["own"])
     found = {name: os.getpriority(os.PRIO_PROCESS, thread) for name, thread in native.items()}
     end.set()
-    assert found == {"inside": 19, "of another": usual, "after": usual, "own": usual}
+    lower = min(usual + LOWER, 19)
+    assert found == {"inside": lower, "of another": usual, "after": usual, "own": usual}

@@ -7,13 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from livekit.agents import APIConnectionError
 
-from resilient_stt import ConfigurationError, OutageStarted, ResilientSTT, Switched, local
+from resilient_stt import (
+    ConfigurationError,
+    OutageStarted,
+    ProviderFailed,
+    ResilientSTT,
+    Switched,
+    local,
+)
 from resilient_stt.core.policy import ProviderTraits
 from resilient_stt.providers.traits import traits_of
 from resilient_stt.testing.harness.play import play
 
-from ..support.fakes import Behavior, FakeStream, FakeSTT, fails, listen, stt_error, transcribes
+from ..support.fakes import (
+    Behavior,
+    FakeStream,
+    FakeSTT,
+    collect,
+    fails,
+    listen,
+    stt_error,
+    transcribes,
+)
 from ..support.local_engines import SpeechEngine
 from ..support.streams import ENGLISH
 
@@ -118,3 +135,17 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="sherpa") as raised:
         ResilientSTT.from_config(config(tmp_path, options))
     assert "refuses" not in str(raised.value)
+
+
+async def test_a_language_that_it_does_not_know() -> None:
+    """In a call in another language it is refused once, as a plugin is, with advice."""
+    made, reported = chain(fails(stt_error()))
+    async with made.stream(language="de") as stream:
+        for frame in ENGLISH.excerpt(0, 0).padded(1.0).frames():
+            stream.push_frame(frame)
+        stream.end_input()
+        with pytest.raises(APIConnectionError, match="local: does not take the language de"):
+            await collect(stream)
+    (refused,) = [e for e in reported if isinstance(e, ProviderFailed) and e.provider == "local"]
+    assert "leave local out of the route of de" in refused.advice
+    await made.aclose()

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from resilient_stt.core.events import (
+    AudioLossReason,
     BreakerChanged,
     BreakerState,
     ConnectionClosed,
@@ -17,6 +18,7 @@ from resilient_stt.core.events import (
     Event,
     FinalEmitted,
     Role,
+    StreamEndReason,
     Switched,
     SwitchReason,
 )
@@ -138,3 +140,25 @@ def test_a_breaker_is_in_one_state() -> None:
     states = [(value, labels[1]) for value, labels in found]
     assert [state for value, state in states if value] == ["closed", "locked"]
     assert len(states) == 2 * len(BreakerState)
+
+
+def test_what_alerts_count_begins_at_zero() -> None:
+    """Prometheus sees no increase in a series that begins at 1."""
+    first = list(Measuring().of(opened(0, Role.ACTIVE)))
+    zeros = {(m.instrument.name, *m.labels) for m in first if m.value == 0}
+    assert {("audio_lost", reason.value) for reason in AudioLossReason} <= zeros
+    assert {("streams", reason.value) for reason in StreamEndReason} <= zeros
+    assert {("provider_failures", "a", kind.value) for kind in ErrorKind} <= zeros
+    again = measured([opened(0, Role.ACTIVE), opened(1, Role.ACTIVE)], instruments.STREAMS)
+    assert len(again) == len(StreamEndReason)
+
+
+def test_an_operator_s_lock_has_a_metric_of_its_own() -> None:
+    """A breaker is locked for a refused account, too, which needs a human."""
+    closed, locked = BreakerState.CLOSED, BreakerState.LOCKED
+    events: list[Event] = [
+        opened(0, Role.ACTIVE),
+        BreakerChanged(at=0, provider="a", from_state=closed, state=locked, by_operator=True),
+        BreakerChanged(at=1, provider="a", from_state=locked, state=locked),
+    ]
+    assert measured(events, instruments.OPERATOR_LOCK) == [(on, ("a",)) for on in (0, 1, 0)]

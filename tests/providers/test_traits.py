@@ -11,8 +11,8 @@ from livekit.agents import inference, stt
 from livekit.plugins import cartesia, deepgram
 
 from resilient_stt import Pace, ResilientSTT
-from resilient_stt.config.tags import is_tag
 from resilient_stt.core.policy import ProviderTraits
+from resilient_stt.core.routing.language import is_tag
 from resilient_stt.providers.defaults import plugin_of
 from resilient_stt.providers.model_strings import from_model_string
 from resilient_stt.providers.traits import (

@@ -76,6 +76,13 @@ def told_events() -> Iterator[Event]:
         yield AudioLost(at=9, seconds=3, reason=loss)
     for state in BreakerState:
         yield BreakerChanged(at=9, provider="one", from_state=BreakerState.CLOSED, state=state)
+    yield BreakerChanged(
+        at=9,
+        provider="one",
+        from_state=BreakerState.CLOSED,
+        state=BreakerState.LOCKED,
+        by_operator=True,
+    )
     for why in LanguageReason:
         yield LanguageRouted(
             at=9, from_language="en", language="es", route="es", providers=("one",), reason=why

@@ -31,6 +31,8 @@ class SpeechEngine:
     loads: int = 0
     loaded: threading.Event = field(default_factory=threading.Event)
     """Set once it was loaded."""
+    began: threading.Event = field(default_factory=threading.Event)
+    """Set once it was asked to decode."""
     decoded: list[tuple[bool, float]] = field(default_factory=list)
     """For each call whether it was final, and how many seconds it was given."""
     threads: set[str] = field(default_factory=set)
@@ -57,6 +59,7 @@ class SpeechUtterance:
 
     def decode(self, samples: Samples, *, final: bool) -> Hypothesis:
         engine, recognizer = self._engine, self._recognizer
+        engine.began.set()
         engine.decoded.append((final, len(samples) / 16_000))
         engine.threads.add(threading.current_thread().name)
         if engine.gate is not None:

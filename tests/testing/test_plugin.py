@@ -20,7 +20,7 @@ import resilient_stt.testing
 # be imported twice.
 IMPORTED_BEFORE = (livekit.plugins.cartesia, livekit.plugins.deepgram, resilient_stt.testing)
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 Suite = Callable[..., pytest.RunResult]
 
@@ -406,15 +406,6 @@ def test_every_name_is_documented(name: str) -> None:
     assert vars(resilient_stt.testing)[name].__doc__
 
 
-def readme_blocks(language: str, *texts: str) -> list[str]:
-    """The README's code blocks of a language that contain all of these texts; output has none."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    found = [text for named, text in blocks if named == language and all(t in text for t in texts)]
-    if not found:
-        pytest.skip(f"the README has no block with {', '.join(texts)}")
-    return found
-
-
 def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
     """Run a module as it is, in pytest-asyncio's default mode."""
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
@@ -422,29 +413,17 @@ def run_module(pytester: pytest.Pytester, module: str) -> pytest.RunResult:
     return pytester.runpytest_inprocess(*QUICK)
 
 
-def test_the_readmes_first_test(pytester: pytest.Pytester) -> None:
-    """The README's first test fails as shown there, and passes with `ResilientSTT`."""
-    module = readme_blocks("python", "def test_", "play_speech", "stt.FallbackAdapter")[0]
-    output = readme_blocks("", "70 words, ")[0]
+def test_the_documented_failure(pytester: pytest.Pytester) -> None:
+    """The documentation's first test fails as shown there, and passes with `ResilientSTT`."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    module = next(text for _, text in blocks if "stt.FallbackAdapter" in text)
+    output = next(text for language, text in blocks if not language and "70 words, " in text)
     run = run_module(pytester, module)
     run.assert_outcomes(failed=1)
     assert output.strip() in run.stdout.str()
     ours = module.replace("stt.FallbackAdapter", "ResilientSTT")
     run = run_module(pytester, f"from resilient_stt import ResilientSTT\n{ours}")
     run.assert_outcomes(passed=1)
-
-
-def test_the_readmes_test_with_faults(pytester: pytest.Pytester) -> None:
-    """The README's test with faults by time, at a word and by hand passes."""
-    run_module(pytester, readme_blocks("python", "def test_", ".trigger(")[0]).assert_outcomes(
-        passed=1
-    )
-
-
-def test_the_readmes_test_with_accents(pytester: pytest.Pytester) -> None:
-    """The README's test with two providers that write differently passes."""
-    module = readme_blocks("python", "def test_", "Accent")[0]
-    run_module(pytester, module).assert_outcomes(passed=1)
 
 
 def test_the_script_of_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:

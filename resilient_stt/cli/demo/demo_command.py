@@ -173,8 +173,8 @@ class _Presenter:
 
     def _run_on_its_clock(self, work: Coroutine[Any, Any, None]) -> None:
         if self._fast:
-            # The waits between retries are random. With a fixed seed the README's table is the
-            # same whenever it is generated.
+            # The waits between retries are random. With a fixed seed the table in
+            # docs/comparison.md is the same whenever it is generated.
             random.seed(0)
             run_virtual(stoppable(work))
         else:

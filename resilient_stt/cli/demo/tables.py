@@ -1,4 +1,4 @@
-"""The results of a demo: as a table in the terminal, as JSON, and as the table in the README."""
+"""The results of a demo: as a table in the terminal, as JSON, and as a table in Markdown."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def as_json(scenario: Scenario, run: DemoRun) -> dict[str, Any]:
 
 
 def markdown_table(compared: Mapping[Scenario, Runs]) -> str:
-    """Return the comparison as Markdown, with a row for each scenario, as in the README."""
+    """Return the comparison as Markdown, with a row for each scenario."""
     candidates = list(next(iter(compared.values())))
     titles = [f"`{c.title}`" if c is OURS else c.title for c in candidates]
     lines = [

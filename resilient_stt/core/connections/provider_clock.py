@@ -31,6 +31,7 @@ cover that one's words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..audio.ledger import AudioLedger
@@ -130,7 +131,7 @@ class ProviderClock:
     def _reported(self, event: TranscriptEvent, seconds_sent: float) -> Times:
         """Return the times that can be those of the audio that was sent."""
         if are_usable(event.words, seconds_sent, self._policy):
-            words = () if any(map(_is_segment, event.words)) else event.words
+            words = () if any(_is_segment(word.text) for word in event.words) else event.words
             return Times(words, event.words[0].start, event.words[-1].end)
         start, end = event.start, event.end
         if (
@@ -236,9 +237,10 @@ class ProviderClock:
         return silent > len(spans) / 2 and 2 * ledger.voiced_samples(end, sender.cursor) > length
 
 
-def _is_segment(word: Word) -> bool:
+@lru_cache(maxsize=2048)  # interim transcripts repeat their words
+def _is_segment(text: str) -> bool:
     """Return whether a "word" is several words."""
-    if len(word.text.split()) > 1:
+    if len(text.split()) > 1:
         return True
-    characters = [t for t in tokenize(word.text) if not is_spaced(t.norm)]
+    characters = [t for t in tokenize(text) if not is_spaced(t.norm)]
     return len(characters) > MAX_CHARACTERS_OF_A_WORD

@@ -158,16 +158,26 @@ class AudioSender:
             commands.append(command)
         return commands
 
-    def forward(self, samples: int, rate: int, now: float) -> bool:
-        """Note that live audio is sent before the first of `positions`, if the pace allows that.
+    def available(self, now: float, rate: int) -> int:
+        """Return how many samples the pace allows now."""
+        return self._bucket.available(now, rate)
 
-        There is nothing to do on the way, and the stall detector learns nothing from it. Returns
-        whether the audio is sent.
+    def seconds_per_sample(self, rate: int) -> float:
+        """Return how long the provider may need for a sample at `rate` Hz; 0 before any audio."""
+        return 1 / (rate * self._processing_rate) if rate else 0.0
+
+    def forwarded(self, samples: int, rate: int, processed_by: float) -> None:
+        """Note that live audio was sent before the first of `positions`, as the pace allowed.
+
+        There was nothing to do on the way, and the stall detector learns nothing from it.
+        `processed_by`: when the provider has processed all of that.
         """
-        if self._bucket.available(now, rate) < samples:
-            return False
-        self._take(samples, rate, now)
-        return True
+        self._take(samples, rate)
+        self.processed_by = processed_by
+
+    def note_voice(self, ledger: AudioLedger) -> None:
+        """Tell the stall detector of the audio that was forwarded."""
+        self._stall_detector.audio_sent(ledger, self.cursor, self.processed_by)
 
     def positions(self, ledger: AudioLedger) -> list[int]:
         """Return the session samples at which `send` does more than send audio, once caught up."""
@@ -287,17 +297,17 @@ class AudioSender:
         if not least or count < least:
             return None
         start = self.cursor
-        self._take(count, ledger.rate, now)
+        self._take(count, ledger.rate)
+        self._note_sent(count / ledger.rate, now)
         return SendAudio(self._id, start, self.cursor)
 
-    def _take(self, samples: int, rate: int, now: float) -> None:
-        start, end, seconds = self.cursor, self.cursor + samples, samples / rate
+    def _take(self, samples: int, rate: int) -> None:
+        start, end = self.cursor, self.cursor + samples
         if self.timeline is None:
             self.timeline = Timeline(rate)
         self.timeline.append(start, end)
-        self._bucket.take(seconds)
+        self._bucket.take(samples / rate)
         self.cursor = end
-        self._note_sent(seconds, now)
 
     def _note_sent(self, seconds: float, now: float) -> None:
         begins_at = self.processed_by if self.processed_by > now else now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..events import BreakerState
+from .breaker import Breaker
 from .provider import ProviderHealth
 
 
@@ -13,17 +14,25 @@ class BreakerWatch:
 
     def __init__(self, health: Mapping[str, ProviderHealth]) -> None:
         """Begin with all breakers closed; `health` is that of all providers by name."""
-        self._known = {name: (h.breaker, BreakerState.CLOSED) for name, h in health.items()}
+        self._breakers = {name: h.breaker for name, h in health.items()}
+        self._known = dict.fromkeys(health, (BreakerState.CLOSED, False))
 
     def __repr__(self) -> str:
-        return f"BreakerWatch({ {name: state.value for name, (_, state) in self._known.items()} })"
+        return f"BreakerWatch({ {name: state.value for name, (state, _) in self._known.items()} })"
 
-    def changes(self, now: float) -> list[tuple[str, BreakerState, BreakerState]]:
-        """Return (provider, old state, new state) of what has changed since the last call."""
+    def changes(self, now: float) -> list[tuple[str, BreakerState, BreakerState, bool]]:
+        """Return what has changed since the last call.
+
+        Each change is (provider, old state, new state, whether an operator has locked it).
+        """
         changed = []
-        for name, (breaker, known) in self._known.items():
-            if (state := breaker.state(now)) is not known:
-                changed.append((name, known, state))
-        for name, _, state in changed:
-            self._known[name] = self._known[name][0], state
+        for name, breaker in self._breakers.items():
+            before, (state, by_operator) = self._known[name], _look_at(breaker, now)
+            if (state, by_operator) != before:
+                self._known[name] = state, by_operator
+                changed.append((name, before[0], state, by_operator))
         return changed
+
+
+def _look_at(breaker: Breaker, now: float) -> tuple[BreakerState, bool]:
+    return breaker.state(now), breaker.is_locked_by_operator(now)

@@ -6,6 +6,7 @@ by subtag until a route has that key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,30 @@ UNDETERMINED = frozenset({"", "mul", "und"})
 
 UNKNOWN_LANGUAGES = UNDETERMINED | {"multi"}
 """Tags that name no single language. `multi` is Deepgram's, for any of several."""
+
+_TAG = re.compile(
+    r"[a-z]{2,3}(-[a-z]{3}){0,3}(-[a-z]{4})?(-([a-z]{2}|[0-9]{3}))?"
+    r"(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""RFC 5646, without grandfathered tags and without languages of four letters or more, which are
+reserved: such a word is rather the name of a language."""
+
+MAX_TAG = 35
+"""Characters that a tag has at most: as many as RFC 5646, section 4.4.1, demands room for."""
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text has the form of a BCP 47 language tag."""
+    return len(text) <= MAX_TAG and _TAG.fullmatch(text) is not None
+
+
+def reported(text: str) -> str:
+    """What a provider says the language is; empty if that is no tag.
+
+    A provider may write anything there, such as what was said, and tags go into events and logs.
+    """
+    return text if is_tag(text) or text.lower() in UNKNOWN_LANGUAGES else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,8 +368,9 @@ class StallDetector:
         `cursor`: what it has been sent. `multiplier` stretches the deadline, not the time between
         `hedge_at` and `due`, which is what a hedge needs.
         """
-        if not ledger.vad_enabled:
-            return None
+        is_silent = self._voice_since is not None or self._textless_marks or self._expected
+        if not ledger.vad_enabled or not (is_silent or self._empty_finals):
+            return None  # mostly so: text has just answered all speech
         stalls = (
             self._no_interim(ledger, cursor, multiplier),
             self._final_overdue(ledger, cursor, multiplier),
@@ -382,12 +383,10 @@ class StallDetector:
         """Return the session samples at which audio alone may bring a stall nearer.
 
         Between them `audio_sent` has no effect, if the connection is sent all audio as it is
-        pushed, and `timeouts` stay the same.
+        pushed, and `timeouts` stay the same; but for the first audio, if it `awaits_voice`.
         """
         if ledger.vad_enabled and not ledger.speaking:
             return self._positions_in_pause(ledger)
-        if self._voice_since is None:
-            return [ledger.end]
         if not ledger.vad_enabled:
             return []  # without VAD, audio alone never causes a stall
         since = max(self._text_expected_from, ledger.watermark)
@@ -399,6 +398,13 @@ class StallDetector:
         )
         places = [ledger.pending_due, *(ledger.voice_due(since, amount) for amount in amounts)]
         return [place for place in places if place is not None]
+
+    def awaits_voice(self, ledger: AudioLedger) -> bool:
+        """Return whether the next audio is the first voice that no text has answered.
+
+        Then `audio_sent` has to be told of it. No stall is near before there is more of it.
+        """
+        return self._voice_since is None and (ledger.speaking or not ledger.vad_enabled)
 
     def _positions_in_pause(self, ledger: AudioLedger) -> list[int]:
         """Return where a pause becomes long enough to tell short speech from what follows."""

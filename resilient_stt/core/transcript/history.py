@@ -13,6 +13,10 @@ from .tokens import TimedToken
 MAX_TOKENS = 512
 """Tokens that are kept. A memory bound: fast speech in a replay window of 60 s has fewer."""
 
+MIN_TOKENS = 64
+"""Tokens that are kept however old they are: behind a long silence, a hedge is sent the last words
+before it, and repeats them while newer ones are committed."""
+
 
 class TranscriptHistory:
     """The last committed tokens of a session, oldest first."""
@@ -43,6 +47,10 @@ class TranscriptHistory:
                 token.end = latest
             self._tokens.append(token)
             self.recorded += 1
+        # No connection can be sent them again, so none repeats them.
+        oldest = audio_end - self._policy.window - self._policy.lookback
+        while len(self._tokens) > MIN_TOKENS and self._tokens[0].end < oldest:
+            self._tokens.popleft()
 
     def replay_start(self, watermark: float, oldest: float) -> float | None:
         """The best place to begin a replay between committed words, in seconds of session audio.

@@ -76,8 +76,12 @@ function legend() {
   }
 }
 
+// A longer list has a height of its own, and its lines are drawn only where they are seen.
+const LONG_LIST = 30;
+
 function story() {
   const list = byId("story");
+  list.classList.toggle("long", recording.marks.length > LONG_LIST);
   if (!marks.length) list.append(element("li", { class: "none" }, "Nothing special."));
   for (const mark of marks) {
     const button = element("button", { type: "button", "data-key": mark.key,
@@ -94,6 +98,7 @@ function story() {
 
 function transcript() {
   const list = byId("transcript");
+  list.classList.toggle("long", recording.finals.length > LONG_LIST);
   list.style.setProperty("--names", `${Math.max(6, ...names.map((name) => name.length)) + 3}ch`);
   if (!recording.finals.length) {
     list.append(element("li", { class: "none" }, "No final transcript came."));
@@ -147,7 +152,9 @@ function accounts() {
   const audio = [["pushed by the caller", a.pushed]];
   const kinds = [["final", "covered by final transcripts"], ["silence", "silence, or noise"],
     ["lost", "lost"], ["buffered", "still buffered at the end"]];
-  for (const [name, text] of kinds) if (name in a) audio.push([`= ${text}`, a[name]]);
+  for (const [name, text] of kinds) {
+    if (name in a) audio.push([`${audio.length === 1 ? "=" : "+"} ${text}`, a[name]]);
+  }
   panel.append(table("What became of the audio", ["audio", "seconds"], audio));
   panel.append(table("What was sent, and so is paid for", ["provider", "role", "seconds"],
     a.sent.map((one) => [chip(one.provider), one.role, one.seconds])));

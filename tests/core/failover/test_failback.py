@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilient_stt.core.events import (
+    BreakerChanged,
     BreakerState,
     ErrorKind,
     ProviderFailed,
@@ -381,6 +382,8 @@ def test_a_provider_that_an_operator_locks_is_left_at_a_turn_boundary(
     assert at <= next(e.at for e in events(sim, Switched)) < before
     assert ReportAvailability("a", False) in [c for _, c in sim.commands]
     assert events(sim, ProviderFailed) == []
+    changed = [e for e in sim.all_events if isinstance(e, BreakerChanged)]
+    assert [(e.provider, e.state, e.by_operator) for e in changed] == [("a", "locked", True)]
 
 
 def test_a_lock_that_ends() -> None:

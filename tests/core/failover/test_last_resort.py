@@ -10,10 +10,12 @@ import pytest
 from resilient_stt.core.events import (
     ErrorKind,
     OutageStarted,
+    ProbePassed,
     ProviderRecovered,
     Role,
     Switched,
 )
+from resilient_stt.core.messages import ReportEvent
 
 from ...support.promises import VOCABULARY, assert_promises, events
 from ...support.simulator import Drop, Recognizer, Simulation, Spoken, sentence, speak
@@ -72,6 +74,8 @@ def test_it_is_left_at_the_next_turn_boundary(outage: float) -> None:
     assert 3.0 + outage < at < 3.0 + outage + 5.0 + 2 * 3.0  # at most 5 s between two probes
     recovered = events(sim, ProviderRecovered)[-1]
     assert recovered.provider == "a"
+    reports = [c.event for _, c in sim.commands if isinstance(c, ReportEvent)]
+    assert len([e for e in reports if isinstance(e, ProbePassed)]) == 1
     boundary = max(w.end for w in words if w.end < at)
     assert at - boundary == pytest.approx(0.7 + 0.5, abs=0.2)
     assert sim.served[-1] == "a"

@@ -41,7 +41,13 @@ from resilient_stt.core.messages import (
     Word,
 )
 from resilient_stt.core.policy import Policies, ProviderTraits, RoutingPolicy
-from resilient_stt.core.routing.language import LanguageTracker, Router, same_language, shortened
+from resilient_stt.core.routing.language import (
+    LanguageTracker,
+    Router,
+    reported,
+    same_language,
+    shortened,
+)
 from resilient_stt.core.routing.selector import ProviderSelector
 
 RATE = 1000
@@ -477,3 +483,17 @@ def test_providers_of_the_route_are_preferred_to_another() -> None:
     health = {p.name: ProviderHealth(Breaker(policies.breaker)) for p in (A, B)}
     selector = ProviderSelector([A], health, policies.retry)
     assert selector.failback_candidate(B, 0.0) is A
+
+
+@pytest.mark.parametrize("text", ["en", "pt-BR", "zh-Hant-TW", "multi", "und", ""])
+def test_a_language_that_is_reported_as_a_tag_is_believed(text: str) -> None:
+    """Also what names no single language."""
+    assert reported(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["english", "en US", "en\nfr", "Kowalski", "x" * 36, "en-x-" + "-".join("ab" * 99)]
+)
+def test_what_is_no_tag_is_no_language(text: str) -> None:
+    """A provider may write anything there, and it would be in every log line about the language."""
+    assert reported(text) == ""

@@ -1,0 +1,48 @@
+"""The words that a session has committed."""
+
+from __future__ import annotations
+
+from resilient_stt.core.messages import Word
+from resilient_stt.core.policy import ReplayPolicy
+from resilient_stt.core.transcript.history import MIN_TOKENS, TranscriptHistory
+from resilient_stt.core.transcript.overlap import Utterance
+
+POLICY = ReplayPolicy(window=10.0)
+
+
+def said(history: TranscriptHistory, begin: int, end: int) -> None:
+    """Commit a word for each half second between two seconds."""
+    for number in range(2 * begin, 2 * end):
+        word = Word(f"word{number}", number / 2, number / 2 + 0.4)
+        history.record(Utterance(word.text, (word,), word.start, word.end), number / 2 + 0.5)
+
+
+def test_words_that_nobody_can_hear_again_are_forgotten() -> None:
+    """A long call takes no more memory than a short one."""
+    history = TranscriptHistory(POLICY)
+    said(history, 0, 60)
+    assert repr(history) == f"TranscriptHistory(committed={MIN_TOKENS})"
+    said(history, 60, 3600)
+    assert repr(history) == f"TranscriptHistory(committed={MIN_TOKENS})"
+    assert history.recorded == 7200
+    assert history.last_words() == (3598.95, 3599.9)
+
+
+def test_words_within_the_window_are_kept() -> None:
+    """However fast they were spoken."""
+    history = TranscriptHistory(POLICY)
+    for number in range(1000):
+        at = number / 20
+        word = Word(f"word{number}", at, at + 0.04)
+        history.record(Utterance(word.text, (word,), at, at + 0.04), at + 0.05)
+    assert repr(history) == "TranscriptHistory(committed=240)"  # of 12 s
+
+
+def test_the_last_words_before_a_long_silence_are_kept() -> None:
+    """A hedge behind it is sent them, and repeats them while newer ones are committed."""
+    history = TranscriptHistory(POLICY)
+    said(history, 0, 40)
+    said(history, 200, 205)
+    replayed = history.trimmer(200.0, 38.9, float, starts_mid_word=False)
+    late = Utterance("word78 word79", (Word("word78", 39.0, 39.4), Word("word79", 39.5, 39.9)))
+    assert replayed.trim(late) is None
