@@ -20,7 +20,7 @@ LOCK = "requirements/dev.txt"
 """All that is installed here, in the versions that passed last, so that no new release of a
 dependency turns this red. `nox -s lock` takes newer ones."""
 LOCAL_LOCK = "requirements/local.txt"
-"""The same for the extra `local`, which only its own session installs."""
+"""The same for the extra `local`, which only the sessions `local` and `real` install."""
 PAGE = "docs/providers.md"
 """What `nox -s matrix` writes."""
 COST = "docs/cost.md"
@@ -42,6 +42,8 @@ LIVEKIT = ("livekit-agents", "livekit-plugins-cartesia", "livekit-plugins-deepgr
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
 CORE = ("tests/core", "tests/testing/simulate/test_simulator.py")
 """The tests of core/."""
+USUAL = "not sweep and not real"
+"""The marks of the tests that the usual sessions run."""
 SIMULATED = 555_000_000
 """The first seed of calls that keep every promise. Of those that `explore` draws, about one in a
 thousand still breaks one: 11 of the 10,000 from this seed on, the first of them the 2,701st."""
@@ -92,7 +94,7 @@ def tests(session: nox.Session) -> None:
     draws are those of `explore`.
     """
     install(session)
-    session.run("python", *pytest(session), "not sweep", "tests", "examples")
+    session.run("python", *pytest(session), USUAL, "tests", "examples")
     session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(SIMULATED))
 
 
@@ -117,7 +119,7 @@ def measured(
     data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run("coverage", "erase", env=data)
     env = {**data, "MEASURED": str(Path("resilient_stt", part).resolve())}
-    run = ["coverage", "run", f"--omit={omitted}", *pytest(session), "not sweep", *paths]
+    run = ["coverage", "run", f"--omit={omitted}", *pytest(session), USUAL, *paths]
     session.run(*run, env=env)
     session.run("coverage", "combine", "--quiet", env=data)
     session.run("coverage", "report", f"--omit={omitted}", f"--fail-under={least}", env=data)
@@ -141,7 +143,7 @@ def explore(session: nox.Session) -> None:
     install(session)
     commit = session.run("git", "rev-parse", "HEAD", external=True, silent=True)
     seed = int(str(commit)[:7], 16) * 1000
-    session.run("python", *pytest(session, seed), "not sweep", *CORE)
+    session.run("python", *pytest(session, seed), USUAL, *CORE)
     for accents in ("--no-accents", "--accents"):
         session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(seed), accents)
 
@@ -170,7 +172,7 @@ def lowest(session: nox.Session) -> None:
     session.install(*oldest, *locked(*TOOLS), *locked(*LIVEKIT))
     compiled(session)
     others = ("-W", "ignore::DeprecationWarning")  # what old versions warn of is not ours
-    pytest = ("-m", "pytest", "-n", "2", *others, "-m", "not sweep")
+    pytest = ("-m", "pytest", "-n", "2", *others, "-m", USUAL)
     session.run("python", *pytest, *session.posargs)
 
 
@@ -180,7 +182,7 @@ def newest(session: nox.Session) -> None:
     session.install("--upgrade", "-e", EXTRAS, *nox.project.dependency_groups(PROJECT, "dev"))
     compiled(session)
     session.run("mypy", *TYPED)
-    session.run("python", "-m", "pytest", "-n", "2", "-m", "not sweep", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "-m", USUAL, *session.posargs)
 
 
 @nox.session
@@ -216,6 +218,18 @@ def sweep(session: nox.Session) -> None:
     install(session)
     command = ["-m", "pytest", "-n", "2", "-m", "sweep", *session.posargs]
     session.run("python", *command, env={"SWEEP": "whole"})
+
+
+@nox.session
+def real(session: nox.Session) -> None:
+    """Real speech, two real recognizers, 125 drops: the word error rate.
+
+    Moonshine decodes, with the model in its wheel: 40 minutes on two busy cores.
+    """
+    install(session)
+    session.install("-r", LOCAL_LOCK)
+    command = ["-m", "pytest", "-m", "real", *session.posargs, "tests/real"]
+    session.run("python", *command, env={"CI_REQUIRES_LOCAL": "1"})
 
 
 @nox.session
@@ -337,6 +351,6 @@ def livekit(session: nox.Session, livekit: str) -> None:
     session.run("python", "-c", "import livekit.agents; print(livekit.agents.__version__)")
     contract = ("livekit_contract", "contract", "agent_session", "stream", "stt")
     tests = [f"tests/test_{name}.py" for name in contract] + ["tests/livekit/test_compat.py"]
-    session.run("python", "-m", "pytest", "-n", "2", "-m", "not sweep", *session.posargs, *tests)
+    session.run("python", "-m", "pytest", "-n", "2", "-m", USUAL, *session.posargs, *tests)
     drop = ("chaos", "--only", "drop")  # exit status 1 if a word is lost, repeated or late
     session.run("resilient-stt", *drop)

@@ -81,7 +81,7 @@ class DecodingThread:
         def work() -> Hypothesis | None:
             if self._finals_waiting or not is_wanted():
                 return None
-            return decoder.decode(_samples(audio), final=False)
+            return decoder.decode(as_floats(audio), final=False)
 
         return await self._run(work)
 
@@ -93,7 +93,7 @@ class DecodingThread:
         """
         self._finals_waiting += 1
         try:
-            return await self._run(lambda: decoder.decode(_samples(audio), final=True))
+            return await self._run(lambda: decoder.decode(as_floats(audio), final=True))
         finally:
             self._finals_waiting -= 1
 
@@ -116,5 +116,6 @@ class DecodingThread:
             ) from None
 
 
-def _samples(audio: bytes) -> Samples:
+def as_floats(audio: bytes) -> Samples:
+    """Return samples of 16 bits as engines take them."""
     return np.frombuffer(audio, np.int16).astype(np.float32) / np.float32(32768)

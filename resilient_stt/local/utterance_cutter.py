@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from livekit import rtc
 
-from ..livekit.vad import BundledDetector, SpeechEdge
+from ..livekit.vad import BundledDetector, DetectorOptions, SpeechEdge
 from .local_engine import RATE
 
 LEAD = RATE // 10
@@ -74,8 +74,8 @@ Cut = SpeechBegan | SpokenAudio | SpeechOver | Flushed
 class UtteranceCutter:
     """Cuts the audio of one stream: frames with one channel, at `RATE`."""
 
-    def __init__(self) -> None:
-        self._detector = BundledDetector()
+    def __init__(self, options: DetectorOptions | None = None) -> None:
+        self._detector = BundledDetector(options)
         self._audio = bytearray()
         """What an utterance may still need."""
         self._first = 0
@@ -118,6 +118,16 @@ class UtteranceCutter:
         """Return what there is of an utterance with voice; where it ends if nothing follows, once
         there is a pause."""
         return self._spoken(self._open_end()) if self._has_voice() else None
+
+    @property
+    def open_since(self) -> int | None:
+        """The first sample of the open utterance; `None` if there is none with voice."""
+        return self._start if self._has_voice() else None
+
+    @property
+    def voiced_through(self) -> int:
+        """The sample behind the last voice; 0 before the first."""
+        return self._detector.voiced_through
 
     @property
     def in_pause(self) -> bool:

@@ -1,6 +1,6 @@
 """The chaos kit: tests what an STT does while its providers fail, word by word.
 
-It works with any LiveKit STT, and has five parts:
+It works with any LiveKit STT, and has six parts:
 
 * Servers, such as `FakeCartesia` and `FakeDeepgram`. They speak the providers' protocols on
   loopback, so the published plugins connect to them (`stt()` makes one), and transcribe exactly the
@@ -20,6 +20,9 @@ It works with any LiveKit STT, and has five parts:
 * `Accent`: how a server writes and times what it recognized. `Accent.drawn(seed)` draws one; two
   servers with different seeds disagree as real recognizers do. `score` knows every form of a word
   that an accent writes.
+* `local_recognizer`, for the `recognizer` of a server: a real recognizer in this process, in place
+  of the one that finds the audio in known recordings. With it, servers transcribe any speech:
+  `human_speech()`, or recordings of your own by `read_speech`. A `Recognizer` may also be your own.
 * `play`, which pushes speech to an STT at the pace of speech, and `score`, which compares the final
   transcripts with the words spoken.
 
@@ -74,9 +77,13 @@ from .faults import (
 from .harness.clock import VirtualTimeLoop, run_virtual
 from .harness.play import Played, play
 from .harness.score import Final, Score, score
+from .harness.word_errors import word_error_rate
 from .plugin import PlaySpeech
 from .speech.accent import Accent
+from .speech.engine_recognizer import local_recognizer
+from .speech.human import human_speech, read_speech
 from .speech.noise import babble, coughs, join, music, reversed_speech, silence
+from .speech.recognizer import HeardWord, Recognizer, RecognizerFactory
 from .speech.reference import ReferenceSpeech, SpokenWord
 
 __all__ = [
@@ -105,12 +112,15 @@ __all__ = [
     "Garbage",
     "HalfOpen",
     "Hang",
+    "HeardWord",
     "IgnoreClose",
     "InBandError",
     "Latency",
     "LostFinal",
     "PlaySpeech",
     "Played",
+    "Recognizer",
+    "RecognizerFactory",
     "ReferenceSpeech",
     "Refuse",
     "Score",
@@ -121,11 +131,15 @@ __all__ = [
     "babble",
     "coughs",
     "from_",
+    "human_speech",
     "join",
+    "local_recognizer",
     "music",
     "play",
+    "read_speech",
     "reversed_speech",
     "run_virtual",
     "score",
     "silence",
+    "word_error_rate",
 ]

@@ -11,6 +11,7 @@ from livekit.agents.stt import SpeechEventType
 from ...core.events import Decision, OutageEnded, OutageStarted, Switched
 from ...testing.harness.play import Played
 from ...testing.harness.score import Final, Score, score
+from ...testing.harness.word_errors import word_error_rate
 from ...testing.speech.reference import ReferenceSpeech
 
 
@@ -38,23 +39,33 @@ class DemoRun:
         speech: The speech that is played to the candidate.
         provider: The name of the provider that serves first.
         listener: Called with each final transcript and event as it comes.
+        real: Whether a real recognizer transcribes, which writes a word in any of its forms.
 
     Attributes:
         interim: The latest interim transcript; empty after its final.
         position: How much of the speech has been played, in seconds.
         played: What `play` returned; None while the run goes on.
+        undisturbed_error_rate: The word error rate of the recognizer without a fault, if a real one
+            transcribes and that was measured.
     """
 
     def __init__(
-        self, speech: ReferenceSpeech, provider: str, listener: Listener | None = None
+        self,
+        speech: ReferenceSpeech,
+        provider: str,
+        listener: Listener | None = None,
+        *,
+        real: bool = False,
     ) -> None:
         self.speech = speech
+        self.real = real
         self.attributed_finals: list[AttributedFinal] = []
         self.events: list[Decision] = []
         self.interim = ""
         self.first_provider = self.serving = provider
         self.position = 0.0
         self.played: Played | None = None
+        self.undisturbed_error_rate = 0.0
         self._listener = listener
         self._switches = 0
         self._adapter_failovers = 0
@@ -73,8 +84,16 @@ class DemoRun:
         """How the final transcripts so far differ from the whole speech."""
         count = len(self.attributed_finals)
         if self._cached_score is None or self._cached_score[0] != count:
-            self._cached_score = (count, score(self.speech.words, self.finals))
+            found = score(self.speech.words, self.finals, accents=self.real)
+            self._cached_score = (count, found)
         return self._cached_score[1]
+
+    @property
+    def word_error_rate(self) -> float:
+        """Words of the finals so far that are wrong, missing or too many, as a share of those
+        spoken."""
+        text = " ".join(final.text for final in self.finals)
+        return word_error_rate(self.speech.text, text)
 
     @property
     def switches(self) -> int:

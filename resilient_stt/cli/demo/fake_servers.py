@@ -19,6 +19,7 @@ from ...testing.fakes.cartesia import FakeCartesia
 from ...testing.fakes.deepgram import FakeDeepgram
 from ..command_error import CommandError
 from ..standard_streams import stoppable
+from . import real_speech
 from .scenarios import Scenario, scenario_named
 
 _EXIT_TIMEOUT = 3.0  # seconds for the servers' process to end after its stdin was closed
@@ -47,14 +48,28 @@ class Endpoints:
 
 @contextlib.asynccontextmanager
 async def in_this_process(scenario: Scenario, pairs: int) -> AsyncIterator[list[Endpoints]]:
-    """Run `pairs` pairs of fake providers on this event loop, each with the scenario's faults."""
+    """Run `pairs` pairs of fake providers on this event loop, each with the scenario's faults.
+
+    Raises:
+        CommandError: The speech is a recorded voice, and there is no recognizer for it.
+    """
     async with contextlib.AsyncExitStack() as servers:
         started = []
         for _ in range(pairs):
-            first = await servers.enter_async_context(FakeCartesia(faults=scenario.cartesia))
-            second = await servers.enter_async_context(FakeDeepgram(faults=scenario.deepgram))
+            first, second = _pair(scenario)
+            await servers.enter_async_context(first)
+            await servers.enter_async_context(second)
             started.append(Endpoints(first.url, second.url))
         yield started
+
+
+def _pair(scenario: Scenario) -> tuple[FakeCartesia, FakeDeepgram]:
+    if not scenario.human:
+        return FakeCartesia(faults=scenario.cartesia), FakeDeepgram(faults=scenario.deepgram)
+    return (
+        FakeCartesia(faults=scenario.cartesia, **real_speech.hearing("cartesia")),
+        FakeDeepgram(faults=scenario.deepgram, **real_speech.hearing("deepgram")),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -69,6 +84,7 @@ async def in_own_process(scenario: Scenario, pairs: int) -> AsyncIterator[list[E
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "resilient_stt.cli", "serve-fakes", scenario.name),
         *("--pairs", str(pairs)),
+        *(("--real",) if scenario.human else ()),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -104,12 +120,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def serve_fakes(
     fault: Annotated[str, typer.Argument(help="The scenario; see `demo --list-faults`.")] = "none",
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of a Cartesia and a Deepgram.")] = 1,
+    real: Annotated[bool, typer.Option("--real", help="They have a real recognizer.")] = False,
 ) -> None:
     """Run fake providers until stdin is closed; for `demo`.
 
     Prints their base URLs as one line of JSON.
     """
-    asyncio.run(stoppable(_serve_until_stdin_closes(scenario_named(fault), pairs)))
+    scenario = scenario_named(fault)
+    if real:
+        scenario = real_speech.with_human_speech(scenario)
+    asyncio.run(stoppable(_serve_until_stdin_closes(scenario, pairs)))
 
 
 async def _serve_until_stdin_closes(scenario: Scenario, pairs: int) -> None:

@@ -25,6 +25,7 @@ from ...testing.faults import (
     Status,
     from_,
 )
+from ...testing.speech.human import human_speech
 from ...testing.speech.reference import SAMPLE_RATE, ReferenceSpeech
 from ..command_error import CommandError
 
@@ -40,6 +41,7 @@ class Scenario:
         summary: What happens, as printed in lists and tables.
         cartesia, deepgram: The faults of each provider.
         pause: Seconds of silence after the last word; None if the caller hangs up right after it.
+        human: Whether the speech is a recorded voice, which only a real recognizer knows.
     """
 
     name: str
@@ -47,10 +49,11 @@ class Scenario:
     cartesia: tuple[Fault, ...] = ()
     deepgram: tuple[Fault, ...] = ()
     pause: float | None = 1.0
+    human: bool = False
 
     def speech(self) -> ReferenceSpeech:
-        """Return the reference speech, ended as this scenario says."""
-        speech = ReferenceSpeech.load("english")
+        """Return the speech, ended as this scenario says."""
+        speech = human_speech() if self.human else ReferenceSpeech.load("english")
         if self.pause is not None:
             return speech.padded(self.pause)
         end = round((speech.words[-1].end + _HANG_UP) * SAMPLE_RATE)

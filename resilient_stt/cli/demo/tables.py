@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .candidates import OURS, Candidate
 from .demo_run import DemoRun
+from .real_speech import ALLOWED
 from .scenarios import Scenario
 
 Runs = Mapping[Candidate, DemoRun]
@@ -20,7 +21,8 @@ def result_table(runs: Runs) -> Table:
     """Return a table with a row for each candidate."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for column in ("words", "lost", "repeated", "longest delay", "switches"):
+    errors = ("word error rate",) if _are_real(runs) else ("lost", "repeated")
+    for column in ("words", *errors, "longest delay", "switches"):
         table.add_column(column, justify="right")
     table.add_column("stream", no_wrap=True)
     for candidate, run in runs.items():
@@ -28,8 +30,7 @@ def result_table(runs: Runs) -> Table:
         table.add_row(
             candidate.title,
             str(score.words),
-            _count(score.lost),
-            _count(score.twice),
+            *_errors(run),
             "no text" if score.late_max_s is None else f"{score.late_max_s:.1f} s",
             str(run.switches),
             run.outcome,
@@ -37,8 +38,26 @@ def result_table(runs: Runs) -> Table:
     return table
 
 
+def _are_real(runs: Runs) -> bool:
+    return any(run.real for run in runs.values())
+
+
+def _errors(run: DemoRun) -> list[Text]:
+    """Return the cells that say what is wrong with the words."""
+    if run.real:
+        return [Text(f"{run.word_error_rate:.1%}", style=_color(run))]
+    return [_count(run.score.lost), _count(run.score.twice)]
+
+
 def summary(run: DemoRun) -> Text:
     """Return a sentence that says whether all words came once, or which did not."""
+    if run.real:
+        return Text(
+            f"Word error rate: {run.word_error_rate:.1%}. "
+            f"Without faults it is {run.undisturbed_error_rate:.1%}: "
+            "what the worse of the two recognizers mishears.",
+            style=_color(run),
+        )
     score = run.score
     if is_complete(run):
         return Text(f"All {score.words} words were transcribed, each exactly once.", style="green")
@@ -50,19 +69,31 @@ def summary(run: DemoRun) -> Text:
     return Text("; ".join(parts), style="bold red")
 
 
+def _color(run: DemoRun) -> str:
+    return "green" if is_complete(run) else "bold red"
+
+
 def is_complete(run: DemoRun) -> bool:
-    """Whether no word was lost and none repeated."""
+    """Whether no word was lost and none repeated. If a real recognizer transcribes: whether there
+    are hardly more errors than without a fault."""
+    if run.real:
+        return run.word_error_rate <= run.undisturbed_error_rate + ALLOWED
     return not (run.score.lost or run.score.twice)
 
 
 def as_json(scenario: Scenario, run: DemoRun) -> dict[str, Any]:
-    """Return the figures of a run; delays and errors of word times are in seconds."""
+    """Return the figures of a run; delays and errors of word times are in seconds, rates shares."""
     score = run.score
+    errors: dict[str, Any] = {"lost": score.lost, "repeated": score.twice}
+    if run.real:
+        errors = {
+            "word_error_rate": _rounded(run.word_error_rate),
+            "undisturbed_word_error_rate": _rounded(run.undisturbed_error_rate),
+        }
     return {
         "fault": scenario.name,
         "words": score.words,
-        "lost": score.lost,
-        "repeated": score.twice,
+        **errors,
         "late_max_s": _rounded(score.late_max_s),
         "ts_err_max_s": _rounded(score.ts_err_max_s),
         "switches": run.switches,
@@ -102,5 +133,5 @@ def _count(number: int) -> Text:
     return Text(str(number), style="bold red" if number else "green")
 
 
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 3)

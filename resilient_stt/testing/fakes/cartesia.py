@@ -73,12 +73,15 @@ class FakeCartesia(FakeWebServer):
             the audio before them. 1.5 was measured in production. None: no limit.
         max_message: Bytes of a message beyond which the server closes with 1009. 32 KB was measured
             in production. None: no limit.
+        recognizer: Makes the recognizer of each connection, such as a `SegmentRecognizer`. None:
+            one that knows the `corpus`.
         corpus: The recordings that it recognizes. None: all that are shipped.
         accent: How it writes and times what it recognizes. Can be assigned while the server runs.
             None: as it was spoken.
 
     Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
+        ValueError: A fault waits for a word that is not in the corpus, or that the `recognizer`
+            does not know.
     """
 
     plugin = "cartesia"
@@ -205,18 +208,18 @@ class _WhisperDialogue(Dialogue):
 
     def _send_interim(self) -> None:
         """Send the pending words, if there are any, as an interim."""
-        if self._pending:
-            self._transcript(is_final=False)
+        if pending := [*self._pending, *self.recognizer.tentative]:
+            self._transcript(pending, is_final=False)
 
     def _transcribe(self) -> None:
         """Send all pending words as one final."""
-        self._transcript(is_final=True)
+        self._transcript(self._pending, is_final=True)
         self._has_sent_words |= bool(self._pending)
         self._pending = []
         self._until = self.recognizer.position
 
-    def _transcript(self, *, is_final: bool) -> None:
-        words = self._settings.written(self._pending)
+    def _transcript(self, pending: Sequence[HeardWord], *, is_final: bool) -> None:
+        words = self._settings.written(pending)
         text = written(words)
         self._last_sent_at = self.recognizer.position
         self._send_message(

@@ -152,7 +152,8 @@ class _ListenDialogue(Dialogue):
     ) -> None:
         """Send the pending words as one Results message."""
         position = self.recognizer.position
-        words = self._settings.written(self._pending)
+        pending = self._pending if final else [*self._pending, *self.recognizer.tentative]
+        words = self._settings.written(pending)
         message = {
             "type": "Results",
             "channel_index": [0, 1],
@@ -206,12 +207,15 @@ class FakeDeepgram(FakeWebServer):
         speed: The multiple of real time at which audio is processed at most. Text messages wait for
             the audio before them. 1.25 was measured in production. None: no limit.
         max_message: Bytes of a message beyond which the server closes with 1009. None: no limit.
+        recognizer: Makes the recognizer of each connection, such as a `SegmentRecognizer`. None:
+            one that knows the `corpus`.
         corpus: The recordings that it recognizes. None: all that are shipped.
         accent: How it writes and times what it recognizes. Can be assigned while the server runs.
             None: as it was spoken.
 
     Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
+        ValueError: A fault waits for a word that is not in the corpus, or that the `recognizer`
+            does not know.
     """
 
     plugin = "deepgram"

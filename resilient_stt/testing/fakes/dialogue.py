@@ -35,7 +35,7 @@ from ..faults import (
     is_final,
     is_transcript,
 )
-from ..speech.recognizer import AudioRecognizer, HeardWord
+from ..speech.recognizer import HeardWord
 from .wires import Wire
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ class Dialogue(ABC):
         """Begin to listen at another rate, in Hz, or to other languages, as a first message of the
         client asks. Audio that was received before is forgotten."""
         self.sample_rate = sample_rate
-        self.recognizer = AudioRecognizer(
-            self._server.corpus, sample_rate=sample_rate, languages=languages
-        )
+        self.recognizer = self._server.new_recognizer(sample_rate, languages)
 
     def restart(self) -> None:
         """Discard everything that was recognized but not sent, as a restarted recognizer does."""

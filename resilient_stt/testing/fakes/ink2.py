@@ -128,8 +128,9 @@ class TurnsDialogue(Dialogue):
         return min(usual, float(timeout) / 1000)
 
     def _update(self) -> None:
-        due = self._last_sent_at + self._settings.update_interval
-        if len(self._words) > self._words_sent and self.recognizer.position >= due:
+        if self.recognizer.position < self._last_sent_at + self._settings.update_interval:
+            return
+        if len(self._words) + len(self.recognizer.tentative) > self._words_sent:
             self._send_turn_event("turn.update")
 
     def _conclude(self) -> None:
@@ -154,9 +155,10 @@ class TurnsDialogue(Dialogue):
 
         Unless it is `complete`, a word is left out that may be written as one with the next.
         """
-        text = written(self._settings.written(self._words, complete=complete))
+        words = self._words if complete else [*self._words, *self.recognizer.tentative]
+        text = written(self._settings.written(words, complete=complete))
         self._send_message(kind, transcript=f" {text}" if text and self._has_sent_words else text)
-        self._words_sent, self._last_sent_at = len(self._words), self.recognizer.position
+        self._words_sent, self._last_sent_at = len(words), self.recognizer.position
 
     def _refuse_model(self) -> None:
         """Send the documented in-band error for a model that this endpoint does not have, and

@@ -13,7 +13,7 @@ import numpy as np
 from aiohttp import BodyPartReader, web
 
 from ..faults import Latency
-from ..speech.recognizer import AudioRecognizer, HeardWord
+from ..speech.recognizer import HeardWord
 from .server import Rejection
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def samples_of(
 def words_in(
     server: FakeServer, pcm: bytes, sample_rate: int, languages: Sequence[str] | None
 ) -> list[HeardWord]:
-    """The words of 16-bit mono samples. Languages None: all that the server has recordings of."""
-    recognizer = AudioRecognizer(server.corpus, sample_rate=sample_rate, languages=languages)
+    """The words of 16-bit mono samples. Languages None: all that the recognizer knows."""
+    recognizer = server.new_recognizer(sample_rate, languages)
     return recognizer.feed(pcm) + recognizer.finish()
 
 

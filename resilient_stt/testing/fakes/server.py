@@ -27,8 +27,8 @@ from ..faults import (
     StreamFault,
 )
 from ..speech.accent import Accent
-from ..speech.recognizer import AudioRecognizer, HeardWord
-from ..speech.reference import ReferenceSpeech
+from ..speech.recognizer import AudioRecognizer, HeardWord, Recognizer, RecognizerFactory
+from ..speech.reference import SAMPLE_RATE, ReferenceSpeech
 from .dialogue import Dialogue, Sent, ServerConnection
 from .wires import Wire
 
@@ -128,6 +128,8 @@ class FakeServer(ABC):
             open from then on. None: no limit.
         max_message: Bytes of a message beyond which the connection is closed with 1009. None: no
             limit.
+        recognizer: Makes the recognizer of each connection. None: one that knows the `corpus`. With
+            any other, faults wait for seconds (`at_audio`, `at_time`) and not for a word.
         corpus: The recordings that it recognizes. None: all that are shipped. A fault's word is the
             word with this index in any of them.
         accent: How it writes and times what it recognizes. Can be assigned while the server runs.
@@ -138,7 +140,8 @@ class FakeServer(ABC):
         triggered: The log of the faults that have happened, in order.
 
     Raises:
-        ValueError: A fault waits for a word that is not in the corpus.
+        ValueError: A fault waits for a word that is not in the corpus, or that the `recognizer`
+            does not know.
     """
 
     plugin: ClassVar[str]
@@ -163,6 +166,7 @@ class FakeServer(ABC):
     max_burst: float | None = None
     speed: float | None = None
     max_message: int | None = None
+    recognizer: RecognizerFactory | None = None
     corpus: Sequence[ReferenceSpeech] | None = None
     accent: Accent | None = None
     connections: list[ServerConnection] = field(init=False, default_factory=list)
@@ -211,6 +215,8 @@ class FakeServer(ABC):
         """
         if self._port is not None:
             raise RuntimeError(f"{type(self).__name__} is already running, at {self.url}")
+        if self.recognizer is not None:
+            self.new_recognizer(SAMPLE_RATE, None)  # a model is loaded before anybody waits for it
         self._host = host
         self._port = await self._listen(host, port)
         self._started = asyncio.get_running_loop().time()
@@ -284,6 +290,17 @@ class FakeServer(ABC):
         listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
         return f"{self.plugin}.{self.plugin_class}({listed})"
 
+    def new_recognizer(self, sample_rate: int, languages: Sequence[str] | None) -> Recognizer:
+        """Make the recognizer of a connection or of a posted recording.
+
+        Args:
+            sample_rate: Hz of the audio.
+            languages: Base subtags of the languages that it knows. None: all.
+        """
+        if self.recognizer is not None:
+            return self.recognizer(sample_rate=sample_rate, languages=languages)
+        return AudioRecognizer(self.corpus, sample_rate=sample_rate, languages=languages)
+
     def written(self, words: Sequence[HeardWord], *, complete: bool = True) -> list[HeardWord]:
         """The words as this provider writes them; see `Accent.write`."""
         return self.accent.write(words, complete=complete) if self.accent else [*words]
@@ -349,12 +366,12 @@ class FakeServer(ABC):
             self._arm(self._script)
 
     def _checked(self, script: FaultScript) -> FaultScript:
-        recognizer = AudioRecognizer(self.corpus)
-        for fault in script:
-            if isinstance(fault, StreamFault) and fault.at_word is not None:
-                recognizer.reached(
-                    fault.at_word, fault.part
-                )  # raises for a word that is not in the corpus
+        faults = [fault for fault in script if isinstance(fault, StreamFault)]
+        moments = [(f.at_word, f.part) for f in faults if f.at_word is not None]
+        if moments:
+            recognizer = self.new_recognizer(SAMPLE_RATE, None)
+            for word, part in moments:
+                recognizer.reached(word, part)  # raises if that cannot happen
         return script
 
     def _arm(self, faults: Iterable[Fault]) -> None:

@@ -78,12 +78,15 @@ class UtteranceDialogue(Dialogue):
         lasts = lasts or self._server.is_long(self.words)
         if self.recognizer.silence >= self._server.pause(self.end_silence) or lasts:
             self.end_utterance()
-        elif (
-            len(self.words) > self._reported_words
-            and position - self._reported_at >= self.interim_every
-        ):
-            self._reported_at, self._reported_words = position, len(self.words)
-            if written := self._server.written(self.words, complete=self.revises):
+        elif position - self._reported_at >= self.interim_every:
+            self._report_progress()
+
+    def _report_progress(self) -> None:
+        """Report an interim transcript, if there are new words."""
+        words = [*self.words, *self.recognizer.tentative]
+        if len(words) > self._reported_words:
+            self._reported_at, self._reported_words = self.recognizer.position, len(words)
+            if written := self._server.written(words, complete=self.revises):
                 self.report_interim(written)
 
     def flush(self) -> None:

@@ -13,6 +13,7 @@ from livekit.agents.stt import SpeechEventType
 from ..speech.accent import Accent
 from ..speech.reference import SAMPLE_RATE, ReferenceSpeech
 from .score import Final, Score, score
+from .word_errors import word_error_rate
 
 OnEvent = Callable[[float, stt.SpeechEvent], None]
 
@@ -49,6 +50,12 @@ class Played:
     def score(self) -> Score:
         """How the finals differ from the words spoken."""
         return score(self.speech.words, self.finals, accents=bool(self.accents))
+
+    @property
+    def word_error_rate(self) -> float:
+        """Words of the finals that are wrong, missing or too many, as a share of those spoken: the
+        measure for a real recognizer, which misses words on its own account."""
+        return word_error_rate(self.speech.text, " ".join(final.text for final in self.finals))
 
     @property
     def balanced(self) -> bool:

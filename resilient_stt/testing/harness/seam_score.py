@@ -111,7 +111,7 @@ def judge_seam(
         and cut - SEAM_BEFORE < one[i][1] < cut + SEAM_AFTER
     ] or [(len(one), len(other))]
     backwards = after[::-1], emitted[::-1]
-    heads, tails = _distances(before, emitted), _distances(*backwards)
+    heads, tails = edit_distances(before, emitted), edit_distances(*backwards)
     # The head and the tail meet behind some emitted word: the best place for each seam.
     costs = [heads[i] + tails[len(after) - j][::-1] for i, j in seams]
     best = min(range(len(seams)), key=lambda n: int(costs[n].min()))
@@ -125,10 +125,10 @@ def _flat(words: Sequence[SpokenWord]) -> list[tuple[str, float]]:
     return [(token, word.start) for word in words for token in tokens(word.text)]
 
 
-_Distances = np.ndarray[tuple[int, int], np.dtype[np.int32]]
+Distances = np.ndarray[tuple[int, int], np.dtype[np.int32]]
 
 
-def _distances(ideal: Sequence[str], emitted: Sequence[str]) -> _Distances:
+def edit_distances(ideal: Sequence[str], emitted: Sequence[str]) -> Distances:
     """Return the edit distance of each beginning of one list to each beginning of another."""
     numbers = {token: n for n, token in enumerate(dict.fromkeys([*ideal, *emitted]))}
     columns = np.array([numbers[token] for token in emitted], np.int32)
@@ -145,7 +145,7 @@ def _distances(ideal: Sequence[str], emitted: Sequence[str]) -> _Distances:
     return found
 
 
-def _steps(ideal: Sequence[str], emitted: Sequence[str], distances: _Distances) -> list[Step]:
+def _steps(ideal: Sequence[str], emitted: Sequence[str], distances: Distances) -> list[Step]:
     """Return the kind of each difference, in order; `same` where there is none."""
     found: list[Step] = []
     i, j = len(ideal), len(emitted)

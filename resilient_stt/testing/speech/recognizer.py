@@ -1,9 +1,10 @@
 """Turn the samples that one connection received back into words.
 
-A fake provider gives the bytes that it receives to an `AudioRecognizer`, so it can only transcribe
-what really arrived. A word that was lost is missing, a word that was replayed comes twice, and a
-word of which a part arrived becomes a wrong fragment, as with a real recognizer. A word in a
-language that the recognizer does not know becomes a wrong word of one that it knows.
+A fake provider gives the bytes that it receives to a `Recognizer`, so it can only transcribe what
+really arrived. If nothing else is asked for, that is an `AudioRecognizer`, which finds the bytes in
+known recordings. A word that was lost is missing, a word that was replayed comes twice, and a word
+of which a part arrived becomes a wrong fragment, as with a real recognizer. A word in a language
+that the recognizer does not know becomes a wrong word of one that it knows.
 
 Audio that was resampled is recognized too, with cuts precise to about 10 ms. Below 16 kHz,
 sibilants are missing: at 8 kHz a few words become fragments.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from livekit import rtc
@@ -36,8 +38,8 @@ class HeardWord:
     """A word, or what a recognizer makes of a part of it or of a word in another language.
 
     Attributes:
-        speech: Name of the recording.
-        index: Index of the word in the full recording.
+        speech: Name of the recording; empty if the recognizer does not know it.
+        index: Index of the word in the full recording, or among the words of the connection.
         text: The word as written in the recording, or the wrong spelling of a fragment, or a wrong
             word.
         start: Seconds of the connection's audio.
@@ -58,6 +60,62 @@ class HeardWord:
     language: str
 
 
+class Recognizer(Protocol):
+    """Recognizes the audio of one connection, or of one posted recording."""
+
+    @property
+    def position(self) -> float:
+        """Seconds of audio received."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds received after the last speech, or all of them if there was none. 0 as long as
+        speech may go on."""
+
+    @property
+    def partial(self) -> HeardWord | None:
+        """What is being heard, as far as it was heard; None in silence. Its text may be empty."""
+
+    @property
+    def tentative(self) -> Sequence[HeardWord]:
+        """The words after those that were returned, as they stand now. They may still change, and
+        are returned once they do not any more. Empty if all words are returned as they end."""
+
+    def feed(self, pcm: bytes) -> list[HeardWord]:
+        """Take 16-bit little-endian mono audio, in blocks of any size.
+
+        Returns:
+            The words that will not change any more, each of them once.
+        """
+
+    def finish(self) -> list[HeardWord]:
+        """Return the rest of the words of the audio received so far. More audio may follow."""
+
+    def reached(self, index: int, part: float, speech: str | None = None) -> bool:
+        """Return whether a moment of a word was heard on this connection.
+
+        Args:
+            index: Index of the word in the full recording.
+            part: Where in the word: 0 is its first sample, 1 its last.
+            speech: Name of the recording. None: any.
+
+        Raises:
+            ValueError: There is no such word, or the recognizer knows no words of recordings.
+        """
+
+
+class RecognizerFactory(Protocol):
+    """Makes a recognizer for each connection of a fake server."""
+
+    def __call__(self, *, sample_rate: int, languages: Sequence[str] | None) -> Recognizer:
+        """Make a recognizer of audio.
+
+        Args:
+            sample_rate: Hz of the audio.
+            languages: Base subtags of the languages that the connection knows. None: all.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A word in the atlas, in samples."""
@@ -71,7 +129,7 @@ class _Place:
 
 
 class AudioRecognizer:
-    """Recognizes the audio of one connection.
+    """A `Recognizer` that finds the audio in known recordings.
 
     Args:
         corpus: The recordings that it can recognize. None: all that are shipped.
@@ -96,7 +154,7 @@ class AudioRecognizer:
         self._spelled = frozenset(plain(place.text) for place in self._places)
         self._locator = Locator(atlas)
         self._sample_rate = sample_rate
-        self._resampler = _resampler(sample_rate)
+        self._resampler = resampler_from(sample_rate)
         self._odd = b""
         self._received = 0  # samples at sample_rate
         self._time = 0  # samples at SAMPLE_RATE that are located, or known to be unknown
@@ -124,6 +182,11 @@ class AudioRecognizer:
         """The word that is being heard, as far as it was heard."""
         return None if self._word_from is None else self._as_heard(self._at, self._time)
 
+    @property
+    def tentative(self) -> Sequence[HeardWord]:
+        """Always empty: a word is certain when it ends."""
+        return ()
+
     def feed(self, pcm: bytes) -> list[HeardWord]:
         """Recognize 16-bit little-endian mono audio, in blocks of any size.
 
@@ -145,7 +208,7 @@ class AudioRecognizer:
         words: list[HeardWord] = []
         if self._resampler is not None:
             words += self._hear(_joined(self._resampler.flush()))
-            self._resampler = _resampler(self._sample_rate)
+            self._resampler = resampler_from(self._sample_rate)
         for run in self._locator.flush():
             words += self._take(run)
         ended = self._end_word(self._at, self._time)
@@ -277,7 +340,8 @@ def _places(corpus: Sequence[ReferenceSpeech], offsets: Sequence[int]) -> list[_
     ]
 
 
-def _resampler(sample_rate: int) -> rtc.AudioResampler | None:
+def resampler_from(sample_rate: int) -> rtc.AudioResampler | None:
+    """Return what brings audio to `SAMPLE_RATE`; None if it has that rate."""
     if sample_rate == SAMPLE_RATE:
         return None
     quality = rtc.AudioResamplerQuality.HIGH

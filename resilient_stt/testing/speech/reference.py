@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from typing import BinaryIO
 
 import numpy as np
 from livekit import rtc
@@ -23,6 +24,7 @@ from .languages import MULTIPLE, written
 
 try:
     import av
+    import av.error
 except ModuleNotFoundError:
     raise ModuleNotFoundError(
         "resilient_stt.testing needs PyAV, which is not installed: " + install_command("testing"),
@@ -89,7 +91,7 @@ class ReferenceSpeech:
 
     @staticmethod
     def names() -> tuple[str, ...]:
-        """Return the names of the shipped recordings."""
+        """Return the names of the shipped recordings that the fake servers know."""
         return _NAMES
 
     @classmethod
@@ -197,21 +199,38 @@ def plain(text: str) -> str:
 
 @functools.cache
 def _load(name: str) -> ReferenceSpeech:
+    return shipped(name, "flac")
+
+
+def shipped(name: str, suffix: str) -> ReferenceSpeech:
+    """Return a recording of the package's data, with the times of its words."""
     data = resources.files("resilient_stt.testing") / "data"
     about = json.loads((data / f"{name}.json").read_text(encoding="utf-8"))
     return ReferenceSpeech(
         name=name,
         language=about["language"],
-        samples=_decoded((data / f"{name}.flac").read_bytes()),
+        samples=decoded(io.BytesIO((data / f"{name}.{suffix}").read_bytes())),
         words=tuple(SpokenWord(**word) for word in about["words"]),
         sentences=tuple(range(*bounds) for bounds in about["sentences"]),
     )
 
 
-def _decoded(flac: bytes) -> NDArray[np.int16]:
-    with av.open(io.BytesIO(flac), mode="r") as container:
-        parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    return read_only(np.concatenate(parts).astype(np.int16))
+def decoded(file: str | BinaryIO) -> NDArray[np.int16]:
+    """Return the audio of a file of any format that PyAV decodes, mono at `SAMPLE_RATE`.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: It has no audio, or is damaged.
+    """
+    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
+    try:
+        with av.open(file, mode="r") as container:
+            frames = [out for f in container.decode(audio=0) for out in resampler.resample(f)]
+        frames += resampler.resample(None)
+    except (av.error.InvalidDataError, IndexError):
+        raise ValueError("it has no audio, or is damaged") from None
+    parts = [frame.to_ndarray()[0] for frame in frames]
+    return read_only(np.concatenate(parts))
 
 
 def read_only(samples: NDArray[np.int16]) -> NDArray[np.int16]:
