@@ -332,6 +332,18 @@ class AudioLedger:
         """The segments that lie between `start` and `end` as a whole."""
         return [s for s in self._segments if s.end is not None and start <= s.start and s.end <= end]
 
+    def known_noise_through(self, before: int) -> int:
+        """The end of the known noise that lies between the watermark and `before`, and begins there.
+
+        The watermark if other voice comes first.
+        """
+        through = self.watermark
+        for segment in self._unfinished_segments():
+            if not segment.is_known_noise or segment.end is None or segment.end > before:
+                break
+            through = segment.end
+        return through
+
     def unfinished_segments(self) -> list[Segment]:
         """The segments that end behind the watermark, the open one included."""
         return self._unfinished_segments()

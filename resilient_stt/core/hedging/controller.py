@@ -554,10 +554,7 @@ class HedgeController:
         ledger = self._ledger
         if self._ask_others_once_more(hedging, hedge, active, stall, now):
             return
-        # Both may have left out more by now than the hedge was opened for. It has heard that, and
-        # another hedge would only hear it again (test_one_hedge_for_all_that_is_overdue).
-        overdue = (each.stall_detector.overdue_through(now) for each in (active, hedge))
-        pending_through = max(stall.through, hedging.expected_through, min(overdue))
+        pending_through = max(stall.through, hedging.expected_through)
         through = min(pending_through, silent)
         if new_word_at is not None:
             # Audio in which the hedge found words is not noise (schedule
@@ -568,13 +565,20 @@ class HedgeController:
             # the text for what the active connection has processed just now may be on its way.
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
-        if not active.finished and (shown_at := self._unfinished.first_word_at()) is not None:
+        shown_at = self._unfinished.first_word_at()
+        if not active.finished and shown_at is not None:
             # The consumer was shown words there, so it is not noise: both have left them out
             # (schedule shown-words-and-two-half-open-connections).
             through = min(through, shown_at)
         if has_words(hedge):
-            self._known_noise.no_words_found(ledger.watermark, through)
+            wordless = through
+            if new_word_at is None and shown_at is None:
+                # Both may have left out more by now than the hedge was opened for.
+                overdue = (each.stall_detector.overdue_through(now) for each in (active, hedge))
+                wordless = max(through, min(*overdue, silent))
+            self._known_noise.no_words_found(ledger.watermark, wordless)
             ledger.commit_noise(through)
+            ledger.commit_noise(ledger.known_noise_through(wordless))
         else:
             # Nothing shows that it hears: no words were committed that it could repeat
             # (test_a_second_connection_commits_no_silence, test_no_provider_ever_gives_a_word).

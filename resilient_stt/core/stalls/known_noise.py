@@ -53,6 +53,8 @@ class KnownNoise:
         self._speech: deque[VoiceSound] = deque(maxlen=MAX_EXAMPLES)
         self._seconds_found = 0.0
         """Seconds of voice that were found to be noise."""
+        self._found_through = 0
+        """The session sample before which they were."""
         self._seconds_left = 0.0
         """Seconds of voice that may still pass as known noise before the next is asked about."""
 
@@ -70,6 +72,7 @@ class KnownNoise:
 
     def no_words_found(self, start: int, end: int) -> None:
         """Note that two providers have found no words between two session samples."""
+        start, self._found_through = max(start, self._found_through), end
         for segment in self._ledger.segments_within(start, end):
             if segment.sound is not None and not segment.has_words:
                 self._is_noise(segment)
