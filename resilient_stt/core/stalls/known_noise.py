@@ -77,6 +77,7 @@ class KnownNoise:
             if segment.sound is not None and not segment.has_words:
                 self._is_noise(segment)
                 self._seconds_found += self._ledger.seconds(segment.samples)
+                segment.is_known_noise = True
         self._seconds_left = self._policy.known_noise_factor * self._seconds_found
         for segment in self._ledger.unfinished_segments():
             self._judge(segment)
