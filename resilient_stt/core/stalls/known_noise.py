@@ -10,7 +10,8 @@ noise sounds like: its loudness and how much that changes (`VoiceSound`).
 * Voice in which two providers have found no words is an example of noise. So is known noise that a
   FINAL skips: noise of one kind is never quite the same.
 * Voice in which a FINAL had words is an example of speech.
-* Other voice is known noise if it is like noise, and not like any speech.
+* Other voice is known noise if it is like noise, and not like any speech. It must not be longer
+  than that noise either, or words may have joined it.
 
 Nobody waits for words of known noise: it causes no stall, and a FINAL may skip it. It is still sent
 to every provider, and replayed after a failure, so that its words are emitted if it has any. One
@@ -33,6 +34,10 @@ from ..transcript.overlap import Utterance
 
 MAX_EXAMPLES = 32
 """Examples of each that are kept. It bounds memory, and the work for each stretch of voice."""
+
+MAX_LENGTHENING = 1.25
+"""How many times longer than the longest noise of its kind known noise may be. Bursts of a kind
+differ by a detector's padding, at least; a fifth of one is too little voice for a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +131,17 @@ class KnownNoise:
         sound, seconds = segment.sound, self._ledger.seconds(segment.samples)
         if sound is None or segment.has_words or segment.is_known_noise:
             return
-        if seconds <= self._seconds_left and self._is_like_noise(sound):
+        if seconds <= self._seconds_left and self._is_like_noise(sound, seconds):
             segment.is_known_noise = True
             self._seconds_left -= seconds
 
-    def _is_like_noise(self, sound: VoiceSound) -> bool:
+    def _is_like_noise(self, sound: VoiceSound, seconds: float) -> bool:
         limit = self._policy.known_noise_distance
         near = [noise for noise in self._noise if _distance(noise.sound, sound) <= limit]
         if math.fsum(noise.seconds for noise in near) < self._policy.min_known_noise:
             return False
+        if seconds > MAX_LENGTHENING * max(noise.seconds for noise in near):
+            return False  # a sentence behind a burst of noise changes the sound of both but little
         from_noise = min(_distance(noise.sound, sound) for noise in near)
         from_speech = min((_distance(speech, sound) for speech in self._speech), default=0.0)
         return from_speech > max(limit, 2 * from_noise)

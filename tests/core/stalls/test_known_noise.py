@@ -88,6 +88,12 @@ def test_other_voice(call: Call, sound: VoiceSound | None) -> None:
     assert call.ledger.has_pending_speech()
 
 
+def test_words_may_have_joined_it(call: Call) -> None:
+    """Voice that is longer than the noise was is asked about."""
+    assert call.hear(NOISE, 2.5).is_known_noise
+    assert not call.hear(NOISE, 2.6).is_known_noise
+
+
 def test_a_loud_speaker(call: Call) -> None:
     """Noise that sounds like somebody who spoke is not known."""
     call.say(VoiceSound(62.0, 6.0))
