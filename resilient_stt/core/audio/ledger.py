@@ -330,10 +330,12 @@ class AudioLedger:
 
     def segments_within(self, start: int, end: int) -> list[Segment]:
         """The segments that lie between `start` and `end` as a whole."""
-        return [s for s in self._segments if s.end is not None and start <= s.start and s.end <= end]
+        return [
+            s for s in self._segments if s.end is not None and start <= s.start and s.end <= end
+        ]
 
     def known_noise_through(self, before: int) -> int:
-        """The end of the known noise that lies between the watermark and `before`, and begins there.
+        """The end of the known noise between the watermark and `before`.
 
         The watermark if other voice comes first.
         """

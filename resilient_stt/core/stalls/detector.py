@@ -363,7 +363,9 @@ class StallDetector:
 
     def overdue_through(self, now: float) -> int:
         """Return through which session sample all finals are overdue; 0 if none is."""
-        due = (e.through for e in self._expected if e.processed_at + self._final_timeout_of(e) <= now)
+        due = (
+            e.through for e in self._expected if e.processed_at + self._final_timeout_of(e) <= now
+        )
         return max(due, default=0)
 
     def next_stall(

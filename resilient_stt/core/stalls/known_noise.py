@@ -17,8 +17,8 @@ Nobody waits for words of known noise: it causes no stall, and a FINAL may skip 
 to every provider, and replayed after a failure, so that its words are emitted if it has any. One
 word in it, or a hedge that finds words which were missing, and it is noise no more.
 
-A stream could err for ever that way. So only `WatchdogPolicy.known_noise_factor` times as much voice
-passes as known noise as was found to be noise. The next is asked about as if it were new.
+A stream could err for ever that way. So only `WatchdogPolicy.known_noise_factor` times as much
+voice passes as known noise as was found to be noise. The next is asked about as if it were new.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class KnownNoise:
 
     def _is_skipped(self, segment: Segment, final: Utterance) -> bool:
         """Return whether a FINAL goes on behind the segment."""
-        assert final.start is not None and segment.end is not None
+        assert final.start is not None
+        assert segment.end is not None
         return self._ledger.seconds(segment.end) <= final.start
 
     def _has_words(self, segment: Segment, final: Utterance) -> bool:

@@ -61,7 +61,6 @@ def test_a_final_behind_known_noise_is_not_held() -> None:
     """A FINAL that skips known noise comes as soon as from the bare provider."""
     words = cafe()
     sim = play(words)
-    second = [w for w in words if not w.text][1]
     finals = [(at - sim.base, c) for at, c in sim.commands if isinstance(c, Emit)]
     late = [at - c.end for at, c in finals if c.kind is EventKind.FINAL and c.end]
     assert len(late) == 5

@@ -112,7 +112,8 @@ def test_short_noise() -> None:
     call = Call()
     call.say()
     call.find_nothing(call.hear(NOISE, 0.6))
-    assert not (second := call.hear(NOISE, 0.6)).is_known_noise
+    second = call.hear(NOISE, 0.6)
+    assert not second.is_known_noise
     call.find_nothing(second)
     assert call.hear(NOISE, 0.6).is_known_noise
 
