@@ -40,9 +40,10 @@ class HedgeBudget:
         """`share`: the part of the pushed audio that hedges may be sent, 0 or more.
 
         `allowance`: seconds of hedged audio in the window that are always allowed. A process that
-        has just started has no audio to take a share of. `allowance_share` and `min_allowance` bound
-        it while little was pushed, as in the only call of a process: it is that share of the pushed
-        audio at most, or so many seconds if that is more.
+        has just started has no audio to take a share of.
+
+        `allowance_share`, `min_allowance`: the allowance is at most that share of the pushed audio,
+        or so many seconds if that is more.
 
         `window`: seconds that count, in whole minutes: the current minute and those before it.
         """
