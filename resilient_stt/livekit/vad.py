@@ -195,7 +195,7 @@ class DetectorOptions:
     """Longest time in seconds that `onset_rise` holds an end back."""
 
 
-class _Loudness:
+class _LevelMeter:
     """Adds up the levels of windows."""
 
     def __init__(self) -> None:
@@ -234,7 +234,7 @@ class BundledDetector:
         self._ended_at = 0
         self._levels: list[float] = []
         """RMS of the windows since the last voiced one."""
-        self._loudness = _Loudness()
+        self._meter = _LevelMeter()
         """Of the speech that lasts, up to its last voiced window."""
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
@@ -278,7 +278,7 @@ class BundledDetector:
                 return self._end()
         elif probability >= options.start_above:
             self._speaking = True
-            self._loudness = _Loudness()
+            self._meter = _LevelMeter()
             self._levels.append(_rms(window))
             self._voiced()
             start = self._position(self._windows - 1, -options.pad)
@@ -289,7 +289,7 @@ class BundledDetector:
     def _voiced(self) -> None:
         self._last_voiced = self._windows
         for level in self._levels:
-            self._loudness.add(level)
+            self._meter.add(level)
         self._levels.clear()
 
     def _rises(self) -> bool:
@@ -307,7 +307,7 @@ class BundledDetector:
         known_at = self._position(self._windows)
         self._ended_at = min(self._position(self._last_voiced, self._options.pad), known_at)
         self._levels.clear()
-        return SpeechEdge(False, self._ended_at, known_at, self._loudness.sound)
+        return SpeechEdge(False, self._ended_at, known_at, self._meter.sound)
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE
