@@ -217,6 +217,14 @@ class HedgeController:
 
     def final_emitted(self, final: Utterance) -> None:
         """Learn what voice with words sounds like. Its audio must not be committed yet."""
+        hedge = self._hedge
+        if hedge is not None and final.start is not None and has_words(hedge):
+            # It has heard the noise before these words, too, and goes on behind it like the active
+            # connection (test_coughs_that_are_too_short_to_be_skipped_speech).
+            new_word_at = first_new_word_at(hedge, self._ledger, self._history)
+            if new_word_at:
+                through = self._ledger.samples(min(final.start, new_word_at))
+                self._known_noise.no_words_found(self._ledger.watermark, through)
         self._known_noise.words_found(final)
 
     def final_committed(self) -> None:
