@@ -124,8 +124,6 @@ class Runtime:
             watchdog.hedge_audio_share,
             watchdog.hedge_audio_allowance,
             watchdog.hedge_audio_window,
-            watchdog.hedge_allowance_share,
-            watchdog.min_hedge_allowance,
         )
         self.closing_sessions = ClosingSessions()
         self.last_served = ""

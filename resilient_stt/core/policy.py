@@ -315,15 +315,6 @@ class ReplayPolicy(_Checked):
             )
 
 
-_SHARES = (
-    "final_hedge_fraction",
-    "no_interim_hedge_fraction",
-    "hedge_audio_share",
-    "hedge_allowance_share",
-)
-"""Fields of `WatchdogPolicy` that are 1 at most."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogPolicy(_Checked):
     """What the silence of a connection means while local voice activity detects speech.
@@ -392,12 +383,6 @@ class WatchdogPolicy(_Checked):
     hedge_audio_allowance: Seconds = 60.0
     """Seconds of hedge audio that are always allowed. A process that has just started has no audio
     yet to take a share of, and must notice a second fault as fast as the first."""
-    hedge_allowance_share: float = 0.25
-    """Share (0 to 1) of the pushed audio that the allowance is at most. LiveKit gives each call a
-    process of its own, so that 60 s would be most of a short call."""
-    min_hedge_allowance: Seconds = 20.0
-    """The allowance is not bounded below so many seconds of hedge audio: enough for two hedges at
-    the beginning of a call."""
     min_hedge_interval: Seconds = 30.0
     """Seconds after which a stream may hedge once more although the share is used up. Without that,
     a dead provider would never be noticed."""
@@ -487,7 +472,7 @@ class WatchdogPolicy(_Checked):
                 f"WatchdogPolicy.hedge_audio_window must be {MINUTE:g} s or more, "
                 "because hedged audio is counted by the minute"
             )
-        for name in _SHARES:
+        for name in ("final_hedge_fraction", "no_interim_hedge_fraction", "hedge_audio_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"WatchdogPolicy.{name} must be at most 1")
 

@@ -605,8 +605,6 @@ class Simulation:
             watchdog.hedge_audio_share,
             watchdog.hedge_audio_allowance,
             watchdog.hedge_audio_window,
-            watchdog.hedge_allowance_share,
-            watchdog.min_hedge_allowance,
         )
         self.engine = FailoverEngine(
             routing([r.traits for r in recognizers]),

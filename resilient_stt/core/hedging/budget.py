@@ -29,21 +29,11 @@ class HedgeBudget:
     `now` is in seconds, on one clock for all calls.
     """
 
-    def __init__(
-        self,
-        share: float = 0.05,
-        allowance: float = 0.0,
-        window: float = 3600.0,
-        allowance_share: float = 0.25,
-        min_allowance: float = 20.0,
-    ) -> None:
+    def __init__(self, share: float = 0.05, allowance: float = 0.0, window: float = 3600.0) -> None:
         """`share`: the part of the pushed audio that hedges may be sent, 0 or more.
 
         `allowance`: seconds of hedged audio in the window that are always allowed. A process that
         has just started has no audio to take a share of.
-
-        `allowance_share`, `min_allowance`: the allowance is at most that share of the pushed audio,
-        or so many seconds if that is more.
 
         `window`: seconds that count, in whole minutes: the current minute and those before it.
         """
@@ -51,8 +41,6 @@ class HedgeBudget:
             raise AssertionError(f"share must be a number of 0 or more, got {share!r}")
         self._share = share
         self._allowance = allowance
-        self._allowance_share = allowance_share
-        self._min_allowance = min_allowance
         self._minutes_in_window = math.ceil(window / MINUTE)
         self._minutes: deque[_Minute] = deque()
 
@@ -73,9 +61,7 @@ class HedgeBudget:
         It may if the hedges in the window were sent no more than the share or the allowance.
         """
         self._minute(now)
-        pushed = self._pushed()
-        bound = max(self._min_allowance, self._allowance_share * pushed)
-        return self._hedged() <= max(min(self._allowance, bound), self._share * pushed)
+        return self._hedged() <= max(self._allowance, self._share * self._pushed())
 
     def _pushed(self) -> float:
         return math.fsum(m.pushed for m in self._minutes)

@@ -74,23 +74,6 @@ def test_five_percent() -> None:
     assert repr(budget) == "HedgeBudget(pushed=602.0, hedged=30.1)"
 
 
-def test_the_allowance_of_a_short_call() -> None:
-    """A call of 80 s may not hedge for 60 s, but two hedges at its beginning are allowed."""
-    budget = HedgeBudget(allowance=60.0)
-    budget.record_pushed(10.0, 0.0)
-    budget.record_hedged(20.0, 0.0)
-    assert budget.allows(0.0)
-    budget.record_hedged(0.1, 0.0)
-    assert not budget.allows(0.0)
-    budget.record_pushed(71.0, 10.0)
-    assert budget.allows(10.0)
-    budget.record_pushed(2000.0, 10.0)
-    budget.record_hedged(79.9, 10.0)
-    assert budget.allows(10.0)
-    budget.record_hedged(5.0, 10.0)
-    assert not budget.allows(10.0)
-
-
 def test_the_hour_counts_by_the_minute() -> None:
     """Audio is forgotten with its minute, after 59 to 60 minutes."""
     budget = HedgeBudget()
