@@ -35,7 +35,7 @@ as silence, and no silence is cut out of a replay.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -416,16 +416,13 @@ class AudioLedger:
         """The voice between `start` and `end`; all of it without voice activity."""
         if not self.vad_enabled:
             return ((start, end),) if start < end else ()
-        clipped = ((max(s.start, start), min(self._segment_end(s), end)) for s in self._segments)
-        return tuple((since, until) for since, until in clipped if since < until)
+        return self._within(self._segments, start, end)
 
     def unexplained_voice(self, start: int, end: int) -> Spans:
         """The voice between `start` and `end` that is not known noise."""
-        noise = {(s.start, s.end) for s in self._segments if s.is_known_noise}
-        if not noise or not self.vad_enabled:
+        if not self.vad_enabled:
             return self.voiced_spans(start, end)
-        known = [(max(s, start), min(e or end, end)) for s, e in noise]
-        return tuple(span for span in self.voiced_spans(start, end) if span not in known)
+        return self._within((s for s in self._segments if not s.is_known_noise), start, end)
 
     @property
     def speaking(self) -> bool:
@@ -530,6 +527,11 @@ class AudioLedger:
         return self._policy.window
 
     # -- inside
+
+    def _within(self, segments: Iterable[Segment], start: int, end: int) -> Spans:
+        """The segments, cut off at `start` and `end`."""
+        clipped = ((max(s.start, start), min(self._segment_end(s), end)) for s in segments)
+        return tuple((since, until) for since, until in clipped if since < until)
 
     def _trims(self) -> Iterator[tuple[int, int]]:
         """Every stretch of pending silence that is long enough to be cut, without its padding.
