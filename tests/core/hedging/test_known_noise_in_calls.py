@@ -122,3 +122,13 @@ def test_coughs_that_are_too_short_to_be_skipped_speech() -> None:
         len(play(speak(*pieces), sounds=known).opened_as(Role.HEDGE)) for known in (True, False)
     ]
     assert asked == [1, 3]
+
+
+def test_noise_that_one_hedge_has_heard() -> None:
+    """A hedge's silence is about all noise that it and the active connection had time for."""
+    coughs = [noise(1.0, 0.7), noise(1.5, 0.7), noise(8.0, 0.7)]
+    words = speak(*sentence(SENTENCES[0]), *coughs, *sentence("ten", before=9.0))
+    route = [Recognizer("a", interims=False, slow_endpointing=True), Recognizer("b")]
+    sim = Simulation(words, route, sounds=True, tail=2.0).run(within=8)
+    assert_promises(sim)
+    assert [e.outcome for e in events(sim, HedgeFinished)] == [HedgeOutcome.NO_SPEECH]

@@ -80,7 +80,7 @@ def test_it_may_hold_words_all_the_same(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    "sound", [SPEECH, VoiceSound(61.0, 8.7), VoiceSound(75.0, 4.0), VoiceSound(65.0, 18.0), None]
+    "sound", [SPEECH, VoiceSound(61.9, 7.7), VoiceSound(75.0, 4.0), VoiceSound(65.0, 18.0), None]
 )
 def test_other_voice(call: Call, sound: VoiceSound | None) -> None:
     """Voice is not known noise if it is unlike the noise, or nearly as like speech."""
