@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Switched,
         SwitchReason,
     )
+    from .core.messages import VoiceSound
     from .core.policy import (
         BreakerPolicy,
         FailbackPolicy,
@@ -131,6 +132,7 @@ __all__ = [
     "SwitchReason",
     "Switched",
     "UsageMetadata",
+    "VoiceSound",
     "WatchdogPolicy",
 ]
 
@@ -173,6 +175,7 @@ _NAMES_BY_MODULE = {
         "SwitchReason",
         "Switched",
     ),
+    ".core.messages": ("VoiceSound",),
     ".core.policy": (
         "BreakerPolicy",
         "FailbackPolicy",

@@ -339,7 +339,9 @@ class ResilientStream(stt.RecognizeStream):
         """
         for edge in edges:
             self._push_to(self._frames.end if edge.known_at is None else edge.known_at)
-            self._take_in(SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at))
+            self._take_in(
+                SpeechStarted(edge.at) if edge.started else SpeechEnded(edge.at, edge.sound)
+            )
         if self._detector is not None and self._detector.failure is not None:
             self._runtime.report_detector_failure(self._detector.failure)
             self._detector = None

@@ -70,6 +70,7 @@ NAMES = {
     "SwitchReason",
     "Switched",
     "UsageMetadata",
+    "VoiceSound",
     "WatchdogPolicy",
 }
 

@@ -538,8 +538,8 @@ class FailoverEngine:
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
                 self._emitter.local_speech_started(at)
-            case SpeechEnded(at):
-                self._ledger.speech_ended(at)
+            case SpeechEnded(at, sound):
+                self._hedging.speech_ended(self._ledger.speech_ended(at, sound))
                 self._probe.speech_ended(now)
             case InputEnded():
                 self._pool.end_input(now)
@@ -1221,8 +1221,8 @@ class FailoverEngine:
                 self._pool.report_unanswered(self.handover.push(samples, rate, now))
             case SpeechStarted(at):
                 self._ledger.speech_started(at)
-            case SpeechEnded(at):
-                self._ledger.speech_ended(at)
+            case SpeechEnded(at, sound):
+                self._ledger.speech_ended(at, sound)
             case VoiceActivityLost():
                 self._on_voice_activity_lost(now)
             case _:

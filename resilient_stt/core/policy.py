@@ -388,6 +388,17 @@ class WatchdogPolicy(_Checked):
     a dead provider would never be noticed."""
     max_deadline_multiplier: float = 8.0
     """How many times longer noise can make a stream's timeouts. The next final resets them."""
+    known_noise_distance: float = 5.0
+    """How alike two sounds are, in dB, that count as noise of one kind: the distance between their
+    mean levels and the deviations of these. A sound that is not twice as far from all voice with
+    words is not known to be noise. Bursts of babble were up to 3.7 dB apart, coughs 4, and speech
+    7 or more from either."""
+    min_known_noise: Seconds = 1.0
+    """Seconds of one kind of noise in which two providers have found no words, from which that kind
+    is known. 0.6 s may be a word that both have missed."""
+    known_noise_factor: float = 8.0
+    """Seconds of voice that pass without a hedge, because they sound like known noise, for each
+    second in which two providers have found no words. After that it is asked about again."""
     flush_at_end_of_speech: bool = True
     """Whether providers with slow endpointing are flushed when speech ends locally."""
     working_after: Seconds = 5.0

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVarTuple
 import numpy as np
 from livekit import rtc
 
+from ..core.messages import VoiceSound
 from ..errors import SpeechDetectorError
 from .compat import VAD, VAD_WINDOW_SAMPLES
 
@@ -43,17 +44,21 @@ class SpeechEdge:
     default the end of the frame that was just pushed. Audio after `known_at` may already belong to
     the next word, so a provider that is flushed at an end of speech is sent no more than that
     before the flush.
+
+    `sound`, at an end of speech, is how the speech sounded, if the detector measures that. Without
+    it, noise that was asked about is not recognized when it comes again.
     """
 
     started: bool
     at: int
     known_at: int | None = None
+    sound: VoiceSound | None = None
 
 
 class SpeechDetector(Protocol):
     """Finds speech in the audio of one stream.
 
-    An edge is a `SpeechEdge` or any object with its fields; `known_at` may be missing.
+    An edge is a `SpeechEdge` or any object with its fields; `known_at` and `sound` may be missing.
 
     Starts and ends must alternate, beginning with a start. Positions are whole samples counted from
     the stream's first sample, must never go back, and must not lie beyond the pushed audio. An end
@@ -160,7 +165,10 @@ class CheckedDetector:
         self._speaking, self._last = started, min(at, self._pushed)
         # harmless where it is wrong: it only says how much is sent before a flush
         known_at = min(max(known_at, self._last), self._pushed)
-        return SpeechEdge(self._speaking, self._last, known_at)
+        sound = getattr(edge, "sound", None)
+        if not (isinstance(sound, VoiceSound) and math.isfinite(sound.level + sound.spread)):
+            sound = None  # harmless, too: noise is then not recognized when it comes again
+        return SpeechEdge(self._speaking, self._last, known_at, sound)
 
     def _violation(self, problem: str) -> SpeechDetectorError:
         return SpeechDetectorError(f"{type(self._detector).__name__} {problem}")
@@ -187,6 +195,28 @@ class DetectorOptions:
     """Longest time in seconds that `onset_rise` holds an end back."""
 
 
+class _LevelMeter:
+    """Adds up the levels of windows."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = 0.0
+        self._squares = 0.0
+
+    def add(self, rms: float) -> None:
+        """Add a window."""
+        level = 20 * math.log10(max(rms, NOISE_FLOOR))
+        self._count += 1
+        self._sum += level
+        self._squares += level * level
+
+    @property
+    def sound(self) -> VoiceSound:
+        """What the windows sounded like; there must be one."""
+        mean = self._sum / self._count
+        return VoiceSound(mean, math.sqrt(max(0.0, self._squares / self._count - mean * mean)))
+
+
 class BundledDetector:
     """LiveKit's bundled voice activity model as a `SpeechDetector`."""
 
@@ -204,6 +234,8 @@ class BundledDetector:
         self._ended_at = 0
         self._levels: list[float] = []
         """RMS of the windows since the last voiced one."""
+        self._meter = _LevelMeter()
+        """Of the speech that lasts, up to its last voiced window."""
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
         """Take the next mono frame; the first one sets the rate of all."""
@@ -253,17 +285,18 @@ class BundledDetector:
     def _judge(self, probability: float, window: _Window) -> SpeechEdge | None:
         options = self._options
         if self._speaking:
+            self._levels.append(_rms(window))
             if probability >= options.end_below:
                 self._voiced()
                 return None
-            samples = window.astype(np.float64)
-            self._levels.append(math.sqrt(np.dot(samples, samples) / len(samples)))
             silence = self._seconds(self._windows - self._last_voiced)
             # a rise may be the next word, which the model has not recognized yet
             if silence >= options.silence + (options.onset_wait if self._rises() else 0.0):
                 return self._end()
         elif probability >= options.start_above:
             self._speaking = True
+            self._meter = _LevelMeter()
+            self._levels.append(_rms(window))
             self._voiced()
             start = self._position(self._windows - 1, -options.pad)
             # the padding of two close segments would overlap
@@ -272,6 +305,8 @@ class BundledDetector:
 
     def _voiced(self) -> None:
         self._last_voiced = self._windows
+        for level in self._levels:
+            self._meter.add(level)
         self._levels.clear()
 
     def _rises(self) -> bool:
@@ -287,10 +322,16 @@ class BundledDetector:
     def _end(self) -> SpeechEdge:
         self._speaking = False
         self._ended_at = self._end_position
-        return SpeechEdge(False, self._ended_at, self._position(self._windows))
+        self._levels.clear()
+        return SpeechEdge(False, self._ended_at, self._position(self._windows), self._meter.sound)
 
     def _seconds(self, windows: int) -> float:
         return windows * VAD_WINDOW_SAMPLES / MODEL_RATE
 
     def _position(self, windows: int, pad: float = 0.0) -> int:
         return round((self._seconds(windows) + pad) * self._rate)
+
+
+def _rms(window: _Window) -> float:
+    samples = window.astype(np.float64)
+    return math.sqrt(np.dot(samples, samples) / len(samples))

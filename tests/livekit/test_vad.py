@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from livekit import rtc
 
+from resilient_stt.core.messages import VoiceSound
 from resilient_stt.livekit.vad import (
     BundledDetector,
     CheckedDetector,
     DetectorOptions,
     SpeechEdge,
 )
+from resilient_stt.testing import babble, coughs, music
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
 from ..support.fakes import frames
@@ -134,6 +137,14 @@ def test_longer_silence_joins_segments() -> None:
 # -- the check of detectors
 
 
+def sounds(recording: ReferenceSpeech) -> list[tuple[float, float]]:
+    """Return the level and the spread of each stretch of voice that the bundled detector finds."""
+    detector = BundledDetector()
+    padded = recording.padded(1.0)
+    found = [edge for frame in padded.frames() for edge in detector.push(frame)]
+    return [(e.sound.level, e.sound.spread) for e in found if e.sound is not None]
+
+
 class Scripted:
     """A detector that yields these edges with each frame."""
 
@@ -170,6 +181,32 @@ def test_an_edge_of_another_class() -> None:
     assert detector.push(second()) == [SpeechEdge(True, 10, RATE), SpeechEdge(False, 20, 30)]
     nothing: Any = object()
     assert CheckedDetector(Scripted(nothing)).push(second()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (VoiceSound(60.0, 9.0), VoiceSound(60.0, 9.0)),
+        (VoiceSound(math.nan, 9.0), None),
+        ("loud", None),
+    ],
+)
+def test_the_sound_of_speech(given: Any, passed: VoiceSound | None) -> None:
+    """A sound is passed on, and anything else is taken for one that was not measured."""
+    end = SpeechEdge(False, 20, 30, given)
+    assert CheckedDetector(Scripted(SpeechEdge(True, 10), end)).push(second())[1].sound == passed
+
+
+def test_speech_does_not_sound_like_noise() -> None:
+    """The levels of speech change more than those of babble and music, and less than of coughs."""
+    speech, crowd, song, cough = (
+        [spread for _, spread in sounds(recording)]
+        for recording in (ReferenceSpeech.load("english"), babble(10.0), music(20.0), coughs(10.0))
+    )
+    assert min(speech) > 10.0
+    assert max(crowd) < 8.0
+    assert max(song) < 9.0
+    assert max(speech) < max(cough)
 
 
 def test_an_edge_a_rounding_error_ahead() -> None:

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -48,6 +48,7 @@ from resilient_stt.core.messages import (
     SpeechStarted,
     StreamOpened,
     TranscriptEvent,
+    VoiceSound,
     Word,
 )
 from resilient_stt.core.policy import Pace, Policies, ProviderTraits, RoutingPolicy
@@ -69,7 +70,11 @@ SHORTEST_FRAGMENT = 0.1
 """Seconds of a clipped word from which on a recognizer writes a fragment."""
 
 
-@dataclass(frozen=True)
+SPEECH, NOISE = VoiceSound(57.0, 13.5), VoiceSound(65.0, 4.0)
+"""What words and noise sound like: as speech and babble of the kit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """A word as it was spoken, in seconds of the stream's audio, on whole samples."""
 
@@ -585,8 +590,12 @@ class Simulation:
         base: float = 1_000.7,
         pad: float = 0.0,
         rush: float = 1.0,
+        sounds: bool = False,
+        noisy_words: Collection[str] = (),
     ) -> None:
         """`pad`: seconds by which the voice detector's segments reach beyond the voice.
+
+        `sounds`: the voice detector tells words from noise by their sound, but for `noisy_words`.
 
         `rush`: how many times faster than real time the audio is pushed.
         """
@@ -610,6 +619,8 @@ class Simulation:
         self.vad_enabled = vad_enabled
         self.pad = pad
         self.rush = rush
+        self.sounds = sounds
+        self.noisy_words = frozenset(noisy_words)
         self.base = base
         self.now = base
         self.connections: dict[int, SimulatedConnection] = {}
@@ -680,8 +691,14 @@ class Simulation:
         delays, pad = (round(START_DELAY * RATE), round(END_DELAY * RATE)), round(self.pad * RATE)
         for start, end in voiced(self.words):
             reports.append((start + delays[0], SpeechStarted(max(0, start - pad))))
-            reports.append((end + delays[1], SpeechEnded(end + pad)))
+            sound = self._sound(start, end) if self.sounds else None
+            reports.append((end + delays[1], SpeechEnded(end + pad, sound)))
         return reports
+
+    def _sound(self, start: int, end: int) -> VoiceSound:
+        """Return what the voice between two samples sounds like: a word in it makes it speech."""
+        inside = (w.text for w in self.words if start < w.end * RATE and w.start * RATE < end)
+        return SPEECH if {*inside} - self.noisy_words - {""} else NOISE
 
     def _go_down(self, name: str) -> None:
         for connection in list(self.connections.values()):

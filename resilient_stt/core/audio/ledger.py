@@ -24,7 +24,9 @@ Local voice activity divides the audio into segments. A segment may hold words t
 covered yet; it is then called pending. A segment that the watermark has not touched is pending from
 `ReplayPolicy.min_pending_speech` (0.25 s) on: "no" is a word. The remainder of a segment that the
 watermark is inside of is pending only from `min_pending_remainder` (0.5 s) on, because a detector's
-end of speech and a provider's end of the last word are never the same.
+end of speech and a provider's end of the last word are never the same. A segment of known noise is
+not pending: nobody waits for its words. But it may hold some all the same, so that it is kept for a
+replay for `remainder_grace`, and asked about at the end of the input.
 
 Without local voice activity (`vad_enabled` is false) all audio may be speech: nothing is committed
 as silence, and no silence is cut out of a replay.
@@ -33,10 +35,11 @@ as silence, and no silence is cut out of a replay.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from ..messages import VoiceSound
 from ..policy import ReplayPolicy
 from .audio_accounts import AudioAccounts
 from .spans import Spans, after, total
@@ -48,6 +51,17 @@ class Segment:
 
     start: int
     end: int | None = None
+    sound: VoiceSound | None = None
+    """How it sounded; `None` while it lasts, and if that was not measured."""
+    has_words: bool = False
+    """Whether a final had words in it."""
+    is_known_noise: bool = False
+    """Whether it sounds like noise in which no words were found (`stalls.known_noise`)."""
+
+    @property
+    def samples(self) -> int:
+        """How long it is; 0 while it lasts."""
+        return 0 if self.end is None else self.end - self.start
 
 
 class AudioLedger:
@@ -162,8 +176,10 @@ class AudioLedger:
             position = max(position, self._segments[-1].end or 0)
         self._segments.append(Segment(position))
 
-    def speech_ended(self, position: int) -> None:
-        """Close the open segment at `position`.
+    def speech_ended(self, position: int, sound: VoiceSound | None = None) -> Segment:
+        """Close the open segment at `position`, and return it.
+
+        `sound`: how it sounded, if that was measured.
 
         Raises:
             AssertionError: no segment is open.
@@ -172,6 +188,8 @@ class AudioLedger:
             raise AssertionError("speech ended without having started")
         segment = self._segments[-1]
         segment.end = max(segment.start, position)
+        segment.sound = sound
+        return segment
 
     # -- committing
 
@@ -310,6 +328,28 @@ class AudioLedger:
                 return self._segment_end(segment)
         return self.watermark
 
+    def segments_within(self, start: int, end: int) -> list[Segment]:
+        """The segments that lie between `start` and `end` as a whole."""
+        return [
+            s for s in self._segments if s.end is not None and start <= s.start and s.end <= end
+        ]
+
+    def known_noise_through(self, before: int) -> int:
+        """The end of the known noise between the watermark and `before`.
+
+        The watermark if other voice comes first.
+        """
+        through = self.watermark
+        for segment in self._unfinished_segments():
+            if not segment.is_known_noise or segment.end is None or segment.end > before:
+                break
+            through = segment.end
+        return through
+
+    def unfinished_segments(self) -> list[Segment]:
+        """The segments that end behind the watermark, the open one included."""
+        return self._unfinished_segments()
+
     # -- where voice is
 
     def last_speech_end(self, position: int) -> int:
@@ -376,8 +416,13 @@ class AudioLedger:
         """The voice between `start` and `end`; all of it without voice activity."""
         if not self.vad_enabled:
             return ((start, end),) if start < end else ()
-        clipped = ((max(s.start, start), min(self._segment_end(s), end)) for s in self._segments)
-        return tuple((since, until) for since, until in clipped if since < until)
+        return self._within(self._segments, start, end)
+
+    def unexplained_voice(self, start: int, end: int) -> Spans:
+        """The voice between `start` and `end` that is not known noise."""
+        if not self.vad_enabled:
+            return self.voiced_spans(start, end)
+        return self._within((s for s in self._segments if not s.is_known_noise), start, end)
 
     @property
     def speaking(self) -> bool:
@@ -395,13 +440,13 @@ class AudioLedger:
     # -- what audio alone brings
 
     def voice_due(self, since: int, seconds: float) -> int | None:
-        """Where there may be so many seconds of voice since `since`, if the voice goes on.
+        """Where there may be so many seconds of unexplained voice since `since`, if it goes on.
 
         `None` if there are already, or if no voice goes on at the live edge.
         """
         if not self.speaking:
             return None
-        voiced = self.voiced_samples(since, self.end)
+        voiced = total(self.unexplained_voice(since, self.end))
         if self.seconds(voiced) >= seconds:
             return None
         return self.end + max(1, int(seconds * self.rate) - voiced)
@@ -440,7 +485,7 @@ class AudioLedger:
         half = self.samples(self._policy.trim_silence_to / 2)
         segments = self._unfinished_segments()
         for segment, following in zip_longest(segments, segments[1:]):
-            if segment.end is None or not self._is_pending(segment, segment.end):
+            if segment.end is None or not self._is_long_enough(segment, segment.end):
                 continue
             place = segment.end + half
             if following is not None:
@@ -483,6 +528,11 @@ class AudioLedger:
 
     # -- inside
 
+    def _within(self, segments: Iterable[Segment], start: int, end: int) -> Spans:
+        """The segments, cut off at `start` and `end`."""
+        clipped = ((max(s.start, start), min(self._segment_end(s), end)) for s in segments)
+        return tuple((since, until) for since, until in clipped if since < until)
+
     def _trims(self) -> Iterator[tuple[int, int]]:
         """Every stretch of pending silence that is long enough to be cut, without its padding.
 
@@ -517,6 +567,10 @@ class AudioLedger:
         return segment.end if segment.end is not None else self.end
 
     def _is_pending(self, segment: Segment, end: int) -> bool:
+        """Whether a segment that is cut off at `end` may hold a pending word."""
+        return not segment.is_known_noise and self._is_long_enough(segment, end)
+
+    def _is_long_enough(self, segment: Segment, end: int) -> bool:
         """Whether a segment that is cut off at `end` is long enough to hold a pending word."""
         if self._is_remainder(segment):
             return end - self.watermark >= self.samples(self._policy.min_pending_remainder)

@@ -60,7 +60,8 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from ..audio.ledger import AudioLedger
+from ..audio.ledger import AudioLedger, Segment
+from ..audio.spans import total
 from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent
 from ..connections.pool import ConnectionPool
@@ -71,6 +72,7 @@ from ..outbox import Outbox
 from ..policy import Policies
 from ..routing.selector import ProviderSelector
 from ..stalls.detector import StallDeadline
+from ..stalls.known_noise import KnownNoise
 from ..stalls.noise_multiplier import NoiseMultiplier
 from ..stalls.skipped_speech import SkippedSpeech, find_skipped_speech
 from ..transcript.history import TranscriptHistory
@@ -125,6 +127,7 @@ class HedgeController:
         )
         self._state: State = Watching()
         self._reports = SuspicionReports(pool, outbox)
+        self._known_noise = KnownNoise(ledger, self._policy)
         self._multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
         """Stretches the stall deadlines."""
         self._skipped_multiplier = NoiseMultiplier(self._policy.max_deadline_multiplier)
@@ -208,6 +211,22 @@ class HedgeController:
         assert active is not None
         self._reports.suspected(active, StallReason.SKIPPED_SPEECH, skipped.since)
 
+    def speech_ended(self, segment: Segment) -> None:
+        """Take voice that sounds like known noise for that: nobody waits for its words."""
+        self._known_noise.speech_ended(segment)
+
+    def final_emitted(self, final: Utterance) -> None:
+        """Learn what voice with words sounds like. Its audio must not be committed yet."""
+        hedge = self._hedge
+        if hedge is not None and final.start is not None and has_words(hedge):
+            # It has heard the noise before these words, too, and goes on behind it like the active
+            # connection (test_coughs_that_are_too_short_to_be_skipped_speech).
+            new_word_at = first_new_word_at(hedge, self._ledger, self._history)
+            if new_word_at:
+                through = self._ledger.samples(min(final.start, new_word_at))
+                self._known_noise.no_words_found(self._ledger.watermark, through)
+        self._known_noise.words_found(final)
+
     def final_committed(self) -> None:
         """Reset the stall deadlines: the active connection has transcribed words in a FINAL."""
         self._multiplier.reset()
@@ -228,7 +247,8 @@ class HedgeController:
     def is_unanswered(self, active: Connection) -> bool:
         """Return whether nobody gives words for so much voice that it is no noise."""
         ledger, since = self._ledger, self._unanswered_since(active)
-        return ledger.seconds(ledger.voiced_samples(since, ledger.end)) >= self.unanswered_limit
+        voice = ledger.unexplained_voice(since, ledger.end)
+        return ledger.seconds(total(voice)) >= self.unanswered_limit
 
     def unanswered_due(self, active: Connection) -> int | None:
         """Return the session sample at which `is_unanswered` may be true; `None` if it is."""
@@ -470,6 +490,7 @@ class HedgeController:
         new_word_at = first_new_word_at(hedge, self._ledger, self._history)
         # The active connection still has time for words that were spoken after `stall.through`.
         if new_word_at is not None and new_word_at < self._ledger.seconds(stall.through):
+            self._known_noise.forget()
             self._opener.report(hedge, HedgeOutcome.PROMOTED, stall)
             # The hedge replays, and may need longer for the same words than its own deadlines say.
             self._multiplier.double()
@@ -552,12 +573,20 @@ class HedgeController:
             # the text for what the active connection has processed just now may be on its way.
             recent = now - self._policy.no_interim_timeout
             through = min(through, active.processed_through(ledger, recent))
-        if not active.finished and (shown_at := self._unfinished.first_word_at()) is not None:
+        shown_at = self._unfinished.first_word_at()
+        if not active.finished and shown_at is not None:
             # The consumer was shown words there, so it is not noise: both have left them out
             # (schedule shown-words-and-two-half-open-connections).
             through = min(through, shown_at)
         if has_words(hedge):
+            wordless = through
+            if new_word_at is None and shown_at is None:
+                # Both may have left out more by now than the hedge was opened for.
+                overdue = (each.stall_detector.overdue_through(now) for each in (active, hedge))
+                wordless = max(through, min(*overdue, silent))
+            self._known_noise.no_words_found(ledger.watermark, wordless)
             ledger.commit_noise(through)
+            ledger.commit_noise(ledger.known_noise_through(wordless))
         else:
             # Nothing shows that it hears: no words were committed that it could repeat
             # (test_a_second_connection_commits_no_silence, test_no_provider_ever_gives_a_word).
@@ -637,6 +666,7 @@ class HedgeController:
                 return None
             if covered:
                 self._skipped_multiplier.reset()
+                self._known_noise.forget()
                 # An interim transcript may be revised. If the hedge's own FINAL skips the same
                 # speech, it is believed: two providers would otherwise hold each other's finals.
                 self._skipped_checked_through = (
@@ -647,6 +677,10 @@ class HedgeController:
             self._opener.close(checking, HedgeOutcome.NO_SPEECH, now, stall)
             if covered is False:
                 self._skipped_multiplier.double()
+                if not skipped.had_interims:
+                    self._known_noise.no_words_found(
+                        skipped.committed_through, skipped.first_word_at
+                    )
                 self._state = Watching()
                 self._reports.cleared(now)
                 return None

@@ -274,6 +274,7 @@ class TranscriptEmitter:
     def _report_final(
         self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
     ) -> None:
+        self._hedging.final_emitted(new_words)
         report = FinalEmitted(
             at=self._pool.at,
             provider=connection.traits.name,

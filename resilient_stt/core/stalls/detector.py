@@ -45,6 +45,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..audio.ledger import AudioLedger
+from ..audio.spans import total
 from ..events import StallReason
 from ..health.habits import ProviderHabits
 from ..health.latency import FinalLatency
@@ -360,6 +361,13 @@ class StallDetector:
         ]
         return max(due, default=None)
 
+    def overdue_through(self, now: float) -> int:
+        """Return through which session sample all finals are overdue; 0 if none is."""
+        due = (
+            e.through for e in self._expected if e.processed_at + self._final_timeout_of(e) <= now
+        )
+        return max(due, default=0)
+
     def next_stall(
         self, ledger: AudioLedger, cursor: int, multiplier: float = 1.0
     ) -> StallDeadline | None:
@@ -538,4 +546,4 @@ class StallDetector:
     def _speech_without_text(self, ledger: AudioLedger, cursor: int) -> float:
         """Return the seconds of speech that the connection was sent since its last text."""
         since = max(self._text_expected_from, ledger.watermark)
-        return ledger.voiced_samples(since, cursor) / ledger.rate if ledger.rate else 0.0
+        return ledger.seconds(total(ledger.unexplained_voice(since, cursor)))

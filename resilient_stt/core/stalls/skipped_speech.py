@@ -134,7 +134,9 @@ def find_skipped_speech(
         end = min(ledger.samples(new_words.end), heard_through)
         too_much = ledger.voiced_samples(since, end) - ledger.samples(longest)
         first_word_at = ledger.voice_end(since, too_much) or since
-    voice = ledger.voiced_spans(since, first_word_at)
+    # Words that were shown are words, whatever their voice sounds like.
+    find_voice = ledger.voiced_spans if had_interims else ledger.unexplained_voice
+    voice = find_voice(since, first_word_at)
     speech = ledger.seconds(total(voice))
     if had_interims:
         min_speech = policy.min_skipped_speech_with_interims

@@ -34,6 +34,7 @@ from ...core.events import (
     Role,
     StreamEnded,
 )
+from ...core.messages import VoiceSound
 from ...core.policy import (
     FailbackPolicy,
     Pace,
@@ -133,6 +134,20 @@ def shrunk(result: SimulationResult, *, tries: int = 2000) -> SimulationResult:
     return simplest
 
 
+_WORD_SOUND, _NOISE_SOUND = VoiceSound(57.0, 13.5), VoiceSound(65.0, 4.0)
+"""What words and noise sound like: as speech and babble of the kit."""
+
+
+def _mixed_sound(words: int, noise: int) -> VoiceSound:
+    """Return what so many samples of words and of noise sound like together."""
+    share = noise / max(1, words + noise)
+    word, other = _WORD_SOUND, _NOISE_SOUND
+    return VoiceSound(
+        word.level + share * (other.level - word.level),
+        word.spread + share * (other.spread - word.spread),
+    )
+
+
 class _Voice:
     """Local voice activity that reads the samples: each that is not zero is voice."""
 
@@ -144,22 +159,32 @@ class _Voice:
         self._last = 0
         """The sample after the last voice."""
         self._end = 0
+        self._words = 0
+        """Samples of words in the speech that lasts, or may begin; those of noise beside them."""
+        self._noise = 0
 
     def push(self, frame: rtc.AudioFrame) -> Iterator[SpeechEdge]:
         for value, samples in runs(frame):
             if value:
-                yield from self._voice(samples)
+                yield from self._voice(samples, is_noise=value == NOISE)
             else:
                 yield from self._silence(samples)
 
     def finish(self) -> Iterator[SpeechEdge]:
         if self._speaking:
             self._speaking = False
-            yield SpeechEdge(started=False, at=min(self._at, self._last + round(_PAD * RATE)))
+            yield self._ended(min(self._at, self._last + round(_PAD * RATE)))
 
-    def _voice(self, samples: int) -> Iterator[SpeechEdge]:
+    def _ended(self, at: int) -> SpeechEdge:
+        sound = _mixed_sound(self._words, self._noise)
+        self._words = self._noise = 0
+        return SpeechEdge(started=False, at=at, sound=sound)
+
+    def _voice(self, samples: int, *, is_noise: bool) -> Iterator[SpeechEdge]:
         if not self._speaking and self._at - self._last > round(_SILENCE_DELAY * RATE):
-            self._voiced = 0
+            self._voiced = self._words = self._noise = 0
+        self._noise += samples if is_noise else 0
+        self._words += 0 if is_noise else samples
         self._at += samples
         self._voiced += samples
         self._last = self._at
@@ -174,7 +199,7 @@ class _Voice:
             self._speaking = False
             self._voiced = 0
             self._end = self._last + round(_PAD * RATE)
-            yield SpeechEdge(started=False, at=self._end)
+            yield self._ended(self._end)
 
 
 # -- one call

@@ -419,3 +419,15 @@ def test_the_pause_around_a_position(position: float, pause: float | None) -> No
     """It lasts from the last voice that had ended to the next that begins."""
     ledger = ledger_of(6.0, (1.0, 2.0), (3.5, 4.0))
     assert ledger.pause_after(at(position)) == pause
+
+
+def test_known_noise_after_the_watermark() -> None:
+    """Known noise ends before the first other voice, and before the position asked for."""
+    ledger = ledger_of(10.0)
+    for start, is_noise in ((1, True), (3, True), (5, False), (7, True)):
+        ledger.speech_started(start * RATE)
+        ledger.speech_ended((start + 1) * RATE).is_known_noise = is_noise
+    assert ledger.known_noise_through(0) == 0
+    assert ledger.known_noise_through(3 * RATE) == 2 * RATE
+    assert ledger.known_noise_through(10 * RATE) == 4 * RATE
+    assert ledger.unexplained_voice(0, 10 * RATE) == ((5 * RATE, 6 * RATE),)

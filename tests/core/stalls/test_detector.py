@@ -1506,3 +1506,28 @@ def test_who_promised_interims_and_gave_no_text_at_all_may_be_deaf() -> None:
     detector = StallDetector(promised, FinalLatency(), POLICY, 0, habits)
     heard(detector, ledger, POLICY.max_speech_without_text - 0.5)
     assert detector.next_stall(ledger, ledger.end) is None
+
+
+def test_finals_that_are_overdue() -> None:
+    """All audio counts before the last final that has not come in its time."""
+    detector = detector_of(ProviderTraits(name="a", final_timeout=1.0))
+    for end in (1.0, 2.0, 3.0):
+        detector.expect_final(at(end), end, flushed=True)
+    assert [detector.overdue_through(now) for now in (1.9, 2.0, 3.5, 9.0)] == [
+        0,
+        at(1.0),
+        at(2.0),
+        at(3.0),
+    ]
+
+
+def test_known_noise_is_no_speech_without_text() -> None:
+    """Voice that is known noise does not count for a provider of finals only."""
+    ledger = ledger_of(40.0, (1.0, 17.0), (18.0, 34.0))
+    detector = detector_of(ProviderTraits(name="a"))
+    send(detector, ledger, 40.0)
+    assert stall_of(detector, ledger) is not None
+    for segment in ledger.unfinished_segments():
+        segment.is_known_noise = True
+    send(detector, ledger, 40.1, since=40.0)
+    assert stall_of(detector, ledger) is None
