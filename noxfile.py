@@ -224,7 +224,7 @@ def sweep(session: nox.Session) -> None:
 def real(session: nox.Session) -> None:
     """Real speech, two real recognizers, 125 drops: the word error rate.
 
-    Moonshine decodes, with the model in its wheel: 40 minutes on two busy cores.
+    Moonshine decodes, with the model in its wheel. 100 of the drops take five minutes on two cores.
     """
     install(session)
     session.install("-r", LOCAL_LOCK)

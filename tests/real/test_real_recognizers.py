@@ -1,7 +1,7 @@
 """Real speech and real recognizers: what a failover costs beside what they mishear anyway.
 
 Two recognizers that cut and write differently stand behind the protocols of Cartesia and Deepgram.
-`nox -s real` runs these tests, in a quarter of an hour; they need the extra `local`.
+`nox -s real` runs these tests; they need the extra `local`.
 """
 
 from __future__ import annotations
