@@ -115,7 +115,14 @@ _EXPANDED = {
     "&": "and",
 }
 """English words and abbreviations, and what is said for them in full, joined."""
-_EXPANDED_ENDINGS = {"n't": "not", "'ll": "will", "'ve": "have", "'re": "are", "'m": "am"}
+_EXPANDED_ENDINGS = {
+    "n't": "not",
+    "'ll": "will",
+    "'ve": "have",
+    "'re": "are",
+    "'m": "am",
+    "'d": "would",
+}
 
 MAX_DIGITS = 18
 """Digits of a number that is compared by its value: a bound on CPU time only."""

@@ -209,7 +209,7 @@ class OverlapTrimmer:
             utterance.end is not None
             and not utterance.words
             and not self._needs_text
-            and utterance.end <= self._boundary
+            and utterance.end <= self._boundary + ROUNDING
         )
 
     def _seam(self, text: TokenizedText) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from resilient_stt.core.transcript.forms import (
         ("won't", "willnot"),
         ("haven't", "havenot"),
         ("we'll", "wewill"),
+        ("we'd", "wewould"),
         ("i'm", "iam"),
         ("it's", "its"),
         ("o'clock", "oclock"),

@@ -374,6 +374,13 @@ def test_a_final_that_ends_before_the_boundary_is_repeated() -> None:
     assert trimmer.trim(Utterance("misheard", (), 0.5, 1.4)) is not None
 
 
+def test_a_final_that_ends_at_the_boundary_but_for_rounding_is_repeated() -> None:
+    """The same time on two connections differs by a rounding error (seed 555000209, accents)."""
+    trimmer = trimmer_after("third")
+    end = trimmer._boundary + 1e-10
+    assert trimmer.trim(Utterance("3rd.", (), end - 0.5, end)) is None
+
+
 def test_a_word_on_the_boundary_is_compared_by_text() -> None:
     """It is new unless it is the last committed word, or begins when that does."""
     trimmer = trimmer_after("alpha", "brave", "chair", since=0.5)
