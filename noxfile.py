@@ -88,14 +88,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the sweeps, and 1000 simulated calls.
+    """All tests but the sweeps, and 600 simulated calls.
 
     What is drawn is the same in every run, so that it is the change that turns this red. Other
     draws are those of `explore`.
     """
     install(session)
     session.run("python", *pytest(session), USUAL, "tests", "examples")
-    session.run("python", *SIMULATE, "--schedules", "1000", "--seed", str(SIMULATED))
+    session.run("python", *SIMULATE, "--schedules", "600", "--seed", str(SIMULATED))
 
 
 @nox.session

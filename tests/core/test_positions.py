@@ -18,11 +18,18 @@ def detector() -> StallDetector:
     return StallDetector(TRAITS, FinalLatency(), WatchdogPolicy(), 0)
 
 
-def test_the_first_voice_is_due_with_the_next_frame() -> None:
-    """Speech of which the connection was sent nothing starts a deadline as soon as it is sent."""
+def test_the_first_voice_is_noted_with_the_next_frame() -> None:
+    """Speech of which the connection was sent nothing starts a deadline as soon as it is sent.
+
+    Nothing is decided on that: no deadline is near before there is more of it.
+    """
     ledger, stalls = ledger_of(1.0), detector()
+    assert not stalls.awaits_voice(ledger)
     ledger.speech_started(RATE // 2)
-    assert stalls.positions(ledger, 1.0) == [ledger.end]
+    assert stalls.awaits_voice(ledger)
+    assert min(stalls.positions(ledger, 1.0)) > ledger.end
+    stalls.audio_sent(ledger, ledger.end, 10.0)
+    assert not stalls.awaits_voice(ledger)
 
 
 def test_enough_voice_for_a_stall() -> None:
@@ -51,8 +58,9 @@ def test_a_pause_begins() -> None:
 def test_without_voice_activity_no_amount_is_due() -> None:
     """Without VAD, audio causes no stall. The detector notes when the first of it was sent."""
     ledger, stalls = ledger_of(1.0, vad_enabled=False), detector()
-    assert stalls.positions(ledger, 1.0) == [ledger.end]
+    assert stalls.awaits_voice(ledger)
     stalls.audio_sent(ledger, ledger.end, 10.0)
+    assert not stalls.awaits_voice(ledger)
     assert stalls.positions(ledger, 1.0) == []
 
 
