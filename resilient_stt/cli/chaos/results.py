@@ -117,13 +117,15 @@ class RowResult:
 def judge(rows: Sequence[Row], outcomes: Sequence[Sequence[CaseOutcome]]) -> list[RowResult]:
     """Return the results of rows, given the outcomes of each row's cases.
 
-    The healthy runs must be among the rows, because delays are measured against them.
+    The healthy runs must be among the rows, because delays are measured against them. Where none of
+    them ended, no delay is known.
     """
     healthy: dict[int | None, list[tuple[float, ...]]] = {}
     for row, of_row in zip(rows, outcomes, strict=True):
         if row.fault == NONE:
             for case, outcome in zip(row.cases, of_row, strict=True):
-                healthy.setdefault(case.hang_up, []).append(outcome.late)
+                if outcome.late:  # it is empty if the run did not end
+                    healthy.setdefault(case.hang_up, []).append(outcome.late)
     usual = {hang_up: slowest(delays) for hang_up, delays in healthy.items()}
     return [
         RowResult(row, _with_late_words(row, of_row, usual), _extra_delay(row, of_row, usual))
@@ -138,13 +140,13 @@ def _with_late_words(
     if row.where in NO_HEALTHY:
         return tuple(outcomes)  # words are late because no provider worked
     return tuple(
-        _with_late_words_of_case(outcome, usual[case.hang_up])
+        _with_late_words_of_case(outcome, usual.get(case.hang_up, ()))
         for case, outcome in zip(row.cases, outcomes, strict=True)
     )
 
 
 def _with_late_words_of_case(outcome: CaseOutcome, usual: Sequence[float]) -> CaseOutcome:
-    pairs = zip(outcome.late, usual, strict=bool(outcome.late))
+    pairs = zip(outcome.late, usual, strict=bool(outcome.late and usual))
     late = sum(LATE < delay - usual_delay < math.inf for delay, usual_delay in pairs)
     if not late:
         return outcome
@@ -155,7 +157,7 @@ def _extra_delay(row: Row, outcomes: Iterable[CaseOutcome], usual: _Delays) -> f
     delays = (
         extra_delay(outcome.late, usual[case.hang_up])
         for case, outcome in zip(row.cases, outcomes, strict=True)
-        if outcome.late  # it is empty if the run did not end
+        if outcome.late and case.hang_up in usual
     )
     return max(delays, default=0.0)
 

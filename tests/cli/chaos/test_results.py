@@ -124,3 +124,14 @@ def test_words_are_late_after_six_seconds_if_one_provider_is_healthy(
     _, result = results.judge(rows, [[usual], [outcome]])
     assert dict(result.violations) == broken
     assert [o.violations for _, o in result.broken] == ([broken] if broken else [])
+
+
+def test_a_healthy_run_that_did_not_end_is_a_broken_promise_and_no_measure() -> None:
+    """Delays are measured against the healthy runs that ended; without any, none is known."""
+    case, unended = Case(HEALTHY), CaseOutcome({"unended": 1}, (), "")
+    rows = [Row(NONE, "", (case, case)), Row("stall", "primary", (case,))]
+    late = CaseOutcome({}, (1.0, 8.5), "a")
+    for healthy, broken in ((CaseOutcome({}, (1.0, 1.0), "a"), {"late": 1}), (unended, {})):
+        usual, stalled = results.judge(rows, [[unended, healthy], [late]])
+        assert usual.violations["unended"] >= 1
+        assert dict(stalled.violations) == broken
