@@ -35,43 +35,36 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
-from livekit.agents.utils import AudioBuffer
 
 from resilient_stt import ResilientSTT, local
 from resilient_stt.livekit import compat
 from resilient_stt.livekit.vad import BundledDetector
+from resilient_stt.testing.harness.in_process import InProcessSTT
 from resilient_stt.testing.harness.seam_score import tokens
+from resilient_stt.testing.harness.word_errors import word_error_rate
+from resilient_stt.testing.speech.reference import SAMPLE_RATE, decoded
 
-RATE = 16_000
+RATE = SAMPLE_RATE
 FRAME = RATE // 50
 LIMITS = {"wer_points": 1.0, "delay_p95": 1.5, "lag_p99_ms": 10.0, "cores": 1.0}
 LAG_STEP = 0.005
 
 
-class Vendor(stt.STT[str]):
+class Vendor(InProcessSTT):
     """The local recognizer as a vendor that is out from a moment on."""
 
     def __init__(self, name: str, until: float) -> None:
         """`until`: seconds of the call."""
-        super().__init__(capabilities=compat.capabilities(streaming=True, interim_results=True))
+        capabilities = compat.capabilities(streaming=True, interim_results=True)
+        super().__init__(name, capabilities, model="vendor")
         self.recognizer = local.STT()
         self.until = until
         self.begun = math.inf
         """When the call began, on the clock of the loop."""
-        self._name = name
-
-    @property
-    def provider(self) -> str:
-        return self._name
-
-    @property
-    def model(self) -> str:
-        return "vendor"
 
     @property
     def seconds_left(self) -> float:
@@ -84,15 +77,6 @@ class Vendor(stt.STT[str]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
     ) -> VendorStream:
         return VendorStream(self, conn_options)
-
-    async def _recognize_impl(
-        self,
-        buffer: AudioBuffer,
-        *,
-        language: NotGivenOr[str] = NOT_GIVEN,
-        conn_options: APIConnectOptions,
-    ) -> stt.SpeechEvent:
-        raise NotImplementedError
 
 
 class VendorStream(stt.RecognizeStream):
@@ -142,14 +126,8 @@ class Run:
 
 def read(paths: Sequence[Path], seconds: float) -> np.ndarray[Any, np.dtype[np.int16]]:
     """Read recordings, with half a second of silence between them."""
-    parts = []
-    for path in paths:
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-        with av.open(str(path)) as container:
-            frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
-        frames += resampler.resample(None)
-        parts += [np.concatenate([f.to_ndarray().reshape(-1) for f in frames])]
-        parts += [np.zeros(RATE // 2, np.int16)]
+    pause = np.zeros(RATE // 2, np.int16)
+    parts = [part for path in paths for part in (decoded(str(path)), pause)]
     return np.concatenate(parts)[: round(seconds * RATE)]
 
 
@@ -228,20 +206,9 @@ async def play(frames: Sequence[rtc.AudioFrame], cut: float | None) -> Run:
     return run
 
 
-def word_errors(true: Sequence[str], said: Sequence[str]) -> int:
-    """Count substitutions, deletions and insertions (Levenshtein)."""
-    row = list(range(len(said) + 1))
-    for i, word in enumerate(true, 1):
-        last, row[0] = row[0], i
-        for j, other in enumerate(said, 1):
-            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (word != other))
-    return row[-1]
-
-
 def rate(true: str, said: str) -> float:
     """The word error rate in points (percent)."""
-    words = tokens(true)
-    return 100 * word_errors(words, tokens(said)) / max(1, len(words))
+    return 100 * word_error_rate(true, said)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

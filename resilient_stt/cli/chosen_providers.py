@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated
 
+import typer
 from livekit.agents import NOT_GIVEN
 from rich.console import Console
 
 from .. import local
-from ..config import load
+from ..config import VARIABLE, load
 from ..errors import ConfigurationError
 from ..providers.defaults import DEFAULT_CONFIG, DEFAULTS, from_environment, plugin_of
 from ..recording.recording_options import RecordingOptions
 from ..setup import Setup
 from ..stt import ResilientSTT
 from .command_error import CommandError
+
+LanguageOption = Annotated[
+    str | None, typer.Option(help="The language spoken, as a BCP 47 tag such as es.")
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONFIG",
+        help="A YAML or TOML file with the providers, instead of Cartesia, then Deepgram. By "
+        f"default the one that {VARIABLE} names.",
+        show_default=False,
+    ),
+]
+
+
+def chosen(
+    config: str | None,
+    language: str | None,
+    console: Console,
+    *,
+    urls: Mapping[str, str | None],
+    record: RecordingOptions | None = None,
+) -> Callable[[], ResilientSTT]:
+    """Return what makes the providers: `configured` if there is a configuration, or `by_default`.
+
+    Call it where an event loop runs: the plugins of some providers need one. `.env` must have been
+    read, for it may name the configuration.
+    """
+    if source := config or os.environ.get(VARIABLE):
+        return functools.partial(configured, source, language, urls, record)
+    return functools.partial(by_default, language, urls, record, console)
 
 
 def configured(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import os
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -19,33 +16,22 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..config import VARIABLE
 from ..core.events import Decision
 from ..errors import StreamClosedError
 from ..stt import ResilientSTT
-from .chosen_providers import by_default, configured
+from .chosen_providers import ConfigOption, LanguageOption, chosen
 from .command_error import CommandError
 from .env_files import read_env_files
 from .microphone import microphone
 from .narrate import EVENT_NAMES, Narrator
 from .standard_streams import stoppable
-from .terminal import log_records_to
+from .terminal import log_records_to, print_transcript
 
 
 def listen(
-    language: Annotated[
-        str | None, typer.Option(help="The language spoken, as a BCP 47 tag such as es.")
-    ] = None,
+    language: LanguageOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log records.")] = False,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONFIG",
-            help="A YAML or TOML file with the providers, instead of Cartesia, then Deepgram. By "
-            f"default the one that {VARIABLE} names.",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Transcribe what the microphone hears, until Ctrl-C.
 
@@ -55,12 +41,8 @@ def listen(
     """
     read_env_files()
     console = Console(stderr=True, highlight=False)
-    source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
+    make = chosen(config, language, console, urls={})
     with log_records_to(console, verbose=verbose):
-        if source:
-            make = functools.partial(configured, source, language, {}, None)
-        else:
-            make = functools.partial(by_default, language, {}, None, console)
         asyncio.run(stoppable(_listen(make, language, console)))
 
 
@@ -118,17 +100,9 @@ class _Printer:
                 self._live.update(Text(text, style="dim"))
             case SpeechEventType.FINAL_TRANSCRIPT if text:
                 self._live.update(Text(""))
-                self._print(text)
+                print_transcript(self._live.console, text)
 
     def tell(self, event: Decision) -> None:
         """Print what was decided."""
         for line in self._narrator.lines(event):
             self._live.console.print(line, soft_wrap=True)
-
-    def _print(self, text: str) -> None:
-        if sys.stdout.isatty() and self._live.console.is_terminal:
-            # stdout and stderr are one terminal: rich prints the text above the interim transcript
-            self._live.console.print(text, soft_wrap=True, markup=False)
-        else:
-            typer.echo(text)
-            sys.stdout.flush()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.measure import Measurement
@@ -44,6 +46,16 @@ def print_table(console: Console, table: Table) -> None:
                 label = f"  {title}: " if title and title != titles[0] else ""
                 console.print(Text.assemble((label, "dim"), text), soft_wrap=True)
     console.print()
+
+
+def print_transcript(console: Console, text: str) -> None:
+    """Print a transcript on stdout; `console` is that of stderr, with a live view on it."""
+    if sys.stdout.isatty() and console.is_terminal:
+        # stdout and stderr are one terminal: rich prints the text above its live view
+        console.print(text, soft_wrap=True, markup=False)
+    else:
+        typer.echo(text)
+        sys.stdout.flush()
 
 
 class _FormatterWithExtras(logging.Formatter):

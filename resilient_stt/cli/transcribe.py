@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,28 +17,25 @@ from livekit.agents.utils import aio, http_context, is_given
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..config import VARIABLE
 from ..core.events import AudioLost, Decision
 from ..errors import StreamClosedError
 from ..providers.traits import traits_of
 from ..stt import ResilientSTT
 from .audio_file import AudioFile, open_audio_file
-from .chosen_providers import by_default, configured
+from .chosen_providers import ConfigOption, LanguageOption, chosen
 from .command_error import CommandError
 from .env_files import read_env_files
 from .html_page import HtmlOption, recorded_to
 from .narrate import EVENT_NAMES, Narrator
 from .standard_streams import stoppable
-from .terminal import log_records_to
+from .terminal import log_records_to, print_transcript
 
 
 def transcribe(
     file: Annotated[
         Path, typer.Argument(help="An audio file of any format, sample rate and channel count.")
     ],
-    language: Annotated[
-        str | None, typer.Option(help="The language spoken, as a BCP 47 tag such as es.")
-    ] = None,
+    language: LanguageOption = None,
     pace: Annotated[
         float,
         typer.Option(
@@ -52,15 +46,7 @@ def transcribe(
         bool, typer.Option("--json", help="Print the final transcripts as JSON, with word times.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log records.")] = False,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONFIG",
-            help="A YAML or TOML file with the providers, instead of Cartesia, then Deepgram. By "
-            f"default the one that {VARIABLE} names.",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigOption = None,
     cartesia_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Base URL instead of Cartesia's own.")
     ] = None,
@@ -81,17 +67,13 @@ def transcribe(
     read_env_files()
     console = Console(stderr=True, highlight=False)
     urls = {"cartesia": cartesia_url, "deepgram": deepgram_url}
-    source = config or os.environ.get(VARIABLE)  # read here, as .env may set it
     with (
         log_records_to(console, verbose=verbose),
         open_audio_file(file) as audio,
         recorded_to(html) as record,
     ):
         printer = TranscriptPrinter(console, audio, as_json=as_json)
-        if source:
-            make = functools.partial(configured, source, language, urls, record)
-        else:
-            make = functools.partial(by_default, language, urls, record, console)
+        make = chosen(config, language, console, urls=urls, record=record)
         asyncio.run(stoppable(_transcribe(make, printer, language=language, pace=pace)))
     if audio.damaged:
         packets = "1 damaged packet" if audio.damaged == 1 else f"{audio.damaged} damaged packets"
@@ -201,15 +183,7 @@ class TranscriptPrinter:
             return
         self._finals.append(_as_object(text, data))
         if not self._as_json:
-            self._print_text(text)
-
-    def _print_text(self, text: str) -> None:
-        if sys.stdout.isatty() and self._progress.console.is_terminal:
-            # stdout and stderr are one terminal: rich prints the text above its progress bar.
-            self._progress.console.print(text, soft_wrap=True, markup=False)
-        else:
-            typer.echo(text)
-            sys.stdout.flush()
+            print_transcript(self._progress.console, text)
 
     def _print_event(self, event: Decision) -> None:
         self.lost = self.lost or isinstance(event, AudioLost)

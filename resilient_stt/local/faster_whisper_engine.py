@@ -63,7 +63,7 @@ class WhisperUtterance:
         self._language = language.partition("-")[0] or None
 
     def decode(self, samples: Samples, *, final: bool) -> Hypothesis:
-        """Return the final; there are no interim transcripts."""
+        """Return the final transcript. This engine gives no interim ones."""
         if not final:
             return Hypothesis("")
         segments, _ = self._model.transcribe(

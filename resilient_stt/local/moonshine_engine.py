@@ -74,7 +74,7 @@ class MoonshineEngine:
             self._transcriber = make(str(self._folder), self._architecture, options=_OPTIONS)
 
     def utterance(self, language: str) -> MoonshineEngine:
-        """Begin an utterance: each is decoded as a whole, so there is no state."""
+        """Begin an utterance. It is decoded as a whole each time, so nothing is kept of it."""
         return self
 
     def decode(self, samples: Samples, *, final: bool) -> Hypothesis:

@@ -91,7 +91,7 @@ def _words(
             begun[-1] = begun[-1][0] + token, begun[-1][1]
     ends = [at for _, at in begun[1:]] + [seconds]
     if " ".join(word for word, _ in begun) != text:
-        return ()  # a model without spaces between words, or with tokens that are no letters
+        return ()  # the model writes no spaces, or its tokens do not spell the text
     return tuple(TimedWord(w, at, max(at, e)) for (w, at), e in zip(begun, ends, strict=True))
 
 

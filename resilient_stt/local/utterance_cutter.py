@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from livekit import rtc
 
+from ..core.policy import FailbackPolicy
 from ..livekit.vad import BundledDetector, DetectorOptions, SpeechEdge
 from .local_engine import RATE
 
@@ -26,8 +27,8 @@ LONGEST = 12 * RATE
 """Samples of an utterance at most. It takes about a second to decode so much."""
 CUT_WITHIN = 3 * RATE
 """The last samples of a longest utterance, in which the quietest place is looked for."""
-TURN_SILENCE = 7 * RATE // 10
-"""Samples of silence that end a turn; as `FailbackPolicy.turn_silence`."""
+TURN_SILENCE = round(FailbackPolicy().turn_silence * RATE)
+"""Samples of silence that end a turn."""
 
 _STEP = RATE // 100
 _QUIET_PLACE = 12

@@ -62,7 +62,7 @@ def chain(*vendors: Behavior) -> tuple[ResilientSTT, list[Any]]:
 
 
 async def test_it_takes_over_in_the_middle_of_a_word() -> None:
-    """All vendors fail for good in mid-word: every word comes once, and there is no outage."""
+    """When all vendors fail for good in mid-word, every word comes once, without an outage."""
     made, reported = chain(vendor(CUT), fails(stt_error()))
     played = await play(made, ENGLISH.padded(1.0))
     assert played.score.ok, played.score

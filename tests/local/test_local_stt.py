@@ -108,7 +108,7 @@ async def test_words_have_times_that_are_estimates() -> None:
 
 
 async def test_times_of_an_engine_are_kept() -> None:
-    """Words with the model's own times are no estimates."""
+    """Where the model gives word times, they are not marked as estimates."""
 
     class TimedUtterance:
         def decode(self, samples: local.Samples, *, final: bool) -> local.Hypothesis:

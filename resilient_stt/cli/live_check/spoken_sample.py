@@ -27,7 +27,7 @@ _RECORDINGS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpokenSample:
-    """Speech in the language of a stream; English if there is no recording in that language."""
+    """Speech in the language of a stream, or English where no recording has that language."""
 
     samples: NDArray[np.int16]
     is_in_language: bool

@@ -217,7 +217,7 @@ class AudioLedger:
         if not self.vad_enabled:
             return
         until = processed_through - self.samples(self._policy.commit_grace)
-        pending = self._unfinished_segments()
+        pending = self.unfinished_segments()
         # A segment too short for a word waits while a later segment is pending: recognizers join
         # short segments to the next one, so its word may come with that final. Once nothing is
         # pending, it waits for its own grace.
@@ -266,7 +266,7 @@ class AudioLedger:
             return False
         if at_least is None:
             return self.first_pending() is not None
-        return any(self._may_hold_word(s, at_least) for s in self._unfinished_segments())
+        return any(self._may_hold_word(s, at_least) for s in self.unfinished_segments())
 
     def pending_voice(self, before: int) -> Spans:
         """The voice between the watermark and `before` that may hold a word.
@@ -278,7 +278,7 @@ class AudioLedger:
         least = self._policy.min_pending_speech
         clipped = (
             (max(s.start, self.watermark), min(self._segment_end(s), before))
-            for s in self._unfinished_segments()
+            for s in self.unfinished_segments()
             if self._may_hold_word(s, least)
         )
         return tuple((since, until) for since, until in clipped if since < until)
@@ -287,7 +287,7 @@ class AudioLedger:
         """Whether a word may be pending between the watermark and `position`."""
         return self.vad_enabled and any(
             self._is_pending(s, min(self._segment_end(s), position))
-            for s in self._unfinished_segments()
+            for s in self.unfinished_segments()
             if s.start < position
         )
 
@@ -300,7 +300,7 @@ class AudioLedger:
             s.start < until
             and self._segment_end(s) > after
             and (s.end is None or self._is_pending(s, s.end))
-            for s in self._unfinished_segments()
+            for s in self.unfinished_segments()
         )
 
     def pause_after(self, position: int) -> float | None:
@@ -316,14 +316,14 @@ class AudioLedger:
 
     def first_pending(self) -> Segment | None:
         """The first segment in which a word may be pending, or `None`."""
-        for segment in self._unfinished_segments():
+        for segment in self.unfinished_segments():
             if self._is_pending(segment, self._segment_end(segment)):
                 return segment
         return None
 
     def remainder_end(self) -> int:
         """The end of the segment around the watermark; the watermark itself if none is there."""
-        for segment in self._unfinished_segments():
+        for segment in self.unfinished_segments():
             if self._is_remainder(segment):
                 return self._segment_end(segment)
         return self.watermark
@@ -340,15 +340,16 @@ class AudioLedger:
         The watermark if other voice comes first.
         """
         through = self.watermark
-        for segment in self._unfinished_segments():
+        for segment in self.unfinished_segments():
             if not segment.is_known_noise or segment.end is None or segment.end > before:
                 break
             through = segment.end
         return through
 
     def unfinished_segments(self) -> list[Segment]:
-        """The segments that end behind the watermark, the open one included."""
-        return self._unfinished_segments()
+        """The segments that end behind the watermark, the open one included, long enough for a word
+        or not."""
+        return [s for s in self._segments if s.end is None or s.end > self.watermark]
 
     # -- where voice is
 
@@ -483,7 +484,7 @@ class AudioLedger:
             # The segment that was open when the detector failed ends there, perhaps inside a word.
             return None
         half = self.samples(self._policy.trim_silence_to / 2)
-        segments = self._unfinished_segments()
+        segments = self.unfinished_segments()
         for segment, following in zip_longest(segments, segments[1:]):
             if segment.end is None or not self._is_long_enough(segment, segment.end):
                 continue
@@ -584,10 +585,6 @@ class AudioLedger:
     def _is_remainder(self, segment: Segment) -> bool:
         """Whether the watermark has passed the beginning of a segment."""
         return segment.start < self.watermark
-
-    def _unfinished_segments(self) -> list[Segment]:
-        """The segments that end behind the watermark, long enough for a word or not."""
-        return [s for s in self._segments if s.end is None or s.end > self.watermark]
 
     def _commit(self, position: int) -> int:
         """Finish with all audio before `position`. Returns the samples to count for that."""

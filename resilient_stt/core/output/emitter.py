@@ -254,6 +254,7 @@ class TranscriptEmitter:
         if event.kind is EventKind.FINAL:
             self._doubtful.final_emitted()
             self._flushes.final_emitted()
+            self._hedging.final_emitted(new_words)
         self._outbox.add(
             Emit(
                 event.kind,
@@ -274,7 +275,6 @@ class TranscriptEmitter:
     def _report_final(
         self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
     ) -> None:
-        self._hedging.final_emitted(new_words)
         report = FinalEmitted(
             at=self._pool.at,
             provider=connection.traits.name,

@@ -47,7 +47,7 @@ def is_tag(text: str) -> bool:
 
 
 def reported(text: str) -> str:
-    """What a provider says the language is; empty if that is no tag.
+    """Return the language tag that a provider gave, or an empty text if it gave something else.
 
     A provider may write anything there, such as what was said, and tags go into events and logs.
     """

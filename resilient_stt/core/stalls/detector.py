@@ -376,8 +376,8 @@ class StallDetector:
         `cursor`: what it has been sent. `multiplier` stretches the deadline, not the time between
         `hedge_at` and `due`, which is what a hedge needs.
         """
-        is_silent = self._voice_since is not None or self._textless_marks or self._expected
-        if not ledger.vad_enabled or not (is_silent or self._empty_finals):
+        is_owed = self._voice_since is not None or self._textless_marks or self._expected
+        if not ledger.vad_enabled or not (is_owed or self._empty_finals):
             return None  # mostly so: text has just answered all speech
         stalls = (
             self._no_interim(ledger, cursor, multiplier),

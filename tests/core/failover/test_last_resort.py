@@ -50,7 +50,7 @@ def moves(sim: Simulation) -> list[tuple[float, str, str, str]]:
 
 
 def test_it_serves_at_once_when_all_others_are_out() -> None:
-    """All others fail in mid-sentence for good: no word is lost, and there is no outage."""
+    """When all others fail for good in mid-sentence, no word is lost, and no outage begins."""
     words = turns(8)
     assert words[4].start < 3.5 < words[4].end
     sim = Simulation(words, route([(3.5, FOREVER)])).run(within=2)

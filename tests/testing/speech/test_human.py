@@ -74,7 +74,7 @@ def test_another_rate_keeps_the_last_sample(tmp_path: Path) -> None:
 
 
 def test_mistakes_name_the_file(tmp_path: Path) -> None:
-    """What is no audio, is not there or has no words is refused."""
+    """A file without audio, a missing file and a text without words are refused."""
     broken = tmp_path / "notes.wav"
     broken.write_text("no audio")
     with pytest.raises(ValueError, match=r"notes\.wav: it has no audio, or is damaged"):
