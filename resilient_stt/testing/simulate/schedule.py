@@ -106,8 +106,7 @@ _VOCABULARY = [a + v + b for a in "bdfgklmnprst" for v in "aeiou" for b in "bdfg
 class Piece:
     """A word of `length` seconds after `before` seconds of silence; noise if `text` is empty.
 
-    A phrase that is written in several ways, such as "twenty twenty", is one word here: it arrives
-    whole, or as a fragment.
+    A phrase that is written in several ways, such as "twenty twenty", is one word here.
     """
 
     text: str

@@ -1,8 +1,9 @@
 """A LiveKit STT in this process that knows only the audio it is sent, and fails as its script says.
 
 Audio is a code: the samples of a word are its number, samples of noise are negative, silence is
-zero. A word that arrived whole is transcribed as it is, a word that arrived in part as a fragment.
-So the text shows each word that was lost, repeated or clipped.
+zero. A word that arrived whole is transcribed as it is, a word that arrived in part as a fragment,
+a phrase that arrived in part as the words of that part. So the text shows each word that was lost,
+repeated or clipped.
 """
 
 from __future__ import annotations
@@ -515,7 +516,7 @@ class ScriptedRecognizer:
         whole = length == self._call.lengths.get(value)
         if value <= 0 or not (whole or length / RATE >= NOTICED):
             return []
-        text = self._call.texts[value] if whole else _fragment(value)
+        text = self._call.texts[value] if whole else self._part(value, length)
         drift = [self._dice.uniform(-1, 1) * self._script.drift for _ in range(2)]
         start = max(0.0, self._since / RATE + drift[0])
         end = max(start + 0.02, self._samples / RATE + drift[1])
@@ -527,6 +528,20 @@ class ScriptedRecognizer:
         if self._script.interim_results and (written := self._written()):
             said.append(ScriptedTranscript(SpeechEventType.INTERIM_TRANSCRIPT, written))
         return said
+
+    def _part(self, value: int, length: int) -> str:
+        """Return what is heard of so many samples of a sound: the words of a phrase that are in
+        them, and a syllable for the one that is cut."""
+        phrase = self._call.texts[value].split()
+        each, least = self._call.lengths[value] / len(phrase), NOTICED * RATE
+        count, rest = divmod(length, each)
+        is_torn = least <= rest <= each - least or len(phrase) == 1
+        heard = int(count if is_torn or rest < least else count + 1)
+        torn = [_fragment(value)] if is_torn else []
+        # Audio that begins in the middle of a sound has its end, other audio its beginning.
+        if self._since == 0:
+            return " ".join([*torn, *phrase[len(phrase) - heard :]])
+        return " ".join([*phrase[:heard], *torn])
 
     def _written(self) -> tuple[ScriptedWord, ...]:
         """The pending words as this provider writes them."""
