@@ -124,10 +124,11 @@ class Evidence:
     possible: int
     """Tokens from this index on are new for certain."""
     side: Sequence[float]
-    """For each token, how much its middle speaks for a repetition (1) or against it (-1)."""
+    """For each possible token, how much its middle speaks for a repetition (1) or against it
+    (-1)."""
     late: Sequence[float]
-    """For each token, how far it reaches into audio that is not committed, in tolerances. It speaks
-    against a repetition, too, but not of a token that matches a committed one."""
+    """For each possible token, how far it reaches into audio that is not committed, in tolerances.
+    It speaks against a repetition, too, but not of a token that matches a committed one."""
     insertion: Sequence[float]
     """For each token, what it costs that it matches no committed one."""
     timed: bool
@@ -185,7 +186,10 @@ class _Table:
         is_open = evidence.timed or evidence.possible >= len(evidence.insertion)
         self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
-        self._letters: dict[str, Letters] = {}
+        self._letters = {t.key: Letters(t.key) for t in (*self._committed, *self._new)}
+        self._numbers = {key for key in self._letters if number_value(key) is not None}
+        self._spelled: dict[str, dict[str, float]] = {}
+        """What it counts by their spelling that a new token is a committed one, by their keys."""
         self._places = [None if c.start is None else c.start + c.end for c in self._committed]
         """Twice the middle of each committed token, in seconds; `None` without times."""
 
@@ -239,7 +243,7 @@ class _Table:
 
     def _pairs(self, token: TimedToken, late: float) -> list[float]:
         """Return what it counts that a new token is each of the committed ones."""
-        spelled: dict[str, float] = {}
+        spelled = self._spelled.setdefault(token.key, {})
         scores = []
         reach = 2 * MAX_APART * self._evidence.tolerance
         place = math.inf if token.start is None else token.start + token.end
@@ -261,11 +265,10 @@ class _Table:
         """Return what it counts by their spelling that two tokens are the same word."""
         if committed == new:
             return _match(committed)
-        likeness = self._of(committed).likeness(self._of(new))
-        shorter = min(len(committed), len(new))
-        if likeness >= MIN_SIMILARITY and shorter >= MIN_FUZZY_LETTERS:
+        likeness = self._letters[committed].likeness(self._letters[new])
+        if likeness >= MIN_SIMILARITY and min(len(committed), len(new)) >= MIN_FUZZY_LETTERS:
             return likeness * _match(committed)
-        if number_value(committed) is not None and number_value(new) is not None:
+        if committed in self._numbers and new in self._numbers:
             return NUMBER_SUBSTITUTION
         return min(0.0, SUBSTITUTION + LIKENESS * likeness)
 
@@ -279,12 +282,6 @@ class _Table:
             same = 1 - (abs(c.start - start) + abs(c.end - end)) / (2 * tolerance)
             return max(score, SUBSTITUTION + LIKENESS * same)
         return score - APART_PENALTY * apart**2
-
-    def _of(self, key: str) -> Letters:
-        found = self._letters.get(key)
-        if found is None:
-            found = self._letters[key] = Letters(key)
-        return found
 
     def _joins(self) -> dict[int, dict[int, list[tuple[Join, float]]]]:
         """Return the joins and what each counts, by where they end in the new text, and then by

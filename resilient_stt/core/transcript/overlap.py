@@ -45,7 +45,7 @@ from .alignment import (
     Evidence,
     align,
 )
-from .tokens import TimedToken, tokenize
+from .tokens import TimedToken, is_similar, tokenize
 from .windows import CONTEXT
 
 ROUNDING = 0.001
@@ -182,7 +182,7 @@ class OverlapTrimmer:
         self._is_first = False
         if kept is not None:
             self.open = self._may_still_repeat(utterance, text, seam)
-        elif used and self._used == len(self._committed):
+        elif used and self._used == len(self._committed) and self._reaches_last(text):
             # All was repeated. If the trimmer stayed open, a provider whose clock is early would
             # lose its next word, because that word seems to lie before the boundary.
             self.open = False
@@ -203,6 +203,16 @@ class OverlapTrimmer:
         emitted = self._insertion.count(EMITTED_INSERTION) + len(text.tokens)
         return emitted < len(self._committed) - self._used
 
+    def _reaches_last(self, text: TokenizedText) -> bool:
+        """Whether a text may really end with the last committed word.
+
+        Another sound may stand in its place, right before it (test_a_noise_before_the_last_word).
+        """
+        last, end = self._committed[-1], text.tokens[-1]
+        if last.start is None or end.start is None or is_similar(last.key, end.key):
+            return True
+        return end.end >= (last.start + last.end) / 2
+
     def _is_before_boundary(self, utterance: Utterance) -> bool:
         """Whether a text without word times ends before the boundary."""
         return (
@@ -220,15 +230,17 @@ class OverlapTrimmer:
         insertion = [*self._insertion, *[INSERTION] * len(tokens)]
         if fragment:
             insertion[before] = FRAGMENT_INSERTION
-        certain, possible, side = 0, len(tokens), [0.0] * len(tokens)
-        late = side
+        certain, possible = 0, len(tokens)
         if timed:
             certain = text.count_before(self._boundary - self._tolerance)
             possible = text.count_before(self._boundary + self._tolerance)
-            side = [self._side(token, k == 0 and fragment) for k, token in enumerate(tokens)]
-            late = [0.0 if k == 0 and fragment else self._late(t) for k, t in enumerate(tokens)]
         elif text.timed:
             possible = text.count_begun_before(self._latest + self._tolerance)
+        side = late = [0.0] * possible
+        if timed:
+            ahead = list(enumerate(tokens[:possible]))
+            side = [self._side(token, k == 0 and fragment) for k, token in ahead]
+            late = [0.0 if k == 0 and fragment else self._late(token) for k, token in ahead]
         first = max(0, self._used - CONTEXT)
         # Only times tell a word that is repeated by the caller from one before the replay.
         context = self._context if timed and not first else []
@@ -264,11 +276,14 @@ class OverlapTrimmer:
 
         0 if it begins with a committed word: providers disagree more about where a word ends.
         """
+        overhang = token.end - self._boundary - self._min_overhang
+        if overhang <= 0:
+            return 0.0
         start = _times(token)[0]
         near = self._tolerance / 2
         if any(c.start is not None and abs(c.start - start) <= near for c in self._committed[-2:]):
             return 0.0
-        return max(0.0, token.end - self._boundary - self._min_overhang) / self._tolerance
+        return overhang / self._tolerance
 
     def _covers_last(self, start: float, end: float) -> bool:
         """Whether a word covers most of the last committed one.

@@ -395,6 +395,20 @@ def test_a_word_on_the_boundary_is_compared_by_text() -> None:
         assert len(kept.words if kept else ()) == count
 
 
+def test_a_noise_before_the_last_word() -> None:
+    """A syllable heard in a noise is not the last committed word, which may still follow.
+
+    Accents, seed 888000165.
+    """
+    trimmer = trimmer_after("doctor", "organize")
+    noise = Utterance("zjz", (Word("zjz", 0.45, 0.7),), 0.45, 0.7)
+    word = Utterance("Organise.", (Word("Organise.", 0.52, 1.02),), 0.52, 1.02)
+    for heard in (Utterance("Dr", (Word("Dr", 0.0, 0.5),), 0.0, 0.5), noise, word):
+        kept = trimmer.trim(heard)
+        assert kept is None, heard.text
+        trimmer.observe_final(heard, kept)
+
+
 def test_text_that_is_not_made_of_its_words() -> None:
     """If text and words disagree, the new text is made of the new words."""
     trimmer = trimmer_after("four", "brave")
