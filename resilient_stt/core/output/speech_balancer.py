@@ -68,6 +68,8 @@ class SpeechBalancer:
         self._held_end: HeldEnd | None = None
         self._words_of: int | None = None
         """The connection whose new words were emitted last."""
+        self._is_end_added = False
+        """No provider sent the END that was emitted last."""
         self._unannounced: int | None = None
         """Where local voice activity began that the consumer was not told of, in samples."""
         self._final_through = 0
@@ -136,9 +138,10 @@ class SpeechBalancer:
         if self._held_for == connection.id:
             return self._start(connection)
         pending = self._ledger.first_pending() if self._ledger.vad_enabled else None
-        if is_first and pending is not None and not self.speaking:
+        if (is_first or self._is_end_added) and pending is not None and not self.speaking:
             # The last connection has ended this speech without all of its words
-            # (test_words_that_the_last_connection_left_out).
+            # (test_words_that_the_last_connection_left_out), or the END was too early
+            # (tests/schedules/words-behind-an-added-end.json).
             self._unannounced = max(pending.start, self._ledger.watermark)
         return self._start_unannounced()
 
@@ -186,6 +189,7 @@ class SpeechBalancer:
         if not self.speaking:
             return []
         self.speaking = False
+        self._is_end_added = emit.source is None
         ledger = self._ledger
         # The caller may have begun again before the END of what he said before.
         self._unannounced = ledger.segment_start(ledger.end) if ledger.speaking else None
@@ -244,7 +248,9 @@ class SpeechBalancer:
         patience = silence + active.stall_detector.final_timeout
         quiet = min(ledger.silence_duration, now - active.stall_detector.last_text_at)
         is_cough = quiet >= patience and not active.is_replaying(now)
-        return is_cough or not self._has_words_to_come(active, now)
+        # A text that is not final yet: its final ends what was announced for it.
+        is_unfinished = active.interpreter.unfinished_text() is not None
+        return is_cough or not (is_unfinished or self._has_words_to_come(active, now))
 
     # -- the start of speech
 

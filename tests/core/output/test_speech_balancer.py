@@ -314,6 +314,24 @@ def test_words_that_the_last_connection_left_out() -> None:
     assert call.emitted[2] == Emit(START, speech_start=0.0)
 
 
+def test_words_behind_an_added_end() -> None:
+    """A connection that tells no turns goes on behind the END that was added for it."""
+    call = Call()
+    call.says(INTERIM, "one")
+    call.voice(started=True)
+    call.passes(1.0)
+    call.voice(started=False)
+    call.passes(1.5)
+    call.says(FINAL, "one", commits=False)
+    call.passes(2.0)
+    assert call.kinds == [START, END]
+    call.says(INTERIM, "two")
+    assert call.kinds == [START, END, START]
+    call.says(FINAL, "two")
+    call.passes(2.0)
+    assert call.kinds == [START, END, START, END]
+
+
 def test_speech_that_began_before_the_end_is_still_announced() -> None:
     """A START that local voice activity owes is not forgotten because an END came in between."""
     call = Call()
