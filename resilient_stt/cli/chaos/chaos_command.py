@@ -87,8 +87,9 @@ def chaos(
 
     The providers are those that you name, or those of the language's route in the configuration, or
     Cartesia ink-whisper and Deepgram nova-3. LiveKit's published plugins connect to fake providers
-    on this machine, in virtual time. No API keys are needed; other variables of a configuration
-    come from the environment, .env.local and .env.
+    on this machine, in virtual time; in real time with Azure or Google, whose SDKs have threads.
+    No API keys are needed; other variables of a configuration come from the environment, .env.local
+    and .env.
 
     The exit status is 1 if a promise was broken: a word was lost or repeated, is a fragment, is out
     of order or has a wrong time; a word came over 6 s later than usual while one provider was

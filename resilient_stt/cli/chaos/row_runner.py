@@ -1,4 +1,5 @@
-"""Runs rows of faults: in this process or in several, each in fast virtual time.
+"""Runs rows of faults: in this process or in several, each in fast virtual time if its
+providers allow that.
 
 The functions that run in other processes live here and not in the command's module, so that the
 processes, which start with an empty interpreter, import little.
@@ -22,11 +23,11 @@ from typing import TypeVar
 from rich.console import Console
 
 from ...core.events import ErrorKind, ProviderFailed
-from ...testing.harness.clock import run_virtual
 from ...testing.harness.trial import (
     WHISPER,
     Accents,
     AnyChain,
+    run_on_clock,
     run_trial,
     side_by_side,
     violations,
@@ -118,7 +119,7 @@ def run_row(
     recording: str = "english",
     accents: Accents = (),
 ) -> list[CaseOutcome]:
-    """Run the cases of a row side by side in one event loop, in virtual time.
+    """Run the cases of a row side by side in one event loop, in virtual time if it can be.
 
     The random waits are seeded for each row, so a row has the same outcomes alone, in the whole
     matrix and in any process.
@@ -128,7 +129,8 @@ def run_row(
         run = functools.partial(
             _run_case, where=row.where, chain=chain, recording=recording, accents=accents
         )
-        return run_virtual(side_by_side(functools.partial(run, case) for case in row.cases))
+        cases = side_by_side(functools.partial(run, case) for case in row.cases)
+        return run_on_clock(chain.plugins.values(), cases)
 
 
 async def _run_case(

@@ -11,8 +11,14 @@ from enum import StrEnum
 from rich.console import Console
 
 from ...testing.fakes.registry import FAKES
-from ...testing.harness.clock import run_virtual
-from ...testing.harness.trial import HEALTHY, Chain, extra_delay, play_bare, violations
+from ...testing.harness.trial import (
+    HEALTHY,
+    Chain,
+    extra_delay,
+    play_bare,
+    run_on_clock,
+    violations,
+)
 from ..chaos import results
 from ..chaos.fault_kinds import FaultKind
 from ..chaos.fault_rows import ALONE, FALLBACK, NONE, PRIMARY, Case, Row, make_rows, speech_of
@@ -132,12 +138,13 @@ def matrix_rows(
 
 
 def run_matrix_row(item: MatrixRow) -> list[CaseOutcome]:
-    """Run the cases of a row of the matrix, in virtual time."""
+    """Run the cases of a row of the matrix, in virtual time if it can be."""
     if item.chain is not None:
         return run_row(item.row, chain=item.chain)
     random.seed(0)
     with log_records_to(Console(stderr=True), verbose=False):
-        played = run_virtual(play_bare(item.provider, speech_of(None)))
+        bare = play_bare(item.provider, speech_of(None))
+        played = run_on_clock([item.provider], bare)
     return [CaseOutcome(violations(played, accurate=False), played.score.late_s, item.provider)]
 
 

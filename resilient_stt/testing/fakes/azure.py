@@ -215,7 +215,7 @@ class FakeAzure(FakeWebServer):
     """
 
     plugin = "azure"
-    is_real_time = True
+    has_threads = True
     scheme = "ws"
     path = "/speech/recognition/conversation/cognitiveservices/v1"
     other_paths = ("/speech/universal/v2",)

@@ -223,6 +223,7 @@ class FakeGoogle(FakeServer):
     """
 
     plugin = "google"
+    has_threads = True
     dialogue_class = _CallDialogue
 
     latency: float = 0.25

@@ -153,8 +153,9 @@ class FakeServer(ABC):
     unnoticed: ClassVar[Mapping[str, str]] = {}
     """Faults that cost words, by their names in `chaos`, and why nobody behind the plugin can
     notice that in time."""
-    is_real_time: ClassVar[bool] = False
-    """Whether virtual time runs like real time while the server runs."""
+    has_threads: ClassVar[bool] = False
+    """Whether the plugin's SDK works in threads, which virtual time cannot see: what happens when
+    is exact in real time only."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]
     """Makes the `Dialogue` of an accepted connection, unless `dialogue` is overridden."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import chain as chain_of
 from itertools import repeat
-from typing import Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 from livekit.agents.utils import http_context
 
@@ -36,6 +36,7 @@ from ..fakes.server import FakeServer
 from ..faults import Fault, Refuse
 from ..speech.accent import Accent
 from ..speech.reference import ReferenceSpeech
+from .clock import run_virtual
 from .play import Played, play
 
 E = TypeVar("E")
@@ -179,6 +180,17 @@ class Trial:
 def accents_of(chain: AnyChain, seed: int) -> list[Accent]:
     """Draw an accent for each provider of a chain."""
     return [Accent.drawn(seed + number) for number in range(len(chain.plugins))]
+
+
+def run_on_clock(plugins: Iterable[str], main: Coroutine[Any, Any, T]) -> T:
+    """Run trials of some fake servers: in virtual time, or in real time if one of them needs it.
+
+    Args:
+        plugins: The names of the servers in `FAKES`.
+        main: What is to be run.
+    """
+    is_real = any(FAKES[plugin].has_threads for plugin in plugins)
+    return asyncio.run(main) if is_real else run_virtual(main)
 
 
 async def run_trial(
