@@ -141,7 +141,7 @@ class SpeechBalancer:
         if (is_first or self._is_end_added) and pending is not None and not self.speaking:
             # The last connection has ended this speech without all of its words
             # (test_words_that_the_last_connection_left_out), or the END was too early
-            # (tests/schedules/words-behind-an-added-end.json).
+            # (test_words_behind_an_added_end).
             self._unannounced = max(pending.start, self._ledger.watermark)
         return self._start_unannounced()
 
