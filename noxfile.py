@@ -42,7 +42,7 @@ LIVEKIT = ("livekit-agents", "livekit-plugins-cartesia", "livekit-plugins-deepgr
 SIMULATE = ("-m", "resilient_stt.testing.simulate")
 CORE = ("tests/core", "tests/testing/simulate/test_simulator.py")
 """The tests of core/."""
-USUAL = "not sweep and not real"
+USUAL = "not slow and not sweep and not real"
 """The marks of the tests that the usual sessions run."""
 SIMULATED = 555_000_000
 """The first seed of calls that keep every promise. Of those that `explore` draws, about one in a
@@ -88,7 +88,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the sweeps, and 600 simulated calls.
+    """All tests but the slow ones and the sweeps, and 600 simulated calls.
 
     What is drawn is the same in every run, so that it is the change that turns this red. Other
     draws are those of `explore`.
@@ -210,6 +210,13 @@ def lock(session: nox.Session) -> None:
     (ruff,) = locked("ruff")
     hooks = Path(HOOKS)
     hooks.write_text(re.sub(r'"ruff==[^"]+"', f'"{ruff}"', hooks.read_text()))
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that wait in real time: several processes, and an SDK with its own clock."""
+    install(session)
+    session.run("python", *pytest(session), "slow", "tests")
 
 
 @nox.session

@@ -225,6 +225,7 @@ async def azure_call(fault: Fault) -> None:
         assert_told(call, AZURE[fault], 2 * SDK_ATTEMPTS)
 
 
+@pytest.mark.slow
 async def test_azure() -> None:
     """The same of Azure, whose SDK keeps real time: all at once."""
     pytest.importorskip("livekit.plugins.azure", exc_type=ImportError)
@@ -239,6 +240,7 @@ async def test_azure() -> None:
         task.cancel()
 
 
+@pytest.mark.slow
 async def test_azure_is_not_tried_for_300_seconds() -> None:
     """Its server is away meanwhile, for time to run fast: whoever tried it would be told so."""
     pytest.importorskip("livekit.plugins.azure", exc_type=ImportError)

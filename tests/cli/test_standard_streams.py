@@ -57,6 +57,7 @@ def test_a_closed_pipe_ends_the_command_quietly(name: str) -> None:
     assert (process.returncode, errors) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.usefixtures("keys")
 def test_a_transcript_that_cannot_be_written(
@@ -144,6 +145,7 @@ def test_ctrl_c_during_imports_prints_nothing(name: str, library: str) -> None:
     assert interrupted(name, loaded(library)) == (130, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo", "fast", "chaos", "serve"])
 def test_ctrl_c_in_the_first_seconds_prints_nothing(name: str) -> None:
     """Whatever the command does then: import, start processes, open connections."""

@@ -30,6 +30,7 @@ SENTENCE = "Hello, this is Miguel Santos, I have a reservation at the Blue Heron
 NOWHERE = ["--cartesia-url", "http://127.0.0.1:1", "--deepgram-url", "http://127.0.0.1:1/v1/listen"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("keys")
 def test_a_file_through_both_providers(cli: Cli, record: Record, fakes: dict[str, str]) -> None:
     """stdout has the text only. The stereo file has another sample rate than the providers."""

@@ -66,6 +66,7 @@ async def test_a_refused_key_is_tried_once(store: Callable[[], MemoryHealth | No
     assert (len(one.streams), len(two.streams)) == (1, 0)
 
 
+@pytest.mark.slow
 async def test_three_failures_of_three_objects_are_three() -> None:
     """Each call has an object of its own, and sees the provider fail once."""
     hosts = [Hosted(fails(APIStatusError("no", status_code=503))) for _ in range(4)]
@@ -193,6 +194,7 @@ def test_a_clock_of_its_own_shares_nothing() -> None:
     assert asyncio.run(find()) is not virtual
 
 
+@pytest.mark.slow
 def test_threads_share_without_harm() -> None:
     """Jobs of a worker may be threads with loops of their own, which fail and recover at once."""
     interval = sys.getswitchinterval()

@@ -125,6 +125,7 @@ async def test_a_break_that_is_over(redis_server: Server) -> None:
     assert (status.passes, status.probing, status.until) == (1, "you", None)
 
 
+@pytest.mark.slow
 async def test_no_new_call_goes_to_a_locked_provider(redis_server: Server) -> None:
     """Real processes: each call is one, as in a worker."""
     async with fleet(redis_server) as made:
@@ -138,6 +139,7 @@ async def test_no_new_call_goes_to_a_locked_provider(redis_server: Server) -> No
             assert await made.calls(1) == ["Cartesia"]
 
 
+@pytest.mark.slow
 async def test_new_calls_after_a_reset(redis_server: Server) -> None:
     """Real processes go to the provider again at once."""
     async with fleet(redis_server, Status(503, connections=range(3))) as made:

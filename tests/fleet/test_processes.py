@@ -70,6 +70,7 @@ async def fleet(redis: Server, *faults: Fault) -> AsyncIterator[Fleet]:
         yield Fleet(redis, cartesia, deepgram)
 
 
+@pytest.mark.slow
 async def test_three_failures_of_three_processes_are_three(redis_server: Server) -> None:
     """The fourth process begins with the fallback, although nobody saw more than one failure."""
     async with fleet(redis_server, Status(503, connections=range(3))) as made:
@@ -79,6 +80,7 @@ async def test_three_failures_of_three_processes_are_three(redis_server: Server)
         assert made.asked == 3
 
 
+@pytest.mark.slow
 async def test_stalls_of_three_processes_at_once(redis_server: Server) -> None:
     """Each finds out by a hedge, which takes it seconds; the fourth loses no time."""
     async with fleet(
@@ -99,6 +101,7 @@ async def test_a_failure_outlives_its_process(end: dict[str, Any], redis_server:
         assert made.asked == 3
 
 
+@pytest.mark.slow
 async def test_text_of_another_process_ends_the_row(redis_server: Server) -> None:
     """Two failures, text, and a failure are no row of three."""
     never = {"minimum_calls": 1000}  # the share of failures is not what this test is about
@@ -107,6 +110,7 @@ async def test_text_of_another_process_ends_the_row(redis_server: Server) -> Non
         assert served == ["Deepgram", "Deepgram", "Cartesia", "Deepgram", "Cartesia"]
 
 
+@pytest.mark.slow
 async def test_a_refused_key_is_tried_once(redis_server: Server) -> None:
     """The next process makes no connection with it, but one with another key does."""
     async with fleet(redis_server, Status(401)) as made:

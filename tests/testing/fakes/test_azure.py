@@ -173,6 +173,7 @@ async def test_faults_of_open_connections() -> None:
     assert stalled.connections[0].audio > 1.0
 
 
+@pytest.mark.slow
 async def test_a_stream_of_ours_closes_in_time_beside_a_server_that_hangs() -> None:
     """The plugin's own `aclose()` waits for the server for 10 s, in a thread of the executor."""
     async with FakeAzure(faults=[Hang()]) as server:
