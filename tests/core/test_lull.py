@@ -115,6 +115,32 @@ def test_the_same_is_decided_at_the_same_time(sim: Simulation) -> None:
     assert noted(sim.run(within=60)) == noted(each.run(within=60))
 
 
+def test_a_pause_behind_a_final_that_came_in_speech() -> None:
+    """A FINAL may come before local voice activity notes the silence.
+
+    What seems to be voice behind it is over with the pause, and the next sentence has its whole
+    deadline (test_a_users_silence_is_not_a_fault).
+    """
+    traits = ProviderTraits(name="a", interim_results=True, interims_certain=True)
+    call = Call(traits, ProviderTraits(name="b"))
+    call.take(SpeechStarted(0))
+    call.take(ProviderEvent(0, TranscriptEvent(EventKind.START)))
+    call.push(1.0)
+    call.final("one", 0.1, 0.8)
+    call.push(0.1)
+    call.take(SpeechEnded(800))
+    call.take(ProviderEvent(0, TranscriptEvent(EventKind.END)))
+    call.push(0.7)
+    call.take(SpeechStarted(call.end - 100))
+    began = call.now
+    call.push(1.0)
+    active = call.engine._pool.active
+    assert active is not None
+    stall = active.stall_detector.next_stall(call.engine._ledger, call.end)
+    assert stall is not None
+    assert stall.due >= began + Policies().watchdog.no_interim_timeout
+
+
 def test_a_silent_caller_costs_no_decision() -> None:
     """While nobody speaks, audio is forwarded, old audio is released, and nothing is decided."""
     call = Call()

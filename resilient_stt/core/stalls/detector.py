@@ -415,11 +415,11 @@ class StallDetector:
         return self._voice_since is None and (ledger.speaking or not ledger.vad_enabled)
 
     def _positions_in_pause(self, ledger: AudioLedger) -> list[int]:
-        """Return where a pause becomes long enough to tell short speech from what follows."""
+        """Return where a pause shows that the speech before it is answered, or too short."""
         if self._voice_since is None:
             return []
         voice_end = ledger.last_voice_end(ledger.end)
-        if voice_end == ledger.end:
+        if voice_end == ledger.end or not ledger.has_pending_speech_before(ledger.end):
             return [ledger.end]
         over = voice_end + ledger.samples(self.policy.no_interim_timeout / 2)
         return [over] if over > ledger.end else []
