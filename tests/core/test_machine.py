@@ -45,6 +45,7 @@ from resilient_stt.core.messages import (
     ReportAvailability,
     ReportEvent,
     SendAudio,
+    SendSilence,
     SetServing,
     SpeechEnded,
     SpeechStarted,
@@ -261,6 +262,12 @@ class AnyInput(RuleBasedStateMachine):
                 self._check_audio(self.connections[connection], start, end, released)
             case FlushConnection(connection):
                 assert not self.connections[connection].ended
+            case SendSilence(connection, seconds):
+                fed = self.connections[connection]
+                assert self.ended
+                assert not fed.ended
+                assert fed.cursor == self.pushed, "silence before the last of the audio"
+                assert seconds > 0
             case EndInput(connection):
                 assert self.ended
                 assert not self.connections[connection].ended

@@ -65,6 +65,8 @@ class Token(NamedTuple):
 
 MAX_WORD = 32
 """Characters of a text that counts as one word for what is remembered."""
+REMEMBERED = 2048
+"""Words of which the tokens are remembered, by all streams together."""
 
 
 def tokenize(text: str, language: str = "") -> tuple[Token, ...]:
@@ -90,11 +92,11 @@ def _tokens(text: str, subtag: str) -> tuple[Token, ...]:
 # A recognizer sends the words of a sentence again with each interim transcript, and several parts
 # look at each text. What is remembered is bounded: a few hundred bytes for a word.
 _Tokenizer = Callable[[str, str], tuple[Token, ...]]
-_tokens_of_word: _Tokenizer = lru_cache(maxsize=2048)(_tokens)
+_tokens_of_word: _Tokenizer = lru_cache(maxsize=REMEMBERED)(_tokens)
 _tokens_of_text: _Tokenizer = lru_cache(maxsize=16)(_tokens)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=REMEMBERED)
 def _forms(word: str, subtag: str) -> tuple[str, str, str]:
     """Return `norm`, `written` and `key` of a word's token."""
     if not word.isascii():
