@@ -211,7 +211,7 @@ class FailoverEngine:
             accounts=accounts,
             outbox=outbox,
         )
-        unfinished = UnfinishedText(ledger, history)
+        self._unfinished = unfinished = UnfinishedText(ledger, history)
         self._hedging = HedgeController(
             pool=pool,
             ledger=ledger,
@@ -907,7 +907,7 @@ class FailoverEngine:
         if active.finished:
             # While a hedge listens, or will, words may be missing.
             if not (self._hedging.is_hedging or self._hedging.is_waiting(now)):
-                self._finish()
+                self._finish_after(active)
             return
         self._probe.step(active, now)
         target_and_reason = self._failback.step(active, now)
@@ -1147,6 +1147,18 @@ class FailoverEngine:
             return
         self._close()
         self._end(StreamEndReason.FINISHED, Finish())
+
+    def _finish_after(self, active: Connection) -> None:
+        """End the stream behind its last connection, with the words that this has left out.
+
+        Some plugins give no last words, and a hedge may have heard nothing
+        (tests/schedules/shown-words-and-a-hedge-that-heard-nothing.json).
+        """
+        has_left_out = active.interpreter.unfinished_text() is not None
+        if has_left_out and self._unfinished.first_word_at() is not None:
+            self._finish_unanswered()
+        else:
+            self._finish()
 
     def _unanswered_error(self) -> str:
         """Return the error's message if no provider ever gave a word; empty if nothing is wrong."""
