@@ -127,9 +127,11 @@ class Committer:
         self, connection: Connection, final: Interpreted, new_words: Utterance | None
     ) -> bool:
         """Record the words of a FINAL. Returns whether it begins with committed ones."""
+        repeats = connection.trimmer.observe_final(final.utterance, new_words)
         if new_words is not None:
-            self._history.record(new_words, self._ledger.seconds(final.extent.words))
-        return connection.trimmer.observe_final(final.utterance, new_words)
+            heard = self._ledger.seconds(final.extent.words)
+            self._history.record(new_words, heard, before=connection.trimmer.next_repeat)
+        return repeats
 
     def _note_known_words(self) -> None:
         """Keep the audio of the words that were committed just now: hedges are to repeat them."""

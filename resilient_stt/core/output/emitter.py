@@ -222,7 +222,7 @@ class TranscriptEmitter:
         Of the audio before the sample `before` only: another stream will transcribe the rest.
         """
         for connection, text, new_words, through in self._unfinished.take(before):
-            self._outbox.add(*self._speech.words_due(connection))
+            self._outbox.add(*self._speech.words_due(connection, is_late=True))
             final = replace(text, event=replace(text.event, kind=EventKind.FINAL))
             self._emit(connection, final, new_words, now)
             self._ledger.commit(through)
@@ -242,8 +242,7 @@ class TranscriptEmitter:
         self, connection: Connection, final: Interpreted, new_words: Utterance, now: float
     ) -> None:
         """Emit a FINAL that was held, whose connection may be closed by now."""
-        if active := self._pool.active:
-            self._outbox.add(*self._speech.words_due(active))
+        self._outbox.add(*self._speech.words_due(self._pool.active or connection))
         self._committer.commit_held_final(connection, final, new_words)
         self._emit(connection, final, new_words, now)
 

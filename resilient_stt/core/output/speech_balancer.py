@@ -132,17 +132,26 @@ class SpeechBalancer:
         elif is_new:
             self._held_end = None  # the speech goes on
 
-    def words_due(self, connection: Connection) -> list[Emit]:
-        """Return the START that is due before new words, if there is one."""
-        is_first, self._words_of = connection.id != self._words_of, connection.id
+    def words_due(self, connection: Connection, *, is_late: bool = False) -> list[Emit]:
+        """Return the START that is due before new words, if there is one.
+
+        `is_late`: they were shown in time, and are made final only now.
+        """
+        before, self._words_of = self._words_of, connection.id
         if self._held_for == connection.id:
             return self._start(connection)
-        pending = self._ledger.first_pending() if self._ledger.vad_enabled else None
-        if (is_first or self._is_end_added) and pending is not None and not self.speaking:
+        if self.speaking or not self._ledger.vad_enabled:
+            return self._start_unannounced()
+        pending = self._ledger.first_pending()
+        if before in (None, connection.id) and not is_late:
+            # no provider's own END; an added one was too early (test_words_behind_an_added_end)
+            is_due = pending is not None and (before is None or self._is_end_added)
+        else:
             # The last connection has ended this speech without all of its words
-            # (test_words_that_the_last_connection_left_out), or the END was too early
-            # (test_words_behind_an_added_end).
-            self._unannounced = max(pending.start, self._ledger.watermark)
+            # (test_words_that_the_last_connection_left_out).
+            is_due = True
+        if is_due:
+            self._unannounced = max(pending.start if pending else 0, self._ledger.watermark)
         return self._start_unannounced()
 
     # -- what local voice activity reports

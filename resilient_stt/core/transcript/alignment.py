@@ -187,7 +187,9 @@ class _Table:
         self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
         self._letters = {t.key: Letters(t.key) for t in (*self._committed, *self._new)}
-        self._numbers = {key for key in self._letters if number_value(key) is not None}
+        self._numbers = {
+            key: value for key in self._letters if (value := number_value(key)) is not None
+        }
         self._spelled: dict[str, dict[str, float]] = {}
         """What it counts by their spelling that a new token is a committed one, by their keys."""
         self._places = [None if c.start is None else c.start + c.end for c in self._committed]
@@ -269,7 +271,8 @@ class _Table:
         if likeness >= MIN_SIMILARITY and min(len(committed), len(new)) >= MIN_FUZZY_LETTERS:
             return likeness * _match(committed)
         if committed in self._numbers and new in self._numbers:
-            return NUMBER_SUBSTITUTION
+            is_same = self._numbers[committed] == self._numbers[new]
+            return _match(committed) if is_same else NUMBER_SUBSTITUTION
         return min(0.0, SUBSTITUTION + LIKENESS * likeness)
 
     def _with_times(self, c: TimedToken, start: float, end: float, score: float) -> float:

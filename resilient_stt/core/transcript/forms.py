@@ -124,6 +124,8 @@ _EXPANDED_ENDINGS = {
     "'d": "would",
 }
 
+_MINUTES_PAST = {"quarter": "15", "half": "30"}
+
 MAX_DIGITS = 18
 """Digits of a number that is compared by its value: a bound on CPU time only."""
 
@@ -149,7 +151,7 @@ def comparison_key(norm: str, *, english: bool) -> str:
     without the space.
     """
     if norm.isalpha():
-        return _EXPANDED.get(norm, norm) if english else norm
+        return (_EXPANDED.get(norm) or _ORDINAL_DIGITS.get(norm, norm)) if english else norm
     if english:
         if (expanded := _EXPANDED.get(norm)) is not None:
             return expanded
@@ -162,6 +164,15 @@ def comparison_key(norm: str, *, english: bool) -> str:
     if number.isdecimal():
         return number
     return norm.replace("'", "") or norm
+
+
+def clock_time(first: str, second: str, hour: str) -> str:
+    """Return the digits of a time of day that three tokens say in words: "1030" for "half past 10".
+
+    Empty if they say none.
+    """
+    minutes = _MINUTES_PAST.get(first) if second == "past" else None
+    return f"{hour}{minutes}" if minutes and hour.isdecimal() else ""
 
 
 def number_value(key: str) -> int | None:

@@ -35,18 +35,26 @@ class TranscriptHistory:
         """Whether anything was committed."""
         return bool(self._tokens)
 
-    def record(self, utterance: Utterance, audio_end: float) -> None:
+    def record(
+        self, utterance: Utterance, audio_end: float, *, before: TimedToken | None = None
+    ) -> None:
         """Add the words of an emitted FINAL.
 
         `audio_end` is how far the connection can have heard the session when it gave them, in
-        seconds. It dates words that came without times.
+        seconds. It dates words that came without times. `before`: the committed token that the
+        connection will repeat behind them, if they are older than what was committed last.
         """
         latest = audio_end if utterance.end is None else min(audio_end, utterance.end)
+        later: list[TimedToken] = []
+        if before is not None and any(token is before for token in self._tokens):
+            while not later or later[-1] is not before:
+                later.append(self._tokens.pop())
         for token in TokenizedText(utterance).tokens:
             if token.start is None:
                 token.end = latest
             self._tokens.append(token)
             self.recorded += 1
+        self._tokens.extend(reversed(later))
         # No connection can be sent them again, so none repeats them.
         oldest = audio_end - self._policy.window - self._policy.lookback
         while len(self._tokens) > MIN_TOKENS and self._tokens[0].end < oldest:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .forms import number_value, read_number
+from .forms import clock_time, number_value, read_number
 from .similarity import Letters
 from .tokens import MIN_SIMILARITY, TimedToken, is_similar
 
 MAX_JOINED = 5
 """Tokens of one text that are compared as one word: a spelled name has about as many letters, and
 "four hundred eighty one million" as many words."""
+
+CLOCK = 3
+"""Tokens of "half past ten"."""
 
 MIN_JOINED_LETTERS = 3
 """Shorter words must be equal to two others, joined: "at" is like "a" and "t", and says nothing."""
@@ -64,6 +67,8 @@ def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
                 number = read_number([token.key for token in tokens[first : first + size]])
                 if number != form:
                     found.setdefault(number, []).append((first, size))
+            elif size == CLOCK and (time := clock_time(*(t.key for t in tokens[first : first + size]))):
+                found.setdefault(time, []).append((first, size))
     return found
 
 

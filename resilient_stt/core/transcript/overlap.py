@@ -45,6 +45,7 @@ from .alignment import (
     Evidence,
     align,
 )
+from .forms import FILLERS
 from .tokens import TimedToken, is_similar, tokenize
 from .windows import CONTEXT
 
@@ -142,6 +143,11 @@ class OverlapTrimmer:
         """
         return len(self._committed) > self._used and not self._starts_mid_word
 
+    @property
+    def next_repeat(self) -> TimedToken | None:
+        """The committed token that the connection is still to repeat first, if any."""
+        return self._committed[self._used] if self.open and self.expects_repeats else None
+
     def trim(self, utterance: Utterance) -> Utterance | None:
         """Return the part of a text that is new, or `None` if nothing is."""
         if not self.open:
@@ -200,7 +206,10 @@ class OverlapTrimmer:
             return False
         if utterance.end is not None and utterance.end > self._latest + self._tolerance:
             return False
-        emitted = self._insertion.count(EMITTED_INSERTION) + len(text.tokens)
+        # A filler that only this connection writes is no word of the repetition
+        # (tests/schedules/a-filler-before-an-untimed-word.json).
+        words = sum(token.key not in FILLERS for token in text.tokens)
+        emitted = self._insertion.count(EMITTED_INSERTION) + words
         return emitted < len(self._committed) - self._used
 
     def _reaches_last(self, text: TokenizedText) -> bool:

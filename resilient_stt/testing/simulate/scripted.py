@@ -532,16 +532,19 @@ class ScriptedRecognizer:
     def _part(self, value: int, length: int) -> str:
         """Return what is heard of so many samples of a sound: the words of a phrase that are in
         them, and a syllable for the one that is cut."""
-        phrase = self._call.texts[value].split()
-        each, least = self._call.lengths[value] / len(phrase), NOTICED * RATE
-        count, rest = divmod(length, each)
-        is_torn = least <= rest <= each - least or len(phrase) == 1
-        heard = int(count if is_torn or rest < least else count + 1)
-        torn = [_fragment(value)] if is_torn else []
+        phrase, least = self._call.texts[value].split(), NOTICED * RATE
+        per_letter = self._call.lengths[value] / sum(map(len, phrase))
         # Audio that begins in the middle of a sound has its end, other audio its beginning.
-        if self._since == 0:
-            return " ".join([*torn, *phrase[len(phrase) - heard :]])
-        return " ".join([*phrase[:heard], *torn])
+        step = -1 if self._since == 0 else 1
+        heard, left = [], float(length)
+        for word in phrase[::step]:
+            whole = per_letter * len(word)
+            if left >= whole - least and len(phrase) > 1:
+                heard.append(word)
+            elif left >= least:
+                heard.append(_fragment(value))
+            left -= whole
+        return " ".join(heard[::step])
 
     def _written(self) -> tuple[ScriptedWord, ...]:
         """The pending words as this provider writes them."""
