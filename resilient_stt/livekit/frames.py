@@ -39,8 +39,12 @@ class FrameStore:
         self.end += samples
 
     def release(self, before: int, kept: tuple[int, int] | None = None) -> None:
-        """Drop the samples before a position, but for those that are `kept`."""
+        """Drop the samples before a position, but for those that are `kept`.
+
+        Some of these may still be to come: words are kept with some audio behind them.
+        """
         kept_start, kept_end = kept or (before, before)
+        kept_end = min(kept_end, self.end)
         if kept_start >= before:
             self._kept = b""
         elif kept_start != self._kept_start or len(self._kept) != (kept_end - kept_start) * BYTES:
