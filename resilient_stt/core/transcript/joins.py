@@ -67,7 +67,9 @@ def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
                 number = read_number([token.key for token in tokens[first : first + size]])
                 if number != form:
                     found.setdefault(number, []).append((first, size))
-            elif size == CLOCK and (time := clock_time(*(t.key for t in tokens[first : first + size]))):
+            elif size == CLOCK and (
+                time := clock_time(*(t.key for t in tokens[first : first + size]))
+            ):
                 found.setdefault(time, []).append((first, size))
     return found
 

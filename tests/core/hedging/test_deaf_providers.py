@@ -89,6 +89,17 @@ def test_all_providers_are_silent(route: str, how: str, lasts: float) -> None:
     assert_promises(silent_call(route, how, 12.0, lasts))
 
 
+def test_a_deaf_provider_is_asked_once_at_the_end() -> None:
+    """Behind a last noise the caller has hung up: each question makes the end seconds later."""
+    words = sentence(" ".join(VOCABULARY[:12]))
+    said = speak(*words, noise(0.8, 1.5))
+    route = [Recognizer("a", deaf=[(3.0, 999.0)]), Recognizer("b")]
+    sim = Simulation(said, route, tail=0.5).run(within=60)
+    assert_promises(sim)
+    asked = [c.provider for _, c in sim.commands if isinstance(c, OpenConnection)]
+    assert asked == ["a", "b", "a", "b"]
+
+
 def voice_within(since: float, lasts: float) -> float:
     """Seconds of the call's voice in a period."""
     return sum(max(0.0, min(w.end, since + lasts) - max(w.start, since)) for w in CALL)
