@@ -411,7 +411,7 @@ class HedgeController:
 
     def _is_outage(self, suspicion: Suspicion, active: Connection) -> bool:
         """Return whether two providers are known to be deaf, to more voice than noise explains."""
-        return bool(suspicion.deaf) and not active.finished and self.is_unanswered(active)
+        return suspicion.found_deaf and not active.finished and self.is_unanswered(active)
 
     def _stall_deadlines(self, state: Watching | Hedging, active: Connection) -> list[float]:
         stall = self._next_stall(active)
@@ -475,7 +475,7 @@ class HedgeController:
         spared = self._had_second_round or now < self._alive_until(active)
         if not due or spared:
             return None
-        self._nobody_hears = bool(suspicion.deaf) and not active.finished
+        self._nobody_hears = suspicion.found_deaf and not active.finished
         return stall
 
     def _evaluate(
@@ -527,13 +527,9 @@ class HedgeController:
         now: float,
     ) -> None:
         """Close a hedge that has left out committed words: its silence means nothing."""
-        suspicion.deaf.add(hedge.traits.name)
+        suspicion.found_deaf = True
         deaf = ConnectionFailed(hedge.id, ErrorKind.STALLED, trigger=stall.reason)
         self.hedge_failed(hedge, deaf, active, now)
-        if active.finished and hedge.traits.name != active.traits.name:
-            # It would be deaf again, and the stream would end seconds later, behind all its words
-            # (test_a_deaf_provider_is_asked_once_at_the_end).
-            suspicion.hedged_providers.add(hedge.traits.name)
 
     def _hedge_due_at(
         self, hedging: Hedging, hedge: Connection, active: Connection
@@ -630,7 +626,7 @@ class HedgeController:
         if not (self._pool.input_ended and same_provider) or self._had_second_round:
             return False
         self._had_second_round = True
-        again = Hedging(hedged_providers={active.traits.name, *hedging.deaf})
+        again = Hedging(hedged_providers={active.traits.name})
         self._open_hedge(again, active, stall, now)
         if again.hedge is None and not self._opener.is_waiting(now):
             return False
@@ -705,7 +701,7 @@ class HedgeController:
         if not skipped.had_interims:
             # Voice alone may be a cough or music. But no cough is so long, and if a hedge was deaf,
             # or there are no words yet that it could repeat, nothing speaks for noise.
-            may_be_deaf = bool(checking.deaf) or self._ledger.known_words is None
+            may_be_deaf = checking.found_deaf or self._ledger.known_words is None
             if may_be_deaf and skipped.speech >= self.unanswered_limit:
                 self._pool.report_skipped(skipped.voice, AudioLossReason.UNANSWERED)
             return None

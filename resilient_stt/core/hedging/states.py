@@ -35,8 +35,8 @@ class Suspicion:
 
     Each is asked once, unless `HedgeOpener.spend_retry` allows it again.
     """
-    deaf: set[str] = field(default_factory=set)
-    """Names of the providers whose hedge has left out words that were committed."""
+    found_deaf: bool = False
+    """Whether a hedge has left out words that were committed."""
 
     def is_silent_beside_hedge(self, active: Connection) -> bool:
         """Return whether a hedge listens, and `active` has given no text since it was opened."""
@@ -79,7 +79,7 @@ class CheckingSkippedSpeech(Suspicion):
         110000952 and 221639238251 of the simulator needed the second).
         """
         wait = policy.skipped_final_wait
-        if self.skipped.had_interims or self.deaf:
+        if self.skipped.had_interims or self.found_deaf:
             audio = ledger.seconds(self.skipped.end - self.skipped.committed_through)
             wait += 2 * audio / policy.min_processing_rate
         return self.skipped.since + wait

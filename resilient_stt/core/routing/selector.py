@@ -54,6 +54,8 @@ class ProviderSelector:
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._failed: set[str] = set()
         """Providers that failed since one last worked."""
+        self.silent: set[str] = set()
+        """Providers that were left for their silence, and have given no text since."""
         self._rejected = self._refusing(language)
         """Providers that rejected the request itself, which says nothing about their health."""
         self._retry_at: dict[str, float] = {}
@@ -81,6 +83,7 @@ class ProviderSelector:
     def mark_recovered(self, name: str) -> list[ReportAvailability]:
         """Record that text or probes proved a provider healthy; return what to report."""
         self._health[name].account_error_reported = False
+        self.silent.discard(name)
         return self._set_available(name, True)
 
     def mark_unavailable(self, name: str) -> list[ReportAvailability]:
@@ -109,6 +112,8 @@ class ProviderSelector:
             self._rejected.add(name)
         health.breaker.record_failure(kind, now, retry_after)
         self._failed.add(name)
+        if kind is ErrorKind.STALLED:
+            self.silent.add(name)
         unreported = health.should_report(kind)
         health.record_reported(kind)
         return unreported
