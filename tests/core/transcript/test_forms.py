@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from resilient_stt.core.transcript.forms import (
     DIGITS,
     FILLERS,
+    clock_time,
     comparison_key,
     number_value,
     read_number,
@@ -33,11 +34,22 @@ from resilient_stt.core.transcript.forms import (
         ("'", "'"),
         ("n't", "nt"),
         ("plain", "plain"),
+        ("third", "3"),
+        ("3rd", "3"),
     ],
 )
 def test_comparison_keys(norm: str, key: str) -> None:
     """Contractions are written out and joined; ordinals are numbers."""
     assert comparison_key(norm, english=True) == key
+
+
+@pytest.mark.parametrize(
+    ("said", "digits"),
+    [("half past 10", "1030"), ("quarter past 9", "915"), ("half past it", ""), ("one past 9", "")],
+)
+def test_times_of_day(said: str, digits: str) -> None:
+    """What is said in words is compared by its digits."""
+    assert clock_time(*said.split()) == digits
 
 
 def test_other_languages_have_no_contractions() -> None:

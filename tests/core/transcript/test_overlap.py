@@ -367,6 +367,51 @@ def test_a_word_that_begins_later_is_not_partial() -> None:
         assert trimmer.trim(utterance) == (utterance if is_new else None)
 
 
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        ("third", "3rd"),
+        ("half past ten", "10:30"),
+        ("10:30", "half past 10"),
+        ("100", "hundred"),
+        ("million", "1000000"),
+    ],
+)
+def test_other_forms_are_repetitions(told: str, again: str) -> None:
+    """A number at the seam is repeated in another form, alone and before new words."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance(told, language="en"), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    assert trimmer.trim(Utterance(again, language="en")) is None
+    kept = trimmer.trim(Utterance(f"{again} window", language="en"))
+    assert kept is not None
+    assert kept.text == "window"
+
+
+def test_a_filler_before_an_untimed_word() -> None:
+    """A filler that only the second provider writes is told, and no end of the repetition.
+
+    It is recorded before the words that are still to be repeated (accents, 720002376, 720000589).
+    """
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("silver ink"), 5.0)
+    for number in range(2):
+        trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+        um = Utterance("um", (Word("um", 3.1, 3.3),), 3.1, 3.3)
+        kept = trimmer.trim(um)
+        assert bool(kept) is (number == 0)
+        trimmer.observe_final(um, kept)
+        if kept is not None:
+            history.record(kept, 5.0, before=trimmer.next_repeat)
+        word = Utterance("silver", (Word("silver", 3.4, 3.9),), 3.4, 3.9)
+        kept = trimmer.trim(word)
+        assert kept is None
+        trimmer.observe_final(word, kept)
+        kept = trimmer.trim(Utterance("ink jug"))
+        assert kept is not None
+        assert kept.text == "jug"
+
+
 def test_a_final_that_ends_before_the_boundary_is_repeated() -> None:
     """Without words it is not new, whatever its text is."""
     trimmer = trimmer_after("alpha", "brave")
