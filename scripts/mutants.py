@@ -266,7 +266,7 @@ MUTANTS = (
     Mutant(
         "committed words are forgotten",
         "Committer",
-        Drop("_.record(_, _.seconds(_.words))"),
+        Drop("_.record(_, _, before=_)"),
     ),
     Mutant(
         "fencing off: a hedge is emitted at once",
