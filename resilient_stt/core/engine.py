@@ -736,10 +736,17 @@ class FailoverEngine:
         streams, or of a provider that answers 400 to everything. Otherwise a provider would be
         unfit for the rest of a stream that it has served for minutes
         (test_a_bad_request_after_work_is_a_drop).
+
+        The same if the provider took such a request before: Google's client (2.41) tries again when
+        the service is unavailable, without the first message
+        (test_a_bad_request_of_a_provider_that_worked_is_a_drop).
         """
         match failure.kind:
             case ErrorKind.BAD_REQUEST if not failure.refused_language:
-                worked = self._seconds_worked(connection, now) is not None
+                worked = (
+                    self._seconds_worked(connection, now) is not None
+                    or self._selector.has_worked(connection.traits.name)
+                )
             case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
                 worked = connection.last_transcript_at is not None
             case _:

@@ -323,6 +323,19 @@ def test_a_bad_request_after_work_is_a_drop(kind: ErrorKind) -> None:
     assert [order.provider for order in call.open.values()] == ["a"]
 
 
+def test_a_bad_request_of_a_provider_that_worked_is_a_drop() -> None:
+    """A new connection is refused with a bad request, though the same request was taken before."""
+    call = Call()
+    call.speak(1.0)
+    word = Word("yes", 0.2, 0.8)
+    call.send(ProviderEvent(0, TranscriptEvent(EventKind.FINAL, "yes", (word,), 0.2, 0.8)))
+    call.go_on(1.0)
+    call.send(ConnectionFailed(0, ErrorKind.DROPPED))
+    (again,) = call.open
+    call.send(ConnectionFailed(again, ErrorKind.BAD_REQUEST, "APIStatusError 400", status=400))
+    assert [failure.reason for failure in call.failures] == [ErrorKind.DROPPED] * 2
+
+
 def test_a_bad_request_after_a_long_silence_is_a_drop() -> None:
     """A stream ends after five minutes without speech, too."""
     call = Call()

@@ -54,6 +54,8 @@ class ProviderSelector:
         self._budgets = {p.name: RetryBudget(policy) for p in route}
         self._failed: set[str] = set()
         """Providers that failed since one last worked."""
+        self._worked: set[str] = set()
+        """Providers that gave text on this route."""
         self.silent: set[str] = set()
         """Providers that were left for their silence, and have given no text since."""
         self._rejected = self._refusing(language)
@@ -71,12 +73,14 @@ class ProviderSelector:
         for provider in route:
             self._budgets.setdefault(provider.name, RetryBudget(self._policy))
         self._failed.clear()
+        self._worked.clear()
         self._rejected = self._refusing(language)
         self._retry_at.clear()
 
     def mark_working(self, name: str, now: float) -> list[ReportAvailability]:
         """Record that a provider gave text to a caller; return what to report."""
         self._failed.clear()
+        self._worked.add(name)
         self._health[name].breaker.record_text(now)
         return self.mark_recovered(name)
 
@@ -274,6 +278,10 @@ class ProviderSelector:
         """Say why each provider of the route failed last, for error messages."""
         reasons = self._reasons
         return "; ".join(f"{name}: {reasons[name]}" for name in self.names if name in reasons)
+
+    def has_worked(self, name: str) -> bool:
+        """Whether the provider gave text on this route, so that its requests can be answered."""
+        return name in self._worked
 
     def is_rejected(self, name: str) -> bool:
         """Whether the provider rejected this request, so that asking again is useless."""
