@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ..events import BreakerState, ErrorKind
+from ..events import BreakerState, ErrorKind, StallReason
 from ..health.breaker import PREFERENCE
 from ..health.provider import ProviderHealth
 from ..health.report import OperatorLock
@@ -116,8 +116,6 @@ class ProviderSelector:
             self._rejected.add(name)
         health.breaker.record_failure(kind, now, retry_after)
         self._failed.add(name)
-        if kind is ErrorKind.STALLED:
-            self.silent.add(name)
         unreported = health.should_report(kind)
         health.record_reported(kind)
         return unreported
@@ -126,6 +124,10 @@ class ProviderSelector:
         """Record the failure of a connection, as `record_failure` does."""
         if failure.refused_language:
             return self.record_refused_language(name, failure.refused_language, now)
+        # One that skips speech still tells the rest (test_one_that_skips_speech_is_asked).
+        is_skip = failure.trigger is StallReason.SKIPPED_SPEECH
+        if failure.kind is ErrorKind.STALLED and not is_skip:
+            self.silent.add(name)
         return self.record_failure(
             name,
             failure.kind,

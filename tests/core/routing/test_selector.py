@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_stt.core.events import BreakerState, ErrorKind
+from resilient_stt.core.events import BreakerState, ErrorKind, StallReason
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.messages import ConnectionFailed, ReportAvailability
@@ -287,3 +287,24 @@ def test_a_language_that_a_plugin_does_not_take(health: Health) -> None:
     assert selector.initial(0.0) == A
     selector.set_route([A, B], "hi")
     assert selector.initial(0.0) == B
+
+
+def test_one_that_skips_speech_is_asked(selector: ProviderSelector) -> None:
+    """A provider is silent until it gives text again, but not one that only left words out."""
+    silent = ConnectionFailed(0, ErrorKind.STALLED, trigger=StallReason.FINAL_OVERDUE)
+    skips = ConnectionFailed(0, ErrorKind.STALLED, trigger=StallReason.SKIPPED_SPEECH)
+    selector.record_connection_failure("a", silent, 0.0)
+    selector.record_connection_failure("b", skips, 0.0)
+    selector.record_connection_failure("c", DROPPED, 0.0)
+    assert selector.silent == {"a"}
+    selector.mark_working("a", 1.0)
+    assert not selector.silent
+
+
+def test_what_has_worked(selector: ProviderSelector) -> None:
+    """A provider has worked on a route once it gave text; for another route it must again."""
+    assert not selector.has_worked("a")
+    selector.mark_working("a", 1.0)
+    assert selector.has_worked("a")
+    selector.set_route([A, B])
+    assert not selector.has_worked("a")
