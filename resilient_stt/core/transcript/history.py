@@ -42,11 +42,12 @@ class TranscriptHistory:
 
         `audio_end` is how far the connection can have heard the session when it gave them, in
         seconds. It dates words that came without times. `before`: the committed token that the
-        connection will repeat behind them, if they are older than what was committed last.
+        connection may repeat behind them. They are older than it, if their times allow that.
         """
         latest = audio_end if utterance.end is None else min(audio_end, utterance.end)
         later: list[TimedToken] = []
-        if before is not None and any(token is before for token in self._tokens):
+        is_older = before is not None and utterance.end is not None and utterance.end <= before.end
+        if is_older and any(token is before for token in self._tokens):
             while not later or later[-1] is not before:
                 later.append(self._tokens.pop())
         for token in TokenizedText(utterance).tokens:

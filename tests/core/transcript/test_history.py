@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from resilient_stt.core.messages import Word
 from resilient_stt.core.policy import ReplayPolicy
 from resilient_stt.core.transcript.history import MIN_TOKENS, TranscriptHistory
@@ -46,3 +48,17 @@ def test_the_last_words_before_a_long_silence_are_kept() -> None:
     replayed = history.trimmer(200.0, 38.9, float, starts_mid_word=False)
     late = Utterance("word78 word79", (Word("word78", 39.0, 39.4), Word("word79", 39.5, 39.9)))
     assert replayed.trim(late) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "keys"), [(3.3, "um silver ink"), (9.5, "silver ink um"), (None, "silver ink um")]
+)
+def test_words_before_those_that_are_still_to_be_repeated(end: float | None, keys: str) -> None:
+    """They are recorded before them only where their times allow it (seed 760003548)."""
+    history = TranscriptHistory(ReplayPolicy())
+    history.record(Utterance("silver ink"), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    words = () if end is None else (Word("um", end - 0.2, end),)
+    um = Utterance("um", words, end and end - 0.2, end)
+    history.record(um, 10.0, before=trimmer.next_repeat)
+    assert [token.key for token in history._tokens] == keys.split()
