@@ -245,6 +245,8 @@ class OverlapTrimmer:
             possible = text.count_before(self._boundary + self._tolerance)
         elif text.timed:
             possible = text.count_begun_before(self._latest + self._tolerance)
+        elif text.start is not None and text.start > self._latest + self._tolerance:
+            possible = 0  # all committed words had ended (seed 555002723)
         side = late = [0.0] * possible
         if timed:
             ahead = list(enumerate(tokens[:possible]))

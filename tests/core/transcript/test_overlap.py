@@ -412,6 +412,20 @@ def test_a_filler_before_an_untimed_word() -> None:
         assert kept.text == "jug"
 
 
+def test_a_final_that_begins_after_all_committed_words_is_new() -> None:
+    """Its words are not taken for others that were committed, though it has no times of words."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("mor tub gim fug"), 3.8)
+    trimmer = history.trimmer(3.0, 0.0, float, starts_mid_word=False)
+    for utterance, is_new in (
+        (Utterance("mor", (), 0.4, 0.7), False),
+        (Utterance("mer", (), 7.8, 8.5), True),
+    ):
+        kept = trimmer.trim(utterance)
+        assert bool(kept) is is_new
+        trimmer.observe_final(utterance, kept)
+
+
 def test_a_final_that_ends_before_the_boundary_is_repeated() -> None:
     """Without words it is not new, whatever its text is."""
     trimmer = trimmer_after("alpha", "brave")
