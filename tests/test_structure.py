@@ -1,8 +1,10 @@
-"""The package's modules: which of them may import which, and that no two share a name."""
+"""The package's modules: which of them may import which, that no two share a name, and that the
+tests which they name exist."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -175,3 +177,15 @@ def test_no_two_modules_have_one_name() -> None:
         if last not in ("__main__", folder.rpartition(".")[2]):
             places[last].append(name)
     assert _duplicates(places) == {}
+
+
+def test_tests_that_are_named_exist() -> None:
+    """A comment that says which test needs a line leads to that test, or to that schedule."""
+    folder = PACKAGE.parent / "tests"
+    found = {path.stem for path in folder.rglob("test_*.py")}
+    for path in folder.rglob("*.py"):
+        found.update(re.findall(r"def (test_\w+)", path.read_text()))
+    found.update(f"schedules/{path.name}" for path in (folder / "schedules").iterdir())
+    for name, path in modules().items():
+        named = re.findall(r"\btest_[a-z0-9_]+|schedules/[a-z0-9-]+\.json", path.read_text())
+        assert found.issuperset(named), f"{name} names {set(named) - found}"

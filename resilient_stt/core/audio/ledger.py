@@ -260,7 +260,7 @@ class AudioLedger:
                 in a segment of its own. By default the policy's `min_pending_remainder` and
                 `min_pending_speech`. A shorter time is asked for where a connection is about to be
                 left: a last word of 0.25 s was lost behind a final whose end was 0.08 s too late
-                (tests/schedules/a-short-word-behind-a-drifting-final.json).
+                (commit 91b9df6).
         """
         if not self.vad_enabled:
             return False

@@ -206,8 +206,8 @@ class OverlapTrimmer:
             return False
         if utterance.end is not None and utterance.end > self._latest + self._tolerance:
             return False
-        # A filler that only this connection writes is no word of the repetition
-        # (tests/schedules/a-filler-before-an-untimed-word.json).
+        # Fillers do not count: this connection may write one that the committed text leaves out,
+        # before it repeats the rest (test_a_filler_before_an_untimed_word).
         words = sum(token.key not in FILLERS for token in text.tokens)
         emitted = self._insertion.count(EMITTED_INSERTION) + words
         return emitted < len(self._committed) - self._used

@@ -393,11 +393,17 @@ def test_a_filler_before_an_untimed_word() -> None:
 
     It is recorded before the words that are still to be repeated (accents, 720002376, 720000589).
     """
+    um = Utterance("um", (Word("um", 3.1, 3.3),), 3.1, 3.3)
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance("silver"), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    trimmer.observe_final(um, trimmer.trim(um))
+    assert trimmer.trim(Utterance("silver", (Word("silver", 3.4, 3.9),), 3.4, 3.9)) is None
+
     history = TranscriptHistory(POLICY)
     history.record(Utterance("silver ink"), 5.0)
     for number in range(2):
         trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
-        um = Utterance("um", (Word("um", 3.1, 3.3),), 3.1, 3.3)
         kept = trimmer.trim(um)
         assert bool(kept) is (number == 0)
         trimmer.observe_final(um, kept)
