@@ -743,9 +743,8 @@ class FailoverEngine:
         """
         match failure.kind:
             case ErrorKind.BAD_REQUEST if not failure.refused_language:
-                worked = self._seconds_worked(
-                    connection, now
-                ) is not None or self._selector.has_worked(connection.traits.name)
+                has_worked = self._selector.has_worked(connection.traits.name)
+                worked = has_worked or self._seconds_worked(connection, now) is not None
             case ErrorKind.CONNECT:  # as of a plugin that connects for every sentence
                 worked = connection.last_transcript_at is not None
             case _:

@@ -46,7 +46,7 @@ def matrix(
         typer.Argument(
             metavar="[NAME]...",
             help="The providers that are tried, by default all whose plugins are installed, but "
-            f"those whose SDK has threads: they run in real time. One of {', '.join(FAKES)}.",
+            f"those whose SDK has threads, which need real time. One of {', '.join(FAKES)}.",
             show_default=False,
         ),
     ] = None,

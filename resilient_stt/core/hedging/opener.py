@@ -91,12 +91,12 @@ class HedgeOpener:
         # Before the deadline a hedge is only a precaution: it must not bother a provider that is
         # recovering. After it, any provider is better than none.
         waiting = {name for name, at in self._not_before.items() if at > now}
-        asked = hedged_providers | waiting
+        excluded = hedged_providers | waiting
         if active.finished:
             # It would be silent again, and the stream would end seconds later, behind all its words
             # (test_a_silent_provider_is_not_asked_at_the_end).
-            asked |= self._selector.silent
-        provider = self._selector.hedge_candidate(active.traits, asked, now, healthy=not due)
+            excluded |= self._selector.silent
+        provider = self._selector.hedge_candidate(active.traits, excluded, now, healthy=not due)
         if provider is not None:
             return provider
         # A second connection to the same provider shows whether the first connection is deaf, but

@@ -143,14 +143,13 @@ class SpeechBalancer:
         if self.speaking or not self._ledger.vad_enabled:
             return self._start_unannounced()
         pending = self._ledger.first_pending()
-        if before in (None, connection.id) and not is_late:
-            # no provider's own END; an added one was too early (test_words_behind_an_added_end)
-            is_due = pending is not None and (before is None or self._is_end_added)
-        else:
-            # The last connection has ended this speech without all of its words
-            # (test_words_that_the_last_connection_left_out).
-            is_due = True
-        if is_due:
+        # The last connection has ended this speech without all of its words
+        # (test_words_that_the_last_connection_left_out).
+        takes_over = before not in (None, connection.id)
+        # An END that was added may be too early, but not one of the connection itself
+        # (test_words_behind_an_added_end).
+        may_be_unannounced = before is None or self._is_end_added
+        if is_late or takes_over or (may_be_unannounced and pending is not None):
             self._unannounced = max(pending.start if pending else 0, self._ledger.watermark)
         return self._start_unannounced()
 

@@ -218,13 +218,13 @@ class _Table:
     def _fill(self) -> list[list[float]]:
         """Return the rows of the table: one for each beginning of the new text, the empty one
         first, and in it a cell for each beginning of the committed text."""
-        deletions = [_indel(c, DELETION) for c in self._committed]
+        deletions = [self._indel(c, DELETION) for c in self._committed]
         joins = self._joins()
         rows = [[0.0] * (len(self._committed) + 1)]
         for count, token in enumerate(self._new, 1):
             place = self._window.first_new + count - 1
             late = TIME_SHARE * self._evidence.late[place]
-            insertion = _indel(token, self._evidence.insertion[place]) + late
+            insertion = self._indel(token, self._evidence.insertion[place]) + late
             above, joined = rows[-1], joins.get(count, {})
             left = above[0] - insertion
             row = [left]
@@ -242,6 +242,12 @@ class _Table:
                 left = score
             rows.append(row)
         return rows
+
+    def _indel(self, token: TimedToken, usual: float) -> float:
+        """Return what it costs that a token has no counterpart; `usual` if it is a word."""
+        if token.key in FILLERS:
+            return FILLER_INDEL
+        return min(usual, NUMBER_INDEL) if token.key in self._numbers else usual
 
     def _pairs(self, token: TimedToken, late: float) -> list[float]:
         """Return what it counts that a new token is each of the committed ones."""
@@ -315,10 +321,3 @@ def _match(form: str) -> float:
     if form in FILLERS:
         return FILLER_MATCH
     return SHORT_MATCH + LETTER_MATCH * min(len(form), MAX_MATCH_LETTERS)
-
-
-def _indel(token: TimedToken, usual: float) -> float:
-    """Return what it costs that a token has no counterpart; `usual` if it is a word."""
-    if token.key in FILLERS:
-        return FILLER_INDEL
-    return min(usual, NUMBER_INDEL) if number_value(token.key) is not None else usual

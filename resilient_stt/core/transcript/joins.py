@@ -67,10 +67,10 @@ def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
                 number = read_number([token.key for token in tokens[first : first + size]])
                 if number != form:
                     found.setdefault(number, []).append((first, size))
-            elif size == CLOCK and (
-                time := clock_time(*(t.key for t in tokens[first : first + size]))
-            ):
-                found.setdefault(time, []).append((first, size))
+            elif size == CLOCK:
+                time = clock_time(*(token.key for token in tokens[first : first + size]))
+                if time:
+                    found.setdefault(time, []).append((first, size))
     return found
 
 

@@ -154,8 +154,8 @@ class FakeServer(ABC):
     """Faults that cost words, by their names in `chaos`, and why nobody behind the plugin can
     notice that in time."""
     has_threads: ClassVar[bool] = False
-    """Whether the plugin's SDK works in threads, which virtual time cannot see: what happens when
-    is exact in real time only."""
+    """Whether the plugin's SDK works in threads. Virtual time cannot see them, so that only in real
+    time everything happens when it should."""
     dialogue_class: ClassVar[Callable[..., Dialogue]]
     """Makes the `Dialogue` of an accepted connection, unless `dialogue` is overridden."""
 
