@@ -882,7 +882,8 @@ class FailoverEngine:
             self._tail.reset()
 
     def _release_audio(self) -> ReleaseAudio:
-        return ReleaseAudio(self._ledger.start, self._ledger.known_words)
+        known = self._ledger.known_words
+        return ReleaseAudio(self._ledger.start, known and (known.start, known.end))
 
     def _check_active(self, active: Connection, now: float, backoff: float) -> None:
         """Leave the active connection if it stalls, if there is a better one, or if it is done."""

@@ -42,6 +42,7 @@ from itertools import zip_longest
 from ..messages import VoiceSound
 from ..policy import ReplayPolicy
 from .audio_accounts import AudioAccounts
+from .known_words import KnownWords
 from .spans import Spans, after, total
 
 
@@ -92,9 +93,9 @@ class AudioLedger:
         """Keep committed audio from here on, because an open connection is still to be sent it. A
         hedge that skipped it could miss the middle of a word
         (tests/schedules/hedge-beside-committed-words.json)."""
-        self.known_words: tuple[int, int] | None = None
-        """Where the last committed words begin and end. They are kept, however old they are: a
-        hedge is sent them, to show that it hears."""
+        self.known_words: KnownWords | None = None
+        """The last committed words. They are kept, however old they are: a hedge is sent them, to
+        show that it hears."""
         self.known_words_in_use = False
         """Whether a connection is still to be sent them."""
         self._flushes: list[int] = []
@@ -240,10 +241,10 @@ class AudioLedger:
         before = self.watermark - self.samples(self._policy.lookback)
         self._forget(before if self.retain_from is None else min(before, self.retain_from))
 
-    def note_known_words(self, start: int, end: int) -> None:
-        """Keep the committed words between `start` and `end`, in place of those before."""
-        if start >= self.start and not self.known_words_in_use and self.vad_enabled:
-            self.known_words = start, end
+    def note_known_words(self, words: KnownWords) -> None:
+        """Keep these committed words, in place of those before."""
+        if words.start >= self.start and not self.known_words_in_use and self.vad_enabled:
+            self.known_words = words
 
     @property
     def lookback_start(self) -> int:
@@ -604,7 +605,7 @@ class AudioLedger:
         """Drop everything before a position; the shell releases its frames up to `start`."""
         self.start = max(self.start, before)
         self._flushes = [m for m in self._flushes if m >= self.start]
-        known_start, known_end = self.known_words or (0, 0)
+        known_start, known_end, _ = self.known_words or (0, 0, 0)
         while (
             self._segments
             and (end := self._segments[0].end) is not None

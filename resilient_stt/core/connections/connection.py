@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..audio.known_words import Unheard
 from ..audio.ledger import AudioLedger
 from ..audio.spans import Spans
 from ..events import Replayed, Role
@@ -64,6 +65,8 @@ class Connection:
     interpreter: EventInterpreter
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
+    unheard: Unheard | None
+    """Committed audio that it is not sent, behind the known words that come first."""
     known_through: int
     """Before this sample it may be sent words that were committed when it was opened."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
@@ -209,9 +212,9 @@ def open_connection(
     flush_at_pauses: bool = False,
 ) -> Connection:
     """Make a connection that replays what is not committed, or is sent audio from `start` on."""
-    skip = known_through = None
+    unheard = known_through = None
     if role in (Role.HEDGE, Role.RECONNECT) and start is None:
-        start, skip = hedge_start(ledger, history)
+        start, unheard = hedge_start(ledger, history)
         known_through = ledger.watermark
     elif start is None:
         start = replay_start(ledger, history)
@@ -236,13 +239,14 @@ def open_connection(
             # A probe has one utterance, and `Probe` flushes it.
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
-            skip=skip,
+            unheard=unheard,
         ),
         interpreter=EventInterpreter(
             provider, stall_detector, policy, ledger, start, known_through
         ),
         stall_detector=stall_detector,
-        trimmer=_trimmer_at(start, ledger, history, starts_mid_word=starts_mid_word),
+        trimmer=_trimmer_at(start, unheard, ledger, history, starts_mid_word=starts_mid_word),
+        unheard=unheard,
         known_through=ledger.watermark,
     )
 
@@ -256,6 +260,7 @@ def trimmer_of(
     """
     return _trimmer_at(
         connection.start,
+        connection.unheard,
         ledger,
         history,
         starts_mid_word=connection.starts_mid_word,
@@ -265,6 +270,7 @@ def trimmer_of(
 
 def _trimmer_at(
     start: int,
+    unheard: Unheard | None,
     ledger: AudioLedger,
     history: TranscriptHistory,
     *,
@@ -277,6 +283,8 @@ def _trimmer_at(
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
         since=since,
+        known=unheard.recorded if unheard else 0,
+        heard_from=ledger.seconds(unheard.end) if unheard else 0.0,
     )
 
 
@@ -298,9 +306,7 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     return max(oldest, segment_start)
 
 
-def hedge_start(
-    ledger: AudioLedger, history: TranscriptHistory
-) -> tuple[int, tuple[int, int] | None]:
+def hedge_start(ledger: AudioLedger, history: TranscriptHistory) -> tuple[int, Unheard | None]:
     """Return where the audio of a hedge or a reconnect begins, and the part that it is not sent.
 
     Both are opened because nobody gives words. Their own silence means something only if they hear,
@@ -309,6 +315,6 @@ def hedge_start(
     """
     place = replay_start(ledger, history)
     known = ledger.known_words
-    if known is None or known[0] >= place or not ledger.vad_enabled:
+    if known is None or known.start >= place or not ledger.vad_enabled:
         return place, None
-    return known[0], (min(known[1], place), place)
+    return known.start, Unheard(min(known.end, place), place, known.recorded)

@@ -21,6 +21,7 @@ The fourth is a hedge that has no words either; `HedgeController` commits that i
 
 from __future__ import annotations
 
+from ..audio.known_words import KnownWords
 from ..audio.ledger import AudioLedger
 from ..connections.connection import Connection
 from ..connections.interpreter import AudioExtent, Interpreted
@@ -138,13 +139,14 @@ class Committer:
         ledger, words = self._ledger, self._history.last_words()
         if words is not None:
             margin = self._policy.word_time_tolerance
-            ledger.note_known_words(ledger.samples(words[0]), ledger.samples(words[1] + margin))
+            start, end = ledger.samples(words[0]), ledger.samples(words[1] + margin)
+            ledger.note_known_words(KnownWords(start, end, self._history.recorded))
             return
         # Words without times are somewhere in the segment that they have committed.
         segment = ledger.segment_before(ledger.watermark)
         longest = ledger.samples(self._policy.untimed_final_reach)
         if segment is not None and segment[1] - segment[0] <= longest:
-            ledger.note_known_words(*segment)
+            ledger.note_known_words(KnownWords(*segment, self._history.recorded))
 
     def _commit_timed(self, final: Interpreted, end: float) -> None:
         # The clocks of recognizers run ahead: no FINAL is about audio that was not sent.

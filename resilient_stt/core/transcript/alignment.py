@@ -202,23 +202,18 @@ class _Table:
         rows, window = self._fill(), self._window
         if self._ends_committed:
             for count, row in enumerate(rows):
-                seam, score = window.first_new + count, row[-1]
-                yield Overlap(seam, window.last_committed, score)
-                if count < len(self._new) and self._is_unit(self._new[count]):
-                    yield Overlap(seam + 1, window.last_committed, score + UNIT_MATCH)
+                yield Overlap(window.first_new + count, window.last_committed, row[-1])
         if self._ends_new:
             for count, score in enumerate(rows[-1][1:], 1):
                 yield Overlap(window.last_new, window.first_committed + count, score)
 
-    def _is_unit(self, token: TimedToken) -> bool:
-        """Whether a token says what the committed text wrote as a sign: "dollars" behind "$60"."""
-        units = [c.unit for c in self._committed[-UNIT_REACH:] if c.unit]
-        return token.key.removesuffix("s") in units
-
     def _fill(self) -> list[list[float]]:
         """Return the rows of the table: one for each beginning of the new text, the empty one
         first, and in it a cell for each beginning of the committed text."""
-        deletions = [self._indel(c, DELETION) for c in self._committed]
+        signs = {t.unit for t in self._new if t.unit}
+        deletions = [
+            FILLER_INDEL if _unit(c) in signs else self._indel(c, DELETION) for c in self._committed
+        ]
         joins = self._joins()
         rows = [[0.0] * (len(self._committed) + 1)]
         for count, token in enumerate(self._new, 1):
@@ -302,7 +297,22 @@ class _Table:
                 gain = join.likeness * _match(join.form) * min(join.committed, join.new)
                 ends = found.setdefault(join.end_new, {})
                 ends.setdefault(join.end_committed, []).append((join, gain))
+        for unit in self._units():
+            ends = found.setdefault(unit.end_new, {})
+            ends.setdefault(unit.end_committed, []).append((unit, UNIT_MATCH))
         return found
+
+    def _units(self) -> Iterator[Join]:
+        """Yield the words for what the committed text wrote as a sign: "dollars" behind "$60"."""
+        ends: dict[str, set[int]] = {}
+        for place, c in enumerate(self._committed, 1):
+            if c.unit:
+                last = min(place + UNIT_REACH, len(self._committed) + 1)
+                ends.setdefault(c.unit, set()).update(range(place, last))
+        if ends:
+            for count, token in enumerate(self._new, 1):
+                for end in ends.get(_unit(token), ()):
+                    yield Join(end, count, 0, 1, token.key, 1.0)
 
     def _may_meet(self, join: Join) -> bool:
         """Whether the times of both runs allow that they are the same words."""
@@ -314,6 +324,11 @@ class _Table:
             return True
         is_behind = first.start is not None and end < first.start - tolerance
         return begin <= last.end + tolerance and not is_behind
+
+
+def _unit(token: TimedToken) -> str:
+    """Return a word as `TimedToken.unit` has it, if it is one: "dollars" is "dollar"."""
+    return token.key.removesuffix("s")
 
 
 def _match(form: str) -> float:

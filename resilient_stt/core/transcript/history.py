@@ -132,6 +132,8 @@ class TranscriptHistory:
         *,
         starts_mid_word: bool,
         since: int = 0,
+        known: int = 0,
+        heard_from: float = 0.0,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -143,13 +145,20 @@ class TranscriptHistory:
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
             since: an earlier value of `recorded`; the tokens before it were trimmed already.
+            known: an earlier value of `recorded`; of the audio of later tokens the connection hears
+                only what lies behind `heard_from`.
+            heard_from: see `known`.
         """
-        later = len(self._tokens) - (self.recorded - since)
-        tokens = list(self._tokens)[max(0, later) :]
+        oldest = self.recorded - len(self._tokens)
+        tokens = list(self._tokens)[max(0, since - oldest) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
+        ends = [last_voice_end(c.end) if c.start is None else c.end for c in tokens]
+        first_unknown = max(0, known - max(since, oldest))
         repeated = [
-            c for c in tokens if (last_voice_end(c.end) if c.start is None else c.end) > replay_from
+            c
+            for place, (c, end) in enumerate(zip(tokens, ends, strict=True))
+            if end > (replay_from if place < first_unknown else max(replay_from, heard_from))
         ]
         # Where the clock of the committed words was off, the replay begins before them, by that
         # much (test_wrong_times_commit_no_word_that_did_not_come).

@@ -231,6 +231,22 @@ def test_written_forms(committed: str, again: str, new: str) -> None:
     assert kept.text == new
 
 
+def test_a_sign_and_its_word_in_the_middle() -> None:
+    """A provider's word for a sign is no word of its own: another percentage does not fit better.
+
+    Of a call of real words, in which the repetition of a percentage hid the next two sentences.
+    """
+    history = TranscriptHistory(POLICY)
+    committed = "below 8.4% you can see that a nine point three percent"
+    history.record(Utterance(committed, language="en"), 9.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    final = Utterance("below eight point four percent", language="en")
+    assert trimmer.trim(final) is None
+    trimmer.observe_final(final, None)
+    assert trimmer.next_repeat is not None
+    assert trimmer.next_repeat.written == "you"
+
+
 @pytest.mark.parametrize(
     ("language", "committed", "again", "new"),
     [

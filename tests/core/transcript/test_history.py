@@ -50,6 +50,42 @@ def test_the_last_words_before_a_long_silence_are_kept() -> None:
     assert replayed.trim(late) is None
 
 
+@pytest.mark.parametrize("times", [True, False])
+def test_words_that_a_replay_leaves_out_are_not_expected(times: bool) -> None:
+    """Behind known words a hedge is sent only what is pending, and some told words before that.
+
+    Otherwise the told words in between hide that it repeats both (a call of real words, in which
+    every provider without times told two sentences again).
+    """
+    history, known = TranscriptHistory(ReplayPolicy()), 0
+    for number, text in enumerate(["below eight", "a year and a half of it", "you can see"]):
+        at = 10.0 * number
+        word = Word(text, at, at + 2.0)
+        history.record(Utterance(text, (word,) * times, None, None), at + 2.0)
+        known = known or history.recorded
+    trimmer = history.trimmer(20.0, 0.0, float, starts_mid_word=False, known=known, heard_from=19.0)
+    assert trimmer.next_repeat is not None
+    for text, rest in (("below eight", None), ("you can see all", "all")):
+        heard = Utterance(text)
+        kept = trimmer.trim(heard)
+        assert (kept and kept.text) == rest
+        trimmer.observe_final(heard, kept)
+    assert not trimmer.open
+
+
+@pytest.mark.parametrize(("left", "first"), [(1, "word198"), (2, "word199")])
+def test_known_words_are_counted_from_the_first_of_the_call(left: int, first: str) -> None:
+    """A token's place among all that were ever recorded decides, however few are still kept."""
+    history = TranscriptHistory(POLICY)
+    said(history, 0, 100)
+    known = history.recorded - left
+    trimmer = history.trimmer(
+        100.0, 99.0, float, starts_mid_word=False, known=known, heard_from=99.6
+    )
+    assert trimmer.next_repeat is not None
+    assert trimmer.next_repeat.written == first
+
+
 @pytest.mark.parametrize(
     ("end", "keys"), [(3.3, "um silver ink"), (9.5, "silver ink um"), (None, "silver ink um")]
 )
