@@ -34,7 +34,7 @@ from ..events import Replayed, Role
 from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
-from ..transcript.history import TranscriptHistory
+from ..transcript.history import LeftOut, TranscriptHistory
 from ..transcript.overlap import OverlapTrimmer, Utterance
 from .interpreter import EventInterpreter, Interpreted
 from .sender import AudioSender
@@ -277,14 +277,16 @@ def _trimmer_at(
     starts_mid_word: bool,
     since: int = 0,
 ) -> OverlapTrimmer:
+    left_out = unheard and LeftOut(
+        ledger.seconds(unheard.start), ledger.seconds(unheard.end), unheard.recorded
+    )
     return history.trimmer(
         ledger.seconds(ledger.committed_through),
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
         since=since,
-        known=unheard.recorded if unheard else 0,
-        heard_from=ledger.seconds(unheard.end) if unheard else 0.0,
+        left_out=left_out,
     )
 
 

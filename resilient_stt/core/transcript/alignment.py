@@ -71,6 +71,10 @@ FRAGMENT_INSERTION = 0.2
 """The same of the first token of a connection, which may be the rest of a word."""
 DELETION = 0.5
 """What it costs that a committed token inside the repetition is not repeated."""
+UNHEARD = 0.5
+"""What it costs that committed tokens are not repeated which the connection may not have heard, as
+many as there are. It must not cost nothing: where both fit, the tokens before them end the
+overlap."""
 FILLER_INDEL = 0.1
 """What an inserted or deleted filler costs."""
 NUMBER_INDEL = 0.2
@@ -135,6 +139,8 @@ class Evidence:
     """The times alone tell what is repeated, if texts do not."""
     tolerance: float
     """Seconds by which two providers may disagree about when a word was spoken."""
+    unheard: tuple[int, int] = (0, 0)
+    """The first and the end of the committed tokens that the connection may not have heard."""
 
 
 def align(
@@ -235,8 +241,20 @@ class _Table:
                     score = max(score, before + gain)
                 row.append(score)
                 left = score
+            self._leave_out_unheard(row, deletions)
             rows.append(row)
         return rows
+
+    def _leave_out_unheard(self, row: list[float], deletions: Sequence[float]) -> None:
+        """Let a row go on behind any of the tokens that the connection may not have heard."""
+        first, end = (place - self._window.first_committed for place in self._evidence.unheard)
+        if end <= 0 or first >= len(self._committed):
+            return
+        without = -math.inf
+        for place in range(max(0, first), len(row)):
+            without = max(without, row[place] - UNHEARD) if place <= end else -math.inf
+            left = row[place - 1] - deletions[place - 1] if place else -math.inf
+            row[place] = max(row[place], without, left)
 
     def _indel(self, token: TimedToken, usual: float) -> float:
         """Return what it costs that a token has no counterpart; `usual` if it is a word."""

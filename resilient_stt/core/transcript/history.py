@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ..policy import ReplayPolicy
 from .alignment import MAX_APART
@@ -16,6 +17,18 @@ MAX_TOKENS = 512
 MIN_TOKENS = 64
 """Tokens that are kept however old they are: behind a long silence, a hedge is sent the last words
 before it, and repeats them while newer ones are committed."""
+
+
+class LeftOut(NamedTuple):
+    """Committed audio that a connection is not sent, between known words and what is pending."""
+
+    since: float
+    """Where it begins, in seconds of session audio."""
+    until: float
+    """Where it ends."""
+    recorded: int
+    """How many tokens had been committed when the known words were noted. Later ones lie behind
+    `since`."""
 
 
 class TranscriptHistory:
@@ -132,8 +145,7 @@ class TranscriptHistory:
         *,
         starts_mid_word: bool,
         since: int = 0,
-        known: int = 0,
-        heard_from: float = 0.0,
+        left_out: LeftOut | None = None,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -145,21 +157,23 @@ class TranscriptHistory:
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
             since: an earlier value of `recorded`; the tokens before it were trimmed already.
-            known: an earlier value of `recorded`; of the audio of later tokens the connection hears
-                only what lies behind `heard_from`.
-            heard_from: see `known`.
+            left_out: committed audio behind `replay_from` that the connection is not sent.
         """
         oldest = self.recorded - len(self._tokens)
         tokens = list(self._tokens)[max(0, since - oldest) :]
         # A word of which only the end is heard again counts, too: it may come back as a whole word
         # ("fixes" of "hotfixes", test_the_rest_of_a_compound).
         ends = [last_voice_end(c.end) if c.start is None else c.end for c in tokens]
-        first_unknown = max(0, known - max(since, oldest))
-        repeated = [
-            c
-            for place, (c, end) in enumerate(zip(tokens, ends, strict=True))
-            if end > (replay_from if place < first_unknown else max(replay_from, heard_from))
-        ]
+        repeated: list[TimedToken] = []
+        unheard: list[int] = []
+        for place, (c, end) in enumerate(zip(tokens, ends, strict=True), max(since, oldest)):
+            is_later = left_out is not None and place >= left_out.recorded
+            if end <= (max(replay_from, left_out.until) if left_out and is_later else replay_from):
+                continue
+            # Without times it may have been spoken in the audio that is left out, or behind.
+            if left_out and c.start is None and (is_later or end > left_out.since):
+                unheard.append(len(repeated))
+            repeated.append(c)
         # Where the clock of the committed words was off, the replay begins before them, by that
         # much (test_wrong_times_commit_no_word_that_did_not_come).
         reach = replay_from - MAX_APART * self._policy.word_time_tolerance
@@ -175,4 +189,5 @@ class TranscriptHistory:
             self._policy,
             starts_mid_word=starts_mid_word,
             context=context if repeated else (),
+            unheard=(unheard[0], unheard[-1] + 1) if unheard else (0, 0),
         )

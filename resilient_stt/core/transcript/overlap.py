@@ -81,6 +81,7 @@ class OverlapTrimmer:
         *,
         starts_mid_word: bool,
         context: Sequence[TimedToken] = (),
+        unheard: tuple[int, int] = (0, 0),
     ) -> None:
         """Start a trimmer for a connection. Times are seconds of session audio.
 
@@ -93,11 +94,14 @@ class OverlapTrimmer:
             starts_mid_word: the connection's audio begins in the middle of speech.
             context: the committed tokens right before these, with times. The connection should not
                 hear them; where a clock is off, it does, and its words align with theirs.
+            unheard: the first and the end of the committed tokens that it may not hear: audio is
+                left out there, and they have no times.
         """
         self._context = list(context)
         self._boundary = boundary
         self._replay_from = replay_from
         self._committed = list(committed)
+        self._unheard = unheard
         self._used = 0
         """So many of the committed tokens the connection has repeated."""
         self._before: list[TimedToken] = []
@@ -255,6 +259,7 @@ class OverlapTrimmer:
         first = max(0, self._used - CONTEXT)
         # Only times tell a word that is repeated by the caller from one before the replay.
         context = self._context if timed and not first else []
+        shift = first - len(context)
         found = align(
             [*context, *self._committed[first:]],
             [*self._before, *tokens],
@@ -266,10 +271,11 @@ class OverlapTrimmer:
                 tolerance=self._tolerance,
                 late=[*[0.0] * before, *late],
                 insertion=insertion,
+                unheard=(self._unheard[0] - shift, self._unheard[1] - shift),
             ),
         )
         seam = max(0, found.seam - before)
-        used = max(0, found.used + first - len(context)) if found.used else 0
+        used = max(0, found.used + shift) if found.used else 0
         if not found.seam and fragment and self._starts_mid_word and possible:
             return 1, 0
         return seam, used

@@ -6,7 +6,7 @@ import pytest
 
 from resilient_stt.core.messages import Word
 from resilient_stt.core.policy import ReplayPolicy
-from resilient_stt.core.transcript.history import MIN_TOKENS, TranscriptHistory
+from resilient_stt.core.transcript.history import MIN_TOKENS, LeftOut, TranscriptHistory
 from resilient_stt.core.transcript.overlap import Utterance
 
 POLICY = ReplayPolicy(window=10.0)
@@ -63,7 +63,9 @@ def test_words_that_a_replay_leaves_out_are_not_expected(times: bool) -> None:
         word = Word(text, at, at + 2.0)
         history.record(Utterance(text, (word,) * times, None, None), at + 2.0)
         known = known or history.recorded
-    trimmer = history.trimmer(20.0, 0.0, float, starts_mid_word=False, known=known, heard_from=19.0)
+    trimmer = history.trimmer(
+        20.0, 0.0, float, starts_mid_word=False, left_out=LeftOut(2.5, 19.0, known)
+    )
     assert trimmer.next_repeat is not None
     for text, rest in (("below eight", None), ("you can see all", "all")):
         heard = Utterance(text)
@@ -80,7 +82,7 @@ def test_known_words_are_counted_from_the_first_of_the_call(left: int, first: st
     said(history, 0, 100)
     known = history.recorded - left
     trimmer = history.trimmer(
-        100.0, 99.0, float, starts_mid_word=False, known=known, heard_from=99.6
+        100.0, 99.0, float, starts_mid_word=False, left_out=LeftOut(99.5, 99.6, known)
     )
     assert trimmer.next_repeat is not None
     assert trimmer.next_repeat.written == first
