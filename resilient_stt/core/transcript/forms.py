@@ -166,6 +166,14 @@ def comparison_key(norm: str, *, english: bool) -> str:
     return norm.replace("'", "") or norm
 
 
+def spelled_out(letters: str) -> str:
+    """Return the key of an abbreviation that is spelled in several tokens: "O. K." is "okay".
+
+    Empty if it is none that is known.
+    """
+    return _EXPANDED.get(letters, "")
+
+
 def clock_time(first: str, second: str, hour: str) -> str:
     """Return the digits of a time of day that three tokens say in words: "1030" for "half past 10".
 

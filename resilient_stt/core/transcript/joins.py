@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .forms import clock_time, number_value, read_number
+from .forms import clock_time, number_value, read_number, spelled_out
 from .similarity import Letters
 from .tokens import MIN_SIMILARITY, TimedToken, is_similar
 
@@ -67,6 +67,8 @@ def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
                 number = read_number([token.key for token in tokens[first : first + size]])
                 if number != form:
                     found.setdefault(number, []).append((first, size))
+            elif size > 1 and (full := spelled_out(form)):
+                found.setdefault(full, []).append((first, size))
             elif size == CLOCK:
                 time = clock_time(*(token.key for token in tokens[first : first + size]))
                 if time:

@@ -203,6 +203,8 @@ def test_a_sentence_that_is_said_twice_is_kept_once(words: list[str]) -> None:
         ("in the fourth quarter of twenty twenty three", "fourth quarter of 2023.", "This is"),
         ("earnings of $481 million", "earnings of four hundred eighty one million dollars", "or"),
         ("a margin of 11.25%", "margin of eleven point two five percent", "during"),
+        ("and that is okay", "that is O.K.", "now"),
+        ("and that is O.K.", "that is okay", "now"),
         ("it is a long-term plan", "is a long term plan", "and"),
         ("it is a long term", "is a long-term", "plan"),
         ("he lives in the U.K.", "lives in the U. K.", "now"),
