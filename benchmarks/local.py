@@ -6,8 +6,8 @@ The recordings are played in a row, in real time; without FILE, those in Moonshi
 speech (`two_cities.wav`). Each run loses both vendors for good at another moment, in the middle of
 speech, and is compared with a run in which the local provider serves from the beginning:
 
-* words: the word error rate against the words of that undisturbed run, and, with `--text` (the true
-  words), that of both runs and the difference;
+* words: the word error rate against the words of that undisturbed run; with the true words
+  (`--text`, for `two_cities.wav` those in `two_cities.txt`) that of both runs, and the difference;
 * delay: from the end of the voice of each final until it is emitted;
 * lag: of the event loop, measured every 5 ms;
 * cores: processor time of the process for each second of the call.
@@ -48,6 +48,8 @@ from resilient_stt.testing.harness.seam_score import tokens
 from resilient_stt.testing.harness.word_errors import word_error_rate
 from resilient_stt.testing.speech.reference import SAMPLE_RATE, decoded
 
+TWO_CITIES = Path(__file__).with_name("two_cities.txt")
+"""What is read in Moonshine's recording: the beginning of a novel of 1859."""
 RATE = SAMPLE_RATE
 FRAME = RATE // 50
 LIMITS = {"wer_points": 1.0, "delay_p95": 1.5, "lag_p99_ms": 10.0, "cores": 1.0}
@@ -263,7 +265,8 @@ async def run_all(args: argparse.Namespace) -> int:
     draw = random.Random(args.seed)
     cuts = sorted(draw.sample(moments, args.cuts))
     runs = [await play(frames, cut) for cut in [None, *cuts]]
-    text = args.text.read_text() if args.text else ""
+    true_words = args.text or (None if args.files else TWO_CITIES)
+    text = true_words.read_text() if true_words else ""
     figures = summary(runs, text)
     for run in runs:
         where = "undisturbed" if run.cut is None else f"cut at {run.cut:.2f} s, then {run.served}"

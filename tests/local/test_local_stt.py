@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import itertools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,10 @@ from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.types import TimedString
 
 from resilient_stt import local
+from resilient_stt.local import Hypothesis
+from resilient_stt.local.decoding_thread import DecodingThread
+from resilient_stt.local.local_engine import UtteranceDecoder
+from resilient_stt.local.local_stt import INTERIM_SHARE
 from resilient_stt.testing.harness.play import Played, play
 from resilient_stt.testing.speech.reference import ReferenceSpeech
 
@@ -231,6 +237,31 @@ async def test_a_slow_engine_skips_interims_first() -> None:
         assert said == [word.text for word in ENGLISH.words]
         await stream.aclose()
     assert all(final for final, _ in engine.decoded[1:])
+
+
+async def test_interims_leave_half_of_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an interim transcript a stream waits as long as it took, however much is new."""
+    interim, loop = DecodingThread.interim, asyncio.get_running_loop()
+    busy: list[tuple[float, float]] = []
+
+    async def slow(
+        thread: DecodingThread,
+        decoder: UtteranceDecoder,
+        audio: bytes,
+        is_wanted: Callable[[], bool],
+    ) -> Hypothesis | None:
+        began = loop.time()
+        await asyncio.sleep(0.5)
+        said = await interim(thread, decoder, audio, is_wanted)
+        busy.append((began, loop.time()))
+        return said
+
+    monkeypatch.setattr(DecodingThread, "interim", slow)
+    played = await play(local.STT(engine=SpeechEngine()), ENGLISH.padded(1.0))
+    assert words(played) == [word.text for word in ENGLISH.words]
+    assert len(busy) > 10
+    for (began, ended), (next_began, _) in itertools.pairwise(busy):
+        assert next_began - ended >= (ended - began) * (1 / INTERIM_SHARE - 1) - 1e-6
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_stream() -> None:
