@@ -100,6 +100,9 @@ class EventInterpreter:
         """The last interim transcript with text since the last FINAL with text."""
         self._speech_announced = False
         """START came since the last FINAL, but neither words nor END."""
+        self.final_through = 0
+        """The session sample up to which the provider had processed its audio, at least, when it
+        gave its last FINAL with text."""
         self.last_transcript_at: float | None = None
         """When the last transcript came, with text or without. Usage and the start and end of
         speech do not count: they are no sign that the recognizer works."""
@@ -139,6 +142,8 @@ class EventInterpreter:
         processed_through = sender.processed_through(ledger, now)
         covered = self._covered(event.kind, tokens, utterance, extent, processed_through, ledger)
         extent = AudioExtent(extent.audio, extent.words, extent.skipped, covered)
+        if is_final and tokens:
+            self.final_through = processed_through
         # From here on only the words on session time count. A held event would keep both
         # (test_objects_do_not_add_up).
         start, end = self._speech_on_session_time(event, sender)

@@ -483,6 +483,21 @@ def test_a_missing_tail() -> None:
     assert [(e.provider, e.trigger) for e in events(sim, ProviderFailed)] == [("a", "missing_tail")]
 
 
+@pytest.mark.parametrize("times", ["words", "end"])
+@pytest.mark.parametrize("interims", [True, False])
+def test_the_end_of_the_last_word_is_not_asked_about(times: str, *, interims: bool) -> None:
+    """A provider that gave its final behind all voice and ends as asked leaves no doubt.
+
+    Behind its last word there is a bit of voice, as where the voice detector hears the echo.
+    """
+    words = speak(*sentence("one two three four five"), noise(0.0, 0.4))
+    route = [Recognizer(name, times=times, interims=interims) for name in "ab"]
+    sim = Simulation(words, route, tail=1.2).run()
+    assert_promises(sim)
+    assert not outcomes(sim)
+    assert sim.served == ["a"]
+
+
 def test_a_hedge_that_loses_the_tail_as_well() -> None:
     """A hedge that does not even repeat committed words proves nothing about the tail."""
     first = Recognizer("a", [LostTail()], most=2, interims=False)
