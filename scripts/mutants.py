@@ -357,8 +357,8 @@ MUTANTS = (
     ),
     Mutant(
         "a missing tail is believed",
-        "HedgeController",
-        Replace("not _.has_pending_words()", "True"),
+        "HedgeController._misses_words",
+        Result("False"),
     ),
     Mutant(
         "stalls are suspected at the end only",
