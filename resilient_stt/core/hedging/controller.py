@@ -447,8 +447,7 @@ class HedgeController:
         A stream that has ended by itself, and had given a FINAL behind all voice, is believed about
         the inexact end of its last word, as in mid-call
         (test_the_end_of_the_last_word_is_not_asked_about). Others may owe a shorter word
-        (tests/schedules/a-short-word-behind-a-drifting-final.json,
-        test_a_hedge_that_loses_the_tail_as_well).
+        (test_a_hedge_that_loses_the_tail_as_well).
         """
         ledger, told_through = self._ledger, finished.interpreter.final_through
         if finished.ended and told_through >= ledger.last_voice_end(ledger.end):
