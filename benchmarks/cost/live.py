@@ -53,7 +53,10 @@ class Live:
 def measure(plan: Plan = Plan()) -> dict[int, Live]:
     """Measure every subject, for each number of streams that this machine can serve.
 
-    With more than that the fake servers fall behind, and streams give up: nothing is told by it.
+    With more than that the fake servers fall behind, and streams give up.
+
+    Raises:
+        Exception: It cannot serve even the fewest, so that something else is wrong.
     """
     found: dict[int, Live] = {}
     with running() as addresses, no_logging():
@@ -61,6 +64,8 @@ def measure(plan: Plan = Plan()) -> dict[int, Live]:
             try:
                 found[streams] = _measure(addresses, streams, plan)
             except (StreamClosedError, RuntimeError) as error:
+                if not found:
+                    raise
                 sys.stderr.write(f"{streams} live streams are too many here: {error}\n")
                 break
     return found

@@ -16,7 +16,7 @@ class KnownWords(NamedTuple):
     """How many tokens had been committed by then (`TranscriptHistory.recorded`)."""
 
 
-class Unheard(NamedTuple):
+class LeftOut(NamedTuple):
     """Committed audio that a connection is not sent, between known words and what is pending."""
 
     start: int

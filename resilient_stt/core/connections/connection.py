@@ -26,15 +26,16 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from ..audio.known_words import Unheard
+from ..audio.known_words import LeftOut
 from ..audio.ledger import AudioLedger
 from ..audio.spans import Spans
 from ..events import Replayed, Role
 from ..messages import EventKind, TranscriptEvent
 from ..policy import ProviderTraits, ReplayPolicy
 from ..stalls.detector import StallDetector
-from ..transcript.history import LeftOut, TranscriptHistory
+from ..transcript.history import TranscriptHistory
 from ..transcript.overlap import OverlapTrimmer, Utterance
 from .interpreter import EventInterpreter, Interpreted
 from .sender import AudioSender
@@ -65,8 +66,6 @@ class Connection:
     interpreter: EventInterpreter
     stall_detector: StallDetector
     trimmer: OverlapTrimmer
-    unheard: Unheard | None
-    """Committed audio that it is not sent, behind the known words that come first."""
     known_through: int
     """Before this sample it may be sent words that were committed when it was opened."""
     held_events: deque[Interpreted] = field(default_factory=lambda: deque(maxlen=MAX_HELD_EVENTS))
@@ -212,9 +211,9 @@ def open_connection(
     flush_at_pauses: bool = False,
 ) -> Connection:
     """Make a connection that replays what is not committed, or is sent audio from `start` on."""
-    unheard = known_through = None
+    left_out = known_through = None
     if role in (Role.HEDGE, Role.RECONNECT) and start is None:
-        start, unheard = hedge_start(ledger, history)
+        start, left_out = hedge_start(ledger, history)
         known_through = ledger.watermark
     elif start is None:
         start = replay_start(ledger, history)
@@ -239,14 +238,13 @@ def open_connection(
             # A probe has one utterance, and `Probe` flushes it.
             asks_at_pauses=role is not Role.PROBE,
             flush_at_pauses=flush_at_pauses,
-            unheard=unheard,
+            left_out=left_out,
         ),
         interpreter=EventInterpreter(
             provider, stall_detector, policy, ledger, start, known_through
         ),
         stall_detector=stall_detector,
-        trimmer=_trimmer_at(start, unheard, ledger, history, starts_mid_word=starts_mid_word),
-        unheard=unheard,
+        trimmer=_trimmer_at(start, left_out, ledger, history, starts_mid_word=starts_mid_word),
         known_through=ledger.watermark,
     )
 
@@ -260,7 +258,7 @@ def trimmer_of(
     """
     return _trimmer_at(
         connection.start,
-        connection.unheard,
+        connection.sender.left_out,
         ledger,
         history,
         starts_mid_word=connection.starts_mid_word,
@@ -270,24 +268,25 @@ def trimmer_of(
 
 def _trimmer_at(
     start: int,
-    unheard: Unheard | None,
+    left_out: LeftOut | None,
     ledger: AudioLedger,
     history: TranscriptHistory,
     *,
     starts_mid_word: bool,
     since: int = 0,
 ) -> OverlapTrimmer:
-    left_out = unheard and LeftOut(
-        ledger.seconds(unheard.start), ledger.seconds(unheard.end), unheard.recorded
-    )
-    return history.trimmer(
+    make = partial(
+        history.trimmer,
         ledger.seconds(ledger.committed_through),
         ledger.seconds(start),
         lambda end: ledger.seconds(ledger.last_voice_end(ledger.samples(end))),
         starts_mid_word=starts_mid_word,
         since=since,
-        left_out=left_out,
     )
+    if left_out is None:
+        return make()
+    span = ledger.seconds(left_out.start), ledger.seconds(left_out.end)
+    return make(left_out=span, known=left_out.recorded)
 
 
 def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
@@ -308,7 +307,7 @@ def replay_start(ledger: AudioLedger, history: TranscriptHistory) -> int:
     return max(oldest, segment_start)
 
 
-def hedge_start(ledger: AudioLedger, history: TranscriptHistory) -> tuple[int, Unheard | None]:
+def hedge_start(ledger: AudioLedger, history: TranscriptHistory) -> tuple[int, LeftOut | None]:
     """Return where the audio of a hedge or a reconnect begins, and the part that it is not sent.
 
     Both are opened because nobody gives words. Their own silence means something only if they hear,
@@ -319,4 +318,4 @@ def hedge_start(ledger: AudioLedger, history: TranscriptHistory) -> tuple[int, U
     known = ledger.known_words
     if known is None or known.start >= place or not ledger.vad_enabled:
         return place, None
-    return known.start, Unheard(min(known.end, place), place, known.recorded)
+    return known.start, LeftOut(min(known.end, place), place, known.recorded)

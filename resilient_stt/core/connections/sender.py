@@ -23,7 +23,7 @@ is when it has processed everything that it was sent, at `WatchdogPolicy.min_pro
 
 from __future__ import annotations
 
-from ..audio.known_words import Unheard
+from ..audio.known_words import LeftOut
 from ..audio.ledger import AudioLedger
 from ..audio.pacing import TokenBucket
 from ..audio.timeline import Timeline
@@ -47,9 +47,9 @@ class AudioSender:
         *,
         asks_at_pauses: bool,
         flush_at_pauses: bool,
-        unheard: Unheard | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
-        """`start`: the session sample that is sent first. `unheard`: committed audio to leave
+        """`start`: the session sample that is sent first. `left_out`: committed audio to leave
         out, behind the known words that come first.
 
         `asks_at_pauses`: a final is due where speech ends; `flush_at_pauses`: by a flush.
@@ -62,7 +62,8 @@ class AudioSender:
         self._last_word_margin = stall_detector.policy.last_word_margin
         self._asks_at_pauses = asks_at_pauses
         self._flush_at_pauses = flush_at_pauses
-        self._unheard = unheard
+        self.left_out = left_out
+        """Committed audio that it leaves out, behind the known words that come first."""
         self._bucket = TokenBucket(provider.pace, now)
         self._last_flush = ledger.watermark if ledger.end else -1
         """The last flush mark that is done with: those before the watermark need not be repeated
@@ -118,7 +119,7 @@ class AudioSender:
     @property
     def sends_known_words(self) -> bool:
         """Whether it is still to be sent the known words that come first."""
-        return self._unheard is not None and self.cursor < self._unheard.start
+        return self.left_out is not None and self.cursor < self.left_out.start
 
     def backlog(self, now: float) -> float:
         """Return the seconds that the provider may need for what it was sent already."""
@@ -261,8 +262,8 @@ class AudioSender:
 
     def _next_cut(self, ledger: AudioLedger) -> tuple[int, int]:
         """Return the first (start, end) of audio that a replay leaves out."""
-        if self._unheard is not None and self.cursor < self._unheard.end:
-            return self._unheard.start, self._unheard.end
+        if self.left_out is not None and self.cursor < self.left_out.end:
+            return self.left_out.start, self.left_out.end
         return ledger.next_trim(self.cursor)
 
     def _next_pause(self, ledger: AudioLedger) -> int | None:

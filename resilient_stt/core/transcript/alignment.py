@@ -72,9 +72,8 @@ FRAGMENT_INSERTION = 0.2
 DELETION = 0.5
 """What it costs that a committed token inside the repetition is not repeated."""
 UNHEARD = 0.5
-"""What it costs that committed tokens are not repeated which the connection may not have heard, as
-many as there are. It must not cost nothing: where both fit, the tokens before them end the
-overlap."""
+"""What it costs to pass over committed tokens that the connection may not have heard: once, however
+many they are. It is not 0, so that a text that fits before and behind them is found before them."""
 FILLER_INDEL = 0.1
 """What an inserted or deleted filler costs."""
 NUMBER_INDEL = 0.2
@@ -217,6 +216,8 @@ class _Table:
         """Return the rows of the table: one for each beginning of the new text, the empty one
         first, and in it a cell for each beginning of the committed text."""
         signs = {t.unit for t in self._new if t.unit}
+        first, end = (place - self._window.first_committed for place in self._evidence.unheard)
+        unheard = range(max(0, first), min(end, len(self._committed)))
         deletions = [
             FILLER_INDEL if _unit(c) in signs else self._indel(c, DELETION) for c in self._committed
         ]
@@ -241,20 +242,10 @@ class _Table:
                     score = max(score, before + gain)
                 row.append(score)
                 left = score
-            self._leave_out_unheard(row, deletions)
+            if unheard:
+                _pass_over(unheard, row, deletions)
             rows.append(row)
         return rows
-
-    def _leave_out_unheard(self, row: list[float], deletions: Sequence[float]) -> None:
-        """Let a row go on behind any of the tokens that the connection may not have heard."""
-        first, end = (place - self._window.first_committed for place in self._evidence.unheard)
-        if end <= 0 or first >= len(self._committed):
-            return
-        without = -math.inf
-        for place in range(max(0, first), len(row)):
-            without = max(without, row[place] - UNHEARD) if place <= end else -math.inf
-            left = row[place - 1] - deletions[place - 1] if place else -math.inf
-            row[place] = max(row[place], without, left)
 
     def _indel(self, token: TimedToken, usual: float) -> float:
         """Return what it costs that a token has no counterpart; `usual` if it is a word."""
@@ -308,16 +299,17 @@ class _Table:
     def _joins(self) -> dict[int, dict[int, list[tuple[Join, float]]]]:
         """Return the joins and what each counts, by where they end in the new text, and then by
         where they end in the committed one."""
-        found: dict[int, dict[int, list[tuple[Join, float]]]] = {}
+        gains: list[tuple[Join, float]] = []
         for join in find_joins(self._committed, self._new):
             if self._may_meet(join):
                 # All tokens of the text that has fewer of them are matched.
                 gain = join.likeness * _match(join.form) * min(join.committed, join.new)
-                ends = found.setdefault(join.end_new, {})
-                ends.setdefault(join.end_committed, []).append((join, gain))
-        for unit in self._units():
-            ends = found.setdefault(unit.end_new, {})
-            ends.setdefault(unit.end_committed, []).append((unit, UNIT_MATCH))
+                gains.append((join, gain))
+        gains += [(unit, UNIT_MATCH) for unit in self._units()]
+        found: dict[int, dict[int, list[tuple[Join, float]]]] = {}
+        for join, gain in gains:
+            ends = found.setdefault(join.end_new, {})
+            ends.setdefault(join.end_committed, []).append((join, gain))
         return found
 
     def _units(self) -> Iterator[Join]:
@@ -342,6 +334,15 @@ class _Table:
             return True
         is_behind = first.start is not None and end < first.start - tolerance
         return begin <= last.end + tolerance and not is_behind
+
+
+def _pass_over(unheard: range, row: list[float], deletions: Sequence[float]) -> None:
+    """Let a row go on behind any of the committed tokens that may not have been heard."""
+    without = row[unheard.start] - UNHEARD
+    for place in range(unheard.start + 1, len(row)):
+        left = row[place - 1] - deletions[place - 1]
+        row[place] = max(row[place], left, without if place <= unheard.stop else left)
+        without = max(without, row[place] - UNHEARD)
 
 
 def _unit(token: TimedToken) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..policy import ReplayPolicy
 from .alignment import MAX_APART
@@ -17,18 +17,6 @@ MAX_TOKENS = 512
 MIN_TOKENS = 64
 """Tokens that are kept however old they are: behind a long silence, a hedge is sent the last words
 before it, and repeats them while newer ones are committed."""
-
-
-class LeftOut(NamedTuple):
-    """Committed audio that a connection is not sent, between known words and what is pending."""
-
-    since: float
-    """Where it begins, in seconds of session audio."""
-    until: float
-    """Where it ends."""
-    recorded: int
-    """How many tokens had been committed when the known words were noted. Later ones lie behind
-    `since`."""
 
 
 class TranscriptHistory:
@@ -145,7 +133,8 @@ class TranscriptHistory:
         *,
         starts_mid_word: bool,
         since: int = 0,
-        left_out: LeftOut | None = None,
+        left_out: tuple[float, float] = (math.inf, math.inf),
+        known: float = math.inf,
     ) -> OverlapTrimmer:
         """Make the trimmer of a connection. Times are seconds of session audio.
 
@@ -157,7 +146,8 @@ class TranscriptHistory:
                 (tests/schedules/seam-after-voice-was-forgotten.json).
             starts_mid_word: the connection's audio begins in the middle of speech.
             since: an earlier value of `recorded`; the tokens before it were trimmed already.
-            left_out: committed audio behind `replay_from` that the connection is not sent.
+            left_out: where committed audio begins and ends that the connection is not sent.
+            known: an earlier value of `recorded`; later tokens lie behind the beginning of that.
         """
         oldest = self.recorded - len(self._tokens)
         tokens = list(self._tokens)[max(0, since - oldest) :]
@@ -167,11 +157,10 @@ class TranscriptHistory:
         repeated: list[TimedToken] = []
         unheard: list[int] = []
         for place, (c, end) in enumerate(zip(tokens, ends, strict=True), max(since, oldest)):
-            is_later = left_out is not None and place >= left_out.recorded
-            if end <= (max(replay_from, left_out.until) if left_out and is_later else replay_from):
+            if end <= (left_out[1] if place >= known else replay_from):
                 continue
             # Without times it may have been spoken in the audio that is left out, or behind.
-            if left_out and c.start is None and (is_later or end > left_out.since):
+            if c.start is None and (place >= known or end > left_out[0]):
                 unheard.append(len(repeated))
             repeated.append(c)
         # Where the clock of the committed words was off, the replay begins before them, by that

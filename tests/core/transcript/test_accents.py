@@ -234,9 +234,9 @@ def test_written_forms(committed: str, again: str, new: str) -> None:
 
 
 def test_a_sign_and_its_word_in_the_middle() -> None:
-    """A provider's word for a sign is no word of its own: another percentage does not fit better.
+    """The word "percent" belongs to the number before it, where the committed text has a "%".
 
-    Of a call of real words, in which the repetition of a percentage hid the next two sentences.
+    In a call of real words, it was found at a later "percent", and what came then was told twice.
     """
     history = TranscriptHistory(POLICY)
     committed = "below 8.4% you can see that a nine point three percent"

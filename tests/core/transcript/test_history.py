@@ -6,7 +6,7 @@ import pytest
 
 from resilient_stt.core.messages import Word
 from resilient_stt.core.policy import ReplayPolicy
-from resilient_stt.core.transcript.history import MIN_TOKENS, LeftOut, TranscriptHistory
+from resilient_stt.core.transcript.history import MIN_TOKENS, TranscriptHistory
 from resilient_stt.core.transcript.overlap import Utterance
 
 POLICY = ReplayPolicy(window=10.0)
@@ -52,10 +52,10 @@ def test_the_last_words_before_a_long_silence_are_kept() -> None:
 
 @pytest.mark.parametrize("times", [True, False])
 def test_words_that_a_replay_leaves_out_are_not_expected(times: bool) -> None:
-    """Behind known words a hedge is sent only what is pending, and some told words before that.
+    """A hedge is sent the known words, and then what is pending, without what lies in between.
 
-    Otherwise the told words in between hide that it repeats both (a call of real words, in which
-    every provider without times told two sentences again).
+    The words in between would hide that it repeats the others: in a call of real words, two
+    sentences were told twice.
     """
     history, known = TranscriptHistory(ReplayPolicy()), 0
     for number, text in enumerate(["below eight", "a year and a half of it", "you can see"]):
@@ -64,7 +64,7 @@ def test_words_that_a_replay_leaves_out_are_not_expected(times: bool) -> None:
         history.record(Utterance(text, (word,) * times, None, None), at + 2.0)
         known = known or history.recorded
     trimmer = history.trimmer(
-        20.0, 0.0, float, starts_mid_word=False, left_out=LeftOut(2.5, 19.0, known)
+        20.0, 0.0, float, starts_mid_word=False, left_out=(2.5, 19.0), known=known
     )
     assert trimmer.next_repeat is not None
     for text, rest in (("below eight", None), ("you can see all", "all")):
@@ -82,7 +82,7 @@ def test_known_words_are_counted_from_the_first_of_the_call(left: int, first: st
     said(history, 0, 100)
     known = history.recorded - left
     trimmer = history.trimmer(
-        100.0, 99.0, float, starts_mid_word=False, left_out=LeftOut(99.5, 99.6, known)
+        100.0, 99.0, float, starts_mid_word=False, left_out=(99.5, 99.6), known=known
     )
     assert trimmer.next_repeat is not None
     assert trimmer.next_repeat.written == first
