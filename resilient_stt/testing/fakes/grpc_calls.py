@@ -155,13 +155,14 @@ class Relay:
         return next(link for link in self._links if link.port == port)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._run(reader, writer))
+        # Here, and not in the task: one that is cancelled before its first step would never end it.
+        link = Link(reader, writer)
+        self._links.add(link)
+        task = asyncio.create_task(self._run(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(reader, writer)
-        self._links.add(link)
+    async def _run(self, link: Link) -> None:
         try:
             if await self._admit(link):
                 await link.run(self._port)
