@@ -17,6 +17,10 @@ PIECE = 0.1
 A replay leaves out silence older than 0.5 s (`ReplayPolicy.hold_back`), so the speech of a longer
 frame would be reported after its beginning was already taken for silence."""
 
+COPIED_FROM = 8
+"""The part of the audio that must be released for the rest to be copied, as 1 in so many. A stream
+with a full replay window releases a frame for each that is pushed, and 60 s are 2 MB."""
+
 
 class FrameStore:
     """Pushed audio by session position (samples), kept until the engine releases it."""
@@ -49,10 +53,14 @@ class FrameStore:
             self._kept = b""
         elif kept_start != self._kept_start or len(self._kept) != (kept_end - kept_start) * BYTES:
             self._kept_start, self._kept = kept_start, self._read(kept_start, kept_end)
-        gone = min(before, self.end) - self.start
-        if gone > 0:
+        gone = (min(before, self.end) - self.start) * BYTES
+        if gone <= 0:
+            return
+        if gone * COPIED_FROM < len(self._audio):
+            del self._audio[:gone]  # at once, and given back when it has grown by an eighth
+        else:
             # A copy, for what is cut off a `bytearray` is not given back until it grows.
-            self._audio = self._audio[gone * BYTES :]
+            self._audio = self._audio[gone:]
 
     def frame(self, start: int, end: int) -> rtc.AudioFrame:
         """Return the samples from `start` to `end` as one frame.

@@ -121,3 +121,19 @@ def test_pieces(count: int, rate: int, lengths: list[int]) -> None:
     assert [p.samples_per_channel for p in cut] == lengths
     assert [s for p in cut for s in samples(p)] == samples(whole)
     assert all(p.sample_rate == rate for p in cut)
+
+
+def test_a_full_window_that_moves_on_is_not_copied_with_every_frame() -> None:
+    """What is released frame by frame costs a few copies and no more than an eighth of memory."""
+    store, piece, kept = FrameStore(), frame([1] * 320), 3_000
+    for _ in range(kept):
+        store.append(piece)
+    copies, before = 0, (store._audio, 0)
+    for _ in range(kept):
+        store.append(piece)
+        store.release(store.end - kept * 320)
+        size = store._audio.__sizeof__()
+        assert size < 1.15 * kept * 320 * BYTES
+        copies += before[0] is not store._audio or before[1] != size
+        before = store._audio, size
+    assert copies < 30

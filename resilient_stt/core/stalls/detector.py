@@ -455,17 +455,17 @@ class StallDetector:
     def _final_overdue(
         self, ledger: AudioLedger, cursor: int, multiplier: float
     ) -> StallDeadline | None:
-        stalls = []
+        first: StallDeadline | None = None
         for expected in self._expected:
+            timeout = self._final_timeout_of(expected)
+            due = expected.processed_at + multiplier * timeout
+            if first is not None and first.due <= due:
+                continue  # cheaper to ask than the rest
             is_owed = ledger.has_pending_speech_before(expected.through)
             if is_owed and not self._may_wait(expected, ledger, cursor):
-                timeout = self._final_timeout_of(expected)
-                due = expected.processed_at + multiplier * timeout
                 lead = (1 - self.policy.final_hedge_fraction) * timeout
-                stalls.append(
-                    StallDeadline(StallReason.FINAL_OVERDUE, due - lead, due, expected.through)
-                )
-        return min(stalls, key=lambda stall: stall.due, default=None)
+                first = StallDeadline(StallReason.FINAL_OVERDUE, due - lead, due, expected.through)
+        return first
 
     def _may_wait(self, expected: _ExpectedFinal, ledger: AudioLedger, cursor: int) -> bool:
         """Return whether a recognizer is right to wait with the final, because speech goes on."""
