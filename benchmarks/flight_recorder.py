@@ -99,7 +99,7 @@ def on_the_loop(seconds: int) -> float:
     for number in range(seconds * RATE // SAMPLES):
         frames.append(frame)
         begun = time.thread_time_ns()
-        recorder.forwarded(0, SAMPLES, RATE, number * SAMPLES / RATE)
+        recorder.forwarded((0,), SAMPLES, RATE, number * SAMPLES / RATE)
         taken += (time.thread_time_ns() - begun) / 1e9
         frames.release(frames.end - RATE)
     return taken / seconds

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, assert_never
 
@@ -352,12 +352,13 @@ class ResilientStream(stt.RecognizeStream):
         end = min(position, self._frames.end)
         if end <= start:
             return
-        self._pushed, connection = end, None
+        self._pushed = end
+        connections: Sequence[int] = ()
         if not (self._is_idle and self._inbox.qsize()):  # else what waits comes first
-            connection = self._engine.forward(end - start, rate, self._loop.time())
-        if connection is None:
+            connections = self._engine.forward(end - start, rate, self._loop.time())
+        if not connections:
             self._take_in(AudioPushed(end - start, rate))
-        else:
+        for connection in connections:
             self._send(connection, start, end)
 
     def _take_in(self, item: Input) -> None:

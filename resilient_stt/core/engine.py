@@ -55,7 +55,7 @@ reconnect's is held until it becomes active.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -141,31 +141,43 @@ another stream has changed what the lull depends on."""
 
 
 @dataclass(slots=True)
+class Fed:
+    """A connection in a lull, which is sent all audio."""
+
+    connection: Connection
+    timeouts: Timeouts
+    """Those that the lull was computed with; others may come from other streams."""
+    notes_voice: bool
+    """Whether its stall detector has to be told of the next audio: it begins a deadline."""
+    processed_by: float
+    """When the provider has processed everything that it was sent."""
+
+
+@dataclass(slots=True)
 class Lull:
     """Audio that is only counted and sent: nothing can be due before it is over."""
 
-    connection: Connection
-    """The active one, and the only one: it is sent the audio."""
+    active: Connection
+    fed: tuple[Fed, ...]
+    """All connections."""
+    ids: tuple[int, ...]
+    """Of these connections."""
     until: float
     """Its end, on the clock of `now`."""
     before: int
     """The session sample at which it ends."""
-    timeouts: Timeouts
-    """Those that it was computed with; others may come from other streams."""
     operator_lock: OperatorLock | None
-    """The same of the active provider; another one comes from the store."""
+    """That of the active provider; another one comes from the store."""
+    may_return: bool
+    """Whether another provider is preferred, and other streams may prove it."""
     rate: int
     """Samples per second of the audio."""
     seconds_per_sample: float
-    """How long the provider may need for a sample."""
-    notes_voice: bool
-    """Whether the stall detector has to be told of the next audio: it begins a deadline."""
+    """How long a provider may need for a sample."""
     room: int = 0
     """Samples that may be taken before the parts are told of them."""
     uncounted: int = 0
     """Samples that were taken since they were told."""
-    processed_by: float = 0.0
-    """When the provider has processed everything that it was sent."""
 
 
 class FailoverEngine:
@@ -376,7 +388,7 @@ class FailoverEngine:
         return self._deadline
 
     def _find_deadline(self) -> float | None:
-        due = [*self._probe.deadlines, *self._emitter.deadlines]
+        due = self._emitter.deadlines
         if self._outage:
             due += self._outage.deadlines(self._now)
         if self._rest:
@@ -384,8 +396,8 @@ class FailoverEngine:
         if (tail_limit := self._tail_limit_at) is not None:
             due.append(tail_limit)
         if active := self._pool.active:
-            due += [*self._hedging.deadlines(active), *self._failback.deadlines]
-            due += self._unanswered.deadlines
+            due += [*self._hedging.deadlines(active), *self._failback.deadlines(active)]
+            due += [*self._probe.deadlines(active, self._now), *self._unanswered.deadlines]
             if (drained_at := self._pool.drained_at(active)) is not None:
                 due.append(drained_at)
         sends = [
@@ -399,42 +411,45 @@ class FailoverEngine:
 
     # -- audio on which nothing is decided
 
-    def forward(self, samples: int, rate: int, now: float) -> int | None:
+    def forward(self, samples: int, rate: int, now: float) -> Sequence[int]:
         """Take audio in a lull, as `handle` takes `AudioPushed`.
 
-        Returns the connection that you must send it to. `deadline()` stays the same. `None` if
+        Returns the connections that you must send it to. `deadline()` stays the same. None if
         there is no lull: then nothing was done, and you must call `handle`.
         """
         lull = self._lull if self._is_lull_known else self._find_lull()
         # an empty frame is nothing to send
         if lull is None or now >= lull.until or rate != lull.rate or samples <= 0:
-            return None
+            return ()
         if samples > lull.room and not self._make_room(lull, samples, now):
-            return None
+            return ()
         lull.room -= samples
         lull.uncounted += samples
-        begins_at = lull.processed_by if lull.processed_by > now else now
-        lull.processed_by = begins_at + samples * lull.seconds_per_sample
+        seconds = samples * lull.seconds_per_sample
+        for fed in lull.fed:
+            fed.processed_by = (fed.processed_by if fed.processed_by > now else now) + seconds
         self._now = now
-        return lull.connection.id
+        return lull.ids
 
     def _make_room(self, lull: Lull, samples: int, now: float) -> bool:
         """Tell the parts of the audio so far. Returns whether the lull has room for more."""
         self._count(lull)
-        ledger, active = self._ledger, lull.connection
-        room = min(
-            lull.before - 1 - ledger.end,
-            ledger.samples(MAX_BEHIND) - self._samples_behind,
-            active.sender.available(now, ledger.rate),
-        )
+        ledger, at_most = self._ledger, self._ledger.samples(MAX_UNCOUNTED)
+        room = min(lull.before - 1 - ledger.end, ledger.samples(MAX_BEHIND) - self._samples_behind)
+        for fed in lull.fed:
+            room = min(room, fed.connection.sender.available(now, ledger.rate))
+            if fed.connection.stall_detector.timeouts != fed.timeouts:
+                room = 0
+            if fed.notes_voice:
+                at_most = 0
+        active = lull.active
         if (
             samples > room
-            or active.stall_detector.timeouts != lull.timeouts
             or self._selector.operator_lock(active.traits.name) is not lull.operator_lock
+            or (lull.may_return and self._failback.is_due(active, now))
         ):
             lull.room = 0
             return False
-        at_most = 0 if lull.notes_voice else ledger.samples(MAX_UNCOUNTED)
         lull.room = min(room, max(samples, at_most))
         return True
 
@@ -444,11 +459,13 @@ class FailoverEngine:
             return
         samples, lull.uncounted = lull.uncounted, 0
         self._samples_behind += samples
-        lull.connection.sender.forwarded(samples, self._ledger.rate, lull.processed_by)
+        for fed in lull.fed:
+            fed.connection.sender.forwarded(samples, self._ledger.rate, fed.processed_by)
         self.handover.push(samples, self._ledger.rate, self._now)
-        if lull.notes_voice:
-            lull.connection.sender.note_voice(self._ledger)
-            lull.notes_voice = False
+        for fed in lull.fed:
+            if fed.notes_voice:
+                fed.connection.sender.note_voice(self._ledger)
+                fed.notes_voice = False
 
     def _take_in_lull(self, audio: AudioPushed, now: float) -> list[Command]:
         """Return the commands for audio in a lull; none if a decision is needed instead."""
@@ -459,10 +476,11 @@ class FailoverEngine:
                 self._catch_up()
                 released.append(self._release_audio())
         start = self._ledger.end
-        connection = self.forward(audio.samples, audio.rate, now)
-        if connection is None:
+        connections = self.forward(audio.samples, audio.rate, now)
+        if not connections:
             return []
-        return [SendAudio(connection, start, start + audio.samples), *released]
+        sent = [SendAudio(each, start, start + audio.samples) for each in connections]
+        return [*sent, *released]
 
     def _catch_up(self) -> None:
         """Count the audio of the last lull, and commit its silence as far as its end allowed."""
@@ -490,17 +508,26 @@ class FailoverEngine:
             if place <= self._ledger.end:
                 return None
             before = min(before, place)
-        deadline = self.deadline()
+        deadline, ledger = self.deadline(), self._ledger
+        fed = tuple(
+            Fed(
+                connection=connection,
+                timeouts=connection.stall_detector.timeouts,
+                notes_voice=connection.stall_detector.awaits_voice(ledger),
+                processed_by=connection.processed_by,
+            )
+            for connection in self._pool
+        )
         return Lull(
-            connection=active,
+            active=active,
+            fed=fed,
+            ids=tuple(each.connection.id for each in fed),
             until=math.inf if deadline is None else deadline,
             before=before,
-            timeouts=active.stall_detector.timeouts,
             operator_lock=self._selector.operator_lock(active.traits.name),
-            rate=self._ledger.rate,
-            seconds_per_sample=active.sender.seconds_per_sample(self._ledger.rate),
-            notes_voice=active.stall_detector.awaits_voice(self._ledger),
-            processed_by=active.processed_by,
+            may_return=self._selector.has_preferred(active.traits),
+            rate=ledger.rate,
+            seconds_per_sample=active.sender.seconds_per_sample(ledger.rate),
         )
 
     def _positions(self, active: Connection) -> Iterator[int]:
@@ -510,11 +537,15 @@ class FailoverEngine:
         """
         yield from self._hedging.positions(active, self._now)
         yield from self._emitter.positions(active)
-        yield from self._failback.positions(active)
+        yield from self._failback.positions(active, self._now)
         yield from self._committer.positions(active)
-        yield from self._probe.positions(active)
+        yield from self._probe.positions(active, self._now)
         yield from self._unanswered.positions(active)
-        yield from active.sender.positions(self._ledger)
+        for connection in self._pool:
+            yield from connection.sender.positions(self._ledger)
+            if connection is not active:
+                # no noise stretches what is expected of it
+                yield from connection.stall_detector.positions(self._ledger, 1.0)
 
     # -- what the caller does
 

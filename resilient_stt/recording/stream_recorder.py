@@ -7,7 +7,7 @@ done by the thread of `flight_recorder.py`: making lines of them, computing the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,11 +115,12 @@ class StreamRecorder:
         self._set_rate(rate)
         self._note(AudioTakenOver(rate), self._last_now)
 
-    def forwarded(self, connection: int, samples: int, rate: int, now: float) -> None:
-        """Note audio on which nothing was decided, and which goes to one connection."""
+    def forwarded(self, connections: Sequence[int], samples: int, rate: int, now: float) -> None:
+        """Note audio on which nothing was decided, and which goes to these connections."""
         start = self._live
         self._pushed(samples, rate)
-        self._was_sent(connection, start, self._live)
+        for connection in connections:
+            self._was_sent(connection, start, self._live)
         if self._live - self._block_start >= self._block_size:
             self._take_block(now)
 
@@ -225,13 +226,13 @@ class RecordedEngine(FailoverEngine):
                 recorder.fail(error)
         return commands
 
-    def forward(self, samples: int, rate: int, now: float) -> int | None:
+    def forward(self, samples: int, rate: int, now: float) -> Sequence[int]:
         """Take audio in a lull, and note it."""
-        connection = super().forward(samples, rate, now)
+        connections = super().forward(samples, rate, now)
         recorder = self._recorder
-        if connection is not None and not self._is_handling and not recorder.has_failed:
+        if connections and not self._is_handling and not recorder.has_failed:
             try:
-                recorder.forwarded(connection, samples, rate, now)
+                recorder.forwarded(connections, samples, rate, now)
             except Exception as error:
                 recorder.fail(error)
-        return connection
+        return connections

@@ -6,10 +6,10 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 
 from resilient_stt.core.engine import MAX_BEHIND, MAX_UNCOUNTED, FailoverEngine
+from resilient_stt.core.events import ErrorKind, Role
 from resilient_stt.core.health.breaker import Breaker
 from resilient_stt.core.health.provider import ProviderHealth
 from resilient_stt.core.health.report import OperatorLock
@@ -68,9 +68,8 @@ class Call:
             self.now += FRAME / RATE
             deadline = self.engine.deadline()
             start, self.end = self.end, self.end + FRAME
-            connection = self.engine.forward(FRAME, RATE, self.now)
-            if connection is not None:
-                commands.append(SendAudio(connection, start, self.end))
+            if connections := self.engine.forward(FRAME, RATE, self.now):
+                commands += [SendAudio(each, start, self.end) for each in connections]
                 assert self.engine.deadline() == deadline
                 continue
             commands += self.engine.handle(AudioPushed(FRAME, RATE), self.now)
@@ -185,8 +184,8 @@ def test_a_deadline_ends_it() -> None:
     assert call.is_lull()
     deadline = call.engine.deadline()
     assert deadline is not None
-    assert call.engine.forward(FRAME, RATE, deadline) is None
-    assert call.engine.forward(FRAME, RATE, deadline - 0.01) is not None
+    assert call.engine.forward(FRAME, RATE, deadline) == ()
+    assert call.engine.forward(FRAME, RATE, deadline - 0.01) == (0,)
 
 
 def test_other_streams_may_change_a_timeout() -> None:
@@ -215,7 +214,7 @@ def test_audio_beyond_the_pace_is_decided_on() -> None:
     """A burst that the provider may not be sent yet is held back as ever."""
     call = Call(ProviderTraits(name="a", pace=Pace(burst=0.1, rate=1.0)))
     call.push(1.0)
-    assert call.engine.forward(200, RATE, call.now) is None
+    assert call.engine.forward(200, RATE, call.now) == ()
     commands = call.engine.handle(AudioPushed(200, RATE), call.now)
     assert sum(c.end - c.start for c in commands if isinstance(c, SendAudio)) <= 100
     assert not call.is_lull()
@@ -240,20 +239,81 @@ def test_the_window_loses_nothing_in_a_lull() -> None:
     assert {type(c).__name__ for c in commands} == {"SendAudio", "ReleaseAudio"}
 
 
-@pytest.mark.parametrize("speaking", [True, False])
-def test_a_preferred_provider_may_be_back(speaking: bool) -> None:
-    """On a fallback, frames are decided on where a probe or the return may begin."""
-    call = Call()
+def on_a_fallback(call: Call) -> Breaker:
+    """Put another provider before the one that serves; return its breaker, which had a failure."""
     call.push(1.0)
-    selector = call.engine._selector
-    selector.set_route((ProviderTraits(name="b"), ProviderTraits(name="a")), "")
+    breaker = call.health["b"].breaker
+    breaker.record_failure(ErrorKind.DROPPED, call.now)
+    call.engine._selector.set_route((ProviderTraits(name="b"), ProviderTraits(name="a")), "")
     call.take(DeadlineReached())
-    if speaking:
-        call.take(SpeechStarted(950))
     call.push(0.2)
+    return breaker
+
+
+def test_a_fallback_costs_no_decision_in_silence() -> None:
+    """While the preferred provider is not back, a silent caller is decided on as little as ever."""
+    call = Call()
+    on_a_fallback(call)
+    call.decided.clear()
+    call.push(10.0)
+    assert len(call.decided) <= 2
+
+
+def test_other_streams_may_prove_a_preferred_provider() -> None:
+    """In silence, the return begins with one of the next frames."""
+    call = Call()
+    breaker = on_a_fallback(call)
+    call.push(60.0)
+    assert call.is_lull()
+    breaker.record_text(call.now)
+    opened = [c for c in call.push(1.0) if isinstance(c, OpenConnection)]
+    assert [c.provider for c in opened] == ["b"]
+
+
+def test_a_probe_costs_no_decision() -> None:
+    """A probe begins with an utterance, as soon as it is due, and hears it like everybody else."""
+    call = Call()
+    on_a_fallback(call)
+    call.push(60.0)
+    commands = call.take(SpeechStarted(call.end - 50))
+    opened = [c for c in commands if isinstance(c, OpenConnection)]
+    assert [c.role for c in opened] == [Role.PROBE]
+    call.push(0.3)
+    assert call.is_lull()
+    sent = [c.connection for c in call.push(0.1) if isinstance(c, SendAudio)]
+    assert set(sent) == {0, opened[0].connection}
+
+
+def test_a_probe_that_becomes_due_in_an_utterance() -> None:
+    """At the beginning of one it is made at its time, without a decision for each frame before."""
+    call = Call()
+    breaker = on_a_fallback(call)
+    at = breaker.probe_at(call.now)
+    assert at is not None
+    call.push(at - call.now - 0.1)
+    call.take(SpeechStarted(call.end))
+    call.decided.clear()
+    opened = [c for c in call.push(0.2) if isinstance(c, OpenConnection)]
+    assert [c.role for c in opened] == [Role.PROBE]
+    assert min(call.decided) >= (at - 100.0) - FRAME / RATE
+
+
+def test_noise_beside_a_hedge_costs_no_decision() -> None:
+    """A hedge that has found no words is sent all audio, and decided on when its time is over."""
+    traits = ProviderTraits(name="a", interim_results=True, interims_certain=True)
+    call = Call(traits, replace(traits, name="b"))
+    call.push(1.0)
+    call.take(SpeechStarted(900))
+    opened: list[OpenConnection] = []
+    while not opened:
+        opened += [c for c in call.push(0.1) if isinstance(c, OpenConnection)]
+        call.take(DeadlineReached())
+    (hedge,) = opened
+    assert hedge.role is Role.HEDGE
+    call.push(0.2)
+    assert call.is_lull()
+    call.take(ProviderEvent(hedge.connection, TranscriptEvent(EventKind.INTERIM, "hello")))
     assert not call.is_lull()
-    call.push(3.0)
-    assert call.is_lull() is speaking
 
 
 def test_an_empty_frame_in_a_lull() -> None:
@@ -261,7 +321,7 @@ def test_an_empty_frame_in_a_lull() -> None:
     call = Call()
     call.push(1.0)
     assert call.is_lull()
-    assert call.engine.forward(0, RATE, call.now) is None
+    assert call.engine.forward(0, RATE, call.now) == ()
     sent = call.take(AudioPushed(0, RATE))
     assert not any(isinstance(command, SendAudio) for command in sent)
     assert call.is_lull()

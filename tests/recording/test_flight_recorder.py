@@ -53,7 +53,7 @@ def a_call(stream: StreamRecorder, seconds: int, clock: float = 100.0) -> None:
     stream.handled(AudioPushed(0, RATE), [OpenConnection(0, "a", 0), SetServing("a", 0)], clock)
     for frame in range(seconds * 50):
         now = clock + frame / 50
-        stream.forwarded(0, RATE // 50, RATE, now)
+        stream.forwarded((0,), RATE // 50, RATE, now)
         if frame % 50 == 49:
             at = frame // 50
             word = Word(f"word{at}", at + 0.2, at + 0.6)

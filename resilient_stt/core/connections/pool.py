@@ -97,15 +97,13 @@ class ConnectionPool:
 
     @property
     def is_live(self) -> bool:
-        """Whether the active connection is the only one, was sent all audio, and may answer it."""
+        """Whether there is an active connection, and all were sent all audio and may answer it."""
         active = self._active
-        return (
-            active is not None
-            and len(self._connections) == 1
-            and active.caught_up
-            and active.cursor == self._ledger.end
-            and not (self.input_ended or active.finished or active.held_events)
-            and not self._loss.has_any
+        if active is None or self.input_ended or active.held_events or self._loss.has_any:
+            return False
+        return all(
+            each.caught_up and each.cursor == self._ledger.end and not each.finished
+            for each in self._connections.values()
         )
 
     def get(self, connection_id: int) -> Connection | None:

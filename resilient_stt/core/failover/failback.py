@@ -78,24 +78,33 @@ class Failback:
             return None
         return target
 
-    @property
-    def deadlines(self) -> list[float]:
-        """When `step` may have something to do without any input."""
-        if self._draining_since is None:
+    def deadlines(self, active: Connection) -> list[float]:
+        """Return when `step` may have something to do without any input."""
+        policy = self._policy
+        if self._draining_since is not None:
+            return [self._draining_since + policy.drain_timeout]
+        if not self._selector.has_preferred(active.traits):
             return []
-        return [self._draining_since + self._policy.drain_timeout]
+        return [self._serving_since + policy.min_dwell, self._returned_at + policy.min_interval]
 
-    def positions(self, active: Connection) -> list[int]:
+    def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
-        ledger = self._ledger
+        ledger, traits = self._ledger, active.traits
         if ledger.speaking or not ledger.vad_enabled:
             return []
-        may_move = (
-            active.too_slow
-            or self._selector.has_preferred(active.traits)
-            or self._selector.operator_lock(active.traits.name) is not None
-        )
-        return [ledger.end] if may_move else []
+        is_leaving = active.too_slow or self._draining_since is not None
+        is_locked = self._selector.operator_lock(traits.name) is not None
+        if is_leaving or is_locked or self.is_due(active, now):
+            return [ledger.end]
+        if not self._selector.has_preferred(traits):
+            return []
+        if self._is_silent(active, self._policy.turn_silence):
+            return []
+        return [ledger.last_speech_end(ledger.end) + ledger.samples(self._policy.turn_silence)]
+
+    def is_due(self, active: Connection, now: float) -> bool:
+        """Return whether `step` has a provider to move to; other streams may have proven it."""
+        return self._at_turn_boundary(active) and self._better_provider(active, now) is not None
 
     def _better_provider(
         self, active: Connection, now: float

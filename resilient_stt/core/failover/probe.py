@@ -78,16 +78,21 @@ class Probe:
         elif connection.traits.name == active.traits.name:
             self.cancel(now)  # the provider serves by now: its own words prove more
 
-    @property
-    def deadlines(self) -> list[float]:
-        """When `step` may have something to do without any input."""
-        return [self._ends_at(self._connection)] if self._connection else []
+    def deadlines(self, active: Connection, now: float) -> list[float]:
+        """Return when `step` may have something to do without any input."""
+        if self._connection is not None:
+            return [self._ends_at(self._connection)]
+        if self._utterance_start is None:
+            return []
+        return self._selector.probes_at(active.traits, now)
 
-    def positions(self, active: Connection) -> list[int]:
+    def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
-        is_early = self._utterance_start is not None
-        may_begin = is_early and self._selector.has_preferred(active.traits)
-        return [self._ledger.end] if may_begin else []
+        if self._connection is not None or self._utterance_start is None:
+            return []
+        # The lease may have to be asked for again (`Breaker.acquire_probe`).
+        is_due = bool(self._selector.probe_candidates(active.traits, now))
+        return [self._ledger.end] if is_due else []
 
     def active_sent_words(self) -> None:
         """Note that the active connection sent words, so the probe should have some as well."""

@@ -360,13 +360,40 @@ class HedgeController:
 
     def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
-        if not isinstance(self._state, Watching):
-            return [self._ledger.end]
+        state, stall = self._state, self._next_stall(active)
         places = active.stall_detector.positions(self._ledger, self._multiplier.value)
-        stall = self._next_stall(active)
-        # Audio that was sent just now may have made a deadline that is over already.
-        is_due = stall is not None and now >= stall.hedge_at
-        return [self._ledger.end] if is_due else places
+        match state:
+            case Watching():
+                # Audio that was sent just now may have made a deadline that is over already.
+                is_idle = stall is None or now < stall.hedge_at
+            case Hedging(hedge=Connection() as hedge) if stall is not None:
+                is_idle = self._waits(state, hedge, active, stall, now)
+                if state.found_deaf and (due := self.unanswered_due(active)) is not None:
+                    places.append(due)
+            case _:
+                is_idle = False
+        return places if is_idle else [self._ledger.end]
+
+    def _waits(
+        self,
+        hedging: Hedging,
+        hedge: Connection,
+        active: Connection,
+        stall: StallDeadline,
+        now: float,
+    ) -> bool:
+        """Return whether there is nothing to decide about a hedge before one of `deadlines`."""
+        # With every frame, a later word of it counts (`StallDeadline.through`).
+        if first_new_word_at(hedge, self._ledger, self._history) is not None:
+            return False
+        if now < stall.due:
+            return True
+        primary_due = primary_due_at(active, hedging.expected_through)
+        if primary_due is not None and now < primary_due:
+            return True
+        hedge_due = self._hedge_due_at(hedging, hedge, active)
+        is_answered = hedge.stall_detector.answered_empty
+        return not is_answered and (hedge_due is None or now < hedge_due)
 
     @property
     def _hedge(self) -> Connection | None:

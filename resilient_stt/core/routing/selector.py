@@ -239,13 +239,16 @@ class ProviderSelector:
 
         If `active` is a last resort, none has to wait for a break that grew.
         """
-        due = []
-        for provider in self._preferred_over(active):
-            breaker = self._health[provider.name].breaker
-            at = breaker.probe_at(now, urgent=active.last_resort)
-            if provider.name not in self._rejected and at is not None and at <= now:
-                due.append(provider)
-        return due
+        return [
+            provider
+            for provider in self._preferred_over(active)
+            if (at := self._probe_at(provider, active, now)) is not None and at <= now
+        ]
+
+    def probes_at(self, active: ProviderTraits, now: float) -> list[float]:
+        """When a probe of each provider preferred over `active` is due; `now` if it is."""
+        times = (self._probe_at(p, active, now) for p in self._preferred_over(active))
+        return [at for at in times if at is not None]
 
     def outage_candidates(self, now: float) -> list[ProviderTraits]:
         """The providers to try in an outage: all that are not locked, or all if all are locked."""
@@ -338,6 +341,13 @@ class ProviderSelector:
         """The providers before `active`; all of them if the route changed and it is not in it."""
         names = self.names
         return self._route[: names.index(active.name) if active.name in names else None]
+
+    def _probe_at(
+        self, provider: ProviderTraits, active: ProviderTraits, now: float
+    ) -> float | None:
+        if provider.name in self._rejected:
+            return None
+        return self._health[provider.name].breaker.probe_at(now, urgent=active.last_resort)
 
     def _is_eligible(self, provider: ProviderTraits, now: float) -> bool:
         name = provider.name
