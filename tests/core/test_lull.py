@@ -6,7 +6,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from resilient_stt.core.engine import MAX_BEHIND, MAX_UNCOUNTED, FailoverEngine
 from resilient_stt.core.events import ErrorKind, Role
@@ -17,6 +18,7 @@ from resilient_stt.core.hedging.budget import HedgeBudget
 from resilient_stt.core.messages import (
     AudioPushed,
     Command,
+    ConnectionFailed,
     DeadlineReached,
     EventKind,
     Input,
@@ -57,6 +59,8 @@ class Call:
             routing(list(traits)), self.health, policies, HedgeBudget(), vad_enabled=vad_enabled
         )
         self.now, self.end = 100.0, 0
+        self.noted: list[tuple[float, str]] = []
+        """What was returned to `live`, with its time."""
         self.decided: list[float] = []
         """The seconds of audio at which something was decided because of a frame alone."""
         self.commands = self.engine.handle(StreamOpened(), self.now)
@@ -79,6 +83,36 @@ class Call:
 
     def take(self, message: Input) -> list[Command]:
         return self.engine.handle(message, self.now)
+
+    def live(self, seconds: float, what: str) -> None:
+        """Let something happen and push audio, with the timer that a stream has; note it all."""
+        self._note(self._happens(what))
+        for _ in range(round(seconds * RATE / FRAME)):
+            frame_at = self.now + FRAME / RATE
+            while (due := self.engine.deadline()) is not None and due < frame_at:
+                self.now = max(self.now, due)
+                self._note(self.take(DeadlineReached()))
+            self.now = frame_at - FRAME / RATE
+            self._note(self.push(FRAME / RATE))
+
+    def _happens(self, what: str) -> list[Command]:
+        engine = self.engine
+        connections = sorted(engine._pool, key=lambda c: c.role is not Role.ACTIVE)
+        if what == "speech":
+            speaking = engine._ledger.speaking
+            return self.take(SpeechEnded(self.end) if speaking else SpeechStarted(self.end))
+        if len(connections) <= (other := int(what.startswith("other"))):
+            return []
+        connection = connections[other].id
+        if what == "other fails":
+            return self.take(ConnectionFailed(connection, ErrorKind.DROPPED, backoff=0.5))
+        text = "" if what.endswith("empty") else "hello"
+        return self.take(ProviderEvent(connection, TranscriptEvent(EventKind.FINAL, text)))
+
+    def _note(self, commands: list[Command]) -> None:
+        """Note commands with their times; audio may be released later."""
+        at = round(self.now, 6)
+        self.noted += [(at, repr(c)) for c in commands if not isinstance(c, ReleaseAudio)]
 
     def final(self, text: str, since: float, until: float) -> list[Command]:
         words = (Word(text, since, until),)
@@ -112,6 +146,80 @@ def test_the_same_is_decided_at_the_same_time(sim: Simulation) -> None:
     """Whatever the providers do, a call is the same as if each frame were decided on."""
     each = without_lulls(sim)
     assert noted(sim.run(within=60)) == noted(each.run(within=60))
+
+
+TRAITS = (
+    {"interim_results": True, "interims_certain": True},
+    {"interim_results": True, "endpointing": 0.5, "manual_flush": True},
+    {"end_of_turn_timeout": 3.0, "interim_results": True, "interims_certain": True},
+    {},
+)
+"""Of a provider, by kind: it shows words soon, may show them, decides on turns, or gives finals."""
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.02, 0.1, 0.3, 0.5, 1.0, 3.0]),
+        st.sampled_from(["speech", "text", "empty", "other text", "other empty", "other fails"]),
+    ),
+    min_size=3,
+    max_size=25,
+)
+"""What happens next, and how many seconds of audio are pushed after that."""
+
+
+@given(
+    first=st.sampled_from(TRAITS),
+    second=st.sampled_from(TRAITS),
+    is_fallback=st.booleans(),
+    heard=st.booleans(),
+    steps=steps,
+)
+@example(  # somebody speaks on, so that an overdue final may wait
+    *2 * TRAITS[:1],
+    False,
+    False,
+    [(0.02, "speech"), (0.3, "text"), (1.0, "speech"), (0.1, "speech")],
+)
+@example(  # empty finals behind a sound too short for a word
+    *2 * TRAITS[:1],
+    False,
+    False,
+    [
+        (0.02, "speech"),
+        (0.02, "speech"),
+        (0.02, "speech"),
+        (0.02, "empty"),
+        (0.3, "empty"),
+        (0.02, "empty"),
+    ],
+)
+@example(  # a hedge that takes over, and says nothing to what is spoken from then on
+    *2 * TRAITS[:1], False, False, [(3.0, "speech"), (3.0, "other empty"), (3.0, "other text")]
+)
+@settings(max_examples=150)
+def test_a_call_beside_hedges_and_probes(
+    first: dict[str, Any],
+    second: dict[str, Any],
+    is_fallback: bool,
+    heard: bool,
+    steps: list[tuple[float, str]],
+) -> None:
+    """Whoever listens beside the active connection, the same is decided at the same time."""
+    calls = []
+    for _ in range(2):
+        call = Call(ProviderTraits(name="a", **first), ProviderTraits(name="b", **second))
+        if calls:
+            call.engine._next_lull = lambda: None  # type: ignore[method-assign]
+        if heard:
+            call.live(1.0, "speech")
+            call.live(1.0, "text")
+            call.live(1.0, "speech")
+        if is_fallback:
+            on_a_fallback(call)
+        for seconds, what in steps:
+            call.live(seconds, what)
+        calls.append(call)
+    assert calls[0].noted == calls[1].noted
 
 
 def test_a_pause_behind_a_final_that_came_in_speech() -> None:

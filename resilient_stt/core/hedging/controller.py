@@ -386,6 +386,9 @@ class HedgeController:
         # With every frame, a later word of it counts (`StallDeadline.through`).
         if first_new_word_at(hedge, self._ledger, self._history) is not None:
             return False
+        # A final may wait from the first audio on in which somebody speaks on.
+        if self._ledger.segment_start(self._ledger.end) == self._ledger.end:
+            return False
         if now < stall.due:
             return True
         primary_due = primary_due_at(active, hedging.expected_through)

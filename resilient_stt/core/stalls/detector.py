@@ -393,14 +393,18 @@ class StallDetector:
         Between them `audio_sent` has no effect, if the connection is sent all audio as it is
         pushed, and `timeouts` stay the same; but for the first audio, if it `awaits_voice`.
         """
-        if ledger.vad_enabled and not ledger.speaking:
-            return self._positions_in_pause(ledger)
         if not ledger.vad_enabled:
             return []  # without VAD, audio alone never causes a stall
+        if self._is_outdated(ledger):
+            return [ledger.end]
+        if not ledger.speaking:
+            return self._positions_in_pause(ledger)
         since = max(self._text_expected_from, ledger.watermark)
-        limit = self._max_speech_without_text
+        limit, enough = self._max_speech_without_text, self.policy.min_speech_before_stall
+        if self._voice_since is None and self._speech_without_text(ledger, ledger.end) >= enough:
+            return [ledger.end]  # a stall comes near as soon as the next audio is noted
         amounts = (
-            self.policy.min_speech_before_stall,
+            enough,
             limit * (len(self._textless_marks) + 1),
             self._stretched(limit, ledger, multiplier),
         )
@@ -410,9 +414,16 @@ class StallDetector:
     def awaits_voice(self, ledger: AudioLedger) -> bool:
         """Return whether the next audio is the first voice that no text has answered.
 
-        Then `audio_sent` has to be told of it. No stall is near before there is more of it.
+        Then `audio_sent` has to be told of it.
         """
         return self._voice_since is None and (ledger.speaking or not ledger.vad_enabled)
+
+    def _is_outdated(self, ledger: AudioLedger) -> bool:
+        """Return whether `audio_sent` will forget finals: none is due where nothing is pending."""
+        if self._empty_finals and not ledger.has_pending_speech_before(ledger.end):
+            return True
+        first = self._expected[0] if self._expected else None
+        return first is not None and not ledger.has_pending_speech_before(first.through)
 
     def _positions_in_pause(self, ledger: AudioLedger) -> list[int]:
         """Return where a pause shows that the speech before it is answered, or too short."""
