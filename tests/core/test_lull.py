@@ -378,6 +378,15 @@ def test_other_streams_may_prove_a_preferred_provider() -> None:
     assert [c.provider for c in opened] == ["b"]
 
 
+def test_a_return_that_is_not_due_yet() -> None:
+    """A stream stays on a fallback for a while, and wakes up to leave it."""
+    call = Call()
+    on_a_fallback(call).record_text(call.now)
+    call.push(2.0)
+    assert call.is_lull()
+    assert call.engine.deadline() == 100.0 + Policies().failback.min_dwell
+
+
 def test_a_probe_costs_no_decision() -> None:
     """A probe begins with an utterance, as soon as it is due, and hears it like everybody else."""
     call = Call()
