@@ -12,7 +12,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, assert_never
 
@@ -638,9 +645,15 @@ class ResilientStream(stt.RecognizeStream):
         return [best, *others]
 
     async def _metrics_monitor_task(self, event_aiter: AsyncIterable[stt.SpeechEvent]) -> None:
-        """Do nothing: providers' own metrics are forwarded, and audio would be counted twice."""
+        """Leave all events to the consumer.
+
+        Providers' own metrics are forwarded, and audio would be counted twice. A second reader
+        would double what it takes to hand over an event.
+        """
         async for _ in event_aiter:
-            pass
+            break  # a generator that has not begun stays in LiveKit's `tee` when it is closed
+        assert isinstance(event_aiter, AsyncGenerator)
+        await event_aiter.aclose()
 
 
 def _timed(
