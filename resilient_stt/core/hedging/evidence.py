@@ -101,12 +101,14 @@ def is_deaf(hedge: Connection, ledger: AudioLedger, connect_timeout: float, now:
 
 
 def is_silent_to_the_end(hedge: Connection) -> bool:
-    """Return whether the hedge has given no transcript, and its stream has not even ended.
+    """Return whether the hedge has owed a transcript to the last, and has not even ended.
 
     A recognizer that hears noise gives no words either, but it ends after its input. One that does
-    not may be deaf or hang at connect (test_peers_that_never_answer).
+    not may be deaf or hang at connect (test_peers_that_never_answer), or hang behind an interim
+    transcript that it never made final (schedule hedge-that-hangs-behind-known-words).
     """
-    return hedge.last_transcript_at is None and not hedge.ended
+    owes_final = hedge.interpreter.unfinished_text_through(hedge.cursor) is not None
+    return (hedge.last_transcript_at is None or owes_final) and not hedge.ended
 
 
 def has_words(hedge: Connection) -> bool:

@@ -143,14 +143,21 @@ class OverlapTrimmer:
         """Whether the connection hears committed words that it has not repeated yet.
 
         False for audio that begins in the middle of a word: what is left of the word may come back
-        as anything, or as nothing.
+        as anything, or as nothing. Fillers do not count, which many providers leave out (schedule
+        hedge-that-leaves-fillers-out).
         """
-        return len(self._committed) > self._used and not self._starts_mid_word
+        left = self._committed[self._used :]
+        return not self._starts_mid_word and any(token.key not in FILLERS for token in left)
 
     @property
     def next_repeat(self) -> TimedToken | None:
         """The committed token that the connection is still to repeat first, if any."""
-        return self._committed[self._used] if self.open and self.expects_repeats else None
+        is_last = self._used == len(self._committed)
+        return (
+            None
+            if is_last or self._starts_mid_word or not self.open
+            else self._committed[self._used]
+        )
 
     def trim(self, utterance: Utterance) -> Utterance | None:
         """Return the part of a text that is new, or `None` if nothing is."""

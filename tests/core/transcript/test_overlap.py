@@ -652,3 +652,13 @@ def test_words_without_times_take_those_of_their_repetition() -> None:
     second = history.trimmer(0.65, 0.3, float, starts_mid_word=False)
     assert second.trim(Utterance("alpha")) is None
     assert second.observe_final(Utterance("alpha"), None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("um", False), ("um uh", False), ("um yes", True)])
+def test_no_provider_has_to_repeat_a_filler(text: str, expected: bool) -> None:
+    """Who leaves "um" out is not deaf; the word behind it has to come."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance(text), 2.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    assert trimmer.expects_repeats is expected
+    assert trimmer.next_repeat is not None
