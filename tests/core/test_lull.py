@@ -148,7 +148,7 @@ def test_the_same_is_decided_at_the_same_time(sim: Simulation) -> None:
     assert noted(sim.run(within=60)) == noted(each.run(within=60))
 
 
-TRAITS = (
+TRAITS: tuple[dict[str, Any], ...] = (
     {"interim_results": True, "interims_certain": True},
     {"interim_results": True, "endpointing": 0.5, "manual_flush": True},
     {"end_of_turn_timeout": 3.0, "interim_results": True, "interims_certain": True},
@@ -205,7 +205,7 @@ def test_a_call_beside_hedges_and_probes(
     steps: list[tuple[float, str]],
 ) -> None:
     """Whoever listens beside the active connection, the same is decided at the same time."""
-    calls = []
+    calls: list[Call] = []
     for _ in range(2):
         call = Call(ProviderTraits(name="a", **first), ProviderTraits(name="b", **second))
         if calls:
