@@ -54,7 +54,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .forms import FILLERS, number_value
-from .joins import Join, find_joins
+from .joins import MAX_JOINED, Join, find_joins
 from .similarity import Letters
 from .tokens import MIN_FUZZY_LETTERS, MIN_SIMILARITY, TimedToken
 from .windows import Window, find_windows
@@ -90,6 +90,9 @@ SHORT_MATCH = 0.8
 LETTER_MATCH = 0.05
 MAX_MATCH_LETTERS = 8
 """What a match counts: `SHORT_MATCH`, and `LETTER_MATCH` for each letter, up to so many."""
+MIN_SAME_TIME = 0.75
+"""How well the times of several tokens must agree with those of one, to be the same words whatever
+their letters: half a tolerance for both ends together."""
 UNIT_MATCH = 0.5
 """What "dollars" counts behind a committed "$60"."""
 UNIT_REACH = 3
@@ -306,6 +309,8 @@ class _Table:
                 gain = join.likeness * _match(join.form) * min(join.committed, join.new)
                 gains.append((join, gain))
         gains += [(unit, UNIT_MATCH) for unit in self._units()]
+        if self._evidence.timed:
+            gains += self._at_the_same_time()
         found: dict[int, dict[int, list[tuple[Join, float]]]] = {}
         for join, gain in gains:
             ends = found.setdefault(join.end_new, {})
@@ -323,6 +328,39 @@ class _Table:
             for count, token in enumerate(self._new, 1):
                 for end in ends.get(_unit(token), ()):
                     yield Join(end, count, 0, 1, token.key, 1.0)
+
+    def _at_the_same_time(self) -> Iterator[tuple[Join, float]]:
+        """Yield runs that take the time of one token of the other text, with what each counts.
+
+        "F D L" for a committed "FPO": nothing in their letters shows it. Only tokens that times
+        have not decided are looked at.
+        """
+        new, evidence = self._new, self._evidence
+        for last in range(max(0, evidence.certain - self._window.first_new), len(new)):
+            late = TIME_SHARE * evidence.late[self._window.first_new + last]
+            for other, c in enumerate(self._committed):
+                if abs(c.end - new[last].end) > evidence.tolerance / 2:
+                    continue
+                for size in range(2, MAX_JOINED + 1):
+                    for join in (
+                        Join(other + 1, last + 1, 1, size, "", 1.0),
+                        Join(other + 1, last + 1, size, 1, "", 1.0),
+                    ):
+                        same = self._same_time(join)
+                        if same >= MIN_SAME_TIME:
+                            yield join, SUBSTITUTION + LIKENESS * same - late
+
+    def _same_time(self, join: Join) -> float:
+        """Return how well the times of two runs agree: 1 to the sample, 0 if nothing is known."""
+        first, first_new = join.end_committed - join.committed, join.end_new - join.new
+        if first < 0 or first_new < 0:
+            return 0.0
+        start, start_new = self._committed[first].start, self._new[first_new].start
+        if start is None or start_new is None:
+            return 0.0
+        end, end_new = self._committed[join.end_committed - 1].end, self._new[join.end_new - 1].end
+        apart = abs(start - start_new) + abs(end - end_new)
+        return 1 - apart / (2 * self._evidence.tolerance)
 
     def _may_meet(self, join: Join) -> bool:
         """Whether the times of both runs allow that they are the same words."""

@@ -662,3 +662,26 @@ def test_no_provider_has_to_repeat_a_filler(text: str, expected: bool) -> None:
     trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
     assert trimmer.expects_repeats is expected
     assert trimmer.next_repeat is not None
+
+
+def test_letters_that_take_the_time_of_a_word() -> None:
+    """Another provider spells out what was committed as a word, with other letters."""
+    history = TranscriptHistory(POLICY)
+    words = Word("at", 14.97, 15.18), Word("FPO.", 15.18, 15.69)
+    history.record(Utterance("at FPO.", words, 14.97, 15.69), 15.8)
+    trimmer = history.trimmer(15.69, 14.97, float, starts_mid_word=False)
+    spelled = Word("F", 15.14, 15.28), Word("D", 15.28, 15.42), Word("L.", 15.42, 15.76)
+    new = Utterance("at F D L.", (Word("at", 15.0, 15.14), *spelled), 15.0, 15.76)
+    assert trimmer.trim(new) is None
+
+
+def test_a_word_that_takes_the_time_of_letters() -> None:
+    """The same the other way round, with a word behind it."""
+    history = TranscriptHistory(POLICY)
+    words = Word("at", 0.0, 0.2), Word("F", 0.2, 0.34), Word("D", 0.34, 0.5), Word("L.", 0.5, 0.8)
+    history.record(Utterance("at F D L.", words, 0.0, 0.8), 1.0)
+    trimmer = history.trimmer(0.8, 0.0, float, starts_mid_word=False)
+    new = Utterance("peo it's", (Word("peo", 0.2, 0.8), Word("it's", 0.9, 1.1)), 0.2, 1.1)
+    kept = trimmer.trim(new)
+    assert kept is not None
+    assert kept.text == "it's"
