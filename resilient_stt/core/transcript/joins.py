@@ -23,6 +23,9 @@ CLOCK = 3
 MIN_JOINED_LETTERS = 3
 """Shorter words must be equal to two others, joined: "at" is like "a" and "t", and says nothing."""
 
+MIN_LETTERS_OF_EACH = 3
+"""A word is compared with more than two others, joined, if it has so many letters for each."""
+
 
 class Join(NamedTuple):
     """Tokens before `end_committed` and `end_new` are the same words, so many of either text."""
@@ -48,10 +51,10 @@ def find_joins(committed: Sequence[TimedToken], new: Sequence[TimedToken]) -> It
             for first_new, size_new in places:
                 if size != size_new:
                     yield Join(first + size, first_new + size_new, size, size_new, form, 1.0)
-    for place, pair, form, likeness in _alike(committed, new):
-        yield Join(place + 1, pair + 2, 1, 2, form, likeness)
-    for place, pair, form, likeness in _alike(new, committed):
-        yield Join(pair + 2, place + 1, 2, 1, form, likeness)
+    for place, first, size, form, likeness in _alike(committed, new):
+        yield Join(place + 1, first + size, 1, size, form, likeness)
+    for place, first, size, form, likeness in _alike(new, committed):
+        yield Join(first + size, place + 1, size, 1, form, likeness)
 
 
 def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
@@ -78,26 +81,33 @@ def _spans(tokens: Sequence[TimedToken]) -> dict[str, list[Span]]:
 
 def _alike(
     words: Sequence[TimedToken], others: Sequence[TimedToken]
-) -> Iterator[tuple[int, int, str, float]]:
-    """Yield each word that is like two neighbors of the other text, joined, but not equal to them.
+) -> Iterator[tuple[int, int, int, str, float]]:
+    """Yield each word that is like some neighbors of the other text, joined, but not equal to them.
 
     Only those with the same first letter: it makes the search short, and a word's beginning is what
     recognizers agree on.
     """
-    pairs: dict[str, list[tuple[int, Letters]]] = {}
-    for place in range(len(others) - 1):
-        form = others[place].key + others[place + 1].key
-        pairs.setdefault(form[0], []).append((place, Letters(form)))
+    longest = max((len(word.written) for word in words), default=0)
+    runs: dict[str, list[tuple[int, int, Letters]]] = {}
+    for first in range(len(others) - 1):
+        form = others[first].written
+        for size in range(2, min(MAX_JOINED, len(others) - first) + 1):
+            form += others[first + size - 1].written
+            if size > 2 and MIN_LETTERS_OF_EACH * size > longest:
+                break
+            runs.setdefault(form[0], []).append((first, size, Letters(form)))
     for place, word in enumerate(words):
-        if len(word.key) < MIN_JOINED_LETTERS:
+        if len(word.written) < MIN_JOINED_LETTERS:
             continue
-        letters = Letters(word.key)
-        for pair, joined in pairs.get(word.key[0], ()):
+        letters = Letters(word.written)
+        for first, size, joined in runs.get(word.written[0], ()):
+            if size > 2 and MIN_LETTERS_OF_EACH * size > len(word.written):
+                continue
             likeness = joined.likeness(letters)
             if not MIN_SIMILARITY <= likeness < 1:
                 continue
-            # A word that is like one of the two alone would take the other one in: a short word
-            # behind it would be lost (test_a_word_takes_in_no_neighbor).
-            parts = others[pair].key, others[pair + 1].key
-            if not any(is_similar(word.key, part) for part in parts):
-                yield place, pair, joined.text, likeness
+            # A word that is like one of them alone would take the others in: a short word behind it
+            # would be lost (test_a_word_takes_in_no_neighbor).
+            parts = others[first : first + size]
+            if not any(is_similar(word.written, part.written) for part in parts):
+                yield place, first, size, joined.text, likeness

@@ -319,6 +319,29 @@ def test_a_word_takes_in_no_neighbor() -> None:
     assert emitted(trimmer, finals) == ["ferry"]
 
 
+@pytest.mark.parametrize("joined_first", [False, True])
+@pytest.mark.parametrize(
+    ("words", "joined"),
+    [
+        ("sixty billion dollars", "sixtybilloondollars"),
+        ("twenty twenty", "twentyvwenty"),
+        ("half past ten", "halfpestten"),
+        ("Geschwindigkeits Begrenzungs Schild", "Geschwindigkeitsbegrenzungschild"),
+    ],
+)
+def test_several_words_as_one_in_another_spelling(
+    words: str, joined: str, joined_first: bool
+) -> None:
+    """A word is like as many of the other text as it may be made of, written as one."""
+    told, heard = (joined, words) if joined_first else (words, joined)
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance(f"hello {told}", language="en"), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    kept = trimmer.trim(Utterance(f"{heard} river", language="en"))
+    assert kept is not None
+    assert kept.text == "river"
+
+
 def test_a_word_that_begins_with_a_committed_one_is_that_one() -> None:
     """Providers disagree more about where a word ends than about where it begins."""
     history = TranscriptHistory(POLICY)
