@@ -32,7 +32,7 @@ CORE_ORDER = (
     ("connections",),
     ("hedging", "failover"),
     ("output",),
-    ("handover",),
+    ("handover", "lull"),
     ("engine",),
 )
 """The folders and modules of `core`, from the bottom up. Each may import those before it, or of its

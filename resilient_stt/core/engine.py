@@ -56,7 +56,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from .accounts import StreamAccounts
@@ -87,10 +87,10 @@ from .failover.rest import Rest
 from .handover import Handover
 from .health.breaker_watch import BreakerWatch
 from .health.provider import ProviderHealth
-from .health.report import OperatorLock
 from .hedging.budget import HedgeBudget
 from .hedging.controller import HedgeController
 from .hedging.unanswered import UnansweredVoice
+from .lull import Fed, Lull
 from .messages import (
     AudioInput,
     AudioPushed,
@@ -129,7 +129,7 @@ from .policy import Policies, ProviderTraits
 from .progress import ProgressTracker
 from .routing.language import LanguageTracker
 from .routing.selector import ProviderSelector
-from .stalls.detector import StallDeadline, Timeouts
+from .stalls.detector import StallDeadline
 from .transcript.tokens import has_word
 
 MAX_BEHIND = 1.0
@@ -138,46 +138,6 @@ MAX_BEHIND = 1.0
 MAX_UNCOUNTED = 0.1
 """Seconds of audio in a lull that no part was told of yet, at most: so late it is noticed that
 another stream has changed what the lull depends on."""
-
-
-@dataclass(slots=True)
-class Fed:
-    """A connection in a lull, which is sent all audio."""
-
-    connection: Connection
-    timeouts: Timeouts
-    """Those that the lull was computed with; others may come from other streams."""
-    notes_voice: bool
-    """Whether its stall detector has to be told of the next audio: it begins a deadline."""
-    processed_by: float
-    """When the provider has processed everything that it was sent."""
-
-
-@dataclass(slots=True)
-class Lull:
-    """Audio that is only counted and sent: nothing can be due before it is over."""
-
-    active: Connection
-    fed: tuple[Fed, ...]
-    """All connections."""
-    ids: tuple[int, ...]
-    """Of these connections."""
-    until: float
-    """Its end, on the clock of `now`."""
-    before: int
-    """The session sample at which it ends."""
-    operator_lock: OperatorLock | None
-    """That of the active provider; another one comes from the store."""
-    may_return: bool
-    """Whether another provider is preferred, and other streams may prove it."""
-    rate: int
-    """Samples per second of the audio."""
-    seconds_per_sample: float
-    """How long a provider may need for a sample."""
-    room: int = 0
-    """Samples that may be taken before the parts are told of them."""
-    uncounted: int = 0
-    """Samples that were taken since they were told."""
 
 
 class FailoverEngine:
