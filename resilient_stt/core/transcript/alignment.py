@@ -200,6 +200,9 @@ class _Table:
         }
         self._spelled: dict[str, dict[str, float]] = {}
         """What it counts by their spelling that a new token is a committed one, by their keys."""
+        self._heard: dict[int, int | None] = {}
+        """Up to which committed token a beginning of the new text was heard, by its length, if all
+        tokens behind were passed over."""
         self._places = [None if c.start is None else c.start + c.end for c in self._committed]
         """Twice the middle of each committed token, in seconds; `None` without times."""
 
@@ -210,7 +213,11 @@ class _Table:
         rows, window = self._fill(), self._window
         if self._ends_committed:
             for count, row in enumerate(rows):
-                yield Overlap(window.first_new + count, window.last_committed, row[-1])
+                # What was passed over up to the end may still be repeated behind other words
+                # (test_a_torn_word_behind_known_ones).
+                heard = self._heard.get(count)
+                used = window.last_committed if heard is None else window.first_committed + heard
+                yield Overlap(window.first_new + count, used, row[-1])
         if self._ends_new:
             for count, score in enumerate(rows[-1][1:], 1):
                 yield Overlap(window.last_new, window.first_committed + count, score)
@@ -246,7 +253,7 @@ class _Table:
                 row.append(score)
                 left = score
             if unheard:
-                _pass_over(unheard, row, deletions)
+                self._heard[count] = _pass_over(unheard, row, deletions)
             rows.append(row)
         return rows
 
@@ -374,13 +381,25 @@ class _Table:
         return begin <= last.end + tolerance and not is_behind
 
 
-def _pass_over(unheard: range, row: list[float], deletions: Sequence[float]) -> None:
-    """Let a row go on behind any of the committed tokens that may not have been heard."""
-    without = row[unheard.start] - UNHEARD
+def _pass_over(unheard: range, row: list[float], deletions: Sequence[float]) -> int | None:
+    """Let a row go on behind any of the committed tokens that may not have been heard.
+
+    Returns up to which of them the text was heard, if the last cell is best reached that way.
+    """
+    without, since = row[unheard.start] - UNHEARD, unheard.start
+    passed: int | None = None
+    """The same for the cell before."""
     for place in range(unheard.start + 1, len(row)):
         left = row[place - 1] - deletions[place - 1]
-        row[place] = max(row[place], left, without if place <= unheard.stop else left)
-        without = max(without, row[place] - UNHEARD)
+        over = without if place <= unheard.stop else -math.inf
+        if row[place] >= max(left, over):
+            passed = None
+        elif over >= left:
+            passed = since
+        row[place] = max(row[place], left, over)
+        if row[place] - UNHEARD > without:
+            without, since = row[place] - UNHEARD, place
+    return passed
 
 
 def _unit(token: TimedToken) -> str:

@@ -213,7 +213,8 @@ class OverlapTrimmer:
 
         That happens without times only: with them, words behind the boundary end the overlap.
         """
-        if seam or not self._needs_text or self._used == len(self._committed):
+        is_fragment = seam and not self._used
+        if is_fragment or not self._needs_text or self._used == len(self._committed):
             return False
         if utterance.end is not None and utterance.end > self._latest + self._tolerance:
             return False

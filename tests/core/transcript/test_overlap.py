@@ -685,3 +685,24 @@ def test_a_word_that_takes_the_time_of_letters() -> None:
     kept = trimmer.trim(new)
     assert kept is not None
     assert kept.text == "it's"
+
+
+def test_a_torn_word_behind_known_ones() -> None:
+    """A replay that leaves audio out may begin anew inside a word, and repeat what follows.
+
+    The torn word is told: it may be a new one. But what was passed over up to it is still known.
+    """
+    history = TranscriptHistory(POLICY)
+    for text, heard in (("tag", 1.2), ("san bet", 4.8), ("tig kes kak kub", 9.0)):
+        history.record(Utterance(text), heard)
+    trimmer = history.trimmer(5.0, 0.3, float, starts_mid_word=False, left_out=(1.4, 4.5), known=1)
+    first = Utterance("tag zdz")
+    kept = trimmer.trim(first)
+    assert kept is not None
+    assert kept.text == "zdz"
+    trimmer.observe_final(first, kept)
+    assert trimmer.trim(Utterance("tig kes kak kub")) is None
+    kept = trimmer.trim(Utterance("tig kes kak kub river"))
+    assert kept is not None
+    assert kept.text == "river"
+    assert trimmer.trim(Utterance("one two three four")) is not None
