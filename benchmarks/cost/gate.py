@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import alignment, in_process, memory, startup
 from .bill import bill_of
-from .in_process import Size
+from .in_process import FALLBACK, Size
 from .rounds import Rounds
 from .subjects import ADAPTER, OURS, WITHOUT_VAD
 
@@ -35,6 +35,7 @@ def measure() -> dict[str, float]:
     return {
         "frame_to_adapter": frame.ratio(OURS, ADAPTER),
         "frame_without_vad_to_adapter": frame.ratio(WITHOUT_VAD, ADAPTER),
+        "frame_on_fallback_to_served": frame.ratio(FALLBACK, OURS),
         **_memory(),
         **_startup(started),
         "bill_healthy": bill_of("healthy").factor,

@@ -20,10 +20,11 @@ from resilient_stt.testing.harness.logs import no_logging
 from .driver import WARM_UP, Driven, drive
 from .rehearsed import FRAME, FRAMES_PER_SECOND, Rehearsal, RehearsedSTT, of_speech
 from .rounds import Rounds, alternate
-from .subjects import SUBJECTS
+from .subjects import OURS, SUBJECTS
 
 T = TypeVar("T")
 MODEL = "the VAD's model alone"
+FALLBACK = "ours, on the fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,17 @@ class Size:
 
 def measure(size: Size = Size()) -> Rounds:
     """Measure the microseconds of CPU for each frame, of every subject and of the VAD's model."""
-    return alternate([*SUBJECTS, MODEL], size.rounds, functools.partial(_cpu_of_a_frame, size=size))
+    measured = [*SUBJECTS, FALLBACK, MODEL]
+    return alternate(measured, size.rounds, functools.partial(_cpu_of_a_frame, size=size))
 
 
 def _cpu_of_a_frame(subject: str, size: Size) -> float:
     if subject == MODEL:
         return _model()
-    driven = run(subject, of_speech(), streams=size.streams, seconds=size.seconds)
+    is_down, name = subject == FALLBACK, OURS if subject == FALLBACK else subject
+    driven = run(
+        name, of_speech(), streams=size.streams, seconds=size.seconds, primary_works=not is_down
+    )
     return 1e6 * driven.cpu / (driven.audio * FRAMES_PER_SECOND)
 
 
@@ -56,6 +61,7 @@ def run(
     providers: int = 2,
     warm_up: float = WARM_UP,
     phases: int | None = None,
+    primary_works: bool = True,
 ) -> Driven:
     """Let streams of a subject hear a rehearsal in virtual time; measure them after the warm-up.
 
@@ -64,7 +70,10 @@ def run(
     """
 
     async def go() -> Driven:
-        made = [RehearsedSTT(f"provider-{n}", rehearsal) for n in range(providers)]
+        made = [
+            RehearsedSTT(f"provider-{n}", rehearsal, works=primary_works or n > 0)
+            for n in range(providers)
+        ]
         target = SUBJECTS[subject](made)
         try:
             return await drive(

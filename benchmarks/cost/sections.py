@@ -88,7 +88,7 @@ def _frame(frame: Rounds) -> Section:
         "Microseconds of CPU for each frame of 20 ms: 100 streams in one process, in virtual time, "
         "over a provider that costs next to nothing and gives an interim transcript for each word. "
         "*Added* is what a wrapper takes beyond the bare plugin, also in multiples of what "
-        "`FallbackAdapter` adds.",
+        "`FallbackAdapter` adds. *On the fallback*: while the primary refuses all connections.",
         ("", "median, µs", "rounds", "added, µs", "of what `FallbackAdapter` adds"),
         rows,
         [Plot("frame", "CPU of a frame of 20 ms, in process", "µs", medians)],

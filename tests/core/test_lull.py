@@ -196,7 +196,7 @@ steps = st.lists(
 @example(  # a hedge that takes over, and says nothing to what is spoken from then on
     *2 * TRAITS[:1], False, False, [(3.0, "speech"), (3.0, "other empty"), (3.0, "other text")]
 )
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_a_call_beside_hedges_and_probes(
     first: dict[str, Any],
     second: dict[str, Any],
