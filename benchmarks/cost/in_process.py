@@ -45,9 +45,13 @@ def measure(size: Size = Size()) -> Rounds:
 def _cpu_of_a_frame(subject: str, size: Size) -> float:
     if subject == MODEL:
         return _model()
-    is_down, name = subject == FALLBACK, OURS if subject == FALLBACK else subject
+    is_down = subject == FALLBACK
     driven = run(
-        name, of_speech(), streams=size.streams, seconds=size.seconds, primary_works=not is_down
+        OURS if is_down else subject,
+        of_speech(),
+        streams=size.streams,
+        seconds=size.seconds,
+        primary_works=not is_down,
     )
     return 1e6 * driven.cpu / (driven.audio * FRAMES_PER_SECOND)
 

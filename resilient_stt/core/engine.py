@@ -348,7 +348,7 @@ class FailoverEngine:
         return self._deadline
 
     def _find_deadline(self) -> float | None:
-        due = self._emitter.deadlines
+        due = [*self._emitter.deadlines]
         if self._outage:
             due += self._outage.deadlines(self._now)
         if self._rest:

@@ -66,7 +66,7 @@ class Failback:
             faster = self._selector.hedge_candidate(active.traits, (), now, healthy=True)
             if faster is not None and not faster.last_resort:
                 return faster, SwitchReason.SLOW
-        target = self._better_provider(active, now) if self._at_turn_boundary(active) else None
+        target = self._target(active, now)
         if target is None:
             self._draining_since = None
             return None
@@ -93,18 +93,21 @@ class Failback:
         if ledger.speaking or not ledger.vad_enabled:
             return []
         is_leaving = active.too_slow or self._draining_since is not None
-        is_locked = self._selector.operator_lock(traits.name) is not None
-        if is_leaving or is_locked or self.is_due(active, now):
+        if is_leaving or self._selector.operator_lock(traits.name) is not None:
             return [ledger.end]
         if not self._selector.has_preferred(traits):
             return []
         if self._is_silent(active, self._policy.turn_silence):
-            return []
+            return [ledger.end] if self.is_due(active, now) else []
         return [ledger.last_speech_end(ledger.end) + ledger.samples(self._policy.turn_silence)]
 
     def is_due(self, active: Connection, now: float) -> bool:
         """Return whether `step` has a provider to move to; other streams may have proven it."""
-        return self._at_turn_boundary(active) and self._better_provider(active, now) is not None
+        return self._target(active, now) is not None
+
+    def _target(self, active: Connection, now: float) -> tuple[ProviderTraits, SwitchReason] | None:
+        """Return the provider to move to at this moment, and why."""
+        return self._better_provider(active, now) if self._at_turn_boundary(active) else None
 
     def _better_provider(
         self, active: Connection, now: float

@@ -360,8 +360,10 @@ class HedgeController:
 
     def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
-        state, stall = self._state, self._next_stall(active)
-        places = active.stall_detector.positions(self._ledger, self._multiplier.value)
+        state, places = self._state, list[int]()
+        if isinstance(state, CheckingSkippedSpeech):
+            return [self._ledger.end]
+        stall = self._next_stall(active)
         match state:
             case Watching():
                 # Audio that was sent just now may have made a deadline that is over already.
@@ -372,7 +374,9 @@ class HedgeController:
                     places.append(due)
             case _:
                 is_idle = False
-        return places if is_idle else [self._ledger.end]
+        if not is_idle:
+            return [self._ledger.end]
+        return places + active.stall_detector.positions(self._ledger, self._multiplier.value)
 
     def _waits(
         self,

@@ -401,14 +401,15 @@ class StallDetector:
             return self._positions_in_pause(ledger)
         since = max(self._text_expected_from, ledger.watermark)
         limit, enough = self._max_speech_without_text, self.policy.min_speech_before_stall
-        if self._voice_since is None and self._speech_without_text(ledger, ledger.end) >= enough:
+        enough_at = ledger.voice_due(since, enough)
+        if self._voice_since is None and enough_at is None:
             return [ledger.end]  # a stall comes near as soon as the next audio is noted
         amounts = (
-            enough,
             limit * (len(self._textless_marks) + 1),
             self._stretched(limit, ledger, multiplier),
         )
-        places = [ledger.pending_due, *(ledger.voice_due(since, amount) for amount in amounts)]
+        later = (ledger.voice_due(since, amount) for amount in amounts)
+        places = [ledger.pending_due, enough_at, *later]
         return [place for place in places if place is not None]
 
     def awaits_voice(self, ledger: AudioLedger) -> bool:

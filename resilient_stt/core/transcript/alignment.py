@@ -90,9 +90,13 @@ SHORT_MATCH = 0.8
 LETTER_MATCH = 0.05
 MAX_MATCH_LETTERS = 8
 """What a match counts: `SHORT_MATCH`, and `LETTER_MATCH` for each letter, up to so many."""
-MIN_SAME_TIME = 0.75
-"""How well the times of several tokens must agree with those of one, to be the same words whatever
-their letters: half a tolerance for both ends together."""
+AT_ONE_TIME = 0.0
+"""What the times of several tokens and of one must count, for them to be the same words whatever
+their letters: both ends together are then apart by half a tolerance at most."""
+ONE_TO_SEVERAL = tuple(
+    counts for size in range(2, MAX_JOINED + 1) for counts in ((1, size), (size, 1))
+)
+"""How many committed tokens and how many new ones may have the same time."""
 UNIT_MATCH = 0.5
 """What "dollars" counts behind a committed "$60"."""
 UNIT_REACH = 3
@@ -302,8 +306,7 @@ class _Table:
             return IMPOSSIBLE if start > c.end + tolerance else score
         apart = abs(c.start + c.end - start - end) / 2 / tolerance
         if score < FILLER_MATCH:
-            same = 1 - (abs(c.start - start) + abs(c.end - end)) / (2 * tolerance)
-            return max(score, SUBSTITUTION + LIKENESS * same)
+            return max(score, self._at_one_time((c.start, c.end), (start, end)))
         return score - APART_PENALTY * apart**2
 
     def _joins(self) -> dict[int, dict[int, list[tuple[Join, float]]]]:
@@ -342,32 +345,32 @@ class _Table:
         "F D L" for a committed "FPO": nothing in their letters shows it. Only tokens that times
         have not decided are looked at.
         """
-        new, evidence = self._new, self._evidence
-        for last in range(max(0, evidence.certain - self._window.first_new), len(new)):
-            late = TIME_SHARE * evidence.late[self._window.first_new + last]
-            for other, c in enumerate(self._committed):
-                if abs(c.end - new[last].end) > evidence.tolerance / 2:
+        committed, new, evidence = self._committed, self._new, self._evidence
+        decided = max(0, evidence.certain - self._window.first_new)
+        ends = (
+            (end, end_new)
+            for end_new in range(decided + 1, len(new) + 1)
+            for end in range(1, len(committed) + 1)
+            if abs(committed[end - 1].end - new[end_new - 1].end) <= evidence.tolerance / 2
+        )
+        for end, end_new in ends:
+            late = TIME_SHARE * evidence.late[self._window.first_new + end_new - 1]
+            for count, count_new in ONE_TO_SEVERAL:
+                if count > end or count_new > end_new:
                     continue
-                for size in range(2, MAX_JOINED + 1):
-                    for join in (
-                        Join(other + 1, last + 1, 1, size, "", 1.0),
-                        Join(other + 1, last + 1, size, 1, "", 1.0),
-                    ):
-                        same = self._same_time(join)
-                        if same >= MIN_SAME_TIME:
-                            yield join, SUBSTITUTION + LIKENESS * same - late
+                start, start_new = committed[end - count].start, new[end_new - count_new].start
+                if start is None or start_new is None:
+                    continue
+                score = self._at_one_time(
+                    (start, committed[end - 1].end), (start_new, new[end_new - 1].end)
+                )
+                if score >= AT_ONE_TIME:
+                    yield Join(end, end_new, count, count_new, "", 1.0), score - late
 
-    def _same_time(self, join: Join) -> float:
-        """Return how well the times of two runs agree: 1 to the sample, 0 if nothing is known."""
-        first, first_new = join.end_committed - join.committed, join.end_new - join.new
-        if first < 0 or first_new < 0:
-            return 0.0
-        start, start_new = self._committed[first].start, self._new[first_new].start
-        if start is None or start_new is None:
-            return 0.0
-        end, end_new = self._committed[join.end_committed - 1].end, self._new[join.end_new - 1].end
-        apart = abs(start - start_new) + abs(end - end_new)
-        return 1 - apart / (2 * self._evidence.tolerance)
+    def _at_one_time(self, ours: tuple[float, float], theirs: tuple[float, float]) -> float:
+        """Return what it counts that words were spoken from then to then, if they are not alike."""
+        apart = abs(ours[0] - theirs[0]) + abs(ours[1] - theirs[1])
+        return SUBSTITUTION + LIKENESS * (1 - apart / (2 * self._evidence.tolerance))
 
     def _may_meet(self, join: Join) -> bool:
         """Whether the times of both runs allow that they are the same words."""
@@ -392,11 +395,12 @@ def _pass_over(unheard: range, row: list[float], deletions: Sequence[float]) -> 
     for place in range(unheard.start + 1, len(row)):
         left = row[place - 1] - deletions[place - 1]
         over = without if place <= unheard.stop else -math.inf
-        if row[place] >= max(left, over):
+        if over > row[place] and over >= left:
+            row[place], passed = over, since
+        elif left > row[place]:
+            row[place] = left
+        else:
             passed = None
-        elif over >= left:
-            passed = since
-        row[place] = max(row[place], left, over)
         if row[place] - UNHEARD > without:
             without, since = row[place] - UNHEARD, place
     return passed

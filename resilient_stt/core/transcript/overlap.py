@@ -21,10 +21,11 @@ The first word of a connection may be the rest of a committed word, if its audio
 middle of one. Such a partial word matches no committed word and must be dropped all the same.
 
 The trimmer stays open until the connection has repeated all committed words that it heard, or has
-given a FINAL with something new behind a repetition. From then on every word is new: repetition
-inside one connection's own text is speech ("no no no"), never an overlap. A first FINAL in which
-nothing is repeated may still be a cough that was taken for a word, with all of the overlap to come;
-so the trimmer stays open behind it, while there are fewer such words than committed ones.
+given a FINAL with something new behind a repetition of all that it may have heard. From then on
+every word is new: repetition inside one connection's own text is speech ("no no no"), never an
+overlap. A first FINAL in which nothing is repeated may still be a cough that was taken for a word,
+with all of the overlap to come; so the trimmer stays open behind it, while there are fewer such
+words than committed ones.
 
 For every FINAL call `trim` first, emit what it returns, then call `observe_final` with both. For an
 interim transcript call `trim` only.
@@ -146,18 +147,16 @@ class OverlapTrimmer:
         as anything, or as nothing. Fillers do not count, which many providers leave out (schedule
         hedge-that-leaves-fillers-out).
         """
-        left = self._committed[self._used :]
-        return not self._starts_mid_word and any(token.key not in FILLERS for token in left)
+        return any(token.key not in FILLERS for token in self._unrepeated)
 
     @property
     def next_repeat(self) -> TimedToken | None:
         """The committed token that the connection is still to repeat first, if any."""
-        is_last = self._used == len(self._committed)
-        return (
-            None
-            if is_last or self._starts_mid_word or not self.open
-            else self._committed[self._used]
-        )
+        return next(iter(self._unrepeated), None) if self.open else None
+
+    @property
+    def _unrepeated(self) -> Sequence[TimedToken]:
+        return () if self._starts_mid_word else self._committed[self._used :]
 
     def trim(self, utterance: Utterance) -> Utterance | None:
         """Return the part of a text that is new, or `None` if nothing is."""
