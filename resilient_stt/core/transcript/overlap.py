@@ -47,7 +47,7 @@ from .alignment import (
     align,
 )
 from .forms import FILLERS
-from .tokens import TimedToken, is_similar, tokenize
+from .tokens import TimedToken, is_similar, text_from, tokenize
 from .windows import CONTEXT
 
 ROUNDING = 0.001
@@ -382,7 +382,7 @@ class TokenizedText:
             return None
         kept = self._words_behind(seam)
         if self._matches or not self.timed:
-            text = utterance.text[self._in_text[seam].start :]
+            text = text_from(utterance.text, self._in_text, seam)
         else:
             text = " ".join(w.text.strip() for w in kept)
         return replace(utterance, text=text, words=kept, start=kept[0].start if kept else None)
@@ -395,7 +395,7 @@ class TokenizedText:
                 if not seam:
                     return (word, *rest)
                 start = word.start + (word.end - word.start) * seam / len(tokens)
-                return (Word(word.text[tokens[seam].start :], start, word.end), *rest)
+                return (Word(text_from(word.text, tokens, seam), start, word.end), *rest)
             seam -= len(tokens)
         return ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -63,6 +63,8 @@ class Token(NamedTuple):
     """What is said for a sign beside it: "dollar" for "$60"."""
 
 
+OPENING = ("Ps", "Pi", "Sc")
+"""Unicode's categories of opening brackets, opening quotes and currency signs."""
 MAX_WORD = 32
 """Characters of a text that counts as one word for what is remembered."""
 REMEMBERED = 2048
@@ -104,6 +106,21 @@ def _forms(word: str, subtag: str) -> tuple[str, str, str]:
     written = word.casefold()
     norm = DIGITS.get(subtag, {}).get(written, written)
     return norm, written, comparison_key(norm, english=subtag == "en")
+
+
+def text_from(text: str, tokens: Sequence[Token], first: int) -> str:
+    """Return what is left of a text from a token on that is not its first one.
+
+    With the signs that stand before the token: "$60" without its sign is another amount. Those are
+    what follows a space, or, where there is none, what opens something or stands for a currency.
+    """
+    since, start = tokens[first - 1].end, tokens[first].start
+    between = text[since:start]
+    if any(map(str.isspace, between)):
+        return text[start - len(re.split(r"\s", between)[-1]) :]
+    while start > since and unicodedata.category(text[start - 1]) in OPENING:
+        start -= 1
+    return text[start:]
 
 
 def has_word(text: str) -> bool:

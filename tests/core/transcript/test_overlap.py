@@ -483,6 +483,37 @@ def test_text_that_is_not_made_of_its_words() -> None:
     assert kept.text == "new"
 
 
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize(
+    ("told", "text", "new"),
+    [
+        ("in total", "in total $60 billion", "$60 billion"),
+        ("it was", "it was -5 degrees", "-5 degrees"),
+        ("it was", "it was - five degrees", "five degrees"),
+        ("in total", "In total, sixty.", "sixty."),
+        ("in total", "in total\u2014sixty", "sixty"),
+        ("hola amigo", "hola amigo, \u00bfc\u00f3mo est\u00e1s?", "\u00bfc\u00f3mo est\u00e1s?"),
+        ("he said", 'he said "hello there"', '"hello there"'),
+        ("as eric", "as eric <unk> president", "<unk> president"),
+        ("from $60", "from $60-$70 now", "$70 now"),
+        ("at half", "at half-price now", "price now"),
+        ("\u4f60\u597d", "\u4f60\u597d\u3002\u300c\u518d\u898b\u300d", "\u300c\u518d\u898b\u300d"),
+    ],
+)
+def test_signs_before_the_first_new_word_are_kept(
+    told: str, text: str, new: str, timed: bool
+) -> None:
+    """ "$60" without its sign is another amount. What ends the repeated words goes with them."""
+    history = TranscriptHistory(POLICY)
+    history.record(Utterance(told), 5.0)
+    trimmer = history.trimmer(0.0, 0.0, float, starts_mid_word=False)
+    words = tuple(Word(word, i / 2, (i + 1) / 2) for i, word in enumerate(text.split()))
+    kept = trimmer.trim(Utterance(text, words if timed else (), language="en"))
+    assert kept is not None
+    assert kept.text == new
+    assert " ".join(word.text for word in kept.words) == (new if timed else "")
+
+
 def test_words_without_a_token() -> None:
     """Words that are only punctuation make no new text."""
     trimmer = trimmer_after("brave")
