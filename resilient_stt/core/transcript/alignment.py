@@ -229,11 +229,11 @@ class _Table:
     def _fill(self) -> list[list[float]]:
         """Return the rows of the table: one for each beginning of the new text, the empty one
         first, and in it a cell for each beginning of the committed text."""
-        signs = {t.unit for t in self._new if t.unit}
+        said = {unit for t in self._new for unit in t.units}
         first, end = (place - self._window.first_committed for place in self._evidence.unheard)
         unheard = range(max(0, first), min(end, len(self._committed)))
         deletions = [
-            FILLER_INDEL if _unit(c) in signs else self._indel(c, DELETION) for c in self._committed
+            FILLER_INDEL if _unit(c) in said else self._indel(c, DELETION) for c in self._committed
         ]
         joins = self._joins()
         rows = [[0.0] * (len(self._committed) + 1)]
@@ -306,8 +306,15 @@ class _Table:
             return IMPOSSIBLE if start > c.end + tolerance else score
         apart = abs(c.start + c.end - start - end) / 2 / tolerance
         if score < FILLER_MATCH:
+            if end > c.end and self._is_last(c):
+                # Another word that begins there, for instance "gamers" for "you", reaches further.
+                end = c.end + abs(c.start - start)
             return max(score, self._at_one_time((c.start, c.end), (start, end)))
         return score - APART_PENALTY * apart**2
+
+    def _is_last(self, c: TimedToken) -> bool:
+        """Whether no committed token stands behind a token."""
+        return self._ends_committed and c is self._committed[-1]
 
     def _joins(self) -> dict[int, dict[int, list[tuple[Join, float]]]]:
         """Return the joins and what each counts, by where they end in the new text, and then by
@@ -331,9 +338,9 @@ class _Table:
         """Yield the words for what the committed text wrote as a sign: "dollars" behind "$60"."""
         ends: dict[str, set[int]] = {}
         for place, c in enumerate(self._committed, 1):
-            if c.unit:
+            for unit in c.units:
                 last = min(place + UNIT_REACH, len(self._committed) + 1)
-                ends.setdefault(c.unit, set()).update(range(place, last))
+                ends.setdefault(unit, set()).update(range(place, last))
         if ends:
             for count, token in enumerate(self._new, 1):
                 for end in ends.get(_unit(token), ()):
@@ -407,7 +414,7 @@ def _pass_over(unheard: range, row: list[float], deletions: Sequence[float]) -> 
 
 
 def _unit(token: TimedToken) -> str:
-    """Return a word as `TimedToken.unit` has it, if it is one: "dollars" is "dollar"."""
+    """Return a word as `TimedToken.units` has it, if it is one: "dollars" is "dollar"."""
     return token.key.removesuffix("s")
 
 

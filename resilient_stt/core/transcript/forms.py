@@ -132,16 +132,17 @@ MAX_DIGITS = 18
 HUNDRED = 100
 
 UNITS = {
-    "$": "dollar",
-    "€": "euro",
-    "£": "pound",
-    "¥": "yen",
-    "₹": "rupee",
-    "%": "percent",
-    "¢": "cent",
-    "°": "degree",
+    "$": ("dollar", "cent"),
+    "€": ("euro", "cent"),
+    "£": ("pound", "penny", "pence"),
+    "¥": ("yen",),
+    "₹": ("rupee",),
+    "%": ("percent", "prozent", "procent"),
+    "¢": ("cent",),
+    "°": ("degree",),
 }
-"""What is said for a sign that is written beside a number."""
+"""What is said for a sign that is written beside a number: "$3.60" is three dollars and sixty
+cents."""
 
 
 def comparison_key(norm: str, *, english: bool) -> str:

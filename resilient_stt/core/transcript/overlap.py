@@ -349,14 +349,14 @@ class TokenizedText:
         self.tokens = (
             self._timed_tokens()
             if self.timed
-            else [TimedToken(t.key, t.written, None, math.inf, t.unit) for t in whole]
+            else [TimedToken(t.key, t.written, None, math.inf, t.units) for t in whole]
         )
         self.start = self.tokens[0].start if self.timed and self.tokens else utterance.start
 
     def _timed_tokens(self) -> list[TimedToken]:
         found = []
         for word, tokens in zip(self.utterance.words, self._words, strict=True):
-            found += [TimedToken(t.key, t.written, word.start, word.end, t.unit) for t in tokens]
+            found += [TimedToken(t.key, t.written, word.start, word.end, t.units) for t in tokens]
         return found
 
     def count_before(self, until: float) -> int:

@@ -59,7 +59,7 @@ class Token(NamedTuple):
     """
     key: str
     """The form in which two providers' words are aligned (`forms.comparison_key`)."""
-    unit: str = ""
+    units: tuple[str, ...] = ()
     """What is said for a sign beside it: "dollar" for "$60"."""
 
 
@@ -86,8 +86,8 @@ def _tokens(text: str, subtag: str) -> tuple[Token, ...]:
     for match in _TOKEN.finditer(text):
         norm, written, key = _forms(match.group(), subtag)
         start, end = match.span()
-        unit = UNITS.get(text[start - 1 : start]) or UNITS.get(text[end : end + 1], "")
-        found.append(Token(norm, start, end, written, key, unit))
+        units = UNITS.get(text[start - 1 : start]) or UNITS.get(text[end : end + 1], ())
+        found.append(Token(norm, start, end, written, key, units))
     return tuple(found)
 
 
@@ -159,4 +159,4 @@ class TimedToken:
     written: str
     start: float | None
     end: float
-    unit: str = ""
+    units: tuple[str, ...] = ()

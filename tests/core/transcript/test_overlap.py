@@ -375,6 +375,10 @@ def test_a_word_that_begins_later_is_not_partial() -> None:
         ("10:30", "half past 10"),
         ("100", "hundred"),
         ("million", "1000000"),
+        ("$3.60", "three dollars and sixty cents"),
+        ("three dollars and sixty cents", "$3.60"),
+        ("£1.50", "one pound fifty pence"),
+        ("8%", "eight Prozent"),
     ],
 )
 def test_other_forms_are_repetitions(told: str, again: str) -> None:
@@ -716,6 +720,22 @@ def test_a_word_that_takes_the_time_of_letters() -> None:
     kept = trimmer.trim(new)
     assert kept is not None
     assert kept.text == "it's"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_new"),
+    [(1.0, 1.7, False), (0.93, 1.5, False), (1.3, 2.0, True), (1.2, 1.9, True)],
+)
+def test_a_longer_word_in_place_of_the_last(start: float, end: float, is_new: bool) -> None:
+    """What begins where the last committed word began is that word, though it ends later."""
+    history = TranscriptHistory(POLICY)
+    words = Word("for", 0.7, 0.98), Word("you.", 1.0, 1.3)
+    history.record(Utterance("for you.", words, 0.7, 1.3), 1.8)
+    trimmer = history.trimmer(1.3, 0.6, float, starts_mid_word=False)
+    again = Word("for", 0.72, 0.92), Word("gamers", start, end), Word("as", 2.1, 2.3)
+    kept = trimmer.trim(Utterance("for gamers as", again, 0.72, 2.3))
+    assert kept is not None
+    assert kept.text == ("gamers as" if is_new else "as")
 
 
 def test_a_torn_word_behind_known_ones() -> None:
