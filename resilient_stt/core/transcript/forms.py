@@ -145,22 +145,23 @@ UNITS = {
 cents."""
 
 
-def comparison_key(norm: str, *, english: bool) -> str:
+def comparison_key(norm: str) -> str:
     """Return the form in which a normalized token is compared.
 
     Words that are written together or apart have forms that join: "gonna" has that of "going to",
-    without the space.
+    without the space. English ones have it in every language: English is spoken in many calls of
+    other languages, and two providers need not agree about which it is
+    (test_short_forms_in_another_language).
     """
     if norm.isalpha():
-        return (_EXPANDED.get(norm) or _ORDINAL_DIGITS.get(norm, norm)) if english else norm
-    if english:
-        if (expanded := _EXPANDED.get(norm)) is not None:
-            return expanded
-        stem, apostrophe, _ = norm.rpartition("n't")
-        if not apostrophe:
-            stem, apostrophe, _ = norm.rpartition("'")
-        if stem and (full := _EXPANDED_ENDINGS.get(norm.removeprefix(stem))) is not None:
-            return stem.replace("'", "") + full
+        return _EXPANDED.get(norm) or _ORDINAL_DIGITS.get(norm, norm)
+    if (expanded := _EXPANDED.get(norm)) is not None:
+        return expanded
+    stem, apostrophe, _ = norm.rpartition("n't")
+    if not apostrophe:
+        stem, apostrophe, _ = norm.rpartition("'")
+    if stem and (full := _EXPANDED_ENDINGS.get(norm.removeprefix(stem))) is not None:
+        return stem.replace("'", "") + full
     number = norm.rstrip("".join(_ORDINAL_ENDINGS))
     if number.isdecimal():
         return number

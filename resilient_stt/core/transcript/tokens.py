@@ -105,7 +105,7 @@ def _forms(word: str, subtag: str) -> tuple[str, str, str]:
         word = unicodedata.normalize("NFKC", word).replace("’", "'")
     written = word.casefold()
     norm = DIGITS.get(subtag, {}).get(written, written)
-    return norm, written, comparison_key(norm, english=subtag == "en")
+    return norm, written, comparison_key(norm)
 
 
 def text_from(text: str, tokens: Sequence[Token], first: int) -> str:

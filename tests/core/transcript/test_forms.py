@@ -12,6 +12,7 @@ from resilient_stt.core.transcript.forms import (
     number_value,
     read_number,
 )
+from resilient_stt.core.transcript.tokens import tokenize
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ from resilient_stt.core.transcript.forms import (
 )
 def test_comparison_keys(norm: str, key: str) -> None:
     """Contractions are written out and joined; ordinals are numbers."""
-    assert comparison_key(norm, english=True) == key
+    assert comparison_key(norm) == key
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,12 @@ def test_times_of_day(said: str, digits: str) -> None:
     assert clock_time(*said.split()) == digits
 
 
-def test_other_languages_have_no_contractions() -> None:
-    """What looks like an English word stays what it is."""
-    assert comparison_key("gonna", english=False) == "gonna"
-    assert comparison_key("we'll", english=False) == "well"
-    assert comparison_key("21st", english=False) == "21"
+@pytest.mark.parametrize("language", ["en", "es", "de", ""])
+@pytest.mark.parametrize(("short", "full"), [("gonna", "going to"), ("we'd", "we would")])
+def test_short_forms_in_another_language(short: str, full: str, language: str) -> None:
+    """A provider may take an English word for one of another language."""
+    (token,) = tokenize(short, language)
+    assert token.key == "".join(part.key for part in tokenize(full, "en"))
 
 
 @pytest.mark.parametrize(
