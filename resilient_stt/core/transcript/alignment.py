@@ -74,6 +74,11 @@ DELETION = 0.5
 UNHEARD = 0.5
 """What it costs to pass over committed tokens that the connection may not have heard: once, however
 many they are. It is not 0, so that a text that fits before and behind them is found before them."""
+EARLY_MATCH = 0.5
+"""What it costs that a token is equal to a committed one before the audio of the replay, as by a
+clock that is off, if there is such a word in that audio, too. Where several "no" were spoken, one
+more would match if the repetition began one too early, and a new one would be lost
+(test_overlap_in_repetitions)."""
 FILLER_INDEL = 0.1
 """What an inserted or deleted filler costs."""
 NUMBER_INDEL = 0.2
@@ -145,6 +150,8 @@ class Evidence:
     """The times alone tell what is repeated, if texts do not."""
     tolerance: float
     """Seconds by which two providers may disagree about when a word was spoken."""
+    early: int = 0
+    """So many leading committed tokens lie before the audio of the replay, or most of each."""
     unheard: tuple[int, int] = (0, 0)
     """The first and the end of the committed tokens that the connection may not have heard."""
 
@@ -198,6 +205,9 @@ class _Table:
         is_open = evidence.timed or evidence.possible >= len(evidence.insertion)
         self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
+        self._early = max(0, evidence.early - window.first_committed)
+        """So many of the committed tokens were hardly heard."""
+        self._keys_in_audio = {c.key for c in self._committed[self._early :]}
         self._letters = {t.key: Letters(t.key) for t in (*self._committed, *self._new)}
         self._numbers = {
             key: value for key in self._letters if (value := number_value(key)) is not None
@@ -285,6 +295,9 @@ class _Table:
             if token.start is not None:
                 score = self._with_times(c, token.start, token.end, score)
             scores.append(score if score >= FILLER_MATCH else score - late)
+        for place in range(self._early):
+            if self._committed[place].key == token.key in self._keys_in_audio:
+                scores[place] -= EARLY_MATCH
         return scores
 
     def _spelling(self, committed: str, new: str) -> float:

@@ -267,8 +267,9 @@ class OverlapTrimmer:
         # Only times tell a word that is repeated by the caller from one before the replay.
         context = self._context if timed and not first else []
         shift = first - len(context)
+        committed = [*context, *self._committed[first:]]
         found = align(
-            [*context, *self._committed[first:]],
+            committed,
             [*self._before, *tokens],
             Evidence(
                 certain=before + certain if timed else 0,
@@ -278,6 +279,7 @@ class OverlapTrimmer:
                 tolerance=self._tolerance,
                 late=[*[0.0] * before, *late],
                 insertion=insertion,
+                early=self._count_early(committed) if timed else 0,
                 unheard=(self._unheard[0] - shift, self._unheard[1] - shift),
             ),
         )
@@ -286,6 +288,13 @@ class OverlapTrimmer:
         if not found.seam and fragment and self._starts_mid_word and possible:
             return 1, 0
         return seam, used
+
+    def _count_early(self, committed: Sequence[TimedToken]) -> int:
+        """How many leading committed tokens have their middle before the audio."""
+        for count, token in enumerate(committed):
+            if token.start is None or (token.start + token.end) / 2 > self._replay_from:
+                return count
+        return len(committed)
 
     def _side(self, token: TimedToken, fragment: bool) -> float:
         """Return how much the times of a token speak for a repetition (1) or against it (-1)."""

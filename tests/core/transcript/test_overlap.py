@@ -165,9 +165,18 @@ def test_overlap_with_clocks_that_differ(
     assert run(switch, first, second) == expected(switch, second)
 
 
+THREE_TIMES_NO = Switch(
+    [Spoken("no", 1.0, 1.25), Spoken("no", 1.25, 1.5), Spoken("no", 1.5, 1.75)],
+    committed=2,
+    again=1,
+)
+
+
 @given(
     switches(["no", "yes", "four"], unique=False), recognizers("en", 0.05), recognizers("en", 0.05)
 )
+@example(THREE_TIMES_NO, Recognizer("en", str, [0.0], [1]), Recognizer("en", str, [0.0], [2]))
+@example(THREE_TIMES_NO, Recognizer("en", str, [0.03125], [1]), Recognizer("en", str, [0.0], [2]))
 def test_overlap_in_repetitions(switch: Switch, first: Recognizer, second: Recognizer) -> None:
     """If a user says "no no no", the times decide which of the words are new."""
     assert run(switch, first, second) == expected(switch, second)
