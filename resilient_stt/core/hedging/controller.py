@@ -360,10 +360,7 @@ class HedgeController:
 
     def positions(self, active: Connection, now: float) -> list[int]:
         """Return the session samples at which audio alone may give `step` something to do."""
-        state, places = self._state, list[int]()
-        if isinstance(state, CheckingSkippedSpeech):
-            return [self._ledger.end]
-        stall = self._next_stall(active)
+        state, places, stall = self._state, list[int](), self._next_stall(active)
         match state:
             case Watching():
                 # Audio that was sent just now may have made a deadline that is over already.

@@ -139,6 +139,18 @@ def test_transitions(
     assert [e.outcome for e in events(sim, HedgeFinished)] == outcomes
 
 
+def test_words_of_an_interim_transcript_that_no_other_provider_has() -> None:
+    """Two providers skip them in their finals, which are believed. But the voice is no noise."""
+    route = [
+        Recognizer("a", [LostFinal(1)]),
+        Recognizer("b", [LostFinal(1, with_interims=False)]),
+    ]
+    sim = Simulation(LONG, route, sounds=True, tail=3.0).run()
+    assert [e.outcome for e in events(sim, HedgeFinished)] == ["no_speech"]
+    assert sim.served == ["a"]
+    assert "noise=0" in repr(sim.engine._hedging._known_noise)
+
+
 def test_nothing_is_due_before_a_hedge_is_asked_about_a_held_final() -> None:
     """`step` comes first, and opens the hedge or ends the check."""
     engine = Simulation(TWO, [Recognizer("a"), Recognizer("b")]).engine

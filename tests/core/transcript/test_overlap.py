@@ -747,6 +747,19 @@ def test_a_longer_word_in_place_of_the_last(start: float, end: float, is_new: bo
     assert kept.text == ("gamers as" if is_new else "as")
 
 
+def test_words_that_were_not_heard_cost_once() -> None:
+    """Behind words that the connection may not have heard, others are left out: that may be."""
+    history = TranscriptHistory(POLICY)
+    for text, heard in (("alpha", 1.2), ("bravo charlie delta", 4.8)):
+        history.record(Utterance(text), heard)
+    history.record(Utterance("echo", (Word("echo", 6.0, 6.4),), 6.0, 6.4), 7.0)
+    trimmer = history.trimmer(6.4, 0.3, float, starts_mid_word=False, left_out=(1.4, 4.5), known=1)
+    words = Word("alpha", 0.9, 1.2), Word("zulu", 7.0, 7.4)
+    kept = trimmer.trim(Utterance("alpha zulu", words, 0.9, 7.4))
+    assert kept is not None
+    assert kept.text == "zulu"
+
+
 def test_a_torn_word_behind_known_ones() -> None:
     """A replay that leaves audio out may begin anew inside a word, and repeat what follows.
 
