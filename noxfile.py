@@ -171,7 +171,7 @@ def lowest(session: nox.Session) -> None:
     """
     oldest = ("--resolution", "lowest-direct", "-e", EXTRAS)
     # LiveKit imports OpenTelemetry's exporter, whose 1.45.0 needs requests without asking for it
-    session.install(*oldest, *locked(*TOOLS), *locked(*LIVEKIT), "requests")
+    session.install(*oldest, *locked(*TOOLS), *locked(*LIVEKIT, "requests"))
     compiled(session)
     others = ("-W", "ignore::DeprecationWarning")  # what old versions warn of is not ours
     pytest = ("-m", "pytest", "-n", "2", *others, "-m", USUAL)
