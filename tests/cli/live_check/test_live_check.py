@@ -111,6 +111,7 @@ async def test_a_port_where_nobody_listens() -> None:
 @virtual_time
 async def test_a_plugin_without_a_limit_of_its_own() -> None:
     """AssemblyAI's waits for ever for a server that hangs; it is left after two seconds."""
+    pytest.importorskip("livekit.plugins.assemblyai")
     async with FakeAssemblyAI(faults=[Hang()]) as server:
         row = (await asked(configured(server)))["assemblyai"]
     assert row.verdict == "cannot be reached: no answer within 2 s"

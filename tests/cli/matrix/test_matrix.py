@@ -182,6 +182,7 @@ def test_a_fault_that_nobody_can_notice_has_its_reason_on_the_page(
 ) -> None:
     """Its words are counted as lost, but it changes the exit status only if another provider fails
     there."""
+    pytest.importorskip("livekit.plugins.soniox")
 
     def lost_where(places: set[ProviderPlace]) -> Callable[[MatrixRow], list[CaseOutcome]]:
         def outcomes(item: MatrixRow) -> list[CaseOutcome]:

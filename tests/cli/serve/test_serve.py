@@ -289,6 +289,7 @@ def test_providers_without_a_port_have_the_following_ones() -> None:
 
 def test_every_provider_is_served_and_has_faults() -> None:
     """`serve all` prints how each plugin connects, and the control endpoint knows each of them."""
+    pytest.importorskip("livekit.plugins.xai", reason="needs the extra providers")
     command = [*SERVE[:4], *(f"{name}=0" for name in FAKES), "--control-port", "0"]
     with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stdout is not None
