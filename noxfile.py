@@ -181,8 +181,9 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, venv_backend="uv")
 def newest(session: nox.Session) -> None:
     """Types and tests, with what is newest today: of dependencies, and of the tools, too."""
-    everything = EXTRAS.replace("]", ",providers]")
-    session.install("--upgrade", "-e", everything, *nox.project.dependency_groups(PROJECT, "dev"))
+    plugins = PROJECT["project"]["optional-dependencies"]["providers"]
+    tools = nox.project.dependency_groups(PROJECT, "dev")
+    session.install("--upgrade", "-e", EXTRAS, *plugins, *tools)
     compiled(session)
     session.run("mypy", *TYPED)
     session.run("python", "-m", "pytest", "-n", "2", "-m", USUAL, *session.posargs)

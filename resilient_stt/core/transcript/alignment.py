@@ -205,9 +205,10 @@ class _Table:
         is_open = evidence.timed or evidence.possible >= len(evidence.insertion)
         self._ends_new = is_open and window.last_new == len(new)
         self._evidence = evidence
-        self._early = max(0, evidence.early - window.first_committed)
-        """So many of the committed tokens were hardly heard."""
-        self._keys_in_audio = {c.key for c in self._committed[self._early :]}
+        early = max(0, evidence.early - window.first_committed)
+        keys_in_audio = {c.key for c in self._committed[early:]}
+        self._said_again = [n for n in range(early) if self._committed[n].key in keys_in_audio]
+        """The committed tokens before the audio of the replay that are in that audio, too."""
         self._letters = {t.key: Letters(t.key) for t in (*self._committed, *self._new)}
         self._numbers = {
             key: value for key in self._letters if (value := number_value(key)) is not None
@@ -295,9 +296,9 @@ class _Table:
             if token.start is not None:
                 score = self._with_times(c, token.start, token.end, score)
             scores.append(score if score >= FILLER_MATCH else score - late)
-        for place in range(self._early):
-            if self._committed[place].key == token.key in self._keys_in_audio:
-                scores[place] -= EARLY_MATCH
+        for n in self._said_again:
+            if self._committed[n].key == token.key:
+                scores[n] -= EARLY_MATCH
         return scores
 
     def _spelling(self, committed: str, new: str) -> float:

@@ -102,6 +102,13 @@ class OverlapTrimmer:
         self._boundary = boundary
         self._replay_from = replay_from
         self._committed = list(committed)
+        in_audio = (
+            count
+            for count, c in enumerate(self._committed)
+            if c.start is None or (c.start + c.end) / 2 > replay_from
+        )
+        self._early = next(in_audio, len(self._committed))
+        """So many of the committed tokens have their middle before the connection's audio."""
         self._unheard = unheard
         self._used = 0
         """So many of the committed tokens the connection has repeated."""
@@ -267,9 +274,8 @@ class OverlapTrimmer:
         # Only times tell a word that is repeated by the caller from one before the replay.
         context = self._context if timed and not first else []
         shift = first - len(context)
-        committed = [*context, *self._committed[first:]]
         found = align(
-            committed,
+            [*context, *self._committed[first:]],
             [*self._before, *tokens],
             Evidence(
                 certain=before + certain if timed else 0,
@@ -279,7 +285,7 @@ class OverlapTrimmer:
                 tolerance=self._tolerance,
                 late=[*[0.0] * before, *late],
                 insertion=insertion,
-                early=self._count_early(committed) if timed else 0,
+                early=self._early - shift if timed else 0,
                 unheard=(self._unheard[0] - shift, self._unheard[1] - shift),
             ),
         )
@@ -288,13 +294,6 @@ class OverlapTrimmer:
         if not found.seam and fragment and self._starts_mid_word and possible:
             return 1, 0
         return seam, used
-
-    def _count_early(self, committed: Sequence[TimedToken]) -> int:
-        """How many leading committed tokens have their middle before the audio."""
-        for count, token in enumerate(committed):
-            if token.start is None or (token.start + token.end) / 2 > self._replay_from:
-                return count
-        return len(committed)
 
     def _side(self, token: TimedToken, fragment: bool) -> float:
         """Return how much the times of a token speak for a repetition (1) or against it (-1)."""

@@ -60,7 +60,7 @@ class Token(NamedTuple):
     key: str
     """The form in which two providers' words are aligned (`forms.comparison_key`)."""
     units: tuple[str, ...] = ()
-    """What is said for a sign beside it: "dollar" for "$60"."""
+    """What may be said for a sign beside it: "dollar" and "cent" for "$60"."""
 
 
 OPENING = ("Ps", "Pi", "Sc")
@@ -115,9 +115,9 @@ def text_from(text: str, tokens: Sequence[Token], first: int) -> str:
     what follows a space, or, where there is none, what opens something or stands for a currency.
     """
     since, start = tokens[first - 1].end, tokens[first].start
-    between = text[since:start]
-    if any(map(str.isspace, between)):
-        return text[start - len(re.split(r"\s", between)[-1]) :]
+    *spaced, signs = re.split(r"\s", text[since:start])
+    if spaced:
+        return signs + text[start:]
     while start > since and unicodedata.category(text[start - 1]) in OPENING:
         start -= 1
     return text[start:]

@@ -140,7 +140,7 @@ def test_transitions(
 
 
 def test_words_of_an_interim_transcript_that_no_other_provider_has() -> None:
-    """Two providers skip them in their finals, which are believed. But the voice is no noise."""
+    """Both providers' finals skip them, so nobody else is asked. Their voice is no known noise."""
     route = [
         Recognizer("a", [LostFinal(1)]),
         Recognizer("b", [LostFinal(1, with_interims=False)]),

@@ -748,7 +748,7 @@ def test_a_longer_word_in_place_of_the_last(start: float, end: float, is_new: bo
 
 
 def test_words_that_were_not_heard_cost_once() -> None:
-    """Behind words that the connection may not have heard, others are left out: that may be."""
+    """The new word is found, though three words were not heard and one behind them is missing."""
     history = TranscriptHistory(POLICY)
     for text, heard in (("alpha", 1.2), ("bravo charlie delta", 4.8)):
         history.record(Utterance(text), heard)
